@@ -1,0 +1,150 @@
+// Where page frames come from.
+
+/// What a frame is wanted for; refusals name it.
+@frozen public enum FramePurpose: UInt8, Equatable, Sendable {
+  /// A thread's kernel stack.
+  case threadStack
+  /// A translation table.
+  case pageTable
+  /// The memory of an EL0 process.
+  case userMemory
+  /// A task record or a table of them.
+  case taskRecord
+  /// An area of the vmalloc area.
+  case vmalloc
+  /// An allocator's own records.
+  case metadata
+  /// Frames pinned to fragment memory.
+  case ballast
+
+  /// The purpose in words.
+  @inlinable public var name: StaticString {
+    switch self {
+    case .threadStack: "a thread stack"
+    case .pageTable: "a page table"
+    case .userMemory: "user memory"
+    case .taskRecord: "a task record"
+    case .vmalloc: "a vmalloc area"
+    case .metadata: "allocator records"
+    case .ballast: "ballast"
+    }
+  }
+}
+
+/// A request for one block of page frames.
+@frozen public struct FrameRequest: Equatable, Sendable {
+  /// log2 of the number of frames: 0…10.
+  public var order: Int
+  /// The preferred node; `nil` means the node of the current CPU. Other nodes serve when it cannot.
+  public var node: NodeID?
+  /// What the frames are for.
+  public var purpose: FramePurpose
+  /// Whether every byte must read as zero.
+  public var cleared: Bool
+
+  /// A request for `1 << order` frames.
+  @inlinable public init(order: Int = 0, node: NodeID? = nil, purpose: FramePurpose, cleared: Bool = false) {
+    self.order = order
+    self.node = node
+    self.purpose = purpose
+    self.cleared = cleared
+  }
+}
+
+/// Why a request for frames was refused: what was asked, and what there was.
+@frozen public struct FrameRefusal: Equatable, Sendable, TextDescribable {
+  /// log2 of the number of frames that were asked for.
+  public var order: Int
+  /// What they were for.
+  public var purpose: FramePurpose
+  /// Free memory on all nodes at that moment, in frames.
+  public var freeFrames: Int
+  /// The order of the largest free block on any node, or -1 when nothing is free.
+  public var largestFreeOrder: Int
+
+  /// A refusal with its figures.
+  @inlinable public init(order: Int, purpose: FramePurpose, freeFrames: Int, largestFreeOrder: Int) {
+    self.order = order
+    self.purpose = purpose
+    self.freeFrames = freeFrames
+    self.largestFreeOrder = largestFreeOrder
+  }
+
+  /// Writes, for example, `order 2 for a thread stack refused: 57 MiB free, largest block 8 KiB`.
+  @inlinable public func write<Sink: TextSink>(to sink: inout Sink) {
+    sink.write("order ")
+    sink.write(order)
+    sink.write(" for ")
+    sink.write(purpose.name)
+    sink.write(" refused: ")
+    sink.write(byteCount: freeFrames &<< 12)
+    sink.write(" free, largest block ")
+    sink.write(byteCount: largestFreeOrder < 0 ? 0 : 4096 &<< largestFreeOrder)
+  }
+}
+
+/// What can go wrong between a frame source and its user. Nothing has changed when one is thrown.
+@frozen public enum FrameSourceError: Error, Equatable, TextDescribable {
+  /// No block of that order is free.
+  case refused(FrameRefusal)
+  /// The order is below 0 or above the largest.
+  case invalidOrder(Int)
+  /// There is no such node.
+  case unknownNode(NodeID)
+  /// The frame is not one of the source's.
+  case foreignFrame(PageFrame)
+  /// The frame is free already.
+  case doubleFree(PageFrame)
+  /// The block was handed out with another order, or the frame is not the first of its block.
+  case wrongOrder(PageFrame, order: Int)
+
+  /// Writes the error in one line.
+  @inlinable public func write<Sink: TextSink>(to sink: inout Sink) {
+    switch self {
+    case .refused(let refusal):
+      refusal.write(to: &sink)
+    case .invalidOrder(let order):
+      sink.write("order ")
+      sink.write(order)
+      sink.write(" is outside 0…10")
+    case .unknownNode(let node):
+      sink.write("there is no NUMA node ")
+      sink.write(node.index)
+    case .foreignFrame(let frame):
+      sink.write("frame ")
+      sink.write(hex: frame.number)
+      sink.write(" is not managed here")
+    case .doubleFree(let frame):
+      sink.write("frame ")
+      sink.write(hex: frame.number)
+      sink.write(" is free already")
+    case .wrongOrder(let frame, let order):
+      sink.write("frame ")
+      sink.write(hex: frame.number)
+      sink.write(" does not start an allocated block of order ")
+      sink.write(order)
+    }
+  }
+}
+
+/// Gives and takes back blocks of page frames.
+///
+/// All operations may be called on several CPUs at once, with interrupts on or off, and never sleep.
+public protocol FrameSource: ~Copyable {
+  /// Hands out a block.
+  ///
+  /// - Returns: the first frame of a block of `1 << request.order` frames, aligned to its size.
+  borrowing func allocate(_ request: FrameRequest) throws(FrameSourceError) -> PageFrame
+
+  /// Takes back a block that ``allocate(_:)`` handed out with this order.
+  borrowing func free(_ frame: PageFrame, order: Int) throws(FrameSourceError)
+
+  /// The node that a frame belongs to. The frame must be one of the source's.
+  borrowing func node(of frame: PageFrame) -> NodeID
+
+  /// How many NUMA nodes there are.
+  var nodeCount: Int { borrowing get }
+
+  /// How many frames the source manages, free or not.
+  var totalFrames: Int { borrowing get }
+}

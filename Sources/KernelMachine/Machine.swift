@@ -1,0 +1,165 @@
+// Everything that the allocator asks of its surroundings. This is the interface that a new kernel implements.
+
+/// A CPU, its MMU, and the few services a kernel around it must give.
+///
+/// A conforming type is a handle, cheap to copy and usually without stored properties; all copies mean the same machine.
+///
+/// **Order of page-table stores.** ``writeEntry(_:at:)`` is one single-copy atomic store. It becomes visible to the table
+/// walkers of all CPUs when ``publishEntries()`` returns, and may become visible before. After a valid entry was made
+/// invalid, CPUs may go on using it until ``invalidate(_:in:scope:)`` returns.
+public protocol Machine {
+  // MARK: Memory
+
+  /// What is added to a physical address to get its address in the linear map.
+  var linearMapOffset: UInt { get }
+
+  /// A pointer through which this code can read and write the frame at `address` now.
+  ///
+  /// In a kernel this is the linear map's address; in a simulator, the host's.
+  func pointer(to address: PhysicalAddress) -> UnsafeMutableRawPointer
+
+  /// Fills memory with zeroes, at an address in the linear map or in a mapped part of the vmalloc area.
+  ///
+  /// - Parameters:
+  ///   - address: a multiple of 4,096.
+  ///   - byteCount: a multiple of 4,096.
+  func clear(_ address: VirtualAddress, byteCount: Int)
+
+  // MARK: Page tables
+
+  /// How many bits of a kernel address are translated: 39 or 48.
+  var virtualAddressBits: Int { get }
+
+  /// The root translation table of the kernel's half of the address space (TTBR1_EL1).
+  var kernelRoot: PhysicalAddress { get }
+
+  /// Reads a page-table entry.
+  func readEntry(at address: PhysicalAddress) -> PageTableEntry
+
+  /// Writes a page-table entry, in one store.
+  func writeEntry(_ entry: PageTableEntry, at address: PhysicalAddress)
+
+  /// Makes all earlier page-table stores of this CPU visible to all table walkers (DSB ISHST; ISB).
+  func publishEntries()
+
+  /// Publishes earlier stores, then drops the translations of a range of pages on all CPUs, and waits for completion.
+  ///
+  /// - Parameters:
+  ///   - pages: page-aligned bounds. ``VirtualAddressRange/everything`` drops the whole space.
+  ///   - space: whose translations.
+  ///   - scope: whether table entries may have changed, or only last-level entries.
+  func invalidate(_ pages: VirtualAddressRange, in space: AddressSpaceID, scope: InvalidationScope)
+
+  // MARK: CPUs
+
+  /// The number of the CPU that executes this, from 0. Stable only while interrupts are off.
+  var currentCPU: Int { get }
+
+  /// How many CPUs there can be.
+  var cpuCount: Int { get }
+
+  /// The NUMA node that the current CPU belongs to.
+  var currentNode: NodeID { get }
+
+  /// Disables interrupts on this CPU and says how they were before.
+  func disableInterrupts() -> InterruptState
+
+  /// Restores interrupts to what ``disableInterrupts()`` said.
+  func restoreInterrupts(_ state: InterruptState)
+
+  /// Disables interrupts on this CPU, then takes the lock. Not recursive.
+  func lock(_ lock: UnsafeMutablePointer<SpinLock>) -> InterruptState
+
+  /// Releases the lock, then restores interrupts.
+  func unlock(_ lock: UnsafeMutablePointer<SpinLock>, restoring state: InterruptState)
+
+  // MARK: Measuring
+
+  /// What the machine has counted since it started.
+  var counters: MachineCounters { get }
+}
+
+extension Machine {
+  /// The address of a frame in the linear map.
+  @inlinable public func linearAddress(of frame: PageFrame) -> VirtualAddress {
+    VirtualAddress(frame.physicalAddress.rawValue &+ linearMapOffset)
+  }
+
+  /// The frame behind an address of the linear map.
+  @inlinable public func frame(ofLinear address: VirtualAddress) -> PageFrame {
+    PhysicalAddress(address.rawValue &- linearMapOffset).frame
+  }
+}
+
+/// A half-open range of virtual addresses with page-aligned bounds.
+@frozen public struct VirtualAddressRange: Equatable, Hashable, Sendable {
+  /// The first address.
+  public var lowerBound: VirtualAddress
+  /// The first address above the range.
+  public var upperBound: VirtualAddress
+
+  /// The range from `lowerBound` up to but not including `upperBound`.
+  @inlinable public init(_ lowerBound: VirtualAddress, _ upperBound: VirtualAddress) {
+    self.lowerBound = lowerBound
+    self.upperBound = upperBound
+  }
+
+  /// The range of `byteCount` bytes from `lowerBound`.
+  @inlinable public init(_ lowerBound: VirtualAddress, byteCount: Int) {
+    self.init(lowerBound, lowerBound + byteCount)
+  }
+
+  /// All addresses of a space.
+  @inlinable public static var everything: Self { Self(VirtualAddress(0), VirtualAddress(UInt.max)) }
+
+  /// The length in bytes.
+  @inlinable public var byteCount: Int { upperBound - lowerBound }
+
+  /// The length in pages.
+  @inlinable public var pageCount: Int { byteCount &>> 12 }
+
+  /// Whether an address lies in the range.
+  @inlinable public func contains(_ address: VirtualAddress) -> Bool {
+    address >= lowerBound && address < upperBound
+  }
+}
+
+/// Names an address space for TLB invalidation: the kernel's, or a user's by its ASID.
+@frozen public struct AddressSpaceID: Equatable, Hashable, Sendable {
+  /// The ASID; 0 stands for the kernel's global translations.
+  public var rawValue: UInt16
+
+  /// Wraps an ASID.
+  @inlinable public init(_ rawValue: UInt16) { self.rawValue = rawValue }
+
+  /// The kernel's half, shared by all.
+  @inlinable public static var kernel: Self { Self(0) }
+}
+
+/// Which cached translations an invalidation has to drop.
+@frozen public enum InvalidationScope: UInt8, Equatable, Sendable {
+  /// Last-level entries only: enough where tables stay.
+  case leaves
+  /// Entries of all levels: needed before a page-table frame is used for anything else.
+  case tablesAndLeaves
+}
+
+/// Event counts, for measurements and for claims such as "without a TLB invalidation".
+@frozen public struct MachineCounters: Equatable, Sendable {
+  /// Instructions retired (0 where the machine cannot count them).
+  public var instructions: UInt64
+  /// Completed batches of TLB invalidation of kernel addresses.
+  public var tlbInvalidations: UInt64
+  /// TLB invalidation instructions issued for kernel addresses.
+  public var tlbInstructions: UInt64
+  /// Locks taken.
+  public var lockAcquisitions: UInt64
+
+  /// All zero.
+  @inlinable public init() {
+    instructions = 0
+    tlbInvalidations = 0
+    tlbInstructions = 0
+    lockAcquisitions = 0
+  }
+}
