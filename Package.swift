@@ -33,17 +33,19 @@ let package = Package(
       dependencies: ["KernelMachine", "KernelPageFrames", "KernelVirtualMemory", "KernelThreadStacks"]),
 
     // The machines, and what runs on either.
-    .target(name: "SimulatedMachine", dependencies: ["KernelMachine"]),
+    .target(name: "SeededRandom"),
+    .target(name: "SimulatedMachine", dependencies: ["KernelMachine", "SeededRandom"]),
     .target(name: "CAArch64"),
     .target(name: "AArch64Machine", dependencies: ["KernelMachine", "CAArch64"]),
-    .target(name: "Scenarios", dependencies: ["KernelStacks"]),
+    .target(name: "UserPrograms"),
+    .target(name: "Scenarios", dependencies: ["KernelStacks", "SeededRandom"]),
 
     // The bootable kernel and the first program it runs at EL0.
     .target(name: "KernelAssembly"),
     .executableTarget(
       name: "BootableKernel",
       dependencies: ["KernelStacks", "AArch64Machine", "CAArch64", "KernelAssembly", "Scenarios"]),
-    .executableTarget(name: "Init"),
+    .executableTarget(name: "Init", dependencies: ["UserPrograms", "CAArch64"]),
 
     // The host command.
     .target(
@@ -54,9 +56,26 @@ let package = Package(
     .executableTarget(
       name: "kstacks",
       dependencies: [
-        "ImageTools", "Scenarios", "SimulatedMachine", "KernelStacks",
+        "ImageTools", "Scenarios", "SimulatedMachine", "KernelStacks", "UserPrograms",
         .product(name: "ArgumentParser", package: "swift-argument-parser", condition: .when(traits: ["Tools"])),
       ]),
+
+    // Tests.
+    .testTarget(name: "KernelMachineTests", dependencies: ["KernelMachine"]),
+    .testTarget(
+      name: "KernelPageFramesTests", dependencies: ["KernelPageFrames", "SimulatedMachine", "SeededRandom"]),
+    .testTarget(
+      name: "KernelVirtualMemoryTests", dependencies: ["KernelStacks", "SimulatedMachine", "SeededRandom"]),
+    .testTarget(
+      name: "KernelThreadStacksTests", dependencies: ["KernelStacks", "SimulatedMachine", "SeededRandom"]),
+    .testTarget(
+      name: "SimulatedMachineTests", dependencies: ["KernelStacks", "SimulatedMachine", "SeededRandom"]),
+    .testTarget(
+      name: "ScenarioTests",
+      dependencies: ["KernelStacks", "Scenarios", "SimulatedMachine", "SeededRandom", "UserPrograms"]),
+    .testTarget(name: "ToolTests", dependencies: ["ImageTools", "kstacks"]),
+    .testTarget(name: "BootableKernelTests", dependencies: ["ImageTools"]),
+    .testTarget(name: "PackageTests", dependencies: ["ImageTools"]),
   ],
   swiftLanguageModes: [.v6]
 )
