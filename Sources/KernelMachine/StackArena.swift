@@ -38,7 +38,8 @@ public protocol StackArena: ~Copyable {
   ) throws(StackArenaError) -> VirtualAddress
 
   /// Gives the reserved part back. All its entries are empty and all its tables released.
-  borrowing func releaseStackArea<Frames: FrameSource & ~Copyable>(at base: VirtualAddress, frames: borrowing Frames)
+  borrowing func releaseStackArea<Frames: FrameSource & ~Copyable>(
+    at base: VirtualAddress, frames: borrowing Frames)
 
   /// Finds the last-level entry of `address`, building the tables above it where they are missing.
   ///

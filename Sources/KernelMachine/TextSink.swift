@@ -61,13 +61,19 @@ extension TextSink {
   }
 }
 
-/// A value that can say what it is without allocating.
-///
-/// On a host it is also a `CustomStringConvertible` with the same words.
-public protocol TextDescribable {
-  /// Writes the description, without a newline.
-  func write<Sink: TextSink>(to sink: inout Sink)
-}
+#if hasFeature(Embedded)
+  /// A value that can say what it is without allocating.
+  public protocol TextDescribable {
+    /// Writes the description, without a newline.
+    func write<Sink: TextSink>(to sink: inout Sink)
+  }
+#else
+  /// A value that can say what it is without allocating; its `description` has the same words.
+  public protocol TextDescribable: CustomStringConvertible {
+    /// Writes the description, without a newline.
+    func write<Sink: TextSink>(to sink: inout Sink)
+  }
+#endif
 
 #if !hasFeature(Embedded)
   @usableFromInline struct StringSink: TextSink {
