@@ -1,0 +1,57 @@
+// Runs another program to its end.
+
+#if Tools
+  import Foundation
+  import Subprocess
+
+  /// How a program ended and what it wrote.
+  public struct CommandResult: Sendable {
+    /// The exit code; 128 plus the signal's number when a signal ended it.
+    public var exitCode: Int
+    /// What it wrote to its standard output.
+    public var output: String
+    /// What it wrote to its standard error.
+    public var errors: String
+  }
+
+  /// A program and its arguments.
+  public struct Command: Sendable {
+    /// A name to look for in PATH, or a path.
+    public var program: String
+    /// The arguments.
+    public var arguments: [String]
+    /// Where it runs; `nil` means the current directory.
+    public var directory: String?
+
+    /// Names a program and its arguments.
+    public init(_ program: String, _ arguments: [String] = [], in directory: String? = nil) {
+      self.program = program
+      self.arguments = arguments
+      self.directory = directory
+    }
+
+    var executable: Executable { program.contains("/") ? .path(.init(program)) : .name(program) }
+
+    /// Runs the program with an empty standard input and waits for it.
+    ///
+    /// - Throws: when it cannot be started. A failing exit code is no error here.
+    public func run() async throws -> CommandResult {
+      let result = try await Subprocess.run(
+        executable, arguments: Arguments(arguments), workingDirectory: directory.map { .init($0) },
+        output: .string(limit: 1 << 26), error: .string(limit: 1 << 26))
+      return CommandResult(
+        exitCode: result.terminationStatus.shellCode, output: result.standardOutput,
+        errors: result.standardError)
+    }
+  }
+
+  extension TerminationStatus {
+    /// The code as a shell gives it: the exit code, or 128 plus the signal's number.
+    var shellCode: Int {
+      switch self {
+      case .exited(let code): Int(code)
+      case .signaled(let signal): 128 + Int(signal)
+      }
+    }
+  }
+#endif

@@ -1,0 +1,208 @@
+// Boots a kernel in QEMU's `virt` board and follows its console to the end.
+
+#if Tools
+  import Foundation
+  import Subprocess
+
+  /// Why a guest could not be run to its end.
+  public enum GuestError: Error, CustomStringConvertible {
+    /// QEMU is not installed.
+    case qemuMissing
+    /// The guest ran longer than it was allowed to, and was stopped.
+    case timedOut(seconds: Double, lines: [String])
+    /// QEMU refused what it was asked to run.
+    case configuration(String)
+
+    /// The error in one line, followed by the last console lines where there are any.
+    public var description: String {
+      switch self {
+      case .qemuMissing:
+        "qemu-system-aarch64 was not found: install it with `apt-get install qemu-system-arm` (Debian, Ubuntu) or "
+          + "`brew install qemu` (macOS)"
+      case .timedOut(let seconds, let lines):
+        "guest did not finish within \(seconds.formatted()) s"
+          + lines.suffix(10).map { "\n  | \($0)" }.joined()
+      case .configuration(let reason): reason
+      }
+    }
+  }
+
+  /// What a guest did.
+  public struct GuestRun: Sendable {
+    /// The code that the guest exited with, or QEMU's own.
+    public var exitCode: Int
+    /// All lines of the console, and what QEMU itself had to say.
+    public var lines: [String]
+    /// The lines that are JSON objects.
+    public var records: [JSON]
+
+    /// The records whose `type` is the given one.
+    public func records(ofType type: String) -> [JSON] { records.filter { $0["type"]?.string == type } }
+  }
+
+  /// A virtual machine that boots a kernel.
+  public struct Guest: Sendable {
+    /// A CPU model of QEMU.
+    public enum CPU: String, Sendable, CaseIterable {
+      /// A CPU without hardware access flag and dirty state.
+      case cortexA72 = "cortex-a72"
+      /// Everything that QEMU implements.
+      case max
+    }
+
+    /// The kernel: a flat image, or an ELF file.
+    public var kernel: String
+    /// The file that is handed to the kernel as its initial RAM disk.
+    public var initialRAMDisk: String?
+    /// The kernel's command line.
+    public var commandLine: String
+    /// The size of the memory, in bytes.
+    public var memoryByteCount = 128 << 20
+    /// How many CPUs there are.
+    public var cpuCount = 1
+    /// The model of the CPUs.
+    public var cpu = CPU.cortexA72
+    /// How many NUMA nodes the memory and the CPUs are divided among: 1 or 2.
+    public var numaNodeCount = 1
+    /// A device tree to use instead of QEMU's.
+    public var deviceTree: String?
+    /// Whether instructions are counted exactly, which runs all CPUs in turn on one host thread.
+    public var countsInstructions = true
+    /// How long the guest may run.
+    public var timeLimit = Duration.seconds(120)
+    /// Arguments for QEMU to add.
+    public var extraArguments: [String] = []
+
+    /// A guest with 128 MiB and one CPU.
+    public init(kernel: String, initialRAMDisk: String? = nil, commandLine: String = "") {
+      self.kernel = kernel
+      self.initialRAMDisk = initialRAMDisk
+      self.commandLine = commandLine
+    }
+
+    /// QEMU's arguments.
+    public var arguments: [String] {
+      var arguments = [
+        "-M", "virt", "-cpu", cpu.rawValue, "-m", "\(memoryByteCount >> 20)M", "-smp", "\(cpuCount)",
+        "-semihosting-config", "enable=on,target=native", "-nographic", "-nic", "none", "-no-reboot",
+      ]
+      if countsInstructions { arguments += ["-icount", "shift=0,sleep=off"] }
+      if numaNodeCount > 1 {
+        let perNode = (memoryByteCount >> 20) / numaNodeCount
+        for node in 0..<numaNodeCount {
+          let size = node == numaNodeCount - 1 ? (memoryByteCount >> 20) - node * perNode : perNode
+          arguments += ["-object", "memory-backend-ram,id=node\(node),size=\(size)M"]
+          arguments += ["-numa", "node,nodeid=\(node),memdev=node\(node)" + cpuList(ofNode: node)]
+        }
+      }
+      if let deviceTree { arguments += ["-dtb", deviceTree] }
+      arguments += ["-kernel", kernel]
+      if let initialRAMDisk { arguments += ["-initrd", initialRAMDisk] }
+      if !commandLine.isEmpty { arguments += ["-append", commandLine] }
+      return arguments + extraArguments
+    }
+
+    /// `,cpus=first-last` for a node that has CPUs; the CPUs are divided evenly, in order.
+    private func cpuList(ofNode node: Int) -> String {
+      let first = node * cpuCount / numaNodeCount
+      let end = (node + 1) * cpuCount / numaNodeCount
+      // With fewer CPUs than nodes they all belong to the first node.
+      if cpuCount < numaNodeCount { return node == 0 ? ",cpus=0-\(cpuCount - 1)" : "" }
+      return first < end ? ",cpus=\(first)-\(end - 1)" : ""
+    }
+
+    /// Boots the guest and waits until it ends.
+    ///
+    /// - Parameter onLine: called with each console line as it comes.
+    /// - Throws: ``GuestError``. A failing exit code is no error here.
+    public func run(onLine: @Sendable (String) -> Void = { _ in }) async throws -> GuestRun {
+      guard (1...2).contains(numaNodeCount) else {
+        throw GuestError.configuration("a guest has 1 or 2 NUMA nodes, not \(numaNodeCount)")
+      }
+      guard (1...8).contains(cpuCount) else {
+        throw GuestError.configuration("a guest has 1 to 8 CPUs, not \(cpuCount)")
+      }
+      guard memoryByteCount > 0, memoryByteCount % (1 << 20) == 0 else {
+        throw GuestError.configuration(
+          "a guest's memory is a whole number of MiB, not \(memoryByteCount) bytes")
+      }
+      let timeLimit = timeLimit
+      let lines: [String]
+      let status: TerminationStatus
+      let timedOut: Bool
+      do {
+        let result = try await Subprocess.run(
+          .name("qemu-system-aarch64"), arguments: Arguments(arguments), input: .none, output: .sequence,
+          error: .combinedWithOutput
+        ) { execution in
+          let process = execution.processIdentifier
+          let watchdog = Task {
+            try await Task.sleep(for: timeLimit)
+            kill(process.value, SIGKILL)
+            return true
+          }
+          defer { watchdog.cancel() }
+          let lines = try await readLines(execution.standardOutput, onLine: onLine)
+          watchdog.cancel()
+          let stopped = (try? await watchdog.value) ?? false
+          return (lines, stopped)
+        }
+        (lines, timedOut) = result.closureResult
+        status = result.terminationStatus
+      } catch let error as SubprocessError where error.code == .executableNotFound {
+        throw GuestError.qemuMissing
+      }
+      if timedOut {
+        let (seconds, attoseconds) = timeLimit.components
+        throw GuestError.timedOut(seconds: Double(seconds) + Double(attoseconds) * 1e-18, lines: lines)
+      }
+      let records = lines.compactMap { line -> JSON? in
+        guard line.hasPrefix("{") else { return nil }
+        return try? JSON(parsing: line)
+      }
+      return GuestRun(exitCode: status.shellCode, lines: lines, records: records)
+    }
+
+    private func readLines(
+      _ output: SubprocessOutputSequence, onLine: (String) -> Void
+    ) async throws -> [String] {
+      var splitter = LineSplitter()
+      var lines: [String] = []
+      for try await buffer in output {
+        let complete = buffer.withUnsafeBytes { splitter.append($0) }
+        for line in complete { onLine(line) }
+        lines += complete
+      }
+      if let rest = splitter.finish() {
+        onLine(rest)
+        lines.append(rest)
+      }
+      return lines
+    }
+  }
+
+  /// Cuts a stream of bytes into lines; a carriage return before the line feed is dropped.
+  struct LineSplitter {
+    private var pending: [UInt8] = []
+
+    mutating func append(_ bytes: some Sequence<UInt8>) -> [String] {
+      var lines: [String] = []
+      for byte in bytes {
+        if byte == 10 {
+          lines.append(take())
+        } else {
+          pending.append(byte)
+        }
+      }
+      return lines
+    }
+
+    mutating func finish() -> String? { pending.isEmpty ? nil : take() }
+
+    private mutating func take() -> String {
+      if pending.last == 13 { pending.removeLast() }
+      defer { pending.removeAll(keepingCapacity: true) }
+      return String(decoding: pending, as: UTF8.self)
+    }
+  }
+#endif

@@ -1,0 +1,73 @@
+// Builds the bootable kernel and the program it runs at EL0, and lays the kernel out as a flat image.
+
+#if Tools
+  import Foundation
+
+  /// The files that a guest boots from.
+  public struct KernelProducts: Sendable {
+    /// The kernel as a flat arm64 image.
+    public var image: String
+    /// The EL0 program, an ELF file.
+    public var initProgram: String
+    /// The kernel as the linker wrote it, with symbols.
+    public var elf: String
+    /// The kernel's largest stack frame.
+    public var largestFrame: StackFrame?
+  }
+
+  /// The build of the bootable kernel: once in a process, and by one process at a time.
+  public actor KernelBuild {
+    /// The one build of this process.
+    public static let shared = KernelBuild()
+
+    /// The least height of the guard below a stack, in bytes. No stack frame of the kernel may be larger.
+    public static let guardMinimum = 4096
+
+    private var task: Task<KernelProducts, any Error>?
+
+    /// Builds what is out of date, once in this process, and says where the files are.
+    ///
+    /// - Throws: ``BuildError``, ``ElfError``, or ``FrameTooLarge`` when a stack frame could step over a guard.
+    public func products() async throws -> KernelProducts {
+      if let task { return try await task.value }
+      let task = Task { try await Self.build() }
+      self.task = task
+      return try await task.value
+    }
+
+    private static func build() async throws -> KernelProducts {
+      guard let root = PackageRoot.path else {
+        throw BuildError("the package's folder was not found: run this inside a clone of KernelStacks")
+      }
+      let folder = "\(root)/build"
+      try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+      let lock = try await FileLock("\(folder)/.kernel-build.lock")
+      defer { withExtendedLifetime(lock) {} }
+
+      let kernelBuild = BareMetalBuild(
+        packageRoot: root, product: "BootableKernel", toolset: "Toolsets/kernel.json", scratch: ".build-kernel",
+        extraArguments: ["--disable-default-traits"])
+      let initBuild = BareMetalBuild(
+        packageRoot: root, product: "Init", toolset: "Toolsets/init.json", scratch: ".build-init",
+        extraArguments: ["--disable-default-traits"])
+      let kernel = try await kernelBuild.build()
+      let program = try await initBuild.build()
+
+      let scan = PrologueScan(kernel)
+      try scan.check(guardByteCount: guardMinimum)
+      let products = KernelProducts(
+        image: "\(folder)/kernel.img", initProgram: "\(folder)/init.elf", elf: kernelBuild.executablePath,
+        largestFrame: scan.frames.first)
+      try write(FlatImage(kernel).bytes, to: products.image)
+      try write(program.bytes, to: products.initProgram)
+      return products
+    }
+
+    /// Replaces a file in one step, so that a guest that is starting reads the old one or the new one.
+    private static func write(_ bytes: [UInt8], to path: String) throws {
+      let url = URL(fileURLWithPath: path)
+      if let old = try? Data(contentsOf: url), old.elementsEqual(bytes) { return }
+      try Data(bytes).write(to: url, options: .atomic)
+    }
+  }
+#endif

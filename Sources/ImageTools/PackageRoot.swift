@@ -1,0 +1,27 @@
+// Where the package's folder is.
+
+import Foundation
+
+/// The folder that holds `Package.swift`, `Toolsets` and `build`.
+public enum PackageRoot {
+  /// The folder, found from the current directory upwards, or else where the tools were compiled.
+  public static let path: String? = {
+    let here = URL(fileURLWithPath: FileManager.default.currentDirectoryPath, isDirectory: true)
+    let source = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+    return find(above: here) ?? find(above: source)
+  }()
+
+  private static func find(above folder: URL) -> String? {
+    var folder = folder.standardizedFileURL
+    while true {
+      let manifest = folder.appendingPathComponent("Package.swift").path
+      let kernel = folder.appendingPathComponent("Sources/BootableKernel").path
+      if FileManager.default.fileExists(atPath: manifest), FileManager.default.fileExists(atPath: kernel) {
+        return folder.path
+      }
+      let parent = folder.deletingLastPathComponent().standardizedFileURL
+      if parent.path == folder.path { return nil }
+      folder = parent
+    }
+  }
+}

@@ -1,0 +1,163 @@
+// Finds the largest stack frame in a linked kernel, so that the build can refuse one that could step over a guard.
+//
+// No stack probes are emitted for bare metal: a function that lowers the stack pointer by more than the guard is high
+// could store below it. So the guard must be at least as high as the largest frame.
+//
+// What lowers the stack pointer in compiled code (Arm Architecture Reference Manual, C6.2, C7.2):
+//
+//    sub sp, sp, #imm{, lsl #12}       1101 0001 0s.. imm12 ..11 1111 1111
+//    stp xA, xB, [sp, #-imm]!          1010 1001 10 imm7 ..... 11111 .....    and its forms for d and q registers
+//    str xA, [sp, #-imm]!              1111 1000 000 imm9 11 11111 .....      and its forms for d and q registers
+//    sub sp, sp, xN{, extend}          1100 1011 001 ..... ...... 11111 11111   by an amount known only at run time
+//    and sp, xN, #mask                 1001 0010 0 ............. ..... 11111    as above
+
+/// The stack memory that one function takes in one step.
+public struct StackFrame: Equatable, Sendable {
+  /// The function's symbol.
+  public var function: String
+  /// The address of the last instruction that lowers the stack pointer.
+  public var address: UInt64
+  /// By how much the stack pointer is lowered, in bytes.
+  public var byteCount: Int
+}
+
+/// What an instruction does to the stack pointer.
+public enum StackPointerEffect: Equatable, Sendable {
+  /// Nothing that the scan looks for.
+  case none
+  /// Lowers it by a constant number of bytes.
+  case lowers(by: Int)
+  /// Lowers it by an amount in a register.
+  case lowersByRegister
+  /// Raises it or sets it: an epilogue, or a change of stacks.
+  case restores
+
+  /// Decodes one A64 instruction.
+  public init(decoding word: UInt32) {
+    let destination = word & 31
+    let base = word >> 5 & 31
+    // Add and subtract immediate, 64 bits, flags not set.
+    if word & 0xbf80_0000 == 0x9100_0000, destination == 31 {
+      let immediate = Int(word >> 10 & 0xfff) << (word & 0x40_0000 != 0 ? 12 : 0)
+      self = word & 0x4000_0000 != 0 && base == 31 ? .lowers(by: immediate) : .restores
+      return
+    }
+    // Subtract extended register: sub sp, sp, xN.
+    if word & 0xffe0_0000 == 0xcb20_0000, destination == 31 {
+      self = base == 31 ? .lowersByRegister : .restores
+      return
+    }
+    // And immediate: and sp, xN, #mask, which aligns a frame that was computed in xN.
+    if word & 0xff80_0000 == 0x9200_0000, destination == 31 {
+      self = .lowersByRegister
+      return
+    }
+    guard base == 31 else {
+      self = .none
+      return
+    }
+    // Pairs with write-back, x (0xa8), d (0x6c) and q (0xac) registers: bit 23 set, bit 24 tells pre- from post-index.
+    let family = word & 0xfe00_0000
+    if family == 0xa800_0000 || family == 0x6c00_0000 || family == 0xac00_0000, word & 0x0080_0000 != 0 {
+      let scale = family == 0xac00_0000 ? 16 : 8
+      self.init(writeBack: Int(Int32(bitPattern: word << 10) >> 25) * scale)
+      return
+    }
+    // Single registers with write-back: x or d (size 3), q (size 0 with opc<1>), pre- or post-index.
+    if word & 0x3b20_0400 == 0x3800_0400 {
+      self.init(writeBack: Int(Int32(bitPattern: word << 11) >> 23))
+      return
+    }
+    self = .none
+  }
+
+  private init(writeBack change: Int) {
+    self = change < 0 ? .lowers(by: -change) : change > 0 ? .restores : .none
+  }
+}
+
+/// The stack frames of a linked file.
+public struct PrologueScan: Sendable {
+  /// The frames, the largest first; one for each function that has any.
+  public let frames: [StackFrame]
+  /// Where the stack pointer is lowered by an amount that the scan cannot know. Their byte count is 0.
+  public let unboundedFrames: [StackFrame]
+
+  /// Scans all code of a file.
+  ///
+  /// Consecutive steps add up to one frame until the stack pointer is raised again or the next function begins.
+  public init(_ file: ElfFile) {
+    var largest: [String: StackFrame] = [:]
+    var unbounded: [StackFrame] = []
+    for (index, section) in file.sections.enumerated() where section.isCode {
+      let labels = Self.labels(in: file, sectionIndex: index)
+      var nextLabel = 0
+      var function = section.name
+      var isData = false
+      var depth = 0
+      let code = Array(file.contents(of: section))
+      for offset in stride(from: 0, to: code.count & ~3, by: 4) {
+        let address = section.address + UInt64(offset)
+        while nextLabel < labels.count, labels[nextLabel].address <= address {
+          let name = labels[nextLabel].name
+          if name.hasPrefix("$") {
+            if name.hasPrefix("$d") { isData = true }
+            if name.hasPrefix("$x") { isData = false }
+          } else {
+            function = name
+            depth = 0
+          }
+          nextLabel += 1
+        }
+        if isData { continue }
+        let word = (0..<4).reduce(UInt32(0)) { $0 | UInt32(code[offset + $1]) << (8 * UInt32($1)) }
+        switch StackPointerEffect(decoding: word) {
+        case .none: break
+        case .restores: depth = 0
+        case .lowersByRegister: unbounded.append(StackFrame(function: function, address: address, byteCount: 0))
+        case .lowers(let bytes):
+          depth += bytes
+          if depth > largest[function]?.byteCount ?? 0 {
+            largest[function] = StackFrame(function: function, address: address, byteCount: depth)
+          }
+        }
+      }
+    }
+    frames = largest.values.sorted { ($0.byteCount, $1.address) > ($1.byteCount, $0.address) }
+    unboundedFrames = unbounded
+  }
+
+  /// Function symbols and mapping symbols ($x begins code, $d begins data) of a section, by address.
+  private static func labels(in file: ElfFile, sectionIndex: Int) -> [ElfFile.Symbol] {
+    file.symbols
+      .filter { $0.sectionIndex == sectionIndex && ($0.type == 2 || $0.type == 0) && !$0.name.isEmpty }
+      .filter { !$0.name.hasPrefix(".L") }
+      .sorted { ($0.address, $0.name) < ($1.address, $1.name) }
+  }
+
+  /// Throws if a frame is larger than the guard, or of unknown size.
+  public func check(guardByteCount: Int) throws(FrameTooLarge) {
+    if let frame = frames.first, frame.byteCount > guardByteCount {
+      throw FrameTooLarge(frame: frame, guardByteCount: guardByteCount)
+    }
+    if let frame = unboundedFrames.first {
+      throw FrameTooLarge(frame: frame, guardByteCount: guardByteCount)
+    }
+  }
+}
+
+/// A function whose stack frame could step over a guard.
+public struct FrameTooLarge: Error, Equatable, CustomStringConvertible {
+  /// The frame.
+  public var frame: StackFrame
+  /// The least height of a guard, in bytes.
+  public var guardByteCount: Int
+
+  /// The error in one line.
+  public var description: String {
+    let size = frame.byteCount == 0 ? "of a size known only at run time" : "of \(frame.byteCount) bytes"
+    return
+      "\(frame.function) (\(hexadecimal(frame.address))) has a stack frame \(size), and the guard below a stack "
+      + "is only sure to have \(guardByteCount) bytes"
+  }
+}
