@@ -1,4 +1,4 @@
 #if hasFeature(Embedded)
 #else
-@main struct Stub { static func main() {} }
+  @main struct Stub { static func main() {} }
 #endif

@@ -1,1 +1,160 @@
+// The instructions that Swift has no words for: system registers, barriers, TLB invalidation, locks, semihosting.
+#ifndef CAARCH64_H
+#define CAARCH64_H
 
+#if defined(__aarch64__) && !defined(__linux__) && !defined(__APPLE__)
+
+#include <stdint.h>
+
+#pragma clang assume_nonnull begin
+
+// Reads and writes of system registers: ca_read_NAME() and ca_write_NAME(value).
+#define CA_READ(name) \
+  static inline uint64_t ca_read_##name(void) { \
+    uint64_t value; \
+    __asm__ volatile("mrs %0, " #name : "=r"(value)); \
+    return value; \
+  }
+#define CA_WRITE(name) \
+  static inline void ca_write_##name(uint64_t value) { __asm__ volatile("msr " #name ", %0" ::"r"(value) : "memory"); }
+
+CA_READ(ttbr0_el1)
+CA_WRITE(ttbr0_el1)
+CA_READ(ttbr1_el1)
+CA_READ(tcr_el1)
+CA_WRITE(tcr_el1)
+CA_READ(sctlr_el1)
+CA_WRITE(sctlr_el1)
+CA_READ(tpidr_el1)
+CA_WRITE(tpidr_el1)
+CA_READ(esr_el1)
+CA_READ(far_el1)
+CA_READ(daif)
+CA_WRITE(daif)
+CA_READ(currentel)
+CA_READ(midr_el1)
+CA_READ(id_aa64mmfr0_el1)
+CA_READ(id_aa64dfr0_el1)
+CA_READ(dczid_el0)
+CA_READ(cntfrq_el0)
+CA_READ(cntpct_el0)
+CA_WRITE(cntp_tval_el0)
+CA_WRITE(cntp_ctl_el0)
+CA_READ(cntvct_el0)
+CA_WRITE(cntv_tval_el0)
+CA_WRITE(cntv_ctl_el0)
+CA_WRITE(pmcr_el0)
+CA_READ(pmcr_el0)
+CA_WRITE(pmcntenset_el0)
+CA_WRITE(pmevtyper0_el0)
+CA_READ(pmevcntr0_el0)
+
+// The number of the CPU, which boot code puts into TPIDRRO_EL0. Not volatile: it doesn't change under running code
+// that has interrupts off.
+static inline uint64_t ca_cpu_number(void) {
+  uint64_t value;
+  __asm__("mrs %0, tpidrro_el0" : "=r"(value));
+  return value;
+}
+
+static inline void ca_isb(void) { __asm__ volatile("isb" ::: "memory"); }
+static inline void ca_dsb_ish(void) { __asm__ volatile("dsb ish" ::: "memory"); }
+static inline void ca_dsb_ishst(void) { __asm__ volatile("dsb ishst" ::: "memory"); }
+static inline void ca_wait_for_interrupt(void) { __asm__ volatile("dsb sy\n\twfi" ::: "memory"); }
+
+// Interrupts: DAIF.I (and F) set or clear.
+static inline uint64_t ca_disable_interrupts(void) {
+  uint64_t state;
+  __asm__ volatile("mrs %0, daif\n\tmsr daifset, #3" : "=r"(state)::"memory");
+  return state;
+}
+static inline void ca_enable_interrupts(void) { __asm__ volatile("msr daifclr, #3" ::: "memory"); }
+static inline void ca_restore_interrupts(uint64_t state) { __asm__ volatile("msr daif, %0" ::"r"(state) : "memory"); }
+
+// A 64-bit word that table walkers read concurrently: one single-copy atomic access.
+static inline uint64_t ca_load(uintptr_t address) { return *(volatile uint64_t *)address; }
+static inline void ca_store(uintptr_t address, uint64_t value) { *(volatile uint64_t *)address = value; }
+
+// Device registers.
+static inline uint32_t ca_load32(uintptr_t address) { return *(volatile uint32_t *)address; }
+static inline void ca_store32(uintptr_t address, uint32_t value) { *(volatile uint32_t *)address = value; }
+
+// TLB invalidation, inner shareable. An operand is VA[55:12] | ASID << 48.
+static inline void ca_tlbi_vae1is(uint64_t operand) { __asm__ volatile("tlbi vae1is, %0" ::"r"(operand) : "memory"); }
+static inline void ca_tlbi_vale1is(uint64_t operand) { __asm__ volatile("tlbi vale1is, %0" ::"r"(operand) : "memory"); }
+static inline void ca_tlbi_aside1is(uint64_t operand) { __asm__ volatile("tlbi aside1is, %0" ::"r"(operand) : "memory"); }
+static inline void ca_tlbi_vmalle1is(void) { __asm__ volatile("tlbi vmalle1is" ::: "memory"); }
+
+// Makes instructions written as data visible to instruction fetch, on all CPUs (caches of QEMU and of CPUs with IDC/DIC
+// included: the wide hammer is enough for the few times a program is loaded).
+static inline void ca_synchronize_instructions(void) {
+  __asm__ volatile("dsb ish\n\tic ialluis\n\tdsb ish\n\tisb" ::: "memory");
+}
+
+// A spin lock: 0 is free, 1 is held.
+static inline void ca_lock(uint64_t *word) {
+  uint64_t value;
+  uint32_t failed;
+  __asm__ volatile(
+      "1:	ldaxr	%0, [%2]\n"
+      "	cbnz	%0, 2f\n"
+      "	stxr	%w1, %3, [%2]\n"
+      "	cbz	%w1, 3f\n"
+      "2:	yield\n"
+      "	b	1b\n"
+      "3:"
+      : "=&r"(value), "=&r"(failed)
+      : "r"(word), "r"((uint64_t)1)
+      : "memory");
+}
+static inline void ca_unlock(uint64_t *word) { __asm__ volatile("stlr xzr, [%0]" ::"r"(word) : "memory"); }
+
+// What is kept per CPU.
+struct ca_cpu {
+  uint64_t tlb_invalidations;
+  uint64_t tlb_instructions;
+  uint64_t lock_acquisitions;
+  uint64_t instructions;  // the last value of the counter, extended to 64 bits
+  uint64_t node;
+  uint64_t reserved[3];
+};
+#define CA_MAXIMUM_CPUS 8
+extern struct ca_cpu ca_cpus[CA_MAXIMUM_CPUS];
+static inline struct ca_cpu *ca_this_cpu(void) { return &ca_cpus[ca_cpu_number()]; }
+static inline struct ca_cpu *ca_cpu_at(uint64_t number) { return &ca_cpus[number]; }
+
+// What boot code found out, and what the machine handle reads.
+struct ca_machine {
+  uint64_t linear_map_offset;
+  uint64_t virtual_address_bits;
+  uint64_t kernel_root;
+  uint64_t cpu_count;
+};
+extern struct ca_machine ca_machine_state;
+static inline struct ca_machine *ca_machine(void) { return &ca_machine_state; }
+
+// Clears whole pages; chooses DC ZVA by 64 bytes where DCZID_EL0 has it.
+void ca_clear_pages(uintptr_t address, uint64_t byte_count);
+
+// Semihosting: ends the machine with an exit code.
+static inline void ca_semihosting_exit(uint64_t code) {
+  uint64_t block[2] = {0x20026, code};  // ADP_Stopped_ApplicationExit
+  register uint64_t operation __asm__("x0") = 0x18;  // SYS_EXIT
+  register uint64_t *argument __asm__("x1") = block;
+  __asm__ volatile("hlt #0xf000" : "+r"(operation) : "r"(argument) : "memory");
+}
+
+// PSCI SYSTEM_OFF, for a machine without semihosting: it carries no exit code.
+static inline void ca_psci_system_off(int by_hypervisor_call) {
+  register uint64_t function __asm__("x0") = 0x84000008;
+  if (by_hypervisor_call) {
+    __asm__ volatile("hvc #0" : "+r"(function)::"memory");
+  } else {
+    __asm__ volatile("smc #0" : "+r"(function)::"memory");
+  }
+}
+
+#pragma clang assume_nonnull end
+
+#endif
+#endif

@@ -1,0 +1,47 @@
+// Counting: instructions by the performance monitor, the rest by software, per CPU.
+#if hasFeature(Embedded)
+  import CAArch64
+  public import KernelMachine
+
+  extension AArch64 {
+    /// Starts event counter 0 of the performance monitor, counting INST_RETIRED (event 0x08).
+    ///
+    /// Where the CPU or the emulator does not implement the event, it stays 0.
+    public func startInstructionCounter() {
+      ca_write_pmevtyper0_el0(0x08)
+      ca_write_pmcntenset_el0(1)
+      ca_write_pmcr_el0(ca_read_pmcr_el0() | 1)
+      ca_isb()
+    }
+
+    /// The instructions retired since the counter started, extended to 64 bits.
+    ///
+    /// The counter has 32 bits; it must be read at least once in 2³² instructions, which the timer tick does.
+    @inlinable public var instructionCount: UInt64 {
+      let state = ca_disable_interrupts()
+      ca_isb()
+      let cpu = ca_this_cpu()
+      let low = ca_read_pmevcntr0_el0() & 0xffff_ffff
+      let last = cpu.pointee.instructions
+      var extended = last & ~0xffff_ffff | low
+      if extended < last { extended &+= 1 &<< 32 }
+      cpu.pointee.instructions = extended
+      ca_restore_interrupts(state)
+      return extended
+    }
+
+    @inlinable public var counters: MachineCounters {
+      var result = MachineCounters()
+      result.instructions = instructionCount
+      var number: UInt64 = 0
+      while number < ca_machine().pointee.cpu_count {
+        let cpu = ca_cpu_at(number)
+        result.tlbInvalidations &+= cpu.pointee.tlb_invalidations
+        result.tlbInstructions &+= cpu.pointee.tlb_instructions
+        result.lockAcquisitions &+= cpu.pointee.lock_acquisitions
+        number &+= 1
+      }
+      return result
+    }
+  }
+#endif

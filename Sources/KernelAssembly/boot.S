@@ -1,0 +1,174 @@
+// From the boot loader to Swift: image header, exception level 1, early translation tables, MMU on.
+//
+// The boot protocol is that of arm64 Linux: MMU off, x0 = physical address of the device tree. Until the jump into the
+// upper half, all code here is position independent and runs at its physical address.
+#if defined(__aarch64__) && !defined(__linux__) && !defined(__APPLE__)
+
+#include "frame_layout.h"
+
+#define KERNEL_HALF         0xffffff8000000000
+#define LINEAR_MAP_INDEX    256                 // level-1 index of 0xffffffc000000000
+#define NORMAL_BLOCK        0x701               // AF, inner shareable, MAIR attribute 0, block
+#define TABLE               0x3
+#define NEVER_EXECUTE       (3 << 53)
+
+  .section .head.text, "ax", %progbits
+  .global image_header
+image_header:
+  b       start                                 // code0
+  .long   0                                     // code1
+  .quad   0x80000                               // text_offset: distance from a 2 MiB boundary
+  .quad   image_size                            // including bss
+  .quad   0xa                                   // little endian, 4 KiB pages, anywhere in physical memory
+  .quad   0, 0, 0
+  .ascii  "ARM\x64"
+  .long   0
+
+start:
+  mov     x19, x0                               // device tree
+  mrs     x0, CurrentEL
+  cmp     x0, #(2 << 2)
+  b.ne    at_el1
+
+  // Started at EL2: hand EL1 the timer and the counters, then drop.
+  mov     x0, #(1 << 31)                        // HCR_EL2.RW: EL1 is AArch64
+  msr     hcr_el2, x0
+  mov     x0, #3                                // CNTHCTL_EL2: EL1 may use the physical counter and timer
+  msr     cnthctl_el2, x0
+  msr     cntvoff_el2, xzr
+  mrs     x0, pmcr_el0
+  ubfx    x0, x0, #11, #5
+  msr     mdcr_el2, x0                          // all event counters belong to EL1
+  mov     x0, #0x33ff
+  msr     cptr_el2, x0
+  ldr     x0, =0x30d00800
+  msr     sctlr_el1, x0
+  mov     x0, #0x3c5                            // EL1h, everything masked
+  msr     spsr_el2, x0
+  adr     x0, at_el1
+  msr     elr_el2, x0
+  eret
+
+at_el1:
+  msr     daifset, #15
+  msr     SPSel, #1
+
+  // Clear bss and the early tables.
+  adrp    x0, loaded_end
+  add     x0, x0, :lo12:loaded_end
+  adrp    x1, image_end
+  add     x1, x1, :lo12:image_end
+1:
+  stp     xzr, xzr, [x0], #16
+  cmp     x0, x1
+  b.lo    1b
+
+  // Three tables:   +0x0000  TTBR0, level 1: the image's GiB at its physical address
+  //                 +0x1000  TTBR1, level 1: [0] -> level 2, [256 + n] = GiB n of physical memory
+  //                 +0x2000  TTBR1, level 2: the image by 2 MiB blocks
+  adrp    x20, early_tables
+  adrp    x21, image_header
+  sub     x21, x21, #0x80, lsl #12              // physical address of KERNEL_HALF
+  mov     x4, #NORMAL_BLOCK
+  ldr     x5, =NEVER_EXECUTE
+
+  lsr     x0, x21, #30                          // the image's GiB
+  orr     x1, x4, x0, lsl #30
+  str     x1, [x20, x0, lsl #3]
+  orr     x1, x1, x5
+  add     x2, x20, #0x1000
+  add     x3, x2, #(LINEAR_MAP_INDEX * 8)
+  str     x1, [x3, x0, lsl #3]
+
+  lsr     x0, x19, #30                          // the device tree's GiB
+  orr     x1, x4, x0, lsl #30
+  orr     x1, x1, x5
+  str     x1, [x3, x0, lsl #3]
+
+  add     x3, x20, #0x2000
+  orr     x1, x3, #TABLE
+  str     x1, [x2]
+  orr     x1, x4, x21
+  mov     x0, #64                               // 128 MiB, the whole image region
+2:
+  str     x1, [x3], #8
+  add     x1, x1, #0x200, lsl #12
+  subs    x0, x0, #1
+  b.ne    2b
+
+  ldr     x0, =EARLY_MAIR
+  msr     mair_el1, x0
+  ldr     x0, =EARLY_TCR
+  mrs     x1, id_aa64mmfr0_el1
+  and     x1, x1, #7                            // PARange
+  bfi     x0, x1, #32, #3                       // IPS
+  msr     tcr_el1, x0
+  msr     ttbr0_el1, x20
+  msr     ttbr1_el1, x2
+  dsb     sy
+  tlbi    vmalle1
+  dsb     sy
+  ic      iallu
+  dsb     sy
+  isb
+  ldr     x0, =EARLY_SCTLR
+  msr     sctlr_el1, x0
+  isb
+
+  ldr     x0, =upper_half
+  br      x0
+
+  .text
+upper_half:
+  ldr     x0, =vectors
+  msr     vbar_el1, x0
+  msr     cpacr_el1, xzr                        // no floating point anywhere
+  msr     tpidr_el1, xzr
+  msr     tpidrro_el0, xzr                      // this CPU's number
+  msr     mdscr_el1, xzr
+
+  // Exceptions use the emergency stack until the exception stack exists; boot code is thread code.
+  ldr     x0, =emergency_stack_top
+  mov     sp, x0
+  msr     SPSel, #0
+  ldr     x0, =boot_stack_top
+  mov     sp, x0
+  isb
+
+  mov     x0, x19                               // physical address of the device tree
+  mov     x1, x21                               // physical address that KERNEL_HALF is mapped to
+  mov     x29, xzr
+  mov     x30, xzr
+  bl      kernelBoot
+1:
+  wfi
+  b       1b
+
+// void switch_kernel_tables(uint64_t ttbr1, uint64_t tcr, uint64_t image_physical_base)
+//
+// The size of the upper half and its root table change together, so the code runs at its physical address meanwhile,
+// under the identity map in TTBR0. Interrupts are masked.
+  .global switch_kernel_tables
+switch_kernel_tables:
+  adrp    x3, 1f
+  add     x3, x3, :lo12:1f
+  adrp    x4, 2f
+  add     x4, x4, :lo12:2f
+  ldr     x5, =KERNEL_HALF
+  sub     x3, x3, x5
+  add     x3, x3, x2
+  br      x3
+1:
+  msr     tcr_el1, x1
+  isb
+  msr     ttbr1_el1, x0
+  isb
+  tlbi    vmalle1
+  dsb     nsh
+  isb
+  br      x4
+2:
+  ret
+
+  .ltorg
+#endif

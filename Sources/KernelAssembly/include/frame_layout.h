@@ -1,0 +1,32 @@
+// Where assembly and Swift meet: register frames, the task record, and the values of system registers at boot.
+#ifndef KERNEL_FRAME_LAYOUT_H
+#define KERNEL_FRAME_LAYOUT_H
+
+// A register frame, at the start of a task record or at the top of a thread's stack:
+//
+//   0x000  x0 … x30
+//   0x0f8  SP_EL0
+//   0x100  ELR_EL1
+//   0x108  SPSR_EL1
+//   0x110  (end)
+#define FRAME_X(n)          ((n) * 8)
+#define FRAME_SP            0x0f8
+#define FRAME_ELR           0x100
+#define FRAME_SPSR          0x108
+#define FRAME_SIZE          0x110
+
+// A task record begins with a frame; the address that its kernel stack starts from follows.
+#define TASK_STACK_TOP      0x110
+
+// MAIR_EL1: attribute 0 is normal write-back memory, attribute 1 is device-nGnRE.
+#define EARLY_MAIR          0x04ff
+
+// TCR_EL1: 39 bits in both halves, 4 KiB granule, write-back inner-shareable walks, 16-bit ASIDs.
+//   T0SZ [5:0] IRGN0 [9:8] ORGN0 [11:10] SH0 [13:12] TG0 [15:14] T1SZ [21:16] IRGN1 [25:24] ORGN1 [27:26] SH1 [29:28]
+//   TG1 [31:30] IPS [34:32] AS [36]
+#define EARLY_TCR           0x10b5193519
+
+// SCTLR_EL1: M C SA SA0 I and the bits that read as one; WXN follows with the final tables.
+#define EARLY_SCTLR         0x30d0181d
+
+#endif
