@@ -37,8 +37,11 @@ let package = Package(
     .target(name: "SimulatedMachine", dependencies: ["KernelMachine", "SeededRandom"]),
     .target(name: "CAArch64"),
     .target(name: "AArch64Machine", dependencies: ["KernelMachine", "CAArch64"]),
-    .target(name: "UserPrograms"),
-    .target(name: "Scenarios", dependencies: ["KernelStacks", "SeededRandom"]),
+    .target(name: "UserPrograms", dependencies: ["SeededRandom"]),
+    .target(name: "Scenarios", dependencies: ["KernelStacks", "SeededRandom", "UserPrograms"]),
+    .target(
+      name: "SimulatedScenarios",
+      dependencies: ["KernelStacks", "SeededRandom", "UserPrograms", "Scenarios", "SimulatedMachine"]),
 
     // The bootable kernel and the first program it runs at EL0.
     .target(name: "KernelAssembly"),
@@ -56,7 +59,7 @@ let package = Package(
     .executableTarget(
       name: "kstacks",
       dependencies: [
-        "ImageTools", "Scenarios", "SimulatedMachine", "KernelStacks", "UserPrograms",
+        "ImageTools", "Scenarios", "SimulatedScenarios", "SimulatedMachine", "KernelStacks", "UserPrograms",
         .product(name: "ArgumentParser", package: "swift-argument-parser", condition: .when(traits: ["Tools"])),
       ]),
 
@@ -72,7 +75,9 @@ let package = Package(
       name: "SimulatedMachineTests", dependencies: ["KernelStacks", "SimulatedMachine", "SeededRandom"]),
     .testTarget(
       name: "ScenarioTests",
-      dependencies: ["KernelStacks", "Scenarios", "SimulatedMachine", "SeededRandom", "UserPrograms"]),
+      dependencies: [
+        "KernelStacks", "Scenarios", "SimulatedScenarios", "SimulatedMachine", "SeededRandom", "UserPrograms",
+      ]),
     .testTarget(name: "ToolTests", dependencies: ["ImageTools", "kstacks"]),
     .testTarget(name: "BootableKernelTests", dependencies: ["ImageTools"]),
     .testTarget(name: "PackageTests", dependencies: ["ImageTools"]),

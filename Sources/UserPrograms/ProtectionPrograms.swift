@@ -1,0 +1,64 @@
+// Programs that try what a process must not be able to do.
+
+/// Parent and child write the same page, in both orders, and must not see each other's values.
+func proveIsolation<Kernel: SystemCalls>(on kernel: Kernel) -> FailedCheck? {
+  kernel.store(parentMark, at: kernel.scratchPage)
+  for _ in 0..<3 {
+    // The child writes first: the parent's value must stay.
+    guard case .holding(let first) = forkHoldingChild(on: kernel) else { return .forkFailed }
+    guard kernel.load(kernel.scratchPage) == parentMark else { return .parentPageChanged }
+    // The parent writes while the child, and a second one, hold copies of their own.
+    kernel.store(~parentMark, at: kernel.scratchPage + 8)
+    guard case .holding(let second) = forkHoldingChild(on: kernel) else { return .forkFailed }
+    guard first != second else { return .childDidNotHold }
+    if let failed = endHoldingChildren(2, on: kernel) { return failed }
+    guard kernel.load(kernel.scratchPage + 8) == ~parentMark else { return .parentPageChanged }
+    kernel.store(0, at: kernel.scratchPage + 8)
+  }
+  return nil
+}
+
+/// A child that does something for which it must be killed.
+struct ForbiddenChild: ChildProgram {
+  /// What it does.
+  enum Deed { case readsKernelMemory, writesKernelMemory, overflowsKernelStack }
+  let deed: Deed
+
+  func prove<Kernel: SystemCalls>(on kernel: Kernel) -> Bool {
+    switch deed {
+    case .readsKernelMemory: _ = kernel.load(kernel.kernelMemory)
+    case .writesKernelMemory: kernel.store(0, at: kernel.kernelMemory)
+    case .overflowsKernelStack: kernel.overflowStack()
+    }
+    return true
+  }
+
+  func finish<Kernel: SystemCalls>(on kernel: Kernel) -> Int { 0 }
+}
+
+/// Forks a child for each deed; each must be killed for the given reason, and the parent go on.
+private func expect<Kernel: SystemCalls>(
+  _ end: EndOfProcess, of deed: ForbiddenChild.Deed, on kernel: Kernel
+) -> FailedCheck? {
+  let child = kernel.fork(ForbiddenChild(deed: deed))
+  guard child > 0 else { return .forkFailed }
+  guard kernel.awaitChild(child) == .dead else {
+    kernel.release(0)
+    _ = kernel.wait()
+    return .notKilled
+  }
+  guard let ended = kernel.wait(), ended.processID == child else { return .wrongChildCount }
+  return ended.end == end ? nil : .notKilled
+}
+
+/// A child reads, and one writes, kernel memory; both must be killed.
+func readKernelMemory<Kernel: SystemCalls>(on kernel: Kernel) -> FailedCheck? {
+  expect(.accessViolation, of: .readsKernelMemory, on: kernel)
+    ?? expect(.accessViolation, of: .writesKernelMemory, on: kernel)
+}
+
+/// A child's system call leaves its kernel stack; the child must die, and fork must work afterwards.
+func overflowStack<Kernel: SystemCalls>(on kernel: Kernel) -> FailedCheck? {
+  if let failed = expect(.stackOverflow, of: .overflowsKernelStack, on: kernel) { return failed }
+  return proveIsolation(on: kernel)
+}

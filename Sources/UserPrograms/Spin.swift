@@ -1,0 +1,40 @@
+// A program that never gives the CPU away by itself: what preemption is tested with.
+
+/// A child that computes without a system call.
+struct SpinningChild: ChildProgram {
+  let rounds: Int
+
+  func prove<Kernel: SystemCalls>(on kernel: Kernel) -> Bool {
+    compute(rounds: rounds, start: 3, on: kernel) == expected(rounds: rounds, start: 3)
+  }
+
+  func finish<Kernel: SystemCalls>(on kernel: Kernel) -> Int { kernel.processID() }
+}
+
+/// Steps a value that is kept in memory, so that each round is a load and a store of the process's own page.
+private func compute<Kernel: SystemCalls>(rounds: Int, start: UInt64, on kernel: Kernel) -> UInt64 {
+  let address = kernel.scratchPage
+  kernel.store(start, at: address)
+  for _ in 0..<rounds { kernel.store(kernel.load(address) &* 6_364_136_223_846_793_005 &+ 1, at: address) }
+  return kernel.load(address)
+}
+
+/// The same value, computed in registers.
+private func expected(rounds: Int, start: UInt64) -> UInt64 {
+  var value = start
+  for _ in 0..<rounds { value = value &* 6_364_136_223_846_793_005 &+ 1 }
+  return value
+}
+
+/// Parent and child compute side by side; both must come to the right result.
+func spin<Kernel: SystemCalls>(rounds: Int, on kernel: Kernel) -> FailedCheck? {
+  let child = kernel.fork(SpinningChild(rounds: rounds))
+  guard child > 0 else { return .forkFailed }
+  guard compute(rounds: rounds, start: 5, on: kernel) == expected(rounds: rounds, start: 5) else {
+    return .parentPageChanged
+  }
+  guard kernel.awaitChild(child) == .holding else { return .childDidNotHold }
+  kernel.release(child)
+  guard let ended = kernel.wait(), ended.processID == child, ended.status == child else { return .wrongStatus }
+  return nil
+}

@@ -1,0 +1,97 @@
+// The interface between a program and the kernel: numbers, arguments and results.
+//
+//   number in x8, arguments in x0 and x1, results in x0 and x1 (`svc #0`)
+//
+//   | call          | x0 in        | x1 in  | x0 out                              | x1 out      |
+//   |---------------|--------------|--------|-------------------------------------|-------------|
+//   | write         | address      | length | bytes written, or < 0               |             |
+//   | fork          |              |        | 0 in the child, else pid or < 0     |             |
+//   | exit          | status       |        | (does not return)                   |             |
+//   | wait          |              |        | pid (waits for one), or < 0: none   | see below   |
+//   | processID     |              |        | pid                                 |             |
+//   | proveStack    |              |        | 1 if all of the stack held, else 0  |             |
+//   | hold          |              |        | 0, once released                    |             |
+//   | awaitChild    | pid          |        | ChildState (waits while it runs)    |             |
+//   | release       | pid, 0: all  |        | how many were holding               |             |
+//   | note          | Note         | value  | 0                                   |             |
+//   | overflowStack |              |        | (the kernel side runs into the guard)             |
+//
+// `wait` also gives, in x1, the status, and in x2 the EndOfProcess.
+
+/// The number of a system call, in x8.
+public enum SystemCallNumber: UInt64, Sendable {
+  /// Writes bytes to the console.
+  case write = 1
+  /// Makes a copy of the process.
+  case fork = 2
+  /// Ends the process.
+  case exit = 3
+  /// Waits for a child to end, and takes its status.
+  case wait = 4
+  /// Asks for the process's own number.
+  case processID = 5
+  /// Lets the kernel side fill and verify its whole usable stack.
+  case proveStack = 6
+  /// Stops until the parent releases the process.
+  case hold = 7
+  /// Waits until a child is holding or dead.
+  case awaitChild = 8
+  /// Lets holding children go on.
+  case release = 9
+  /// Tells the kernel a figure.
+  case note = 10
+  /// Lets the kernel side recurse until it leaves its stack.
+  case overflowStack = 11
+}
+
+/// What a child is doing, as `awaitChild` tells it.
+public enum ChildState: Int, Sendable {
+  /// There is no such child.
+  case none = 0
+  /// It waits to be released.
+  case holding = 1
+  /// It has ended and waits for its parent's `wait`.
+  case dead = 2
+  /// It runs; `awaitChild` does not return this.
+  case running = 3
+}
+
+/// How a process came to its end.
+public enum EndOfProcess: UInt8, Sendable {
+  /// It called `exit`.
+  case exited = 0
+  /// It touched memory that it has no right to.
+  case accessViolation = 1
+  /// A page that it wrote to could not be copied: no frame was free.
+  case outOfMemory = 2
+  /// Its kernel stack ran into the guard.
+  case stackOverflow = 3
+  /// It executed an undefined instruction or an unknown system call.
+  case illegalInstruction = 4
+  /// The kernel ended it when the scenario was over.
+  case cleanedUp = 5
+}
+
+/// What a program tells the kernel with `note`.
+public enum Note: Int, Sendable {
+  /// So much of the work is done.
+  case progress = 0
+  /// Something failed for the first time; all that is alive now was alive together. The figures are taken now.
+  case firstFailure = 1
+  /// How many forks were tried.
+  case forksAttempted = 2
+  /// How many forks gave a child that ran and held.
+  case forksSucceeded = 3
+  /// How many children ended with the status that they should.
+  case childrenVerified = 4
+  /// How many children were killed for want of memory.
+  case childrenOutOfMemory = 5
+  /// How many forks succeeded after everything had been given back.
+  case forksAfterRecovery = 6
+}
+
+/// The result of a `fork` that failed.
+public enum ForkFailure: Int, Sendable {
+  /// No memory, or no room for another process.
+  case noMemory = -12
+}

@@ -1,0 +1,54 @@
+// The programs, by number: which one the first process runs is told to it in its first argument.
+
+/// A program that the first process can run.
+public enum UserProgram: UInt64, Sendable, CaseIterable {
+  /// Forks until a fork fails, all children alive together; then lets them end.
+  case forkUntilFailure = 1
+  /// Forks and lets children end, at random, for a number of operations.
+  case forkChurn = 2
+  /// Parent and child write the same page and must not see each other's values.
+  case isolation = 3
+  /// A child reads kernel memory and must be killed for it.
+  case readKernelMemory = 4
+  /// Parent and child compute side by side without a system call.
+  case spin = 5
+  /// A child's system call leaves its kernel stack; the child must die and the kernel go on.
+  case overflowStack = 6
+  /// Forks to exhaustion, lets everything end, and does both again.
+  case exhaustAndRecover = 7
+}
+
+/// What the first process is told when it starts, in x0 to x2.
+@frozen public struct ProgramArguments: Sendable {
+  /// Which program.
+  public var program: UserProgram
+  /// The seed of its random decisions.
+  public var seed: UInt64
+  /// How many operations it does, where that is asked.
+  public var operations: Int
+
+  /// Arguments for a program.
+  public init(_ program: UserProgram, seed: UInt64 = 1, operations: Int = 0) {
+    self.program = program
+    self.seed = seed
+    self.operations = operations
+  }
+}
+
+/// Runs a program from its beginning to its end, as the first process.
+///
+/// - Returns: the exit status: 0, or the number of the check that did not hold (see ``FailedCheck``).
+public func runProgram<Kernel: SystemCalls>(_ arguments: ProgramArguments, on kernel: Kernel) -> Int {
+  var succeeded = 0
+  let failed =
+    switch arguments.program {
+    case .forkUntilFailure: forkUntilFailure(&succeeded, on: kernel)
+    case .forkChurn: forkChurn(seed: arguments.seed, operations: arguments.operations, on: kernel)
+    case .isolation: proveIsolation(on: kernel)
+    case .readKernelMemory: readKernelMemory(on: kernel)
+    case .spin: spin(rounds: arguments.operations, on: kernel)
+    case .overflowStack: overflowStack(on: kernel)
+    case .exhaustAndRecover: exhaustAndRecover(on: kernel)
+    }
+  return failed?.rawValue ?? 0
+}
