@@ -1,0 +1,99 @@
+// How much is free, and how usable it is. Figures are read without locks: each is exact by itself at the moment it is
+// read, and all are exact together while no other CPU allocates. So they can be read even while reporting a crash.
+
+import KernelMachine
+
+extension BuddyAllocator {
+  /// How many frames are free on all nodes.
+  ///
+  /// - Complexity: O(nodes).
+  @inlinable public var freeFrames: Int {
+    borrowing get {
+      var sum = 0
+      for node in 0..<nodeCount { sum &+= nodes[node].freeFrames }
+      return sum
+    }
+  }
+
+  /// How many frames are free on one node; 0 if there is no such node.
+  @inlinable public borrowing func freeFrames(on node: NodeID) -> Int {
+    isNode(node) ? nodes[node.index].freeFrames : 0
+  }
+
+  /// How many frames of one node can be handed out at most; 0 if there is no such node.
+  @inlinable public borrowing func totalFrames(on node: NodeID) -> Int {
+    isNode(node) ? nodes[node.index].totalFrames : 0
+  }
+
+  /// How many free blocks of exactly this order there are on one node; 0 if there is no such order or node.
+  ///
+  /// - Complexity: O(1).
+  @inlinable public borrowing func freeBlocks(ofOrder order: Int, on node: NodeID) -> Int {
+    guard order >= 0, order <= Self.maximumOrder, isNode(node) else { return 0 }
+    return Int(nodes[node.index].freeBlocks[order])
+  }
+
+  /// How many free blocks of exactly this order there are on all nodes; 0 if there is no such order.
+  ///
+  /// - Complexity: O(nodes).
+  @inlinable public borrowing func freeBlocks(ofOrder order: Int) -> Int {
+    var sum = 0
+    for node in 0..<nodeCount { sum &+= freeBlocks(ofOrder: order, on: NodeID(node)) }
+    return sum
+  }
+
+  /// The order of the largest free block on any node, or -1 when nothing is free.
+  ///
+  /// - Complexity: O(nodes).
+  @inlinable public var largestFreeOrder: Int {
+    borrowing get {
+      var orders: UInt = 0
+      for node in 0..<nodeCount { orders |= nodes[node].nonEmptyOrders }
+      return UInt.bitWidth &- 1 &- orders.leadingZeroBitCount
+    }
+  }
+
+  /// The order of the largest free block on one node, or -1 when nothing is free or there is no such node.
+  ///
+  /// - Complexity: O(1).
+  @inlinable public borrowing func largestFreeOrder(on node: NodeID) -> Int {
+    isNode(node) ? UInt.bitWidth &- 1 &- nodes[node.index].nonEmptyOrders.leadingZeroBitCount : -1
+  }
+
+  /// The unusable free space index over all nodes: the share of free memory in blocks too small for this order.
+  ///
+  /// Source: M. Gorman, A. Whitcroft, "The What, The Why and the Where To of Anti-Fragmentation", OLS 2006.
+  ///
+  /// - Returns: from 0, all free memory can serve the order, to 1,000, none can; rounded down. When nothing is free,
+  ///   or there is no such order, 1,000.
+  /// - Complexity: O(nodes).
+  @inlinable public borrowing func unusableFreeSpacePermille(order: Int) -> Int {
+    unusablePermille(order: order, nodes: 0..<nodeCount)
+  }
+
+  /// The unusable free space index of one node; 1,000 if there is no such node.
+  ///
+  /// - Complexity: O(1).
+  @inlinable public borrowing func unusableFreeSpacePermille(order: Int, on node: NodeID) -> Int {
+    isNode(node) ? unusablePermille(order: order, nodes: node.index..<node.index + 1) : 1000
+  }
+
+  // (F − Σ 2ⁱ·kᵢ for i ≥ order) / F, where F is all free memory and kᵢ the number of free blocks of order i.
+  @inlinable borrowing func unusablePermille(order: Int, nodes numbers: Range<Int>) -> Int {
+    guard order >= 0, order <= Self.maximumOrder else { return 1000 }
+    var free = 0
+    var unusable = 0
+    for node in numbers {
+      for size in 0...Self.maximumOrder {
+        let frames = freeBlocks(ofOrder: size, on: NodeID(node)) &<< size
+        free &+= frames
+        if size < order { unusable &+= frames }
+      }
+    }
+    return free == 0 ? 1000 : unusable * 1000 / free
+  }
+
+  @inlinable borrowing func isNode(_ node: NodeID) -> Bool {
+    UInt(bitPattern: node.index) < UInt(bitPattern: nodeCount)
+  }
+}

@@ -1,0 +1,95 @@
+// The checks of the invariants that BuddyAllocator.swift names; compiled only where `INTERNAL_CHECKS` is defined.
+
+import KernelMachine
+
+extension BuddyAllocator {
+  #if INTERNAL_CHECKS
+    /// Stops if an invariant does not hold. Nobody else may use the allocator meanwhile.
+    ///
+    /// - Complexity: O(frames).
+    public borrowing func _checkInvariants() {
+      var free = 0
+      var managed = 0
+      for number in 0..<rangeCount {
+        let (usable, unused) = _checkBlocks(of: number)
+        managed += usable
+        free += unused
+      }
+      var listed = 0
+      for node in 0..<nodeCount { listed += _checkLists(of: node) }
+      precondition(listed == free, "a free block is in no list, or in two")
+      precondition(free == freeFrames, "the number of free frames is wrong")
+      precondition(managed == totalFrames, "a usable frame has been lost or won")
+    }
+
+    /// Walks a range block by block. Returns how many frames are usable, and how many of these are free.
+    private borrowing func _checkBlocks(of number: Int) -> (usable: Int, free: Int) {
+      let range = ranges[number]
+      let first = Int(range.firstFrame &- range.bias)
+      let end = first + Int(range.frameCount)
+      precondition(
+        range.firstFrame & 1023 == UInt(first) & 1023, "an index is aligned otherwise than its frame")
+      var usable = 0
+      var free = 0
+      var index = first
+      while index < end {
+        let tag = records[index].tag
+        precondition(tag.range == number, "a frame is in another range than it says")
+        if tag.state == FrameState.reserved {
+          index += 1
+          continue
+        }
+        let count = 1 << tag.order
+        precondition(tag.state == FrameState.free || tag.state == FrameState.used, "a block has no head")
+        precondition(
+          tag.order <= 10 && index % count == 0 && index + count <= end, "a block lies where it can't")
+        for other in index + 1..<index + count {
+          precondition(
+            records[other].tag == FrameTag(range: UInt32(number), state: FrameState.inside),
+            "a frame inside of a block says something else")
+        }
+        if tag.state == FrameState.free {
+          precondition(
+            tag.order == 10 || records[index ^ count].tag != tag, "two free buddies have not been merged")
+          free += count
+        }
+        usable += count
+        index += count
+      }
+      return (usable, free)
+    }
+
+    /// Walks the free lists of a node. Returns how many frames are in them.
+    private borrowing func _checkLists(of node: Int) -> Int {
+      let record = nodes[node]
+      var frames = 0
+      for order in 0...Self.maximumOrder {
+        let head = record.listHeads + UInt32(order)
+        var blocks = 0
+        var previous = head
+        var index = records[Int(head)].next
+        while index != head {
+          let tag = records[Int(index)].tag
+          precondition(records[Int(index)].previous == previous, "a free list is torn")
+          precondition(
+            tag.state == FrameState.free && tag.order == order, "a list holds what doesn't belong there")
+          precondition(ranges[tag.range].node == node, "a block is in the list of another node")
+          blocks += 1
+          precondition(blocks <= totalFrames, "a free list never ends")
+          previous = index
+          index = records[Int(index)].next
+        }
+        precondition(records[Int(head)].previous == previous, "a free list is torn at its end")
+        precondition(blocks == Int(record.freeBlocks[order]), "the number of free blocks of an order is wrong")
+        precondition(
+          (record.nonEmptyOrders >> UInt(order) & 1 == 1) == (blocks > 0), "the bit of an order is wrong")
+        frames += blocks << order
+      }
+      precondition(frames == record.freeFrames, "the number of free frames of a node is wrong")
+      return frames
+    }
+  #else
+    /// Does nothing; with `INTERNAL_CHECKS`, stops if an invariant does not hold.
+    @inlinable @inline(__always) public borrowing func _checkInvariants() {}
+  #endif
+}

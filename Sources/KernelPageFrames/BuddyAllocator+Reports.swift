@@ -1,0 +1,57 @@
+// What the allocator shows of itself: the listing of free blocks, and the owner of each frame.
+
+import KernelMachine
+
+/// To whom a page frame belongs.
+@frozen public enum FrameOwner: Equatable, Sendable {
+  /// There is no RAM at that address.
+  case unmanaged
+  /// RAM that is never handed out.
+  case reserved
+  /// Part of a free block.
+  case free
+  /// Part of a block that was handed out for this purpose.
+  case used(FramePurpose)
+}
+
+extension BuddyAllocator {
+  /// To whom a frame belongs.
+  ///
+  /// - Complexity: O(ranges of RAM), and at most 10 steps to the first frame of its block.
+  @inlinable public borrowing func owner(of frame: PageFrame) -> FrameOwner {
+    guard let range = range(of: frame) else { return .unmanaged }
+    let node = nodes + range.pointee.node
+    let state = machine.lock(lock(of: node))
+    let tag = blockTag(at: UInt32(truncatingIfNeeded: frame.number &- range.pointee.bias))
+    machine.unlock(lock(of: node), restoring: state)
+    switch tag.state {
+    case FrameState.free: return .free
+    case FrameState.used:
+      guard let purpose = FramePurpose(rawValue: tag.purpose) else { return .reserved }
+      return .used(purpose)
+    default: return .reserved
+    }
+  }
+
+  /// Writes one line per node, in the format of Linux's `/proc/buddyinfo`: how many free blocks each order has.
+  ///
+  ///     Node 0, zone   Normal      1      0      0      1      1      1      1      0      1      1     31
+  @inlinable public borrowing func writeBuddyInfo<Sink: TextSink>(to sink: inout Sink) {
+    for node in 0..<nodeCount {
+      sink.write("Node ")
+      sink.write(node)
+      sink.write(", zone   Normal ")
+      for order in 0...Self.maximumOrder {
+        let count = freeBlocks(ofOrder: order, on: NodeID(node))
+        var bound = 100_000
+        while bound > max(count, 1) {
+          sink.write(byte: UInt8(ascii: " "))
+          bound /= 10
+        }
+        sink.write(count)
+        sink.write(byte: UInt8(ascii: " "))
+      }
+      sink.write(byte: UInt8(ascii: "\n"))
+    }
+  }
+}

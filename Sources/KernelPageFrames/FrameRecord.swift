@@ -1,0 +1,69 @@
+// What is remembered about each page frame: 12 bytes.
+//
+//            31            16 15           8 7      4 3      0
+//           +-------------------------------------------------+
+//   word 0  | next: index of the next free block's record     |   only while the frame is the first of a free block
+//   word 1  | previous: index of the previous one's           |
+//   word 2  | range          | purpose      | state  | order  |   the tag
+//           +----------------+--------------+--------+--------+
+//
+// Only the first record of a block, its *head*, knows the block's order and purpose; all others of the block say
+// `inside`. So handing out or taking back a block of any order writes one record, and so does each split or merge.
+
+import KernelMachine
+
+/// What a frame is, as its record says. All values fit the 4 bits of the tag.
+@usableFromInline enum FrameState {
+  /// Not memory: fills up the table to a multiple of the largest block.
+  @inlinable static var absent: UInt32 { 0 }
+  /// Memory that is never handed out.
+  @inlinable static var reserved: UInt32 { 1 }
+  /// The first frame of a free block.
+  @inlinable static var free: UInt32 { 2 }
+  /// The first frame of a block that is handed out.
+  @inlinable static var used: UInt32 { 3 }
+  /// A frame of a block, free or used, but not its first.
+  @inlinable static var inside: UInt32 { 4 }
+}
+
+/// State, order, purpose and range of a frame in one word, so that one comparison decides whether a buddy can merge.
+@frozen @usableFromInline struct FrameTag: Equatable {
+  @usableFromInline var rawValue: UInt32
+
+  @inlinable init(rawValue: UInt32) { self.rawValue = rawValue }
+
+  /// A tag; the order of all but the first frame of a block is 0, the purpose of all but used ones is 0.
+  @inlinable init(range: UInt32, state: UInt32, order: UInt32 = 0, purpose: UInt8 = 0) {
+    rawValue = range &<< 16 | UInt32(purpose) &<< 8 | state &<< 4 | order
+  }
+
+  @inlinable static var absent: Self { Self(rawValue: 0) }
+
+  @inlinable var range: Int { Int(truncatingIfNeeded: rawValue &>> 16) }
+  @inlinable var state: UInt32 { rawValue &>> 4 & 15 }
+  @inlinable var order: Int { Int(truncatingIfNeeded: rawValue & 15) }
+  @inlinable var purpose: UInt8 { UInt8(truncatingIfNeeded: rawValue &>> 8) }
+
+  /// State and order alone, in the low 8 bits.
+  @inlinable var stateAndOrder: UInt32 { rawValue & 0xff }
+
+  /// The same range with another state.
+  @inlinable func with(state: UInt32, order: Int = 0, purpose: UInt8 = 0) -> Self {
+    Self(
+      rawValue: rawValue & 0xffff_0000 | UInt32(purpose) &<< 8 | state &<< 4 | UInt32(truncatingIfNeeded: order)
+    )
+  }
+}
+
+/// The metadata of one frame, or the head of one free list: lists are rings through their head's record.
+@frozen @usableFromInline struct FrameRecord {
+  @usableFromInline var next: UInt32
+  @usableFromInline var previous: UInt32
+  @usableFromInline var tag: FrameTag
+
+  @inlinable init(next: UInt32, previous: UInt32, tag: FrameTag) {
+    self.next = next
+    self.previous = previous
+    self.tag = tag
+  }
+}

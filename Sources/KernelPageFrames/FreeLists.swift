@@ -1,0 +1,75 @@
+// The free lists of one node. Each list is a ring of records through the record of its head:
+//
+//        +------+  next  +---------+  next  +---------+  next
+//   +--> | head | -----> | block a | -----> | block b | ------+      last in, first out, at the head;
+//   |    +------+ <----- +---------+ <----- +---------+       |      from anywhere when a buddy merges
+//   |         previous      previous                          |
+//   +---------------------------------------------------------+
+//
+// Every operation takes constant time, and none has a case for the empty list or for its ends.
+
+/// The free lists of one node, held under the node's lock.
+@frozen @usableFromInline struct FreeLists {
+  @usableFromInline let records: UnsafeMutablePointer<FrameRecord>
+  @usableFromInline let node: UnsafeMutablePointer<NodeRecord>
+
+  @inlinable init(records: UnsafeMutablePointer<FrameRecord>, node: UnsafeMutablePointer<NodeRecord>) {
+    self.records = records
+    self.node = node
+  }
+
+  // Why the pointers are sound: (1) an index comes from a list, from a frame that was found in a range, or from such
+  // an index by flipping a bit below 10, so it lies in the table; (2) an order is at most 10.
+  @inlinable @inline(__always) func record(_ index: UInt32) -> UnsafeMutablePointer<FrameRecord> {
+    records + Int(truncatingIfNeeded: index)
+  }
+
+  @inlinable @inline(__always) func head(_ order: Int) -> UInt32 {
+    node.pointee.listHeads &+ UInt32(truncatingIfNeeded: order)
+  }
+
+  /// Puts a block at the front of the list of its order, and says so in its record.
+  @inlinable @inline(__always) func push(_ index: UInt32, order: Int, tag: FrameTag) {
+    let head = head(order)
+    let first = record(head).pointee.next
+    record(index).initialize(to: FrameRecord(next: first, previous: head, tag: tag))
+    record(first).pointee.previous = index
+    record(head).pointee.next = index
+    node.pointee.nonEmptyOrders |= 1 &<< UInt(truncatingIfNeeded: order)
+    node.pointee.freeBlocks[unchecked: order] &+= 1
+  }
+
+  /// Puts a block into the list of its order, which is empty. The bit of that order is the caller's to set.
+  @inlinable @inline(__always) func pushFirst(_ index: UInt32, order: Int, tag: FrameTag) {
+    let head = head(order)
+    record(index).initialize(to: FrameRecord(next: head, previous: head, tag: tag))
+    record(head).pointee.next = index
+    record(head).pointee.previous = index
+    node.pointee.freeBlocks[unchecked: order] = 1
+  }
+
+  /// Takes the block at the front of the list of an order, which is not empty. Its record still says that it is free.
+  @inlinable @inline(__always) func pop(order: Int) -> UInt32 {
+    let head = head(order)
+    let index = record(head).pointee.next
+    let next = record(index).pointee.next
+    record(head).pointee.next = next
+    record(next).pointee.previous = head
+    if next == head { node.pointee.nonEmptyOrders &= ~(1 &<< UInt(truncatingIfNeeded: order)) }
+    node.pointee.freeBlocks[unchecked: order] &-= 1
+    return index
+  }
+
+  /// Takes a certain block out of the list of its order. Its record still says that it is free.
+  @inlinable @inline(__always) func remove(_ index: UInt32, order: Int) {
+    let next = record(index).pointee.next
+    let previous = record(index).pointee.previous
+    record(previous).pointee.next = next
+    record(next).pointee.previous = previous
+    // Only in a ring of one are both neighbours the same record as the head.
+    if next == previous, next == head(order) {
+      node.pointee.nonEmptyOrders &= ~(1 &<< UInt(truncatingIfNeeded: order))
+    }
+    node.pointee.freeBlocks[unchecked: order] &-= 1
+  }
+}

@@ -1,0 +1,72 @@
+// How the metadata memory is laid out, and how large it has to be.
+//
+//   +-----------------+------------------+------------------------------------------+--------------------+
+//   | NodeRecord      | RangeRecord      | FrameRecord per frame, each range filled | FrameRecord per    |
+//   | per node, 128 B | per range, 32 B  | up to whole blocks of order 10, 12 B     | free list, 12 B    |
+//   +-----------------+------------------+------------------------------------------+--------------------+
+//                                        ^ index 0                                  ^ listHeads
+//
+// A frame's *index* is its number minus its range's bias. The bias is a multiple of 1,024, so an index has the alignment
+// of its frame: the buddy of a block is found by flipping one bit of its index, always lies inside the table, and
+// always in the same range. Frames at the edge of a range find an `absent` record where their buddy would be.
+
+import KernelMachine
+
+/// One node: its lock, and what its free lists hold. Two cache lines of its own, so that nodes don't disturb each other.
+@frozen @usableFromInline struct NodeRecord {
+  /// Guards everything below, the node's free lists, and the records of all frames of the node. Stays first: its
+  /// address is the record's.
+  @usableFromInline var lock = SpinLock()
+  /// Bit *n* is set exactly if the list of order *n* is not empty.
+  @usableFromInline var nonEmptyOrders: UInt = 0
+  @usableFromInline var freeFrames = 0
+  @usableFromInline var totalFrames = 0
+  @usableFromInline var freeBlocks = InlineArray<11, UInt32>(repeating: 0)
+  /// The index of the head record of the list of order 0; those of higher orders follow.
+  @usableFromInline var listHeads: UInt32
+
+  @inlinable init(listHeads: UInt32) { self.listHeads = listHeads }
+}
+
+/// One range of RAM. Constant after the allocator was made.
+@frozen @usableFromInline struct RangeRecord {
+  @usableFromInline let firstFrame: UInt
+  @usableFromInline let frameCount: UInt
+  /// What is subtracted from a frame's number to get the index of its record, modulo 2⁶⁴.
+  @usableFromInline let bias: UInt
+  @usableFromInline let node: Int
+
+  @inlinable init(firstFrame: UInt, frameCount: UInt, bias: UInt, node: Int) {
+    self.firstFrame = firstFrame
+    self.frameCount = frameCount
+    self.bias = bias
+    self.node = node
+  }
+}
+
+/// Offsets of the parts of the metadata memory from its start, rounded up to a cache line.
+@usableFromInline struct MetadataLayout {
+  @usableFromInline static var alignment: Int { 64 }
+  @usableFromInline static var nodeStride: Int { 128 }
+
+  @usableFromInline let rangesOffset: Int
+  @usableFromInline let recordsOffset: Int
+  /// How many records frames and padding have together: the index of the first free list's head.
+  @usableFromInline let listHeads: Int
+  @usableFromInline let byteCount: Int
+
+  @usableFromInline init(_ map: borrowing PhysicalMemoryMap) {
+    var records = 0
+    for index in 0..<map.memoryRangeCount { records += Self.paddedBounds(map.memoryRange(at: index)).count }
+    listHeads = records
+    rangesOffset = map.nodeCount * Self.nodeStride
+    recordsOffset = rangesOffset + map.memoryRangeCount * MemoryLayout<RangeRecord>.stride
+    byteCount = recordsOffset + (records + map.nodeCount * 11) * MemoryLayout<FrameRecord>.stride
+  }
+
+  /// The range, extended on both sides to whole blocks of the largest order.
+  @usableFromInline static func paddedBounds(_ range: MemoryRange) -> (first: UInt, count: Int) {
+    let first = range.firstFrame.number & ~1023
+    return (first, Int((range.endFrame.number + 1023) & ~1023 - first))
+  }
+}

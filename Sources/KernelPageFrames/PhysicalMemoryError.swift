@@ -1,0 +1,81 @@
+// What can be wrong with a description of physical memory, or with the memory given for an allocator's metadata.
+
+import KernelMachine
+
+/// Why a memory map, or an allocator made from one, was refused. Nothing has changed when one is thrown.
+@frozen public enum PhysicalMemoryError: Error, Equatable, TextDescribable {
+  /// The range has no bytes, or a negative number of them.
+  case emptyRange(PhysicalAddress, byteCount: Int)
+  /// The range holds no whole page frame.
+  case smallerThanFrame(PhysicalAddress, byteCount: Int)
+  /// The range ends above the 48 bits of a physical address.
+  case outsideAddressSpace(PhysicalAddress, byteCount: Int)
+  /// RAM was added that is there already; the second address is where the earlier range begins.
+  case overlappingMemory(PhysicalAddress, earlier: PhysicalAddress)
+  /// The node's number is negative or too large.
+  case invalidNode(NodeID, limit: Int)
+  /// The map has no room for one more range of RAM.
+  case tooManyMemoryRanges(limit: Int)
+  /// The map has no room for one more reserved range.
+  case tooManyReservedRanges(limit: Int)
+  /// There is no RAM, or all of it is reserved.
+  case noUsableMemory(totalFrames: Int)
+  /// The memory given for the allocator's metadata is too small.
+  case metadataTooSmall(neededBytes: Int, givenBytes: Int)
+  /// There are more frames than 32-bit links can name.
+  case tooManyFrames(Int)
+
+  /// Writes the error in one line.
+  public func write<Sink: TextSink>(to sink: inout Sink) {
+    switch self {
+    case .emptyRange(let start, let byteCount):
+      sink.write("a memory range of ")
+      sink.write(byteCount)
+      sink.write(" bytes at ")
+      sink.write(hex: start.rawValue)
+      sink.write(" is empty")
+    case .smallerThanFrame(let start, let byteCount):
+      sink.write("the ")
+      sink.write(byteCount)
+      sink.write(" bytes at ")
+      sink.write(hex: start.rawValue)
+      sink.write(" hold no whole page frame")
+    case .outsideAddressSpace(let start, let byteCount):
+      sink.write(byteCount)
+      sink.write(" bytes at ")
+      sink.write(hex: start.rawValue)
+      sink.write(" end above the 48 bits of a physical address")
+    case .overlappingMemory(let start, let earlier):
+      sink.write("memory at ")
+      sink.write(hex: start.rawValue)
+      sink.write(" overlaps the range at ")
+      sink.write(hex: earlier.rawValue)
+    case .invalidNode(let node, let limit):
+      sink.write("NUMA node ")
+      sink.write(node.index)
+      sink.write(" is outside 0…")
+      sink.write(limit - 1)
+    case .tooManyMemoryRanges(let limit):
+      sink.write("more than ")
+      sink.write(limit)
+      sink.write(" ranges of memory")
+    case .tooManyReservedRanges(let limit):
+      sink.write("more than ")
+      sink.write(limit)
+      sink.write(" reserved ranges")
+    case .noUsableMemory(let totalFrames):
+      sink.write("no usable memory: ")
+      sink.write(byteCount: totalFrames &<< 12)
+      sink.write(" of RAM, all of it reserved")
+    case .metadataTooSmall(let needed, let given):
+      sink.write("frame metadata needs ")
+      sink.write(needed)
+      sink.write(" bytes, but ")
+      sink.write(given)
+      sink.write(" were given")
+    case .tooManyFrames(let count):
+      sink.write(count)
+      sink.write(" frames are more than 32-bit links can name")
+    }
+  }
+}
