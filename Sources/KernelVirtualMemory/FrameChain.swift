@@ -1,0 +1,58 @@
+// Frames in transit, chained through their own first words: a list of any length that needs no memory.
+//
+// Frames wait in a chain after they were allocated and before they are linked into a table, so that a refusal halfway
+// is undone without having touched any table; and after their invalidation has completed and before they go back, so
+// that they go back outside of locks.
+
+import KernelMachine
+
+/// A chain of single frames that nothing translates to.
+@frozen @usableFromInline struct FrameChain {
+  /// The number of the first frame plus 1, or 0. The first word of each frame says the same of the next.
+  @usableFromInline var head: UInt = 0
+  @usableFromInline var count = 0
+
+  @inlinable init() {}
+
+  @inlinable mutating func push<M: Machine>(_ frame: PageFrame, machine: M) {
+    machine.pointer(to: frame.physicalAddress).storeBytes(of: head, as: UInt.self)
+    head = frame.number &+ 1
+    count &+= 1
+  }
+
+  /// Takes a frame out and clears its first word. The chain must not be empty.
+  @inlinable mutating func pop<M: Machine>(machine: M) -> PageFrame {
+    let frame = PageFrame(head &- 1)
+    let word = machine.pointer(to: frame.physicalAddress)
+    head = word.load(as: UInt.self)
+    word.storeBytes(of: 0, as: UInt.self)
+    count &-= 1
+    return frame
+  }
+
+  /// Allocates cleared frames until the chain has `wanted`. On a refusal, those it has stay in it.
+  @inlinable mutating func grow<M: Machine, Frames: FrameSource & ~Copyable>(
+    to wanted: Int, node: NodeID?, purpose: FramePurpose, from frames: borrowing Frames, machine: M
+  ) throws(FrameSourceError) {
+    while count < wanted {
+      push(try frames.allocate(FrameRequest(node: node, purpose: purpose, cleared: true)), machine: machine)
+    }
+  }
+
+  /// Frees all frames.
+  @inlinable mutating func giveBack<M: Machine, Frames: FrameSource & ~Copyable>(
+    to frames: borrowing Frames, machine: M
+  ) {
+    while count > 0 { giveBackFrame(pop(machine: machine), to: frames) }
+  }
+}
+
+/// Frees a frame that was allocated here, singly: an error could only mean that records are damaged.
+@inlinable func giveBackFrame<Frames: FrameSource & ~Copyable>(_ frame: PageFrame, to frames: borrowing Frames)
+{
+  do {
+    try frames.free(frame, order: 0)
+  } catch {
+    _checkFailed("a frame that was allocated here was refused by its source")
+  }
+}

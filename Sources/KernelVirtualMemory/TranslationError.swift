@@ -1,0 +1,35 @@
+// What can go wrong when something is mapped.
+
+import KernelMachine
+
+/// Why a mapping was refused. Nothing has changed when one is thrown.
+@frozen public enum TranslationError: Error, Equatable, TextDescribable {
+  /// The virtual or physical address, or the length, is not a multiple of 4,096, or the length is not positive.
+  case misaligned(VirtualAddress)
+  /// The range goes beyond the addresses that are translated.
+  case outsideSpace(VirtualAddress)
+  /// The address is mapped already, or was and its invalidation has not completed.
+  case occupied(VirtualAddress)
+  /// A table could not be had.
+  case frames(FrameSourceError)
+
+  /// Writes the error in one line.
+  @inlinable public func write<Sink: TextSink>(to sink: inout Sink) {
+    switch self {
+    case .misaligned(let address):
+      sink.write("the mapping at ")
+      sink.write(hex: address.rawValue)
+      sink.write(" is not made of whole pages")
+    case .outsideSpace(let address):
+      sink.write("the mapping at ")
+      sink.write(hex: address.rawValue)
+      sink.write(" goes beyond the addresses that are translated")
+    case .occupied(let address):
+      sink.write("address ")
+      sink.write(hex: address.rawValue)
+      sink.write(" is mapped already")
+    case .frames(let error):
+      error.write(to: &sink)
+    }
+  }
+}
