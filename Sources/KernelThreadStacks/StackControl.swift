@@ -1,0 +1,192 @@
+// The allocator's memory: one block of frames, taken when the allocator is made.
+//
+//   +0      StackControl      read by every CPU, written (but for two counts of mistakes) never again
+//   +128    StackShared       what the lock guards
+//   +320    ring              slots waiting for an invalidation, then for their frames to go back
+//   …       CPU records       one per CPU, each on cache lines of its own: its magazine and its counts
+//   …       group records     one for each group of up to 64 slots
+//
+// Who may touch what: a CPU record belongs to its CPU while that has interrupts off, without a lock. Group records, the
+// ring and StackShared belong to the holder of the lock, except that a group's `location` may be read without it by
+// whoever holds a stack of the group (it does not change while one exists).
+
+import KernelMachine
+import Synchronization
+
+/// What a stack itself must know of its allocator.
+@frozen @usableFromInline struct StackControl: ~Copyable {
+  @usableFromInline let geometry: StackGeometry
+  @usableFromInline let leakHandler: (@convention(c) (UInt) -> Void)?
+  @usableFromInline let lostStacks: Atomic<Int>
+  @usableFromInline let refusedFrees: Atomic<Int>
+
+  @inlinable init(geometry: StackGeometry, leakHandler: (@convention(c) (UInt) -> Void)?) {
+    self.geometry = geometry
+    self.leakHandler = leakHandler
+    lostStacks = Atomic(0)
+    refusedFrees = Atomic(0)
+  }
+
+  @inlinable @inline(never) borrowing func reportLeak(of stack: PackedStack) {
+    lostStacks.add(1, ordering: .relaxed)
+    if let leakHandler { leakHandler(stack.base.rawValue) }
+  }
+}
+
+/// What the allocator's lock guards.
+@frozen @usableFromInline struct StackShared {
+  @usableFromInline var lock = SpinLock()
+  /// The first of the groups that have a table and a free slot, or -1.
+  @usableFromInline var firstPartial: Int32 = -1
+  /// The first of the tables that were there and went back, or -1; linked by their first groups' `next`.
+  @usableFromInline var firstBareTable: Int32 = -1
+  /// All tables from this one on were never there.
+  @usableFromInline var firstUntouchedTable: Int32 = 0
+  /// Slots in use: live, cached, or waiting in the ring.
+  @usableFromInline var usedSlots: Int32 = 0
+
+  // The ring holds three runs of slots, by ever-growing indices: drained ≤ invalidated ≤ retired.
+  //
+  //     drained                    invalidated               retired
+  //        |  frames may go back        |  need an invalidation  |
+
+  /// How many slots have given their frames back.
+  @usableFromInline var drained: UInt32 = 0
+  /// How many slots have seen a completed invalidation.
+  @usableFromInline var invalidated: UInt32 = 0
+  /// How many slots have been unmapped.
+  @usableFromInline var retired: UInt32 = 0
+
+  /// The lowest and the highest base among the slots that need an invalidation.
+  @usableFromInline var lowestRetired: UInt = .max
+  @usableFromInline var highestRetired: UInt = 0
+
+  /// The static boot stack; base 0: none.
+  @usableFromInline var bootStackBase: UInt = 0
+  @usableFromInline var bootStackFrame: UInt = 0
+
+  @inlinable init() {}
+}
+
+/// One CPU's share: its magazine of freed stacks, followed by its live frames per node.
+///
+///   +0   this header
+///   +32  live frames of node 0, 1, …            Int each; what is freed on another CPU makes one negative
+///   …    the magazine's entries                 PackedStack each
+@frozen @usableFromInline struct CPURecord {
+  /// How many stacks the magazine holds.
+  @usableFromInline var count = 0
+  /// Stacks handed out less stacks freed, here.
+  @usableFromInline var liveStacks = 0
+  /// Stacks that were made anew, because the magazine had none that fitted.
+  @usableFromInline var coldAllocations = 0
+  /// Stacks that were given back, because the magazine was full.
+  @usableFromInline var overflows = 0
+
+  @inlinable init() {}
+  @inlinable static var headerBytes: Int { 32 }
+}
+
+/// What a group of slots is doing.
+@frozen @usableFromInline enum GroupState: UInt32 {
+  /// Has no table, nor have the others of its table.
+  case bare
+  /// Someone builds or gives back the table without holding the lock; nobody else may touch the group.
+  case changing
+  /// Has a table and a free slot; is in the list of such groups.
+  case partial
+  /// Has a table and no free slot.
+  case full
+}
+
+/// The record of up to 64 neighbouring slots whose stacks share one last-level table: 32 bytes.
+@frozen @usableFromInline struct GroupRecord {
+  /// The physical address of the first window's first entry; valid while `state` is partial or full.
+  @usableFromInline var location: UInt = 0
+  /// One bit for each free slot.
+  @usableFromInline var free: UInt64 = 0
+  /// The neighbours in the list, or -1.
+  @usableFromInline var next: Int32 = -1
+  @usableFromInline var previous: Int32 = -1
+  @usableFromInline var state = GroupState.bare
+  @usableFromInline var unused: UInt32 = 0
+
+  @inlinable init() {}
+}
+
+/// Where in the block each part lies, and how many slots there are.
+@frozen @usableFromInline struct StackMetadataLayout {
+  @usableFromInline let nodeCount: Int
+  @usableFromInline let cpuCount: Int
+  @usableFromInline let capacity: Int
+  @usableFromInline let groupShift: Int
+  @usableFromInline let groupCount: Int
+  /// log2 of the number of groups that share a table.
+  @usableFromInline let tableShift: Int
+  @usableFromInline let ringMask: UInt32
+  @usableFromInline let cpuOffset: Int
+  @usableFromInline let cpuStride: Int
+  @usableFromInline let magazineOffset: Int
+  @usableFromInline let groupOffset: Int
+  @usableFromInline let order: Int
+
+  @inlinable static var sharedOffset: Int { 128 }
+  @inlinable static var ringOffset: Int { 320 }
+  @inlinable static var largestOrder: Int { 10 }
+
+  @inlinable static func linesUp(_ bytes: Int) -> Int { (bytes &+ 63) & ~63 }
+
+  /// Fits the records into one block of at most order 10.
+  @inlinable init(
+    _ configuration: StackConfiguration, _ geometry: StackGeometry, cpuCount: Int, nodeCount: Int,
+    totalFrames: Int
+  ) throws(StackConfigurationError) {
+    let cache = configuration.cachedStacksPerCPU
+    let batch = configuration.retirementBatch
+    let largestCache = StackConfiguration.maximumCachedStacksPerCPU
+    let largestBatch = StackConfiguration.maximumRetirementBatch
+    guard cache >= 0, cache <= largestCache else { throw .cacheOutOfRange(cache, maximum: largestCache) }
+    guard batch >= 1, batch <= largestBatch else { throw .batchOutOfRange(batch, maximum: largestBatch) }
+    guard nodeCount <= PackedStack.maximumNodes else {
+      throw .tooManyNodes(nodeCount, maximum: PackedStack.maximumNodes)
+    }
+    self.nodeCount = nodeCount
+    self.cpuCount = cpuCount
+    var ringSize = 2
+    while ringSize < 2 &* batch { ringSize &*= 2 }
+    ringMask = UInt32(truncatingIfNeeded: ringSize &- 1)
+    cpuOffset = Self.linesUp(Self.ringOffset &+ ringSize &* 4)
+    magazineOffset = CPURecord.headerBytes &+ nodeCount &* 8
+    cpuStride = Self.linesUp(magazineOffset &+ cache &* 8)
+    let blockBytes = pageSize &<< Self.largestOrder
+    guard cpuCount <= (blockBytes / 2) / cpuStride else { throw .tooManyCPUs(cpuCount) }
+    groupOffset = cpuOffset &+ cpuCount &* cpuStride
+
+    var bytes = groupOffset
+    if configuration.strategy == .linear {
+      capacity = 0
+      groupShift = 0
+      groupCount = 0
+      tableShift = 0
+    } else {
+      let slotsPerTable = StackConfiguration.maximumStride &>> geometry.strideShift
+      let slotsPerGroup = slotsPerTable < 64 ? slotsPerTable : 64
+      groupShift = slotsPerGroup.trailingZeroBitCount
+      tableShift = slotsPerTable.trailingZeroBitCount &- groupShift
+      let recordBytes = MemoryLayout<GroupRecord>.stride
+      let maximum = ((blockBytes &- groupOffset) / recordBytes) &<< groupShift
+      if let asked = configuration.capacity {
+        guard asked >= 1, asked <= maximum else { throw .capacityOutOfRange(asked, maximum: maximum) }
+        capacity = asked
+      } else {
+        let held = totalFrames / geometry.pageCount
+        capacity = held < 1 ? 1 : held > maximum ? maximum : held
+      }
+      groupCount = (capacity &+ slotsPerGroup &- 1) &>> groupShift
+      bytes = groupOffset &+ groupCount &* recordBytes
+    }
+    var order = 0
+    while pageSize &<< order < bytes { order &+= 1 }
+    self.order = order
+  }
+}

@@ -1,0 +1,107 @@
+// The ownership of one stack, as a value that cannot be copied: freed once, or reported as lost.
+
+import KernelMachine
+import Synchronization
+
+/// A thread's stack.
+///
+/// The allocator's `free` consumes it, so that freeing twice and using it after free don't compile. One that is dropped
+/// without being freed is counted, reported to the configuration's leak handler, and lost.
+@frozen public struct ThreadStack: ~Copyable {
+  @usableFromInline let packed: PackedStack
+  @usableFromInline let control: UnsafeMutablePointer<StackControl>
+
+  @inlinable init(_ packed: PackedStack, control: UnsafeMutablePointer<StackControl>) {
+    self.packed = packed
+    self.control = control
+  }
+
+  @inlinable deinit { control.pointee.reportLeak(of: packed) }
+
+  /// The lowest address.
+  @inlinable public var base: VirtualAddress { packed.base }
+
+  /// The first address above the stack.
+  @inlinable public var top: VirtualAddress { packed.base + control.pointee.geometry.size }
+
+  /// The size in bytes, `thread_info` included.
+  @inlinable public var size: Int { control.pointee.geometry.size }
+
+  /// The address of `thread_info`.
+  @inlinable public var threadInfo: VirtualAddress { packed.base + control.pointee.geometry.threadInfoOffset }
+
+  /// What the thread's frames may use: all but `thread_info`. Its `top` is the thread's first stack pointer.
+  @inlinable public var usableRange: StackBounds { control.pointee.geometry.usableRange(base: packed.base) }
+
+  /// The node of the stack's first frame.
+  @inlinable public var node: NodeID { NodeID(packed.node) }
+
+  /// Gives up the value but not the stack: for owners that cannot hold a noncopyable value, such as C.
+  ///
+  /// The stack comes back into ownership by the allocator's `stack(at:)`.
+  ///
+  /// - Returns: the stack's base.
+  @inlinable public consuming func detach() -> VirtualAddress { take().base }
+
+  @inlinable consuming func take() -> PackedStack {
+    let packed = packed
+    discard self
+    return packed
+  }
+}
+
+/// A stack's base, with what has to be known of it in the 12 bits that a page-aligned address leaves free.
+///
+///      63                        12  11   10 9          0
+///     +----------------------------+-----+--+------------+
+///     |     base address           |mixed| 0|   node     |
+///     +----------------------------+-----+--+------------+
+@frozen @usableFromInline struct PackedStack: Equatable {
+  @usableFromInline let word: UInt
+
+  @inlinable init(word: UInt) { self.word = word }
+
+  @inlinable init(base: VirtualAddress, node: Int, isMixed: Bool) {
+    word = base.rawValue | UInt(bitPattern: node) | (isMixed ? Self.mixedBit : 0)
+  }
+
+  @inlinable static var mixedBit: UInt { 1 &<< 11 }
+  @inlinable static var maximumNodes: Int { 1 &<< 10 }
+
+  @inlinable var base: VirtualAddress { VirtualAddress(word & ~0xfff) }
+  /// The node of the first frame.
+  @inlinable var node: Int { Int(bitPattern: word & 0x3ff) }
+  /// Node and mixed bit.
+  @inlinable var tag: UInt { word & 0xfff }
+  /// Whether the frames are of several nodes.
+  @inlinable var isMixed: Bool { word & Self.mixedBit != 0 }
+}
+
+/// What a slot's marker entry says of its stack: an invalid entry, whose bits the walkers ignore.
+///
+///      63          24 23        12 11     3 2   1  0
+///     +--------------+------------+--------+-----+---+
+///     |      0       | node,mixed |   0    |state| 0 |        state 0: all zero, there is no stack
+///     +--------------+------------+--------+-----+---+
+@frozen @usableFromInline struct StackMarker {
+  @usableFromInline let entry: PageTableEntry
+
+  @inlinable init(entry: PageTableEntry) { self.entry = entry }
+
+  @inlinable static func live(_ stack: PackedStack) -> Self { Self(stack, 1) }
+  @inlinable static func cached(_ stack: PackedStack) -> Self { Self(stack, 2) }
+  @inlinable static func retired(_ stack: PackedStack) -> Self { Self(stack, 3) }
+
+  @inlinable init(_ stack: PackedStack, _ state: UInt64) {
+    entry = PageTableEntry(rawValue: UInt64(stack.tag) &<< 12 | state &<< 1)
+  }
+
+  @inlinable var isLive: Bool { entry.rawValue & 7 == 2 }
+  @inlinable var isCached: Bool { entry.rawValue & 7 == 4 }
+  @inlinable var isRetired: Bool { entry.rawValue & 7 == 6 }
+
+  /// The stack at `base`, with the tag that the marker keeps.
+  @inlinable func stack(at base: VirtualAddress) -> PackedStack {
+    PackedStack(word: base.rawValue | UInt(truncatingIfNeeded: entry.rawValue &>> 12) & 0xfff)
+  }
+}

@@ -1,0 +1,106 @@
+// How much memory stacks take, counted from the frames behind them, in shares that each CPU keeps for itself.
+
+import KernelMachine
+import Synchronization
+
+extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
+  /// Adds a stack's frames to the counts of this CPU, or takes them off. Interrupts are off.
+  @inlinable func account(_ stack: PackedStack, _ sign: Int, in record: UnsafeMutablePointer<CPURecord>) {
+    record.pointee.liveStacks &+= sign
+    if stack.isMixed {
+      accountPages(stack, sign, in: record)
+    } else {
+      liveFrames(of: record)[stack.node] &+= sign &* geometry.pageCount
+    }
+  }
+
+  /// The same for a stack whose frames are of several nodes: each frame is looked up.
+  @inlinable @inline(never)
+  func accountPages(_ stack: PackedStack, _ sign: Int, in record: UnsafeMutablePointer<CPURecord>) {
+    let entries = stackEntries(ofSlot: slot(ofBase: stack.base))
+    var page = 0
+    while page < geometry.pageCount {
+      let frame = machine.readEntry(at: entries + page &* 8).frame
+      liveFrames(of: record)[frames.node(of: frame).index] &+= sign
+      page &+= 1
+    }
+  }
+
+  /// The memory of the stacks in use on a node, in KiB, from the frames actually behind them.
+  ///
+  /// Cached stacks are not in use; the boot stack is part of the image. 0 for a node that does not exist. Exact when no
+  /// other CPU is allocating or freeing.
+  @inlinable public borrowing func kernelStackKiB(on node: NodeID) -> Int {
+    guard node.index >= 0, node.index < layout.nodeCount else { return 0 }
+    var sum = 0
+    for cpu in 0..<layout.cpuCount { sum &+= liveFrames(of: record(ofCPU: cpu))[node.index] }
+    return sum &* 4
+  }
+
+  /// How many stacks are in use.
+  @inlinable public var liveStackCount: Int {
+    var sum = 0
+    for cpu in 0..<layout.cpuCount { sum &+= record(ofCPU: cpu).pointee.liveStacks }
+    return sum
+  }
+
+  /// How many freed stacks lie in the magazines of all CPUs.
+  @inlinable public var cachedStackCount: Int {
+    var sum = 0
+    for cpu in 0..<layout.cpuCount { sum &+= record(ofCPU: cpu).pointee.count }
+    return sum
+  }
+
+  /// How many unmapped stacks have not yet given their frames back.
+  @inlinable public var retiredStackCount: Int { Int(shared.pointee.retired &- shared.pointee.drained) }
+
+  /// How many stacks were made of new frames, because no magazine had one.
+  @inlinable public var coldAllocationCount: Int {
+    var sum = 0
+    for cpu in 0..<layout.cpuCount { sum &+= record(ofCPU: cpu).pointee.coldAllocations }
+    return sum
+  }
+
+  /// How many freed stacks found their magazine full.
+  @inlinable public var overflowCount: Int {
+    var sum = 0
+    for cpu in 0..<layout.cpuCount { sum &+= record(ofCPU: cpu).pointee.overflows }
+    return sum
+  }
+
+  /// How many stacks were dropped without being freed. They stay counted as in use, for their frames are.
+  @inlinable public var lostStackCount: Int { control.pointee.lostStacks.load(ordering: .relaxed) }
+
+  /// How many blocks the frame source refused to take back: someone else had freed them.
+  @inlinable public var refusedFreeCount: Int { control.pointee.refusedFrees.load(ordering: .relaxed) }
+
+  /// How many slots hold a stack: in use, cached, or not yet given back.
+  @inlinable public var usedSlotCount: Int { Int(shared.pointee.usedSlots) }
+
+  /// How many stacks there can be at a time; 0 for ``StackStrategy/linear``, which memory alone bounds.
+  @inlinable public var capacity: Int { layout.capacity }
+
+  /// The bytes of the allocator's own records. Page tables are the arena's.
+  @inlinable public var metadataByteCount: Int { pageSize &<< layout.order }
+
+  /// Writes one line: the strategy, what is in use, and the memory of each node.
+  @inlinable public borrowing func writeReport<Sink: TextSink>(to sink: inout Sink) {
+    sink.write(configuration.strategy.name)
+    sink.write(" stacks of ")
+    sink.write(byteCount: geometry.size)
+    sink.write(figures: ": ", liveStackCount, " in use")
+    sink.write(figures: ", ", cachedStackCount, " cached")
+    if !isLinear {
+      sink.write(figures: ", ", retiredStackCount, " unmapped")
+      sink.write(figures: ", ", usedSlotCount, " of ", layout.capacity)
+      sink.write(" slots of ")
+      sink.write(byteCount: geometry.stride)
+    }
+    for node in 0..<layout.nodeCount {
+      sink.write(figures: ", node ", node, ": ", kernelStackKiB(on: NodeID(node)))
+      sink.write(" KiB")
+    }
+    if lostStackCount > 0 { sink.write(figures: ", ", lostStackCount, " lost") }
+    if refusedFreeCount > 0 { sink.write(figures: ", ", refusedFreeCount, " frees refused") }
+  }
+}

@@ -1,0 +1,53 @@
+// Taking stacks back: into this CPU's magazine, else towards the frame source.
+
+import KernelMachine
+
+extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
+  /// Takes a stack back. It cannot fail, never sleeps, and is legal with interrupts off and from exceptions.
+  ///
+  /// Nobody runs on the stack any more: a thread's stack is freed by its successor. A stack of another allocator is not
+  /// taken, but reported as lost by its own.
+  ///
+  /// - Complexity: O(1); when the magazine is full, it unmaps this stack and gives back the frames of at most two
+  ///   others, and every ``StackConfiguration/retirementBatch``-th time it waits for one TLB invalidation.
+  @inlinable public borrowing func free(_ stack: consuming ThreadStack) {
+    guard stack.control == control else { return }
+    let freed = stack.take()
+    let interrupts = machine.disableInterrupts()
+    let record = record(ofCPU: machine.currentCPU)
+    let count = record.pointee.count
+    if count < configuration.cachedStacksPerCPU, !freed.isMixed {
+      magazine(of: record)[count] = freed
+      record.pointee.count = count &+ 1
+      record.pointee.liveStacks &-= 1
+      liveFrames(of: record)[freed.node] &-= geometry.pageCount
+      mark(freed, .cached(freed))
+    } else {
+      freeSlowly(freed, record)
+    }
+    machine.restoreInterrupts(interrupts)
+  }
+
+  /// The rest of `free`: the magazine is full, or the stack's frames are of several nodes. Interrupts are off.
+  @inlinable @inline(never)
+  func freeSlowly(_ stack: PackedStack, _ record: UnsafeMutablePointer<CPURecord>) {
+    account(stack, -1, in: record)
+    let count = record.pointee.count
+    if count < configuration.cachedStacksPerCPU {
+      magazine(of: record)[count] = stack
+      record.pointee.count = count &+ 1
+      mark(stack, .cached(stack))
+    } else {
+      record.pointee.overflows &+= 1
+      if isLinear {
+        _ = giveBackLinear(stack)
+      } else {
+        retire(stack)
+      }
+    }
+  }
+
+  @inlinable func giveBackLinear(_ stack: PackedStack) -> Int {
+    giveBack(machine.frame(ofLinear: stack.base), order: geometry.strideShift &- 12)
+  }
+}

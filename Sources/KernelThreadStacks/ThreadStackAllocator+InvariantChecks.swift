@@ -1,0 +1,126 @@
+// What must hold between operations. Compiled to nothing unless INTERNAL_CHECKS is defined.
+
+import KernelMachine
+
+extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
+  #if INTERNAL_CHECKS
+    /// Traps if a record contradicts another. No other CPU may use the allocator meanwhile.
+    ///
+    /// 1. A group is in the list of partial groups if and only if it has a table and a free slot, and all groups of a
+    ///    table are with it or without it.
+    /// 2. A free slot's entries are all empty; any other slot's marker says live, cached or retired.
+    /// 3. A live or cached stack is mapped, every page; a retired one is not, and its entries name its frames.
+    /// 4. A stack in a magazine is marked cached, and in no other magazine; the ring holds the retired slots, once each.
+    /// 5. The counts agree with the slots.
+    public borrowing func _checkInvariants() {
+      let cached = checkMagazines()
+      if isLinear { return }
+      let pending = shared.pointee.retired &- shared.pointee.drained
+      precondition(pending <= layout.ringMask &+ 1, "the ring has overflowed")
+      precondition(
+        shared.pointee.retired &- shared.pointee.invalidated <= pending,
+        "a slot was drained before its invalidation")
+      checkLists()
+      var used = 0
+      var live = 0
+      var marked = 0
+      var retired = 0
+      for slot in 0..<layout.capacity {
+        let group = group(ofSlot: slot)
+        guard group.pointee.state == .partial || group.pointee.state == .full else {
+          precondition(group.pointee.location == 0 && group.pointee.free == 0, "a bare group has slots")
+          continue
+        }
+        let bit: UInt64 = 1 &<< UInt64(slot & (1 &<< layout.groupShift &- 1))
+        if group.pointee.free & bit != 0 {
+          var offset = 0
+          while offset < geometry.windowEntryBytes {
+            precondition(
+              machine.readEntry(at: windowEntries(ofSlot: slot) + offset).isEmpty, "a free slot has an entry")
+            offset += 8
+          }
+          continue
+        }
+        used += 1
+        let marker = marker(ofSlot: slot)
+        if marker.isLive { live += 1 } else if marker.isCached { marked += 1 } else { retired += 1 }
+        precondition(marker.isLive || marker.isCached || marker.isRetired, "a used slot has no marker")
+        for page in 0..<geometry.pageCount {
+          let entry = machine.readEntry(at: stackEntries(ofSlot: slot) + page * 8)
+          precondition(marker.isRetired ? entry.isRetired : entry.isValid, "an entry contradicts its marker")
+        }
+      }
+      precondition(used == usedSlotCount, "used slots are miscounted")
+      precondition(live == liveStackCount, "live stacks are miscounted")
+      precondition(marked == cached, "cached stacks are not those in the magazines")
+      precondition(retired == Int(pending), "retired slots are not those in the ring")
+      var frames = 0
+      for node in 0..<layout.nodeCount { frames += kernelStackKiB(on: NodeID(node)) / 4 }
+      precondition(frames == live * geometry.pageCount, "frames of live stacks are miscounted")
+      checkRing()
+    }
+
+    borrowing func checkMagazines() -> Int {
+      var cached = 0
+      for cpu in 0..<layout.cpuCount {
+        let record = record(ofCPU: cpu)
+        precondition(
+          record.pointee.count >= 0 && record.pointee.count <= configuration.cachedStacksPerCPU,
+          "a magazine has overflowed")
+        for index in 0..<record.pointee.count {
+          let stack = magazine(of: record)[index]
+          cached += 1
+          if isLinear { continue }
+          let marker = marker(ofSlot: slot(ofBase: stack.base))
+          precondition(
+            marker.isCached && marker.stack(at: stack.base) == stack, "a cached stack is not marked so")
+          for other in 0..<index {
+            precondition(magazine(of: record)[other].base != stack.base, "a stack is cached twice")
+          }
+        }
+      }
+      return cached
+    }
+
+    borrowing func checkRing() {
+      var index = shared.pointee.drained
+      while index != shared.pointee.retired {
+        let slot = Int(ring[Int(index & layout.ringMask)])
+        precondition(marker(ofSlot: slot).isRetired, "a slot in the ring is not marked retired")
+        index &+= 1
+      }
+    }
+
+    borrowing func checkLists() {
+      var listed = 0
+      var previous: Int32 = -1
+      var next = shared.pointee.firstPartial
+      while next >= 0 {
+        let group = group(Int(next))
+        precondition(group.pointee.previous == previous, "a list link is not mutual")
+        precondition(
+          group.pointee.state == .partial && group.pointee.free != 0, "a listed group has no free slot")
+        listed += 1
+        precondition(listed <= layout.groupCount, "the list is a circle")
+        previous = next
+        next = group.pointee.next
+      }
+      for index in 0..<layout.groupCount {
+        let group = group(index)
+        let state = group.pointee.state
+        let first = self.group(index &>> layout.tableShift &<< layout.tableShift).pointee.state
+        precondition((state == .bare) == (first == .bare), "a table has groups with and without it")
+        if state == .partial {
+          listed -= 1
+          precondition(
+            group.pointee.free & ~allSlots(ofGroup: index) == 0, "a slot beyond the capacity is free")
+        }
+        if state == .full { precondition(group.pointee.free == 0, "a full group has a free slot") }
+      }
+      precondition(listed == 0, "a group with a free slot is not in the list")
+    }
+  #else
+    /// Nothing: internal checks are not compiled in.
+    @inlinable public borrowing func _checkInvariants() {}
+  #endif
+}

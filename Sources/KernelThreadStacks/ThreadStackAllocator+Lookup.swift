@@ -1,0 +1,97 @@
+// From an address to its stack: which page, whose bounds, which owner.
+
+import KernelMachine
+
+extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
+  /// The address of the current thread's `thread_info`, from its stack pointer, by arithmetic alone.
+  ///
+  /// It holds for the boot stack too, which lies as the formula wants it.
+  @inlinable public borrowing func threadInfo(stackPointer: VirtualAddress) -> VirtualAddress {
+    geometry.threadInfo(stackPointer: stackPointer)
+  }
+
+  /// The page frame behind an address on a stack; `nil` where nothing of ours is mapped.
+  ///
+  /// - Complexity: O(1), without a walk of the page tables.
+  @inlinable public borrowing func page(of address: VirtualAddress) -> PageFrame? {
+    if let boot = bootStack, boot.contains(address) {
+      return PageFrame(shared.pointee.bootStackFrame) + (address - boot.base) &>> 12
+    }
+    if isLinear { return isLinearAddress(address) ? machine.frame(ofLinear: address) : nil }
+    guard let slot = slot(containing: address) else { return nil }
+    let offset = address - base(ofSlot: slot)
+    guard offset >= 0, offset < geometry.size, hasTable(slot) else { return nil }
+    let entry = machine.readEntry(at: stackEntries(ofSlot: slot) + offset &>> 12 &* 8)
+    return entry.isValid ? entry.frame : nil
+  }
+
+  /// Where a stack pointer lies. One at the top of a stack is on that stack, which is empty.
+  @inlinable public borrowing func classify(stackPointer: VirtualAddress) -> StackAddressClass {
+    guard stackPointer.rawValue & 15 == 0 else { return .unaligned }
+    return classify(address: VirtualAddress(stackPointer.rawValue &- 1))
+  }
+
+  /// Where any address lies, such as the one that a fault names.
+  @inlinable public borrowing func classify(address: VirtualAddress) -> StackAddressClass {
+    if let boot = bootStack, boot.contains(address) { return .bootStack(boot) }
+    if isLinear {
+      guard isLinearAddress(address) else { return .elsewhere }
+      return .linearMap(geometry.bounds(base: geometry.stackBase(containing: address)))
+    }
+    guard let slot = slot(containing: address) else { return .elsewhere }
+    let bounds = geometry.bounds(base: base(ofSlot: slot))
+    guard hasTable(slot), marker(ofSlot: slot).isLive else { return .unusedSlot(bounds) }
+    return address >= bounds.base ? .stack(bounds) : .stackGuard(bounds)
+  }
+
+  /// Takes a detached stack into ownership again, after checks at run time: for owners such as C, which free by address.
+  ///
+  /// The address must have come from ``ThreadStack/detach()``. What is found out: a foreign address, one within a stack,
+  /// a stack that has been freed already. For ``StackStrategy/linear``, which has no record per stack, a double free is
+  /// found out while the stack is in a magazine; afterwards the frame source refuses it (see
+  /// ``refusedFreeCount``). Two CPUs that free the same address at the same time are not told apart.
+  @inlinable public borrowing func stack(at address: VirtualAddress) throws(ThreadStackError) -> ThreadStack {
+    if let boot = bootStack, boot.contains(address) { throw .bootStack(address) }
+    if isLinear { return try linearStack(at: address) }
+    guard let slot = slot(containing: address) else { throw .foreignAddress(address) }
+    guard address == base(ofSlot: slot) else { throw .unalignedAddress(address) }
+    guard hasTable(slot) else { throw .notLive(address) }
+    let marker = marker(ofSlot: slot)
+    guard marker.isLive else { throw .notLive(address) }
+    return ThreadStack(marker.stack(at: address), control: control)
+  }
+
+  @inlinable @inline(never)
+  func linearStack(at address: VirtualAddress) throws(ThreadStackError) -> ThreadStack {
+    guard isLinearAddress(address) else { throw .foreignAddress(address) }
+    guard geometry.stackBase(containing: address) == address else { throw .unalignedAddress(address) }
+    for cpu in 0..<layout.cpuCount {
+      let record = record(ofCPU: cpu)
+      for index in 0..<record.pointee.count where magazine(of: record)[index].base == address {
+        throw .notLive(address)
+      }
+    }
+    let home = layout.nodeCount == 1 ? 0 : frames.node(of: machine.frame(ofLinear: address)).index
+    return ThreadStack(PackedStack(base: address, node: home, isMixed: false), control: control)
+  }
+
+  // MARK: Slots
+
+  /// The slot that an address lies in, its guard included.
+  @inlinable func slot(containing address: VirtualAddress) -> Int? {
+    let offset = address.rawValue &- firstWindow &+ UInt(bitPattern: geometry.areaLead)
+    let slot = offset &>> UInt(bitPattern: geometry.strideShift)
+    return slot < UInt(bitPattern: layout.capacity) ? Int(bitPattern: slot) : nil
+  }
+
+  /// Whether a slot has page-table entries. Read without the lock: it does not change while a stack of the group exists.
+  @inlinable func hasTable(_ slot: Int) -> Bool { group(ofSlot: slot).pointee.location != 0 }
+
+  @inlinable func marker(ofSlot slot: Int) -> StackMarker {
+    StackMarker(entry: machine.readEntry(at: markerEntry(ofSlot: slot)))
+  }
+
+  @inlinable func isLinearAddress(_ address: VirtualAddress) -> Bool {
+    address.rawValue &- machine.linearMapOffset < 1 &<< 48
+  }
+}

@@ -1,0 +1,153 @@
+// Which slots are free: groups of up to 64 slots with a bitmap each, in lists.
+//
+// The groups of one last-level table (several where a stride is below 32 KiB) get and lose it together:
+//
+//   bare (no table) --> changing --> partial <--> full        each group by itself
+//     ^                                 |
+//     +----------- changing <-----------+   all slots of all groups of the table are free
+//
+// A table is built and given back without holding the lock, because the arena may have to wait for memory; the state
+// `changing` keeps all others off its groups meanwhile.
+
+import KernelMachine
+
+extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
+  /// All slots of a group, as its bitmap has them when they are free. The last group may be cut short.
+  @inlinable func allSlots(ofGroup index: Int) -> UInt64 {
+    let left = layout.capacity &- index &<< layout.groupShift
+    let size = 1 &<< layout.groupShift
+    let count = left < size ? left : size
+    return count >= 64 ? .max : 1 &<< UInt64(count) &- 1
+  }
+
+  /// Takes a free slot; has one more table built if no group with a table has one.
+  @inlinable func takeSlot(node: NodeID?) throws(ThreadStackError) -> Int {
+    let state = machine.lock(lock)
+    let first = Int(shared.pointee.firstPartial)
+    if first >= 0 {
+      let slot = takeSlot(ofPartialGroup: first)
+      machine.unlock(lock, restoring: state)
+      return slot
+    }
+    let table = takeBareTable()
+    machine.unlock(lock, restoring: state)
+    guard table >= 0 else { throw .slotsExhausted(capacity: layout.capacity) }
+    return try takeSlot(ofNewTable: table, node: node)
+  }
+
+  /// Takes the lowest free slot. The lock is held.
+  @inlinable func takeSlot(ofPartialGroup index: Int) -> Int {
+    let group = group(index)
+    let free = group.pointee.free
+    let left = free & (free &- 1)
+    group.pointee.free = left
+    shared.pointee.usedSlots &+= 1
+    if left == 0 {
+      unlink(index)
+      group.pointee.state = .full
+    }
+    return index &<< layout.groupShift &+ free.trailingZeroBitCount
+  }
+
+  // MARK: Tables
+
+  /// The groups of a table.
+  @inlinable func groups(ofTable table: Int) -> Range<Int> {
+    let first = table &<< layout.tableShift
+    let end = first &+ 1 &<< layout.tableShift
+    return Range(uncheckedBounds: (first, end < layout.groupCount ? end : layout.groupCount))
+  }
+
+  /// The first address that a table maps.
+  @inlinable func firstAddress(ofTable table: Int) -> VirtualAddress {
+    VirtualAddress(firstWindow) + table &<< 21
+  }
+
+  /// Claims the groups of a table that is not there, or returns -1. The lock is held.
+  @inlinable func takeBareTable() -> Int {
+    var table = Int(shared.pointee.firstBareTable)
+    if table >= 0 {
+      shared.pointee.firstBareTable = group(table &<< layout.tableShift).pointee.next
+      group(table &<< layout.tableShift).pointee.next = -1
+    } else {
+      table = Int(shared.pointee.firstUntouchedTable)
+      guard table &<< layout.tableShift < layout.groupCount else { return -1 }
+      shared.pointee.firstUntouchedTable &+= 1
+    }
+    for index in groups(ofTable: table) { group(index).pointee.state = .changing }
+    return table
+  }
+
+  /// Has a claimed table built and takes its first slot. The lock is not held.
+  @inlinable @inline(never)
+  func takeSlot(ofNewTable table: Int, node: NodeID?) throws(ThreadStackError) -> Int {
+    let location: PhysicalAddress
+    do {
+      location = try arena.leafEntry(at: firstAddress(ofTable: table), node: node, frames: frames)
+    } catch {
+      let state = machine.lock(lock)
+      putBareTable(table)
+      machine.unlock(lock, restoring: state)
+      throw .frames(error)
+    }
+    let state = machine.lock(lock)
+    let groups = groups(ofTable: table)
+    var index = groups.upperBound
+    while index > groups.lowerBound {
+      index &-= 1
+      let offset = (index &- groups.lowerBound) &* (geometry.windowEntryBytes &<< layout.groupShift)
+      group(index).pointee.location = (location + offset).rawValue
+      group(index).pointee.free = allSlots(ofGroup: index)
+      group(index).pointee.state = .partial
+      link(index)
+    }
+    let slot = takeSlot(ofPartialGroup: groups.lowerBound)
+    machine.unlock(lock, restoring: state)
+    return slot
+  }
+
+  /// Puts the groups of a claimed table, which is not there, where the next claim finds them. The lock is held.
+  @inlinable func putBareTable(_ table: Int) {
+    for index in groups(ofTable: table) {
+      group(index).pointee.state = .bare
+      group(index).pointee.location = 0
+      group(index).pointee.free = 0
+    }
+    group(table &<< layout.tableShift).pointee.next = shared.pointee.firstBareTable
+    shared.pointee.firstBareTable = Int32(truncatingIfNeeded: table)
+  }
+
+  // MARK: Giving slots back
+
+  /// Frees a slot; its stack's entries are empty. The lock is held.
+  @inlinable func putSlot(_ slot: Int) {
+    machine.writeEntry(.empty, at: markerEntry(ofSlot: slot))
+    let index = slot &>> layout.groupShift
+    let group = group(index)
+    group.pointee.free |= 1 &<< UInt64(truncatingIfNeeded: slot & (1 &<< layout.groupShift &- 1))
+    shared.pointee.usedSlots &-= 1
+    if group.pointee.state == .full {
+      group.pointee.state = .partial
+      link(index)
+    }
+  }
+
+  // MARK: The list of partial groups
+
+  @inlinable func link(_ index: Int) {
+    let head = shared.pointee.firstPartial
+    group(index).pointee.previous = -1
+    group(index).pointee.next = head
+    if head >= 0 { group(Int(head)).pointee.previous = Int32(truncatingIfNeeded: index) }
+    shared.pointee.firstPartial = Int32(truncatingIfNeeded: index)
+  }
+
+  @inlinable func unlink(_ index: Int) {
+    let next = group(index).pointee.next
+    let previous = group(index).pointee.previous
+    if next >= 0 { group(Int(next)).pointee.previous = previous }
+    if previous >= 0 { group(Int(previous)).pointee.next = next } else { shared.pointee.firstPartial = next }
+    group(index).pointee.next = -1
+    group(index).pointee.previous = -1
+  }
+}

@@ -1,0 +1,52 @@
+// Why there is no stack: what was asked, what there was, why it was not enough.
+
+import KernelMachine
+
+/// What can go wrong with thread stacks. Nothing half-done remains when one is thrown.
+@frozen public enum ThreadStackError: Error, Equatable, TextDescribable {
+  /// The configuration contradicts itself or the machine.
+  case configuration(StackConfigurationError)
+  /// The frame source refused, after the cached stacks had been given back to it.
+  case frames(FrameSourceError)
+  /// The vmalloc area has no room for the slots.
+  case addressSpace(StackArenaError)
+  /// As many stacks as there are slots are in use.
+  case slotsExhausted(capacity: Int)
+  /// The address lies in no stack of this allocator.
+  case foreignAddress(VirtualAddress)
+  /// The address lies in a stack's slot, but is not the stack's base.
+  case unalignedAddress(VirtualAddress)
+  /// The stack at this address has been freed already.
+  case notLive(VirtualAddress)
+  /// The address is the boot stack's, which is static and never freed.
+  case bootStack(VirtualAddress)
+
+  /// Writes the error in one line.
+  @inlinable public func write<Sink: TextSink>(to sink: inout Sink) {
+    switch self {
+    case .configuration(let error): error.write(to: &sink)
+    case .frames(let error): error.write(to: &sink)
+    case .addressSpace(let error): error.write(to: &sink)
+    case .slotsExhausted(let capacity):
+      sink.write(figures: "all ", capacity, " stack slots are in use")
+    case .foreignAddress(let address):
+      sink.write(hex: address.rawValue)
+      sink.write(" lies in no stack of this allocator")
+    case .unalignedAddress(let address):
+      sink.write(hex: address.rawValue)
+      sink.write(" is not the base of a stack")
+    case .notLive(let address):
+      sink.write("the stack at ")
+      sink.write(hex: address.rawValue)
+      sink.write(" is not in use: freed twice?")
+    case .bootStack(let address):
+      sink.write(hex: address.rawValue)
+      sink.write(" is the boot stack, which is never freed")
+    }
+  }
+}
+
+#if !hasFeature(Embedded)
+  extension ThreadStackError: CustomStringConvertible {}
+  extension StackConfigurationError: CustomStringConvertible {}
+#endif
