@@ -1,0 +1,74 @@
+// Page-table stores, their publication, and TLB invalidation.
+
+import KernelMachine
+
+extension Simulation {
+  func readEntry(at address: PhysicalAddress) -> PageTableEntry {
+    step()
+    guard address.rawValue % 8 == 0, let host = memory.host(address.rawValue) else {
+      report(.invalidArgument, "an entry was read at \(hex(address)), which is unaligned or not memory")
+      return .empty
+    }
+    let value = host.load(as: UInt64.self)
+    record(.readEntry, UInt64(address.rawValue), value)
+    return PageTableEntry(rawValue: value)
+  }
+
+  func writeEntry(_ entry: PageTableEntry, at address: PhysicalAddress) {
+    step()
+    record(.writeEntry, UInt64(address.rawValue), entry.rawValue)
+    guard address.rawValue % 8 == 0, memory.host(address.rawValue) != nil else {
+      report(.invalidArgument, "an entry was written at \(hex(address)), which is unaligned or not memory")
+      return
+    }
+    translations.write(entry.rawValue, at: address.rawValue, by: running)
+    collectFindings()
+  }
+
+  func publishEntries() {
+    step()
+    record(.publish)
+    translations.publish(by: running)
+  }
+
+  func invalidate(_ pages: VirtualAddressRange, in space: AddressSpaceID, scope: InvalidationScope) {
+    step()
+    let lower = pages.lowerBound.rawValue
+    let upper = pages.upperBound.rawValue
+    record(.invalidate, UInt64(lower), UInt64(upper))
+    record(.invalidate, UInt64(space.rawValue), UInt64(scope.rawValue))
+    translations.publish(by: running)
+    let everything = pages == .everything
+    guard everything || (lower % UInt(pageSize) == 0 && upper % UInt(pageSize) == 0 && lower <= upper) else {
+      report(
+        .invalidArgument, "the range to invalidate ends at \(hex(upper)) and is not of whole pages",
+        address: lower)
+      return
+    }
+    translations.invalidate(lower, upper, space: space.rawValue, tables: scope == .tablesAndLeaves)
+    collectFindings()
+    if space == .kernel {
+      counted.tlbInvalidations += 1
+      // Beyond 512 pages one instruction that drops everything is what a kernel would use.
+      let pageCount = everything ? 513 : (upper - lower) >> 12
+      counted.tlbInstructions += pageCount > 512 ? 1 : UInt64(pageCount)
+    }
+  }
+
+  func activate(root: PhysicalAddress?, space: AddressSpaceID) {
+    step()
+    record(.activate, UInt64(root?.rawValue ?? 0), UInt64(space.rawValue))
+    if let previous = cpus[running].userSpace {
+      translations.deactivate(space: previous)
+      cpus[running].userSpace = nil
+    }
+    guard let root else { return }
+    guard space != .kernel, root.rawValue % UInt(pageSize) == 0, memory.host(root.rawValue) != nil else {
+      report(.invalidArgument, "space \(space.rawValue) cannot have its root table at \(hex(root))")
+      return
+    }
+    translations.activate(space: space.rawValue, root: root.rawValue >> 12, by: running)
+    collectFindings()
+    cpus[running].userSpace = space.rawValue
+  }
+}

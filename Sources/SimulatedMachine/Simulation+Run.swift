@@ -1,0 +1,43 @@
+// Running code on several CPUs, one of which executes at any time.
+
+import KernelMachine
+
+extension Simulation {
+  /// Runs each body as one CPU, in an interleaving that follows from the seed, until all have ended.
+  ///
+  /// One body runs on the caller's thread. Several run on a host thread each, of which exactly one executes; it may
+  /// hand over to another at every machine call.
+  ///
+  /// - Throws: the first error that a body threw; or that the CPUs wait for each other, or never come to an end.
+  public func run(_ bodies: [(Simulated) throws -> Void]) throws {
+    guard runner == nil else { throw SimulationError.alreadyRunning }
+    guard (1...cpus.count).contains(bodies.count) else {
+      throw SimulationError.invalidBodyCount(bodies: bodies.count, cpus: cpus.count)
+    }
+    if bodies.count == 1 {
+      running = 0
+      defer { checkEnd() }
+      try bodies[0](machine)
+      return
+    }
+    try CPURunner.run(bodies, in: self)
+  }
+
+  /// What a CPU must have given back when its body has ended.
+  func checkEnd() {
+    record(.finish)
+    for lock in cpus[running].heldLocks {
+      report(.lockHeldAtEnd, "\(lockName(lock)) is still held")
+    }
+    if !cpus[running].interruptsEnabled { report(.interruptsOffAtEnd, "interrupts are still off") }
+  }
+
+  /// A point of hand-over: before each machine call takes effect.
+  func step() {
+    guard let runner else { return }
+    runner.step()
+  }
+
+  /// Lets others run until the lock that this CPU waits for is free.
+  func waitForOthers() { runner!.waitForOthers() }
+}

@@ -1,0 +1,139 @@
+// What a simulated machine is made of, and why one cannot be made.
+
+import KernelMachine
+
+/// A contiguous range of simulated physical memory.
+public struct MemoryBank: Equatable, Sendable {
+  /// The physical address of its first byte, a multiple of 4,096.
+  public var start: PhysicalAddress
+  /// Its length in bytes, a positive multiple of 4,096.
+  public var byteCount: Int
+  /// The NUMA node it belongs to.
+  public var node: NodeID
+
+  /// A range of memory.
+  public init(start: PhysicalAddress, byteCount: Int, node: NodeID = NodeID(0)) {
+    self.start = start
+    self.byteCount = byteCount
+    self.node = node
+  }
+
+  /// The first physical address above the bank.
+  public var end: PhysicalAddress { start + byteCount }
+
+  /// The first frame.
+  public var firstFrame: PageFrame { start.frame }
+
+  /// The length in frames.
+  public var frameCount: Int { byteCount >> pageShift }
+}
+
+/// What memory holds before anything was written to it.
+public enum InitialContents: Sendable {
+  /// Words that look like valid page-table entries pointing outside memory, as after a warm reset.
+  case garbage
+  /// Zero, which costs the host nothing until it is touched.
+  case zero
+}
+
+/// The make-up of a simulated machine.
+public struct SimulationConfiguration: Sendable {
+  /// Physical memory, in ascending order.
+  public var memory: [MemoryBank]
+  /// How many CPUs there are, 1…64.
+  public var cpuCount: Int
+  /// The node of each CPU; empty means that they are dealt out over the nodes in turn.
+  public var nodeOfCPU: [NodeID]
+  /// What every choice of the simulation follows from.
+  public var seed: UInt64
+  /// How many bits of an address are translated: 39 or 48.
+  public var virtualAddressBits: Int
+  /// The frame of the kernel's root table; `nil` sets one aside outside ``memory``.
+  public var kernelRoot: PageFrame?
+  /// What memory holds at first.
+  public var initialContents: InitialContents
+  /// Whether ``Simulation/trace`` keeps every operation, not only its hash.
+  public var recordsTrace: Bool
+  /// After how many machine calls of one run it is given up as endless.
+  public var stepLimit: Int
+
+  /// A machine with the given memory.
+  public init(
+    memory: [MemoryBank], cpuCount: Int = 1, nodeOfCPU: [NodeID] = [], seed: UInt64 = 1,
+    virtualAddressBits: Int = 39, kernelRoot: PageFrame? = nil, initialContents: InitialContents = .garbage,
+    recordsTrace: Bool = false, stepLimit: Int = 50_000_000
+  ) {
+    self.memory = memory
+    self.cpuCount = cpuCount
+    self.nodeOfCPU = nodeOfCPU
+    self.seed = seed
+    self.virtualAddressBits = virtualAddressBits
+    self.kernelRoot = kernelRoot
+    self.initialContents = initialContents
+    self.recordsTrace = recordsTrace
+    self.stepLimit = stepLimit
+  }
+}
+
+/// Why a simulation cannot be made, or its run did not end well.
+public enum SimulationError: Error, Equatable, Sendable, CustomStringConvertible {
+  /// There is no memory bank.
+  case noMemory
+  /// A bank is empty, unaligned, or beyond the 48 bits of a physical address or the linear map.
+  case invalidBank(MemoryBank)
+  /// Two banks overlap or are not in ascending order.
+  case unorderedBanks(MemoryBank, MemoryBank)
+  /// Nodes are numbered from 0 without gaps.
+  case unknownNode(NodeID)
+  /// There must be 1…64 CPUs.
+  case invalidCPUCount(Int)
+  /// There must be no node per CPU, or one for each.
+  case nodeCountMismatch(nodes: Int, cpus: Int)
+  /// Only 39 and 48 bits are supported.
+  case invalidVirtualAddressBits(Int)
+  /// The frame of the kernel's root table is not in memory.
+  case rootOutsideMemory(PageFrame)
+  /// The host gave no memory.
+  case hostMemoryRefused(byteCount: Int)
+  /// The host gave no thread.
+  case hostThreadRefused
+  /// There are more bodies to run than CPUs, or none.
+  case invalidBodyCount(bodies: Int, cpus: Int)
+  /// A run was started inside another.
+  case alreadyRunning
+  /// Every CPU waits for a lock; who waits for which lock, held by whom.
+  case deadlock(String)
+  /// The run made more machine calls than its limit.
+  case stepLimitReached(Int)
+  /// Rules were broken; the first violation, and how many there are.
+  case violated(first: String, count: Int)
+
+  /// The error in one line.
+  public var description: String {
+    switch self {
+    case .noMemory: "there is no memory bank"
+    case .invalidBank(let bank):
+      "the bank of \(bank.byteCount) bytes at \(hex(bank.start)) is empty, unaligned or out of reach"
+    case .unorderedBanks(let a, let b):
+      "the banks at \(hex(a.start)) and \(hex(b.start)) overlap or are out of order"
+    case .unknownNode(let node):
+      "node \(node.index) is not one of the memory's nodes, numbered from 0 without gaps"
+    case .invalidCPUCount(let count): "\(count) CPUs: there must be 1…64"
+    case .nodeCountMismatch(let nodes, let cpus): "\(nodes) nodes given for \(cpus) CPUs"
+    case .invalidVirtualAddressBits(let bits): "\(bits)-bit addresses: only 39 and 48 are supported"
+    case .rootOutsideMemory(let frame): "the root table's frame \(hex(frame)) is not in memory"
+    case .hostMemoryRefused(let bytes): "the host refused \(bytes) bytes"
+    case .hostThreadRefused: "the host refused a thread"
+    case .invalidBodyCount(let bodies, let cpus): "\(bodies) bodies to run on \(cpus) CPUs"
+    case .alreadyRunning: "a run was started inside another"
+    case .deadlock(let who): "deadlock: \(who)"
+    case .stepLimitReached(let limit): "no end after \(limit) machine calls"
+    case .violated(let first, let count): "\(count) rules broken, first: \(first)"
+    }
+  }
+}
+
+func hex(_ value: UInt) -> String { "0x" + String(value, radix: 16) }
+func hex(_ address: PhysicalAddress) -> String { hex(address.rawValue) }
+func hex(_ address: VirtualAddress) -> String { hex(address.rawValue) }
+func hex(_ frame: PageFrame) -> String { hex(frame.number) }
