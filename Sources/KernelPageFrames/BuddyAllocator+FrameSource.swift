@@ -23,14 +23,9 @@ extension BuddyAllocator: FrameSource {
       preferred = machine.currentNode.index
       if UInt(bitPattern: preferred) >= UInt(bitPattern: nodeCount) { preferred = 0 }
     }
-    var block = takeBlock(order: order, node: preferred, purpose: request.purpose)
-    if block == Self.noBlock {
-      block = takeBlockElsewhere(order: order, preferred: preferred, purpose: request.purpose)
-      if block == Self.noBlock { throw .refused(refusal(of: request)) }
-    }
-    let frame = PageFrame(block)
-    if request.cleared { machine.clear(machine.linearAddress(of: frame), byteCount: 4096 &<< order) }
-    return frame
+    let frame = takeBlock(order: order, node: preferred, purpose: request.purpose)
+    if frame == Self.noBlock { return try allocateElsewhere(request, preferred: preferred) }
+    return request.cleared ? clear(frame, order: order) : frame
   }
 
   /// Takes back a block that ``allocate(_:)`` handed out with this order, and merges it with its free buddies.
@@ -42,16 +37,18 @@ extension BuddyAllocator: FrameSource {
     guard UInt(bitPattern: order) <= 10 else { throw .invalidOrder(order) }
     guard let range = range(of: frame) else { throw .foreignFrame(frame) }
     let index = UInt32(truncatingIfNeeded: frame.number &- range.pointee.bias)
-    let node = nodes + range.pointee.node
-    let state = machine.lock(lock(of: node))
-    let tag = records[Int(truncatingIfNeeded: index)].tag
+    let lists = FreeLists(records: records, node: nodes + range.pointee.node)
+    let state = machine.lock(lists.lock)
+    let tag = lists.record(index).pointee.tag
     guard tag.stateAndOrder == FrameState.used &<< 4 | UInt32(truncatingIfNeeded: order) else {
-      let error = misuse(of: frame, index: index, order: order)
-      machine.unlock(lock(of: node), restoring: state)
-      throw error
+      return try reject(frame, index: index, order: order, in: lists, restoring: state)
     }
-    giveBack(index, order: order, range: tag, to: FreeLists(records: records, node: node))
-    machine.unlock(lock(of: node), restoring: state)
+    if lists.canMerge(index, order: order, range: tag) {
+      return mergeAndPush(index, order: order, range: tag, in: lists, restoring: state)
+    }
+    lists.push(index, order: order, tag: tag.with(state: FrameState.free, order: order))
+    lists.node.pointee.freeFrames &+= 1 &<< order
+    machine.unlock(lists.lock, restoring: state)
   }
 
   /// The node that a frame belongs to; node 0 for a frame that is not RAM.
@@ -63,24 +60,17 @@ extension BuddyAllocator: FrameSource {
 }
 
 extension BuddyAllocator {
-  /// Stands for the absence of a frame number.
-  @inlinable static var noBlock: UInt { UInt.max }
-
-  /// The lock of a node: the first bytes of its record.
-  @inlinable @inline(__always) borrowing func lock(
-    of node: UnsafeMutablePointer<NodeRecord>
-  ) -> UnsafeMutablePointer<SpinLock> {
-    UnsafeMutableRawPointer(node).assumingMemoryBound(to: SpinLock.self)
-  }
+  /// Stands for the absence of a block; no physical address has such a frame number.
+  @inlinable static var noBlock: PageFrame { PageFrame(UInt.max) }
 
   /// The range of RAM that holds a frame.
   @inlinable @inline(__always) borrowing func range(of frame: PageFrame) -> UnsafeMutablePointer<RangeRecord>? {
+    // There is at least one range, or there would be no allocator.
     var range = ranges
-    let end = ranges + rangeCount
-    while range < end {
+    repeat {
       if frame.number &- range.pointee.firstFrame < range.pointee.frameCount { return range }
       range += 1
-    }
+    } while range < rangesEnd
     return nil
   }
 }

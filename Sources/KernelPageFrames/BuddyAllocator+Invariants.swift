@@ -10,7 +10,7 @@ extension BuddyAllocator {
     public borrowing func _checkInvariants() {
       var free = 0
       var managed = 0
-      for number in 0..<rangeCount {
+      for number in 0..<rangesEnd - ranges {
         let (usable, unused) = _checkBlocks(of: number)
         managed += usable
         free += unused

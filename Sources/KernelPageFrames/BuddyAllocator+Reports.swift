@@ -20,10 +20,10 @@ extension BuddyAllocator {
   /// - Complexity: O(ranges of RAM), and at most 10 steps to the first frame of its block.
   @inlinable public borrowing func owner(of frame: PageFrame) -> FrameOwner {
     guard let range = range(of: frame) else { return .unmanaged }
-    let node = nodes + range.pointee.node
-    let state = machine.lock(lock(of: node))
-    let tag = blockTag(at: UInt32(truncatingIfNeeded: frame.number &- range.pointee.bias))
-    machine.unlock(lock(of: node), restoring: state)
+    let lists = FreeLists(records: records, node: nodes + range.pointee.node)
+    let state = machine.lock(lists.lock)
+    let tag = lists.blockTag(at: UInt32(truncatingIfNeeded: frame.number &- range.pointee.bias))
+    machine.unlock(lists.lock, restoring: state)
     switch tag.state {
     case FrameState.free: return .free
     case FrameState.used:

@@ -24,7 +24,7 @@ public struct BuddyAllocator<M: Machine>: ~Copyable {
   @usableFromInline let records: UnsafeMutablePointer<FrameRecord>
   @usableFromInline let nodes: UnsafeMutablePointer<NodeRecord>
   @usableFromInline let ranges: UnsafeMutablePointer<RangeRecord>
-  @usableFromInline let rangeCount: Int
+  @usableFromInline let rangesEnd: UnsafeMutablePointer<RangeRecord>
 
   /// The machine whose frames these are.
   public let machine: M
@@ -59,7 +59,7 @@ public struct BuddyAllocator<M: Machine>: ~Copyable {
     self.records = prepared.records
     self.nodes = prepared.nodes
     self.ranges = prepared.ranges
-    self.rangeCount = map.memoryRangeCount
+    self.rangesEnd = prepared.ranges + map.memoryRangeCount
     self.nodeCount = map.nodeCount
     self.totalFrames = prepared.totalFrames
     self.machine = machine

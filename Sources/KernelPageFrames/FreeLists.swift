@@ -8,6 +8,8 @@
 //
 // Every operation takes constant time, and none has a case for the empty list or for its ends.
 
+import KernelMachine
+
 /// The free lists of one node, held under the node's lock.
 @frozen @usableFromInline struct FreeLists {
   @usableFromInline let records: UnsafeMutablePointer<FrameRecord>
@@ -26,6 +28,11 @@
 
   @inlinable @inline(__always) func head(_ order: Int) -> UInt32 {
     node.pointee.listHeads &+ UInt32(truncatingIfNeeded: order)
+  }
+
+  /// The node's lock: the first bytes of its record.
+  @inlinable @inline(__always) var lock: UnsafeMutablePointer<SpinLock> {
+    UnsafeMutableRawPointer(node).assumingMemoryBound(to: SpinLock.self)
   }
 
   /// Puts a block at the front of the list of its order, and says so in its record.

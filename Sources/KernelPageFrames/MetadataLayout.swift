@@ -24,6 +24,7 @@ import KernelMachine
   @usableFromInline var freeBlocks = InlineArray<11, UInt32>(repeating: 0)
   /// The index of the head record of the list of order 0; those of higher orders follow.
   @usableFromInline var listHeads: UInt32
+  @usableFromInline var padding = InlineArray<6, UInt64>(repeating: 0)
 
   @inlinable init(listHeads: UInt32) { self.listHeads = listHeads }
 }
@@ -47,7 +48,6 @@ import KernelMachine
 /// Offsets of the parts of the metadata memory from its start, rounded up to a cache line.
 @usableFromInline struct MetadataLayout {
   @usableFromInline static var alignment: Int { 64 }
-  @usableFromInline static var nodeStride: Int { 128 }
 
   @usableFromInline let rangesOffset: Int
   @usableFromInline let recordsOffset: Int
@@ -59,7 +59,7 @@ import KernelMachine
     var records = 0
     for index in 0..<map.memoryRangeCount { records += Self.paddedBounds(map.memoryRange(at: index)).count }
     listHeads = records
-    rangesOffset = map.nodeCount * Self.nodeStride
+    rangesOffset = map.nodeCount * MemoryLayout<NodeRecord>.stride
     recordsOffset = rangesOffset + map.memoryRangeCount * MemoryLayout<RangeRecord>.stride
     byteCount = recordsOffset + (records + map.nodeCount * 11) * MemoryLayout<FrameRecord>.stride
   }

@@ -1,0 +1,64 @@
+// Splitting and merging of blocks.
+//
+// A block of order 3 is split down to order 0: the lower half is kept, the upper half goes to the list below.
+//
+//   |               3               |
+//   |       2       |    2 free     |
+//   |   1   | 1 free|
+//   | 0 | 0 |            the lists of the orders in between were empty,
+//         free           or the block would have come from one of them
+//
+// Merging is the reverse: as long as the other half of the next larger block is free as a whole.
+
+import KernelMachine
+
+extension FreeLists {
+  /// Gives the upper halves of a block to the lists of the orders below it, which are empty.
+  @inlinable @inline(__always) func split(_ index: UInt32, from found: Int, to order: Int, range: FrameTag) {
+    var half = found
+    repeat {
+      half &-= 1
+      pushFirst(
+        index &+ 1 &<< UInt32(truncatingIfNeeded: half), order: half,
+        tag: range.with(state: FrameState.free, order: half))
+    } while half > order
+    node.pointee.nonEmptyOrders |=
+      1 &<< UInt(truncatingIfNeeded: found) &- 1 &<< UInt(truncatingIfNeeded: order)
+  }
+
+  /// Whether the buddy of a block that is not free itself is a free block of the same order.
+  @inlinable @inline(__always) func canMerge(_ index: UInt32, order: Int, range: FrameTag) -> Bool {
+    // Blocks of the largest order have no buddy; cutting the bit off makes them look at themselves, who are not free.
+    let bit = 1 &<< UInt32(truncatingIfNeeded: order) & 1023
+    return record(index ^ bit).pointee.tag == range.with(state: FrameState.free, order: order)
+  }
+
+  /// Merges a block with its buddy, which is free, and so on as long as possible, then puts the result into its list.
+  @inlinable @inline(__always) func mergeAndPush(_ first: UInt32, order freed: Int, range: FrameTag) {
+    var index = first
+    var order = freed
+    repeat {
+      let bit: UInt32 = 1 &<< UInt32(truncatingIfNeeded: order)
+      remove(index ^ bit, order: order)
+      record(index | bit).pointee.tag = range.with(state: FrameState.inside)
+      index &= ~bit
+      order &+= 1
+      // Neither half says `free` with the new order, so `canMerge` holds for the block as if it were not free.
+    } while canMerge(index, order: order, range: range)
+    push(index, order: order, tag: range.with(state: FrameState.free, order: order))
+    node.pointee.freeFrames &+= 1 &<< freed
+  }
+
+  /// The tag of the first frame of the block that a frame belongs to.
+  ///
+  /// Its index is the frame's with some low bits cleared; the first record on the way that doesn't say `inside` is it.
+  @inlinable func blockTag(at index: UInt32) -> FrameTag {
+    var head = index
+    for order in 0..<10 {
+      head &= ~(1 &<< UInt32(truncatingIfNeeded: order) &- 1)
+      let tag = record(head).pointee.tag
+      if tag.state != FrameState.inside { return tag }
+    }
+    return record(head & ~1023).pointee.tag
+  }
+}

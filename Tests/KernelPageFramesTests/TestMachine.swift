@@ -1,0 +1,139 @@
+// The least machine that an allocator of frames needs: locks that notice misuse, and a list of what was cleared.
+
+import KernelMachine
+import KernelPageFrames
+
+/// What a ``TestMachine`` remembers.
+final class TestWorld {
+  struct Clearing: Equatable {
+    var address: VirtualAddress
+    var byteCount: Int
+  }
+
+  var clearings: [Clearing] = []
+  var node = NodeID(0)
+  var locksHeld = 0
+  var locksTaken: UInt64 = 0
+}
+
+struct TestMachine: Machine {
+  let world: TestWorld
+
+  var linearMapOffset: UInt { 0xffff_ffc0_0000_0000 }
+  var currentNode: NodeID { world.node }
+  var currentCPU: Int { 0 }
+  var cpuCount: Int { 1 }
+
+  func clear(_ address: VirtualAddress, byteCount: Int) {
+    precondition(world.locksHeld == 0, "cleared under a lock")
+    world.clearings.append(TestWorld.Clearing(address: address, byteCount: byteCount))
+  }
+
+  func lock(_ lock: UnsafeMutablePointer<SpinLock>) -> InterruptState {
+    precondition(lock.pointee.word == 0 && world.locksHeld == 0, "two locks at once")
+    lock.pointee.word = 1
+    world.locksHeld += 1
+    world.locksTaken += 1
+    return InterruptState(rawValue: 7)
+  }
+
+  func unlock(_ lock: UnsafeMutablePointer<SpinLock>, restoring state: InterruptState) {
+    precondition(lock.pointee.word == 1 && state.rawValue == 7, "unlocked what was not locked")
+    lock.pointee.word = 0
+    world.locksHeld -= 1
+  }
+
+  var counters: MachineCounters {
+    var counters = MachineCounters()
+    counters.lockAcquisitions = world.locksTaken
+    return counters
+  }
+
+  // An allocator of frames has no business with the rest.
+  func pointer(to address: PhysicalAddress) -> UnsafeMutableRawPointer { fatalError("frames were touched") }
+  var virtualAddressBits: Int { fatalError("not for an allocator of frames") }
+  var kernelRoot: PhysicalAddress { fatalError("not for an allocator of frames") }
+  func readEntry(at address: PhysicalAddress) -> PageTableEntry { fatalError("page tables were read") }
+  func writeEntry(_ entry: PageTableEntry, at address: PhysicalAddress) {
+    fatalError("page tables were written")
+  }
+  func publishEntries() { fatalError("page tables were published") }
+  func invalidate(_ pages: VirtualAddressRange, in space: AddressSpaceID, scope: InvalidationScope) {
+    fatalError("translations were invalidated")
+  }
+  func disableInterrupts() -> InterruptState { fatalError("the locks do that") }
+  func restoreInterrupts(_ state: InterruptState) { fatalError("the locks do that") }
+}
+
+/// An allocator together with the memory for its metadata.
+final class Bed {
+  let world = TestWorld()
+  let map: PhysicalMemoryMap
+  let metadata: UnsafeMutableRawBufferPointer
+  let allocator: BuddyAllocator<TestMachine>
+
+  /// - Parameter misalignment: how far the metadata is from a multiple of 64.
+  init(_ map: PhysicalMemoryMap, misalignment: Int = 0) throws {
+    self.map = map
+    let byteCount = BuddyAllocator<TestMachine>.metadataByteCount(for: map)
+    metadata = .allocate(byteCount: byteCount + misalignment, alignment: 64)
+    // Whatever was there must not matter.
+    for index in metadata.indices { metadata[index] = 0xa5 }
+    allocator = try BuddyAllocator(
+      frames: map, metadata: UnsafeMutableRawBufferPointer(rebasing: metadata[misalignment...]),
+      machine: TestMachine(world: world))
+  }
+
+  deinit { metadata.deallocate() }
+
+  /// One range of RAM from address 0x4000_0000.
+  convenience init(frames: Int) throws {
+    var map = PhysicalMemoryMap()
+    try map.addMemory(firstFrame: 0x40000, frames: frames)
+    try self.init(map)
+  }
+
+  func take(_ order: Int, on node: Int? = nil, for purpose: FramePurpose = .userMemory) throws(FrameSourceError)
+    -> PageFrame
+  {
+    try allocator.allocate(FrameRequest(order: order, node: node.map { NodeID($0) }, purpose: purpose))
+  }
+
+  /// Free blocks per order, from 0 to 10, on all nodes or on one.
+  func blocks(on node: Int? = nil) -> [Int] {
+    (0...10).map { order in
+      if let node { return allocator.freeBlocks(ofOrder: order, on: NodeID(node)) }
+      return allocator.freeBlocks(ofOrder: order)
+    }
+  }
+
+  /// Everything that can be asked of the allocator, for comparing before and after.
+  func picture() -> [String] {
+    var lines: [String] = []
+    for index in 0..<map.memoryRangeCount {
+      let range = map.memoryRange(at: index)
+      for offset in 0..<range.frameCount { lines.append("\(allocator.owner(of: range.firstFrame + offset))") }
+    }
+    lines.append("\(allocator.freeFrames) \(allocator.largestFreeOrder) \(blocks())")
+    return lines
+  }
+}
+
+extension PhysicalMemoryMap {
+  mutating func addMemory(firstFrame: UInt, frames: Int, node: Int = 0) throws(PhysicalMemoryError) {
+    try addMemory(start: PageFrame(firstFrame).physicalAddress, byteCount: frames * 4096, node: NodeID(node))
+  }
+
+  mutating func reserve(firstFrame: UInt, frames: Int) throws(PhysicalMemoryError) {
+    try reserve(start: PageFrame(firstFrame).physicalAddress, byteCount: frames * 4096)
+  }
+
+  var memoryRanges: [MemoryRange] { (0..<memoryRangeCount).map { memoryRange(at: $0) } }
+  var reservedRanges: [ReservedRange] { (0..<reservedRangeCount).map { reservedRange(at: $0) } }
+}
+
+struct TextCollector: TextSink {
+  var bytes: [UInt8] = []
+  mutating func write(byte: UInt8) { bytes.append(byte) }
+  var text: String { String(decoding: bytes, as: UTF8.self) }
+}
