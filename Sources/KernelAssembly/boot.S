@@ -123,7 +123,8 @@ upper_half:
   ldr     x0, =vectors
   msr     vbar_el1, x0
   msr     cpacr_el1, xzr                        // no floating point anywhere
-  msr     tpidr_el1, xzr
+  ldr     x0, =boot_task
+  msr     tpidr_el1, x0
   msr     tpidrro_el0, xzr                      // this CPU's number
   msr     mdscr_el1, xzr
 

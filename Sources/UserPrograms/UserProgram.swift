@@ -1,7 +1,7 @@
 // The programs, by number: which one the first process runs is told to it in its first argument.
 
 /// A program that the first process can run.
-public enum UserProgram: UInt64, Sendable, CaseIterable {
+public enum UserProgram: UInt64, Sendable {
   /// Forks until a fork fails, all children alive together; then lets them end.
   case forkUntilFailure = 1
   /// Forks and lets children end, at random, for a number of operations.

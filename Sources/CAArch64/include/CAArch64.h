@@ -136,6 +136,19 @@ static inline struct ca_machine *ca_machine(void) { return &ca_machine_state; }
 // Clears whole pages; chooses DC ZVA by 64 bytes where DCZID_EL0 has it.
 void ca_clear_pages(uintptr_t address, uint64_t byte_count);
 
+// A system call, made at EL0: number in x8, arguments in x0 to x2, results in x0 to x2.
+struct ca_results {
+  uint64_t x0, x1, x2;
+};
+static inline struct ca_results ca_system_call(uint64_t number, uint64_t a, uint64_t b) {
+  register uint64_t x8 __asm__("x8") = number;
+  register uint64_t x0 __asm__("x0") = a;
+  register uint64_t x1 __asm__("x1") = b;
+  register uint64_t x2 __asm__("x2") = 0;
+  __asm__ volatile("svc #0" : "+r"(x0), "+r"(x1), "+r"(x2) : "r"(x8) : "memory");
+  return (struct ca_results){x0, x1, x2};
+}
+
 // Semihosting: ends the machine with an exit code.
 static inline void ca_semihosting_exit(uint64_t code) {
   uint64_t block[2] = {0x20026, code};  // ADP_Stopped_ApplicationExit

@@ -5,6 +5,7 @@
 #if defined(__aarch64__) && !defined(__linux__) && !defined(__APPLE__)
 
 #include <stdint.h>
+
 #include "frame_layout.h"
 
 // Linker symbols: kernel_NAME() is the address of NAME.
@@ -28,8 +29,24 @@ KERNEL_SYMBOL(emergency_stack_guard)
 KERNEL_SYMBOL(emergency_stack)
 KERNEL_SYMBOL(emergency_stack_top)
 
+KERNEL_SYMBOL(boot_task)
+KERNEL_SYMBOL(idle_task)
+KERNEL_SYMBOL(start_thread)
+KERNEL_SYMBOL(probe_begin)
+KERNEL_SYMBOL(probe_end)
+KERNEL_SYMBOL(probe_recover)
+
 // boot.S
 void switch_kernel_tables(uint64_t ttbr1, uint64_t tcr, uint64_t image_physical_base);
+
+// vectors.S
+void use_exception_stack(uintptr_t top);
+uint64_t probe_load(uintptr_t address);
+uint64_t probe_store(uintptr_t address);
+uint64_t probe_call(uintptr_t address);
+
+// Takes an exception from thread code to the scheduler.
+static inline void kernel_enter_scheduler(void) { __asm__ volatile("svc #0" ::: "memory"); }
 
 #endif
 #endif

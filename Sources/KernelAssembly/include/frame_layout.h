@@ -15,8 +15,34 @@
 #define FRAME_SPSR          0x108
 #define FRAME_SIZE          0x110
 
-// A task record begins with a frame; the address that its kernel stack starts from follows.
+// A task record begins with:
+//
+//   0x000  frame           what to go on with when the task is switched in
+//   0x110  stack top       where the kernel stack starts from
+//   0x118  TTBR0           root of the user half and ASID
 #define TASK_STACK_TOP      0x110
+
+#ifndef __ASSEMBLER__
+#include <stdint.h>
+
+// The registers of interrupted code.
+struct kernel_frame {
+  uint64_t x[31];
+  uint64_t sp;
+  uint64_t elr;
+  uint64_t spsr;
+};
+
+// The part of a task record that assembly knows.
+struct kernel_task_head {
+  struct kernel_frame frame;
+  uint64_t stack_top;
+  uint64_t ttbr0;
+};
+
+_Static_assert(sizeof(struct kernel_frame) == FRAME_SIZE, "assembly relies on the size");
+_Static_assert(__builtin_offsetof(struct kernel_task_head, stack_top) == TASK_STACK_TOP, "assembly relies on it");
+#endif
 
 // MAIR_EL1: attribute 0 is normal write-back memory, attribute 1 is device-nGnRE.
 #define EARLY_MAIR          0x04ff

@@ -1,0 +1,71 @@
+// The kernel's command line: copied once, since the device tree's address changes with the address space.
+#if hasFeature(Embedded)
+  import KernelMachine
+
+  nonisolated(unsafe) private var bytes = InlineArray<1024, UInt8>(repeating: 0)
+  nonisolated(unsafe) private var byteCount = 0
+
+  /// Blank-separated words of the form `key=value`.
+  enum CommandLine {
+    /// Takes over the command line of the device tree; tells whether it fitted.
+    static func copy(_ value: DeviceTreeValue) -> Bool {
+      guard value.byteCount <= bytes.count else { return false }
+      for index in 0..<value.byteCount {
+        let byte = value.base.load(fromByteOffset: index, as: UInt8.self)
+        if byte == 0 { break }
+        bytes[index] = byte
+        byteCount = index + 1
+      }
+      return true
+    }
+
+    /// All of it.
+    static var text: UnsafeRawBufferPointer {
+      withUnsafePointer(to: &bytes) { UnsafeRawBufferPointer(start: $0, count: byteCount) }
+    }
+
+    /// The value of the last word with a key, or `nil`.
+    static func value(of key: StaticString) -> UnsafeRawBufferPointer? {
+      var found: UnsafeRawBufferPointer?
+      forEachWord { word in
+        if let value = Self.value(of: key, in: word) { found = value }
+      }
+      return found
+    }
+
+    /// Overwrites all words with a key by blanks: what the kernel has dealt with, the scenario's options needn't know.
+    static func remove(_ key: StaticString) {
+      let base = text.baseAddress
+      forEachWord { word in
+        guard Self.value(of: key, in: word) != nil, let base, let start = word.baseAddress else { return }
+        for index in 0..<word.count { bytes[start - base + index] = UInt8(ascii: " ") }
+      }
+    }
+
+    private static func value(of key: StaticString, in word: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer?
+    {
+      let length = key.utf8CodeUnitCount
+      guard word.count > length, word[length] == UInt8(ascii: "="), let base = word.baseAddress,
+        bytesEqual(base, key)
+      else { return nil }
+      return UnsafeRawBufferPointer(start: base + length + 1, count: word.count - length - 1)
+    }
+
+    private static func forEachWord(_ body: (UnsafeRawBufferPointer) -> Void) {
+      guard let base = text.baseAddress else { return }
+      var start = 0
+      while start < byteCount {
+        var end = start
+        while end < byteCount, bytes[end] != UInt8(ascii: " ") { end += 1 }
+        if end > start { body(UnsafeRawBufferPointer(start: base + start, count: end - start)) }
+        start = end + 1
+      }
+    }
+  }
+
+  /// Whether some bytes are exactly `text`.
+  func equal(_ bytes: UnsafeRawBufferPointer, _ text: StaticString) -> Bool {
+    guard bytes.count == text.utf8CodeUnitCount, let base = bytes.baseAddress else { return false }
+    return bytesEqual(base, text)
+  }
+#endif

@@ -1,0 +1,117 @@
+// The kernel's final translation tables.
+//
+//   kernel image   text: read, execute; rodata: read; the rest: read, write. 4 KiB pages. Three guard pages are left out.
+//   linear map     all RAM, never executable: blocks as large as they fit. The alias of text and rodata is read-only.
+//   devices        at the linear map's offset, device memory, 4 KiB pages
+//
+// None of it changes after boot, so the linear map is never split.
+#if hasFeature(Embedded)
+  import AArch64Machine
+  import CAArch64
+  import KernelAssembly
+  import KernelMachine
+  import KernelPageFrames
+  import KernelVirtualMemory
+
+  /// The kernel's half of the address space, while it is being built.
+  struct KernelAddressSpace {
+    let layout: AddressLayout
+    let early: EarlyAddressSpace
+    private let tables: TranslationTables<AArch64>
+
+    /// An empty half. `machine.virtualAddressBits` is the layout's from here on.
+    init(_ layout: AddressLayout, early: EarlyAddressSpace, frames: borrowing EarlyFrames)
+      throws(TranslationError)
+    {
+      self.layout = layout
+      self.early = early
+      ca_machine().pointee.virtual_address_bits = UInt64(layout.virtualAddressBits)
+      do {
+        tables = try TranslationTables(userSpaceOf: AArch64(), frames: frames)
+      } catch {
+        throw .frames(error)
+      }
+    }
+
+    /// How many frames the tables take at most: per GiB of RAM and of linear map, and what is mapped by pages.
+    static func frameLimit(_ map: borrowing PhysicalMemoryMap) -> Int {
+      // Tables of pages: both ends of each range of RAM, of text and of rodata, the image itself, three devices.
+      64 + 4 * map.memoryRangeCount + (map.totalFrames >> 18) + kernelImagePages / 512
+    }
+
+    private static var kernelImagePages: Int { Int(kernel_image_end() - kernel_image_start()) >> 12 }
+
+    /// Maps the image, part by part.
+    func mapImage(frames: borrowing EarlyFrames) throws(TranslationError) {
+      try map(kernel_image_start(), kernel_text_end(), .kernelExecute, frames)
+      try map(kernel_text_end(), kernel_rodata_end(), .kernelReadOnly, frames)
+      try map(kernel_rodata_end(), kernel_boot_stack_guard(), .kernelReadWrite, frames)
+      try map(kernel_boot_stack(), kernel_idle_stack_guard(), .kernelReadWrite, frames)
+      try map(kernel_idle_stack(), kernel_emergency_stack_guard(), .kernelReadWrite, frames)
+      try map(kernel_emergency_stack(), kernel_image_end(), .kernelReadWrite, frames)
+    }
+
+    private func map(
+      _ start: UInt, _ end: UInt, _ permissions: PagePermissions, _ frames: borrowing EarlyFrames
+    ) throws(TranslationError) {
+      var address = start
+      while address < end {
+        let frame = PhysicalAddress(early.physical(address)).frame
+        try tables.map(frame, at: VirtualAddress(address), permissions, frames: frames)
+        address += 4096
+      }
+    }
+
+    /// Maps a range of RAM into the linear map; text and rodata read-only.
+    func mapLinear(_ range: MemoryRange, frames: borrowing EarlyFrames) throws(TranslationError) {
+      let lower = range.firstFrame.physicalAddress.rawValue
+      let upper = range.endFrame.physicalAddress.rawValue
+      let readOnlyStart = min(max(early.physical(kernel_image_start()), lower), upper)
+      let readOnlyEnd = min(max(early.physical(kernel_rodata_end()), lower), upper)
+      try mapLinear(lower, readOnlyStart, .kernelReadWrite, .normal, frames)
+      try mapLinear(readOnlyStart, readOnlyEnd, .kernelReadOnly, .normal, frames)
+      try mapLinear(readOnlyEnd, upper, .kernelReadWrite, .normal, frames)
+    }
+
+    /// Maps the registers of a device.
+    func mapDevice(_ range: BoardRange, frames: borrowing EarlyFrames) throws(TranslationError) {
+      let lower = range.start & ~4095
+      try mapLinear(lower, (range.start + range.byteCount + 4095) & ~4095, .kernelReadWrite, .device, frames)
+    }
+
+    private func mapLinear(
+      _ lower: UInt, _ upper: UInt, _ permissions: PagePermissions, _ kind: MemoryKind,
+      _ frames: borrowing EarlyFrames
+    ) throws(TranslationError) {
+      guard lower < upper else { return }
+      let offset = layout.linearMapOffset
+      let range = VirtualAddressRange(VirtualAddress(lower + offset), VirtualAddress(upper + offset))
+      try tables.mapBlocks(range, to: PhysicalAddress(lower), permissions, kind: kind, frames: frames)
+    }
+
+    /// Goes over to these tables, and leaves the user half empty. Physical memory is found at the layout's offset from
+    /// here on; nothing writable is executable any more, whatever an entry says (SCTLR_EL1.WXN).
+    func enter() {
+      // The early lower half becomes the empty one that tasks without a user half have.
+      let emptyRoot = PhysicalAddress(early.physical(kernel_early_tables()))
+      let size = UInt64(64 - layout.virtualAddressBits)
+      let sizes: UInt64 = 0x3f << 16 | 0x3f
+      let old = ca_read_tcr_el1()
+      // The size of the lower half must not change while code runs there.
+      switch_kernel_tables(
+        UInt64(tables.root.rawValue), old & ~(0x3f << 16) | size << 16, UInt64(early.imageBase))
+      let identity = UnsafeMutablePointer<UInt64>(bitPattern: kernel_early_tables()).unsafelyUnwrapped
+      identity.update(repeating: 0, count: 512)
+      AArch64().publishEntries()
+      ca_write_ttbr0_el1(UInt64(emptyRoot.rawValue))
+      ca_write_tcr_el1(old & ~sizes | size << 16 | size)
+      ca_isb()
+      ca_machine().pointee.linear_map_offset = UInt64(layout.linearMapOffset)
+      ca_machine().pointee.kernel_root = UInt64(tables.root.rawValue)
+      ca_write_sctlr_el1(ca_read_sctlr_el1() | 1 << 19)
+      ca_isb()
+      AArch64().invalidate(.everything, in: .kernel, scope: .tablesAndLeaves)
+      Scheduler.emptyUserRoot = emptyRoot.rawValue
+    }
+  }
+#endif

@@ -1,0 +1,104 @@
+// The console: a text sink on the serial port, and the ways to end the machine.
+#if hasFeature(Embedded)
+  import CAArch64
+  import KernelMachine
+
+  // Zero until the serial port has been found: then nothing can be said.
+  nonisolated(unsafe) private var serialPortAddress: UInt = 0
+  nonisolated(unsafe) private var firmwareByHypervisorCall = true
+
+  /// The console. All copies are the same one; without a serial port it swallows everything.
+  struct Console: TextSink {
+    /// Makes the console speak through the PL011 whose registers are at a virtual address.
+    static func use(serialPort address: UInt) { serialPortAddress = address }
+
+    /// Says how firmware is called, for machines without semihosting.
+    static func use(firmwareByHypervisorCall byHypervisorCall: Bool) {
+      firmwareByHypervisorCall = byHypervisorCall
+    }
+
+    mutating func write(byte: UInt8) {
+      if serialPortAddress != 0 { PL011(base: serialPortAddress).send(byte) }
+    }
+
+    /// Writes a line.
+    static func print(_ text: StaticString) {
+      var console = Console()
+      console.write(text)
+      console.write("\n")
+    }
+
+    /// Writes a JSON record of type `error`.
+    static func error(_ message: StaticString) {
+      var console = Console()
+      console.write("{\"type\":\"error\",\"message\":\"")
+      console.write(message)
+      console.write("\"}\n")
+    }
+
+    /// Writes a JSON record of type `error` whose message is `message`, a colon, and `detail`.
+    static func error(_ message: StaticString, _ detail: StaticString) {
+      var console = Console()
+      console.write("{\"type\":\"error\",\"message\":\"")
+      console.write(message)
+      console.write(": ")
+      console.write(detail)
+      console.write("\"}\n")
+    }
+
+    /// Writes a JSON record of type `error` whose message is `message`, a colon, and a description.
+    static func error<Reason: TextDescribable>(_ message: StaticString, _ reason: Reason) {
+      var console = Console()
+      console.write("{\"type\":\"error\",\"message\":\"")
+      console.write(message)
+      console.write(": ")
+      reason.write(to: &console)
+      console.write("\"}\n")
+    }
+
+    /// Writes a JSON record of type `check`.
+    static func check(_ name: StaticString, passed: Bool) {
+      var console = Console()
+      console.write("{\"type\":\"check\",\"name\":\"")
+      console.write(name)
+      console.write(passed ? "\",\"passed\":true}\n" : "\",\"passed\":false}\n")
+    }
+  }
+
+  /// How the machine ends: the codes that it leaves to whoever started it.
+  enum ExitCode: UInt64 {
+    /// The scenario ran and its checks held.
+    case success = 0
+    /// The scenario ran and failed, or could not run.
+    case failure = 1
+    /// The kernel panicked.
+    case panic = 2
+  }
+
+  /// Ends the machine.
+  func exitMachine(_ code: ExitCode) -> Never {
+    _ = ca_disable_interrupts()
+    if serialPortAddress != 0 { PL011(base: serialPortAddress).drain() }
+    ca_semihosting_exit(code.rawValue)
+    // Without semihosting the instruction above is undefined and ends in the emergency handler, which switches off.
+    switchOff()
+  }
+
+  /// Switches the machine off by firmware, which knows no exit code.
+  func switchOff() -> Never {
+    ca_psci_system_off(firmwareByHypervisorCall ? 1 : 0)
+    while true { ca_wait_for_interrupt() }
+  }
+
+  /// Reports why the kernel cannot run its scenario, and ends the machine.
+  func fail(_ message: StaticString) -> Never {
+    Console.error(message)
+    exitMachine(.failure)
+  }
+
+  /// Reports why the kernel cannot run its scenario, and ends the machine.
+  func fail<Reason: TextDescribable>(_ message: StaticString, _ reason: Reason) -> Never {
+    Console.error(message, reason)
+    exitMachine(.failure)
+  }
+#endif

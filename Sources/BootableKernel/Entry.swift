@@ -1,0 +1,6 @@
+// SwiftPM wants an `@main`; the kernel begins in boot.S, which calls `kernelBoot`.
+#if hasFeature(Embedded)
+  @main struct Entry { static func main() {} }
+#else
+  @main struct Stub { static func main() {} }
+#endif

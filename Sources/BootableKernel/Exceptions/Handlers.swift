@@ -1,0 +1,91 @@
+// What the vectors call at EL1h: interrupts, and exceptions of thread code.
+#if hasFeature(Embedded)
+  import AArch64Machine
+  import CAArch64
+  import KernelAssembly
+  import KernelMachine
+
+  nonisolated(unsafe) private var controller = InterruptController(distributor: 0, cpuInterface: 0)
+  nonisolated(unsafe) private var timer: TickTimer?
+  nonisolated(unsafe) private var ticks = 0
+  nonisolated(unsafe) private var userPreemptions = 0
+  nonisolated(unsafe) private var threadPreemptions = 0
+
+  /// The timer tick and what hangs on it.
+  enum Interrupts {
+    /// How many ticks there were. Read anew each time: a loop may wait for it.
+    static var tickCount: Int {
+      withUnsafePointer(to: &ticks) { Int(truncatingIfNeeded: ca_load(UInt(bitPattern: $0))) }
+    }
+    /// How often a tick took the CPU away from code at EL0.
+    static var userPreemptionCount: Int { userPreemptions }
+    /// How often a tick took the CPU away from thread code of the kernel.
+    static var threadPreemptionCount: Int { threadPreemptions }
+
+    /// Starts the tick. Interrupts may still be off.
+    static func start(_ device: InterruptController, timer tick: TickTimer) {
+      controller = device
+      timer = tick
+      controller.start()
+      controller.enablePrivate(tick.interrupt)
+      tick.arm()
+    }
+  }
+
+  /// An interrupt, from EL0 or EL1t. Gives the record to go on with.
+  @c func kernelInterrupt(_ current: UnsafeMutableRawPointer) -> UnsafeMutableRawPointer {
+    let record = current.assumingMemoryBound(to: Thread.self)
+    let acknowledged = controller.acknowledge()
+    let interrupt = acknowledged & 0x3ff
+    if interrupt == InterruptController.spurious { return current }
+    guard let timer, interrupt == timer.interrupt else {
+      panic("an interrupt that nobody asked for", number: UInt(interrupt))
+    }
+    timer.arm()
+    ticks &+= 1
+    // The instruction counter has 32 bits and is extended at each reading.
+    _ = AArch64().instructionCount
+    controller.finish(acknowledged)
+    let next = Scheduler.next(after: record)
+    if next != record, record != Thread.idle {
+      if record.pointee.head.frame.spsr & 0xf == 0 { userPreemptions &+= 1 } else { threadPreemptions &+= 1 }
+    }
+    return UnsafeMutableRawPointer(next)
+  }
+
+  /// A synchronous exception of thread code. Gives the record to go on with.
+  @c func kernelException(
+    _ current: UnsafeMutableRawPointer, _ syndrome: UInt64, _ address: UInt
+  ) -> UnsafeMutableRawPointer {
+    let record = current.assumingMemoryBound(to: Thread.self)
+    let syndrome = ExceptionSyndrome(rawValue: syndrome)
+    if syndrome.exceptionClass == .supervisorCall {
+      return UnsafeMutableRawPointer(Scheduler.next(after: record))
+    }
+    if recoverProbe(record, syndrome) { return current }
+    if let successor = endOverflow(record, syndrome, address) { return UnsafeMutableRawPointer(successor) }
+    reportException("exception in the kernel", record, syndrome, address)
+    panic("unhandled exception of thread code")
+  }
+
+  /// An FIQ or SError, which nothing here raises.
+  @c func kernelUnexpected(_ current: UnsafeMutableRawPointer, _ syndrome: UInt64, _ address: UInt) {
+    let record = current.assumingMemoryBound(to: Thread.self)
+    reportException("FIQ or SError", record, ExceptionSyndrome(rawValue: syndrome), address)
+    panic("unexpected exception")
+  }
+
+  // A probe is an access that may fault: it ends with the syndrome in x0. See vectors.S.
+  private func recoverProbe(_ record: ThreadPointer, _ syndrome: ExceptionSyndrome) -> Bool {
+    let probes = UInt64(kernel_probe_begin())..<UInt64(kernel_probe_end())
+    let culprit =
+      syndrome.exceptionClass == .instructionAbort
+      ? record.pointee.head.frame.x.30 : record.pointee.head.frame.elr
+    guard syndrome.isAbort || syndrome.exceptionClass == .unknown, probes.contains(culprit) else {
+      return false
+    }
+    record.pointee.head.frame.x.0 = syndrome.rawValue
+    record.pointee.head.frame.elr = UInt64(kernel_probe_recover())
+    return true
+  }
+#endif

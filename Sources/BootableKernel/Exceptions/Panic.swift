@@ -1,0 +1,129 @@
+// The end of a kernel that cannot go on: it prints its state and leaves with a failing exit code.
+#if hasFeature(Embedded)
+  import AArch64Machine
+  import CAArch64
+  import KernelAssembly
+  import KernelMachine
+
+  nonisolated(unsafe) private var isPanicking = false
+
+  /// Prints the state of the machine and ends it.
+  func panic(_ reason: StaticString) -> Never {
+    beginPanic()
+    var console = Console()
+    console.write("panic: ")
+    console.write(reason)
+    endPanic(reason, &console)
+  }
+
+  /// Prints the state of the machine and ends it.
+  func panic(_ reason: StaticString, number: UInt) -> Never {
+    beginPanic()
+    var console = Console()
+    console.write("panic: ")
+    console.write(reason)
+    console.write(" (")
+    console.write(hex: number)
+    console.write(")")
+    endPanic(reason, &console)
+  }
+
+  // A panic while panicking: whatever is left to say could fail as well.
+  private func beginPanic() {
+    _ = ca_disable_interrupts()
+    if isPanicking { switchOff() }
+    isPanicking = true
+  }
+
+  private func endPanic(_ reason: StaticString, _ console: inout Console) -> Never {
+    console.write("\n  task ")
+    console.write(Thread.current.pointee.id)
+    console.write(", ticks ")
+    console.write(Interrupts.tickCount)
+    console.write(", switches ")
+    console.write(Scheduler.switchCount)
+    console.write("\n")
+    write("  TTBR0_EL1 ", ca_read_ttbr0_el1(), to: &console)
+    write("  TTBR1_EL1 ", ca_read_ttbr1_el1(), to: &console)
+    write("  TCR_EL1   ", ca_read_tcr_el1(), to: &console)
+    write("  SCTLR_EL1 ", ca_read_sctlr_el1(), to: &console)
+    Console.error("panic", reason)
+    exitMachine(.panic)
+  }
+
+  private func write(_ name: StaticString, _ value: UInt64, to console: inout Console) {
+    console.write(name)
+    console.write(hex: UInt(value))
+    console.write("\n")
+  }
+
+  /// An exception in a handler at EL1h: on the emergency stack, and the last thing that happens.
+  @c func kernelEmergency(_ frame: UnsafeMutablePointer<kernel_frame>, _ syndrome: UInt64, _ address: UInt) {
+    if isPanicking { switchOff() }
+    var console = Console()
+    writeException(
+      "exception in an exception handler", frame, ExceptionSyndrome(rawValue: syndrome), address, to: &console)
+    panic("exception in an exception handler")
+  }
+
+  /// Prints an exception: what, where, the registers, and the calls that led there.
+  func reportException(
+    _ title: StaticString, _ record: ThreadPointer, _ syndrome: ExceptionSyndrome, _ address: UInt
+  ) {
+    var console = Console()
+    let frame = UnsafeMutableRawPointer(record).assumingMemoryBound(to: kernel_frame.self)
+    writeException(title, frame, syndrome, address, to: &console)
+    writeBacktrace(
+      frame, lowest: record.pointee.stackBase, top: UInt(record.pointee.head.stack_top), to: &console)
+  }
+
+  private func writeException(
+    _ title: StaticString, _ frame: UnsafeMutablePointer<kernel_frame>, _ syndrome: ExceptionSyndrome,
+    _ address: UInt,
+    to console: inout Console
+  ) {
+    console.write(title)
+    console.write(": ")
+    console.write(syndrome.exceptionClass?.name ?? "unknown class")
+    console.write("\n")
+    write("  syndrome    ", syndrome.rawValue, to: &console)
+    write("  address     ", UInt64(address), to: &console)
+    write("  instruction ", frame.pointee.elr, to: &console)
+    write("  SPSR        ", frame.pointee.spsr, to: &console)
+    write("  SP          ", frame.pointee.sp, to: &console)
+    let registers = UnsafeMutableRawPointer(frame).assumingMemoryBound(to: UInt64.self)
+    for number in 0..<31 {
+      console.write(number % 4 == 0 ? "  x" : " x")
+      console.write(number)
+      console.write("=")
+      console.write(hex: UInt(registers[number]))
+      if number % 4 == 3 || number == 30 { console.write("\n") }
+    }
+  }
+
+  /// Prints the chain of frame records, as long as it stays on the stack and leads upwards.
+  ///
+  ///     x29 -> +------------------+
+  ///            | caller's x29     |
+  ///            | return address   |
+  ///            +------------------+
+  func writeBacktrace(
+    _ frame: UnsafeMutablePointer<kernel_frame>, lowest: UInt, top: UInt, to console: inout Console
+  ) {
+    console.write("  backtrace:\n")
+    write("    ", frame.pointee.elr, to: &console)
+    var next = UInt(frame.pointee.x.29)
+    for depth in 0..<32 {
+      guard next >= lowest, next % 8 == 0, next + 16 <= top, let pair = UnsafePointer<UInt>(bitPattern: next)
+      else { return }
+      if depth == 0, UInt(frame.pointee.x.30) != pair[1] {
+        // A function that has made no frame record yet: its caller is still in x30.
+        write("    ", frame.pointee.x.30, to: &console)
+      }
+      write("    ", UInt64(pair[1]), to: &console)
+      guard pair[0] > next else { return }
+      next = pair[0]
+    }
+    console.write("    ...\n")
+  }
+#endif

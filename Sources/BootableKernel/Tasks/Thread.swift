@@ -1,0 +1,71 @@
+// A thread of execution: the part of a task that the scheduler and the exception vectors know.
+#if hasFeature(Embedded)
+  import CAArch64
+  import KernelAssembly
+  import KernelMachine
+
+  /// Whether a task can run.
+  enum ThreadState: UInt8 {
+    /// In the run queue, or running.
+    case ready
+    /// Until somebody wakes it.
+    case waiting
+    /// Never again; whoever reaps it takes back its stack.
+    case dead
+  }
+
+  typealias ThreadPointer = UnsafeMutablePointer<Thread>
+
+  /// What the scheduler and exception entry keep of a task. Its address is what TPIDR_EL1 holds while the task runs.
+  ///
+  ///     +0x000  registers to go on with    written by exception entry, see frame_layout.h
+  ///     +0x110  stack top                  read by exception entry
+  ///     +0x118  TTBR0
+  ///     +0x120  lowest address of the stack
+  ///     +0x128  link of the run queue
+  ///     +0x130  number
+  ///     +0x138  state
+  ///     +0x140  (end: it fits the machine's part of a process's task record)
+  struct Thread {
+    var head = kernel_task_head()
+    /// The lowest address of the stack.
+    var stackBase: UInt = 0
+    /// The next in the run queue.
+    var next: ThreadPointer?
+    /// The number of a process, from 1; threads of the kernel itself count from 0 downwards.
+    var id = 0
+    var state = ThreadState.ready
+    /// Whether the kernel side holds nothing at this moment, so that an overflow may end the task alone.
+    var isExpendable = false
+
+    /// The current task.
+    static var current: ThreadPointer {
+      ThreadPointer(bitPattern: UInt(ca_read_tpidr_el1())).unsafelyUnwrapped
+    }
+
+    /// The record that the boot code runs under.
+    static var boot: ThreadPointer { ThreadPointer(bitPattern: kernel_boot_task()).unsafelyUnwrapped }
+
+    /// The record of the task that runs when no other can.
+    static var idle: ThreadPointer { ThreadPointer(bitPattern: kernel_idle_task()).unsafelyUnwrapped }
+
+    /// Prepares the record of a thread that calls `body(argument)` at EL1t, with interrupts on.
+    mutating func prepareThread(
+      id: Int, stackBase: UInt, stackTop: UInt, body: @convention(c) (UInt) -> Void, argument: UInt
+    ) {
+      self = Thread()
+      self.id = id
+      self.stackBase = stackBase
+      head.stack_top = UInt64(stackTop)
+      head.ttbr0 = UInt64(Scheduler.emptyUserRoot)
+      head.frame.sp = UInt64(stackTop)
+      head.frame.elr = UInt64(kernel_start_thread())
+      head.frame.spsr = 0x4  // EL1t
+      head.frame.x.19 = UInt64(UInt(bitPattern: unsafeBitCast(body, to: Int.self)))
+      head.frame.x.20 = UInt64(argument)
+    }
+  }
+
+  /// Reached when the body of a thread returns.
+  @c func kernelThreadReturned() { Scheduler.exit() }
+#endif
