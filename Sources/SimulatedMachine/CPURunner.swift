@@ -1,9 +1,140 @@
-import KernelMachine
+// Several CPUs, each a host thread, of which one executes: who is next follows from the seed.
 
+import KernelMachine
+import SeededRandom
+
+/// One run of several bodies.
 final class CPURunner {
-  static func run(_ bodies: [(Simulated) throws -> Void], in simulation: Simulation) throws {
-    throw SimulationError.hostThreadRefused
+  private enum Stop {
+    case finished
+    case abandoned(SimulationError)
   }
-  func step() {}
-  func waitForOthers() {}
+
+  private unowned let simulation: Simulation
+  private let baton: Baton
+  /// The number that the caller's thread has among those that pass the baton.
+  private let caller: Int
+  /// A hand-over happens at one of so many machine calls. The seed chooses it for the run: tight interleavings find
+  /// races of a few steps, loose ones let a CPU get far ahead.
+  private let pace: Int
+  private var isFinished: [Bool]
+  private var firstError: (any Error)?
+  private var stop = Stop.finished
+  private var steps = 0
+
+  private init(_ simulation: Simulation, cpuCount: Int) {
+    self.simulation = simulation
+    caller = cpuCount
+    baton = Baton(count: cpuCount + 1, holder: cpuCount)
+    isFinished = Array(repeating: false, count: cpuCount)
+    pace = 1 << simulation.random.next(below: 6)
+  }
+
+  static func run(_ bodies: [(Simulated) throws -> Void], in simulation: Simulation) throws {
+    let runner = CPURunner(simulation, cpuCount: bodies.count)
+    var threads: [HostThread] = []
+    do {
+      for (cpu, body) in bodies.enumerated() {
+        threads.append(
+          try HostThread {
+            runner.baton.wait(for: cpu)
+            runner.runBody(body)
+          })
+      }
+    } catch {
+      for thread in threads { thread.detach() }
+      throw error
+    }
+    simulation.runner = runner
+    simulation.running = simulation.random.next(below: bodies.count)
+    runner.baton.pass(to: simulation.running)
+    runner.baton.wait(for: runner.caller)
+    simulation.runner = nil
+    simulation.running = 0
+    switch runner.stop {
+    case .finished:
+      for thread in threads { thread.join() }
+    case .abandoned(let error):
+      // The threads sleep for ever: their bodies cannot be unwound, and nothing they may touch must change under them.
+      for thread in threads { thread.detach() }
+      _ = Unmanaged.passRetained(simulation)
+      throw error
+    }
+    if let error = runner.firstError { throw error }
+  }
+
+  private func runBody(_ body: (Simulated) throws -> Void) {
+    do { try body(simulation.machine) } catch { firstError = firstError ?? error }
+    simulation.checkEnd()
+    isFinished[simulation.running] = true
+    if !isFinished.contains(false) {
+      baton.pass(to: caller)
+    } else if let next = chooseNext() {
+      simulation.record(.handOver, UInt64(next))
+      simulation.running = next
+      baton.pass(to: next)
+    } else {
+      abandon(deadlock())
+    }
+  }
+
+  /// A machine call of the running CPU is about to take effect.
+  func step() {
+    steps += 1
+    if steps > simulation.configuration.stepLimit {
+      abandonAndSleep(.stepLimitReached(simulation.configuration.stepLimit))
+    }
+    if pace == 1 || simulation.random.next(below: pace) == 0 { handOver(to: chooseNext()!) }
+  }
+
+  /// The running CPU waits for a lock that is taken.
+  func waitForOthers() {
+    steps += 1
+    guard let next = chooseNext() else {
+      abandonAndSleep(deadlock())
+      return
+    }
+    handOver(to: next)
+  }
+
+  private func handOver(to next: Int) {
+    let current = simulation.running
+    guard next != current else { return }
+    simulation.record(.handOver, UInt64(next))
+    simulation.running = next
+    baton.pass(to: next)
+    baton.wait(for: current)
+  }
+
+  /// One of the CPUs that can go on; nil when all that have not ended wait for a lock that is taken.
+  private func chooseNext() -> Int? {
+    let candidates = isFinished.indices.filter { cpu in
+      guard !isFinished[cpu] else { return false }
+      guard let lock = simulation.cpus[cpu].awaitedLock else { return true }
+      return simulation.lockIsFree(lock)
+    }
+    return candidates.isEmpty ? nil : candidates[simulation.random.next(below: candidates.count)]
+  }
+
+  private func deadlock() -> SimulationError {
+    let waits = isFinished.indices.compactMap { cpu -> String? in
+      guard !isFinished[cpu], let lock = simulation.cpus[cpu].awaitedLock else { return nil }
+      return "CPU \(cpu) waits for \(simulation.lockName(lock)), which CPU \(simulation.lockHolder(lock)) holds"
+    }
+    let text = waits.joined(separator: "; ")
+    simulation.report(.deadlock, text)
+    return .deadlock(text)
+  }
+
+  private func abandon(_ error: SimulationError) {
+    stop = .abandoned(error)
+    baton.pass(to: caller)
+  }
+
+  private func abandonAndSleep(_ error: SimulationError) {
+    let current = simulation.running
+    abandon(error)
+    baton.wait(for: current)
+    fatalError("an abandoned CPU was given a turn")
+  }
 }

@@ -67,6 +67,10 @@ extension Simulation {
     return "the lock at host address \(hex(address))"
   }
 
+  func lockHolder(_ address: UInt) -> Int {
+    Int(truncatingIfNeeded: UnsafePointer<SpinLock>(bitPattern: address)!.pointee.word) - 1
+  }
+
   func lockIsFree(_ address: UInt) -> Bool {
     UnsafePointer<SpinLock>(bitPattern: address)!.pointee.word == 0
   }

@@ -1,0 +1,185 @@
+// Several CPUs: what the seed decides, what locks guarantee, and that nothing hangs.
+
+import KernelMachine
+import SimulatedMachine
+import Testing
+
+@Suite struct InterleavingTests {
+  /// Memory that CPUs share: locks and a counter, on the host.
+  final class Shared {
+    let locks = UnsafeMutablePointer<SpinLock>.allocate(capacity: 2)
+    var counter = 0
+    init() { locks.initialize(repeating: SpinLock(), count: 2) }
+    // Abandoned CPUs of a deadlock never touch it again.
+    deinit { locks.deallocate() }
+  }
+
+  private func count(cpus: Int, seed: UInt64, locked: Bool) throws -> (counter: Int, simulation: Simulation) {
+    let simulation = try Simulation(memoryBytes: 1 << 20, cpuCount: cpus, seed: seed)
+    let shared = Shared()
+    let body: (Simulated) throws -> Void = { machine in
+      for _ in 0..<100 {
+        let state = locked ? machine.lock(shared.locks) : machine.disableInterrupts()
+        let seen = shared.counter
+        _ = machine.currentCPU
+        shared.counter = seen + 1
+        if locked { machine.unlock(shared.locks, restoring: state) } else { machine.restoreInterrupts(state) }
+      }
+    }
+    try simulation.run(Array(repeating: body, count: cpus))
+    return (shared.counter, simulation)
+  }
+
+  @Test(arguments: 1...8 as ClosedRange<UInt64>) func aLockMakesIncrementsExact(seed: UInt64) throws {
+    for cpus in 2...4 {
+      let (counter, simulation) = try count(cpus: cpus, seed: seed, locked: true)
+      #expect(counter == cpus * 100, "seed \(seed)")
+      #expect(simulation.violations.isEmpty, "seed \(seed)")
+      #expect(simulation.machine.counters.lockAcquisitions == UInt64(cpus * 100))
+    }
+  }
+
+  @Test func withoutALockIncrementsAreLost() throws {
+    let counters = try (1...8).map { try count(cpus: 2, seed: $0, locked: false).counter }
+    #expect(counters.contains { $0 < 200 })
+  }
+
+  @Test func theSameSeedGivesTheSameTrace() throws {
+    var hashes: Set<UInt64> = []
+    for seed in 1...8 as ClosedRange<UInt64> {
+      let first = try count(cpus: 3, seed: seed, locked: true).simulation.traceHash
+      let second = try count(cpus: 3, seed: seed, locked: true).simulation.traceHash
+      #expect(first == second, "seed \(seed)")
+      hashes.insert(first)
+    }
+    #expect(hashes.count == 8, "different seeds interleave differently")
+  }
+
+  @Test func theTraceNamesEachCallWhenAsked() throws {
+    let simulation = try Simulation(
+      SimulationConfiguration(
+        memory: [MemoryBank(start: PhysicalAddress(1 << 30), byteCount: 1 << 20)], recordsTrace: true))
+    try simulation.run([
+      { machine in machine.writeEntry(.empty, at: machine.kernelRoot) }
+    ])
+    #expect(simulation.trace.map(\.operation) == [.writeEntry, .finish])
+    #expect(simulation.trace[0].first == UInt64(simulation.machine.kernelRoot.rawValue))
+  }
+
+  @Test func aDeadlockIsReportedWithWhoHoldsAndWaits() throws {
+    var deadlocks = 0
+    for seed in 1...20 as ClosedRange<UInt64> {
+      let simulation = try Simulation(memoryBytes: 1 << 20, cpuCount: 2, seed: seed)
+      let shared = Shared()
+      func takeBoth(_ first: Int, _ second: Int) -> (Simulated) throws -> Void {
+        { machine in
+          let outer = machine.lock(shared.locks + first)
+          let inner = machine.lock(shared.locks + second)
+          machine.unlock(shared.locks + second, restoring: inner)
+          machine.unlock(shared.locks + first, restoring: outer)
+        }
+      }
+      do {
+        try simulation.run([takeBoth(0, 1), takeBoth(1, 0)])
+        #expect(simulation.violations.isEmpty)
+      } catch SimulationError.deadlock(let text) {
+        deadlocks += 1
+        #expect(text.contains("CPU 0 waits for") && text.contains("which CPU 0 holds"))
+        #expect(simulation.brokenRules == [.deadlock])
+      }
+    }
+    #expect(deadlocks > 0)
+    #expect(deadlocks < 20)
+  }
+
+  @Test func aLockThatIsNeverReleasedIsNotWaitedForForEver() throws {
+    let simulation = try Simulation(memoryBytes: 1 << 20, cpuCount: 2)
+    let shared = Shared()
+    let body: (Simulated) throws -> Void = { machine in _ = machine.lock(shared.locks) }
+    #expect(throws: SimulationError.self) { try simulation.run([body, body]) }
+    #expect(simulation.brokenRules == [.lockHeldAtEnd, .interruptsOffAtEnd, .deadlock])
+  }
+
+  @Test func anEndlessRunIsGivenUp() throws {
+    let simulation = try Simulation(
+      SimulationConfiguration(
+        memory: [MemoryBank(start: PhysicalAddress(1 << 30), byteCount: 1 << 20)], cpuCount: 2, stepLimit: 1_000
+      ))
+    let body: (Simulated) throws -> Void = { machine in while machine.currentCPU >= 0 {} }
+    #expect(throws: SimulationError.stepLimitReached(1_000)) { try simulation.run([body, body]) }
+  }
+
+  @Test func theFirstErrorOfABodyIsThrownAndTheOthersComeToTheirEnd() throws {
+    struct Refused: Error {}
+    let simulation = try Simulation(memoryBytes: 1 << 20, cpuCount: 2)
+    let shared = Shared()
+    #expect(throws: Refused.self) {
+      try simulation.run([
+        { _ in throw Refused() },
+        { machine in
+          for _ in 0..<10 { _ = machine.currentCPU }
+          shared.counter = 10
+        },
+      ])
+    }
+    #expect(shared.counter == 10)
+  }
+
+  @Test func eachBodyKeepsItsCPUAndNode() throws {
+    let simulation = try Simulation(
+      SimulationConfiguration(
+        memory: [
+          MemoryBank(start: PhysicalAddress(1 << 30), byteCount: 1 << 20),
+          MemoryBank(start: PhysicalAddress(2 << 30), byteCount: 1 << 20, node: NodeID(1)),
+        ], cpuCount: 4, nodeOfCPU: [0, 0, 1, 1].map { NodeID($0) }))
+    let seen = Shared()
+    let bodies: [(Simulated) throws -> Void] = (0..<4).map { cpu in
+      { machine in
+        for _ in 0..<50 where machine.currentCPU != cpu || machine.currentNode.index != cpu / 2 {
+          seen.counter += 1
+        }
+      }
+    }
+    try simulation.run(bodies)
+    #expect(seen.counter == 0)
+  }
+
+  @Test func misuseOfLocksIsReported() throws {
+    let shared = Shared()
+    func rules(_ body: (Simulated, UnsafeMutablePointer<SpinLock>) -> Void) throws -> [Violation.Rule] {
+      let simulation = try Simulation(memoryBytes: 1 << 20)
+      shared.locks.initialize(repeating: SpinLock(), count: 2)
+      body(simulation.machine, shared.locks)
+      return simulation.brokenRules
+    }
+    #expect(
+      try rules { machine, lock in
+        let outer = machine.lock(lock)
+        let inner = machine.lock(lock)
+        machine.unlock(lock, restoring: inner)
+        machine.unlock(lock, restoring: outer)
+      } == [.recursiveLock])
+    #expect(
+      try rules { machine, lock in machine.unlock(lock, restoring: machine.disableInterrupts()) } == [
+        .unlockNotHeld
+      ])
+    #expect(
+      try rules { machine, lock in
+        let state = machine.lock(lock)
+        machine.restoreInterrupts(state)
+        machine.unlock(lock, restoring: state)
+      } == [.interruptsEnabledWhileLocked])
+    #expect(
+      try rules { machine, lock in
+        let outer = machine.lock(lock)
+        _ = machine.lock(lock + 1)
+        machine.unlock(lock, restoring: outer)
+        machine.unlock(lock + 1, restoring: outer)
+      } == [.interruptsEnabledWhileLocked])
+    let simulation = try Simulation(memoryBytes: 1 << 20, cpuCount: 2)
+    shared.locks.initialize(repeating: SpinLock(), count: 2)
+    let state = simulation.onCPU(1) { $0.lock(shared.locks) }
+    simulation.machine.unlock(shared.locks, restoring: state)
+    #expect(simulation.brokenRules == [.unlockNotHeld])
+  }
+}
