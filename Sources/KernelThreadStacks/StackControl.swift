@@ -1,10 +1,12 @@
 // The allocator's memory: one block of frames, taken when the allocator is made.
 //
-//   +0      StackControl      read by every CPU, written (but for two counts of mistakes) never again
-//   +128    StackShared       what the lock guards
-//   +320    ring              slots waiting for an invalidation, then for their frames to go back
-//   …       CPU records       one per CPU, each on cache lines of its own: its magazine and its counts
-//   …       group records     one for each group of up to 64 slots
+//   +0   StackControl      read by every CPU, never written again (but for two counts of mistakes)
+//   …    StackShared       what the lock guards
+//   …    ring              slots waiting for an invalidation, then for their frames to go back
+//   …    CPU records       one per CPU, each on cache lines of its own: its magazine and its counts
+//   …    group records     one for each group of up to 64 slots
+//
+// Each part begins on a cache line of its own.
 //
 // Who may touch what: a CPU record belongs to its CPU while that has interrupts off, without a lock. Group records, the
 // ring and StackShared belong to the holder of the lock, except that a group's `location` may be read without it by
@@ -13,23 +15,49 @@
 import KernelMachine
 import Synchronization
 
-/// What a stack itself must know of its allocator.
+/// What never changes, and what a stack itself must know of its allocator.
+///
+/// It lies here and not in the allocator's value, because a value of this size would be copied at each use.
 @frozen @usableFromInline struct StackControl: ~Copyable {
   @usableFromInline let geometry: StackGeometry
-  @usableFromInline let leakHandler: (@convention(c) (UInt) -> Void)?
+  @usableFromInline let layout: StackMetadataLayout
+  @usableFromInline let configuration: StackConfiguration
+  /// The first byte of the first window (see StackGeometry).
+  @usableFromInline let firstWindow: UInt
+  /// log2 of the bytes that a group's slots span.
+  @usableFromInline let groupSpanShift: Int
+  /// The bits of an address that name a page in its group's span.
+  @usableFromInline let groupSpanMask: UInt
+  /// Where a marker entry lies, seen from its stack's first entry, in bytes.
+  @usableFromInline let markerDistance: Int
+  @usableFromInline let firstRecord: UnsafeMutableRawPointer
+  @usableFromInline let groups: UnsafeMutablePointer<GroupRecord>
+  /// The first frame of the block that all this lies in.
+  @usableFromInline let metadataFrame: PageFrame
   @usableFromInline let lostStacks: Atomic<Int>
   @usableFromInline let refusedFrees: Atomic<Int>
 
-  @inlinable init(geometry: StackGeometry, leakHandler: (@convention(c) (UInt) -> Void)?) {
+  @inlinable init(
+    geometry: StackGeometry, layout: StackMetadataLayout, configuration: StackConfiguration, firstWindow: UInt,
+    metadata: UnsafeMutableRawPointer, metadataFrame: PageFrame
+  ) {
     self.geometry = geometry
-    self.leakHandler = leakHandler
+    self.layout = layout
+    self.configuration = configuration
+    self.firstWindow = firstWindow
+    groupSpanShift = geometry.strideShift &+ layout.groupShift
+    groupSpanMask = (1 &<< UInt(bitPattern: groupSpanShift) &- 1) & ~0xfff
+    markerDistance = geometry.markerEntryOffset &- geometry.stackEntryOffset
+    firstRecord = metadata + layout.cpuOffset
+    groups = (metadata + layout.groupOffset).assumingMemoryBound(to: GroupRecord.self)
+    self.metadataFrame = metadataFrame
     lostStacks = Atomic(0)
     refusedFrees = Atomic(0)
   }
 
   @inlinable @inline(never) borrowing func reportLeak(of stack: PackedStack) {
     lostStacks.add(1, ordering: .relaxed)
-    if let leakHandler { leakHandler(stack.base.rawValue) }
+    if let handler = configuration.leakHandler { handler(stack.base.rawValue) }
   }
 }
 
@@ -68,22 +96,27 @@ import Synchronization
   @inlinable init() {}
 }
 
-/// One CPU's share: its magazine of freed stacks, followed by its live frames per node.
+/// One CPU's share: its live frames per node, its counts, and its magazine of freed stacks.
 ///
-///   +0   this header
-///   +32  live frames of node 0, 1, …            Int each; what is freed on another CPU makes one negative
-///   …    the magazine's entries                 PackedStack each
+///      -16          -8    0                  32
+///   ---+------------+-----+------------------+-----------+-----------+---
+///    … | node 1     | 0   | this header      | magazine 0| 1         | …
+///   ---+------------+-----+------------------+-----------+-----------+---
+///      live frames, Int each                  PackedStack each
+///
+/// Both arrays thus have fixed places, and with up to four nodes all but the magazine share one cache line. A CPU that
+/// frees what another allocated has a negative count; only sums mean something.
 @frozen @usableFromInline struct CPURecord {
   /// How many stacks the magazine holds.
   @usableFromInline var count = 0
-  /// Stacks handed out less stacks freed, here.
-  @usableFromInline var liveStacks = 0
   /// Stacks that were made anew, because the magazine had none that fitted.
   @usableFromInline var coldAllocations = 0
   /// Stacks that were given back, because the magazine was full.
   @usableFromInline var overflows = 0
+  /// The number of the CPU's node; -1, which is no stack's tag, until the CPU has said it.
+  @usableFromInline var home: Int
 
-  @inlinable init() {}
+  @inlinable init(home: Int) { self.home = home }
   @inlinable static var headerBytes: Int { 32 }
 }
 
@@ -124,14 +157,14 @@ import Synchronization
   /// log2 of the number of groups that share a table.
   @usableFromInline let tableShift: Int
   @usableFromInline let ringMask: UInt32
+  /// Where the header of the first CPU's record lies, and how far apart they are.
   @usableFromInline let cpuOffset: Int
   @usableFromInline let cpuStride: Int
-  @usableFromInline let magazineOffset: Int
   @usableFromInline let groupOffset: Int
   @usableFromInline let order: Int
 
-  @inlinable static var sharedOffset: Int { 128 }
-  @inlinable static var ringOffset: Int { 320 }
+  @inlinable static var sharedOffset: Int { linesUp(MemoryLayout<StackControl>.size) }
+  @inlinable static var ringOffset: Int { sharedOffset &+ linesUp(MemoryLayout<StackShared>.size) }
   @inlinable static var largestOrder: Int { 10 }
 
   @inlinable static func linesUp(_ bytes: Int) -> Int { (bytes &+ 63) & ~63 }
@@ -155,12 +188,13 @@ import Synchronization
     var ringSize = 2
     while ringSize < 2 &* batch { ringSize &*= 2 }
     ringMask = UInt32(truncatingIfNeeded: ringSize &- 1)
-    cpuOffset = Self.linesUp(Self.ringOffset &+ ringSize &* 4)
-    magazineOffset = CPURecord.headerBytes &+ nodeCount &* 8
-    cpuStride = Self.linesUp(magazineOffset &+ cache &* 8)
+    let firstRecord = Self.linesUp(Self.ringOffset &+ ringSize &* 4)
+    let untilMagazine = Self.linesUp(nodeCount &* 8 &+ CPURecord.headerBytes)
+    cpuOffset = firstRecord &+ untilMagazine &- CPURecord.headerBytes
+    cpuStride = untilMagazine &+ Self.linesUp(cache &* 8)
     let blockBytes = pageSize &<< Self.largestOrder
     guard cpuCount <= (blockBytes / 2) / cpuStride else { throw .tooManyCPUs(cpuCount) }
-    groupOffset = cpuOffset &+ cpuCount &* cpuStride
+    groupOffset = firstRecord &+ cpuCount &* cpuStride
 
     var bytes = groupOffset
     if configuration.strategy == .linear {

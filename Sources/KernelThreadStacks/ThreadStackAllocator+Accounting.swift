@@ -6,22 +6,21 @@ import Synchronization
 extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Adds a stack's frames to the counts of this CPU, or takes them off. Interrupts are off.
   @inlinable func account(_ stack: PackedStack, _ sign: Int, in record: UnsafeMutablePointer<CPURecord>) {
-    record.pointee.liveStacks &+= sign
     if stack.isMixed {
       accountPages(stack, sign, in: record)
     } else {
-      liveFrames(of: record)[stack.node] &+= sign &* geometry.pageCount
+      liveFrames(of: record, node: stack.node).pointee &+= sign &* geometry.pageCount
     }
   }
 
   /// The same for a stack whose frames are of several nodes: each frame is looked up.
   @inlinable @inline(never)
   func accountPages(_ stack: PackedStack, _ sign: Int, in record: UnsafeMutablePointer<CPURecord>) {
-    let entries = stackEntries(ofSlot: slot(ofBase: stack.base))
+    let entries = stackEntries(ofBase: stack.base)
     var page = 0
     while page < geometry.pageCount {
       let frame = machine.readEntry(at: entries + page &* 8).frame
-      liveFrames(of: record)[frames.node(of: frame).index] &+= sign
+      liveFrames(of: record, node: frames.node(of: frame).index).pointee &+= sign
       page &+= 1
     }
   }
@@ -33,15 +32,15 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   @inlinable public borrowing func kernelStackKiB(on node: NodeID) -> Int {
     guard node.index >= 0, node.index < layout.nodeCount else { return 0 }
     var sum = 0
-    for cpu in 0..<layout.cpuCount { sum &+= liveFrames(of: record(ofCPU: cpu))[node.index] }
+    for cpu in 0..<layout.cpuCount { sum &+= liveFrames(of: record(ofCPU: cpu), node: node.index).pointee }
     return sum &* 4
   }
 
-  /// How many stacks are in use.
+  /// How many stacks are in use: their frames, divided by those that each has.
   @inlinable public var liveStackCount: Int {
     var sum = 0
-    for cpu in 0..<layout.cpuCount { sum &+= record(ofCPU: cpu).pointee.liveStacks }
-    return sum
+    for node in 0..<layout.nodeCount { sum &+= kernelStackKiB(on: NodeID(node)) }
+    return (sum &* 1024) &>> 12 / geometry.pageCount
   }
 
   /// How many freed stacks lie in the magazines of all CPUs.

@@ -17,24 +17,10 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       throw .frames(.unknownNode(node))
     }
     let interrupts = machine.disableInterrupts()
-    let record = record(ofCPU: machine.currentCPU)
-    let last = record.pointee.count &- 1
-    let wanted = layout.nodeCount == 1 ? 0 : UInt(bitPattern: (node ?? machine.currentNode).index)
-    if last >= 0 {
-      let stack = magazine(of: record)[last]
-      if stack.tag == wanted {
-        record.pointee.count = last
-        record.pointee.liveStacks &+= 1
-        liveFrames(of: record)[stack.node] &+= geometry.pageCount
-        mark(stack, .live(stack))
-        machine.restoreInterrupts(interrupts)
-        return cleared(stack)
-      }
-    }
-    let stack = last >= 0 ? takeCached(wanted: wanted, from: record) : nil
+    let stack = takeLast(node: node)
     machine.restoreInterrupts(interrupts)
-    if let stack { return cleared(stack) }
-    return try allocateCold(node: node)
+    guard let stack else { return try allocateSlowly(node: node) }
+    return cleared(stack)
   }
 
   @inlinable func cleared(_ stack: PackedStack) -> ThreadStack {
@@ -42,15 +28,42 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     return ThreadStack(stack, control: control)
   }
 
-  /// Looks through the whole magazine for a stack of the wanted node. Interrupts are off.
+  /// Takes the stack that was freed last on this CPU, if it is of the wanted node. Interrupts are off.
+  @inlinable @inline(__always) func takeLast(node: NodeID?) -> PackedStack? {
+    let record = record(ofCPU: machine.currentCPU)
+    let last = record.pointee.count &- 1
+    guard last >= 0 else { return nil }
+    let stack = magazine(of: record)[last]
+    // A stack whose frames are of several nodes has a tag that is no node's number.
+    guard stack.tag == UInt(bitPattern: node?.index ?? record.pointee.home) else { return nil }
+    record.pointee.count = last
+    liveFrames(of: record, node: stack.node).pointee &+= geometry.pageCount
+    mark(stack, .live(stack))
+    return stack
+  }
+
+  /// The rest of `allocate`: the stack that was freed last does not fit, or there is none.
   @inlinable @inline(never)
-  func takeCached(wanted: UInt, from record: UnsafeMutablePointer<CPURecord>) -> PackedStack? {
+  func allocateSlowly(node: NodeID?) throws(ThreadStackError) -> ThreadStack {
+    if layout.nodeCount > 1 {
+      let interrupts = machine.disableInterrupts()
+      let record = record(ofCPU: machine.currentCPU)
+      record.pointee.home = machine.currentNode.index
+      let stack = takeCached(node: node?.index ?? record.pointee.home, from: record)
+      machine.restoreInterrupts(interrupts)
+      if let stack { return cleared(stack) }
+    }
+    return try makeAccounted(node: node)
+  }
+
+  /// Looks through the whole magazine for a stack of the wanted node. Interrupts are off.
+  @inlinable func takeCached(node: Int, from record: UnsafeMutablePointer<CPURecord>) -> PackedStack? {
     let entries = magazine(of: record)
     let last = record.pointee.count &- 1
     var index = last
     while index >= 0 {
       let stack = entries[index]
-      if stack.node == Int(bitPattern: wanted) {
+      if stack.node == node {
         entries[index] = entries[last]
         record.pointee.count = last
         account(stack, 1, in: record)
@@ -63,8 +76,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   /// Makes a stack of new frames. Under memory pressure, freed stacks go back first.
-  @inlinable @inline(never)
-  func allocateCold(node: NodeID?) throws(ThreadStackError) -> ThreadStack {
+  @inlinable func makeAccounted(node: NodeID?) throws(ThreadStackError) -> ThreadStack {
     let stack: PackedStack
     do throws(ThreadStackError) {
       stack = try makeStack(node: node)

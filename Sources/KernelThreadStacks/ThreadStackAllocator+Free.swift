@@ -19,8 +19,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     if count < configuration.cachedStacksPerCPU, !freed.isMixed {
       magazine(of: record)[count] = freed
       record.pointee.count = count &+ 1
-      record.pointee.liveStacks &-= 1
-      liveFrames(of: record)[freed.node] &-= geometry.pageCount
+      liveFrames(of: record, node: freed.node).pointee &-= geometry.pageCount
       mark(freed, .cached(freed))
     } else {
       freeSlowly(freed, record)

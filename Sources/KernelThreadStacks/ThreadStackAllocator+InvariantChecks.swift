@@ -33,10 +33,10 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
         }
         let bit: UInt64 = 1 &<< UInt64(slot & (1 &<< layout.groupShift &- 1))
         if group.pointee.free & bit != 0 {
+          let window = stackEntries(ofSlot: slot) + -geometry.stackEntryOffset
           var offset = 0
           while offset < geometry.windowEntryBytes {
-            precondition(
-              machine.readEntry(at: windowEntries(ofSlot: slot) + offset).isEmpty, "a free slot has an entry")
+            precondition(machine.readEntry(at: window + offset).isEmpty, "a free slot has an entry")
             offset += 8
           }
           continue

@@ -32,16 +32,9 @@ public struct ThreadStackAllocator<M: Machine, F: FrameSource & ~Copyable, A: St
   public let arena: A
   /// The machine.
   public let machine: M
-  /// What was asked for.
-  public let configuration: StackConfiguration
-  /// Where stacks lie.
-  public let geometry: StackGeometry
 
-  @usableFromInline let layout: StackMetadataLayout
+  /// The block that holds all the rest (see StackControl).
   @usableFromInline let metadata: UnsafeMutableRawPointer
-  @usableFromInline let metadataFrame: PageFrame
-  /// The first byte of the first window (see StackGeometry).
-  @usableFromInline let firstWindow: UInt
 
   /// Makes an allocator and takes its records from `frames` and its slots' addresses from `arena`.
   ///
@@ -86,18 +79,18 @@ public struct ThreadStackAllocator<M: Machine, F: FrameSource & ~Copyable, A: St
       }
     }
 
-    self.configuration = configuration
-    self.geometry = geometry
-    self.layout = layout
     self.machine = machine
     self.frames = frames
     self.arena = arena
-    self.firstWindow = firstWindow
-    metadataFrame = block
     metadata = machine.pointer(to: block.physicalAddress)
-    control.initialize(to: StackControl(geometry: geometry, leakHandler: configuration.leakHandler))
+    control.initialize(
+      to: StackControl(
+        geometry: geometry, layout: layout, configuration: configuration, firstWindow: firstWindow,
+        metadata: metadata, metadataFrame: block))
     shared.initialize(to: StackShared())
-    for cpu in 0..<layout.cpuCount { record(ofCPU: cpu).initialize(to: CPURecord()) }
+    for cpu in 0..<layout.cpuCount {
+      record(ofCPU: cpu).initialize(to: CPURecord(home: layout.nodeCount == 1 ? 0 : -1))
+    }
     for group in 0..<layout.groupCount { self.group(group).initialize(to: GroupRecord()) }
   }
 
@@ -112,13 +105,23 @@ public struct ThreadStackAllocator<M: Machine, F: FrameSource & ~Copyable, A: St
     if !isLinear {
       arena.releaseStackArea(at: VirtualAddress(firstWindow) - geometry.areaLead, frames: frames)
     }
-    do { try frames.free(metadataFrame, order: layout.order) } catch {}
+    do { try frames.free(control.pointee.metadataFrame, order: layout.order) } catch {}
   }
 }
 
 // MARK: - Where the records are
 
 extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
+  /// What was asked for.
+  @inlinable public var configuration: StackConfiguration { control.pointee.configuration }
+
+  /// Where stacks lie.
+  @inlinable public var geometry: StackGeometry { control.pointee.geometry }
+
+  @inlinable var layout: StackMetadataLayout { control.pointee.layout }
+
+  @inlinable var firstWindow: UInt { control.pointee.firstWindow }
+
   @inlinable var isLinear: Bool { configuration.strategy == .linear }
 
   @inlinable var control: UnsafeMutablePointer<StackControl> {
@@ -139,21 +142,20 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   @inlinable func record(ofCPU cpu: Int) -> UnsafeMutablePointer<CPURecord> {
-    (metadata + (layout.cpuOffset &+ cpu &* layout.cpuStride)).assumingMemoryBound(to: CPURecord.self)
+    (control.pointee.firstRecord + cpu &* layout.cpuStride).assumingMemoryBound(to: CPURecord.self)
   }
 
-  /// The live frames of each node, as this CPU has counted them.
-  @inlinable func liveFrames(of record: UnsafeMutablePointer<CPURecord>) -> UnsafeMutablePointer<Int> {
-    (UnsafeMutableRawPointer(record) + CPURecord.headerBytes).assumingMemoryBound(to: Int.self)
+  /// The live frames of a node, as one CPU has counted them.
+  @inlinable func liveFrames(of record: UnsafeMutablePointer<CPURecord>, node: Int) -> UnsafeMutablePointer<Int>
+  {
+    UnsafeMutableRawPointer(record).assumingMemoryBound(to: Int.self) - (node &+ 1)
   }
 
   @inlinable func magazine(of record: UnsafeMutablePointer<CPURecord>) -> UnsafeMutablePointer<PackedStack> {
-    (UnsafeMutableRawPointer(record) + layout.magazineOffset).assumingMemoryBound(to: PackedStack.self)
+    (UnsafeMutableRawPointer(record) + CPURecord.headerBytes).assumingMemoryBound(to: PackedStack.self)
   }
 
-  @inlinable func group(_ index: Int) -> UnsafeMutablePointer<GroupRecord> {
-    (metadata + layout.groupOffset).assumingMemoryBound(to: GroupRecord.self) + index
-  }
+  @inlinable func group(_ index: Int) -> UnsafeMutablePointer<GroupRecord> { control.pointee.groups + index }
 
   // MARK: Slots and their entries
 
@@ -170,24 +172,27 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     group(slot &>> layout.groupShift)
   }
 
-  /// Where the entries of a slot's window begin. Its group must have a table.
-  @inlinable func windowEntries(ofSlot slot: Int) -> PhysicalAddress {
-    let inGroup = slot & (1 &<< layout.groupShift &- 1)
-    return PhysicalAddress(group(ofSlot: slot).pointee.location) + inGroup &* geometry.windowEntryBytes
+  // A group's entries lie side by side, so a page's entry is found from its distance to the group's first page.
+
+  /// Where the first entry of the stack with this base lies. Its group must have a table.
+  @inlinable @inline(__always) func stackEntries(ofBase base: VirtualAddress) -> PhysicalAddress {
+    let distance = base.rawValue &- firstWindow
+    let group =
+      control.pointee.groups + Int(bitPattern: distance &>> UInt(bitPattern: control.pointee.groupSpanShift))
+    return PhysicalAddress(group.pointee.location &+ (distance & control.pointee.groupSpanMask) &>> 9)
   }
 
-  @inlinable func stackEntries(ofSlot slot: Int) -> PhysicalAddress {
-    windowEntries(ofSlot: slot) + geometry.stackEntryOffset
-  }
+  @inlinable func stackEntries(ofSlot slot: Int) -> PhysicalAddress { stackEntries(ofBase: base(ofSlot: slot)) }
 
   @inlinable func markerEntry(ofSlot slot: Int) -> PhysicalAddress {
-    windowEntries(ofSlot: slot) + geometry.markerEntryOffset
+    stackEntries(ofSlot: slot) + control.pointee.markerDistance
   }
 
   /// Notes what became of a stack, in its slot's own cache line. Linear stacks have no such place.
   ///
   /// The entry is invalid before and after, so nothing needs to be published.
-  @inlinable func mark(_ stack: PackedStack, _ marker: StackMarker) {
-    if !isLinear { machine.writeEntry(marker.entry, at: markerEntry(ofSlot: slot(ofBase: stack.base))) }
+  @inlinable @inline(__always) func mark(_ stack: PackedStack, _ marker: StackMarker) {
+    if isLinear { return }
+    machine.writeEntry(marker.entry, at: stackEntries(ofBase: stack.base) + control.pointee.markerDistance)
   }
 }

@@ -1,0 +1,60 @@
+// What Linux calls: made once, then a stack for each task, and its way back.
+
+import KernelMachine
+import KernelThreadStacks
+import LinuxServices
+
+typealias LinuxStacks = ThreadStackAllocator<LinuxMachine, LinuxFrames, LinuxArena>
+
+/// How many bytes of static memory ``swift_stacks_init(_:_:_:)`` wants for the allocator's handle, aligned to 16.
+@c func swift_stacks_handle_size() -> Int { MemoryLayout<LinuxStacks>.size }
+
+/// Makes the allocator in the caller's static memory.
+///
+/// - Parameters:
+///   - handle: zeroed memory of ``swift_stacks_handle_size()`` bytes that stays.
+///   - size: the size of a stack in bytes.
+///   - phase: what a slot lies above a multiple of the slot size.
+/// - Returns: whether it was made.
+@c func swift_stacks_init(_ handle: UnsafeMutableRawPointer, _ size: Int, _ phase: Int) -> Bool {
+  do {
+    let stacks = try LinuxStacks(
+      StackConfiguration(.vmalloc, size: size, phase: phase), machine: LinuxMachine(), frames: LinuxFrames(),
+      arena: LinuxArena())
+    handle.assumingMemoryBound(to: LinuxStacks.self).initialize(to: stacks)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/// Hands out a zeroed stack, or returns 0. May sleep.
+@c func swift_stacks_alloc(_ handle: UnsafeMutableRawPointer, _ node: Int32) -> UInt {
+  let node: NodeID? = node < 0 ? nil : NodeID(Int(node))
+  do {
+    return try handle.assumingMemoryBound(to: LinuxStacks.self).pointee.allocate(node: node).detach().rawValue
+  } catch {
+    return 0
+  }
+}
+
+/// Takes a stack back; says `false` to an address that is not a stack in use. Legal with interrupts off.
+@c func swift_stacks_free(_ handle: UnsafeMutableRawPointer, _ address: UInt) -> Bool {
+  let stacks = handle.assumingMemoryBound(to: LinuxStacks.self)
+  do {
+    stacks.pointee.free(try stacks.pointee.stack(at: VirtualAddress(address)))
+    return true
+  } catch {
+    return false
+  }
+}
+
+/// The page frame number behind an address on a stack, or 0: for Linux's accounting by page.
+@c func swift_stacks_page(_ handle: UnsafeMutableRawPointer, _ address: UInt) -> UInt {
+  handle.assumingMemoryBound(to: LinuxStacks.self).pointee.page(of: VirtualAddress(address))?.number ?? 0
+}
+
+/// Gives back this CPU's freed stacks, on memory pressure and when the CPU goes offline. Returns frames given back.
+@c func swift_stacks_drain(_ handle: UnsafeMutableRawPointer) -> Int {
+  handle.assumingMemoryBound(to: LinuxStacks.self).pointee.reclaim(target: .max)
+}
