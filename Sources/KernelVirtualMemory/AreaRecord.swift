@@ -1,0 +1,133 @@
+// The record of one area: its addresses, and its place in the tree of areas.
+//
+//      gapStart        start   base                              end
+//   ------+--------------+-------+--------------------+-----------+------
+//         |     gap      |       | byteCount          |   guard   |
+//   ------+--------------+-------+--------------------+-----------+------
+//   previous.end                                              next.gapStart
+//
+// A general area has start = base. A stack arena is widened to whole last-level tables (2 MiB), so there start ≤ base.
+
+import KernelMachine
+
+@usableFromInline typealias AreaPointer = UnsafeMutablePointer<AreaRecord>
+
+/// What an area is used for.
+@usableFromInline enum AreaKind: UInt8 {
+  /// Mapped by `vmalloc`.
+  case general
+  /// Reserved for stacks; the stack allocator maps it.
+  case stacks
+}
+
+/// How far the life of an area has come.
+@usableFromInline enum AreaState: UInt8 {
+  /// Its addresses are taken, its frames are not all there yet.
+  case building
+  /// In use.
+  case live
+  /// Freed: its entries are retired or about to be; its addresses and frames wait for an invalidation.
+  case retired
+}
+
+@usableFromInline struct AreaRecord {
+  @usableFromInline var start: UInt
+  @usableFromInline var end: UInt
+  @usableFromInline var base: UInt
+  @usableFromInline var byteCount: Int
+  @usableFromInline var gapStart: UInt
+
+  /// The tree, ordered by address.
+  @usableFromInline var parent: AreaPointer?
+  @usableFromInline var left: AreaPointer?
+  @usableFromInline var right: AreaPointer?
+  /// The same order as a list.
+  @usableFromInline var previous: AreaPointer?
+  @usableFromInline var next: AreaPointer?
+
+  /// The next free record of the page, or the next area that waits for an invalidation.
+  @usableFromInline var link: AreaPointer?
+  /// The page of records that this one lies in.
+  @usableFromInline let page: UnsafeMutablePointer<RecordPage>
+  @usableFromInline var caller: StaticString
+  @usableFromInline var height: UInt8
+  @usableFromInline var kind: AreaKind
+  @usableFromInline var state: AreaState
+  /// For the alignments 4 KiB « lane: the most that an aligned area could have in a gap of this subtree, in bytes.
+  @usableFromInline var room: RoomPerAlignment
+
+  /// A record that is in no tree.
+  @usableFromInline init(in page: UnsafeMutablePointer<RecordPage>) {
+    start = 0
+    end = 0
+    base = 0
+    byteCount = 0
+    gapStart = 0
+    self.page = page
+    caller = ""
+    height = 1
+    kind = .general
+    state = .building
+    room = RoomPerAlignment(repeating: 0)
+  }
+
+  /// How much of the gap below is left above its first address that is a multiple of 4 KiB « lane.
+  @inlinable func ownRoom(lane: Int) -> UInt {
+    let mask: UInt = 4096 &<< UInt(bitPattern: lane) &- 1
+    let first = (gapStart &+ mask) & ~mask
+    return first < start && first >= gapStart ? start &- first : 0
+  }
+}
+
+/// One figure for each alignment from 4 KiB to 2 MiB.
+@usableFromInline typealias RoomPerAlignment = InlineArray<10, UInt>
+
+/// What a new area must look like.
+@usableFromInline struct AreaShape {
+  /// The bytes handed out.
+  @usableFromInline let byteCount: Int
+  /// The unmapped bytes that follow.
+  @usableFromInline let guardBytes: Int
+  @usableFromInline let alignment: UInt
+  /// What the base is above a multiple of `alignment`.
+  @usableFromInline let phase: UInt
+  /// What start and end of the area are multiples of: 4 KiB, or 2 MiB so that it shares no last-level table.
+  @usableFromInline let granularity: UInt
+
+  @usableFromInline init(byteCount: Int, guardBytes: Int, alignment: UInt, phase: UInt, granularity: UInt) {
+    self.byteCount = byteCount
+    self.guardBytes = guardBytes
+    self.alignment = alignment
+    self.phase = phase
+    self.granularity = granularity
+  }
+
+  /// The least room that the area takes.
+  @usableFromInline var leastBytes: UInt { UInt(bitPattern: byteCount &+ guardBytes) }
+
+  /// The figure that tells apart gaps that may hold the area: exact without a phase and up to 2 MiB.
+  @usableFromInline var lane: Int {
+    if granularity > 4096 { return 0 }
+    return min(alignment.trailingZeroBitCount &- 12, 9)
+  }
+
+  /// Whether a gap with enough room in the lane holds the area for certain.
+  @usableFromInline var isExactInLane: Bool { granularity == 4096 && phase == 0 && alignment <= 4096 &<< 9 }
+
+  /// The lowest place in a gap: where the area starts, where it is handed out, where it ends.
+  @usableFromInline func place(in gap: Range<UInt>) -> (start: UInt, base: UInt, end: UInt)? {
+    let edge = granularity &- 1
+    let (widened, overflow) = gap.lowerBound.addingReportingOverflow(edge)
+    if overflow { return nil }
+    let lowest = widened & ~edge
+    let mask = alignment &- 1
+    // The first address at or above `lowest` that is `phase` above a multiple of the alignment.
+    let base = lowest &+ ((phase &- lowest) & mask)
+    if base < lowest { return nil }
+    let (top, overflow2) = base.addingReportingOverflow(UInt(bitPattern: byteCount))
+    if overflow2 { return nil }
+    let end = ((top &+ edge) & ~edge) &+ UInt(bitPattern: guardBytes)
+    if end <= base || end > gap.upperBound { return nil }
+    return (base & ~edge, base, end)
+  }
+}
