@@ -17,7 +17,7 @@ final class PhysicalMemory {
   }
 
   /// A valid table descriptor that points outside any bank: what a walker must never be led into.
-  static let garbageWord: UInt64 = 0x0000_a5a5_a5a5_a5a7
+  static let garbageWord: UInt64 = 0x0000_a5a5_a5a5_a5a3
 
   private(set) var regions: [Region] = []
 
