@@ -80,6 +80,13 @@
       self.commandLine = commandLine
     }
 
+    /// Whether QEMU is in PATH.
+    public static var isQemuInstalled: Bool {
+      (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":").contains {
+        FileManager.default.isExecutableFile(atPath: "\($0)/qemu-system-aarch64")
+      }
+    }
+
     /// QEMU's arguments.
     public var arguments: [String] {
       var arguments = [

@@ -1,0 +1,15 @@
+# The commands of the project; each works on a fresh clone with Swift 6.3 and make.
+
+.PHONY: run test bench docs format clean
+
+run: ; Scripts/require-qemu && swift run kstacks
+
+test: ; Scripts/require-qemu && swift test --traits Tools,InternalChecks
+
+bench: ; Scripts/require-qemu && swift run kstacks bench
+
+docs: ; Scripts/build-docs
+
+format: ; swift format --in-place --recursive Package.swift Sources Tests Fixtures
+
+clean: ; rm -rf .build .build-* build

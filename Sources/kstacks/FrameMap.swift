@@ -1,0 +1,141 @@
+// Who has which page frame: the run-length text of a result, and the same map in fewer cells.
+
+/// What a page frame is used for; the raw value is the letter in a frame map.
+enum FrameUse: Character, CaseIterable, Sendable {
+  case reserved = "r"
+  case free = "f"
+  case ballast = "b"
+  case stack = "s"
+  case userMemory = "u"
+  case pageTable = "p"
+  case taskRecord = "t"
+  case vmalloc = "v"
+  case metadata = "m"
+  case absent = "x"
+
+  /// The use in a word or two.
+  var name: String {
+    switch self {
+    case .reserved: "kernel"
+    case .free: "free"
+    case .ballast: "pinned"
+    case .stack: "stacks"
+    case .userMemory: "user memory"
+    case .pageTable: "page tables"
+    case .taskRecord: "task records"
+    case .vmalloc: "vmalloc areas"
+    case .metadata: "records"
+    case .absent: "no memory"
+    }
+  }
+
+  /// The character that stands for it in a picture of characters.
+  var symbol: Character {
+    switch self {
+    case .reserved: "#"
+    case .free: "."
+    case .ballast: "o"
+    case .stack: "S"
+    case .userMemory: "u"
+    case .pageTable: "p"
+    case .taskRecord: "t"
+    case .vmalloc: "v"
+    case .metadata: "m"
+    case .absent: " "
+    }
+  }
+
+  /// The colour that stands for it, of the 256 of a terminal.
+  var colour: Int {
+    switch self {
+    case .reserved: 238
+    case .free: 114
+    case .ballast: 245
+    case .stack: 203
+    case .userMemory: 75
+    case .pageTable: 221
+    case .taskRecord: 177
+    case .vmalloc: 80
+    case .metadata: 137
+    case .absent: 16
+    }
+  }
+}
+
+/// The use of every frame from the lowest to the highest, as runs.
+struct FrameMap: Equatable, Sendable {
+  struct Run: Equatable, Sendable {
+    var use: FrameUse
+    var count: Int
+  }
+
+  let runs: [Run]
+
+  init(runs: [Run]) { self.runs = runs }
+
+  /// Reads run-length text such as `r120f1b1f1`; `nil` when it is not that.
+  init?(_ text: String) {
+    var runs: [Run] = []
+    var use: FrameUse?
+    var count = 0
+    var hasDigits = false
+    func finish() -> Bool {
+      guard let use else { return !hasDigits }
+      guard hasDigits, count > 0 else { return false }
+      runs.append(Run(use: use, count: count))
+      return true
+    }
+    for character in text {
+      if let digit = character.wholeNumberValue, character.isASCII {
+        guard count < 1 << 40 else { return nil }
+        count = count * 10 + digit
+        hasDigits = true
+      } else {
+        guard finish(), let next = FrameUse(rawValue: character) else { return nil }
+        use = next
+        count = 0
+        hasDigits = false
+      }
+    }
+    guard finish() else { return nil }
+    self.runs = runs
+  }
+
+  var frameCount: Int { runs.reduce(0) { $0 + $1.count } }
+
+  func count(of use: FrameUse) -> Int { runs.reduce(0) { $1.use == use ? $0 + $1.count : $0 } }
+
+  /// The map in `cellCount` cells, each with one use, such that every use gets cells in proportion to its frames.
+  ///
+  /// A cell usually covers frames of several uses. Choosing the most frequent one would hide the others everywhere, so
+  /// what a cell does not show is carried over to the next ones (error diffusion): a stretch of memory of which a third
+  /// is free has a third of its cells free.
+  func cells(_ cellCount: Int) -> [FrameUse] {
+    let total = frameCount
+    guard total > 0, cellCount > 0 else { return [] }
+    var cells: [FrameUse] = []
+    cells.reserveCapacity(cellCount)
+    // Frames seen and not yet shown, in units of 1/cellCount frame so that all is exact.
+    var owed: [FrameUse: Int] = [:]
+    var run = 0
+    var leftInRun = runs[0].count * cellCount
+    for _ in 0..<cellCount {
+      var leftInCell = total
+      while leftInCell > 0 {
+        let part = min(leftInCell, leftInRun)
+        owed[runs[run].use, default: 0] += part
+        leftInCell -= part
+        leftInRun -= part
+        if leftInRun == 0, run + 1 < runs.count {
+          run += 1
+          leftInRun = runs[run].count * cellCount
+        }
+      }
+      // Among equals the first of the list, so that the same map always gives the same picture.
+      let shown = FrameUse.allCases.max { owed[$0, default: 0] < owed[$1, default: 0] }!
+      owed[shown, default: 0] -= total
+      cells.append(shown)
+    }
+    return cells
+  }
+}

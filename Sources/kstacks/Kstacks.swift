@@ -1,0 +1,45 @@
+// The kstacks command.
+
+#if Tools
+  import ArgumentParser
+
+  /// Runs scenarios on the machines and shows what they measured.
+  @main struct Kstacks: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      commandName: "kstacks",
+      abstract: "Runs kernel-stack scenarios on an arm64 kernel in QEMU or on a simulated machine.",
+      discussion: "Without arguments it runs the scenario fragmented-fork with every strategy.",
+      version: "0.1.0",
+      subcommands: [RunCommand.self, ListCommand.self, BenchCommand.self],
+      defaultSubcommand: RunCommand.self)
+
+    static func main() async {
+      do {
+        var command = try parseAsRoot()
+        if var command = command as? any AsyncParsableCommand {
+          try await command.run()
+        } else {
+          try command.run()
+        }
+      } catch let error as CommandError {
+        fail(error.description)
+      } catch {
+        // Help and version texts are "errors" with an exit code of 0.
+        if exitCode(for: error) == .success { exit(withError: error) }
+        if let code = error as? ExitCode { exit(withError: code) }
+        fail(message(for: error))
+      }
+    }
+
+    private static func fail(_ message: String) -> Never {
+      Terminal.errorLine("kstacks: \(message)")
+      exit(withError: ExitCode.failure)
+    }
+  }
+#else
+  @main struct Kstacks {
+    static func main() {
+      print("kstacks was built without the package trait Tools, which it needs.")
+    }
+  }
+#endif

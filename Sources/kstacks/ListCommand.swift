@@ -1,0 +1,18 @@
+// kstacks list: the scenarios there are.
+
+#if Tools
+  import ArgumentParser
+
+  struct ListCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      commandName: "list", abstract: "List the scenarios and what each does.")
+
+    func run() {
+      let width = ScenarioCatalogue.scenarios.map(\.name.count).max() ?? 0
+      for scenario in ScenarioCatalogue.scenarios {
+        let padding = String(repeating: " ", count: width - scenario.name.count)
+        Terminal.line("\(scenario.name)\(padding)  \(scenario.summary)")
+      }
+    }
+  }
+#endif

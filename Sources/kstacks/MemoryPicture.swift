@@ -1,0 +1,44 @@
+// A picture of physical memory: half-blocks in colour on a terminal, characters otherwise.
+
+/// One frame map as a picture, lowest frame top left.
+struct MemoryPicture {
+  var map: FrameMap
+  /// Cells in a row, which are also characters.
+  var width = 64
+  /// Lines of text.
+  var height = 4
+  /// Whether to use half-blocks and colours; twice as many cells fit then.
+  var inColour: Bool
+
+  /// The lines of the picture.
+  var lines: [String] {
+    let cells = map.cells(width * height * (inColour ? 2 : 1))
+    guard !cells.isEmpty else { return [] }
+    return (0..<height).map { row in
+      if !inColour { return String(cells[row * width..<(row + 1) * width].map(\.symbol)) }
+      var line = ""
+      var last: (Int, Int)?
+      for column in 0..<width {
+        let upper = cells[2 * row * width + column].colour
+        let lower = cells[(2 * row + 1) * width + column].colour
+        if last == nil || last! != (upper, lower) { line += "\u{1b}[38;5;\(upper);48;5;\(lower)m" }
+        last = (upper, lower)
+        line += "▀"
+      }
+      return line + "\u{1b}[0m"
+    }
+  }
+
+  /// What each mark stands for, with how much memory has that use: only uses that occur.
+  var legend: String {
+    FrameUse.allCases.compactMap { use in
+      let count = map.count(of: use)
+      if count == 0 || use == .absent { return nil }
+      let mark = inColour ? "\u{1b}[38;5;\(use.colour)m█\u{1b}[0m" : "\(use.symbol)"
+      return "\(mark) \(use.name) \(readable(byteCount: count << 12))"
+    }.joined(separator: "  ")
+  }
+
+  /// How much memory one cell stands for.
+  var bytesPerCell: Int { (map.frameCount << 12) / max(1, width * height * (inColour ? 2 : 1)) }
+}

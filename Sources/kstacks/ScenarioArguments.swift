@@ -1,0 +1,69 @@
+// The options of a scenario on the command line; what they mean is decided by the list that the kernel uses as well.
+
+#if Tools
+  import ArgumentParser
+  import ImageTools
+
+  enum MachineChoice: String, CaseIterable, ExpressibleByArgument { case qemu, simulated }
+
+  extension Guest.CPU: ExpressibleByArgument {}
+
+  /// Where and how a scenario runs.
+  struct ScenarioArguments: ParsableArguments {
+    @Option(help: "The machine to run on: qemu or simulated.") var machine = MachineChoice.qemu
+    @Option(help: "Where stacks come from: linear, vmalloc, or all of them in turn.") var strategy = "all"
+    @Option(help: "The size of the machine's memory, for example 128M.") var memory: String?
+    @Option(help: "How many CPUs the machine has.") var cpus: String?
+    @Option(name: .customLong("numa-nodes"), help: "How many NUMA nodes the memory is divided among: 1 or 2.")
+    var numaNodes: String?
+    @Option(name: .customLong("va-bits"), help: "Bits of a kernel address: 39 or 48.") var virtualAddressBits:
+      String?
+    @Option(help: "QEMU's model of the CPU: cortex-a72 or max.") var cpu = Guest.CPU.cortexA72
+    @Option(help: "The seed of all random decisions.") var seed: String?
+    @Option(name: .customLong("stack-size"), help: "The size of a stack: 8K to 24K in steps of 4K.")
+    var stackSize: String?
+    @Option(
+      name: .customLong("largest-free-order"), help: "fragmented-fork: the largest order left free, 0 or 1.")
+    var largestFreeOrder: String?
+    @Option(name: .customLong("free-share"), help: "fragmented-fork: how much memory stays free, in percent.")
+    var freeShare: String?
+    @Option(help: "fork-churn: how many forks and exits.") var operations: String?
+    @Option(
+      name: .customLong("time-limit"), help: "How many seconds one run may take before it is stopped as hung.")
+    var timeLimit = 300
+    @Flag(help: "Show every line of the kernel's console.") var verbose = false
+
+    /// The options that were given, as words of a kernel command line.
+    func words(scenario: String, strategy: String) throws(CommandError) -> [String] {
+      let given: [(String, String?)] = [
+        ("scenario", scenario), ("strategy", strategy), ("seed", seed), ("memory", memory), ("cpus", cpus),
+        ("numa-nodes", numaNodes), ("va-bits", virtualAddressBits), ("stack-size", stackSize),
+        ("largest-free-order", largestFreeOrder), ("free-share", freeShare), ("operations", operations),
+      ]
+      var words: [String] = []
+      for (key, value) in given {
+        guard let value else { continue }
+        if value.isEmpty || value.contains(where: { $0.isWhitespace || $0 == "=" }) {
+          throw CommandError("`\(value)` is no value for \(key)")
+        }
+        words.append("\(key)=\(value)")
+      }
+      return words
+    }
+
+    /// The strategies that were asked for.
+    var strategies: [String] { strategy == "all" ? ScenarioCatalogue.strategies : [strategy] }
+
+    /// One run for each strategy, all options checked.
+    func plans(scenario: String) throws(CommandError) -> [RunPlan] {
+      guard timeLimit > 0 else { throw CommandError("the time limit is a number of seconds above 0") }
+      var plans: [RunPlan] = []
+      for strategy in strategies {
+        plans.append(
+          try RunPlan(
+            words(scenario: scenario, strategy: strategy), cpu: cpu, timeLimit: timeLimit, machine: machine))
+      }
+      return plans
+    }
+  }
+#endif

@@ -1,0 +1,109 @@
+// Runs one plan on its machine and judges what came back.
+
+#if Tools
+  import ImageTools
+
+  /// What a run produced: its result and measurements, none of which is shown before the run is known to be good.
+  struct RunOutcome: Sendable {
+    var result: JSON?
+    var benchmarks: [JSON]
+
+    /// Judges the console of a run.
+    ///
+    /// - Throws: the reason in one line, when the machine failed, an error was reported, a check did not hold, memory
+    ///   leaked, or there is neither result nor measurement.
+    init(plan: RunPlan, exitCode: Int, lines: [String], records: [JSON]) throws(CommandError) {
+      let what = "\(plan.scenario) with \(plan.strategy) stacks"
+      func ofType(_ type: String) -> [JSON] { records.filter { $0["type"]?.string == type } }
+      if let message = ofType("error").first?["message"]?.string {
+        throw CommandError("\(what) failed: \(message)")
+      }
+      let failed = ofType("check").filter { $0["passed"]?.bool != true }.map {
+        $0["name"]?.string ?? "?"
+      }
+      if !failed.isEmpty {
+        throw CommandError("\(what) failed: these checks did not hold: \(failed.joined(separator: ", "))")
+      }
+      if exitCode != 0 {
+        let last = lines.filter { !$0.isEmpty && !$0.hasPrefix("{") }.suffix(20).map { "\n  | \($0)" }.joined()
+        throw CommandError("\(what) failed with exit code \(exitCode)\(last)")
+      }
+      result = ofType("result").last
+      benchmarks = ofType("benchmark")
+      if result == nil && benchmarks.isEmpty { throw CommandError("\(what) ended without a result") }
+      if let leaked = result?["leakedFrames"]?.integer, leaked != 0 {
+        throw CommandError("\(what) failed: \(counted(leaked, "frame")) leaked")
+      }
+    }
+  }
+
+  /// Runs plans, and shows progress while it does.
+  struct ScenarioRunner: Sendable {
+    var steps: Steps
+    var verbose: Bool
+
+    /// Runs one plan as step `number`.
+    func run(_ plan: RunPlan, step number: Int, kernel: KernelProducts?) async throws -> RunOutcome {
+      let what = "\(plan.scenario), \(plan.strategy) stacks"
+      steps.begin(number, what)
+      let show: @Sendable (String) -> Void = { [steps, verbose] line in
+        if verbose { Terminal.line("  | \(line)") }
+        guard steps.isInteractive, line.hasPrefix("{\"type\":\"progress\""),
+          let record = try? JSON(parsing: line),
+          let done = record["done"]?.integer
+        else { return }
+        let doing = record["what"]?.string.map { ", \($0)" } ?? ""
+        steps.progress(number, what + doing, done: done, total: record["total"]?.integer ?? 0)
+      }
+      let clock = ContinuousClock()
+      let start = clock.now
+      let outcome: RunOutcome
+      do {
+        switch plan.machine {
+        case .qemu: outcome = try await runInQemu(plan, kernel: kernel, show: show)
+        case .simulated: outcome = try await runSimulated(plan, show: show)
+        }
+      } catch {
+        steps.abandon()
+        throw error
+      }
+      let seconds = start.duration(to: clock.now) / .seconds(1)
+      steps.end(number, what, summary(of: outcome) + " (\(tenths(seconds)) s)")
+      return outcome
+    }
+
+    private func runInQemu(
+      _ plan: RunPlan, kernel: KernelProducts?, show: @Sendable (String) -> Void
+    ) async throws -> RunOutcome {
+      guard let kernel else { throw CommandError("there is no kernel to boot") }
+      var guest = Guest(
+        kernel: kernel.image, initialRAMDisk: kernel.initProgram, commandLine: plan.kernelCommandLine)
+      guest.memoryByteCount = plan.memoryByteCount
+      guest.cpuCount = plan.cpuCount
+      guest.numaNodeCount = plan.nodeCount
+      guest.cpu = plan.cpu
+      guest.timeLimit = .seconds(plan.timeLimit)
+      do {
+        let run = try await guest.run(onLine: show)
+        return try RunOutcome(plan: plan, exitCode: run.exitCode, lines: run.lines, records: run.records)
+      } catch let error as GuestError {
+        throw CommandError("\(error)")
+      }
+    }
+
+    private func runSimulated(_ plan: RunPlan, show: @Sendable (String) -> Void) async throws -> RunOutcome {
+      throw CommandError("no scenario runs on the simulated machine; use --machine qemu")
+    }
+
+    private func summary(of outcome: RunOutcome) -> String {
+      if let forks = outcome.result?["forksSucceeded"]?.integer { return counted(forks, "fork") }
+      if !outcome.benchmarks.isEmpty { return counted(outcome.benchmarks.count, "measurement") }
+      return "every check held"
+    }
+  }
+
+  private func tenths(_ seconds: Double) -> String {
+    let value = Int(seconds * 10 + 0.5)
+    return "\(value / 10).\(value % 10)"
+  }
+#endif

@@ -1,0 +1,67 @@
+// What standard output is, and numbered steps with progress that only a terminal gets to see.
+
+import Foundation
+
+/// Where the command writes to.
+enum Terminal {
+  /// Whether standard output is a terminal that understands control sequences.
+  static var isInteractive: Bool {
+    isatty(STDOUT_FILENO) != 0 && ProcessInfo.processInfo.environment["TERM"] != "dumb"
+  }
+
+  /// Whether colours are welcome there.
+  static var hasColour: Bool { isInteractive && ProcessInfo.processInfo.environment["NO_COLOR"] == nil }
+
+  /// Writes a line to standard output, at once.
+  static func line(_ text: String = "") {
+    FileHandle.standardOutput.write(Data((text + "\n").utf8))
+  }
+
+  /// Writes a line to standard error, at once.
+  static func errorLine(_ text: String) {
+    FileHandle.standardError.write(Data((text + "\n").utf8))
+  }
+}
+
+/// The steps of a run, each on a line of its own: what is done, then, when it is done, what came of it.
+struct Steps: Sendable {
+  let total: Int
+  let isInteractive: Bool
+
+  init(total: Int, isInteractive: Bool = Terminal.isInteractive) {
+    self.total = total
+    self.isInteractive = isInteractive
+  }
+
+  /// Says what begins now. Without a terminal nothing is said before the end.
+  func begin(_ number: Int, _ what: String) { rewrite("[\(number)/\(total)] \(what) …") }
+
+  /// Shows how far a step is.
+  func progress(_ number: Int, _ what: String, done: Int, total all: Int) {
+    rewrite("[\(number)/\(total)] \(what) \(Self.bar(done: done, total: all))")
+  }
+
+  /// Says what came of a step.
+  func end(_ number: Int, _ what: String, _ outcome: String) {
+    if isInteractive { FileHandle.standardOutput.write(Data("\r\u{1b}[K".utf8)) }
+    Terminal.line("[\(number)/\(total)] \(what): \(outcome)")
+  }
+
+  /// Leaves the line of a step that failed.
+  func abandon() {
+    if isInteractive { FileHandle.standardOutput.write(Data("\r\u{1b}[K".utf8)) }
+  }
+
+  private func rewrite(_ text: String) {
+    guard isInteractive else { return }
+    FileHandle.standardOutput.write(Data("\r\(text)\u{1b}[K".utf8))
+  }
+
+  /// A bar of 20 characters and the count; just the count where the end is not known.
+  static func bar(done: Int, total: Int) -> String {
+    guard total > 0 else { return "… \(grouped(done))" }
+    let filled = min(20, max(0, done) * 20 / total)
+    return "[" + String(repeating: "#", count: filled) + String(repeating: " ", count: 20 - filled)
+      + "] \(grouped(done)) of \(grouped(total))"
+  }
+}

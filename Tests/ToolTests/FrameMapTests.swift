@@ -1,0 +1,69 @@
+// Frame maps: reading them, showing them in fewer cells, and drawing them.
+
+import Testing
+
+@testable import kstacks
+
+@Suite struct FrameMapTests {
+  @Test func runLengthTextIsRead() throws {
+    let map = try #require(FrameMap("r120f1b1x3s7"))
+    #expect(
+      map.runs.map(\.use) == [.reserved, .free, .ballast, .absent, .stack]
+        && map.runs.map(\.count) == [120, 1, 1, 3, 7])
+    #expect(map.frameCount == 132)
+    #expect(map.count(of: .reserved) == 120)
+    #expect(map.count(of: .pageTable) == 0)
+    #expect(FrameMap("")?.frameCount == 0)
+  }
+
+  @Test(arguments: ["12", "r", "r12f", "rf3", "q1", "r0", "r1 f1", "r-1", "r1\u{660}", "r99999999999999999999"])
+  func whatIsNoFrameMapIsRefused(text: String) { #expect(FrameMap(text) == nil) }
+
+  @Test func enoughCellsShowEachFrame() throws {
+    let map = try #require(FrameMap("r2f1b1s1"))
+    #expect(map.cells(5) == [.reserved, .reserved, .free, .ballast, .stack])
+  }
+
+  @Test func aCellOfManyFramesShowsTheOneUseItHas() throws {
+    let map = try #require(FrameMap("r1000f3000"))
+    #expect(map.cells(4) == [.reserved, .free, .free, .free])
+  }
+
+  @Test(arguments: [1, 7, 64, 512, 1000]) func usesGetCellsInProportionToTheirFrames(cells: Int) throws {
+    // Alternating frames, which choosing the most frequent use would show as one use only.
+    let text =
+      "r3000" + String(repeating: "f1b1", count: 5000) + String(repeating: "s4p1", count: 2000) + "u999x1"
+    let map = try #require(FrameMap(text))
+    let shown = map.cells(cells)
+    #expect(shown.count == cells)
+    for use in FrameUse.allCases {
+      let exact = Double(map.count(of: use)) / Double(map.frameCount) * Double(cells)
+      let got = Double(shown.filter { $0 == use }.count)
+      #expect(abs(got - exact) <= 2, "\(use): \(got) cells shown, \(exact) exact")
+    }
+  }
+
+  @Test func aMapOfFewerFramesThanCellsIsStretched() throws {
+    #expect(try #require(FrameMap("f1s1")).cells(4) == [.free, .free, .stack, .stack])
+  }
+
+  @Test func nothingIsShownOfNothing() throws {
+    #expect(try #require(FrameMap("")).cells(10) == [])
+    #expect(MemoryPicture(map: try #require(FrameMap("")), inColour: false).lines == [])
+  }
+
+  @Test func aPipedPictureIsPlainCharacters() throws {
+    let map = try #require(FrameMap("r2f2b2s2"))
+    let picture = MemoryPicture(map: map, width: 4, height: 2, inColour: false)
+    #expect(picture.lines == ["##..", "ooSS"])
+    #expect(picture.legend == "# kernel 8 KiB  . free 8 KiB  o pinned 8 KiB  S stacks 8 KiB")
+    #expect(picture.bytesPerCell == 4096)
+  }
+
+  @Test func aTerminalPictureHasTwoCellsInEachCharacter() throws {
+    let map = try #require(FrameMap("f2s2"))
+    let picture = MemoryPicture(map: map, width: 2, height: 1, inColour: true)
+    #expect(picture.lines == ["\u{1b}[38;5;114;48;5;203m▀▀\u{1b}[0m"])
+    #expect(picture.bytesPerCell == 4096)
+  }
+}

@@ -1,0 +1,72 @@
+// A run is good only if the machine, its checks and its result say so.
+
+#if Tools
+  import ImageTools
+  import Testing
+
+  @testable import kstacks
+
+  @Suite struct OutcomeTests {
+    func outcome(_ lines: [String], exitCode: Int = 0) throws -> RunOutcome {
+      let plan = try RunPlan(
+        ["scenario=fragmented-fork", "strategy=vmalloc"], cpu: .cortexA72, timeLimit: 1, machine: .qemu)
+      return try RunOutcome(
+        plan: plan, exitCode: exitCode, lines: lines, records: lines.compactMap { try? JSON(parsing: $0) })
+    }
+
+    func refusal(_ lines: [String], exitCode: Int = 0) -> String {
+      do {
+        _ = try outcome(lines, exitCode: exitCode)
+        return "no error"
+      } catch {
+        return "\(error)"
+      }
+    }
+
+    static let result = #"{"type":"result","strategy":"vmalloc","leakedFrames":0}"#
+    static let passed = #"{"type":"check","name":"nothing leaks","passed":true}"#
+
+    @Test func resultAndChecksMakeAGoodRun() throws {
+      let good = try outcome(["booting", Self.passed, Self.result])
+      #expect(good.result?["strategy"]?.string == "vmalloc")
+      #expect(good.benchmarks.isEmpty)
+    }
+
+    @Test func aFailedCheckIsNamedEvenIfTheKernelExitedWithZero() {
+      #expect(
+        refusal([#"{"type":"check","name":"isolation","passed":false}"#, Self.result])
+          == "fragmented-fork with vmalloc stacks failed: these checks did not hold: isolation")
+    }
+
+    @Test func anErrorIsQuoted() {
+      #expect(
+        refusal([#"{"type":"error","message":"no memory in the device tree"}"#], exitCode: 1)
+          == "fragmented-fork with vmalloc stacks failed: no memory in the device tree")
+    }
+
+    @Test func aPanicShowsTheLastLinesOfTheConsole() {
+      #expect(
+        refusal(["booting", "panic: out of luck"], exitCode: 3)
+          == "fragmented-fork with vmalloc stacks failed with exit code 3\n  | booting\n  | panic: out of luck")
+    }
+
+    @Test func aRunWithoutAResultIsNoSuccess() {
+      #expect(refusal(["bye"]) == "fragmented-fork with vmalloc stacks ended without a result")
+    }
+
+    @Test func leakedFramesAreAFailure() {
+      #expect(
+        refusal([#"{"type":"result","leakedFrames":3}"#])
+          == "fragmented-fork with vmalloc stacks failed: 3 frames leaked")
+    }
+
+    @Test func theKernelIsToldOnlyWhatTheDeviceTreeDoesNotSay() throws {
+      let plan = try RunPlan(
+        ["scenario=fragmented-fork", "strategy=linear", "seed=7", "memory=64M", "cpus=1", "numa-nodes=2"],
+        cpu: .max, timeLimit: 1, machine: .qemu)
+      #expect(plan.kernelCommandLine == "scenario=fragmented-fork strategy=linear seed=7")
+      #expect(plan.memoryByteCount == 64 << 20)
+      #expect(plan.nodeCount == 2)
+    }
+  }
+#endif
