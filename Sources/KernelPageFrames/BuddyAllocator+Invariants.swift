@@ -4,6 +4,9 @@ import KernelMachine
 
 extension BuddyAllocator {
   #if INTERNAL_CHECKS
+    /// Whether ``_checkInvariants()`` does anything.
+    public static var _checksInvariants: Bool { true }
+
     /// Stops if an invariant does not hold. Nobody else may use the allocator meanwhile.
     ///
     /// - Complexity: O(frames).
@@ -89,6 +92,9 @@ extension BuddyAllocator {
       return frames
     }
   #else
+    /// Whether ``_checkInvariants()`` does anything.
+    @inlinable public static var _checksInvariants: Bool { false }
+
     /// Does nothing; with `INTERNAL_CHECKS`, stops if an invariant does not hold.
     @inlinable @inline(__always) public borrowing func _checkInvariants() {}
   #endif
