@@ -1,0 +1,89 @@
+// A frame source that refuses on request: how every step of fork is made to fail in turn.
+
+import KernelStacks
+import Synchronization
+
+/// A frame source that can say what it has left, for the figures of a refusal.
+public protocol CountingFrameSource: FrameSource, ~Copyable {
+  /// Free frames on all nodes.
+  var freeFrames: Int { borrowing get }
+  /// The order of the largest free block on any node, or -1.
+  var largestFreeOrder: Int { borrowing get }
+}
+
+/// Passes everything on to another frame source, counts, and refuses allocations when it was told to.
+///
+/// While nothing is armed it only adds a few atomic additions to each call.
+public struct FaultInjectingFrames<Base: CountingFrameSource & ~Copyable>: ~Copyable, FrameSource {
+  /// The source that really has the frames.
+  public let base: Base
+
+  // Counts down with every allocation; the one that takes it to zero is refused. Far away from zero when disarmed.
+  private let countdown = Atomic<Int>(Int.max)
+  private let refusesAllAfter = Atomic<Bool>(false)
+  private let allocations = Atomic<Int>(0)
+  private let outstanding = Atomic<Int>(0)
+  private let refusals = Atomic<Int>(0)
+
+  /// Wraps a frame source; nothing is refused until ``refuse(allocation:andAllAfter:)``.
+  public init(_ base: consuming Base) { self.base = base }
+
+  /// Arms the source: the `number`-th allocation from now (1 is the next) is refused.
+  ///
+  /// - Parameter andAllAfter: whether all later ones are refused too, until ``allowAll()``.
+  public borrowing func refuse(allocation number: Int, andAllAfter: Bool = false) {
+    refusesAllAfter.store(andAllAfter, ordering: .relaxed)
+    countdown.store(number, ordering: .relaxed)
+  }
+
+  /// Disarms the source.
+  public borrowing func allowAll() {
+    refusesAllAfter.store(false, ordering: .relaxed)
+    countdown.store(Int.max, ordering: .relaxed)
+  }
+
+  /// How many allocations were asked for since the start, refused ones included.
+  public var allocationCount: Int { borrowing get { allocations.load(ordering: .relaxed) } }
+
+  /// How many allocations were refused because this source was told to.
+  public var injectedRefusals: Int { borrowing get { refusals.load(ordering: .relaxed) } }
+
+  /// How many frames are handed out and not given back.
+  public var framesOutstanding: Int { borrowing get { outstanding.load(ordering: .relaxed) } }
+
+  /// Free frames on all nodes.
+  public var freeFrames: Int { borrowing get { base.freeFrames } }
+
+  // MARK: FrameSource
+
+  /// Hands out a block, unless this allocation was to be refused.
+  public borrowing func allocate(_ request: FrameRequest) throws(FrameSourceError) -> PageFrame {
+    allocations.add(1, ordering: .relaxed)
+    let left = countdown.subtract(1, ordering: .relaxed).newValue
+    if left == 0 || (left < 0 && refusesAllAfter.load(ordering: .relaxed)) {
+      refusals.add(1, ordering: .relaxed)
+      throw .refused(
+        FrameRefusal(
+          order: request.order, purpose: request.purpose, freeFrames: base.freeFrames,
+          largestFreeOrder: base.largestFreeOrder))
+    }
+    let frame = try base.allocate(request)
+    outstanding.add(1 << request.order, ordering: .relaxed)
+    return frame
+  }
+
+  /// Takes a block back.
+  public borrowing func free(_ frame: PageFrame, order: Int) throws(FrameSourceError) {
+    try base.free(frame, order: order)
+    outstanding.subtract(1 << order, ordering: .relaxed)
+  }
+
+  /// The node that a frame belongs to.
+  public borrowing func node(of frame: PageFrame) -> NodeID { base.node(of: frame) }
+
+  /// How many NUMA nodes there are.
+  public var nodeCount: Int { borrowing get { base.nodeCount } }
+
+  /// How many frames the source manages.
+  public var totalFrames: Int { borrowing get { base.totalFrames } }
+}

@@ -1,0 +1,170 @@
+// Address spaces: filled from an image, shared copy-on-write at fork, taken apart at exit. The lock is held throughout.
+//
+// Layout of a program whose parts lie within one 2 MiB (39-bit addresses):
+//
+//   root (level 1) --> level 2 --> leaf table --> code     read-only, shared as it is
+//   3 frames of tables                       +--> data     shared copy-on-write after a fork
+//                                            +--> stack    the live part copied at the fork, the rest copy-on-write
+//
+// `shareCounts` says for each frame of user memory how many address spaces map it. One that several map is read-only in
+// all of them; bit 55 of an entry (ignored by the hardware) says that a store may make it writable again. The frame goes
+// back when the last space lets go of it.
+//
+// TLB rule: making the parent's entries read-only is a tightening; one invalidation of the parent's ASID per fork
+// covers all of them. A new output address appears only after invalid and a completed invalidation (Processes+Faults).
+
+import KernelStacks
+
+extension PageTableEntry {
+  /// Bit 55, for software: the page may be written once it has been copied, or is no longer shared.
+  static var copyOnWriteBit: UInt64 { 1 << 55 }
+
+  var isCopyOnWrite: Bool { rawValue & Self.copyOnWriteBit != 0 }
+
+  /// The entry of a page that is now shared: a writable one becomes read-only and copy-on-write.
+  var shared: Self {
+    isWritable ? Self(rawValue: readOnly.rawValue | Self.copyOnWriteBit) : self
+  }
+}
+
+extension Processes {
+  func tables(of task: TaskPointer) -> TranslationTables<M> {
+    TranslationTables(root: task.pointee.addressSpaceRoot, machine: machine)
+  }
+
+  /// Addresses that a program may use: the user's half, without the first page.
+  var userAddresses: VirtualAddressRange {
+    VirtualAddressRange(VirtualAddress(4096), VirtualAddress(1 << UInt(machine.virtualAddressBits)))
+  }
+
+  /// How many address spaces map a frame of user memory.
+  func shareCount(_ frame: PageFrame) -> UnsafeMutablePointer<UInt16> { shareCounts + (frame - lowestFrame) }
+
+  // MARK: The first process
+
+  /// Fills an empty address space from an image.
+  borrowing func loadImage(_ image: ProgramImage, into task: TaskPointer) throws(ForkError) {
+    for index in 0..<image.segmentCount {
+      let segment = image.segment(at: index)
+      try loadSegment(segment, into: task)
+    }
+    let stack = ProgramSegment(
+      address: image.stackBase, contents: UnsafeRawBufferPointer(start: nil, count: 0),
+      byteCount: image.stackPageCount * pageSize, permissions: .userReadWrite)
+    try loadSegment(stack, into: task)
+    machine.publishEntries()
+  }
+
+  private borrowing func loadSegment(_ segment: ProgramSegment, into task: TaskPointer) throws(ForkError) {
+    let start = segment.address
+    guard start.rawValue % UInt(pageSize) == 0, segment.byteCount > 0, start >= userAddresses.lowerBound,
+      start < userAddresses.upperBound, segment.byteCount <= userAddresses.upperBound - start,
+      segment.contents.count <= segment.byteCount
+    else { throw .badImage(start) }
+    let tables = tables(of: task)
+    for page in 0..<segment.pageCount {
+      let address = start + page * pageSize
+      let location = try leafEntry(at: address, in: tables)
+      guard machine.readEntry(at: location).isEmpty else { throw .badImage(address) }
+      let frame = try userFrame(cleared: true)
+      let offset = page * pageSize
+      let count = min(max(segment.contents.count - offset, 0), pageSize)
+      if count > 0 {
+        machine.pointer(to: frame.physicalAddress)
+          .copyMemory(from: segment.contents.baseAddress! + offset, byteCount: count)
+      }
+      shareCount(frame).pointee = 1
+      machine.writeEntry(.page(frame, segment.permissions), at: location)
+    }
+  }
+
+  private borrowing func userFrame(cleared: Bool) throws(ForkError) -> PageFrame {
+    do {
+      return try stacks.frames.allocate(FrameRequest(purpose: .userMemory, cleared: cleared))
+    } catch { throw .userMemory(error) }
+  }
+
+  private borrowing func leafEntry(
+    at address: VirtualAddress, in tables: TranslationTables<M>
+  ) throws(ForkError) -> PhysicalAddress {
+    do {
+      return try tables.leafEntry(at: address, frames: stacks.frames)
+    } catch {
+      switch error {
+      case .frames(let error): throw .addressSpace(error)
+      default: throw .badImage(address)
+      }
+    }
+  }
+
+  // MARK: Fork
+
+  /// Builds the child's tables wherever the parent has pages, still without entries.
+  borrowing func buildTables(of child: TaskPointer, like parent: TaskPointer) throws(ForkError) {
+    let childTables = tables(of: child)
+    try tables(of: parent).visitLeaves(in: userAddresses) { (leaf) throws(ForkError) in
+      _ = try leafEntry(at: leaf.address, in: childTables)
+    }
+  }
+
+  /// Copies the parent's stack from the page of its stack pointer up to the end of that run of pages.
+  borrowing func copyLiveStack(
+    of parent: TaskPointer, to child: TaskPointer, from stackPointer: VirtualAddress
+  ) throws(ForkError) {
+    let parentTables = tables(of: parent)
+    let childTables = tables(of: child)
+    // An empty stack's pointer is the address above it; the page below is the one that will be written to.
+    var address = (stackPointer - 1).pageBase
+    while userAddresses.contains(address), let location = parentTables.existingLeafEntry(at: address) {
+      let entry = machine.readEntry(at: location)
+      guard entry.isValid, entry.isWritable || entry.isCopyOnWrite else { return }
+      let frame = try userFrame(cleared: false)
+      machine.pointer(to: frame.physicalAddress)
+        .copyMemory(from: machine.pointer(to: entry.frame.physicalAddress), byteCount: pageSize)
+      shareCount(frame).pointee = 1
+      let copied = try leafEntry(at: address, in: childTables)
+      machine.writeEntry(.page(frame, .userReadWrite), at: copied)
+      address = address + pageSize
+    }
+  }
+
+  /// Shares all pages that the child does not have yet. The child's tables exist; nothing here can fail.
+  borrowing func shareRemainingPages(of parent: TaskPointer, with child: TaskPointer) {
+    let childTables = tables(of: child)
+    var tightened = false
+    tables(of: parent).visitLeaves(in: userAddresses) { leaf in
+      let location = childTables.existingLeafEntry(at: leaf.address)!
+      guard machine.readEntry(at: location).isEmpty else { return }
+      let shared = leaf.entry.shared
+      if shared != leaf.entry {
+        machine.writeEntry(shared, at: leaf.location)
+        tightened = true
+      }
+      machine.writeEntry(shared, at: location)
+      shareCount(leaf.entry.frame).pointee += 1
+    }
+    if tightened {
+      machine.invalidate(.everything, in: parent.pointee.addressSpaceID, scope: .leaves)
+    } else {
+      machine.publishEntries()
+    }
+  }
+
+  // MARK: Exit
+
+  /// Gives a process's tables back, and the frames that no other process maps. No CPU uses the address space.
+  borrowing func destroyAddressSpace(of task: TaskPointer) {
+    guard task.pointee.addressSpaceRoot != PhysicalAddress(0) else { return }
+    tables(of: task).destroy(in: task.pointee.addressSpaceID, to: stacks.frames) { leaf in
+      releaseUserFrame(leaf.entry.frame)
+    }
+    task.pointee.addressSpaceRoot = PhysicalAddress(0)
+  }
+
+  /// Lets go of a frame on behalf of one address space, whose translations have been invalidated.
+  borrowing func releaseUserFrame(_ frame: PageFrame) {
+    let count = shareCount(frame)
+    count.pointee -= 1
+    if count.pointee == 0 { returnFrame(frame, to: stacks.frames) }
+  }
+}

@@ -1,0 +1,139 @@
+// Making a process: the first one from an image, all others by fork.
+
+import KernelStacks
+
+extension Processes {
+  /// Makes the first process from a program. It starts at the image's entry with the image's stack.
+  ///
+  /// - Throws: which step failed. Everything half-made has been undone.
+  public borrowing func createFirst(_ image: ProgramImage) throws(ForkError) -> TaskPointer {
+    precondition(state.pointee.first == nil, "there is a first process already")
+    return try locked { () throws(ForkError) in
+      let task = try makeTask(parent: nil)
+      do throws(ForkError) {
+        try loadImage(image, into: task)
+      } catch {
+        destroyAddressSpace(of: task)
+        discardTask(task)
+        throw error
+      }
+      state.pointee.first = task
+      return task
+    }
+  }
+
+  /// Makes a child of `parent`: record, number, kernel stack, and an address space that shares every page
+  /// copy-on-write, except the live part of the user stack, which is copied.
+  ///
+  /// The live part of the stack, from the page of `userStackPointer` up, is what parent and child write to first. Copying
+  /// it spares both a fault, and a parent whose fork succeeded never dies for want of a frame for its own stack.
+  ///
+  /// The child's `context` is a copy of the parent's; its state is ``TaskState/created``.
+  ///
+  /// - Parameters:
+  ///   - parent: the process that forks; its address space may be in use on this CPU.
+  ///   - userStackPointer: the parent's SP_EL0.
+  ///   - reclaims: whether caches are given back and the fork tried once more before it fails.
+  /// - Throws: which step failed, and what was asked and there. Everything half-made has been undone; the parent's
+  ///   address space is as it was.
+  public borrowing func fork(
+    _ parent: TaskPointer, userStackPointer: VirtualAddress, reclaims: Bool = true
+  ) throws(ForkError) -> TaskPointer {
+    let freeBefore = stacks.frames.freeFrames
+    state.pointee.figures.attempted += 1
+    do {
+      let child = try forkOnce(parent, userStackPointer)
+      noteFork(of: child, freeBefore: freeBefore)
+      return child
+    } catch {
+      guard reclaims, reclaim() > 0 else {
+        noteFailure(.fork(error))
+        throw error
+      }
+    }
+    do {
+      let child = try forkOnce(parent, userStackPointer)
+      noteFork(of: child, freeBefore: freeBefore)
+      return child
+    } catch {
+      // The second try may have filled a cache before it failed.
+      reclaim()
+      noteFailure(.fork(error))
+      throw error
+    }
+  }
+
+  private borrowing func forkOnce(
+    _ parent: TaskPointer, _ userStackPointer: VirtualAddress
+  ) throws(ForkError) -> TaskPointer {
+    try locked { () throws(ForkError) in
+      let child = try makeTask(parent: parent)
+      do throws(ForkError) {
+        // All that can fail comes first; sharing, which changes the parent, cannot fail.
+        try buildTables(of: child, like: parent)
+        try copyLiveStack(of: parent, to: child, from: userStackPointer)
+      } catch {
+        destroyAddressSpace(of: child)
+        discardTask(child)
+        throw error
+      }
+      shareRemainingPages(of: parent, with: child)
+      child.pointee.context = parent.pointee.context
+      return child
+    }
+  }
+
+  /// A task with a number, a kernel stack and a root table, in its parent's list of children. The lock is held.
+  private borrowing func makeTask(parent: TaskPointer?) throws(ForkError) -> TaskPointer {
+    guard let processID = unusedProcessID() else { throw .tooManyProcesses(limit: processLimit) }
+    let task: TaskPointer
+    do {
+      task = try state.pointee.records.allocate(machine: machine, frames: stacks.frames)
+    } catch { throw .taskRecord(error) }
+    do {
+      task.pointee.stack = try stacks.allocate(node: nil)
+    } catch {
+      state.pointee.records.free(task, machine: machine, frames: stacks.frames)
+      throw .stack(error)
+    }
+    do {
+      let root = try stacks.frames.allocate(FrameRequest(purpose: .pageTable, cleared: true))
+      task.pointee.addressSpaceRoot = root.physicalAddress
+    } catch {
+      freeStack(of: task)
+      state.pointee.records.free(task, machine: machine, frames: stacks.frames)
+      throw .addressSpace(error)
+    }
+    task.pointee.processID = UInt16(processID)
+    tableEntry(processID).pointee = UInt(bitPattern: task)
+    state.pointee.lastProcessID = processID
+    state.pointee.processCount += 1
+    if let parent { addChild(task, to: parent) }
+    return task
+  }
+
+  /// The next number after the last one that was given out, round and round. The lock is held.
+  private borrowing func unusedProcessID() -> Int? {
+    guard state.pointee.processCount < processLimit else { return nil }
+    var candidate = state.pointee.lastProcessID
+    for _ in 0..<processLimit {
+      candidate = candidate == processLimit ? 1 : candidate + 1
+      if tableEntry(candidate).pointee == 0 { return candidate }
+    }
+    return nil
+  }
+
+  /// Gives a task's number, stack and record back; its address space is gone. The lock is held.
+  borrowing func discardTask(_ task: TaskPointer) {
+    if let parent = task.pointee.parent { removeChild(task, from: parent) }
+    if state.pointee.first == task { state.pointee.first = nil }
+    tableEntry(Int(task.pointee.processID)).pointee = 0
+    state.pointee.processCount -= 1
+    freeStack(of: task)
+    state.pointee.records.free(task, machine: machine, frames: stacks.frames)
+  }
+
+  private borrowing func freeStack(of task: TaskPointer) {
+    if let stack = task.pointee.stack.take() { stacks.free(stack) }
+  }
+}

@@ -1,0 +1,127 @@
+// Aborts of processes, and the kernel's own accesses to user memory.
+
+import KernelStacks
+
+extension Processes {
+  /// Handles an abort that a process took at EL0, or that would be taken on its behalf.
+  ///
+  /// A store to a page that is shared copy-on-write gives the process a copy of its own, or makes the page writable if
+  /// no other process maps it any more. Before it fails for want of a frame, caches are given back.
+  ///
+  /// - Parameters:
+  ///   - task: the process; its address space is in use on this CPU only.
+  ///   - address: the address of the access (FAR_EL1).
+  ///   - access: what it wanted.
+  /// - Returns: whether the access can be repeated; if not, nothing has changed.
+  public borrowing func handleUserFault(
+    _ task: TaskPointer, address: VirtualAddress, access: UserAccess
+  ) -> FaultResolution {
+    let first = locked { resolveFault(task, address, access) }
+    guard case .outOfMemory(let error) = first else { return first }
+    let second = reclaim() > 0 ? locked { resolveFault(task, address, access) } : first
+    if case .outOfMemory = second { noteFailure(.copyOnWrite(error)) }
+    return second
+  }
+
+  private borrowing func resolveFault(
+    _ task: TaskPointer, _ address: VirtualAddress, _ access: UserAccess
+  ) -> FaultResolution {
+    guard task.pointee.addressSpaceRoot != PhysicalAddress(0), userAddresses.contains(address),
+      let location = tables(of: task).existingLeafEntry(at: address)
+    else { return .violation }
+    let entry = machine.readEntry(at: location)
+    guard entry.isValid, entry.isUserAccessible else { return .violation }
+    let page = VirtualAddressRange(address.pageBase, byteCount: pageSize)
+    let space = task.pointee.addressSpaceID
+    switch access {
+    case .execute where !entry.isUserExecutable:
+      return .violation
+    case .write where !entry.isWritable:
+      guard entry.isCopyOnWrite else { return .violation }
+      return breakSharing(entry, at: location, page, space)
+    default:
+      // The entry allows it: an older translation was cached. Dropping it makes sure that the access gets on.
+      machine.invalidate(page, in: space, scope: .leaves)
+      return .resolved
+    }
+  }
+
+  private borrowing func breakSharing(
+    _ entry: PageTableEntry, at location: PhysicalAddress, _ page: VirtualAddressRange, _ space: AddressSpaceID
+  ) -> FaultResolution {
+    if shareCount(entry.frame).pointee == 1 {
+      // Loosening needs no invalidation to be correct, but this CPU has just used the read-only translation: without
+      // one, the repeated store could fault on it again.
+      let owned = PageTableEntry(rawValue: entry.writable.rawValue & ~PageTableEntry.copyOnWriteBit)
+      machine.writeEntry(owned, at: location)
+      machine.invalidate(page, in: space, scope: .leaves)
+      return .resolved
+    }
+    let copy: PageFrame
+    do {
+      copy = try stacks.frames.allocate(FrameRequest(purpose: .userMemory))
+    } catch { return .outOfMemory(error) }
+    machine.pointer(to: copy.physicalAddress)
+      .copyMemory(from: machine.pointer(to: entry.frame.physicalAddress), byteCount: pageSize)
+    // Break before make: no CPU may hold translations of one page to two frames.
+    machine.writeEntry(entry.retired, at: location)
+    machine.invalidate(page, in: space, scope: .leaves)
+    machine.writeEntry(.page(copy, .userReadWrite), at: location)
+    machine.publishEntries()
+    shareCount(copy).pointee = 1
+    releaseUserFrame(entry.frame)
+    return .resolved
+  }
+
+  // MARK: Copying to and from a process
+
+  /// Copies bytes out of a process's memory, by its tables and the linear map.
+  ///
+  /// - Returns: whether the process may read all of it; `destination` is unspecified if not.
+  public borrowing func copyFromUser(
+    _ task: TaskPointer, _ address: VirtualAddress, to destination: UnsafeMutableRawBufferPointer
+  ) -> Bool {
+    var done = 0
+    while done < destination.count {
+      let here = address + done
+      guard let source = userPointer(task, here, .read) else { return false }
+      let count = min(pageSize - Int(here.rawValue & 0xfff), destination.count - done)
+      UnsafeMutableRawBufferPointer(rebasing: destination[done..<(done + count)])
+        .copyMemory(from: UnsafeRawBufferPointer(start: source, count: count))
+      done += count
+    }
+    return true
+  }
+
+  /// Copies bytes into a process's memory, by its tables and the linear map; shared pages are copied first.
+  ///
+  /// - Returns: what kept it from being done; a part may have been written then.
+  public borrowing func copyToUser(
+    _ task: TaskPointer, _ address: VirtualAddress, from source: UnsafeRawBufferPointer
+  ) -> FaultResolution {
+    var done = 0
+    while done < source.count {
+      let here = address + done
+      guard let destination = userPointer(task, here, .write) else {
+        let resolution = handleUserFault(task, address: here, access: .write)
+        guard resolution == .resolved else { return resolution }
+        continue
+      }
+      let count = min(pageSize - Int(here.rawValue & 0xfff), source.count - done)
+      destination.copyMemory(from: source.baseAddress! + done, byteCount: count)
+      done += count
+    }
+    return .resolved
+  }
+
+  /// A pointer to the byte at `address` if the process may access it so as things stand.
+  private borrowing func userPointer(
+    _ task: TaskPointer, _ address: VirtualAddress, _ access: UserAccess
+  ) -> UnsafeMutableRawPointer? {
+    guard task.pointee.addressSpaceRoot != PhysicalAddress(0), userAddresses.contains(address),
+      let leaf = tables(of: task).translate(address), leaf.entry.isUserAccessible,
+      access == .read || leaf.entry.isWritable
+    else { return nil }
+    return machine.pointer(to: leaf.physicalAddress(of: address))
+  }
+}

@@ -1,0 +1,170 @@
+// The memory side of processes: task records, numbers, kernel stacks and address spaces, made and undone together.
+//
+// Life of a process, and who does what:
+//
+//   createFirst / fork      created     the machine fills in the registers, then makes it runnable
+//   (machine)               runnable    runs, is preempted, makes system calls, faults (handleUserFault)
+//   hold / release          holding     a system call of the process / of its parent
+//   exit                    exiting     address space gone; before the call the machine has left it (TTBR0 elsewhere)
+//   hasStopped              zombie      called on another stack, after the last instruction on its own
+//   reap                    -           called for the parent's `wait`: stack, record and number are free again
+//
+// Locking: one lock guards the process table, the families, the counts of shared frames and all user entries. It is taken
+// inside every function here, with interrupts off, and never held by a caller.
+
+import KernelStacks
+
+/// The state that all processes share; it lies in a frame of its own.
+struct ProcessesState {
+  var lock = SpinLock()
+  var records = TaskRecordPool()
+  var lastProcessID = 0
+  var processCount = 0
+  var first: TaskPointer?
+  var figures = ForkFigures()
+  var record = ScenarioRecord()
+}
+
+/// All processes of a machine, with the allocator of their stacks.
+///
+/// One value serves all CPUs. It takes its tables from the frame source when it is made; with nothing but the first
+/// process alive and ``reclaim()`` called, all other frames are back.
+public struct Processes<M: Machine>: ~Copyable {
+  /// The machine.
+  public let machine: M
+  /// The allocator of kernel stacks; `stacks.frames` and `stacks.arena` are the frame source and the vmalloc area.
+  public let stacks: ScenarioStacks<M>
+  /// The first frame of RAM.
+  public let lowestFrame: PageFrame
+  /// How many frame numbers there are from the first frame of RAM to the last.
+  public let frameSpan: Int
+  /// How many frames of RAM there are.
+  public let memoryFrames: Int
+  /// How many processes there can be.
+  public let processLimit: Int
+
+  let state: UnsafeMutablePointer<ProcessesState>
+  /// One word per process number: where its record is, 0 for none. An area of the vmalloc area.
+  let table: VirtualAddress
+  /// How many address spaces map each frame of user memory, from ``lowestFrame``.
+  let shareCounts: UnsafeMutablePointer<UInt16>
+  private let stateFrame: PageFrame
+  private let shareCountFrame: PageFrame
+  private let shareCountOrder: Int
+
+  /// Sets up for no process yet.
+  ///
+  /// - Parameters:
+  ///   - machine: the machine.
+  ///   - stacks: the allocator of kernel stacks.
+  ///   - memory: the RAM that `stacks.frames` manages.
+  /// - Throws: when there is no room for the tables. Everything has been given back then, the allocator included.
+  public init(
+    machine: M, stacks: consuming ScenarioStacks<M>, memory: borrowing PhysicalMemoryMap
+  ) throws(ProcessTableError) {
+    let span = memory.highestFrame - memory.lowestFrame + 1
+    var order = 0
+    while (pageSize << order) < span * MemoryLayout<UInt16>.stride { order += 1 }
+    // A process needs more than 8 frames, and ASIDs have 16 bits.
+    let entries = min(65536, (stacks.frames.totalFrames / 8 + 511) & ~511)
+
+    let stateFrame: PageFrame
+    let countFrame: PageFrame
+    do {
+      stateFrame = try stacks.frames.allocate(FrameRequest(purpose: .metadata, cleared: true))
+    } catch { throw .frames(error) }
+    do {
+      countFrame = try stacks.frames.allocate(FrameRequest(order: order, purpose: .metadata, cleared: true))
+    } catch {
+      returnFrame(stateFrame, to: stacks.frames)
+      throw .frames(error)
+    }
+    do {
+      table = try stacks.arena.vmalloc(size: entries * 8, caller: "process table", frames: stacks.frames)
+    } catch {
+      returnFrame(countFrame, order: order, to: stacks.frames)
+      returnFrame(stateFrame, to: stacks.frames)
+      throw .vmalloc(error)
+    }
+    for page in 0..<(entries * 8 / pageSize) {
+      let frame = stacks.arena.page(of: table + page * pageSize)!
+      machine.clear(machine.linearAddress(of: frame), byteCount: pageSize)
+    }
+
+    self.machine = machine
+    lowestFrame = memory.lowestFrame
+    frameSpan = span
+    memoryFrames = memory.totalFrames
+    processLimit = entries - 1
+    self.stateFrame = stateFrame
+    shareCountFrame = countFrame
+    shareCountOrder = order
+    state = machine.pointer(to: stateFrame.physicalAddress).assumingMemoryBound(to: ProcessesState.self)
+    state.initialize(to: ProcessesState())
+    shareCounts = machine.pointer(to: countFrame.physicalAddress).assumingMemoryBound(to: UInt16.self)
+    self.stacks = stacks
+  }
+
+  /// Gives the tables back. There is no process left.
+  deinit {
+    do { try stacks.arena.vfree(table, frames: stacks.frames) } catch {}
+    _ = stacks.arena.flush(frames: stacks.frames)
+    returnFrame(shareCountFrame, order: shareCountOrder, to: stacks.frames)
+    returnFrame(stateFrame, to: stacks.frames)
+  }
+
+  /// How many processes there are, dead ones that wait for `reap` included.
+  public var processCount: Int { state.pointee.processCount }
+
+  /// The first process, from ``createFirst(_:)`` until it is reaped.
+  public var first: TaskPointer? { state.pointee.first }
+
+  /// The process with this number.
+  public borrowing func task(_ processID: Int) -> TaskPointer? {
+    guard processID > 0, processID <= processLimit else { return nil }
+    return UnsafeMutablePointer(bitPattern: tableEntry(processID).pointee)
+  }
+
+  /// Gives back what is only kept for speed: cached stacks, and areas that wait for an invalidation.
+  ///
+  /// - Returns: how many frames went back.
+  @discardableResult public borrowing func reclaim() -> Int {
+    // One page at a time would do; all of it makes counts exact.
+    let fromStacks = stacks.reclaim(target: Int.max)
+    return fromStacks + stacks.arena.flush(frames: stacks.frames)
+  }
+
+  /// Where a process number's record is noted, as a host address.
+  borrowing func tableEntry(_ processID: Int) -> UnsafeMutablePointer<UInt> {
+    let address = table + processID * 8
+    let frame = stacks.arena.page(of: address)!
+    return (machine.pointer(to: frame.physicalAddress) + Int(address.rawValue & 0xfff))
+      .assumingMemoryBound(to: UInt.self)
+  }
+
+  /// Runs `body` with the lock held.
+  borrowing func locked<Result: ~Copyable, Failure: Error>(
+    _ body: () throws(Failure) -> Result
+  ) throws(Failure) -> Result {
+    let lock = UnsafeMutableRawPointer(state).assumingMemoryBound(to: SpinLock.self)
+    let interrupts = machine.lock(lock)
+    defer { machine.unlock(lock, restoring: interrupts) }
+    return try body()
+  }
+}
+
+/// Why the process table cannot be set up.
+public enum ProcessTableError: Error, Equatable, TextDescribable {
+  /// There was no memory for a table.
+  case frames(FrameSourceError)
+  /// There was no area for the table of process numbers.
+  case vmalloc(VmallocError)
+
+  /// Writes the error in one line.
+  public func write<Sink: TextSink>(to sink: inout Sink) {
+    switch self {
+    case .frames(let error): error.write(to: &sink)
+    case .vmalloc(let error): error.write(to: &sink)
+    }
+  }
+}

@@ -1,0 +1,60 @@
+// Scenarios that are one program of the first process: run it, look at how it ended, look for leaks.
+
+import KernelStacks
+import UserPrograms
+
+func runProgramScenario<Host: ScenarioHost>(
+  _ program: UserProgram, _ options: ScenarioOptions, in processes: borrowing Processes<Host.M>, host: Host
+) -> Bool {
+  processes.reclaim()
+  let freeAtStart = processes.stacks.frames.freeFrames
+  let stackBytesAtStart = processes.kernelStackBytes
+  let first: TaskPointer
+  do {
+    first = try processes.createFirst(host.programImage)
+  } catch {
+    writeError(error, to: host.console)
+    return false
+  }
+  processes.resetFigures()
+  processes.beginRecord(
+    unit: program == .forkChurn ? "operations" : "forks",
+    total: program == .forkChurn ? options.operations : processes.stacks.frames.freeFrames / 9)
+
+  host.run(
+    first, ProgramArguments(program, seed: options.seed, operations: options.operations), in: processes)
+
+  let figures = processes.figures
+  let (end, status) = (first.pointee.end, first.pointee.exitStatus)
+  let leftBehind = processes.destroyAll()
+  processes.reclaim()
+  let leaked = freeAtStart - processes.stacks.frames.freeFrames
+
+  var checks = ScenarioChecks(host.console)
+  checks.check("the first process ran to its end", end == .exited)
+  checks.check("the program found nothing wrong", status == 0)
+  checks.check("every child was reaped", leftBehind == 0)
+  checks.check("no frame was lost", leaked == 0)
+  checks.check("no kernel stack was lost", processes.kernelStackBytes == stackBytesAtStart)
+
+  var json = JSONWriter(host.console)
+  json.beginResult(options, machine: host.machineName, in: processes)
+  json.field("operations", options.operations)
+  json.field("forksAttempted", figures.attempted)
+  json.field("forksSucceeded", figures.succeeded)
+  if let failure = figures.firstFailure {
+    json.field("firstFailure", describing: failure)
+  } else {
+    json.nullField("firstFailure")
+  }
+  json.field("framesPerFork", figures.largestFramesPerFork)
+  if program == .exhaustAndRecover { json.field("forksAfterRecovery", processes.noted(.forksAfterRecovery)) }
+  if let failed = FailedCheck(rawValue: status) {
+    json.field("failedCheck", failed.name)
+  } else {
+    json.nullField("failedCheck")
+  }
+  json.field("leakedFrames", leaked)
+  json.end()
+  return checks.allHeld
+}

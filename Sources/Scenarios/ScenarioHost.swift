@@ -1,0 +1,89 @@
+// What differs between the machines that run scenarios: where text goes, and how a process is run.
+
+import KernelStacks
+import UserPrograms
+
+/// A machine's surroundings, as a scenario needs them. A handle, cheap to copy.
+public protocol ScenarioHost {
+  /// The machine.
+  associatedtype M: Machine
+  /// Where lines of JSON go.
+  associatedtype Console: TextSink
+
+  /// The console; each value that is given out writes to the same place.
+  var console: Console { get }
+
+  /// The machine's name in results: `qemu` or `simulated`.
+  var machineName: StaticString { get }
+
+  /// The program that the first process runs.
+  var programImage: ProgramImage { get }
+
+  /// Runs the first process, with all that it forks, until it has ended.
+  ///
+  /// `first` is ``TaskState/created``; the program gets the arguments in x0 to x2. On return it is
+  /// ``TaskState/zombie``, ``Processes/hasStopped(_:)`` having been called, and nothing runs in any process.
+  func run(_ first: TaskPointer, _ arguments: ProgramArguments, in processes: borrowing Processes<M>)
+}
+
+/// Runs the scenario that the options name, all but ``ScenarioName/bench``, and writes its result to the console.
+///
+/// - Parameters:
+///   - options: which scenario, and how.
+///   - processes: set up with the stacks that the options ask for; no process exists.
+///   - host: the machine's surroundings.
+/// - Returns: whether the scenario ran and its checks held.
+public func runScenario<Host: ScenarioHost>(
+  _ options: ScenarioOptions, in processes: borrowing Processes<Host.M>, host: Host
+) -> Bool {
+  switch options.scenario {
+  case .fragmentedFork: runFragmentedFork(options, in: processes, host: host)
+  case .forkChurn: runProgramScenario(.forkChurn, options, in: processes, host: host)
+  case .exhaustion: runExhaustion(options, in: processes, host: host)
+  case .recovery: runProgramScenario(.exhaustAndRecover, options, in: processes, host: host)
+  case .isolation: runProgramScenario(.isolation, options, in: processes, host: host)
+  case .kernelMemory: runProgramScenario(.readKernelMemory, options, in: processes, host: host)
+  case .bench: false
+  }
+}
+
+/// Writes an error that ends a scenario: `{"type":"error","message":"…"}`.
+public func writeError<Console: TextSink, Problem: TextDescribable>(_ problem: Problem, to console: Console) {
+  var json = JSONWriter(console)
+  json.begin("error")
+  json.field("message", describing: problem)
+  json.end()
+}
+
+/// The checks of a scenario: each is written as a line, and all must hold.
+struct ScenarioChecks<Console: TextSink> {
+  private var json: JSONWriter<Console>
+  /// Whether all checks so far held.
+  private(set) var allHeld = true
+
+  init(_ console: Console) { json = JSONWriter(console) }
+
+  mutating func check(_ name: StaticString, _ passed: Bool) {
+    json.begin("check")
+    json.field("name", name)
+    json.field("passed", passed)
+    json.end()
+    if !passed { allHeld = false }
+  }
+}
+
+extension JSONWriter {
+  /// Writes the keys that all results begin with.
+  mutating func beginResult<M: Machine>(
+    _ options: ScenarioOptions, machine: StaticString, in processes: borrowing Processes<M>
+  ) {
+    begin("result")
+    field("scenario", options.scenario.name)
+    field("machine", machine)
+    field("strategy", options.strategy.name)
+    field("seed", options.seed)
+    field("memoryBytes", processes.memoryFrames * pageSize)
+    field("addressBits", options.virtualAddressBits)
+    field("stackSizeBytes", options.stackSize)
+  }
+}

@@ -1,0 +1,55 @@
+// The list of scenarios, shared by the kernel's command line and the host command.
+
+/// A workload that runs on any machine, or a check of what only a real machine can show.
+public enum ScenarioName: UInt8, Sendable {
+  /// Fork to exhaustion in memory that lies in pieces.
+  case fragmentedFork
+  /// Random forks and exits.
+  case forkChurn
+  /// Every allocation on fork's path fails in turn.
+  case exhaustion
+  /// Fork to exhaustion, give all back, and once more.
+  case recovery
+  /// Parent and child write the same copy-on-write page.
+  case isolation
+  /// EL0 touches kernel memory.
+  case kernelMemory
+  /// What stacks cost.
+  case bench
+
+  /// The name on a command line.
+  public var name: StaticString {
+    switch self {
+    case .fragmentedFork: "fragmented-fork"
+    case .forkChurn: "fork-churn"
+    case .exhaustion: "exhaustion"
+    case .recovery: "recovery"
+    case .isolation: "isolation"
+    case .kernelMemory: "kernel-memory"
+    case .bench: "bench"
+    }
+  }
+
+  /// What it does, in one line.
+  public var summary: StaticString {
+    switch self {
+    case .fragmentedFork: "break free memory into pieces, then fork until memory ends"
+    case .forkChurn: "fork and exit at random; nothing may leak"
+    case .exhaustion: "refuse every allocation on fork's path in turn; nothing may change"
+    case .recovery: "fork until memory ends, give everything back, fork as often again"
+    case .isolation: "parent and child write one copy-on-write page and must not see each other"
+    case .kernelMemory: "a process that touches kernel memory must be killed"
+    case .bench: "count the instructions of each stack operation"
+    }
+  }
+
+  /// The scenario with this name.
+  public init?(named text: UnsafeRawBufferPointer) {
+    guard let scenario = firstCase(of: Self.self, where: { matches(text, $0.name) }) else { return nil }
+    self = scenario
+  }
+}
+
+#if !hasFeature(Embedded)
+  extension ScenarioName: CaseIterable {}
+#endif

@@ -1,0 +1,51 @@
+// What a scenario is told: the same options on the kernel's command line and on the host's.
+
+import KernelStacks
+
+/// The options of a scenario.
+public struct ScenarioOptions: Sendable {
+  /// Which scenario.
+  public var scenario = ScenarioName.fragmentedFork
+  /// Where stacks come from.
+  public var strategy = StackStrategy.linear
+  /// The seed of all random decisions.
+  public var seed: UInt64 = 1
+  /// RAM in bytes; a real machine takes what its device tree says.
+  public var memoryBytes = 128 << 20
+  /// The number of CPUs.
+  public var cpuCount = 1
+  /// The number of NUMA nodes.
+  public var nodeCount = 1
+  /// Bits of a kernel address that are translated: 39 or 48.
+  public var virtualAddressBits = 39
+  /// A stack's size in bytes.
+  public var stackSize = 16384
+  /// `fragmented-fork`: the largest order that may stay free, 0 or 1.
+  public var largestFreeOrder = 1
+  /// `fragmented-fork`: how much of the free memory stays free, in percent.
+  public var freeSharePercent = 50
+  /// `fork-churn`: how many forks and exits.
+  public var operations = 1000
+
+  /// The defaults.
+  public init() {}
+
+  /// The largest free share that leaves no block above an order, in percent.
+  ///
+  /// Of each pair of buddies one frame must stay taken for order 0; of each group of four, one for order 1.
+  public static func largestFreeShare(order: Int) -> Int { order == 0 ? 50 : 75 }
+}
+
+/// Why options were refused.
+public enum ScenarioOptionError: Error, Equatable {
+  /// A word without `=`.
+  case noValue(ShortText)
+  /// No option has this name.
+  case unknownOption(ShortText)
+  /// No scenario has this name.
+  case unknownScenario(ShortText)
+  /// The option does not take this value.
+  case badValue(option: ScenarioOption, value: ShortText)
+  /// That much cannot stay free without a larger block.
+  case impossibleFreeShare(percent: Int, largestFreeOrder: Int)
+}

@@ -1,0 +1,63 @@
+// What the first process notes while it runs, and what is measured at that moment.
+
+import KernelStacks
+import UserPrograms
+
+/// The notes of a run, and the figures taken at its first failure.
+struct ScenarioRecord {
+  /// The last value of each note, by its number.
+  var notes = InlineArray<8, Int>(repeating: 0)
+  /// How much work there is, for progress; 0 when it is not known.
+  var total = 0
+  /// What the work consists of.
+  var unit: StaticString = "operations"
+  /// Where the picture of memory at the first failure goes.
+  var mapAtFailure: UnsafeMutablePointer<UInt8>?
+  /// Free frames at the first failure, everything half-made undone and caches given back.
+  var freeFramesAtFailure = 0
+  /// Kernel stacks at the first failure, in bytes.
+  var stackBytesAtFailure = 0
+}
+
+extension Processes {
+  /// Takes what a process said with the system call `note`.
+  ///
+  /// - Parameters:
+  ///   - kind: which note, as the process gave it; unknown ones are ignored.
+  ///   - value: its value.
+  ///   - task: the process; only the first process's notes count.
+  ///   - console: where progress goes.
+  public borrowing func takeNote<Console: TextSink>(
+    _ kind: Int, _ value: Int, from task: TaskPointer, console: Console
+  ) {
+    guard let note = Note(rawValue: kind), task == first else { return }
+    switch note {
+    case .progress:
+      var json = JSONWriter(console)
+      json.begin("progress")
+      json.field("done", value)
+      json.field("total", max(value, state.pointee.record.total))
+      json.field("what", state.pointee.record.unit)
+      json.end()
+    case .firstFailure:
+      reclaim()
+      state.pointee.record.freeFramesAtFailure = stacks.frames.freeFrames
+      state.pointee.record.stackBytesAtFailure = kernelStackBytes
+      if let map = state.pointee.record.mapAtFailure { takeFrameMap(into: map) }
+    case .childrenOutOfMemory:
+      state.pointee.record.notes[kind] += value
+    default:
+      state.pointee.record.notes[kind] = value
+    }
+  }
+
+  /// The memory behind kernel stacks that are in use, on all nodes, in bytes.
+  public var kernelStackBytes: Int {
+    var kibibytes = 0
+    for node in 0..<stacks.frames.nodeCount { kibibytes += stacks.kernelStackKiB(on: NodeID(node)) }
+    return kibibytes << 10
+  }
+
+  /// What was noted of `note`.
+  func noted(_ note: Note) -> Int { state.pointee.record.notes[note.rawValue] }
+}

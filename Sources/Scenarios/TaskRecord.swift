@@ -1,0 +1,69 @@
+// What the kernel keeps of one task, and where each part of it lies.
+//
+//   offset   0  the machine's own: registers of a task that does not run (320 bytes; assembly may rely on the 0)
+//          320  address space, numbers, state, family, stack
+//        ≤ 448  end of the record; records follow each other at intervals of 512 bytes
+//
+// The 64 bytes from 448 to 511 are not the record's: the pool keeps its own word there (see TaskRecordPool).
+
+import KernelStacks
+import UserPrograms
+
+/// Where a task stands.
+public enum TaskState: UInt8, Sendable {
+  /// Made by fork, its registers not yet filled in.
+  case created = 0
+  /// Runs, or could.
+  case runnable = 1
+  /// Waits for a child, or for something of the machine's.
+  case waiting = 2
+  /// Waits until its parent releases it.
+  case holding = 3
+  /// Its address space is gone; it still runs on its kernel stack.
+  case exiting = 4
+  /// It does not run any more; its parent has not taken its status yet.
+  case zombie = 5
+}
+
+/// A task: a process with its kernel stack, or a kernel thread.
+public struct TaskRecord: ~Copyable {
+  /// Room for the machine's own, at offset 0 of the record: 320 bytes.
+  public var context = InlineArray<40, UInt64>(repeating: 0)
+  /// Where the record lies.
+  public internal(set) var physicalAddress = PhysicalAddress(0)
+  /// The root table of its address space (TTBR0_EL1); 0 when it has none.
+  public internal(set) var addressSpaceRoot = PhysicalAddress(0)
+  /// The process's number, which is its ASID too: a number is used again only after the address space that bore it
+  /// has been invalidated everywhere.
+  public internal(set) var processID: UInt16 = 0
+  /// Where it stands.
+  public var state = TaskState.created
+  /// How it ended.
+  public internal(set) var end = EndOfProcess.exited
+  /// How many children have not been reaped.
+  public internal(set) var childCount: Int32 = 0
+  /// What it gave to `exit`.
+  public internal(set) var exitStatus = 0
+  /// The process that forked it.
+  public internal(set) var parent: TaskPointer?
+  /// Its children: the dead ones first.
+  public internal(set) var firstChild: TaskPointer?
+  /// The parent's next child.
+  public internal(set) var nextSibling: TaskPointer?
+  /// The parent's previous child.
+  public internal(set) var previousSibling: TaskPointer?
+  /// For the machine's run queue.
+  public var runLink: TaskPointer?
+  /// For whatever else the machine wants to know of the task.
+  public var machineWord: UInt64 = 0
+  /// The kernel stack; `nil` once it has been freed.
+  public var stack: ThreadStack?
+
+  init() {}
+
+  /// Names the address space when translations are to be dropped.
+  public var addressSpaceID: AddressSpaceID { AddressSpaceID(processID) }
+}
+
+/// A task record in its place, where it stays until it is reaped.
+public typealias TaskPointer = UnsafeMutablePointer<TaskRecord>
