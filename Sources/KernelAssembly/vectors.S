@@ -200,11 +200,14 @@ probe_recover:
   mov     x30, x9
   ret
 
+// Static records: of the boot and idle tasks, and of what Swift makes once at boot.
   .bss
   .p2align 12
-  .global boot_task, idle_task
+  .global boot_task, idle_task, kernel_objects
 boot_task:
-  .skip   4096
+  .skip   512
 idle_task:
-  .skip   4096
+  .skip   512
+kernel_objects:
+  .skip   3072
 #endif

@@ -16,6 +16,8 @@ public enum UserProgram: UInt64, Sendable {
   case overflowStack = 6
   /// Forks to exhaustion, lets everything end, and does both again.
   case exhaustAndRecover = 7
+  /// Parent and child have their kernel stacks proven over and over.
+  case proveStacks = 8
 }
 
 /// What the first process is told when it starts, in x0 to x2.
@@ -49,6 +51,7 @@ public func runProgram<Kernel: SystemCalls>(_ arguments: ProgramArguments, on ke
     case .spin: spin(rounds: arguments.operations, on: kernel)
     case .overflowStack: overflowStack(on: kernel)
     case .exhaustAndRecover: exhaustAndRecover(on: kernel)
+    case .proveStacks: proveStacks(rounds: arguments.operations, on: kernel)
     }
   return failed?.rawValue ?? 0
 }

@@ -1,6 +1,6 @@
 // The kernel's command line: copied once, since the device tree's address changes with the address space.
 #if hasFeature(Embedded)
-  import KernelMachine
+  import KernelStacks
 
   nonisolated(unsafe) private var bytes = InlineArray<1024, UInt8>(repeating: 0)
   nonisolated(unsafe) private var byteCount = 0

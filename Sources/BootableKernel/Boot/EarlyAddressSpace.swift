@@ -3,7 +3,7 @@
   import AArch64Machine
   import CAArch64
   import KernelAssembly
-  import KernelMachine
+  import KernelStacks
 
   /// What holds until the final translation tables are in use.
   struct EarlyAddressSpace {

@@ -1,7 +1,7 @@
 // Frames before there is a frame allocator: one after the other from a run that was set aside.
 #if hasFeature(Embedded)
   import AArch64Machine
-  import KernelMachine
+  import KernelStacks
 
   nonisolated(unsafe) private var nextFrame = PageFrame(0)
   nonisolated(unsafe) private var endFrame = PageFrame(0)

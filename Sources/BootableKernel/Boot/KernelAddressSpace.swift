@@ -1,6 +1,6 @@
 // The kernel's final translation tables.
 //
-//   kernel image   text: read, execute; rodata: read; the rest: read, write. 4 KiB pages. Three guard pages are left out.
+//   kernel image   text: read, execute; rodata: read; the rest: read, write. 4 KiB pages. The guards are left out.
 //   linear map     all RAM, never executable: blocks as large as they fit. The alias of text and rodata is read-only.
 //   devices        at the linear map's offset, device memory, 4 KiB pages
 //
@@ -9,9 +9,7 @@
   import AArch64Machine
   import CAArch64
   import KernelAssembly
-  import KernelMachine
-  import KernelPageFrames
-  import KernelVirtualMemory
+  import KernelStacks
 
   /// The kernel's half of the address space, while it is being built.
   struct KernelAddressSpace {
@@ -46,8 +44,7 @@
       try map(kernel_image_start(), kernel_text_end(), .kernelExecute, frames)
       try map(kernel_text_end(), kernel_rodata_end(), .kernelReadOnly, frames)
       try map(kernel_rodata_end(), kernel_boot_stack_guard(), .kernelReadWrite, frames)
-      try map(kernel_boot_stack(), kernel_idle_stack_guard(), .kernelReadWrite, frames)
-      try map(kernel_idle_stack(), kernel_emergency_stack_guard(), .kernelReadWrite, frames)
+      try map(kernel_boot_stack(), kernel_emergency_stack_guard(), .kernelReadWrite, frames)
       try map(kernel_emergency_stack(), kernel_image_end(), .kernelReadWrite, frames)
     }
 

@@ -3,22 +3,25 @@
   import AArch64Machine
   import CAArch64
   import KernelAssembly
-  import KernelMachine
-  import KernelPageFrames
-  import KernelVirtualMemory
+  import KernelStacks
+  import Scenarios
 
   /// Called by boot.S, at EL1t on the boot stack, with interrupts masked.
   @c func kernelBoot(_ deviceTree: UInt, _ imageBase: UInt) {
     let early = EarlyAddressSpace(imageBase: imageBase)
     Thread.boot.pointee.id = 0
     let board = readBoard(deviceTree, early)
-    let layout = chooseLayout()
+    let options = readOptions()
+    let layout = chooseLayout(options)
     var memory = describeMemory(board, deviceTree, early)
     let metadata = buildAddressSpace(board, layout, early, &memory)
-    startAllocators(memory, metadata, layout)
+    Scheduler.start()
+    KernelObjects.start(
+      memory, metadata, layout: layout,
+      stacks: StackConfiguration(options.scenario.strategy, size: options.scenario.stackSize))
     startInterrupts(board)
     ca_enable_interrupts()
-    runScenario(board)
+    runScenario(options, board)
   }
 
   /// Where the frame allocator's records go.
@@ -56,17 +59,9 @@
     return board
   }
 
-  private func chooseLayout() -> AddressLayout {
-    var bits = 39
-    if let value = CommandLine.value(of: "va-bits") {
-      if equal(value, "48") {
-        bits = 48
-      } else if !equal(value, "39") {
-        fail("va-bits takes 39 or 48")
-      }
-    }
+  private func chooseLayout(_ options: KernelOptions) -> AddressLayout {
     do {
-      return try AddressLayout(virtualAddressBits: bits)
+      return try AddressLayout(virtualAddressBits: options.scenario.virtualAddressBits)
     } catch {
       fail("address layout", error)
     }
@@ -141,7 +136,6 @@
 
   private func startInterrupts(_ board: Board) {
     let offset = AArch64().linearMapOffset
-    Scheduler.start()
     AArch64().startInstructionCounter()
     Interrupts.start(
       InterruptController(

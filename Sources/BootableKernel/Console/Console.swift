@@ -1,7 +1,7 @@
 // The console: a text sink on the serial port, and the ways to end the machine.
 #if hasFeature(Embedded)
   import CAArch64
-  import KernelMachine
+  import KernelStacks
 
   // Zero until the serial port has been found: then nothing can be said.
   nonisolated(unsafe) private var serialPortAddress: UInt = 0

@@ -1,6 +1,6 @@
 // What the device tree says about the board: everything that the kernel needs to know, gathered in one pass.
 #if hasFeature(Embedded)
-  import KernelMachine
+  import KernelStacks
 
   /// A range of physical memory that the device tree names.
   struct BoardRange {

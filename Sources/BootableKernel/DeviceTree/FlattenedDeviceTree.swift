@@ -12,7 +12,7 @@
 //
 // Source: Devicetree Specification, release 0.4, chapter 5.
 #if hasFeature(Embedded)
-  import KernelMachine
+  import KernelStacks
 
   /// A flattened device tree in memory.
   struct FlattenedDeviceTree {

@@ -1,6 +1,6 @@
 // The properties of one device tree node that the kernel looks at.
 #if hasFeature(Embedded)
-  import KernelMachine
+  import KernelStacks
 
   /// What a node says of itself.
   struct NodeProperties {

@@ -7,7 +7,7 @@
 //
 // Source: Arm Architecture Reference Manual (DDI 0487), D24.2.40 "ESR_EL1".
 #if hasFeature(Embedded)
-  import KernelMachine
+  import KernelStacks
 
   /// The exception classes that are told apart.
   enum ExceptionClass: UInt8 {

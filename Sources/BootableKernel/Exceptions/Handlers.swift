@@ -3,13 +3,14 @@
   import AArch64Machine
   import CAArch64
   import KernelAssembly
-  import KernelMachine
+  import KernelStacks
 
   nonisolated(unsafe) private var controller = InterruptController(distributor: 0, cpuInterface: 0)
   nonisolated(unsafe) private var timer: TickTimer?
   nonisolated(unsafe) private var ticks = 0
   nonisolated(unsafe) private var userPreemptions = 0
   nonisolated(unsafe) private var threadPreemptions = 0
+  nonisolated(unsafe) private var systemCallPreemptions = 0
 
   /// The timer tick and what hangs on it.
   enum Interrupts {
@@ -19,8 +20,10 @@
     }
     /// How often a tick took the CPU away from code at EL0.
     static var userPreemptionCount: Int { userPreemptions }
-    /// How often a tick took the CPU away from thread code of the kernel.
+    /// How often a tick took the CPU away from a thread of the kernel itself.
     static var threadPreemptionCount: Int { threadPreemptions }
+    /// How often a tick took the CPU away from a process's system call.
+    static var systemCallPreemptionCount: Int { systemCallPreemptions }
 
     /// Starts the tick. Interrupts may still be off.
     static func start(_ device: InterruptController, timer tick: TickTimer) {
@@ -48,7 +51,13 @@
     controller.finish(acknowledged)
     let next = Scheduler.next(after: record)
     if next != record, record != Thread.idle {
-      if record.pointee.head.frame.spsr & 0xf == 0 { userPreemptions &+= 1 } else { threadPreemptions &+= 1 }
+      if record.pointee.head.frame.spsr & 0xf == 0 {
+        userPreemptions &+= 1
+      } else if record.pointee.id > 0 {
+        systemCallPreemptions &+= 1
+      } else {
+        threadPreemptions &+= 1
+      }
     }
     return UnsafeMutableRawPointer(next)
   }

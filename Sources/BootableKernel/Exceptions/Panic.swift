@@ -3,9 +3,10 @@
   import AArch64Machine
   import CAArch64
   import KernelAssembly
-  import KernelMachine
+  import KernelStacks
 
-  nonisolated(unsafe) private var isPanicking = false
+  nonisolated(unsafe) private var panicDepth = 0
+  nonisolated(unsafe) private var recordIsTrusted = true
 
   /// Prints the state of the machine and ends it.
   func panic(_ reason: StaticString) -> Never {
@@ -28,16 +29,22 @@
     endPanic(reason, &console)
   }
 
-  // A panic while panicking: whatever is left to say could fail as well.
+  // A panic while panicking says nothing more, since that could fail again; one while leaving has no semihosting.
   private func beginPanic() {
     _ = ca_disable_interrupts()
-    if isPanicking { switchOff() }
-    isPanicking = true
+    panicDepth += 1
+    if panicDepth == 2 { exitMachine(.panic) }
+    if panicDepth > 2 { switchOff() }
   }
 
   private func endPanic(_ reason: StaticString, _ console: inout Console) -> Never {
     console.write("\n  task ")
-    console.write(Thread.current.pointee.id)
+    if recordIsTrusted {
+      console.write(Thread.current.pointee.id)
+    } else {
+      console.write("record ")
+      console.write(hex: UInt(ca_read_tpidr_el1()))
+    }
     console.write(", ticks ")
     console.write(Interrupts.tickCount)
     console.write(", switches ")
@@ -59,7 +66,8 @@
 
   /// An exception in a handler at EL1h: on the emergency stack, and the last thing that happens.
   @c func kernelEmergency(_ frame: UnsafeMutablePointer<kernel_frame>, _ syndrome: UInt64, _ address: UInt) {
-    if isPanicking { switchOff() }
+    recordIsTrusted = false
+    if panicDepth > 0 { panic("exception while panicking") }
     var console = Console()
     writeException(
       "exception in an exception handler", frame, ExceptionSyndrome(rawValue: syndrome), address, to: &console)

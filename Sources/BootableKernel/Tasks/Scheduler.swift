@@ -5,7 +5,7 @@
 #if hasFeature(Embedded)
   import CAArch64
   import KernelAssembly
-  import KernelMachine
+  import KernelStacks
 
   nonisolated(unsafe) private var firstReady: ThreadPointer?
   nonisolated(unsafe) private var lastReady: ThreadPointer?
@@ -52,6 +52,7 @@
       if current != Thread.idle, current.pointee.state == .ready { enqueue(current) }
       let chosen = dequeue() ?? Thread.idle
       guard chosen != current else { return current }
+      if current.pointee.state == .dead { threadHasStopped(current) }
       switches &+= 1
       ca_write_tpidr_el1(UInt64(UInt(bitPattern: chosen)))
       if chosen.pointee.head.ttbr0 != current.pointee.head.ttbr0 {
@@ -97,14 +98,18 @@
 
     // MARK: Start
 
-    /// Makes the code that runs the boot task, and prepares the idle task.
+    /// Makes the code that runs the boot task.
     static func start() {
       Thread.boot.pointee = Thread()
       Thread.boot.pointee.stackBase = kernel_boot_stack()
       Thread.boot.pointee.head.stack_top = UInt64(kernel_boot_stack_top())
       Thread.boot.pointee.head.ttbr0 = UInt64(emptyRoot)
+    }
+
+    /// Prepares the task that runs when no other can. Before the first wait, with interrupts off.
+    static func prepareIdle(stackBase: UInt, stackTop: UInt) {
       Thread.idle.pointee.prepareThread(
-        id: -1, stackBase: kernel_idle_stack(), stackTop: kernel_idle_stack_top(),
+        id: -1, stackBase: stackBase, stackTop: stackTop,
         body: { _ in while true { ca_wait_for_interrupt() } }, argument: 0)
     }
   }

@@ -2,7 +2,7 @@
 #if hasFeature(Embedded)
   import CAArch64
   import KernelAssembly
-  import KernelMachine
+  import KernelStacks
 
   /// Whether a task can run.
   enum ThreadState: UInt8 {

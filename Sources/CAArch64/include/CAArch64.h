@@ -57,6 +57,12 @@ static inline uint64_t ca_cpu_number(void) {
   return value;
 }
 
+static inline uint64_t ca_stack_pointer(void) {
+  uint64_t value;
+  __asm__ volatile("mov %0, sp" : "=r"(value));
+  return value;
+}
+
 static inline void ca_isb(void) { __asm__ volatile("isb" ::: "memory"); }
 static inline void ca_dsb_ish(void) { __asm__ volatile("dsb ish" ::: "memory"); }
 static inline void ca_dsb_ishst(void) { __asm__ volatile("dsb ishst" ::: "memory"); }

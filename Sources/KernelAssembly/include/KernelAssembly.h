@@ -22,15 +22,13 @@ KERNEL_SYMBOL(early_tables)
 KERNEL_SYMBOL(boot_stack_guard)
 KERNEL_SYMBOL(boot_stack)
 KERNEL_SYMBOL(boot_stack_top)
-KERNEL_SYMBOL(idle_stack_guard)
-KERNEL_SYMBOL(idle_stack)
-KERNEL_SYMBOL(idle_stack_top)
 KERNEL_SYMBOL(emergency_stack_guard)
 KERNEL_SYMBOL(emergency_stack)
 KERNEL_SYMBOL(emergency_stack_top)
 
 KERNEL_SYMBOL(boot_task)
 KERNEL_SYMBOL(idle_task)
+KERNEL_SYMBOL(kernel_objects)
 KERNEL_SYMBOL(start_thread)
 KERNEL_SYMBOL(probe_begin)
 KERNEL_SYMBOL(probe_end)
@@ -44,6 +42,13 @@ void use_exception_stack(uintptr_t top);
 uint64_t probe_load(uintptr_t address);
 uint64_t probe_store(uintptr_t address);
 uint64_t probe_call(uintptr_t address);
+
+// Fills the current stack from `lowest` up to the stack pointer with words told by their address and `owner`, and
+// verifies them; gives 1 if all held.
+uint64_t prove_stack(uintptr_t lowest, uint64_t owner);
+
+// Takes one frame of 64 bytes after the other, for ever.
+void overflow_stack(void);
 
 // Takes an exception from thread code to the scheduler.
 static inline void kernel_enter_scheduler(void) { __asm__ volatile("svc #0" ::: "memory"); }

@@ -1,0 +1,36 @@
+// What processes bring about: system calls and faults. Runs at EL1t on the process's kernel stack, interrupts on.
+#if hasFeature(Embedded)
+  import CAArch64
+  import KernelAssembly
+  import KernelStacks
+  import Scenarios
+  import UserPrograms
+
+  /// A synchronous exception from EL0; its registers are in `frame`, at the top of the stack.
+  @c func userException(_ frame: UnsafeMutablePointer<kernel_frame>, _ syndrome: UInt64, _ address: UInt) {
+    let syndrome = ExceptionSyndrome(rawValue: syndrome)
+    switch syndrome.exceptionClass {
+    case .supervisorCall:
+      systemCall(frame)
+    case .userDataAbort:
+      resolve(syndrome, address, syndrome.isWrite ? .write : .read)
+    case .userInstructionAbort:
+      resolve(syndrome, address, .execute)
+    default:
+      endProcess(status: 0, end: .illegalInstruction)
+    }
+  }
+
+  private func resolve(_ syndrome: ExceptionSyndrome, _ address: UInt, _ access: UserAccess) {
+    guard syndrome.isTranslationFault || syndrome.isPermissionFault else {
+      endProcess(status: 0, end: .accessViolation)
+    }
+    let resolution = KernelObjects.processes.pointee.handleUserFault(
+      currentTask(), address: VirtualAddress(address), access: access)
+    switch resolution {
+    case .resolved: return
+    case .violation: endProcess(status: 0, end: .accessViolation)
+    case .outOfMemory: endProcess(status: 0, end: .outOfMemory)
+    }
+  }
+#endif

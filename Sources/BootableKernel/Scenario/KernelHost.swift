@@ -1,0 +1,51 @@
+// What a scenario needs of this machine: the console, the program, and a way to run a process.
+#if hasFeature(Embedded)
+  import AArch64Machine
+  import CAArch64
+  import KernelAssembly
+  import KernelStacks
+  import Scenarios
+  import UserPrograms
+
+  /// The bootable kernel as the host of scenarios.
+  struct KernelHost: ScenarioHost {
+    typealias M = AArch64
+    typealias Console = BootableKernel.Console
+
+    let programImage: ProgramImage
+
+    var console: Console { Console() }
+    var machineName: StaticString { "qemu" }
+
+    /// Runs the first process until it has ended; the boot task waits meanwhile.
+    func run(_ first: TaskPointer, _ arguments: ProgramArguments, in processes: borrowing Processes<AArch64>) {
+      var frame = kernel_frame()
+      frame.x.0 = arguments.program.rawValue
+      frame.x.1 = arguments.seed
+      frame.x.2 = UInt64(arguments.operations)
+      frame.sp = UInt64(programImage.stackTop.rawValue)
+      frame.elr = UInt64(programImage.entry.rawValue)
+      frame.spsr = 0  // EL0t, interrupts on
+      ca_synchronize_instructions()
+      prepareProcess(first, frame)
+      startProcess(first)
+      let state = ca_disable_interrupts()
+      while first.pointee.state != .zombie { Scheduler.wait() }
+      ca_restore_interrupts(state)
+    }
+  }
+
+  /// Runs what the command line asks for, and ends the machine.
+  func runScenario(_ options: KernelOptions, _ board: Board) -> Never {
+    let processes = KernelObjects.processes
+    if let test = options.selfTest { exitMachine(test.run(options, board) ? .success : .failure) }
+    let host: KernelHost
+    do {
+      host = KernelHost(programImage: try loadProgram(board.initialRAMDisk))
+    } catch {
+      fail("EL0 program", error)
+    }
+    let passed = Scenarios.runScenario(options.scenario, in: processes.pointee, host: host)
+    exitMachine(passed ? .success : .failure)
+  }
+#endif

@@ -1,0 +1,31 @@
+// The command line: the options that all machines share, and the kernel's own.
+#if hasFeature(Embedded)
+  import KernelStacks
+  import Scenarios
+
+  /// What the kernel was told to do.
+  struct KernelOptions {
+    /// The options of the scenario.
+    var scenario = ScenarioOptions()
+    /// The self-test to run instead of a scenario.
+    var selfTest: SelfTest?
+  }
+
+  /// Reads the command line; what is wrong with it ends the machine.
+  func readOptions() -> KernelOptions {
+    var options = KernelOptions()
+    if let name = CommandLine.value(of: "scenario"), equal(name, "self-test") {
+      guard let test = CommandLine.value(of: "test") else { fail("scenario=self-test needs test=NAME") }
+      guard let selfTest = SelfTest(named: test) else { fail("there is no such self-test") }
+      options.selfTest = selfTest
+      CommandLine.remove("scenario")
+      CommandLine.remove("test")
+    }
+    do {
+      options.scenario = try ScenarioOptions(parsing: CommandLine.text)
+    } catch {
+      fail("command line", error)
+    }
+    return options
+  }
+#endif

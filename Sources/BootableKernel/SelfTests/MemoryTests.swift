@@ -1,0 +1,189 @@
+// Self-tests of the address space: permissions, the vmalloc area, NUMA nodes, lookups.
+#if hasFeature(Embedded)
+  import AArch64Machine
+  import CAArch64
+  import KernelAssembly
+  import KernelStacks
+  import Scenarios
+
+  // `ret`, as data.
+  nonisolated(unsafe) private var returnInstruction: UInt32 = 0xd65f_03c0
+
+  // The address in the linear map of something in the image.
+  private func alias(_ address: UInt) -> UInt {
+    let address = VirtualAddress(address)
+    guard let leaf = TranslationTables(kernelOf: AArch64()).translate(address) else { return 0 }
+    return leaf.physicalAddress(of: address).rawValue + AArch64().linearMapOffset
+  }
+
+  private func isPermissionFault(_ syndrome: UInt64, _ expected: ExceptionClass) -> Bool {
+    let syndrome = ExceptionSyndrome(rawValue: syndrome)
+    return syndrome.exceptionClass == expected && syndrome.isPermissionFault
+  }
+
+  func testWriteXorExecute() -> Bool {
+    let text = kernel_image_start()
+    let rodata = kernel_text_end()
+    let data = withUnsafeMutablePointer(to: &returnInstruction) { UInt(bitPattern: $0) }
+    ca_store32(data, 0xd65f_03c0)
+    ca_synchronize_instructions()
+    var passed = check("text can be read", probe_load(text) == 0)
+    passed = check("text cannot be written", isPermissionFault(probe_store(text), .dataAbort)) && passed
+    passed = check("rodata cannot be written", isPermissionFault(probe_store(rodata), .dataAbort)) && passed
+    passed =
+      check(
+        "text cannot be written through the linear map", isPermissionFault(probe_store(alias(text)), .dataAbort)
+      )
+      && passed
+    passed =
+      check(
+        "rodata cannot be written through the linear map",
+        isPermissionFault(probe_store(alias(rodata)), .dataAbort))
+      && passed
+    passed = check("data can be written", probe_store(data) == 0) && passed
+    passed = check("data can be written through the linear map", probe_store(alias(data)) == 0) && passed
+    passed = check("data cannot be executed", isPermissionFault(probe_call(data), .instructionAbort)) && passed
+    passed =
+      check("the linear map cannot be executed", isPermissionFault(probe_call(alias(data)), .instructionAbort))
+      && passed
+    passed =
+      check(
+        "text cannot be executed through the linear map",
+        isPermissionFault(probe_call(alias(kernel_probe_recover())), .instructionAbort)) && passed
+    passed =
+      check("rodata cannot be executed", isPermissionFault(probe_call(rodata), .instructionAbort)) && passed
+    return checkAllLeaves() && passed
+  }
+
+  // Every entry of the kernel's half, not only the few that were tried.
+  private func checkAllLeaves() -> Bool {
+    var both = 0
+    var user = 0
+    let layout: AddressLayout
+    do {
+      layout = try AddressLayout(virtualAddressBits: AArch64().virtualAddressBits)
+    } catch {
+      return false
+    }
+    let tables = TranslationTables(kernelOf: AArch64())
+    let ranges: InlineArray<3, VirtualAddressRange> = [
+      layout.kernelImage, layout.vmallocArea, layout.linearMap,
+    ]
+    for index in 0..<ranges.count {
+      tables.visitLeaves(in: ranges[index]) { leaf in
+        if leaf.entry.isWritable && leaf.entry.isKernelExecutable { both += 1 }
+        if leaf.entry.isUserAccessible || leaf.entry.isUserExecutable { user += 1 }
+      }
+    }
+    let first = check("no mapping is both writable and executable", both == 0)
+    return check("no mapping of the kernel is open to EL0", user == 0) && first
+  }
+
+  func testVmalloc() -> Bool {
+    let stacks = KernelObjects.processes
+    let free = stacks.pointee.stacks.frames.freeFrames
+    let area: VirtualAddress
+    do {
+      area = try stacks.pointee.stacks.arena.vmalloc(
+        size: 12288, caller: "self-test", frames: stacks.pointee.stacks.frames)
+    } catch {
+      fail("vmalloc", error)
+    }
+    var passed = check("an area is writable up to its last byte", probe_store((area + 12287).rawValue) == 0)
+    passed =
+      check(
+        "a guard page follows an area",
+        ExceptionSyndrome(rawValue: probe_load((area + 12288).rawValue)).isTranslationFault)
+      && passed
+    passed =
+      check(
+        "an area cannot be executed", isPermissionFault(probe_call(area.rawValue), .instructionAbort)) && passed
+    passed = check("a page's frame is found", stacks.pointee.stacks.arena.page(of: area) != nil) && passed
+    var console = Console()
+    stacks.pointee.stacks.arena.writeListing(to: &console)
+    stacks.pointee.stacks.frames.base.writeBuddyInfo(to: &console)
+    do {
+      try stacks.pointee.stacks.arena.vfree(area, frames: stacks.pointee.stacks.frames)
+    } catch {
+      fail("vfree", error)
+    }
+    stacks.pointee.reclaim()
+    passed =
+      check(
+        "a freed area is not mapped", ExceptionSyndrome(rawValue: probe_load(area.rawValue)).isTranslationFault)
+      && passed
+    return check("all frames are back", stacks.pointee.stacks.frames.freeFrames == free) && passed
+  }
+
+  func testNodes() -> Bool {
+    let processes = KernelObjects.processes
+    let frames = UnsafePointer<KernelProcesses>(processes)
+    guard check("there are two nodes", frames.pointee.stacks.frames.nodeCount == 2) else { return false }
+    let free = processes.pointee.stacks.frames.freeFrames
+    // Frames of node 0, chained through themselves, until it has none.
+    var chain: UInt = 0
+    let machine = AArch64()
+    while frames.pointee.stacks.frames.base.freeFrames(on: NodeID(0)) > 0 {
+      do {
+        let frame = try frames.pointee.stacks.frames.allocate(FrameRequest(node: NodeID(0), purpose: .ballast))
+        machine.pointer(to: frame.physicalAddress).storeBytes(of: chain, as: UInt.self)
+        chain = frame.physicalAddress.rawValue
+      } catch {
+        fail("node 0", error)
+      }
+    }
+    var passed = check("node 0 is empty", frames.pointee.stacks.frames.base.freeFrames(on: NodeID(0)) == 0)
+    let before = frames.pointee.stacks.kernelStackKiB(on: NodeID(1))
+    do {
+      let stack = try frames.pointee.stacks.allocate(node: NodeID(0))
+      let isRemote = frames.pointee.stacks.page(of: stack.base).map {
+        frames.pointee.stacks.frames.node(of: $0) == NodeID(1)
+      }
+      passed = check("a stack comes from node 1", isRemote == true) && passed
+      passed =
+        check("it is accounted to node 1", frames.pointee.stacks.kernelStackKiB(on: NodeID(1)) > before)
+        && passed
+      frames.pointee.stacks.free(stack)
+    } catch {
+      fail("stack", error)
+    }
+    while chain != 0 {
+      let frame = PhysicalAddress(chain).frame
+      chain = machine.pointer(to: frame.physicalAddress).load(as: UInt.self)
+      do {
+        try frames.pointee.stacks.frames.free(frame, order: 0)
+      } catch {
+        fail("node 0", error)
+      }
+    }
+    processes.pointee.reclaim()
+    return check("all frames are back", processes.pointee.stacks.frames.freeFrames == free) && passed
+  }
+
+  func testLookup() -> Bool {
+    let processes = KernelObjects.processes
+    var passed = true
+    if case .bootStack = processes.pointee.stacks.classify(
+      stackPointer: VirtualAddress(UInt(ca_stack_pointer()) & ~15))
+    {
+    } else {
+      passed = false
+    }
+    _ = check("the boot task runs on the boot stack", passed)
+    do {
+      let stack = try processes.pointee.stacks.allocate(node: nil)
+      let info = processes.pointee.stacks.threadInfo(stackPointer: stack.top - 512)
+      passed = check("thread_info is found from a stack pointer", info == stack.threadInfo) && passed
+      let frame = processes.pointee.stacks.page(of: stack.base)
+      let leaf = TranslationTables(kernelOf: AArch64()).translate(stack.base)
+      passed =
+        check(
+          "a stack's frame is what its translation says", frame != nil && leaf?.frame(of: stack.base) == frame)
+        && passed
+      processes.pointee.stacks.free(stack)
+    } catch {
+      fail("stack", error)
+    }
+    return passed
+  }
+#endif

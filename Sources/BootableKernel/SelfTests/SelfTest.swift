@@ -1,0 +1,112 @@
+// Checks of what only a real machine can show, each run alone in a machine of its own: `scenario=self-test test=NAME`.
+#if hasFeature(Embedded)
+  import CAArch64
+  import KernelAssembly
+  import KernelStacks
+  import Scenarios
+  import UserPrograms
+
+  /// A self-test of the kernel.
+  enum SelfTest {
+    /// No page is both writable and executable, and text and rodata are writable at no address.
+    case writeXorExecute
+    /// A thread of the kernel runs into the guard: report, then panic.
+    case guardThread
+    /// A process's system call runs into the guard: report, and the process ends alone.
+    case guardSystemCall
+    /// The boot stack runs into its guard.
+    case guardBoot
+    /// The tick takes the CPU from EL0, from system calls and from kernel threads, and nobody's work is disturbed.
+    case preemption
+    /// The vmalloc area: areas with guards, their listing, all given back.
+    case vmalloc
+    /// One NUMA node runs empty: stacks come from the other.
+    case nodes
+    /// A stack pointer leads to the current task, and a stack's address to its frame.
+    case lookup
+    /// An exception in an exception handler ends in a panic on the emergency stack.
+    case handlerFault
+    /// The kernel panics.
+    case panic
+    /// The kernel never ends.
+    case hang
+
+    init?(named name: UnsafeRawBufferPointer) {
+      if equal(name, "w-xor-x") {
+        self = .writeXorExecute
+      } else if equal(name, "guard-thread") {
+        self = .guardThread
+      } else if equal(name, "guard-system-call") {
+        self = .guardSystemCall
+      } else if equal(name, "guard-boot") {
+        self = .guardBoot
+      } else if equal(name, "preemption") {
+        self = .preemption
+      } else if equal(name, "vmalloc") {
+        self = .vmalloc
+      } else if equal(name, "nodes") {
+        self = .nodes
+      } else if equal(name, "lookup") {
+        self = .lookup
+      } else if equal(name, "handler-fault") {
+        self = .handlerFault
+      } else if equal(name, "panic") {
+        self = .panic
+      } else if equal(name, "hang") {
+        self = .hang
+      } else {
+        return nil
+      }
+    }
+
+    /// Runs the test; tells whether its checks held.
+    func run(_ options: KernelOptions, _ board: Board) -> Bool {
+      switch self {
+      case .writeXorExecute: return testWriteXorExecute()
+      case .guardThread: return testGuardOfThread()
+      case .guardSystemCall: return runProgram(.overflowStack, board)
+      case .guardBoot: overflow_stack()
+      case .preemption: return testPreemption(board)
+      case .vmalloc: return testVmalloc()
+      case .nodes: return testNodes()
+      case .lookup: return testLookup()
+      case .handlerFault: testHandlerFault()
+      case .panic: BootableKernel.panic("asked for")
+      case .hang: while true { ca_wait_for_interrupt() }
+      }
+      return false
+    }
+  }
+
+  /// Writes a check, and tells whether it held.
+  func check(_ name: StaticString, _ passed: Bool) -> Bool {
+    Console.check(name, passed: passed)
+    return passed
+  }
+
+  /// Runs a program as the first process; tells whether it found everything right and left nothing behind.
+  func runProgram(_ program: UserProgram, operations: Int = 0, _ board: Board) -> Bool {
+    let processes = KernelObjects.processes
+    processes.pointee.reclaim()
+    let free = processes.pointee.stacks.frames.freeFrames
+    let host: KernelHost
+    let first: TaskPointer
+    do {
+      host = KernelHost(programImage: try loadProgram(board.initialRAMDisk))
+    } catch {
+      fail("EL0 program", error)
+    }
+    do {
+      first = try processes.pointee.createFirst(host.programImage)
+    } catch {
+      fail("first process", error)
+    }
+    host.run(first, ProgramArguments(program, operations: operations), in: processes.pointee)
+    let ended = first.pointee.end == .exited && first.pointee.exitStatus == 0
+    let others = processes.pointee.destroyAll()
+    processes.pointee.reclaim()
+    var passed = check("the program found nothing wrong", ended)
+    passed = check("no process was left behind", others == 0) && passed
+    return check("no frame was lost", processes.pointee.stacks.frames.freeFrames == free) && passed
+  }
+#endif

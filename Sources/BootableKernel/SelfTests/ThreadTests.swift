@@ -1,0 +1,74 @@
+// Self-tests of threads and exceptions: guards, preemption, faults in handlers.
+#if hasFeature(Embedded)
+  import CAArch64
+  import KernelAssembly
+  import KernelStacks
+  import Scenarios
+  import UserPrograms
+
+  nonisolated(unsafe) private var spinnersDone = 0
+
+  // A record for a thread of the kernel: half a page, in static memory of its own.
+  nonisolated(unsafe) private var firstThread = Thread()
+  nonisolated(unsafe) private var secondThread = Thread()
+
+  private func startThread(
+    _ record: ThreadPointer, id: Int, body: @convention(c) (UInt) -> Void, argument: UInt
+  ) {
+    let stack = KernelObjects.allocateStack()
+    record.pointee.prepareThread(
+      id: id, stackBase: stack.base.rawValue, stackTop: stack.top.rawValue, body: body, argument: argument)
+    let state = ca_disable_interrupts()
+    Scheduler.enqueue(record)
+    ca_restore_interrupts(state)
+  }
+
+  func testGuardOfThread() -> Bool {
+    withUnsafeMutablePointer(to: &firstThread) {
+      startThread($0, id: -2, body: { _ in overflow_stack() }, argument: 0)
+    }
+    while true { Scheduler.yield() }
+  }
+
+  func testHandlerFault() -> Never {
+    // Exception entry saves registers into the current record: there is none.
+    _ = ca_disable_interrupts()
+    ca_write_tpidr_el1(0xdead_0000)
+    ca_isb()
+    kernel_enter_scheduler()
+    panic("the handler did not fault")
+  }
+
+  // Counts without ever giving the CPU away; a preemption that lost a register would lose the count.
+  private func spin(_ stride: UInt) {
+    var value = stride
+    var count = 0
+    while !isEnding() {
+      value = value &* 6_364_136_223_846_793_005 &+ stride
+      count += 1
+    }
+    var expected = stride
+    for _ in 0..<count { expected = expected &* 6_364_136_223_846_793_005 &+ stride }
+    if expected == value { spinnersDone += 1 }
+  }
+
+  @inline(never)
+  private func isEnding() -> Bool { Interrupts.tickCount > 500 }
+
+  func testPreemption(_ board: Board) -> Bool {
+    withUnsafeMutablePointer(to: &firstThread) {
+      startThread($0, id: -2, body: { stride in spin(stride) }, argument: 3)
+    }
+    withUnsafeMutablePointer(to: &secondThread) {
+      startThread($0, id: -3, body: { stride in spin(stride) }, argument: 5)
+    }
+    var passed = runProgram(.spin, operations: 2_000_000, board)
+    passed = runProgram(.proveStacks, operations: 1000, board) && passed
+    while Interrupts.tickCount <= 500 { Scheduler.yield() }
+    for _ in 0..<1000 { Scheduler.yield() }
+    passed = check("EL0 was preempted", Interrupts.userPreemptionCount > 10) && passed
+    passed = check("system calls were preempted", Interrupts.systemCallPreemptionCount > 10) && passed
+    passed = check("kernel threads were preempted", Interrupts.threadPreemptionCount > 10) && passed
+    return check("preempted threads kept their registers", spinnersDone == 2) && passed
+  }
+#endif

@@ -1,0 +1,70 @@
+// Processes as threads: how they start, fork, wait for each other and end. Their memory is the business of Processes.
+//
+// A process's task record begins with its `Thread`: TPIDR_EL1 names both.
+#if hasFeature(Embedded)
+  import CAArch64
+  import KernelAssembly
+  import KernelStacks
+  import Scenarios
+  import UserPrograms
+
+  /// The thread of a process.
+  func thread(of task: TaskPointer) -> ThreadPointer {
+    UnsafeMutableRawPointer(task).assumingMemoryBound(to: Thread.self)
+  }
+
+  /// The process that a thread is.
+  func task(of thread: ThreadPointer) -> TaskPointer {
+    UnsafeMutableRawPointer(thread).assumingMemoryBound(to: TaskRecord.self)
+  }
+
+  /// The process that makes this system call.
+  func currentTask() -> TaskPointer { task(of: Thread.current) }
+
+  /// Fills in the thread of a new process, which starts at EL0 with the registers in `frame`.
+  func prepareProcess(_ task: TaskPointer, _ frame: kernel_frame) {
+    var thread = Thread()
+    thread.head.frame = frame
+    thread.head.ttbr0 =
+      UInt64(task.pointee.addressSpaceRoot.rawValue) | UInt64(task.pointee.addressSpaceID.rawValue) << 48
+    thread.id = Int(task.pointee.processID)
+    if let bounds = task.pointee.stack?.usableRange, let info = task.pointee.stack?.threadInfo.pointer {
+      thread.head.stack_top = UInt64(bounds.top.rawValue)
+      thread.stackBase = bounds.base.rawValue
+      // thread_info names the task: what code that has only a stack pointer finds.
+      info.storeBytes(of: UInt(bitPattern: task), as: UInt.self)
+    }
+    BootableKernel.thread(of: task).initialize(to: thread)
+  }
+
+  /// Lets a new process run.
+  func startProcess(_ task: TaskPointer) {
+    let state = ca_disable_interrupts()
+    task.pointee.state = .runnable
+    Scheduler.enqueue(thread(of: task))
+    ca_restore_interrupts(state)
+  }
+
+  /// Ends the current process. Does not return.
+  func endProcess(status: Int, end: EndOfProcess) -> Never {
+    let task = currentTask()
+    let state = ca_disable_interrupts()
+    Scheduler.use(userRoot: UInt64(Scheduler.emptyUserRoot))
+    ca_restore_interrupts(state)
+    KernelObjects.processes.pointee.exit(task, status: status, end: end)
+    Scheduler.exit()
+  }
+
+  /// Called at EL1h when a thread has left the CPU for the last time.
+  func threadHasStopped(_ thread: ThreadPointer) {
+    guard thread.pointee.id > 0 else { return }
+    let task = task(of: thread)
+    let parent = task.pointee.parent
+    KernelObjects.processes.pointee.hasStopped(task)
+    if let parent {
+      Scheduler.wake(BootableKernel.thread(of: parent))
+    } else {
+      Scheduler.wake(Thread.boot)
+    }
+  }
+#endif

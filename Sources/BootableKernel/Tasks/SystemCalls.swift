@@ -1,0 +1,119 @@
+// System calls: number in x8, arguments in x0 and x1, results in x0 to x2.
+#if hasFeature(Embedded)
+  import CAArch64
+  import KernelAssembly
+  import KernelStacks
+  import Scenarios
+  import UserPrograms
+
+  /// Does what the process asks for; its registers are in `frame`.
+  func systemCall(_ frame: UnsafeMutablePointer<kernel_frame>) {
+    guard let number = SystemCallNumber(rawValue: frame.pointee.x.8) else {
+      endProcess(status: 0, end: .illegalInstruction)
+    }
+    let first = Int(truncatingIfNeeded: frame.pointee.x.0)
+    let second = Int(truncatingIfNeeded: frame.pointee.x.1)
+    let task = currentTask()
+    let processes = KernelObjects.processes
+    var result = 0
+    switch number {
+    case .write:
+      result = write(task, VirtualAddress(UInt(bitPattern: first)), second)
+    case .fork:
+      result = fork(task, frame)
+    case .exit:
+      endProcess(status: first, end: .exited)
+    case .wait:
+      result = wait(task, frame)
+    case .processID:
+      result = Int(task.pointee.processID)
+    case .proveStack:
+      result = Int(prove_stack(Thread.current.pointee.stackBase, UInt64(task.pointee.processID)))
+    case .hold:
+      hold(task)
+    case .awaitChild:
+      result = awaitChild(first, task)
+    case .release:
+      result = processes.pointee.release(first, of: task) { Scheduler.wake(thread(of: $0)) }
+    case .note:
+      processes.pointee.takeNote(first, second, from: task, console: Console())
+    case .overflowStack:
+      Thread.current.pointee.isExpendable = true
+      overflow_stack()
+    }
+    frame.pointee.x.0 = UInt64(bitPattern: Int64(result))
+  }
+
+  private func write(_ task: TaskPointer, _ address: VirtualAddress, _ count: Int) -> Int {
+    guard count >= 0 else { return -1 }
+    var console = Console()
+    var buffer: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
+    var done = 0
+    while done < count {
+      let part = min(count - done, 32)
+      let copied = withUnsafeMutableBytes(of: &buffer) { bytes in
+        let target = UnsafeMutableRawBufferPointer(rebasing: bytes[..<part])
+        guard KernelObjects.processes.pointee.copyFromUser(task, address + done, to: target) else {
+          return false
+        }
+        for byte in target { console.write(byte: byte) }
+        return true
+      }
+      guard copied else { return -1 }
+      done += part
+    }
+    return done
+  }
+
+  private func fork(_ parent: TaskPointer, _ frame: UnsafeMutablePointer<kernel_frame>) -> Int {
+    let child: TaskPointer
+    do {
+      child = try KernelObjects.processes.pointee.fork(
+        parent, userStackPointer: VirtualAddress(UInt(frame.pointee.sp)))
+    } catch {
+      return ForkFailure.noMemory.rawValue
+    }
+    var registers = frame.pointee
+    registers.x.0 = 0
+    prepareProcess(child, registers)
+    startProcess(child)
+    return Int(child.pointee.processID)
+  }
+
+  private func wait(_ task: TaskPointer, _ frame: UnsafeMutablePointer<kernel_frame>) -> Int {
+    // No wake-up can come between the look and the wait.
+    let state = ca_disable_interrupts()
+    defer { ca_restore_interrupts(state) }
+    while true {
+      switch KernelObjects.processes.pointee.reap(childOf: task) {
+      case .reaped(let ended):
+        frame.pointee.x.1 = UInt64(bitPattern: Int64(ended.status))
+        frame.pointee.x.2 = UInt64(ended.end.rawValue)
+        return ended.processID
+      case .noneEnded:
+        Scheduler.wait()
+      case .noChildren:
+        return -1
+      }
+    }
+  }
+
+  private func awaitChild(_ processID: Int, _ task: TaskPointer) -> Int {
+    let state = ca_disable_interrupts()
+    defer { ca_restore_interrupts(state) }
+    while true {
+      let child = KernelObjects.processes.pointee.childState(processID, of: task)
+      guard child == .running else { return child.rawValue }
+      Scheduler.wait()
+    }
+  }
+
+  private func hold(_ task: TaskPointer) {
+    let state = ca_disable_interrupts()
+    KernelObjects.processes.pointee.hold(task)
+    if let parent = task.pointee.parent { Scheduler.wake(thread(of: parent)) }
+    // A child's end wakes its parent, whatever that waits for.
+    while task.pointee.state == .holding { Scheduler.wait() }
+    ca_restore_interrupts(state)
+  }
+#endif

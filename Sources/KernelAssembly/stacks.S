@@ -1,0 +1,46 @@
+// What is done with a whole stack, which only code without a frame of its own can do.
+#if defined(__aarch64__) && !defined(__linux__) && !defined(__APPLE__)
+
+// uint64_t prove_stack(uintptr_t lowest, uint64_t owner)
+//
+// Word at address a: (a + (owner << 48)) * 0x9e3779b97f4a7c15, so that no two words, or owners, agree.
+  .section .text.prove_stack, "ax", %progbits
+  .global prove_stack
+prove_stack:
+  ldr     x4, =0x9e3779b97f4a7c15
+  mov     x5, sp
+  mov     x2, x0
+1:
+  cmp     x2, x5
+  b.hs    2f
+  add     x3, x2, x1, lsl #48
+  mul     x3, x3, x4
+  str     x3, [x2], #8
+  b       1b
+2:
+  mov     x2, x0
+3:
+  cmp     x2, x5
+  b.hs    4f
+  add     x3, x2, x1, lsl #48
+  mul     x3, x3, x4
+  ldr     x6, [x2], #8
+  cmp     x3, x6
+  b.eq    3b
+  mov     x0, #0
+  ret
+4:
+  mov     x0, #1
+  ret
+
+// void overflow_stack(void)
+  .section .text.overflow_stack, "ax", %progbits
+  .global overflow_stack
+overflow_stack:
+  stp     x29, x30, [sp, #-64]!
+  mov     x29, sp
+  bl      overflow_stack
+  ldp     x29, x30, [sp], #64
+  ret
+  .ltorg
+#endif
