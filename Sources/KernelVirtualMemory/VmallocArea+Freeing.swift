@@ -43,6 +43,7 @@ extension VmallocArea {
     machine.unlock(state.lock, restoring: interrupts)
 
     retireLeaves(VirtualAddressRange(address, byteCount: area.pointee.byteCount))
+    machine.publishEntries()  // The invalidation may be another CPU's, which publishes only its own stores.
 
     interrupts = machine.lock(state.lock)
     area.pointee.link = state.state.pointee.retired

@@ -90,7 +90,6 @@ extension VmallocArea {
       _checkFailed("a block is mapped in a stack arena")
     }
     spare.giveBack(to: frames, machine: machine)
-    machine.publishEntries()
     return found
   }
 

@@ -154,6 +154,7 @@ public struct VmallocArea<M: Machine>: ~Copyable, StackArena {
         let isShared = !state.isPrivate || publish(state)
         if isShared {
           tables.link(pages, shape: .pages, spare: &spare, leaves: leaves)
+          machine.publishEntries()  // Others use these tables as soon as they get the lock.
           state.state.pointee.figures.tableFrames &+= survey.missingTables
           then(state.state)
         }
