@@ -7,7 +7,8 @@ extension Simulation {
     step()
     record(.pointer, UInt64(address.rawValue))
     guard let host = memory.host(address.rawValue) else {
-      fatalError("pointer(to:): \(hex(address)) is not memory, seed \(configuration.seed)")
+      let broken = allViolations.isEmpty ? "no rule broken before" : "\(allViolations[0])"
+      fatalError("pointer(to:): \(hex(address)) is not memory; seed \(configuration.seed), \(broken)")
     }
     return host
   }

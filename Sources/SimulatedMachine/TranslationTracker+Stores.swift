@@ -228,12 +228,11 @@ extension TranslationTracker {
       if isIdleRoot {
         forget(space: placement.space)
       } else {
-        find(
-          .tableOverwritten,
-          placement.isLinked
-            ? "a table in use was cleared" : "a table was cleared while its table entry could be cached",
-          address: placement.base, oldFrame: frame)
-        if placement.isLinked { unlink(frame, wasWalked: true) }
+        // One that left the tree, but could still be walked, is found below by the table entry that names it.
+        if placement.isLinked {
+          find(.tableOverwritten, "a table in use was cleared", address: placement.base, oldFrame: frame)
+          unlink(frame, wasWalked: true)
+        }
         placements[frame] = nil
       }
     }

@@ -112,11 +112,10 @@ extension TranslationTracker {
         if outcome != newest {
           // What became invalid is stale, and judged there. A mapping that is missing for some walkers costs EL0 a
           // fault that the handler finds already served; the kernel has no handler.
-          if request.privilege == .kernel, case .address = newest,
-            older.contains(where: { $0.cpu == request.cpu })
-          {
+          if request.privilege == .kernel, case .address = newest {
             find(
-              .unpublishedAccess, "\(request.access) through an entry that was not published",
+              .unpublishedAccess,
+              "\(request.access) through a level \(level) entry that CPU \(older[0].cpu) has not published",
               address: request.address, newFrame: newest.frame)
           }
           let choice = random.next(below: older.count + 1)

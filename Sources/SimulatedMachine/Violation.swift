@@ -8,7 +8,7 @@ public struct Violation: Equatable, Sendable, CustomStringConvertible {
   public enum Rule: String, Equatable, Sendable {
     /// An access went, or could have gone, through a translation that is no longer in the tables.
     case staleAccess
-    /// The kernel used a mapping that this CPU has written but not published.
+    /// The kernel used a mapping that its maker, this CPU or another, has not published.
     case unpublishedAccess
     /// A valid entry was given another output address, type or memory kind without becoming invalid first.
     case liveEntryChanged
@@ -16,7 +16,7 @@ public struct Violation: Equatable, Sendable, CustomStringConvertible {
     case addressReused
     /// A frame was used anew before the invalidation of a translation that named it completed.
     case frameReused
-    /// A table in use, or one that a CPU could still walk, was overwritten.
+    /// A table in use was cleared.
     case tableOverwritten
     /// A table was linked before the clearing of its frame was published.
     case unpublishedTable
