@@ -70,7 +70,7 @@ import Synchronization
   @usableFromInline var firstBareTable: Int32 = -1
   /// All tables from this one on were never there.
   @usableFromInline var firstUntouchedTable: Int32 = 0
-  /// Slots in use: live, cached, or waiting in the ring.
+  /// Slots in use: live, cached, waiting in the ring, or promised to someone who builds a table.
   @usableFromInline var usedSlots: Int32 = 0
 
   // The ring holds three runs of slots, by ever-growing indices: drained ≤ invalidated ≤ retired.
@@ -151,7 +151,9 @@ import Synchronization
 @frozen @usableFromInline struct StackMetadataLayout {
   @usableFromInline let nodeCount: Int
   @usableFromInline let cpuCount: Int
+  /// How many stacks there can be at a time. There are more slots than that.
   @usableFromInline let capacity: Int
+  /// log2 of the number of slots of a group.
   @usableFromInline let groupShift: Int
   @usableFromInline let groupCount: Int
   /// log2 of the number of groups that share a table.
@@ -208,7 +210,9 @@ import Synchronization
       groupShift = slotsPerGroup.trailingZeroBitCount
       tableShift = slotsPerTable.trailingZeroBitCount &- groupShift
       let recordBytes = MemoryLayout<GroupRecord>.stride
-      let maximum = ((blockBytes &- groupOffset) / recordBytes) &<< groupShift
+      let tableRecordBytes = recordBytes &<< tableShift
+      let maximum = ((blockBytes &- groupOffset) / tableRecordBytes &- cpuCount) &* slotsPerTable
+      guard maximum > 0 else { throw .tooManyCPUs(cpuCount) }
       if let asked = configuration.capacity {
         guard asked >= 1, asked <= maximum else { throw .capacityOutOfRange(asked, maximum: maximum) }
         capacity = asked
@@ -216,11 +220,19 @@ import Synchronization
         let held = totalFrames / geometry.pageCount
         capacity = held < 1 ? 1 : held > maximum ? maximum : held
       }
-      groupCount = (capacity &+ slotsPerGroup &- 1) &>> groupShift
+      // Tables that others are just building or giving back can't serve; a spare one per CPU stands in for them.
+      let tables = (capacity &+ slotsPerTable &- 1) / slotsPerTable &+ cpuCount
+      groupCount = tables &<< tableShift
       bytes = groupOffset &+ groupCount &* recordBytes
     }
     var order = 0
     while pageSize &<< order < bytes { order &+= 1 }
     self.order = order
   }
+
+  /// How many slots there are.
+  @inlinable var slotCount: Int { groupCount &<< groupShift }
+
+  /// A group's bitmap when all its slots are free.
+  @inlinable var allSlots: UInt64 { groupShift == 6 ? .max : 1 &<< (1 &<< UInt64(groupShift)) &- 1 }
 }

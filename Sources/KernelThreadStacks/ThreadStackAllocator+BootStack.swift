@@ -22,7 +22,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   @inlinable public borrowing func adoptBootStack(
     at base: VirtualAddress, firstFrame: PageFrame
   ) throws(ThreadStackError) {
-    let expected = geometry.stackBase(stackPointer: base + geometry.size)
+    let expected = geometry.stackBase(containing: base)
     guard expected == base, base.rawValue != 0 else {
       throw .configuration(.bootStackMisplaced(base, offBy: base - expected))
     }

@@ -25,7 +25,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       var live = 0
       var marked = 0
       var retired = 0
-      for slot in 0..<layout.capacity {
+      for slot in 0..<layout.slotCount {
         let group = group(ofSlot: slot)
         guard group.pointee.state == .partial || group.pointee.state == .full else {
           precondition(group.pointee.location == 0 && group.pointee.free == 0, "a bare group has slots")
@@ -50,6 +50,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
           precondition(marker.isRetired ? entry.isRetired : entry.isValid, "an entry contradicts its marker")
         }
       }
+      precondition(used <= layout.capacity, "there are more stacks than the capacity")
       precondition(used == usedSlotCount, "used slots are miscounted")
       precondition(live == liveStackCount, "live stacks are miscounted")
       precondition(marked == cached, "cached stacks are not those in the magazines")
@@ -108,12 +109,11 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       for index in 0..<layout.groupCount {
         let group = group(index)
         let state = group.pointee.state
-        let first = self.group(index &>> layout.tableShift &<< layout.tableShift).pointee.state
+        let first = self.group((index &>> layout.tableShift) &<< layout.tableShift).pointee.state
         precondition((state == .bare) == (first == .bare), "a table has groups with and without it")
         if state == .partial {
           listed -= 1
-          precondition(
-            group.pointee.free & ~allSlots(ofGroup: index) == 0, "a slot beyond the capacity is free")
+          precondition(group.pointee.free & ~layout.allSlots == 0, "a slot is free that is not there")
         }
         if state == .full { precondition(group.pointee.free == 0, "a full group has a free slot") }
       }

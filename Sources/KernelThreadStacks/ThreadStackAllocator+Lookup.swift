@@ -81,7 +81,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   @inlinable func slot(containing address: VirtualAddress) -> Int? {
     let offset = address.rawValue &- firstWindow &+ UInt(bitPattern: geometry.areaLead)
     let slot = offset &>> UInt(bitPattern: geometry.strideShift)
-    return slot < UInt(bitPattern: layout.capacity) ? Int(bitPattern: slot) : nil
+    return slot < UInt(bitPattern: layout.slotCount) ? Int(bitPattern: slot) : nil
   }
 
   /// Whether a slot has page-table entries. Read without the lock: it does not change while a stack of the group exists.
@@ -92,6 +92,8 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   @inlinable func isLinearAddress(_ address: VirtualAddress) -> Bool {
-    address.rawValue &- machine.linearMapOffset < 1 &<< 48
+    let offset = machine.linearMapOffset
+    return address.rawValue >= offset
+      && address.rawValue &- offset < 1 &<< UInt(bitPattern: machine.virtualAddressBits &- 1)
   }
 }

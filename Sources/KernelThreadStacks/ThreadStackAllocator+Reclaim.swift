@@ -50,7 +50,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   /// Gives back the tables none of whose slots is in use.
   @inlinable func releaseEmptyTables() -> Int {
-    releaseEmptyTables(from: 0, to: (layout.groupCount &+ (1 &<< layout.tableShift &- 1)) &>> layout.tableShift)
+    releaseEmptyTables(from: 0, to: layout.groupCount &>> layout.tableShift)
   }
 
   /// Gives back those of the tables `first..<end` none of whose slots is in use.
@@ -88,7 +88,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   @inlinable func claimEmptyTable(_ table: Int) -> Bool {
     for index in groups(ofTable: table) {
       let group = group(index)
-      guard group.pointee.state == .partial, group.pointee.free == allSlots(ofGroup: index) else {
+      guard group.pointee.state == .partial, group.pointee.free == layout.allSlots else {
         return false
       }
     }

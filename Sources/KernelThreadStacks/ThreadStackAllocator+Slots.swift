@@ -12,36 +12,33 @@
 import KernelMachine
 
 extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
-  /// All slots of a group, as its bitmap has them when they are free. The last group may be cut short.
-  @inlinable func allSlots(ofGroup index: Int) -> UInt64 {
-    let left = layout.capacity &- index &<< layout.groupShift
-    let size = 1 &<< layout.groupShift
-    let count = left < size ? left : size
-    return count >= 64 ? .max : 1 &<< UInt64(count) &- 1
-  }
-
   /// Takes a free slot; has one more table built if no group with a table has one.
   @inlinable func takeSlot(node: NodeID?) throws(ThreadStackError) -> Int {
     let state = machine.lock(lock)
+    guard Int(shared.pointee.usedSlots) < layout.capacity else {
+      machine.unlock(lock, restoring: state)
+      throw .slotsExhausted(capacity: layout.capacity)
+    }
     let first = Int(shared.pointee.firstPartial)
     if first >= 0 {
       let slot = takeSlot(ofPartialGroup: first)
+      shared.pointee.usedSlots &+= 1
       machine.unlock(lock, restoring: state)
       return slot
     }
     let table = takeBareTable()
+    if table >= 0 { shared.pointee.usedSlots &+= 1 }
     machine.unlock(lock, restoring: state)
     guard table >= 0 else { throw .slotsExhausted(capacity: layout.capacity) }
     return try takeSlot(ofNewTable: table, node: node)
   }
 
-  /// Takes the lowest free slot. The lock is held.
+  /// Takes the lowest free slot, which is counted already or next. The lock is held.
   @inlinable func takeSlot(ofPartialGroup index: Int) -> Int {
     let group = group(index)
     let free = group.pointee.free
     let left = free & (free &- 1)
     group.pointee.free = left
-    shared.pointee.usedSlots &+= 1
     if left == 0 {
       unlink(index)
       group.pointee.state = .full
@@ -54,8 +51,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// The groups of a table.
   @inlinable func groups(ofTable table: Int) -> Range<Int> {
     let first = table &<< layout.tableShift
-    let end = first &+ 1 &<< layout.tableShift
-    return Range(uncheckedBounds: (first, end < layout.groupCount ? end : layout.groupCount))
+    return Range(uncheckedBounds: (first, first &+ 1 &<< layout.tableShift))
   }
 
   /// The first address that a table maps.
@@ -78,7 +74,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     return table
   }
 
-  /// Has a claimed table built and takes its first slot. The lock is not held.
+  /// Has a claimed table built and takes its first slot, which is counted already. The lock is not held.
   @inlinable @inline(never)
   func takeSlot(ofNewTable table: Int, node: NodeID?) throws(ThreadStackError) -> Int {
     let location: PhysicalAddress
@@ -87,6 +83,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     } catch {
       let state = machine.lock(lock)
       putBareTable(table)
+      shared.pointee.usedSlots &-= 1
       machine.unlock(lock, restoring: state)
       throw .frames(error)
     }
@@ -97,7 +94,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       index &-= 1
       let offset = (index &- groups.lowerBound) &* (geometry.windowEntryBytes &<< layout.groupShift)
       group(index).pointee.location = (location + offset).rawValue
-      group(index).pointee.free = allSlots(ofGroup: index)
+      group(index).pointee.free = layout.allSlots
       group(index).pointee.state = .partial
       link(index)
     }

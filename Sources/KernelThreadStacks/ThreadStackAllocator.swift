@@ -66,11 +66,10 @@ public struct ThreadStackAllocator<M: Machine, F: FrameSource & ~Copyable, A: St
       // The first window starts a last-level table, so that no other table is shared with it; the area begins where the
       // first slot's guard does.
       let tableBytes = StackConfiguration.maximumStride
-      let tables = (layout.capacity &<< geometry.strideShift &+ tableBytes &- 1) / tableBytes
       let lead = geometry.areaLead
       do {
         let base = try arena.reserveStackArea(
-          byteCount: tables &* tableBytes &+ lead, alignment: tableBytes,
+          byteCount: layout.slotCount &<< geometry.strideShift &+ lead, alignment: tableBytes,
           phase: lead == 0 ? 0 : tableBytes &- lead, frames: frames)
         firstWindow = (base + lead).rawValue
       } catch {

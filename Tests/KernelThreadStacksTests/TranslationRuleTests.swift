@@ -1,0 +1,96 @@
+// The TLB rule and the costs of a free, on the simulated machine, with one CPU and with several.
+
+import KernelStacks
+import SeededRandom
+import SimulatedMachine
+import Testing
+
+@Suite struct TranslationRuleTests {
+  @Test("One invalidation serves a whole batch of overflowing frees, and frames go back a few per free")
+  func batches() throws {
+    let world = try World(memoryBytes: 16 << 20)
+    let stacks = try world.stacks(StackConfiguration(.vmalloc))
+    let owners = try (0..<8 + 128).map { _ in Owner(try stacks.allocate(node: nil)) }
+    let before = world.machine.counters.tlbInvalidations
+    var most = 0
+    for owner in owners {
+      let held = world.ledger.heldFrames
+      stacks.free(owner.take())
+      most = max(most, held - world.ledger.heldFrames)
+    }
+    #expect(world.machine.counters.tlbInvalidations - before == 4)
+    #expect(most <= 8)
+    stacks._checkInvariants()
+    #expect(world.simulation.violations.isEmpty)
+  }
+
+  @Test("A steady state within the cache makes no invalidation and takes no lock")
+  func steadyState() throws {
+    let world = try World()
+    let stacks = try world.stacks(StackConfiguration(.vmalloc))
+    var owners = try (0..<8).map { _ in Owner(try stacks.allocate(node: nil)) }
+    var random = SplitMix64(seed: 9)
+    let before = world.machine.counters
+    for _ in 0..<300 {
+      if owners.isEmpty || (owners.count < 8 && random.next(below: 2) == 0) {
+        owners.append(Owner(try stacks.allocate(node: nil)))
+      } else {
+        stacks.free(owners.remove(at: random.next(below: owners.count)).take())
+      }
+    }
+    let after = world.machine.counters
+    #expect(after.tlbInvalidations == before.tlbInvalidations)
+    #expect(after.lockAcquisitions == before.lockAcquisitions)
+    for owner in owners { stacks.free(owner.take()) }
+  }
+
+  @Test("CPUs that make, pass on and free stacks at once break no rule and lose nothing", arguments: 1...12)
+  func severalCPUs(seed: UInt64) throws {
+    let cpuCount = 3
+    let world = try World(memoryBytes: 2 << 20, cpuCount: cpuCount, seed: seed)
+    let shared = SharedStacks(
+      try world.stacks(StackConfiguration(.vmalloc, cachedStacksPerCPU: 2, retirementBatch: 3)))
+    try world.simulation.run(
+      (0..<cpuCount).map { cpu in
+        { machine in
+          var random = SplitMix64(seed: seed &* 31 &+ UInt64(cpu))
+          for _ in 0..<120 {
+            switch random.next(below: 8) {
+            case 0: shared.stacks.reclaim(target: random.next(below: 30))
+            case 1...4:
+              do {
+                let owner = Owner(try shared.stacks.allocate(node: nil))
+                let word = UInt64(owner.base.rawValue) | 1
+                for page in 0..<4 {
+                  let address = owner.base + (page * 4096 + random.next(below: 512) * 8)
+                  #expect(try machine.load(address, as: UInt64.self) == 0, "seed \(seed)")
+                  try machine.store(word, to: address)
+                }
+                shared.owners.append(owner)
+              } catch let error as ThreadStackError {
+                guard case .frames = error else { throw error }
+              }
+            default:
+              if shared.owners.isEmpty { continue }
+              let owner = shared.owners.remove(at: random.next(below: shared.owners.count))
+              shared.stacks.free(owner.take())
+            }
+          }
+        }
+      })
+    shared.stacks._checkInvariants()
+    for owner in shared.owners { shared.stacks.free(owner.take()) }
+    shared.owners = []
+    for cpu in 0..<cpuCount { world.simulation.onCPU(cpu) { _ in _ = shared.stacks.reclaim(target: .max) } }
+    shared.stacks._checkInvariants()
+    #expect(world.ledger.frames(for: .threadStack) == 0 && world.ledger.frames(for: .pageTable) == 0)
+    #expect(world.simulation.violations.isEmpty, "seed \(seed)")
+  }
+}
+
+/// What several simulated CPUs reach; only one executes at a time.
+private final class SharedStacks: @unchecked Sendable {
+  let stacks: TestStacks
+  var owners: [Owner] = []
+  init(_ stacks: consuming TestStacks) { self.stacks = stacks }
+}
