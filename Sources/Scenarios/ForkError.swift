@@ -2,7 +2,9 @@
 
 import KernelStacks
 
-/// What can go wrong with a fork, or with the first process. Everything half-made has been undone when one is thrown.
+/// What can go wrong with a fork, or with the first process.
+///
+/// Everything half-made has been undone when one is thrown.
 public enum ForkError: Error, Equatable, TextDescribable {
   /// All process numbers are in use.
   case tooManyProcesses(limit: Int)

@@ -128,7 +128,9 @@ extension Processes {
     }
   }
 
-  /// Shares all pages that the child does not have yet. The child's tables exist; nothing here can fail.
+  /// Shares all pages that the child does not have yet.
+  ///
+  /// The child's tables exist; nothing here can fail.
   borrowing func shareRemainingPages(of parent: TaskPointer, with child: TaskPointer) {
     let childTables = tables(of: child)
     var tightened = false
@@ -152,7 +154,9 @@ extension Processes {
 
   // MARK: Exit
 
-  /// Gives a process's tables back, and the frames that no other process maps. No CPU uses the address space.
+  /// Gives a process's tables back, and the frames that no other process maps.
+  ///
+  /// No CPU uses the address space.
   borrowing func destroyAddressSpace(of task: TaskPointer) {
     guard task.pointee.addressSpaceRoot != PhysicalAddress(0) else { return }
     tables(of: task).destroy(in: task.pointee.addressSpaceID, to: stacks.frames) { leaf in

@@ -3,7 +3,9 @@
 import KernelStacks
 
 extension Processes {
-  /// Makes the first process from a program. It starts at the image's entry with the image's stack.
+  /// Makes the first process from a program.
+  ///
+  /// It starts at the image's entry with the image's stack.
   ///
   /// - Throws: which step failed. Everything half-made has been undone.
   public borrowing func createFirst(_ image: ProgramImage) throws(ForkError) -> TaskPointer {
@@ -83,7 +85,9 @@ extension Processes {
     }
   }
 
-  /// A task with a number, a kernel stack and a root table, in its parent's list of children. The lock is held.
+  /// A task with a number, a kernel stack and a root table, in its parent's list of children.
+  ///
+  /// The lock is held.
   private borrowing func makeTask(parent: TaskPointer?) throws(ForkError) -> TaskPointer {
     guard let processID = unusedProcessID() else { throw .tooManyProcesses(limit: processLimit) }
     let task: TaskPointer
@@ -97,8 +101,7 @@ extension Processes {
       throw .stack(error)
     }
     do {
-      let root = try stacks.frames.allocate(FrameRequest(purpose: .pageTable, cleared: true))
-      task.pointee.addressSpaceRoot = root.physicalAddress
+      task.pointee.addressSpaceRoot = try TranslationTables(userSpaceOf: machine, frames: stacks.frames).root
     } catch {
       freeStack(of: task)
       state.pointee.records.free(task, machine: machine, frames: stacks.frames)
@@ -112,7 +115,9 @@ extension Processes {
     return task
   }
 
-  /// The next number after the last one that was given out, round and round. The lock is held.
+  /// The next number after the last one that was given out, round and round.
+  ///
+  /// The lock is held.
   private borrowing func unusedProcessID() -> Int? {
     guard state.pointee.processCount < processLimit else { return nil }
     var candidate = state.pointee.lastProcessID
@@ -123,7 +128,9 @@ extension Processes {
     return nil
   }
 
-  /// Gives a task's number, stack and record back; its address space is gone. The lock is held.
+  /// Gives a task's number, stack and record back; its address space is gone.
+  ///
+  /// The lock is held.
   borrowing func discardTask(_ task: TaskPointer) {
     if let parent = task.pointee.parent { removeChild(task, from: parent) }
     if state.pointee.first == task { state.pointee.first = nil }

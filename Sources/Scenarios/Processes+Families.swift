@@ -45,7 +45,9 @@ extension Processes {
     }
   }
 
-  /// Takes the status of a child that has ended, and gives back its stack, record and number. Does not wait.
+  /// Takes the status of a child that has ended, and gives back its stack, record and number.
+  ///
+  /// Does not wait.
   ///
   /// Not called on the child's stack.
   public borrowing func reap(childOf parent: TaskPointer) -> ReapResult {
@@ -91,7 +93,9 @@ extension Processes {
     }
   }
 
-  /// Makes a process hold; the machine stops running it. A forked child that comes here has run.
+  /// Makes a process hold; the machine stops running it.
+  ///
+  /// A forked child that comes here has run.
   public borrowing func hold(_ task: TaskPointer) {
     locked {
       task.pointee.state = .holding

@@ -44,7 +44,9 @@ public struct Processes<M: Machine>: ~Copyable {
   public let processLimit: Int
 
   let state: UnsafeMutablePointer<ProcessesState>
-  /// One word per process number: where its record is, 0 for none. An area of the vmalloc area.
+  /// One word per process number: where its record is, 0 for none.
+  ///
+  /// An area of the vmalloc area.
   let table: VirtualAddress
   /// How many address spaces map each frame of user memory, from ``lowestFrame``.
   let shareCounts: UnsafeMutablePointer<UInt16>
@@ -105,7 +107,9 @@ public struct Processes<M: Machine>: ~Copyable {
     self.stacks = stacks
   }
 
-  /// Gives the tables back. There is no process left.
+  /// Gives the tables back.
+  ///
+  /// There is no process left.
   deinit {
     do { try stacks.arena.vfree(table, frames: stacks.frames) } catch {}
     _ = stacks.arena.flush(frames: stacks.frames)

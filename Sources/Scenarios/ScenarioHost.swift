@@ -3,7 +3,9 @@
 import KernelStacks
 import UserPrograms
 
-/// A machine's surroundings, as a scenario needs them. A handle, cheap to copy.
+/// A machine's surroundings, as a scenario needs them.
+///
+/// A handle, cheap to copy.
 public protocol ScenarioHost {
   /// The machine.
   associatedtype M: Machine

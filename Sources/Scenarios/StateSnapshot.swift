@@ -51,7 +51,9 @@ struct StateSnapshot {
   }
 }
 
-/// FNV-1a over bytes and words. Source: Fowler, Noll, Vo, "The FNV non-cryptographic hash algorithm".
+/// FNV-1a over bytes and words.
+///
+/// Source: Fowler, Noll, Vo, "The FNV non-cryptographic hash algorithm".
 struct Digest: TextSink {
   private(set) var value: UInt64 = 0xcbf2_9ce4_8422_2325
 
@@ -62,7 +64,9 @@ struct Digest: TextSink {
 }
 
 extension Processes {
-  /// Takes digests of everything. Nothing else runs meanwhile.
+  /// Takes digests of everything.
+  ///
+  /// Nothing else runs meanwhile.
   borrowing func snapshot() -> StateSnapshot {
     var snapshot = StateSnapshot()
 

@@ -18,7 +18,9 @@ struct TaskSlab {
   var previous: UInt = 0
 }
 
-/// Hands out task records. The lock of the process table is held for all operations.
+/// Hands out task records.
+///
+/// The lock of the process table is held for all operations.
 struct TaskRecordPool {
   /// The first frame with room, by physical address; 0 when there is none.
   var firstWithRoom: UInt = 0

@@ -2,7 +2,7 @@
 
 import SeededRandom
 
-/// Forks and ends children at random; `operations` counts both. At the end none is left.
+/// Forks and ends children at random, as many times as `operations` says; at the end none is left.
 func forkChurn<Kernel: SystemCalls>(seed: UInt64, operations: Int, on kernel: Kernel) -> FailedCheck? {
   let capacity = 48
   // Small integers: the array lies on the stack, which is one page.

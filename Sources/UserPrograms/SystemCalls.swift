@@ -35,7 +35,9 @@ public protocol ChildProgram: Sendable {
 /// The exit status of a child whose ``ChildProgram/prove(on:)`` returned `false`.
 public var failedProof: Int { -1 }
 
-/// The kernel, as a program sees it. A handle, cheap to copy.
+/// The kernel, as a program sees it.
+///
+/// A handle, cheap to copy.
 public protocol SystemCalls {
   /// Writes text to the console.
   func write(_ text: StaticString)

@@ -1,0 +1,302 @@
+// What stacks cost: instructions and TLB invalidations of each operation, and memory besides the stacks themselves.
+//
+// Each operation is measured alone, with interrupts off, between two readings of the machine's counters; what two
+// readings with nothing between them cost is subtracted. Clearing has rows of its own and is subtracted from the
+// allocations, in the pieces in which the allocator clears: a new stack of single frames page by page, all others at once.
+
+import KernelStacks
+
+/// The allocator as it is used in earnest: nothing between it and its frames.
+public typealias BareStacks<M: Machine> = ThreadStackAllocator<M, BuddyAllocator<M>, VmallocArea<M>>
+
+/// Measures the operations of a stack allocator and writes a line for each.
+///
+/// - Parameters:
+///   - options: for the strategy's name.
+///   - stacks: an allocator none of whose stacks is in use.
+///   - console: where the lines go.
+/// - Returns: whether the measurements could be made and the costs are within their bounds.
+public func runStackBenchmark<M: Machine, Console: TextSink>(
+  _ options: ScenarioOptions, stacks: borrowing BareStacks<M>, console: Console
+) -> Bool {
+  let benchmark: StackBenchmark<M>
+  do {
+    benchmark = try StackBenchmark(stacks)
+  } catch {
+    writeError(error, to: console)
+    return false
+  }
+  let passed = benchmark.run(stacks, options: options, console: console)
+  benchmark.release(stacks)
+  return passed
+}
+
+/// A cost, or the sum of several.
+struct Cost {
+  var instructions = 0
+  var tlbInvalidations = 0
+  var count = 0
+  var worst = 0
+
+  mutating func add(_ cost: Cost) {
+    instructions += cost.instructions
+    tlbInvalidations += cost.tlbInvalidations
+    count += cost.count
+    worst = max(worst, cost.worst)
+  }
+
+  /// The mean number of instructions, rounded up.
+  var mean: Int { count == 0 ? 0 : (instructions + count - 1) / count }
+}
+
+/// The measurements of one allocator, and where it keeps the addresses of stacks in use.
+struct StackBenchmark<M: Machine> {
+  private let machine: M
+  private let block: PageFrame
+  private let addresses: UnsafeMutablePointer<VirtualAddress>
+  private let empty: Cost
+  private let bytesPerStack: Int
+
+  private static var few: Int { 10 }
+  private static var many: Int { 4000 }
+  private static var sample: Int { 1024 }
+  /// Room for the addresses of all stacks in use at a time.
+  private static var blockOrder: Int { 4 }
+
+  init(_ stacks: borrowing BareStacks<M>) throws(FrameSourceError) {
+    machine = stacks.machine
+    block = try stacks.frames.allocate(FrameRequest(order: Self.blockOrder, purpose: .metadata))
+    addresses = machine.pointer(to: block.physicalAddress).assumingMemoryBound(to: VirtualAddress.self)
+    bytesPerStack = stacks.geometry.size
+    // The first reading brings code and counters into their steady state.
+    _ = Self.measured(machine, nothing: Cost()) {}
+    empty = Self.measured(machine, nothing: Cost()) {}
+  }
+
+  func release(_ stacks: borrowing BareStacks<M>) {
+    returnFrame(block, order: Self.blockOrder, to: stacks.frames)
+  }
+
+  @inline(__always)
+  private static func measured(_ machine: M, nothing: Cost, _ body: () -> Void) -> Cost {
+    let interrupts = machine.disableInterrupts()
+    let before = machine.counters
+    body()
+    let after = machine.counters
+    machine.restoreInterrupts(interrupts)
+    let instructions = Int(after.instructions &- before.instructions) - nothing.instructions
+    return Cost(
+      instructions: instructions,
+      tlbInvalidations: Int(after.tlbInvalidations &- before.tlbInvalidations), count: 1, worst: instructions)
+  }
+
+  @inline(__always)
+  private func measure(_ body: () -> Void) -> Cost { Self.measured(machine, nothing: empty, body) }
+
+  // MARK: Stacks in use, by number
+
+  /// Allocates stack `number`; `nil` when there is no memory for it.
+  private func allocate(_ number: Int, _ stacks: borrowing BareStacks<M>) -> Cost? {
+    var address: VirtualAddress?
+    let cost = measure {
+      if let stack = try? stacks.allocate(node: nil) { address = stack.detach() }
+    }
+    guard let address else { return nil }
+    addresses[number] = address
+    return cost
+  }
+
+  private func free(_ number: Int, _ stacks: borrowing BareStacks<M>) -> Cost {
+    guard let stack = try? stacks.stack(at: addresses[number]) else { return Cost() }
+    var owner: ThreadStack? = consume stack
+    return measure { if let stack = owner.take() { stacks.free(stack) } }
+  }
+
+  /// Allocates stacks until `end` are in use; tells what each cost.
+  private func fill(_ first: Int, _ end: Int, _ stacks: borrowing BareStacks<M>) -> Cost? {
+    var total = Cost()
+    for number in first..<end {
+      guard let cost = allocate(number, stacks) else {
+        for undone in first..<number { _ = free(undone, stacks) }
+        return nil
+      }
+      total.add(cost)
+    }
+    return total
+  }
+
+  private func drain(_ first: Int, _ end: Int, _ stacks: borrowing BareStacks<M>) -> Cost {
+    var total = Cost()
+    for number in first..<end { total.add(free(number, stacks)) }
+    return total
+  }
+
+  // MARK: The measurements
+
+  func run<Console: TextSink>(
+    _ stacks: borrowing BareStacks<M>, options: ScenarioOptions, console: Console
+  ) -> Bool {
+    var rows = BenchmarkRows(console, strategy: options.strategy)
+    var checks = ScenarioChecks(console)
+    let counts = empty.instructions > 0
+    rows.row("an empty measurement, subtracted from all others", empty, live: 0)
+    let (atOnce, byPage) = measureClearing(stacks)
+    rows.row("clear a stack at once", atOnce, live: 0)
+    rows.row("clear a stack page by page", byPage, live: 0)
+    measurePageFrames(stacks, &rows)
+
+    let clearingNew = options.strategy == .linear ? atOnce : byPage
+    stacks.reclaim(target: Int.max)
+    guard fill(0, Self.few, stacks) != nil else {
+      checks.check("there is memory for the measurements", false)
+      return false
+    }
+    // A cached stack, then none: the first allocation of a run takes what the last one freed.
+    guard let atFew = measureNew(live: Self.few, clearing: clearingNew, stacks, &rows) else {
+      _ = drain(0, Self.few, stacks)
+      checks.check("there is memory for the measurements", false)
+      return false
+    }
+    let cached = measureCached(clearing: atOnce, stacks, &rows)
+    if counts, options.strategy == .vmalloc, bytesPerStack == 16 << 10 {
+      checks.check("clearing 16 KiB takes at most 600 instructions", byPage.mean <= 600 && atOnce.mean <= 600)
+      checks.check("a new stack takes at most 800 instructions besides clearing", atFew.mean <= 800)
+      checks.check(
+        "a cached stack takes at most 120 instructions besides clearing", cached.allocate.mean <= 120)
+      checks.check("freeing into the cache takes at most 100 instructions", cached.free.mean <= 100)
+    }
+
+    let freeBefore = stacks.frames.freeFrames
+    guard fill(Self.few, Self.many, stacks) != nil else {
+      _ = drain(0, Self.few, stacks)
+      stacks.reclaim(target: Int.max)
+      checks.check("there is memory for 4,000 stacks", false)
+      return false
+    }
+    let tableFrames =
+      freeBefore - stacks.frames.freeFrames - (Self.many - Self.few) * (bytesPerStack / pageSize)
+    let overhead = tableFrames * pageSize / (Self.many - Self.few) + stacks.metadataByteCount / Self.many
+    rows.memoryRow(overhead, of: bytesPerStack, live: Self.many)
+    checks.check("page tables and metadata take at most 2 % of a stack", overhead * 50 <= bytesPerStack)
+    if let atMany = measureNew(live: Self.many, clearing: clearingNew, stacks, &rows) {
+      let difference = atMany.mean - atFew.mean
+      checks.check(
+        "the cost at 4,000 live stacks is within 10 % of that at 10", difference.magnitude * 10 <= atFew.mean)
+    } else {
+      checks.check("there is memory for the measurements at 4,000 live stacks", false)
+    }
+    _ = drain(0, Self.many, stacks)
+    stacks.reclaim(target: Int.max)
+    return checks.allHeld
+  }
+
+  private func measureClearing(_ stacks: borrowing BareStacks<M>) -> (atOnce: Cost, byPage: Cost) {
+    var atOnce = Cost()
+    var byPage = Cost()
+    // The block that keeps the addresses is not in use yet, and at least as large as a stack.
+    let start = machine.linearAddress(of: block)
+    let size = bytesPerStack
+    for _ in 0..<2 {
+      atOnce = measure { machine.clear(start, byteCount: size) }
+      byPage = measure {
+        var offset = 0
+        while offset < size {
+          machine.clear(start + offset, byteCount: pageSize)
+          offset &+= pageSize
+        }
+      }
+    }
+    return (atOnce, byPage)
+  }
+
+  private func measurePageFrames<Console: TextSink>(
+    _ stacks: borrowing BareStacks<M>, _ rows: inout BenchmarkRows<Console>
+  ) {
+    var allocation = Cost()
+    var release = Cost()
+    for number in 0..<Self.sample {
+      var frame: PageFrame?
+      allocation.add(measure { frame = try? stacks.frames.allocate(FrameRequest(purpose: .ballast)) })
+      guard let frame else { break }
+      addresses[number] = VirtualAddress(frame.physicalAddress.rawValue)
+    }
+    for number in 0..<allocation.count {
+      let frame = PhysicalAddress(addresses[number].rawValue).frame
+      release.add(measure { try? stacks.frames.free(frame, order: 0) })
+    }
+    rows.row("allocate a page frame, not cleared, mean of 1,024", allocation, live: 0)
+    rows.row("free a page frame, mean of 1,024", release, live: 0)
+  }
+
+  /// New stacks, with nothing cached, above `live` that are in use; and their way back.
+  private func measureNew<Console: TextSink>(
+    live: Int, clearing: Cost, _ stacks: borrowing BareStacks<M>, _ rows: inout BenchmarkRows<Console>
+  ) -> Cost? {
+    stacks.reclaim(target: Int.max)
+    guard var new = fill(live, live + Self.sample, stacks) else { return nil }
+    new.instructions -= clearing.instructions * new.count
+    new.worst -= clearing.instructions
+    rows.row("allocate a new stack besides clearing, mean of 1,024", new, live: live)
+    rows.worstRow("allocate a new stack besides clearing, worst of 1,024", new, live: live)
+    let freed = drain(live, live + Self.sample, stacks)
+    rows.row("free a stack, cache full, mean of 1,024", freed, live: live)
+    rows.worstRow("free a stack, cache full, worst of 1,024", freed, live: live)
+    return new
+  }
+
+  private func measureCached<Console: TextSink>(
+    clearing: Cost, _ stacks: borrowing BareStacks<M>, _ rows: inout BenchmarkRows<Console>
+  ) -> (allocate: Cost, free: Cost) {
+    stacks.reclaim(target: Int.max)
+    var allocation = Cost()
+    var release = Cost()
+    for _ in 0..<Self.sample {
+      release.add(free(Self.few - 1, stacks))
+      if let cost = allocate(Self.few - 1, stacks) { allocation.add(cost) }
+    }
+    allocation.instructions -= clearing.instructions * allocation.count
+    rows.row("allocate a cached stack besides clearing, mean of 1,024", allocation, live: Self.few)
+    rows.row("free a stack into the cache, mean of 1,024", release, live: Self.few)
+    return (allocation, release)
+  }
+}
+
+/// Writes the rows of a benchmark.
+struct BenchmarkRows<Console: TextSink> {
+  private var json: JSONWriter<Console>
+  private let strategy: StackStrategy
+
+  init(_ console: Console, strategy: StackStrategy) {
+    json = JSONWriter(console)
+    self.strategy = strategy
+  }
+
+  private mutating func write(_ name: StaticString, _ instructions: Int, _ tlbInvalidations: Int, _ live: Int) {
+    json.begin("benchmark")
+    json.field("name", name)
+    json.field("strategy", strategy.name)
+    json.field("instructions", instructions)
+    json.field("tlbInvalidations", tlbInvalidations)
+    json.field("live", live)
+  }
+
+  /// A mean cost; the invalidations are those of all samples together.
+  mutating func row(_ name: StaticString, _ cost: Cost, live: Int) {
+    write(name, cost.mean, cost.tlbInvalidations, live)
+    json.end()
+  }
+
+  /// The largest cost of a sample.
+  mutating func worstRow(_ name: StaticString, _ cost: Cost, live: Int) {
+    write(name, cost.worst, cost.tlbInvalidations, live)
+    json.end()
+  }
+
+  /// Memory that a stack costs besides itself.
+  mutating func memoryRow(_ bytes: Int, of stackBytes: Int, live: Int) {
+    write("page tables and metadata per stack", 0, 0, live)
+    json.field("bytesPerStack", bytes)
+    json.field("shareOfStack", permille: bytes * 1000 / stackBytes)
+    json.end()
+  }
+}

@@ -1,0 +1,28 @@
+// A console that hands over whole lines.
+
+import KernelStacks
+
+/// Where a simulated kernel's text goes: each finished line is given to a handler.
+public struct LineConsole: TextSink {
+  private final class Buffer {
+    var bytes: [UInt8] = []
+    let handler: (String) -> Void
+    init(handler: @escaping (String) -> Void) { self.handler = handler }
+  }
+
+  private let buffer: Buffer
+
+  /// A console that calls `handler` with each line, without its newline.
+  public init(handler: @escaping (String) -> Void) { buffer = Buffer(handler: handler) }
+
+  /// Appends one byte.
+  public mutating func write(byte: UInt8) {
+    guard byte == UInt8(ascii: "\n") else {
+      buffer.bytes.append(byte)
+      return
+    }
+    let line = String(decoding: buffer.bytes, as: UTF8.self)
+    buffer.bytes.removeAll(keepingCapacity: true)
+    buffer.handler(line)
+  }
+}

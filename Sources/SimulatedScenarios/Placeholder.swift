@@ -1,1 +1,0 @@
-// The scenarios on the simulated machine.

@@ -1,0 +1,50 @@
+// Running a scenario on the simulated machine, as the kernel would from its command line.
+
+import KernelStacks
+import Scenarios
+import SimulatedMachine
+
+/// Runs a scenario on a simulated machine.
+///
+/// - Parameters:
+///   - options: which scenario, and how.
+///   - line: called with each line of JSON, as the kernel writes it to its console.
+/// - Returns: whether the scenario's checks held and no rule of the machine was broken.
+/// - Throws: when the machine cannot be set up as asked.
+public func runSimulated(
+  _ options: ScenarioOptions, line: @escaping (String) -> Void
+) throws(SimulatedRunError) -> Bool {
+  let console = LineConsole(handler: line)
+  let world = try SimulatedWorld(options)
+  let passed =
+    options.scenario == .bench
+    ? try runBenchmark(options, in: world, console: console)
+    : try runProcesses(options, in: world, console: console)
+
+  let violations = world.simulation.violations
+  var json = JSONWriter(console)
+  json.begin("check")
+  json.field("name", "no rule of the machine was broken")
+  json.field("passed", violations.isEmpty)
+  json.end()
+  if let first = violations.first { line(errorLine("\(violations.count) rules broken, first: \(first)")) }
+  return passed && violations.isEmpty
+}
+
+private func runProcesses(
+  _ options: ScenarioOptions, in world: SimulatedWorld, console: LineConsole
+) throws(SimulatedRunError) -> Bool {
+  let processes = UnsafeMutablePointer<Processes<Simulated>>.allocate(capacity: 1)
+  defer { processes.deallocate() }
+  processes.initialize(to: try world.makeProcesses(options))
+  defer { processes.deinitialize(count: 1) }
+  let kernel = SimulatedKernel(
+    machine: world.simulation.machine, processes: processes, console: console, image: world.image)
+  return runScenario(options, in: processes.pointee, host: SimulatedHost(kernel: kernel))
+}
+
+/// A line such as the kernel writes when it cannot go on.
+private func errorLine(_ message: String) -> String {
+  let escaped = message.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"")
+  return "{\"type\":\"error\",\"message\":\"\(escaped)\"}"
+}

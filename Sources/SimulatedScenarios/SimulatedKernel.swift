@@ -1,0 +1,78 @@
+// The part of a kernel that the shared memory side leaves to the machine: who runs, and how a process ends.
+//
+// Programs are called on the host's stack. A process is current from `enter` on, until another one is; a forked child runs
+// as a call inside its parent's fork until it holds, and later as a call inside its parent's release.
+
+import KernelStacks
+import Scenarios
+import SimulatedMachine
+import UserPrograms
+
+/// A kernel on the simulated machine, as far as processes need one.
+final class SimulatedKernel {
+  let machine: Simulated
+  let processes: UnsafeMutablePointer<Processes<Simulated>>
+  let console: LineConsole
+  let image: ProgramImage
+
+  /// What each holding child does when it is released, by its number.
+  var afterHold: [Int: (SimulatedSystemCalls) -> Int] = [:]
+  /// Processes that have been killed but whose calls on the host's stack have not returned yet.
+  var killed: [TaskPointer: EndOfProcess] = [:]
+
+  init(
+    machine: Simulated, processes: UnsafeMutablePointer<Processes<Simulated>>, console: LineConsole,
+    image: ProgramImage
+  ) {
+    self.machine = machine
+    self.processes = processes
+    self.console = console
+    self.image = image
+  }
+
+  /// Lets this CPU use a process's address space.
+  func enter(_ task: TaskPointer) {
+    guard task.pointee.addressSpaceRoot != PhysicalAddress(0) else { return machine.activate(root: nil) }
+    machine.activate(root: task.pointee.addressSpaceRoot, space: task.pointee.addressSpaceID)
+  }
+
+  /// Ends a process, as the successor on its CPU would.
+  func end(_ task: TaskPointer, status: Int) {
+    machine.activate(root: nil)
+    if let reason = killed.removeValue(forKey: task) {
+      processes.pointee.exit(task, status: 0, end: reason)
+    } else {
+      processes.pointee.exit(task, status: status)
+    }
+    processes.pointee.hasStopped(task)
+  }
+
+  /// Runs the first process from its beginning to its end.
+  func run(_ first: TaskPointer, _ arguments: ProgramArguments) {
+    first.pointee.state = .runnable
+    enter(first)
+    let calls = SimulatedSystemCalls(kernel: self, task: first)
+    calls.fetch(image.entry)
+    end(first, status: runProgram(arguments, on: calls))
+  }
+
+  /// Repeats an access until it succeeds; kills the process if it must not, and gives `nil`.
+  func access<Value>(
+    _ task: TaskPointer, _ address: VirtualAddress, _ access: UserAccess,
+    _ body: () throws(SimulatedFault) -> Value
+  ) -> Value? {
+    guard killed[task] == nil else { return nil }
+    // A fault may be taken once more on an older translation; one that never ends is a mistake in the handler.
+    for _ in 0..<8 {
+      do throws(SimulatedFault) { return try body() } catch {
+        switch processes.pointee.handleUserFault(task, address: address, access: access) {
+        case .resolved: continue
+        case .violation: killed[task] = .accessViolation
+        case .outOfMemory: killed[task] = .outOfMemory
+        }
+        return nil
+      }
+    }
+    preconditionFailure("an access to \(address) faults although its fault was resolved")
+  }
+}

@@ -1,0 +1,106 @@
+// A simulated machine with the allocators on it: what the kernel sets up at boot.
+
+import KernelStacks
+import Scenarios
+import SimulatedMachine
+
+/// Why a scenario cannot be run on a simulated machine.
+public enum SimulatedRunError: Error, CustomStringConvertible {
+  /// The machine cannot be made.
+  case simulation(SimulationError)
+  /// The memory cannot be described.
+  case memory(PhysicalMemoryError)
+  /// The address layout is not supported.
+  case layout(AddressLayoutError)
+  /// The stack allocator cannot be made.
+  case stacks(ThreadStackError)
+  /// The process table cannot be made.
+  case processes(ProcessTableError)
+
+  /// The error in one line.
+  public var description: String {
+    switch self {
+    case .simulation(let error): error.description
+    case .memory(let error): text(of: error)
+    case .layout(let error): text(of: error)
+    case .stacks(let error): text(of: error)
+    case .processes(let error): text(of: error)
+    }
+  }
+
+  private func text<Problem: TextDescribable>(of problem: Problem) -> String { problem.description }
+}
+
+/// A simulated machine and the map of its memory, with room for the buddy allocator's records outside of that memory.
+final class SimulatedWorld {
+  let simulation: Simulation
+  private(set) var map = PhysicalMemoryMap()
+  private let metadata: UnsafeMutableRawBufferPointer
+  private let code: UnsafeMutableRawBufferPointer
+
+  init(_ options: ScenarioOptions) throws(SimulatedRunError) {
+    let perNode = options.memoryBytes / options.nodeCount / pageSize * pageSize
+    var banks: [MemoryBank] = []
+    for node in 0..<options.nodeCount {
+      let start = PhysicalAddress(0x4000_0000) + node * perNode
+      banks.append(MemoryBank(start: start, byteCount: perNode, node: NodeID(node)))
+      do {
+        try map.addMemory(start: start, byteCount: perNode, node: NodeID(node))
+      } catch { throw .memory(error) }
+    }
+    do {
+      simulation = try Simulation(
+        SimulationConfiguration(
+          memory: banks, cpuCount: options.cpuCount, seed: options.seed,
+          virtualAddressBits: options.virtualAddressBits,
+          // Filling large memory with garbage takes longer than the scenario.
+          initialContents: options.memoryBytes <= 32 << 20 ? .garbage : .zero))
+    } catch { throw .simulation(error) }
+    metadata = .allocate(byteCount: BuddyAllocator<Simulated>.metadataByteCount(for: map), alignment: 64)
+    code = .allocate(byteCount: 64, alignment: 8)
+    code.initializeMemory(as: UInt8.self, repeating: 0x5a)
+  }
+
+  deinit {
+    metadata.deallocate()
+    code.deallocate()
+  }
+
+  var image: ProgramImage { SimulatedProgram.image(code: UnsafeRawBufferPointer(code)) }
+
+  /// The buddy allocator over all memory.
+  ///
+  /// Once only.
+  func makeFrames() throws(SimulatedRunError) -> BuddyAllocator<Simulated> {
+    do {
+      return try BuddyAllocator(frames: map, metadata: metadata, machine: simulation.machine)
+    } catch { throw .memory(error) }
+  }
+
+  /// The vmalloc area of the layout that the options ask for.
+  ///
+  /// Once only.
+  func makeArena(_ options: ScenarioOptions) throws(SimulatedRunError) -> VmallocArea<Simulated> {
+    do {
+      return VmallocArea(
+        try AddressLayout(virtualAddressBits: options.virtualAddressBits), machine: simulation.machine)
+    } catch { throw .layout(error) }
+  }
+
+  /// The process table with an allocator of the options' stacks.
+  ///
+  /// Once only.
+  func makeProcesses(_ options: ScenarioOptions) throws(SimulatedRunError) -> Processes<Simulated> {
+    let frames = try makeFrames()
+    let arena = try makeArena(options)
+    let stacks: ScenarioStacks<Simulated>
+    do {
+      stacks = try ScenarioStacks(
+        StackConfiguration(options.strategy, size: options.stackSize), machine: simulation.machine,
+        frames: FaultInjectingFrames(frames), arena: arena)
+    } catch { throw .stacks(error) }
+    do {
+      return try Processes(machine: simulation.machine, stacks: stacks, memory: map)
+    } catch { throw .processes(error) }
+  }
+}
