@@ -3,7 +3,11 @@
 /// Stops, when invariant checks are compiled in.
 @usableFromInline func _checkFailed(_ what: StaticString) {
   #if INTERNAL_CHECKS
-    fatalError()
+    #if hasFeature(Embedded)
+      fatalError()
+    #else
+      fatalError("\(what)")
+    #endif
   #endif
 }
 

@@ -33,6 +33,8 @@ import KernelMachine
 @frozen @usableFromInline struct MappingSurvey {
   /// How many tables are missing.
   @usableFromInline var missingTables = 0
+  /// Whether tables will be linked: those that are missing, or retired ones again.
+  @usableFromInline var linksTables = false
   /// The first address that is not free, if there is one.
   @usableFromInline var conflict: VirtualAddress?
 
@@ -181,6 +183,7 @@ extension TranslationTables {
       {
         if !entry.isEmpty && result.conflict == nil { result.conflict = VirtualAddress(address) }
       } else {
+        if !entry.isValid { result.linksTables = true }
         if entry.isEmpty { result.missingTables &+= 1 }
         survey(
           entry.isEmpty ? nil : entry.frame.physicalAddress, level: level &+ 1, address, lastOfEntry, shape,

@@ -43,7 +43,6 @@ extension VmallocArea {
     machine.unlock(state.lock, restoring: interrupts)
 
     retireLeaves(VirtualAddressRange(address, byteCount: area.pointee.byteCount))
-    machine.publishEntries()  // The invalidation may be another CPU's, which publishes only its own stores.
 
     interrupts = machine.lock(state.lock)
     area.pointee.link = state.state.pointee.retired
@@ -68,6 +67,9 @@ extension VmallocArea {
   }
 
   /// Retires the leaf entries of an area that is not in use any more. They belong to it: no lock is needed.
+  ///
+  /// They are published here, since the invalidation may be made by another CPU, which publishes only its own stores:
+  /// walkers that still saw the valid entries would cache them anew after it.
   @inlinable borrowing func retireLeaves(_ pages: VirtualAddressRange) {
     let tables = tables
     var address = pages.lowerBound
@@ -79,6 +81,7 @@ extension VmallocArea {
         address = address + 4096
       } while address < pages.upperBound && location.rawValue & 4095 != 0
     }
+    machine.publishEntries()
   }
 
   /// Makes one invalidation for all areas that wait for one, then gives their frames, empty tables and addresses back.

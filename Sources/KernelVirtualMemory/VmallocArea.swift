@@ -154,7 +154,8 @@ public struct VmallocArea<M: Machine>: ~Copyable, StackArena {
         let isShared = !state.isPrivate || publish(state)
         if isShared {
           tables.link(pages, shape: .pages, spare: &spare, leaves: leaves)
-          machine.publishEntries()  // Others use these tables as soon as they get the lock.
+          // Other CPUs rely on these tables as soon as the lock is free, and publish only their own stores.
+          if survey.linksTables { machine.publishEntries() }
           state.state.pointee.figures.tableFrames &+= survey.missingTables
           then(state.state)
         }

@@ -1,0 +1,159 @@
+// The TLB rule: kept with one CPU and with several, and a broken one is found.
+
+import KernelStacks
+import SeededRandom
+import SimulatedMachine
+import Testing
+
+/// A machine with a planted mistake: invalidations that are left out, cut short, or spare the tables.
+struct Careless: Machine {
+  enum Mistake: CaseIterable {
+    case noInvalidation
+    case firstPageOnly
+    case tablesSpared
+  }
+
+  let actual: Simulated
+  let mistake: Mistake
+
+  var linearMapOffset: UInt { actual.linearMapOffset }
+  var virtualAddressBits: Int { actual.virtualAddressBits }
+  var kernelRoot: PhysicalAddress { actual.kernelRoot }
+  var cpuCount: Int { actual.cpuCount }
+  var currentCPU: Int { actual.currentCPU }
+  var currentNode: NodeID { actual.currentNode }
+  var counters: MachineCounters { actual.counters }
+
+  func pointer(to address: PhysicalAddress) -> UnsafeMutableRawPointer { actual.pointer(to: address) }
+  func clear(_ address: VirtualAddress, byteCount: Int) { actual.clear(address, byteCount: byteCount) }
+  func readEntry(at address: PhysicalAddress) -> PageTableEntry { actual.readEntry(at: address) }
+  func writeEntry(_ entry: PageTableEntry, at address: PhysicalAddress) {
+    actual.writeEntry(entry, at: address)
+  }
+  func publishEntries() { actual.publishEntries() }
+  func disableInterrupts() -> InterruptState { actual.disableInterrupts() }
+  func restoreInterrupts(_ state: InterruptState) { actual.restoreInterrupts(state) }
+  func lock(_ lock: UnsafeMutablePointer<SpinLock>) -> InterruptState { actual.lock(lock) }
+  func unlock(_ lock: UnsafeMutablePointer<SpinLock>, restoring state: InterruptState) {
+    actual.unlock(lock, restoring: state)
+  }
+
+  func invalidate(_ pages: VirtualAddressRange, in space: AddressSpaceID, scope: InvalidationScope) {
+    switch mistake {
+    case .noInvalidation: actual.publishEntries()
+    case .firstPageOnly:
+      actual.invalidate(VirtualAddressRange(pages.lowerBound, byteCount: 4096), in: space, scope: scope)
+    case .tablesSpared: actual.invalidate(pages, in: space, scope: .leaves)
+    }
+  }
+}
+
+@Suite struct InvalidationTests {
+  private func churn<M: Machine>(_ machine: M, _ world: TestWorld) throws {
+    let area = VmallocArea(world.layout, machine: machine)
+    for round in 0..<4 {
+      var bases: [VirtualAddress] = []
+      for index in 0..<10 {
+        bases.append(
+          try area.vmalloc(
+            size: (1 + index % 3) * 4096, alignment: index % 2 == 0 ? 4096 : 2 << 20, caller: "test",
+            frames: world.frames))
+      }
+      for index in 0..<10 { try area.vfree(bases[(index + round) % 10], frames: world.frames) }
+      area.flush(frames: world.frames)
+    }
+    area.close(frames: world.frames)
+  }
+
+  @Test func aCarefulMachineHasNoViolations() throws {
+    let world = try TestWorld()
+    try churn(world.machine, world)
+    world.expectNoViolations()
+  }
+
+  @Test(arguments: Careless.Mistake.allCases) func aPlantedMistakeIsFound(mistake: Careless.Mistake) throws {
+    let world = try TestWorld()
+    try churn(Careless(actual: world.machine, mistake: mistake), world)
+    #expect(!world.simulation.violations.isEmpty)
+  }
+
+  /// The area, to be shared by simulated CPUs.
+  private final class Shared: Sendable {
+    let area: VmallocArea<Simulated>
+    init(_ area: consuming VmallocArea<Simulated>) { self.area = area }
+  }
+
+  @Test(arguments: 1...12 as ClosedRange<UInt64>) func severalCPUsKeepTheRule(seed: UInt64) throws {
+    let world = try TestWorld(bits: seed % 2 == 0 ? 48 : 39, memoryBytes: 4 << 20, cpus: 3, seed: seed)
+    let shared = Shared(VmallocArea(world.layout, machine: world.machine))
+    let frames = world.frames
+    let general: (Simulated) throws -> Void = { machine in
+      var random = SplitMix64(seed: seed &* 31 &+ UInt64(machine.currentCPU))
+      var live: [(VirtualAddress, Int, UInt64)] = []
+      for _ in 0..<120 {
+        if random.next() % 2 == 0 || live.isEmpty {
+          let pages = Int(1 + random.next() % 4)
+          let base = try shared.area.vmalloc(
+            size: pages * 4096, alignment: random.next() % 4 == 0 ? 2 << 20 : 4096, caller: "general",
+            frames: frames)
+          let mark = random.next()
+          for page in 0..<pages {
+            #expect(try machine.load(base + page * 4096) == UInt64(0), "seed \(seed)")
+            try machine.store(mark, to: base + page * 4096)
+          }
+          live.append((base, pages, mark))
+        } else {
+          let (base, pages, mark) = live.remove(at: Int(random.next() % UInt64(live.count)))
+          for page in 0..<pages { #expect(try machine.load(base + page * 4096) == mark, "seed \(seed)") }
+          try shared.area.vfree(base, frames: frames)
+        }
+        if random.next() % 20 == 0 { shared.area.flush(frames: frames) }
+        shared.area._checkInvariants(isQuiet: false)
+      }
+      for (base, _, _) in live { try shared.area.vfree(base, frames: frames) }
+    }
+    let stacks: (Simulated) throws -> Void = { machine in
+      let size = 64 << 20
+      let base = try shared.area.reserveStackArea(
+        byteCount: size, alignment: 32 << 10, phase: 0, frames: frames)
+      for round in 0..<20 {
+        var mapped: [(VirtualAddress, PhysicalAddress)] = []
+        for index in 0..<5 {
+          let address = base + (round * 3 + index * 17) % 32 * (2 << 20) + index * 4096
+          let location = try shared.area.leafEntry(at: address, node: nil, frames: frames)
+          let frame = try frames.allocate(FrameRequest(purpose: .threadStack, cleared: true))
+          machine.writeEntry(shared.area.stackEntry(for: frame), at: location)
+          machine.publishEntries()
+          try machine.store(UInt64(index), to: address)
+          mapped.append((address, location))
+        }
+        for (_, location) in mapped {
+          machine.writeEntry(machine.readEntry(at: location).retired, at: location)
+        }
+        machine.invalidate(VirtualAddressRange(base, byteCount: size), in: .kernel, scope: .leaves)
+        for (_, location) in mapped {
+          try frames.free(machine.readEntry(at: location).frame, order: 0)
+          machine.writeEntry(.empty, at: location)
+        }
+        if round % 3 == 2 {
+          _ = shared.area.releaseTables(covering: VirtualAddressRange(base, byteCount: size), to: frames)
+        }
+      }
+      _ = shared.area.releaseTables(covering: VirtualAddressRange(base, byteCount: size), to: frames)
+      shared.area.releaseStackArea(at: base, frames: frames)
+    }
+    try world.simulation.run([general, general, stacks])
+    shared.area.flush(frames: frames)
+    shared.area._checkInvariants()
+    #expect(frames.outstanding.count == 1, "the frame of the state, seed \(seed)")
+    #expect(shared.area.figures == VmallocFigures(recordFrames: 1), "seed \(seed)")
+    world.expectNoViolations("seed \(seed)")
+  }
+}
+
+extension VmallocFigures {
+  init(recordFrames: Int) {
+    self.init()
+    self.recordFrames = recordFrames
+  }
+}

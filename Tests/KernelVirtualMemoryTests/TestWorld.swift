@@ -1,0 +1,99 @@
+// What the tests of this folder share: a simulated machine and a frame source that counts and can refuse.
+
+import KernelStacks
+import SimulatedMachine
+import Testing
+
+/// A buddy allocator that counts what is out and refuses from the n-th request on, or only at the n-th.
+final class TestFrames: FrameSource {
+  private let buddy: BuddyAllocator<Simulated>
+  private let metadata: UnsafeMutableRawBufferPointer
+  /// How many more requests are granted before one is refused; `nil` means all.
+  var requestsUntilRefusal: Int?
+  private(set) var requests = 0
+  private(set) var outstanding: [PageFrame: FramePurpose] = [:]
+
+  init(_ simulation: Simulation) throws {
+    var map = PhysicalMemoryMap()
+    for bank in simulation.memoryBanks {
+      try map.addMemory(start: bank.start, byteCount: bank.byteCount, node: bank.node)
+    }
+    let byteCount = BuddyAllocator<Simulated>.metadataByteCount(for: map)
+    metadata = .allocate(byteCount: byteCount, alignment: 64)
+    buddy = try BuddyAllocator(frames: map, metadata: metadata, machine: simulation.machine)
+  }
+
+  deinit { metadata.deallocate() }
+
+  func allocate(_ request: FrameRequest) throws(FrameSourceError) -> PageFrame {
+    requests += 1
+    if let left = requestsUntilRefusal {
+      requestsUntilRefusal = left == 0 ? nil : left - 1
+      if left == 0 {
+        throw .refused(
+          FrameRefusal(order: request.order, purpose: request.purpose, freeFrames: 7, largestFreeOrder: 0))
+      }
+    }
+    let frame = try buddy.allocate(request)
+    outstanding[frame] = request.purpose
+    return frame
+  }
+
+  func free(_ frame: PageFrame, order: Int) throws(FrameSourceError) {
+    try buddy.free(frame, order: order)
+    outstanding[frame] = nil
+  }
+
+  func node(of frame: PageFrame) -> NodeID { buddy.node(of: frame) }
+  var nodeCount: Int { buddy.nodeCount }
+  var totalFrames: Int { buddy.totalFrames }
+  var freeFrames: Int { buddy.freeFrames }
+
+  func count(_ purpose: FramePurpose) -> Int { outstanding.values.count { $0 == purpose } }
+}
+
+/// A machine, its frames, and its layout.
+struct TestWorld {
+  let simulation: Simulation
+  let frames: TestFrames
+  let layout: AddressLayout
+  var machine: Simulated { simulation.machine }
+
+  init(bits: Int = 39, memoryBytes: Int = 8 << 20, nodes: Int = 1, cpus: Int = 1, seed: UInt64 = 1) throws {
+    let banks = (0..<nodes).map { node in
+      MemoryBank(
+        start: PhysicalAddress(1 << 30) + node * memoryBytes, byteCount: memoryBytes, node: NodeID(node))
+    }
+    simulation = try Simulation(
+      SimulationConfiguration(memory: banks, cpuCount: cpus, seed: seed, virtualAddressBits: bits))
+    frames = try TestFrames(simulation)
+    layout = try AddressLayout(virtualAddressBits: bits)
+  }
+
+  var kernelTables: TranslationTables<Simulated> { TranslationTables(kernelOf: machine) }
+
+  /// The kernel's root table, entry by entry.
+  var rootEntries: [PageTableEntry] {
+    (0..<512).map { machine.readEntry(at: machine.kernelRoot + $0 * 8) }
+  }
+
+  func expectNoViolations(_ comment: Comment? = nil, sourceLocation: SourceLocation = #_sourceLocation) {
+    #expect(simulation.violations.isEmpty, comment, sourceLocation: sourceLocation)
+  }
+}
+
+/// A text sink that keeps what it is given.
+struct Text: TextSink {
+  var string = ""
+  mutating func write(byte: UInt8) { string.unicodeScalars.append(Unicode.Scalar(byte)) }
+}
+
+/// The error that `body` throws, or `nil`.
+func thrown<Failure: Error>(_ body: () throws(Failure) -> Void) -> Failure? {
+  do {
+    try body()
+    return nil
+  } catch {
+    return error
+  }
+}
