@@ -127,6 +127,8 @@ upper_half:
   msr     tpidr_el1, x0
   msr     tpidrro_el0, xzr                      // this CPU's number
   msr     mdscr_el1, xzr
+  msr     pmuserenr_el0, xzr                    // no counters for EL0
+  msr     cntkctl_el1, xzr
 
   // Exceptions use the emergency stack until the exception stack exists; boot code is thread code.
   ldr     x0, =emergency_stack_top

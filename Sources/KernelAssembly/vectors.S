@@ -203,11 +203,15 @@ probe_recover:
 // Static records: of the boot and idle tasks, and of what Swift makes once at boot.
   .bss
   .p2align 12
-  .global boot_task, idle_task, kernel_objects
+  .global boot_task, idle_task, kernel_objects, kernel_board, kernel_memory_map
 boot_task:
   .skip   512
 idle_task:
   .skip   512
 kernel_objects:
   .skip   3072
+kernel_board:
+  .skip   2048
+kernel_memory_map:
+  .skip   2048
 #endif

@@ -18,6 +18,8 @@ public enum UserProgram: UInt64, Sendable {
   case exhaustAndRecover = 7
   /// Parent and child have their kernel stacks proven over and over.
   case proveStacks = 8
+  /// Writes a line of text.
+  case writeLine = 9
 }
 
 /// What the first process is told when it starts, in x0 to x2.
@@ -52,6 +54,13 @@ public func runProgram<Kernel: SystemCalls>(_ arguments: ProgramArguments, on ke
     case .overflowStack: overflowStack(on: kernel)
     case .exhaustAndRecover: exhaustAndRecover(on: kernel)
     case .proveStacks: proveStacks(rounds: arguments.operations, on: kernel)
+    case .writeLine: writeLine(on: kernel)
     }
   return failed?.rawValue ?? 0
+}
+
+/// Writes a line that says who writes it: longer than what a kernel copies at once.
+private func writeLine<Kernel: SystemCalls>(on kernel: Kernel) -> FailedCheck? {
+  kernel.write("a line from the first process, which has no privileges but its system calls\n")
+  return nil
 }

@@ -10,18 +10,18 @@
   @c func kernelBoot(_ deviceTree: UInt, _ imageBase: UInt) {
     let early = EarlyAddressSpace(imageBase: imageBase)
     Thread.boot.pointee.id = 0
-    let board = readBoard(deviceTree, early)
+    readBoard(deviceTree, early)
     let options = readOptions()
     let layout = chooseLayout(options)
-    var memory = describeMemory(board, deviceTree, early)
-    let metadata = buildAddressSpace(board, layout, early, &memory)
+    describeMemory(deviceTree, early)
+    let metadata = buildAddressSpace(layout, early)
     Scheduler.start()
     KernelObjects.start(
-      memory, metadata, layout: layout,
+      metadata, layout: layout,
       stacks: StackConfiguration(options.scenario.strategy, size: options.scenario.stackSize))
-    startInterrupts(board)
+    startInterrupts()
     ca_enable_interrupts()
-    runScenario(options, board)
+    runScenario(options)
   }
 
   /// Where the frame allocator's records go.
@@ -31,7 +31,7 @@
   }
 
   @inline(never)
-  private func readBoard(_ deviceTree: UInt, _ early: EarlyAddressSpace) -> Board {
+  private func readBoard(_ deviceTree: UInt, _ early: EarlyAddressSpace) {
     let address = deviceTree + EarlyAddressSpace.linearMapOffset
     guard deviceTree != 0, deviceTree % 8 == 0, let base = UnsafeRawPointer(bitPattern: address),
       let tree = FlattenedDeviceTree(at: base)
@@ -39,24 +39,28 @@
       // Without a device tree there is no console to say so.
       exitMachine(.failure)
     }
-    let board = Board(tree)
-    Console.use(firmwareByHypervisorCall: board.firmwareByHypervisorCall)
-    if board.uart.byteCount > 0, early.mapDevice(board.uart.start) {
-      Console.use(serialPort: board.uart.start + EarlyAddressSpace.linearMapOffset)
+    KernelObjects.board.initialize(to: Board(tree))
+    let board = KernelObjects.board
+    Console.use(firmwareByHypervisorCall: board.pointee.firmwareByHypervisorCall)
+    if board.pointee.uart.byteCount > 0, early.mapDevice(board.pointee.uart.start) {
+      Console.use(serialPort: board.pointee.uart.start + EarlyAddressSpace.linearMapOffset)
     }
-    guard board.memoryCount > 0 else { fail("the device tree describes no memory") }
-    guard board.rangesLeftOut == 0 else { fail("the device tree describes more ranges of memory than fit") }
-    guard board.cpuCount > 0 else { fail("the device tree describes no CPU") }
-    guard board.distributor.byteCount > 0 else {
-      if board.hasForeignInterruptController {
+    guard board.pointee.memoryCount > 0 else { fail("the device tree describes no memory") }
+    guard board.pointee.rangesLeftOut == 0 else {
+      fail("the device tree describes more ranges of memory than fit")
+    }
+    guard board.pointee.cpuCount > 0 else { fail("the device tree describes no CPU") }
+    guard board.pointee.distributor.byteCount > 0 else {
+      if board.pointee.hasForeignInterruptController {
         fail("the interrupt controller is no GICv2, which is all that works")
       }
       fail("the device tree describes no GICv2 interrupt controller")
     }
-    guard board.timerInterrupt >= 0 else { fail("the device tree describes no generic timer") }
-    guard CommandLine.copy(board.commandLine) else { fail("the command line is longer than 1024 bytes") }
-    ca_this_cpu().pointee.node = UInt64(board.bootNode)
-    return board
+    guard board.pointee.timerInterrupt >= 0 else { fail("the device tree describes no generic timer") }
+    guard CommandLine.copy(board.pointee.commandLine) else {
+      fail("the command line is longer than 1024 bytes")
+    }
+    ca_this_cpu().pointee.node = UInt64(board.pointee.bootNode)
   }
 
   private func chooseLayout(_ options: KernelOptions) -> AddressLayout {
@@ -68,44 +72,44 @@
   }
 
   @inline(never)
-  private func describeMemory(_ board: Board, _ deviceTree: UInt, _ early: EarlyAddressSpace)
-    -> PhysicalMemoryMap
-  {
-    var map = PhysicalMemoryMap()
+  private func describeMemory(_ deviceTree: UInt, _ early: EarlyAddressSpace) {
+    let board = KernelObjects.board
+    let map = KernelObjects.memory
+    map.initialize(to: PhysicalMemoryMap())
     do {
-      for index in 0..<board.memoryCount {
-        let range = board.memory[index]
-        try map.addMemory(
+      for index in 0..<board.pointee.memoryCount {
+        let range = board.pointee.memory[index]
+        try map.pointee.addMemory(
           start: PhysicalAddress(range.start), byteCount: Int(range.byteCount), node: NodeID(range.node))
       }
-      for index in 0..<board.reservationCount where board.reservations[index].byteCount > 0 {
-        let range = board.reservations[index]
-        try map.reserve(start: PhysicalAddress(range.start), byteCount: Int(range.byteCount))
+      for index in 0..<board.pointee.reservationCount where board.pointee.reservations[index].byteCount > 0 {
+        let range = board.pointee.reservations[index]
+        try map.pointee.reserve(start: PhysicalAddress(range.start), byteCount: Int(range.byteCount))
       }
       let image = early.physical(kernel_image_start())
-      try map.reserve(
+      try map.pointee.reserve(
         start: PhysicalAddress(image), byteCount: Int(kernel_image_end() - kernel_image_start()))
       let tree = UnsafeRawPointer(bitPattern: deviceTree + EarlyAddressSpace.linearMapOffset).unsafelyUnwrapped
-      try map.reserve(
+      try map.pointee.reserve(
         start: PhysicalAddress(deviceTree), byteCount: Int(FlattenedDeviceTree.word(tree, 4)))
-      if board.initialRAMDisk.byteCount > 0 {
-        try map.reserve(
-          start: PhysicalAddress(board.initialRAMDisk.start), byteCount: Int(board.initialRAMDisk.byteCount))
+      if board.pointee.initialRAMDisk.byteCount > 0 {
+        try map.pointee.reserve(
+          start: PhysicalAddress(board.pointee.initialRAMDisk.start),
+          byteCount: Int(board.pointee.initialRAMDisk.byteCount))
       }
     } catch {
       fail("memory", error)
     }
-    return map
   }
 
   @inline(never)
-  private func buildAddressSpace(
-    _ board: Board, _ layout: AddressLayout, _ early: EarlyAddressSpace, _ map: inout PhysicalMemoryMap
-  ) -> MetadataPlace {
-    let tableFrames = KernelAddressSpace.frameLimit(map) + 1
-    let metadataBytes = BuddyAllocator<AArch64>.metadataByteCount(for: map)
+  private func buildAddressSpace(_ layout: AddressLayout, _ early: EarlyAddressSpace) -> MetadataPlace {
+    let board = KernelObjects.board
+    let map = KernelObjects.memory
+    let tableFrames = KernelAddressSpace.frameLimit(map.pointee)
+    let metadataBytes = BuddyAllocator<AArch64>.metadataByteCount(for: map.pointee)
     let needed = tableFrames * pageSize + metadataBytes
-    guard let start = map.lowestUnreserved(byteCount: needed) else {
+    guard let start = map.pointee.lowestUnreserved(byteCount: needed) else {
       fail("memory is too small for the kernel's own tables")
     }
     guard early.isMapped(start.rawValue), early.isMapped(start.rawValue + UInt(needed)) else {
@@ -115,18 +119,22 @@
     do {
       let space = try KernelAddressSpace(layout, early: early, frames: frames)
       try space.mapImage(frames: frames)
-      for index in 0..<map.memoryRangeCount { try space.mapLinear(map.memoryRange(at: index), frames: frames) }
-      if board.uart.byteCount > 0 { try space.mapDevice(board.uart, frames: frames) }
-      try space.mapDevice(board.distributor, frames: frames)
-      try space.mapDevice(board.cpuInterface, frames: frames)
+      for index in 0..<map.pointee.memoryRangeCount {
+        try space.mapLinear(map.pointee.memoryRange(at: index), frames: frames)
+      }
+      if board.pointee.uart.byteCount > 0 { try space.mapDevice(board.pointee.uart, frames: frames) }
+      try space.mapDevice(board.pointee.distributor, frames: frames)
+      try space.mapDevice(board.pointee.cpuInterface, frames: frames)
       space.enter()
     } catch {
       fail("translation tables", error)
     }
-    if board.uart.byteCount > 0 { Console.use(serialPort: board.uart.start + layout.linearMapOffset) }
+    if board.pointee.uart.byteCount > 0 {
+      Console.use(serialPort: board.pointee.uart.start + layout.linearMapOffset)
+    }
     let metadata = MetadataPlace(start: frames.firstUnused.physicalAddress, byteCount: metadataBytes)
     do {
-      try map.reserve(
+      try map.pointee.reserve(
         start: start, byteCount: Int(metadata.start.rawValue - start.rawValue) + metadataBytes)
     } catch {
       fail("memory", error)
@@ -134,12 +142,14 @@
     return metadata
   }
 
-  private func startInterrupts(_ board: Board) {
+  private func startInterrupts() {
+    let board = KernelObjects.board
     let offset = AArch64().linearMapOffset
     AArch64().startInstructionCounter()
     Interrupts.start(
       InterruptController(
-        distributor: board.distributor.start + offset, cpuInterface: board.cpuInterface.start + offset),
-      timer: TickTimer(privateInterrupt: board.timerInterrupt))
+        distributor: board.pointee.distributor.start + offset,
+        cpuInterface: board.pointee.cpuInterface.start + offset),
+      timer: TickTimer(privateInterrupt: board.pointee.timerInterrupt))
   }
 #endif

@@ -11,47 +11,73 @@
 
   /// The kernel's allocators: processes, which own stacks, which own frames and vmalloc area.
   enum KernelObjects {
+    /// What the device tree has told. Too large for a stack, as is the next.
+    static var board: UnsafeMutablePointer<Board> {
+      UnsafeMutablePointer(bitPattern: kernel_kernel_board()).unsafelyUnwrapped
+    }
+
+    /// Where RAM is and what of it is reserved.
+    static var memory: UnsafeMutablePointer<PhysicalMemoryMap> {
+      UnsafeMutablePointer(bitPattern: kernel_kernel_memory_map()).unsafelyUnwrapped
+    }
+
     private static var place: UnsafeMutablePointer<KernelProcesses> {
       UnsafeMutablePointer(bitPattern: kernel_kernel_objects()).unsafelyUnwrapped
     }
 
-    /// All processes, and through them everything else. Made by ``start(_:_:layout:stacks:)``.
+    /// All processes, and through them everything else. Made by ``start(_:layout:stacks:)``.
     static var processes: UnsafeMutablePointer<KernelProcesses> { place }
 
     /// Makes the allocators.
-    @inline(never)
     static func start(
-      _ memory: borrowing PhysicalMemoryMap, _ metadata: MetadataPlace, layout: AddressLayout,
-      stacks configuration: StackConfiguration
+      _ metadata: MetadataPlace, layout: AddressLayout, stacks configuration: StackConfiguration
     ) {
-      precondition(MemoryLayout<KernelProcesses>.size <= 3072)
-      let machine = AArch64()
-      let records = UnsafeMutableRawBufferPointer(
-        start: machine.pointer(to: metadata.start), count: metadata.byteCount)
-      let frames: BuddyAllocator<AArch64>
-      do {
-        frames = try BuddyAllocator(frames: memory, metadata: records, machine: machine)
-      } catch {
-        fail("frame allocator", error)
-      }
-      let area = layout.vmallocArea
-      let stacks: Stacks
-      do {
-        stacks = try Stacks(
-          configuration, machine: machine, frames: FaultInjectingFrames(frames),
-          arena: VmallocArea(area.lowerBound.rawValue..<area.upperBound.rawValue, machine: machine))
-      } catch {
-        fail("stack allocator", error)
-      }
-      do {
-        place.initialize(to: try KernelProcesses(machine: machine, stacks: stacks, memory: memory))
-      } catch {
-        fail("process table", error)
-      }
+      // The places that vectors.S reserves.
+      precondition(
+        MemoryLayout<KernelProcesses>.size <= 3072 && MemoryLayout<Board>.size <= 2048
+          && MemoryLayout<PhysicalMemoryMap>.size <= 2048 && MemoryLayout<Thread>.size <= 320)
+      makeProcesses(makeStacks(makeFrames(metadata), layout, configuration))
       adoptBootStack(configuration)
       makeExceptionStack()
       let idle = allocateStack()
       Scheduler.prepareIdle(stackBase: idle.base.rawValue, stackTop: idle.top.rawValue)
+    }
+
+    // One function for each: the map of memory is copied for each call that reads it, and frames are to stay small.
+
+    @inline(never)
+    private static func makeFrames(_ metadata: MetadataPlace) -> BuddyAllocator<AArch64> {
+      let machine = AArch64()
+      let records = UnsafeMutableRawBufferPointer(
+        start: machine.pointer(to: metadata.start), count: metadata.byteCount)
+      do {
+        return try BuddyAllocator(frames: memory.pointee, metadata: records, machine: machine)
+      } catch {
+        fail("frame allocator", error)
+      }
+    }
+
+    @inline(never)
+    private static func makeStacks(
+      _ frames: consuming BuddyAllocator<AArch64>, _ layout: AddressLayout, _ configuration: StackConfiguration
+    ) -> Stacks {
+      let area = layout.vmallocArea
+      do {
+        return try Stacks(
+          configuration, machine: AArch64(), frames: FaultInjectingFrames(frames),
+          arena: VmallocArea(area.lowerBound.rawValue..<area.upperBound.rawValue, machine: AArch64()))
+      } catch {
+        fail("stack allocator", error)
+      }
+    }
+
+    @inline(never)
+    private static func makeProcesses(_ stacks: consuming Stacks) {
+      do {
+        place.initialize(to: try KernelProcesses(machine: AArch64(), stacks: stacks, memory: memory.pointee))
+      } catch {
+        fail("process table", error)
+      }
     }
 
     private static func adoptBootStack(_ configuration: StackConfiguration) {

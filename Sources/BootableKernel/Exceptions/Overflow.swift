@@ -17,6 +17,10 @@
       return nil
     }
     reportOverflow(record, bounds, address)
+    let isOwn =
+      bounds.top.rawValue >= UInt(record.pointee.head.stack_top)
+      && bounds.base.rawValue <= record.pointee.stackBase
+    guard isOwn else { panic("access to the guard of another task's stack") }
     guard record.pointee.isExpendable, record.pointee.id > 0 else { panic("kernel stack overflow") }
     record.pointee.isExpendable = false
     let end: @convention(c) () -> Void = endOverflowedProcess

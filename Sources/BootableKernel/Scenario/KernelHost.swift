@@ -36,12 +36,12 @@
   }
 
   /// Runs what the command line asks for, and ends the machine.
-  func runScenario(_ options: KernelOptions, _ board: Board) -> Never {
+  func runScenario(_ options: KernelOptions) -> Never {
     let processes = KernelObjects.processes
-    if let test = options.selfTest { exitMachine(test.run(options, board) ? .success : .failure) }
+    if let test = options.selfTest { exitMachine(test.run() ? .success : .failure) }
     let host: KernelHost
     do {
-      host = KernelHost(programImage: try loadProgram(board.initialRAMDisk))
+      host = KernelHost(programImage: try loadProgram(KernelObjects.board.pointee.initialRAMDisk))
     } catch {
       fail("EL0 program", error)
     }

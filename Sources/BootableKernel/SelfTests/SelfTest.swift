@@ -18,6 +18,8 @@
     case guardBoot
     /// The tick takes the CPU from EL0, from system calls and from kernel threads, and nobody's work is disturbed.
     case preemption
+    /// A process writes a line to the console.
+    case write
     /// The vmalloc area: areas with guards, their listing, all given back.
     case vmalloc
     /// One NUMA node runs empty: stacks come from the other.
@@ -42,6 +44,8 @@
         self = .guardBoot
       } else if equal(name, "preemption") {
         self = .preemption
+      } else if equal(name, "write") {
+        self = .write
       } else if equal(name, "vmalloc") {
         self = .vmalloc
       } else if equal(name, "nodes") {
@@ -60,13 +64,14 @@
     }
 
     /// Runs the test; tells whether its checks held.
-    func run(_ options: KernelOptions, _ board: Board) -> Bool {
+    func run() -> Bool {
       switch self {
       case .writeXorExecute: return testWriteXorExecute()
       case .guardThread: return testGuardOfThread()
-      case .guardSystemCall: return runProgram(.overflowStack, board)
+      case .guardSystemCall: return runProgram(.overflowStack)
       case .guardBoot: overflow_stack()
-      case .preemption: return testPreemption(board)
+      case .preemption: return testPreemption()
+      case .write: return runProgram(.writeLine)
       case .vmalloc: return testVmalloc()
       case .nodes: return testNodes()
       case .lookup: return testLookup()
@@ -85,14 +90,14 @@
   }
 
   /// Runs a program as the first process; tells whether it found everything right and left nothing behind.
-  func runProgram(_ program: UserProgram, operations: Int = 0, _ board: Board) -> Bool {
+  func runProgram(_ program: UserProgram, operations: Int = 0) -> Bool {
     let processes = KernelObjects.processes
     processes.pointee.reclaim()
     let free = processes.pointee.stacks.frames.freeFrames
     let host: KernelHost
     let first: TaskPointer
     do {
-      host = KernelHost(programImage: try loadProgram(board.initialRAMDisk))
+      host = KernelHost(programImage: try loadProgram(KernelObjects.board.pointee.initialRAMDisk))
     } catch {
       fail("EL0 program", error)
     }

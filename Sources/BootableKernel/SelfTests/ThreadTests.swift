@@ -55,15 +55,15 @@
   @inline(never)
   private func isEnding() -> Bool { Interrupts.tickCount > 500 }
 
-  func testPreemption(_ board: Board) -> Bool {
+  func testPreemption() -> Bool {
     withUnsafeMutablePointer(to: &firstThread) {
       startThread($0, id: -2, body: { stride in spin(stride) }, argument: 3)
     }
     withUnsafeMutablePointer(to: &secondThread) {
       startThread($0, id: -3, body: { stride in spin(stride) }, argument: 5)
     }
-    var passed = runProgram(.spin, operations: 2_000_000, board)
-    passed = runProgram(.proveStacks, operations: 1000, board) && passed
+    var passed = runProgram(.spin, operations: 2_000_000)
+    passed = runProgram(.proveStacks, operations: 1000) && passed
     while Interrupts.tickCount <= 500 { Scheduler.yield() }
     for _ in 0..<1000 { Scheduler.yield() }
     passed = check("EL0 was preempted", Interrupts.userPreemptionCount > 10) && passed

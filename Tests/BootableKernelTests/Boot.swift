@@ -1,0 +1,37 @@
+// Booting the kernel in QEMU from a test. The kernel is built once in a test process.
+
+#if Tools
+  import ImageTools
+  import Testing
+
+  /// Boots the kernel with a command line and waits for its end.
+  ///
+  /// A guest that does not end within its time limit fails the test by the error that this throws.
+  func boot(_ commandLine: String, _ configure: (inout Guest) -> Void = { _ in }) async throws -> GuestRun {
+    let products = try await KernelBuild.shared.products()
+    var guest = Guest(kernel: products.image, initialRAMDisk: products.initProgram, commandLine: commandLine)
+    configure(&guest)
+    return try await guest.run()
+  }
+
+  /// What the kernel leaves as its exit code.
+  enum ExitCode {
+    static let success = 0
+    static let failure = 1
+    static let panic = 2
+  }
+
+  /// Expects a run in which checks were made and all of them held.
+  func expectSuccess(_ run: GuestRun, sourceLocation: SourceLocation = #_sourceLocation) {
+    let checks = run.records(ofType: "check")
+    #expect(!checks.isEmpty, "no check was made", sourceLocation: sourceLocation)
+    let failed = checks.filter { $0["passed"]?.bool != true }.compactMap { $0["name"]?.string }
+    #expect(failed == [], sourceLocation: sourceLocation)
+    #expect(
+      run.exitCode == ExitCode.success, "\(run.lines.suffix(20).joined(separator: "\n"))",
+      sourceLocation: sourceLocation)
+  }
+
+  /// The message of the one error that a run reported.
+  func errorMessage(_ run: GuestRun) -> String? { run.records(ofType: "error").last?["message"]?.string }
+#endif

@@ -1,0 +1,121 @@
+// Boards that lack something: a clear line and a failing exit code.
+//
+// QEMU corrects device trees that it is given, so these reach the kernel another way: a few instructions, loaded beside the
+// kernel, put the address of a tree into x0 and jump to the kernel's entry.
+
+#if Tools
+  import Foundation
+  import ImageTools
+  import Testing
+
+  @Suite struct UnusualDeviceTrees {
+    static let uart = DeviceTreeNode(
+      "pl011@9000000", [("compatible", text("arm,pl011")), ("reg", cells(0, 0x900_0000, 0, 0x1000))])
+    static let memory = DeviceTreeNode(
+      "memory@40000000", [("device_type", text("memory")), ("reg", cells(0, 0x4000_0000, 0, 0x800_0000))])
+    static let processors = DeviceTreeNode(
+      "cpus", [("#address-cells", cells(1)), ("#size-cells", cells(0))],
+      [DeviceTreeNode("cpu@0", [("device_type", text("cpu")), ("reg", cells(0))])])
+    static let controller = DeviceTreeNode(
+      "intc@8000000",
+      [
+        ("compatible", text("arm,cortex-a15-gic")), ("interrupt-controller", []),
+        ("reg", cells(0, 0x800_0000, 0, 0x1_0000, 0, 0x801_0000, 0, 0x1_0000)),
+      ])
+    static let timer = DeviceTreeNode(
+      "timer",
+      [
+        ("compatible", text("arm,armv8-timer")),
+        ("interrupts", cells(1, 13, 0x104, 1, 14, 0x104, 1, 11, 0x104, 1, 10, 0x104)),
+      ])
+    static let chosen = DeviceTreeNode("chosen", [("bootargs", text("scenario=self-test test=lookup"))])
+
+    /// Boots with a tree that has these nodes.
+    func boot(
+      _ nodes: [DeviceTreeNode], reservations: [(UInt64, UInt64)] = [], treeBytes: [UInt8]? = nil
+    ) async throws -> GuestRun {
+      let root = DeviceTreeNode("", [("#address-cells", cells(2)), ("#size-cells", cells(2))], nodes)
+      let folder = FileManager.default.temporaryDirectory.appending(path: "kernel-tree-\(UUID().uuidString)")
+      try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+      defer { try? FileManager.default.removeItem(at: folder) }
+      let tree = folder.appending(path: "tree.dtb")
+      let stub = folder.appending(path: "stub.bin")
+      try Data(treeBytes ?? flattenedDeviceTree(root, reservations: reservations)).write(to: tree)
+      //  0  ldr x0, 16      4  ldr x1, 24      8  br x1      12  nop      16  tree      24  entry of the kernel
+      let words: [UInt32] = [
+        0x5800_0080, 0x5800_00a1, 0xd61f_0020, 0xd503_201f, 0x4610_0000, 0, 0x4008_0000, 0,
+      ]
+      try words.withUnsafeBytes { try Data($0).write(to: stub) }
+      return try await BootableKernelTests.boot("") {
+        $0.initialRAMDisk = nil
+        $0.extraArguments = [
+          "-device", "loader,file=\(tree.path),addr=0x46100000,force-raw=on",
+          "-device", "loader,file=\(stub.path),addr=0x46000000,force-raw=on,cpu-num=0",
+        ]
+        $0.timeLimit = .seconds(30)
+      }
+    }
+
+    @Test func completeTreeBoots() async throws {
+      let nodes = [Self.chosen, Self.memory, Self.processors, Self.uart, Self.controller, Self.timer]
+      expectSuccess(try await boot(nodes))
+    }
+
+    @Test func treeWithoutMemoryIsRefused() async throws {
+      let run = try await boot([Self.chosen, Self.processors, Self.uart, Self.controller, Self.timer])
+      #expect(run.exitCode == ExitCode.failure)
+      #expect(errorMessage(run) == "the device tree describes no memory")
+    }
+
+    @Test func memoryOfSizeZeroIsNoMemory() async throws {
+      let empty = DeviceTreeNode(
+        "memory@40000000", [("device_type", text("memory")), ("reg", cells(0, 0x4000_0000, 0, 0))])
+      let run = try await boot([Self.chosen, empty, Self.processors, Self.uart, Self.controller, Self.timer])
+      #expect(run.exitCode == ExitCode.failure)
+      #expect(errorMessage(run) == "the device tree describes no memory")
+    }
+
+    @Test func treesThatLackSomethingElseAreRefused() async throws {
+      let withoutCPU = try await boot([Self.chosen, Self.memory, Self.uart, Self.controller, Self.timer])
+      #expect(withoutCPU.exitCode == ExitCode.failure)
+      #expect(errorMessage(withoutCPU) == "the device tree describes no CPU")
+      let withoutController = try await boot([Self.chosen, Self.memory, Self.processors, Self.uart, Self.timer])
+      #expect(withoutController.exitCode == ExitCode.failure)
+      #expect(errorMessage(withoutController)?.contains("GICv2") == true)
+      let withoutTimer = try await boot([Self.chosen, Self.memory, Self.processors, Self.uart, Self.controller])
+      #expect(withoutTimer.exitCode == ExitCode.failure)
+      #expect(errorMessage(withoutTimer)?.contains("timer") == true)
+    }
+
+    @Test func treeWithoutSerialPortFailsByExitCodeAlone() async throws {
+      let run = try await boot([Self.chosen, Self.processors, Self.controller, Self.timer])
+      #expect(run.exitCode == ExitCode.failure)
+      #expect(run.records.isEmpty)
+    }
+
+    @Test func noTreeAtAllFailsByExitCodeAlone() async throws {
+      let run = try await boot([], treeBytes: [UInt8](repeating: 0x5a, count: 64))
+      #expect(run.exitCode == ExitCode.failure)
+    }
+
+    @Test func reservedMemoryIsLeftAlone() async throws {
+      let reserved = DeviceTreeNode(
+        "reserved-memory", [("#address-cells", cells(2)), ("#size-cells", cells(2))],
+        [DeviceTreeNode("firmware@44000000", [("reg", cells(0, 0x4400_0000, 0, 0x40_0000))])])
+      let vmalloc = DeviceTreeNode("chosen", [("bootargs", text("scenario=self-test test=vmalloc"))])
+      let nodes = [vmalloc, Self.memory, Self.processors, Self.uart, Self.controller, Self.timer]
+      let without = try await boot(nodes)
+      let with = try await boot(nodes + [reserved], reservations: [(0x4500_0000, 0x10_0000)])
+      expectSuccess(with)
+      #expect(freeFrames(without) - freeFrames(with) == (4 + 1) << 8)
+    }
+
+    // From the lines as in /proc/buddyinfo.
+    private func freeFrames(_ run: GuestRun) -> Int {
+      run.lines.filter { $0.hasPrefix("Node ") }.reduce(0) { sum, line in
+        let counts = line.split(separator: " ").suffix(11).compactMap { Int($0) }
+        return sum + counts.enumerated().reduce(0) { $0 + $1.element << $1.offset }
+      }
+    }
+  }
+#endif

@@ -1,0 +1,78 @@
+// How the kernel fails: a clear line and a failing exit code, never a hang.
+
+#if Tools
+  import Foundation
+  import ImageTools
+  import Testing
+
+  @Suite struct KernelFailure {
+    @Test func unknownScenarioIsRefusedWithTheList() async throws {
+      let run = try await boot("scenario=no-such-thing")
+      #expect(run.exitCode == ExitCode.failure)
+      let message = try #require(errorMessage(run))
+      #expect(message.contains("there is no scenario no-such-thing"))
+      #expect(message.contains("fragmented-fork"))
+    }
+
+    @Test(arguments: [
+      "strategy=none", "va-bits=40", "stack-size=10000", "stack-size=0", "colour=red", "scenario", "seed=many",
+      "largest-free-order=9", "scenario=self-test", "scenario=self-test test=none",
+      "scenario=fork-churn stack-size=20480 strategy=linear",
+    ])
+    func badOptionIsRefused(commandLine: String) async throws {
+      let run = try await boot(commandLine)
+      #expect(run.exitCode == ExitCode.failure)
+      #expect(errorMessage(run) != nil)
+    }
+
+    @Test func overlongCommandLineIsRefused() async throws {
+      let run = try await boot(String(repeating: "seed=1 ", count: 200))
+      #expect(run.exitCode == ExitCode.failure)
+      #expect(errorMessage(run)?.contains("command line") == true)
+    }
+
+    @Test func missingProgramIsReported() async throws {
+      let run = try await boot("scenario=isolation") { $0.initialRAMDisk = nil }
+      #expect(run.exitCode == ExitCode.failure)
+      #expect(errorMessage(run)?.hasPrefix("EL0 program") == true)
+    }
+
+    @Test func programThatIsNoProgramIsRefused() async throws {
+      let run = try await boot("scenario=isolation") { $0.initialRAMDisk = $0.kernel }
+      #expect(run.exitCode == ExitCode.failure)
+      #expect(errorMessage(run)?.contains("no arm64 ELF program") == true)
+    }
+
+    @Test func foreignInterruptControllerIsRefused() async throws {
+      let run = try await boot("scenario=isolation") { $0.extraArguments = ["-M", "virt,gic-version=3"] }
+      #expect(run.exitCode == ExitCode.failure)
+      #expect(errorMessage(run)?.contains("GICv2") == true)
+    }
+
+    @Test func panicPrintsStateAndFails() async throws {
+      let run = try await boot("scenario=self-test test=panic")
+      #expect(run.exitCode == ExitCode.panic)
+      #expect(errorMessage(run) == "panic: asked for")
+      for register in ["TTBR0_EL1", "TTBR1_EL1", "TCR_EL1", "SCTLR_EL1"] {
+        #expect(run.lines.contains { $0.contains(register) })
+      }
+    }
+
+    @Test func exceptionInAHandlerIsReportedOnTheEmergencyStack() async throws {
+      let run = try await boot("scenario=self-test test=handler-fault")
+      #expect(run.exitCode == ExitCode.panic)
+      #expect(run.lines.contains("exception in an exception handler: data abort"))
+    }
+
+    @Test func hungGuestIsAFailure() async throws {
+      await #expect(throws: GuestError.self) {
+        try await boot("scenario=self-test test=hang") { $0.timeLimit = .seconds(3) }
+      }
+    }
+
+    @Test func tooLittleMemoryIsReported() async throws {
+      let run = try await boot("scenario=isolation") { $0.memoryByteCount = 2 << 20 }
+      #expect(run.exitCode != ExitCode.success)
+    }
+  }
+#endif
