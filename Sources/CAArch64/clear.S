@@ -3,7 +3,7 @@
 
 // void ca_clear_pages(uintptr_t address, uint64_t byte_count)
 //
-// 16 KiB take 533 instructions. Both arguments are multiples of 4,096; byte_count is not zero.
+// 16 KiB take about 530 instructions. Both arguments are multiples of 4,096; byte_count is not zero.
   .section .text.ca_clear_pages, "ax", %progbits
   .global ca_clear_pages
   .p2align 4

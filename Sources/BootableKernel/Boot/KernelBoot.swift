@@ -16,9 +16,12 @@
     describeMemory(deviceTree, early)
     let metadata = buildAddressSpace(layout, early)
     Scheduler.start()
-    KernelObjects.start(
-      metadata, layout: layout,
-      stacks: StackConfiguration(options.scenario.strategy, size: options.scenario.stackSize))
+    let configuration = StackConfiguration(options.scenario.strategy, size: options.scenario.stackSize)
+    if options.isBenchmark {
+      KernelObjects.startBare(metadata, layout: layout, stacks: configuration)
+    } else {
+      KernelObjects.start(metadata, layout: layout, stacks: configuration)
+    }
     startInterrupts()
     ca_enable_interrupts()
     runScenario(options)

@@ -9,6 +9,8 @@
   typealias Stacks = ScenarioStacks<AArch64>
   typealias KernelProcesses = Processes<AArch64>
 
+  nonisolated(unsafe) private var processesExist = false
+
   /// The kernel's allocators: processes, which own stacks, which own frames and vmalloc area.
   enum KernelObjects {
     /// What the device tree has told. Too large for a stack, as is the next.
@@ -21,14 +23,28 @@
       UnsafeMutablePointer(bitPattern: kernel_kernel_memory_map()).unsafelyUnwrapped
     }
 
-    private static var place: UnsafeMutablePointer<KernelProcesses> {
+    /// All processes, and through them everything else. Made by ``start(_:layout:stacks:)``.
+    static var processes: UnsafeMutablePointer<KernelProcesses> {
       UnsafeMutablePointer(bitPattern: kernel_kernel_objects()).unsafelyUnwrapped
     }
 
-    /// All processes, and through them everything else. Made by ``start(_:layout:stacks:)``.
-    static var processes: UnsafeMutablePointer<KernelProcesses> { place }
+    /// For measurements, in place of ``processes``: stacks alone. Made by ``startBare(_:layout:stacks:)``.
+    static var bareStacks: UnsafeMutablePointer<BareStacks<AArch64>> {
+      UnsafeMutablePointer(bitPattern: kernel_kernel_objects()).unsafelyUnwrapped
+    }
 
-    /// Makes the allocators.
+    /// Whether there are ``processes``.
+    static var hasProcesses: Bool { processesExist }
+
+    /// Makes the allocators of a kernel that only measures: nothing stands between stacks and frames.
+    static func startBare(
+      _ metadata: MetadataPlace, layout: AddressLayout, stacks configuration: StackConfiguration
+    ) {
+      makeBareStacks(makeFrames(metadata), layout, configuration)
+      makeExceptionStack(bareStacks.pointee.arena, bareStacks.pointee.frames)
+    }
+
+    /// Makes the allocators, the exception stack and the idle task.
     static func start(
       _ metadata: MetadataPlace, layout: AddressLayout, stacks configuration: StackConfiguration
     ) {
@@ -37,8 +53,9 @@
         MemoryLayout<KernelProcesses>.size <= 3072 && MemoryLayout<Board>.size <= 2048
           && MemoryLayout<PhysicalMemoryMap>.size <= 2048 && MemoryLayout<Thread>.size <= 320)
       makeProcesses(makeStacks(makeFrames(metadata), layout, configuration))
+      processesExist = true
       adoptBootStack(configuration)
-      makeExceptionStack()
+      makeExceptionStack(processes.pointee.stacks.arena, processes.pointee.stacks.frames)
       let idle = allocateStack()
       Scheduler.prepareIdle(stackBase: idle.base.rawValue, stackTop: idle.top.rawValue)
     }
@@ -72,9 +89,25 @@
     }
 
     @inline(never)
+    private static func makeBareStacks(
+      _ frames: consuming BuddyAllocator<AArch64>, _ layout: AddressLayout, _ configuration: StackConfiguration
+    ) {
+      let area = layout.vmallocArea
+      do {
+        bareStacks.initialize(
+          to: try BareStacks(
+            configuration, machine: AArch64(), frames: frames,
+            arena: VmallocArea(area.lowerBound.rawValue..<area.upperBound.rawValue, machine: AArch64())))
+      } catch {
+        fail("stack allocator", error)
+      }
+    }
+
+    @inline(never)
     private static func makeProcesses(_ stacks: consuming Stacks) {
       do {
-        place.initialize(to: try KernelProcesses(machine: AArch64(), stacks: stacks, memory: memory.pointee))
+        processes.initialize(
+          to: try KernelProcesses(machine: AArch64(), stacks: stacks, memory: memory.pointee))
       } catch {
         fail("process table", error)
       }
@@ -93,11 +126,12 @@
     }
 
     // An area of the vmalloc area: what lies below it is the guard page of the area before it.
-    private static func makeExceptionStack() {
+    private static func makeExceptionStack<Frames: FrameSource & ~Copyable>(
+      _ arena: borrowing VmallocArea<AArch64>, _ frames: borrowing Frames
+    ) {
       let size = 4 * pageSize
       do {
-        let base = try processes.pointee.stacks.arena.vmalloc(
-          size: size, caller: "exception stack", frames: processes.pointee.stacks.frames)
+        let base = try arena.vmalloc(size: size, caller: "exception stack", frames: frames)
         use_exception_stack((base + size).rawValue)
       } catch {
         fail("exception stack", error)

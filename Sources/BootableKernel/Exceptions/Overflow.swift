@@ -38,6 +38,7 @@
       return StackBounds(
         base: VirtualAddress(kernel_boot_stack()), top: VirtualAddress(kernel_boot_stack_top()))
     }
+    guard KernelObjects.hasProcesses else { return nil }
     if case .stackGuard(let bounds) = KernelObjects.processes.pointee.stacks.classify(
       address: VirtualAddress(address))
     {

@@ -37,6 +37,11 @@
 
   /// Runs what the command line asks for, and ends the machine.
   func runScenario(_ options: KernelOptions) -> Never {
+    if options.isBenchmark {
+      let passed = runStackBenchmark(
+        options.scenario, stacks: KernelObjects.bareStacks.pointee, console: Console())
+      exitMachine(passed ? .success : .failure)
+    }
     let processes = KernelObjects.processes
     if let test = options.selfTest { exitMachine(test.run() ? .success : .failure) }
     let host: KernelHost

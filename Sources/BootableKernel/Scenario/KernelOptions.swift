@@ -9,6 +9,9 @@
     var scenario = ScenarioOptions()
     /// The self-test to run instead of a scenario.
     var selfTest: SelfTest?
+
+    /// Whether stacks are to be measured, without processes around them.
+    var isBenchmark: Bool { scenario.scenario == .bench && selfTest == nil }
   }
 
   /// Reads the command line; what is wrong with it ends the machine.
