@@ -67,8 +67,8 @@ public struct Processes<M: Machine>: ~Copyable {
     let span = memory.highestFrame - memory.lowestFrame + 1
     var order = 0
     while (pageSize << order) < span * MemoryLayout<UInt16>.stride { order += 1 }
-    // A process needs more than 8 frames, and ASIDs have 16 bits.
-    let entries = min(65536, (stacks.frames.totalFrames / 8 + 511) & ~511)
+    // A process needs more than 4 frames, so memory ends before numbers do. ASIDs have 16 bits.
+    let entries = min(65536, (stacks.frames.totalFrames / 4 + 511) & ~511)
 
     let stateFrame: PageFrame
     let countFrame: PageFrame

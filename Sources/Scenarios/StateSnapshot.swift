@@ -16,7 +16,7 @@ public enum StateAspect: UInt8, Sendable {
   case shareCounts
   /// All entries of the vmalloc area's tables.
   case kernelTables
-  /// All entries of all processes' tables, and the bytes behind them.
+  /// All entries of all processes' tables, and the bytes of the first process.
   case userTables
   /// The process table and the families.
   case processes
@@ -115,6 +115,7 @@ extension Processes {
       tables(of: task).visitLeaves(in: userAddresses) { leaf in
         userTables.mix(UInt64(leaf.address.rawValue))
         userTables.mix(leaf.entry.rawValue)
+        guard task == first else { return }
         let words = machine.pointer(to: leaf.entry.frame.physicalAddress).assumingMemoryBound(to: UInt64.self)
         for index in 0..<512 { userTables.mix(words[index]) }
       }

@@ -1,14 +1,97 @@
+// Each scenario on the simulated machine: its own checks hold, and its result says what it should.
+
 import KernelStacks
 import Scenarios
 import Testing
 
 @Suite struct ScenarioTests {
-  @Test(
-    arguments: [ScenarioName.fragmentedFork, .forkChurn, .exhaustion, .recovery, .isolation, .kernelMemory],
-    [StackStrategy.linear, .vmalloc])
-  func runs(_ s: ScenarioName, _ st: StackStrategy) throws {
-    let run = try ScenarioRun(.small(s, st))
-    print(s, st, run.lines.map { String($0.prefix(700)) }.joined(separator: "\n"))
+  static let all: [ScenarioName] = [
+    .fragmentedFork, .forkChurn, .exhaustion, .recovery, .isolation, .kernelMemory,
+  ]
+
+  @Test(arguments: all, [StackStrategy.linear, .vmalloc])
+  func `Every scenario passes its own checks with either strategy`(
+    _ scenario: ScenarioName, _ strategy: StackStrategy
+  ) throws {
+    for seed: UInt64 in 1...2 {
+      let run = try ScenarioRun(.small(scenario, strategy, seed: seed))
+      #expect(run.passed, "seed \(seed): \(run.problems)")
+      let result = try run.result
+      #expect(result["scenario"] as? String == "\(scenario.name)")
+      #expect(result["machine"] as? String == "simulated")
+      #expect(result["strategy"] as? String == "\(strategy.name)")
+      #expect(result["seed"] as? UInt64 == seed)
+      #expect(result["memoryBytes"] as? Int == 4 << 20)
+      #expect(result["leakedFrames"] as? Int == 0)
+    }
+  }
+
+  @Test(arguments: [8192, 12288, 20480, 24576])
+  func `Stacks that are no power of two fork until memory ends`(_ size: Int) throws {
+    var options = ScenarioOptions.small(.fragmentedFork, .vmalloc)
+    options.stackSize = size
+    let run = try ScenarioRun(options)
     #expect(run.passed, "\(run.problems)")
+    let stacks = try #require(try run.result["stackBytes"] as? Int)
+    let forks = try #require(try run.result["forksSucceeded"] as? Int)
+    #expect(stacks == (forks + 1) * size)
+  }
+
+  @Test(arguments: all)
+  func `Every scenario passes with 48-bit addresses`(_ scenario: ScenarioName) throws {
+    var options = ScenarioOptions.small(scenario, .vmalloc)
+    options.virtualAddressBits = 48
+    let run = try ScenarioRun(options)
+    #expect(run.passed, "\(run.problems)")
+  }
+
+  @Test(arguments: [ScenarioName.fragmentedFork, .forkChurn, .exhaustion, .recovery])
+  func `Every scenario passes with two memory nodes`(_ scenario: ScenarioName) throws {
+    var options = ScenarioOptions.small(scenario, .vmalloc)
+    options.nodeCount = 2
+    let run = try ScenarioRun(options)
+    #expect(run.passed, "\(run.problems)")
+  }
+
+  @Test func `The same seed gives the same lines`() throws {
+    let options = ScenarioOptions.small(.fragmentedFork, .vmalloc, seed: 7)
+    #expect(try ScenarioRun(options).lines == ScenarioRun(options).lines)
+    var other = options
+    other.seed = 8
+    #expect(
+      try ScenarioRun(options).result["frameMaps"] as? [String: String]
+        != ScenarioRun(other).result["frameMaps"] as? [String: String])
+  }
+
+  @Test func `Exhaustion finds forks that need a task-record frame and a stack table too`() throws {
+    let run = try ScenarioRun(.small(.exhaustion, .vmalloc))
+    let kinds = try #require(try run.result["kindsOfFork"] as? Int)
+    #expect(kinds >= 3, "record in an old frame, in a new one, stack in a new table")
+  }
+
+  @Test func `A machine that is too small is an error in words, with figures`() throws {
+    var options = ScenarioOptions.small(.isolation, .vmalloc)
+    options.memoryBytes = 8 * pageSize
+    let run = try ScenarioRun(options)
+    #expect(!run.passed)
+    #expect(run.problems == ["order 0 for a page table refused: 0 bytes free, largest block 0 bytes"])
+  }
+
+  @Test(arguments: [StackStrategy.linear, .vmalloc])
+  func `The benchmark measures every operation and stays within two percent of memory`(
+    _ strategy: StackStrategy
+  ) throws {
+    var options = ScenarioOptions()
+    options.scenario = .bench
+    options.strategy = strategy
+    let run = try ScenarioRun(options)
+    #expect(run.passed, "\(run.problems)")
+    let rows = run.objects.filter { $0["type"] as? String == "benchmark" }
+    #expect(rows.count == 16)
+    for row in rows {
+      #expect(row["name"] is String && row["instructions"] is Int && row["tlbInvalidations"] is Int)
+      #expect(row["live"] is Int && row["strategy"] as? String == "\(strategy.name)")
+    }
+    #expect(rows.contains { $0["live"] as? Int == 4000 })
   }
 }

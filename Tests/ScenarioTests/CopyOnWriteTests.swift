@@ -1,0 +1,199 @@
+// Address spaces: what fork shares, what a store copies, and what is given back when.
+
+import KernelStacks
+import SimulatedMachine
+import SeededRandom
+import Testing
+import UserPrograms
+
+@testable import Scenarios
+@testable import SimulatedScenarios
+
+@Suite struct CopyOnWriteTests {
+  private let data: UInt = 0x410000
+
+  @Test func `Fork shares pages, and the first store of either side parts them`() throws {
+    try withProcesses { processes, kernel in
+      let parent = try processes.createFirst(kernel.image)
+      kernel.store(1, at: data, as: parent)
+      let child = try processes.fork(parent, in: kernel)
+      let sharedFrame = processes.frame(data, of: parent)
+      let shared = try #require(sharedFrame)
+      #expect(processes.frame(data, of: child) == shared)
+      #expect(processes.shareCount(shared).pointee == 2)
+      #expect(kernel.load(data, as: child) == 1)
+
+      kernel.store(2, at: data, as: child)
+      #expect(kernel.load(data, as: parent) == 1)
+      #expect(kernel.load(data, as: child) == 2)
+      #expect(processes.frame(data, of: parent) == shared)
+      #expect(processes.shareCount(shared).pointee == 1)
+
+      // The parent is the last: its store must not copy.
+      let free = processes.stacks.frames.freeFrames
+      kernel.store(3, at: data, as: parent)
+      #expect(processes.stacks.frames.freeFrames == free)
+      #expect(processes.frame(data, of: parent) == shared)
+      #expect(kernel.load(data, as: child) == 2)
+    }
+  }
+
+  @Test func `The parent's store leaves the child what was there at the fork`() throws {
+    try withProcesses { processes, kernel in
+      let parent = try processes.createFirst(kernel.image)
+      kernel.store(1, at: data + 8, as: parent)
+      let child = try processes.fork(parent, in: kernel)
+      kernel.store(9, at: data + 8, as: parent)
+      #expect(kernel.load(data + 8, as: child) == 1)
+    }
+  }
+
+  @Test func `The live part of the stack is copied at the fork, the rest is shared`() throws {
+    try withProcesses { processes, kernel in
+      let parent = try processes.createFirst(kernel.image)
+      let top = kernel.image.stackTop.rawValue
+      kernel.store(5, at: top - 8, as: parent)
+      kernel.store(6, at: top - 8192, as: parent)
+      let child = try processes.fork(parent, userStackPointer: VirtualAddress(top - 64))
+      #expect(processes.frame(top - 8, of: child) != processes.frame(top - 8, of: parent))
+      #expect(processes.frame(top - 8192, of: child) == processes.frame(top - 8192, of: parent))
+      #expect(kernel.load(top - 8, as: child) == 5)
+      let deeper = try processes.fork(parent, userStackPointer: VirtualAddress(top - 4096 - 16))
+      #expect(processes.frame(top - 8192, of: deeper) != processes.frame(top - 8192, of: parent))
+      #expect(kernel.load(top - 8192, as: deeper) == 6)
+      // The parent writes its stack without a frame being needed, now that there is none.
+      processes.stacks.frames.refuse(allocation: 1, andAllAfter: true)
+      kernel.store(7, at: top - 8, as: parent)
+      processes.stacks.frames.allowAll()
+      #expect(kernel.killed.isEmpty)
+    }
+  }
+
+  @Test func `Code is shared as it is, and a store to it kills`() throws {
+    try withProcesses { processes, kernel in
+      let parent = try processes.createFirst(kernel.image)
+      let child = try processes.fork(parent, in: kernel)
+      #expect(processes.frame(0x400000, of: child) == processes.frame(0x400000, of: parent))
+      #expect(kernel.load(0x400000, as: child) == 0x5a5a_5a5a_5a5a_5a5a)
+      kernel.store(0, at: 0x400000, as: child)
+      #expect(kernel.killed[child] == .accessViolation)
+      kernel.killed = [:]
+      kernel.calls(parent).fetch(VirtualAddress(data))
+      #expect(kernel.killed[parent] == .accessViolation, "data is not executable")
+      kernel.killed = [:]
+    }
+  }
+
+  @Test(arguments: [0, 0x3ff000, 0x414000, 0x5fdff8, 0x600000, 1 << 39, 0xffff_ffc0_4000_0000] as [UInt])
+  func `An access outside the program is a violation`(_ address: UInt) throws {
+    try withProcesses { processes, kernel in
+      let first = try processes.createFirst(kernel.image)
+      for access in [UserAccess.read, .write, .execute] {
+        #expect(
+          processes.handleUserFault(first, address: VirtualAddress(address), access: access) == .violation)
+      }
+      var word: UInt64 = 0
+      withUnsafeMutableBytes(of: &word) {
+        let wasRead = processes.copyFromUser(first, VirtualAddress(address), to: $0)
+        #expect(!wasRead)
+        #expect(
+          processes.copyToUser(first, VirtualAddress(address), from: UnsafeRawBufferPointer($0)) == .violation)
+      }
+    }
+  }
+
+  @Test func `A page that cannot be copied stays as it was, and can be copied later`() throws {
+    try withProcesses { processes, kernel in
+      let parent = try processes.createFirst(kernel.image)
+      kernel.store(1, at: data, as: parent)
+      let child = try processes.fork(parent, in: kernel)
+      processes.reclaim()
+      let before = processes.snapshot()
+      processes.stacks.frames.refuse(allocation: 1, andAllAfter: true)
+      let resolution = processes.handleUserFault(child, address: VirtualAddress(data), access: .write)
+      processes.stacks.frames.allowAll()
+      guard case .outOfMemory(.refused(let refusal)) = resolution else {
+        Issue.record("\(resolution)")
+        return
+      }
+      #expect(refusal.purpose == .userMemory && refusal.order == 0)
+      #expect(processes.snapshot().firstDifference(from: before) == nil)
+      kernel.store(2, at: data, as: child)
+      #expect(kernel.load(data, as: child) == 2)
+    }
+  }
+
+  @Test func `The kernel's own copies cross pages and part what is shared`() throws {
+    try withProcesses { processes, kernel in
+      let parent = try processes.createFirst(kernel.image)
+      let child = try processes.fork(parent, in: kernel)
+      let bytes = (0..<6000).map { UInt8(truncatingIfNeeded: $0) }
+      let address = VirtualAddress(data + 4000)
+      bytes.withUnsafeBytes { #expect(processes.copyToUser(child, address, from: $0) == .resolved) }
+      var read = [UInt8](repeating: 0xff, count: 6000)
+      let fromChild = read.withUnsafeMutableBytes { processes.copyFromUser(child, address, to: $0) }
+      #expect(fromChild && read == bytes)
+      let fromParent = read.withUnsafeMutableBytes { processes.copyFromUser(parent, address, to: $0) }
+      #expect(fromParent)
+      #expect(read == [UInt8](repeating: 0, count: 6000))
+    }
+  }
+
+  @Test func `One invalidation makes a fork's sharing safe, and none is needed when nothing was writable`()
+    throws
+  {
+    try withProcesses { processes, kernel in
+      let parent = try processes.createFirst(kernel.image)
+      _ = kernel.calls(parent)
+      // Use every page first, so that any missing invalidation meets a cached translation.
+      for page in 0..<4 { kernel.store(1, at: data + UInt(page) * 4096, as: parent) }
+      let child = try processes.fork(parent, in: kernel)
+      for page in 0..<4 { kernel.store(2, at: data + UInt(page) * 4096, as: parent) }
+      for page in 0..<4 { #expect(kernel.load(data + UInt(page) * 4096, as: child) == 1) }
+    }
+  }
+
+  @Test(arguments: 1...8 as ClosedRange<UInt64>)
+  func `Random forks, stores and exits agree with a model of plain copies`(_ seed: UInt64) throws {
+    var options = ScenarioOptions.small(.isolation, .vmalloc, seed: seed)
+    options.memoryBytes = 8 << 20
+    try withProcesses(options) { processes, kernel in
+      var random = SplitMix64(seed: seed)
+      let first = try processes.createFirst(kernel.image)
+      var model: [TaskPointer: [UInt64]] = [first: [0, 0, 0, 0]]
+      var live = [first]
+      for step in 0..<400 {
+        let task = live[random.next(below: live.count)]
+        let page = random.next(below: 4)
+        let address = data + UInt(page) * 4096
+        switch random.next(below: 10) {
+        case 0..<2 where live.count < 24:
+          kernel.enter(task)
+          let child = try processes.fork(task, in: kernel)
+          model[child] = model[task]
+          live.append(child)
+        case 2 where task != first:
+          kernel.machine.activate(root: nil)
+          processes.endAndStop(task)
+          // Its children are the first's now; so is it, if its parent has gone.
+          while case .reaped = processes.reap(childOf: first) {}
+          for other in live where other != task { while case .reaped = processes.reap(childOf: other) {} }
+          live.removeAll { $0 == task }
+          model[task] = nil
+        case 3..<6:
+          let value = random.next()
+          kernel.store(value, at: address, as: task)
+          model[task]![page] = value
+        default:
+          #expect(kernel.load(address, as: task) == model[task]![page], "seed \(seed), step \(step)")
+        }
+      }
+      for task in live {
+        for page in 0..<4 {
+          #expect(kernel.load(data + UInt(page) * 4096, as: task) == model[task]![page], "seed \(seed)")
+        }
+      }
+      #expect(kernel.killed.isEmpty, "seed \(seed)")
+    }
+  }
+}

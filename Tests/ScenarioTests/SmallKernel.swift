@@ -1,0 +1,63 @@
+// A small simulated kernel for tests that look inside: processes, and accesses in their names.
+
+import KernelStacks
+import SimulatedMachine
+import Testing
+import UserPrograms
+
+@testable import Scenarios
+@testable import SimulatedScenarios
+
+/// Sets up a machine with a process table, runs `body`, and checks that all memory came back and no rule was broken.
+func withProcesses(
+  _ options: ScenarioOptions = .small(.isolation, .vmalloc),
+  _ body: (borrowing Processes<Simulated>, SimulatedKernel) throws -> Void
+) throws {
+  let world = try SimulatedWorld(options)
+  let pointer = UnsafeMutablePointer<Processes<Simulated>>.allocate(capacity: 1)
+  defer { pointer.deallocate() }
+  pointer.initialize(to: try world.makeProcesses(options))
+  defer { pointer.deinitialize(count: 1) }
+  let kernel = SimulatedKernel(
+    machine: world.simulation.machine, processes: pointer, console: LineConsole { _ in }, image: world.image)
+  pointer.pointee.reclaim()
+  let free = pointer.pointee.stacks.frames.freeFrames
+  try body(pointer.pointee, kernel)
+  kernel.machine.activate(root: nil)
+  pointer.pointee.destroyAll()
+  pointer.pointee.reclaim()
+  #expect(pointer.pointee.stacks.frames.freeFrames == free, "frames were lost")
+  #expect(world.simulation.violations.isEmpty, "\(world.simulation.violations)")
+}
+
+extension SimulatedKernel {
+  /// The system calls of a process, in whose address space the CPU now is.
+  func calls(_ task: TaskPointer) -> SimulatedSystemCalls {
+    enter(task)
+    return SimulatedSystemCalls(kernel: self, task: task)
+  }
+
+  /// Loads a word as a process.
+  func load(_ address: UInt, as task: TaskPointer) -> UInt64 { calls(task).load(address) }
+
+  /// Stores a word as a process.
+  func store(_ value: UInt64, at address: UInt, as task: TaskPointer) { calls(task).store(value, at: address) }
+}
+
+extension Processes where M == Simulated {
+  /// Forks with an empty user stack.
+  borrowing func fork(_ parent: TaskPointer, in kernel: SimulatedKernel) throws -> TaskPointer {
+    try fork(parent, userStackPointer: kernel.image.stackTop)
+  }
+
+  /// The frame behind an address of a process.
+  borrowing func frame(_ address: UInt, of task: TaskPointer) -> PageFrame? {
+    tables(of: task).translate(VirtualAddress(address))?.entry.frame
+  }
+
+  /// Ends a process that is not current.
+  borrowing func endAndStop(_ task: TaskPointer, status: Int = 0) {
+    exit(task, status: status)
+    hasStopped(task)
+  }
+}
