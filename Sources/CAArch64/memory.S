@@ -10,48 +10,84 @@
 \name:
   .endm
 
-// void *memmove(void *to, const void *from, size_t count); also memcpy. Backwards where `to` lies inside the source.
+// void *memmove(void *to, const void *from, size_t count); also memcpy.
+//
+// Up to 64 bytes, all is loaded before anything is stored, and the parts from both ends overlap in the middle. Compiled
+// code copies many small structures, so these come first.
   function memcpy
   .global memmove
 memmove:
-  sub     x3, x0, x1
-  cmp     x3, x2
-  b.lo    4f
-  mov     x3, x0
+  add     x4, x1, x2                            // ends
+  add     x5, x0, x2
+  cmp     x2, #32
+  b.ls    1f
+  cmp     x2, #64
+  b.hi    5f
+  ldp     x6, x7, [x1]                          // 33 to 64
+  ldp     x8, x9, [x1, #16]
+  ldp     x10, x11, [x4, #-32]
+  ldp     x12, x13, [x4, #-16]
+  stp     x6, x7, [x0]
+  stp     x8, x9, [x0, #16]
+  stp     x10, x11, [x5, #-32]
+  stp     x12, x13, [x5, #-16]
+  ret
 1:
-  subs    x2, x2, #16
+  cmp     x2, #16
   b.lo    2f
-  ldp     x4, x5, [x1], #16
-  stp     x4, x5, [x3], #16
-  b       1b
+  ldp     x6, x7, [x1]                          // 16 to 32
+  ldp     x8, x9, [x4, #-16]
+  stp     x6, x7, [x0]
+  stp     x8, x9, [x5, #-16]
+  ret
 2:
-  adds    x2, x2, #16
-  b.eq    3f
-22:
-  ldrb    w4, [x1], #1
-  strb    w4, [x3], #1
-  subs    x2, x2, #1
-  b.ne    22b
+  tbz     x2, #3, 3f
+  ldr     x6, [x1]                              // 8 to 15
+  ldr     x7, [x4, #-8]
+  str     x6, [x0]
+  str     x7, [x5, #-8]
+  ret
 3:
+  tbz     x2, #2, 4f
+  ldr     w6, [x1]                              // 4 to 7
+  ldr     w7, [x4, #-4]
+  str     w6, [x0]
+  str     w7, [x5, #-4]
   ret
 4:
-  add     x1, x1, x2
-  add     x3, x0, x2
-5:
-  subs    x2, x2, #16
-  b.lo    6f
-  ldp     x4, x5, [x1, #-16]!
-  stp     x4, x5, [x3, #-16]!
-  b       5b
+  cbz     x2, 6f
+  lsr     x3, x2, #1                            // 1 to 3
+  ldrb    w6, [x1]
+  ldrb    w7, [x1, x3]
+  ldrb    w8, [x4, #-1]
+  strb    w6, [x0]
+  strb    w7, [x0, x3]
+  strb    w8, [x5, #-1]
 6:
-  adds    x2, x2, #16
-  b.eq    8f
+  ret
+5:
+  sub     x3, x0, x1
+  cmp     x3, x2
+  b.lo    8f                                    // `to` lies inside the source: from the end
+  ldp     x12, x13, [x4, #-16]                  // the last 16 bytes, which the loop may not reach
+  mov     x3, x0
+  sub     x2, x2, #16
 7:
-  ldrb    w4, [x1, #-1]!
-  strb    w4, [x3, #-1]!
-  subs    x2, x2, #1
-  b.ne    7b
+  ldp     x6, x7, [x1], #16
+  stp     x6, x7, [x3], #16
+  subs    x2, x2, #16
+  b.hi    7b
+  stp     x12, x13, [x5, #-16]
+  ret
 8:
+  ldp     x12, x13, [x1]                        // the first 16 bytes
+  sub     x2, x2, #16
+9:
+  ldp     x6, x7, [x4, #-16]!
+  stp     x6, x7, [x5, #-16]!
+  subs    x2, x2, #16
+  b.hi    9b
+  stp     x12, x13, [x0]
   ret
 
 // void *memset(void *to, int value, size_t count)

@@ -62,6 +62,10 @@
       expectSuccess(try await boot("scenario=self-test test=preemption strategy=\(strategy)"))
     }
 
+    @Test func blocksOfBytesAreCopiedFilledAndCompared() async throws {
+      expectSuccess(try await boot("scenario=self-test test=memory-routines"))
+    }
+
     @Test func processWritesToTheConsole() async throws {
       let run = try await boot("scenario=self-test test=write")
       expectSuccess(run)

@@ -26,6 +26,8 @@
     case nodes
     /// A stack pointer leads to the current task, and a stack's address to its frame.
     case lookup
+    /// Blocks of bytes of all lengths and overlaps are copied, filled and compared as byte by byte.
+    case memoryRoutines
     /// An exception in an exception handler ends in a panic on the emergency stack.
     case handlerFault
     /// The kernel panics.
@@ -50,6 +52,8 @@
         self = .vmalloc
       } else if equal(name, "nodes") {
         self = .nodes
+      } else if equal(name, "memory-routines") {
+        self = .memoryRoutines
       } else if equal(name, "lookup") {
         self = .lookup
       } else if equal(name, "handler-fault") {
@@ -74,6 +78,7 @@
       case .write: return runProgram(.writeLine)
       case .vmalloc: return testVmalloc()
       case .nodes: return testNodes()
+      case .memoryRoutines: return testMemoryRoutines()
       case .lookup: return testLookup()
       case .handlerFault: testHandlerFault()
       case .panic: BootableKernel.panic("asked for")

@@ -52,6 +52,11 @@ uint64_t prove_stack(uintptr_t lowest, uint64_t owner);
 // Takes one frame of 64 bytes after the other, for ever.
 void overflow_stack(void);
 
+// The routines of memory.S by names that no compiler knows anything of.
+void kernel_copy(void *to, const void *from, intptr_t count) __asm__("memmove");
+void kernel_fill(void *to, int value, intptr_t count) __asm__("memset");
+int kernel_compare(const void *a, const void *b, intptr_t count) __asm__("memcmp");
+
 // Takes an exception from thread code to the scheduler.
 static inline void kernel_enter_scheduler(void) { __asm__ volatile("svc #0" ::: "memory"); }
 
