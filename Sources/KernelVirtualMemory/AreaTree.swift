@@ -8,6 +8,8 @@
 //                     [ B ] [ D ] [sentinel]
 //
 // The sentinel stands for the end of the range: it has no length, and the gap below it is the one above the last area.
+// That gap, most of the range as a rule, is left out of the figures and tried last: else each area that is put at its
+// lower end would change the figures of every node on the way to the root.
 //
 // Source: the augmentation is that of Linux's mm/vmalloc.c (subtree_max_size), kept per alignment so that the search
 // never tries a gap in vain.
@@ -35,7 +37,9 @@
   }
 
   /// The largest gap, in bytes.
-  @usableFromInline var largestGap: UInt { root.pointee.room[0] }
+  @usableFromInline var largestGap: UInt {
+    max(root.pointee.room[0], sentinel.pointee.start &- sentinel.pointee.gapStart)
+  }
 
   // MARK: Looking up
 
@@ -75,7 +79,11 @@
   @usableFromInline func lowestFit(
     _ shape: AreaShape
   ) -> (above: AreaPointer, start: UInt, base: UInt, end: UInt)? {
-    shape.isExactInLane ? lowestFit(shape, lane: shape.lane) : lowestFit(shape, below: root)
+    if let found = shape.isExactInLane ? lowestFit(shape, lane: shape.lane) : lowestFit(shape, below: root) {
+      return found
+    }
+    guard let place = Self.place(shape, below: sentinel) else { return nil }
+    return (sentinel, place.start, place.base, place.end)
   }
 
   /// Descends straight to the lowest gap with room: the figures of the lane are exact.
@@ -249,6 +257,8 @@
 
   /// Recomputes height and figures of a node from its children.
   ///
+  /// The room for a larger alignment is never more than that for a smaller one, so from the first 0 on, all are 0.
+  ///
   /// - Returns: whether one of them changed.
   static func update(_ node: AreaPointer) -> Bool {
     let left = node.pointee.left
@@ -256,7 +266,7 @@
     let height = UInt8(truncatingIfNeeded: 1 &+ max(Self.height(left), Self.height(right)))
     var changed = height != node.pointee.height
     node.pointee.height = height
-    let hasGap = node.pointee.start > node.pointee.gapStart
+    let hasGap = node.pointee.start > node.pointee.gapStart && node.pointee.next != nil
     for lane in 0..<RoomPerAlignment.count {
       var room: UInt = hasGap ? node.pointee.ownRoom(lane: lane) : 0
       if let left { room = max(room, left.pointee.room[unchecked: lane]) }
@@ -264,6 +274,8 @@
       if node.pointee.room[unchecked: lane] != room {
         node.pointee.room[unchecked: lane] = room
         changed = true
+      } else if room == 0 {
+        break
       }
     }
     return changed
