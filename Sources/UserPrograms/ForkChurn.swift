@@ -11,7 +11,7 @@ func forkChurn<Kernel: SystemCalls>(seed: UInt64, operations: Int, on kernel: Ke
   var random = SplitMix64(seed: seed)
   var forked = 0
   var ended = 0
-  kernel.store(parentMark, at: kernel.scratchPage)
+  markScratchPage(on: kernel)
 
   for operation in 0..<operations {
     if operation % 64 == 0 { kernel.note(.progress, operation) }

@@ -16,7 +16,7 @@ private func forkToExhaustion<Kernel: SystemCalls>(_ succeeded: inout Int, on ke
 func forkUntilFailure<Kernel: SystemCalls>(
   _ succeeded: inout Int, on kernel: Kernel
 ) -> FailedCheck? {
-  kernel.store(parentMark, at: kernel.scratchPage)
+  markScratchPage(on: kernel)
   guard kernel.proveStack() else { return .stackNotUsable }
   if let failed = forkToExhaustion(&succeeded, on: kernel) { return failed }
   kernel.note(.firstFailure, succeeded)

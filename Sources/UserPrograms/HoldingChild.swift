@@ -8,6 +8,8 @@ struct HoldingChild: ChildProgram {
     guard kernel.load(kernel.scratchPage) == parentMark else { return false }
     kernel.store(processID, at: kernel.scratchPage)
     guard kernel.load(kernel.scratchPage) == processID else { return false }
+    // The store gave this process a copy: the rest of the page came with it.
+    guard kernel.load(kernel.scratchPage + lastWord) == parentMark else { return false }
     return kernel.proveStack()
   }
 
@@ -19,6 +21,15 @@ struct HoldingChild: ChildProgram {
 
 /// What the parent's copy of the shared page holds; no process has this number.
 var parentMark: UInt64 { 0x7061_7265_6e74_2121 }
+
+/// The offset of a page's last word, which only parents write.
+private var lastWord: UInt { 4096 - 8 }
+
+/// Makes the page ready that ``HoldingChild`` looks at: the first word is to be overwritten, the last to be kept.
+func markScratchPage<Kernel: SystemCalls>(on kernel: Kernel) {
+  kernel.store(parentMark, at: kernel.scratchPage)
+  kernel.store(parentMark, at: kernel.scratchPage + lastWord)
+}
 
 /// How one fork of a ``HoldingChild`` went.
 enum HoldingFork {

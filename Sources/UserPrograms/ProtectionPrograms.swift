@@ -2,7 +2,7 @@
 
 /// Parent and child write the same page, in both orders, and must not see each other's values.
 func proveIsolation<Kernel: SystemCalls>(on kernel: Kernel) -> FailedCheck? {
-  kernel.store(parentMark, at: kernel.scratchPage)
+  markScratchPage(on: kernel)
   for _ in 0..<3 {
     // The child writes first: the parent's value must stay.
     guard case .holding(let first) = forkHoldingChild(on: kernel) else { return .forkFailed }

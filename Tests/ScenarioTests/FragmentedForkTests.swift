@@ -19,7 +19,7 @@ struct FrameLetters {
 
   func count(_ letter: Character) -> Int { letters.count { $0 == letter } }
 
-  /// Whether an aligned block of this order is free. The first frame's number is a multiple of any block.
+  /// Whether an aligned block of this order is free, the first frame's number being a multiple of any block's size.
   func hasFreeBlock(order: Int) -> Bool {
     stride(from: 0, to: letters.count, by: 1 << order)
       .contains { letters[$0..<min($0 + 1 << order, letters.count)].allSatisfy { $0 == "f" } }
