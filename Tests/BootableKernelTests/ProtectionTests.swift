@@ -27,8 +27,8 @@
       expectSuccess(try await boot("scenario=self-test test=lookup strategy=\(strategy)"))
     }
 
-    @Test func kernelThreadThatRunsIntoItsGuardIsReported() async throws {
-      let run = try await boot("scenario=self-test test=guard-thread strategy=vmalloc")
+    @Test(arguments: [39, 48]) func kernelThreadThatRunsIntoItsGuardIsReported(addressBits: Int) async throws {
+      let run = try await boot("scenario=self-test test=guard-thread strategy=vmalloc va-bits=\(addressBits)")
       #expect(run.exitCode == ExitCode.panic)
       expectOverflowReport(run, task: -2)
       #expect(errorMessage(run) == "panic: kernel stack overflow")

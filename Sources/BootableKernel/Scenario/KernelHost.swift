@@ -26,12 +26,23 @@
       frame.sp = UInt64(programImage.stackTop.rawValue)
       frame.elr = UInt64(programImage.entry.rawValue)
       frame.spsr = 0  // EL0t, interrupts on
-      ca_synchronize_instructions()
+      synchronizeCode(of: first)
       prepareProcess(first, frame)
       startProcess(first)
       let state = ca_disable_interrupts()
       while first.pointee.state != .zombie { Scheduler.wait() }
       ca_restore_interrupts(state)
+    }
+  }
+
+  // The program's code was written as data, through the linear map.
+  private func synchronizeCode(of task: TaskPointer) {
+    let machine = AArch64()
+    let tables = TranslationTables(root: task.pointee.addressSpaceRoot, machine: machine)
+    let image = VirtualAddressRange(VirtualAddress(0), VirtualAddress(1 << UInt(machine.virtualAddressBits)))
+    tables.visitLeaves(in: image) { leaf in
+      guard leaf.entry.isUserExecutable else { return }
+      ca_synchronize_instructions(machine.linearAddress(of: leaf.entry.frame).rawValue, UInt64(leaf.byteCount))
     }
   }
 

@@ -26,7 +26,7 @@
     let rodata = kernel_text_end()
     let data = withUnsafeMutablePointer(to: &returnInstruction) { UInt(bitPattern: $0) }
     ca_store32(data, 0xd65f_03c0)
-    ca_synchronize_instructions()
+    ca_synchronize_instructions(data, 4)
     var passed = check("text can be read", probe_load(text) == 0)
     passed = check("text cannot be written", isPermissionFault(probe_store(text), .dataAbort)) && passed
     passed = check("rodata cannot be written", isPermissionFault(probe_store(rodata), .dataAbort)) && passed

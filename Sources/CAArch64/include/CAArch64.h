@@ -91,9 +91,15 @@ static inline void ca_tlbi_vale1is(uint64_t operand) { __asm__ volatile("tlbi va
 static inline void ca_tlbi_aside1is(uint64_t operand) { __asm__ volatile("tlbi aside1is, %0" ::"r"(operand) : "memory"); }
 static inline void ca_tlbi_vmalle1is(void) { __asm__ volatile("tlbi vmalle1is" ::: "memory"); }
 
-// Makes instructions written as data visible to instruction fetch, on all CPUs (caches of QEMU and of CPUs with IDC/DIC
-// included: the wide hammer is enough for the few times a program is loaded).
-static inline void ca_synchronize_instructions(void) {
+// Makes instructions that were written as data visible to instruction fetch on all CPUs: data caches are cleaned to the
+// point of unification by lines of the smallest size that CTR_EL0 tells, then instruction caches are dropped.
+static inline void ca_synchronize_instructions(uintptr_t address, uint64_t byte_count) {
+  uint64_t type;
+  __asm__ volatile("mrs %0, ctr_el0" : "=r"(type));
+  uint64_t line = 4ull << (type >> 16 & 15);
+  for (uintptr_t at = address & ~(line - 1); at < address + byte_count; at += line) {
+    __asm__ volatile("dc cvau, %0" ::"r"(at) : "memory");
+  }
   __asm__ volatile("dsb ish\n\tic ialluis\n\tdsb ish\n\tisb" ::: "memory");
 }
 
