@@ -149,9 +149,9 @@
     area.pointee.parent = parent
     _ = Self.update(area)
     count &+= 1
-    // `above` is an ancestor of the new node. An early end below it leaves its own figure to be brought up to date.
     restore(from: parent)
-    restore(from: above)
+    // `above` is an ancestor of the new node. An early end below it leaves its own figure to be brought up to date.
+    if above != parent && above != sentinel { restore(from: above) }
   }
 
   /// Removes an area; its addresses become part of the gap below the next.
@@ -203,7 +203,6 @@
   private mutating func restore(from node: AreaPointer) {
     var node = node
     while true {
-      let changed = Self.update(node)
       let lean = Self.height(node.pointee.left) &- Self.height(node.pointee.right)
       if lean > 1 {
         let left = node.pointee.left.unsafelyUnwrapped
@@ -213,7 +212,7 @@
         let right = node.pointee.right.unsafelyUnwrapped
         if Self.height(right.pointee.right) < Self.height(right.pointee.left) { rotateRight(right) }
         node = rotateLeft(node)
-      } else if !changed {
+      } else if !Self.update(node) {
         return
       }
       guard let parent = node.pointee.parent else { return }

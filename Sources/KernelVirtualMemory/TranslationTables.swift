@@ -74,6 +74,24 @@ import KernelMachine
     return Self.location(of: address.rawValue, in: table, level: 3)
   }
 
+  /// Finds the descriptor of the leaf table that holds the entries of all pages of a range.
+  ///
+  /// - Returns: where it lies; `nil` where a table is missing or retired, or the range spans several.
+  @inlinable func leafTableDescriptor(of range: VirtualAddressRange) -> PhysicalAddress? {
+    let first = range.lowerBound.rawValue
+    guard (first ^ (range.upperBound.rawValue &- 1)) &>> 21 == 0 else { return nil }
+    var table = root
+    var level = rootLevel
+    while true {
+      let location = Self.location(of: first, in: table, level: level)
+      let entry = machine.readEntry(at: location)
+      guard entry.isValid, entry.isTable else { return nil }
+      if level == 2 { return location }
+      table = entry.frame.physicalAddress
+      level &+= 1
+    }
+  }
+
   /// Looks an address up as a table walker would.
   ///
   /// - Returns: the leaf entry that maps the address, page or block; `nil` where nothing is mapped.

@@ -104,7 +104,7 @@ extension VmallocArea {
     while let area = next {
       lowest = min(lowest, area.pointee.base)
       highest = max(highest, area.pointee.base &+ UInt(bitPattern: area.pointee.byteCount))
-      retiredTables &+= tables.withdraw(area.pointee.pages) { _, _, count, _ in count }
+      retiredTables &+= withdraw(area.pointee.pages)
       next = area.pointee.link
     }
     machine.unlock(state.lock, restoring: interrupts)
@@ -156,6 +156,21 @@ extension VmallocArea {
     let count = freed.count
     freed.giveBack(to: frames, machine: machine)
     return count
+  }
+
+  /// Takes the pages of a freed area out of the account.
+  ///
+  /// - Returns: how many tables were retired.
+  @inlinable borrowing func withdraw(_ pages: VirtualAddressRange) -> Int {
+    let tables = tables
+    if let location = tables.leafTableDescriptor(of: pages) {
+      let descriptor = machine.readEntry(at: location)
+      if descriptor.entryCount > pages.pageCount {
+        machine.writeEntry(descriptor.withEntryCount(descriptor.entryCount &- pages.pageCount), at: location)
+        return 0
+      }
+    }
+    return tables.withdraw(pages) { _, _, count, _ in count }
   }
 
   /// Empties retired leaf entries whose invalidation has completed, and chains their frames.

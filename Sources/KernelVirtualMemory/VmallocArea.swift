@@ -145,6 +145,18 @@ public struct VmallocArea<M: Machine>: ~Copyable, StackArena {
     let tables = tables
     while true {
       let interrupts = machine.lock(state.lock)
+      if !state.isPrivate, let location = tables.leafTableDescriptor(of: pages) {
+        // The common case: nothing is missing, and only the count of one table changes.
+        let first = pages.lowerBound.rawValue
+        let descriptor = machine.readEntry(at: location)
+        let table = descriptor.frame.physicalAddress
+        let added = leaves(
+          TranslationTables<M>.location(of: first, in: table, level: 3), first, pages.pageCount, 3)
+        machine.writeEntry(descriptor.withEntryCount(descriptor.entryCount &+ added), at: location)
+        then(state.state)
+        machine.unlock(state.lock, restoring: interrupts)
+        return true
+      }
       let survey = tables.survey(pages, shape: .pages, checkingPages: false)
       if let conflict = survey.conflict {
         machine.unlock(state.lock, restoring: interrupts)
