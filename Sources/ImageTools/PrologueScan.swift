@@ -99,12 +99,11 @@ public struct PrologueScan: Sendable {
       for offset in stride(from: 0, to: code.count & ~3, by: 4) {
         let address = section.address + UInt64(offset)
         while nextLabel < labels.count, labels[nextLabel].address <= address {
-          let name = labels[nextLabel].name
-          if name.hasPrefix("$") {
-            if name.hasPrefix("$d") { isData = true }
-            if name.hasPrefix("$x") { isData = false }
-          } else {
-            function = name
+          switch MappingSymbol(labels[nextLabel].name) {
+          case .code: isData = false
+          case .data: isData = true
+          case nil:
+            function = labels[nextLabel].name
             depth = 0
           }
           nextLabel += 1
@@ -142,6 +141,23 @@ public struct PrologueScan: Sendable {
     }
     if let frame = unboundedFrames.first {
       throw FrameTooLarge(frame: frame, guardByteCount: guardByteCount)
+    }
+  }
+}
+
+/// A symbol that says what the bytes after it are: `$x`, `$d`, or these with a dot and more. Swift's mangled names begin
+/// with `$`, too.
+private enum MappingSymbol {
+  case code
+  case data
+
+  init?(_ name: String) {
+    if name == "$x" || name.hasPrefix("$x.") {
+      self = .code
+    } else if name == "$d" || name.hasPrefix("$d.") {
+      self = .data
+    } else {
+      return nil
     }
   }
 }

@@ -10,9 +10,11 @@ struct MemoryPicture {
   /// Whether to use half-blocks and colours; twice as many cells fit then.
   var inColour: Bool
 
+  private var cells: [FrameUse] { map.cells(width * height * (inColour ? 2 : 1)) }
+
   /// The lines of the picture.
   var lines: [String] {
-    let cells = map.cells(width * height * (inColour ? 2 : 1))
+    let cells = cells
     guard !cells.isEmpty else { return [] }
     return (0..<height).map { row in
       if !inColour { return String(cells[row * width..<(row + 1) * width].map(\.symbol)) }
@@ -29,14 +31,22 @@ struct MemoryPicture {
     }
   }
 
-  /// What each mark stands for, with how much memory has that use: only uses that occur.
+  /// What each mark of the picture stands for, with how much memory has that use; uses too rare to show are added up.
   var legend: String {
-    FrameUse.allCases.compactMap { use in
-      let count = map.count(of: use)
-      if count == 0 || use == .absent { return nil }
-      let mark = inColour ? "\u{1b}[38;5;\(use.colour)m█\u{1b}[0m" : "\(use.symbol)"
-      return "\(mark) \(use.name) \(readable(byteCount: count << 12))"
-    }.joined(separator: "  ")
+    let shown = Set(cells)
+    var rest = 0
+    var parts: [String] = []
+    for use in FrameUse.allCases where use != .absent && map.count(of: use) > 0 {
+      let bytes = map.count(of: use) << 12
+      if shown.contains(use) {
+        let mark = inColour ? "\u{1b}[38;5;\(use.colour)m█\u{1b}[0m" : "\(use.symbol)"
+        parts.append("\(mark) \(use.name) \(readable(byteCount: bytes))")
+      } else {
+        rest += bytes
+      }
+    }
+    if rest > 0 { parts.append("(other \(readable(byteCount: rest)))") }
+    return parts.joined(separator: "  ")
   }
 
   /// How much memory one cell stands for.

@@ -2,7 +2,7 @@
 
 import ImageTools
 
-/// The pictures: memory before the first fork once if all runs began alike, then each run's at failure and after.
+/// The pictures: memory before the first fork, once where all runs look alike then, and each run's at failure and after.
 func pictureLines(_ results: [JSON], inColour: Bool) -> [String] {
   func map(_ result: JSON, _ key: String) -> FrameMap? {
     result["frameMaps"]?[key]?.string.flatMap { FrameMap($0) }
@@ -13,7 +13,10 @@ func pictureLines(_ results: [JSON], inColour: Bool) -> [String] {
   }
   let starts = results.compactMap { map($0, "before") }
   guard let first = starts.first else { return [] }
-  let alike = starts.count == results.count && starts.allSatisfy { $0 == first }
+  let firstLines = MemoryPicture(map: first, inColour: inColour).lines
+  let alike =
+    starts.count == results.count
+    && starts.allSatisfy { MemoryPicture(map: $0, inColour: inColour).lines == firstLines }
   let cell = readable(byteCount: MemoryPicture(map: first, inColour: inColour).bytesPerCell)
   var lines = [
     "", "Physical memory, lowest address first; each \(inColour ? "half-block" : "character") is \(cell):",

@@ -4,7 +4,7 @@ import ImageTools
 
 /// The table for a scenario's results, one per strategy.
 func resultTable(_ results: [JSON]) -> TextTable {
-  if results.allSatisfy({ $0["forksSucceeded"] != nil && $0["framesPerFork"] != nil }) {
+  if results.allSatisfy({ $0["forksSucceeded"] != nil && $0["freeBytesBefore"] != nil }) {
     return forkTable(results)
   }
   return comparisonTable(results)
@@ -27,14 +27,18 @@ private func forkTable(_ results: [JSON]) -> TextTable {
         result["strategy"]?.string ?? "?", bytes(result["freeBytesBefore"]),
         bytes(result["largestFreeBlockBytes"]),
         number(result["forksSucceeded"]), bytes(result["freeBytesAtFailure"]), bytes(result["stackBytes"]),
-        number(result["framesPerFork"]), number(result["leakedFrames"]),
+        result["forksSucceeded"]?.integer == 0 ? "-" : number(result["framesPerFork"]),
+        number(result["leakedFrames"]),
       ]
     }, numericColumns: Set(1...7))
 }
 
-/// One row for each key that is a plain value, one column for each strategy.
+/// One row for each measured key that is a plain value, one column for each strategy.
 private func comparisonTable(_ results: [JSON]) -> TextTable {
-  let hidden: Set<String> = ["type", "scenario", "machine", "strategy"]
+  let hidden: Set<String> = [
+    "type", "scenario", "machine", "strategy", "seed", "memoryBytes", "addressBits", "stackSizeBytes",
+    "firstFailure",
+  ]
   var keys: [String] = []
   for result in results {
     for member in result.members ?? [] where !hidden.contains(member.key) && !keys.contains(member.key) {

@@ -34,9 +34,10 @@
     }
 
     private func describeMachine(_ plan: RunPlan) -> String {
-      let memory = readable(byteCount: plan.memoryByteCount)
+      let memory = readable(byteCount: plan.options.memoryBytes)
       let processors =
-        counted(plan.cpuCount, "CPU") + (plan.nodeCount > 1 ? ", \(plan.nodeCount) NUMA nodes" : "")
+        counted(plan.options.cpuCount, "CPU")
+        + (plan.options.nodeCount > 1 ? ", \(plan.options.nodeCount) NUMA nodes" : "")
       switch plan.machine {
       case .qemu: return "an arm64 kernel in QEMU (\(plan.cpu.rawValue), \(processors), \(memory))"
       case .simulated: return "the simulated machine (\(processors), \(memory))"

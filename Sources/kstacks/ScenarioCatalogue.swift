@@ -1,10 +1,21 @@
-// The scenarios there are.
+// The scenarios and options there are: the kernel's own list, in the host's types.
 
-/// The list of scenarios and strategies.
+import KernelStacks
+import Scenarios
+
+/// The list of scenarios and strategies that the kernel knows.
 enum ScenarioCatalogue {
-  static let strategies = ["linear", "vmalloc"]
-  static let scenarios = [
-    (name: "fragmented-fork", summary: "break free memory into pieces, then fork until memory ends"),
-    (name: "bench", summary: "count the instructions of each stack operation"),
-  ]
+  /// The strategies in the order in which they are compared.
+  static let strategies = [StackStrategy.linear, .vmalloc].map { "\($0.name)" }
+
+  static let scenarios = ScenarioName.allCases.map { (name: "\($0.name)", summary: "\($0.summary)") }
+
+  /// Reads options as the kernel does.
+  static func options(_ words: [String]) throws(CommandError) -> ScenarioOptions {
+    var commandLine = words.joined(separator: " ")
+    let result = commandLine.withUTF8 { bytes -> Result<ScenarioOptions, ScenarioOptionError> in
+      Result { () throws(ScenarioOptionError) in try ScenarioOptions(parsing: UnsafeRawBufferPointer(bytes)) }
+    }
+    do { return try result.get() } catch { throw CommandError(error.description) }
+  }
 }

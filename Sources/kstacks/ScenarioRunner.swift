@@ -2,6 +2,7 @@
 
 #if Tools
   import ImageTools
+  import SimulatedScenarios
 
   /// What a run produced: its result and measurements, none of which is shown before the run is known to be good.
   struct RunOutcome: Sendable {
@@ -78,9 +79,9 @@
       guard let kernel else { throw CommandError("there is no kernel to boot") }
       var guest = Guest(
         kernel: kernel.image, initialRAMDisk: kernel.initProgram, commandLine: plan.kernelCommandLine)
-      guest.memoryByteCount = plan.memoryByteCount
-      guest.cpuCount = plan.cpuCount
-      guest.numaNodeCount = plan.nodeCount
+      guest.memoryByteCount = plan.options.memoryBytes
+      guest.cpuCount = plan.options.cpuCount
+      guest.numaNodeCount = plan.options.nodeCount
       guest.cpu = plan.cpu
       guest.timeLimit = .seconds(plan.timeLimit)
       do {
@@ -92,7 +93,21 @@
     }
 
     private func runSimulated(_ plan: RunPlan, show: @Sendable (String) -> Void) async throws -> RunOutcome {
-      throw CommandError("no scenario runs on the simulated machine; use --machine qemu")
+      var lines: [String] = []
+      let passed: Bool
+      do {
+        passed = try withoutActuallyEscaping(show) { show in
+          try SimulatedScenarios.runSimulated(plan.options) { line in
+            lines.append(line)
+            show(line)
+          }
+        }
+      } catch {
+        throw CommandError("\(plan.scenario) with \(plan.strategy) stacks failed: \(error)")
+      }
+      return try RunOutcome(
+        plan: plan, exitCode: passed ? 0 : 1, lines: lines,
+        records: lines.filter { $0.hasPrefix("{") }.compactMap { try? JSON(parsing: $0) })
     }
 
     private func summary(of outcome: RunOutcome) -> String {

@@ -5,20 +5,8 @@
   import ImageTools
   import Testing
 
-  @Suite struct CommandLineTests {
-    /// The command, which lies in the folder of the test bundle or of the bundle's executable.
-    static let kstacks: String? = {
-      var folder = URL(fileURLWithPath: CommandLine.arguments[0]).deletingLastPathComponent()
-      for _ in 0..<5 {
-        let candidate = folder.appendingPathComponent("kstacks").path
-        if FileManager.default.isExecutableFile(atPath: candidate) { return candidate }
-        folder.deleteLastPathComponent()
-      }
-      let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-        .deletingLastPathComponent()
-      let built = root.appendingPathComponent(".build/debug/kstacks").path
-      return FileManager.default.isExecutableFile(atPath: built) ? built : nil
-    }()
+  @Suite(.timeLimit(.minutes(5))) struct CommandLineTests {
+    static let kstacks = BuildProducts.path(of: "kstacks")
 
     func run(_ arguments: [String]) async throws -> CommandResult {
       try await Command(try #require(Self.kstacks, "kstacks was not built"), arguments).run()
@@ -28,6 +16,11 @@
       (["run", "no-such-scenario"], "there is no scenario no-such-scenario; scenarios: fragmented-fork"),
       (["run", "--memory", "8M"], "8 MiB of memory is too little: the kernel needs at least"),
       (["run", "--memory", "much"], "memory cannot be much"),
+      (["run", "--strategy", "heap"], "strategy cannot be heap; it takes linear or vmalloc"),
+      (["run", "--va-bits", "47"], "va-bits cannot be 47; it takes 39 or 48"),
+      (["run", "--cpus", "0"], "cpus cannot be 0"),
+      (["run", "--free-share", "90"], "a free share of 90 % would leave blocks above order 1"),
+      (["run", "--stack-size", "17000"], "stack-size cannot be 17000"),
       (["run", "--numa-nodes", "3"], "1 or 2 NUMA nodes"),
       (["run", "--seed", "1 strategy=linear"], "is no value for seed"),
       (["run", "--no-such-option"], "Unknown option '--no-such-option'"),

@@ -60,6 +60,13 @@ import Testing
     #expect(picture.bytesPerCell == 4096)
   }
 
+  @Test func usesThatNoCellShowsAreAddedUpInTheLegend() throws {
+    let map = try #require(FrameMap("f4000p1t1b4000"))
+    let picture = MemoryPicture(map: map, width: 4, height: 1, inColour: false)
+    #expect(picture.lines == ["..oo"])
+    #expect(picture.legend == ". free 15 MiB  o pinned 15 MiB  (other 8 KiB)")
+  }
+
   @Test func aTerminalPictureHasTwoCellsInEachCharacter() throws {
     let map = try #require(FrameMap("f2s2"))
     let picture = MemoryPicture(map: map, width: 2, height: 1, inColour: true)

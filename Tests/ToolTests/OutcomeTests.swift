@@ -65,8 +65,8 @@
         ["scenario=fragmented-fork", "strategy=linear", "seed=7", "memory=64M", "cpus=1", "numa-nodes=2"],
         cpu: .max, timeLimit: 1, machine: .qemu)
       #expect(plan.kernelCommandLine == "scenario=fragmented-fork strategy=linear seed=7")
-      #expect(plan.memoryByteCount == 64 << 20)
-      #expect(plan.nodeCount == 2)
+      #expect(plan.options.memoryBytes == 64 << 20)
+      #expect(plan.options.nodeCount == 2)
     }
   }
 #endif

@@ -58,6 +58,17 @@ import Testing
       ])
   }
 
+  @Test func mangledNamesThatBeginLikeMappingSymbolsAreFunctions() throws {
+    var elf = HandMadeElf()
+    elf.text = [Self.subtract32, Self.ret, Self.subtract8192, Self.ret]
+    elf.symbols = [
+      ("$e4main1fyyF", elf.textAddress), ("$x", elf.textAddress), ("$d4dataF", elf.textAddress + 8),
+    ]
+    let scan = PrologueScan(try ElfFile(elf.bytes))
+    #expect(scan.frames.map(\.function) == ["$d4dataF", "$e4main1fyyF"])
+    #expect(scan.frames.map(\.byteCount) == [8192, 32])
+  }
+
   @Test func anEpilogueEndsAFrame() throws {
     var elf = HandMadeElf()
     elf.text = [Self.subtract32, Self.add32, Self.ret, Self.subtract32, Self.add32, Self.ret]
