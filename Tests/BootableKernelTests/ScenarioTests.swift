@@ -65,6 +65,13 @@
       expectSuccess(run)
     }
 
+    @Test func kernelThatIsStartedAtEL2Works() async throws {
+      let run = try await boot("scenario=isolation strategy=vmalloc") {
+        $0.extraArguments = ["-M", "virt,virtualization=on"]
+      }
+      expectSuccess(run)
+    }
+
     @Test func theSameSeedGivesTheSameResult() async throws {
       let first = try await boot("scenario=fork-churn strategy=vmalloc seed=11 operations=300")
       let second = try await boot("scenario=fork-churn strategy=vmalloc seed=11 operations=300")

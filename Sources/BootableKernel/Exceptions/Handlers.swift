@@ -72,9 +72,15 @@
       return UnsafeMutableRawPointer(Scheduler.next(after: record))
     }
     if recoverProbe(record, syndrome) { return current }
+    if syndrome.exceptionClass == .unknown, isSemihostingCall(record) { switchOff() }
     if let successor = endOverflow(record, syndrome, address) { return UnsafeMutableRawPointer(successor) }
     reportException("exception in the kernel", record, syndrome, address)
     panic("unhandled exception of thread code")
+  }
+
+  // Without a debugger or emulator that takes it, the semihosting call is an undefined instruction: `hlt #0xf000`.
+  private func isSemihostingCall(_ record: ThreadPointer) -> Bool {
+    ca_load32(UInt(record.pointee.head.frame.elr)) == 0xd45e_0000
   }
 
   /// An FIQ or SError, which nothing here raises.
