@@ -57,7 +57,7 @@ struct ExhaustionRun {
   var stackTop: VirtualAddress
   /// How many forks were refused.
   var steps = 0
-  /// How many numbers of allocations there are that a fork can need.
+  /// How many sequences of allocations a fork was found to need.
   var kinds = 0
   /// How many passes there were.
   var passes = 0
@@ -75,17 +75,19 @@ struct ExhaustionRun {
 extension Processes {
   /// Forks children that stay, and makes the passes for each kind of fork that has not had them.
   borrowing func refuseOnEveryPath(_ run: inout ExhaustionRun, of parent: TaskPointer) {
-    // Bit n: a fork that takes n allocations had its passes.
-    var known: UInt64 = 0
+    // The kinds of fork that had their passes.
+    var known = InlineArray<8, UInt64>(repeating: 0)
     // A table for stacks serves 2 MiB of slots: at most 128 of them, since a slot has at least 16 KiB.
     for _ in 0..<130 {
       // Exact counts, and room for the passes: each of them has one child at a time.
       reclaim()
-      let before = stacks.frames.allocationCount
+      _ = stacks.frames.takePath()
       guard let child = try? fork(parent, userStackPointer: run.stackTop, reclaims: false) else { return }
-      let kind: UInt64 = 1 << UInt64(min(stacks.frames.allocationCount - before, 63))
-      if known & kind != 0 { continue }
-      known |= kind
+      let kind = stacks.frames.takePath()
+      var isKnown = false
+      for index in 0..<run.kinds where known[index] == kind { isKnown = true }
+      if isKnown || run.kinds == known.count { continue }
+      known[run.kinds] = kind
       run.kinds += 1
       // The same fork comes up again once its child is gone.
       end(child, of: parent)

@@ -24,6 +24,7 @@ public struct FaultInjectingFrames<Base: CountingFrameSource & ~Copyable>: ~Copy
   private let allocations = Atomic<Int>(0)
   private let outstanding = Atomic<Int>(0)
   private let refusals = Atomic<Int>(0)
+  private let path = Atomic<UInt64>(0)
 
   /// Wraps a frame source; nothing is refused until ``refuse(allocation:andAllAfter:)``.
   public init(_ base: consuming Base) { self.base = base }
@@ -51,6 +52,11 @@ public struct FaultInjectingFrames<Base: CountingFrameSource & ~Copyable>: ~Copy
   /// How many frames are handed out and not given back.
   public var framesOutstanding: Int { borrowing get { outstanding.load(ordering: .relaxed) } }
 
+  /// What was asked for since the last call, as one number: orders and purposes in their sequence.
+  ///
+  /// Meaningful while one CPU allocates.
+  public borrowing func takePath() -> UInt64 { path.exchange(0, ordering: .relaxed) }
+
   /// Free frames on all nodes.
   public var freeFrames: Int { borrowing get { base.freeFrames } }
 
@@ -59,6 +65,8 @@ public struct FaultInjectingFrames<Base: CountingFrameSource & ~Copyable>: ~Copy
   /// Hands out a block, unless this allocation was to be refused.
   public borrowing func allocate(_ request: FrameRequest) throws(FrameSourceError) -> PageFrame {
     allocations.add(1, ordering: .relaxed)
+    let step = UInt64(request.order) << 8 | UInt64(request.purpose.rawValue) + 1
+    path.store((path.load(ordering: .relaxed) ^ step) &* 0x100_0000_01b3, ordering: .relaxed)
     let left = countdown.subtract(1, ordering: .relaxed).newValue
     if left == 0 || (left < 0 && refusesAllAfter.load(ordering: .relaxed)) {
       refusals.add(1, ordering: .relaxed)

@@ -167,6 +167,7 @@ import UserPrograms
       for step in 0..<400 {
         let task = live[random.next(below: live.count)]
         let word = random.next(below: addresses.count)
+        if step % 16 == 0 { processes.expectConsistency("seed \(seed), step \(step)") }
         switch random.next(below: 10) {
         case 0..<2 where live.count < 24:
           kernel.enter(task)

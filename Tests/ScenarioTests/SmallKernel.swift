@@ -23,6 +23,7 @@ func withProcesses(
   pointer.pointee.reclaim()
   let free = pointer.pointee.stacks.frames.freeFrames
   try body(pointer.pointee, kernel)
+  pointer.pointee.expectConsistency()
   kernel.machine.activate(root: nil)
   pointer.pointee.destroyAll()
   pointer.pointee.reclaim()
