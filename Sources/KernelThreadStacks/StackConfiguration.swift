@@ -37,8 +37,10 @@
   /// stack frame in the image. A slot is the power of two that holds it and the stack. ``StackStrategy/linear`` has
   /// no guard and ignores it.
   public var guardMinimum: Int
-  /// What the first slot's address is above a multiple of the slot size: 0, or at least `size` and below the slot
-  /// size; a multiple of 4,096. 0 for ``StackStrategy/linear``.
+  /// What the first slot's address is above a multiple of the slot size: 0, or at least `size` and below the
+  /// slot size; a multiple of 4,096.
+  ///
+  /// 0 for ``StackStrategy/linear``.
   public var phase: Int
   /// At which end of the stack `thread_info` lies.
   public var threadInfoPlacement: ThreadInfoPlacement

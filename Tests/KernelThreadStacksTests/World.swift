@@ -142,5 +142,6 @@ extension StackConfiguration {
 }
 
 extension StackConfiguration: CustomTestStringConvertible {
+  /// The strategy and the sizes.
   public var testDescription: String { "\(strategy) \(size) bytes, guard \(guardMinimum), phase \(phase)" }
 }
