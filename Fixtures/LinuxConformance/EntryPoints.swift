@@ -28,7 +28,9 @@ typealias LinuxStacks = ThreadStackAllocator<LinuxMachine, LinuxFrames, LinuxAre
   }
 }
 
-/// Hands out a zeroed stack, or returns 0. May sleep.
+/// Hands out a zeroed stack, or returns 0.
+///
+/// May sleep.
 @c func swift_stacks_alloc(_ handle: UnsafeMutableRawPointer, _ node: Int32) -> UInt {
   let node: NodeID? = node < 0 ? nil : NodeID(Int(node))
   do {
@@ -38,7 +40,9 @@ typealias LinuxStacks = ThreadStackAllocator<LinuxMachine, LinuxFrames, LinuxAre
   }
 }
 
-/// Takes a stack back; says `false` to an address that is not a stack in use. Legal with interrupts off.
+/// Takes a stack back; says `false` to an address that is not a stack in use.
+///
+/// Legal with interrupts off.
 @c func swift_stacks_free(_ handle: UnsafeMutableRawPointer, _ address: UInt) -> Bool {
   let stacks = handle.assumingMemoryBound(to: LinuxStacks.self)
   do {
@@ -54,7 +58,9 @@ typealias LinuxStacks = ThreadStackAllocator<LinuxMachine, LinuxFrames, LinuxAre
   handle.assumingMemoryBound(to: LinuxStacks.self).pointee.page(of: VirtualAddress(address))?.number ?? 0
 }
 
-/// Gives back this CPU's freed stacks, on memory pressure and when the CPU goes offline. Returns frames given back.
+/// Gives back this CPU's freed stacks, on memory pressure and when the CPU goes offline.
+///
+/// Returns frames given back.
 @c func swift_stacks_drain(_ handle: UnsafeMutableRawPointer) -> Int {
   handle.assumingMemoryBound(to: LinuxStacks.self).pointee.reclaim(target: .max)
 }

@@ -34,8 +34,10 @@
   /// ``StackStrategy/linear`` a power of two.
   public var size: Int
   /// The least number of unmapped bytes below each stack: a multiple of 4,096, at least as large as the largest
-  /// stack frame in the image. A slot is the power of two that holds it and the stack. ``StackStrategy/linear`` has
-  /// no guard and ignores it.
+  /// stack frame in the image.
+  ///
+  /// A slot is the power of two that holds it and the stack. ``StackStrategy/linear`` has no guard and ignores
+  /// it.
   public var guardMinimum: Int
   /// What the first slot's address is above a multiple of the slot size: 0, or at least `size` and below the
   /// slot size; a multiple of 4,096.
@@ -52,8 +54,9 @@
   public var cachedStacksPerCPU: Int
   /// How many unmapped stacks one TLB invalidation serves: 1…``maximumRetirementBatch``.
   public var retirementBatch: Int
-  /// Called with the base of a stack whose owner was dropped without freeing it; the stack is lost. It may be called
-  /// with interrupts off.
+  /// Called with the base of a stack whose owner was dropped without freeing it; the stack is lost.
+  ///
+  /// It may be called with interrupts off.
   public var leakHandler: (@convention(c) (UInt) -> Void)?
 
   /// The largest stack: 256 KiB.

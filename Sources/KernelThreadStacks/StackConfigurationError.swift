@@ -2,7 +2,9 @@
 
 import KernelMachine
 
-/// Why a ``StackConfiguration`` was refused. Nothing has been taken from anywhere when it is thrown.
+/// Why a ``StackConfiguration`` was refused.
+///
+/// Nothing has been taken from anywhere when it is thrown.
 @frozen public enum StackConfigurationError: Error, Equatable, TextDescribable {
   /// The stack's size is not a multiple of the 4 KiB page.
   case sizeNotPageMultiple(Int)

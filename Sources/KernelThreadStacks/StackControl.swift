@@ -151,7 +151,9 @@ import Synchronization
 @frozen @usableFromInline struct StackMetadataLayout {
   @usableFromInline let nodeCount: Int
   @usableFromInline let cpuCount: Int
-  /// How many stacks there can be at a time. There are more slots than that.
+  /// How many stacks there can be at a time.
+  ///
+  /// There are more slots than that.
   @usableFromInline let capacity: Int
   /// log2 of the number of slots of a group.
   @usableFromInline let groupShift: Int

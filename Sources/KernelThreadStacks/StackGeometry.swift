@@ -24,7 +24,9 @@
 
 import KernelMachine
 
-/// The arithmetic of stack addresses. Its formulas hold for every stack of an allocator, the boot stack included.
+/// The arithmetic of stack addresses.
+///
+/// Its formulas hold for every stack of an allocator, the boot stack included.
 @frozen public struct StackGeometry: Equatable, Sendable {
   /// The size of a stack in bytes.
   public let size: Int

@@ -30,7 +30,9 @@ import Synchronization
   /// The address of `thread_info`.
   @inlinable public var threadInfo: VirtualAddress { packed.base + control.pointee.geometry.threadInfoOffset }
 
-  /// What the thread's frames may use: all but `thread_info`. Its `top` is the thread's first stack pointer.
+  /// What the thread's frames may use: all but `thread_info`.
+  ///
+  /// Its `top` is the thread's first stack pointer.
   @inlinable public var usableRange: StackBounds { control.pointee.geometry.usableRange(base: packed.base) }
 
   /// The node of the stack's first frame.

@@ -4,7 +4,9 @@ import KernelMachine
 import Synchronization
 
 extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
-  /// Adds a stack's frames to the counts of this CPU, or takes them off. Interrupts are off.
+  /// Adds a stack's frames to the counts of this CPU, or takes them off.
+  ///
+  /// Interrupts are off.
   @inlinable func account(_ stack: PackedStack, _ sign: Int, in record: UnsafeMutablePointer<CPURecord>) {
     if stack.isMixed {
       accountPages(stack, sign, in: record)
@@ -67,7 +69,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     return sum
   }
 
-  /// How many stacks were dropped without being freed. They stay counted as in use, for their frames are.
+  /// How many stacks were dropped without being freed.
+  ///
+  /// They stay counted as in use, for their frames are.
   @inlinable public var lostStackCount: Int { control.pointee.lostStacks.load(ordering: .relaxed) }
 
   /// How many blocks the frame source refused to take back: someone else had freed them.
@@ -79,7 +83,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// How many stacks there can be at a time; 0 for ``StackStrategy/linear``, which memory alone bounds.
   @inlinable public var capacity: Int { layout.capacity }
 
-  /// The bytes of the allocator's own records. Page tables are the arena's.
+  /// The bytes of the allocator's own records.
+  ///
+  /// Page tables are the arena's.
   @inlinable public var metadataByteCount: Int { pageSize &<< layout.order }
 
   /// Writes one line: the strategy, what is in use, and the memory of each node.

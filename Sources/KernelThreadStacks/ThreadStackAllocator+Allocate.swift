@@ -28,7 +28,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     return ThreadStack(stack, control: control)
   }
 
-  /// Takes the stack that was freed last on this CPU, if it is of the wanted node. Interrupts are off.
+  /// Takes the stack that was freed last on this CPU, if it is of the wanted node.
+  ///
+  /// Interrupts are off.
   @inlinable @inline(__always) func takeLast(node: NodeID?) -> PackedStack? {
     let record = record(ofCPU: machine.currentCPU)
     let last = record.pointee.count &- 1
@@ -56,7 +58,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     return try makeAccounted(node: node)
   }
 
-  /// Looks through the whole magazine for a stack of the wanted node. Interrupts are off.
+  /// Looks through the whole magazine for a stack of the wanted node.
+  ///
+  /// Interrupts are off.
   @inlinable func takeCached(node: Int, from record: UnsafeMutablePointer<CPURecord>) -> PackedStack? {
     let entries = magazine(of: record)
     let last = record.pointee.count &- 1
@@ -75,7 +79,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     return nil
   }
 
-  /// Makes a stack of new frames. Under memory pressure, freed stacks go back first.
+  /// Makes a stack of new frames.
+  ///
+  /// Under memory pressure, freed stacks go back first.
   @inlinable func makeAccounted(node: NodeID?) throws(ThreadStackError) -> ThreadStack {
     let stack: PackedStack
     do throws(ThreadStackError) {
@@ -155,7 +161,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     _ = releaseEmptyTables(from: table, to: table &+ 1)
   }
 
-  /// Gives back the frames that invalid entries name, and empties the entries. Returns how many.
+  /// Gives back the frames that invalid entries name, and empties the entries.
+  ///
+  /// Returns how many.
   @inlinable @discardableResult func emptyEntries(_ entries: PhysicalAddress, pages: Int) -> Int {
     var given = 0
     var page = 0
@@ -168,7 +176,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     return given
   }
 
-  /// Gives a block back and returns the number of its frames. A refusal is counted: it means that someone else freed it.
+  /// Gives a block back and returns the number of its frames.
+  ///
+  /// A refusal is counted: it means that someone else freed it.
   @inlinable func giveBack(_ frame: PageFrame, order: Int) -> Int {
     do {
       try frames.free(frame, order: order)

@@ -3,7 +3,9 @@
 import KernelMachine
 
 extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
-  /// Takes a stack back. It cannot fail, never sleeps, and is legal with interrupts off and from exceptions.
+  /// Takes a stack back.
+  ///
+  /// It cannot fail, never sleeps, and is legal with interrupts off and from exceptions.
   ///
   /// Nobody runs on the stack any more: a thread's stack is freed by its successor. A stack of another allocator is not
   /// taken, but reported as lost by its own.
@@ -27,7 +29,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     machine.restoreInterrupts(interrupts)
   }
 
-  /// The rest of `free`: the magazine is full, or the stack's frames are of several nodes. Interrupts are off.
+  /// The rest of `free`: the magazine is full, or the stack's frames are of several nodes.
+  ///
+  /// Interrupts are off.
   @inlinable @inline(never)
   func freeSlowly(_ stack: PackedStack, _ record: UnsafeMutablePointer<CPURecord>) {
     account(stack, -1, in: record)

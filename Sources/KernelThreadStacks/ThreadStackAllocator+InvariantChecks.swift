@@ -4,7 +4,9 @@ import KernelMachine
 
 extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   #if INTERNAL_CHECKS
-    /// Traps if a record contradicts another. No other CPU may use the allocator meanwhile.
+    /// Traps if a record contradicts another.
+    ///
+    /// No other CPU may use the allocator meanwhile.
     ///
     /// 1. A group is in the list of partial groups if and only if it has a table and a free slot, and all groups of a
     ///    table are with it or without it.

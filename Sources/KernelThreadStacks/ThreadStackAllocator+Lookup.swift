@@ -25,7 +25,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     return entry.isValid ? entry.frame : nil
   }
 
-  /// Where a stack pointer lies. One at the top of a stack is on that stack, which is empty.
+  /// Where a stack pointer lies.
+  ///
+  /// One at the top of a stack is on that stack, which is empty.
   @inlinable public borrowing func classify(stackPointer: VirtualAddress) -> StackAddressClass {
     guard stackPointer.rawValue & 15 == 0 else { return .unaligned }
     return classify(address: VirtualAddress(stackPointer.rawValue &- 1))
@@ -84,7 +86,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     return slot < UInt(bitPattern: layout.slotCount) ? Int(bitPattern: slot) : nil
   }
 
-  /// Whether a slot has page-table entries. Read without the lock: it does not change while a stack of the group exists.
+  /// Whether a slot has page-table entries.
+  ///
+  /// Read without the lock: it does not change while a stack of the group exists.
   @inlinable func hasTable(_ slot: Int) -> Bool { group(ofSlot: slot).pointee.location != 0 }
 
   @inlinable func marker(ofSlot slot: Int) -> StackMarker {

@@ -84,7 +84,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     return given
   }
 
-  /// Claims the groups of a table that is there and has no slot in use. The lock is held.
+  /// Claims the groups of a table that is there and has no slot in use.
+  ///
+  /// The lock is held.
   @inlinable func claimEmptyTable(_ table: Int) -> Bool {
     for index in groups(ofTable: table) {
       let group = group(index)

@@ -26,7 +26,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     machine.unlock(lock, restoring: state)
   }
 
-  /// Makes a stack's entries invalid and puts its slot into the ring, which has room. The lock is held.
+  /// Makes a stack's entries invalid and puts its slot into the ring, which has room.
+  ///
+  /// The lock is held.
   @inlinable func enqueueRetired(_ stack: PackedStack) {
     let slot = slot(ofBase: stack.base)
     let entries = stackEntries(ofSlot: slot)
@@ -47,7 +49,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     if base > shared.pointee.highestRetired { shared.pointee.highestRetired = base }
   }
 
-  /// Completes one invalidation for all retired slots. The lock is held.
+  /// Completes one invalidation for all retired slots.
+  ///
+  /// The lock is held.
   @inlinable func invalidateRetired() {
     guard shared.pointee.retired != shared.pointee.invalidated else { return }
     let lowest = VirtualAddress(shared.pointee.lowestRetired)
@@ -58,7 +62,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     shared.pointee.highestRetired = 0
   }
 
-  /// Gives back the frames of up to `limit` invalidated slots and frees the slots. The lock is held.
+  /// Gives back the frames of up to `limit` invalidated slots and frees the slots.
+  ///
+  /// The lock is held.
   ///
   /// - Returns: how many frames went back.
   @inlinable func drain(atMost limit: Int) -> Int {

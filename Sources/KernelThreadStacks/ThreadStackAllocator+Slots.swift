@@ -33,7 +33,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     return try takeSlot(ofNewTable: table, node: node)
   }
 
-  /// Takes the lowest free slot, which is counted already or next. The lock is held.
+  /// Takes the lowest free slot, which is counted already or next.
+  ///
+  /// The lock is held.
   @inlinable func takeSlot(ofPartialGroup index: Int) -> Int {
     let group = group(index)
     let free = group.pointee.free
@@ -59,7 +61,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     VirtualAddress(firstWindow) + table &<< 21
   }
 
-  /// Claims the groups of a table that is not there, or returns -1. The lock is held.
+  /// Claims the groups of a table that is not there, or returns -1.
+  ///
+  /// The lock is held.
   @inlinable func takeBareTable() -> Int {
     var table = Int(shared.pointee.firstBareTable)
     if table >= 0 {
@@ -74,7 +78,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     return table
   }
 
-  /// Has a claimed table built and takes its first slot, which is counted already. The lock is not held.
+  /// Has a claimed table built and takes its first slot, which is counted already.
+  ///
+  /// The lock is not held.
   @inlinable @inline(never)
   func takeSlot(ofNewTable table: Int, node: NodeID?) throws(ThreadStackError) -> Int {
     let location: PhysicalAddress
@@ -103,7 +109,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     return slot
   }
 
-  /// Puts the groups of a claimed table, which is not there, where the next claim finds them. The lock is held.
+  /// Puts the groups of a claimed table, which is not there, where the next claim finds them.
+  ///
+  /// The lock is held.
   @inlinable func putBareTable(_ table: Int) {
     for index in groups(ofTable: table) {
       group(index).pointee.state = .bare
@@ -116,7 +124,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   // MARK: Giving slots back
 
-  /// Frees a slot; its stack's entries are empty. The lock is held.
+  /// Frees a slot; its stack's entries are empty.
+  ///
+  /// The lock is held.
   @inlinable func putSlot(_ slot: Int) {
     machine.writeEntry(.empty, at: markerEntry(ofSlot: slot))
     let index = slot &>> layout.groupShift

@@ -158,7 +158,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   // MARK: Slots and their entries
 
-  /// The number of the slot whose stack has this base. Not checked.
+  /// The number of the slot whose stack has this base.
+  ///
+  /// Not checked.
   @inlinable func slot(ofBase base: VirtualAddress) -> Int {
     Int(bitPattern: (base.rawValue &- firstWindow) &>> UInt(bitPattern: geometry.strideShift))
   }
@@ -173,7 +175,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   // A group's entries lie side by side, so a page's entry is found from its distance to the group's first page.
 
-  /// Where the first entry of the stack with this base lies. Its group must have a table.
+  /// Where the first entry of the stack with this base lies.
+  ///
+  /// Its group must have a table.
   @inlinable @inline(__always) func stackEntries(ofBase base: VirtualAddress) -> PhysicalAddress {
     let distance = base.rawValue &- firstWindow
     let group =
@@ -187,7 +191,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     stackEntries(ofSlot: slot) + control.pointee.markerDistance
   }
 
-  /// Notes what became of a stack, in its slot's own cache line. Linear stacks have no such place.
+  /// Notes what became of a stack, in its slot's own cache line.
+  ///
+  /// Linear stacks have no such place.
   ///
   /// The entry is invalid before and after, so nothing needs to be published.
   @inlinable @inline(__always) func mark(_ stack: PackedStack, _ marker: StackMarker) {

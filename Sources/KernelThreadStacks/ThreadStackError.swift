@@ -2,7 +2,9 @@
 
 import KernelMachine
 
-/// What can go wrong with thread stacks. Nothing half-done remains when one is thrown.
+/// What can go wrong with thread stacks.
+///
+/// Nothing half-done remains when one is thrown.
 @frozen public enum ThreadStackError: Error, Equatable, TextDescribable {
   /// The configuration contradicts itself or the machine.
   case configuration(StackConfigurationError)

@@ -13,7 +13,9 @@ final class FrameLedger: @unchecked Sendable {
   private var purposeOfBlock: [UInt: FramePurpose] = [:]
   /// How many requests there have been.
   private(set) var requests = 0
-  /// The request that is refused, counted from now on: 1 is the next. Nil: none.
+  /// The request that is refused, counted from now on: 1 is the next.
+  ///
+  /// Nil: none.
   var refuseRequest: Int?
   /// Whether all later ones are refused too.
   var refusesAllFrom = false
