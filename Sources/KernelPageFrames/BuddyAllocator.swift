@@ -16,6 +16,7 @@
 // Source: K. C. Knowlton, "A fast storage allocator", CACM 8(10), 1965; D. E. Knuth, TAOCP vol. 1, 2.5.
 
 import KernelMachine
+import Synchronization
 
 /// Hands out and takes back physically contiguous blocks of page frames.
 ///
@@ -34,6 +35,10 @@ public struct BuddyAllocator<M: Machine>: ~Copyable {
 
   /// How many frames can be handed out: RAM without what is reserved.
   public let totalFrames: Int
+
+  // A value that holds an atomic is passed by its address. Without one, each use of an allocator that is part of
+  // another value would copy all of the above.
+  @usableFromInline let passedByAddress = Atomic<UInt8>(0)
 
   /// The largest order there is: blocks of 1,024 frames, 4 MiB.
   @inlinable public static var maximumOrder: Int { 10 }
