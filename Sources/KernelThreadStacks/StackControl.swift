@@ -24,6 +24,8 @@ import Synchronization
   @usableFromInline let configuration: StackConfiguration
   /// The first byte of the first window (see StackGeometry).
   @usableFromInline let firstWindow: UInt
+  /// The base of the first slot's stack.
+  @usableFromInline let firstStack: UInt
   /// log2 of the bytes that a group's slots span.
   @usableFromInline let groupSpanShift: Int
   /// The bits of an address that name a page in its group's span.
@@ -45,6 +47,7 @@ import Synchronization
     self.layout = layout
     self.configuration = configuration
     self.firstWindow = firstWindow
+    firstStack = firstWindow &+ UInt(bitPattern: geometry.stackOffset)
     groupSpanShift = geometry.strideShift &+ layout.groupShift
     groupSpanMask = (1 &<< UInt(bitPattern: groupSpanShift) &- 1) & ~0xfff
     markerDistance = geometry.markerEntryOffset &- geometry.stackEntryOffset

@@ -50,18 +50,34 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     if layout.nodeCount > 1 {
       let interrupts = machine.disableInterrupts()
       let record = record(ofCPU: machine.currentCPU)
-      record.pointee.home = machine.currentNode.index
+      record.pointee.home = homeNode.index
       let stack = takeCached(node: node?.index ?? record.pointee.home, from: record)
       machine.restoreInterrupts(interrupts)
       if let stack { return cleared(stack) }
     }
-    return try makeAccounted(node: node)
+    var mayReclaim = true
+    while true {
+      do throws(ThreadStackError) {
+        let stack = isLinear ? try makeLinearStack(node: node) : try makeMappedStack(node: node)
+        let interrupts = machine.disableInterrupts()
+        let record = record(ofCPU: machine.currentCPU)
+        record.pointee.coldAllocations &+= 1
+        account(stack, 1, in: record)
+        machine.restoreInterrupts(interrupts)
+        return ThreadStack(stack, control: control)
+      } catch {
+        // Under memory pressure freed stacks go back; then it is tried once more.
+        guard mayReclaim, reclaim(target: geometry.pageCount) > 0 else { throw error }
+        mayReclaim = false
+      }
+    }
   }
 
   /// Looks through the whole magazine for a stack of the wanted node.
   ///
   /// Interrupts are off.
-  @inlinable func takeCached(node: Int, from record: UnsafeMutablePointer<CPURecord>) -> PackedStack? {
+  @inlinable @inline(never)
+  func takeCached(node: Int, from record: UnsafeMutablePointer<CPURecord>) -> PackedStack? {
     let entries = magazine(of: record)
     let last = record.pointee.count &- 1
     var index = last
@@ -77,115 +93,5 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       index &-= 1
     }
     return nil
-  }
-
-  /// Makes a stack of new frames.
-  ///
-  /// Under memory pressure, freed stacks go back first.
-  @inlinable func makeAccounted(node: NodeID?) throws(ThreadStackError) -> ThreadStack {
-    let stack: PackedStack
-    do throws(ThreadStackError) {
-      stack = try makeStack(node: node)
-    } catch {
-      guard reclaim(target: geometry.pageCount) > 0 else { throw error }
-      stack = try makeStack(node: node)
-    }
-    let interrupts = machine.disableInterrupts()
-    let record = record(ofCPU: machine.currentCPU)
-    record.pointee.coldAllocations &+= 1
-    account(stack, 1, in: record)
-    machine.restoreInterrupts(interrupts)
-    return ThreadStack(stack, control: control)
-  }
-
-  @inlinable func makeStack(node: NodeID?) throws(ThreadStackError) -> PackedStack {
-    if isLinear { return try makeLinearStack(node: node) }
-    return try makeMappedStack(node: node)
-  }
-
-  @inlinable func makeLinearStack(node: NodeID?) throws(ThreadStackError) -> PackedStack {
-    do {
-      let block = try frames.allocate(
-        FrameRequest(order: geometry.strideShift &- 12, node: node, purpose: .threadStack, cleared: true))
-      let home = layout.nodeCount == 1 ? 0 : frames.node(of: block).index
-      return PackedStack(base: machine.linearAddress(of: block), node: home, isMixed: false)
-    } catch { throw .frames(error) }
-  }
-
-  /// Takes a slot and maps new frames into it.
-  ///
-  /// The frames are first noted in invalid entries and become valid all at once: an entry that was valid for a moment
-  /// could not be taken back without an invalidation.
-  @inlinable func makeMappedStack(node: NodeID?) throws(ThreadStackError) -> PackedStack {
-    let slot = try takeSlot(node: node)
-    let entries = stackEntries(ofSlot: slot)
-    let pages = geometry.pageCount
-    var home = 0
-    var isMixed = false
-    var page = 0
-    while page < pages {
-      do {
-        let frame = try frames.allocate(FrameRequest(node: node, purpose: .threadStack, cleared: true))
-        machine.writeEntry(arena.stackEntry(for: frame).retired, at: entries + page &* 8)
-        if layout.nodeCount > 1 {
-          let place = frames.node(of: frame).index
-          if page == 0 { home = place } else if place != home { isMixed = true }
-        }
-      } catch {
-        undo(slot: slot, entries: entries, pages: page)
-        throw .frames(error)
-      }
-      page &+= 1
-    }
-    page = 0
-    while page < pages {
-      let entry = machine.readEntry(at: entries + page &* 8)
-      machine.writeEntry(PageTableEntry(rawValue: entry.rawValue | 1), at: entries + page &* 8)
-      page &+= 1
-    }
-    let stack = PackedStack(base: base(ofSlot: slot), node: home, isMixed: isMixed)
-    mark(stack, .live(stack))
-    machine.publishEntries()
-    return stack
-  }
-
-  /// Gives the first `pages` frames of a slot back whose entries have never been valid, and the slot, and its group's
-  /// table if no other slot needs it.
-  @inlinable @inline(never)
-  func undo(slot: Int, entries: PhysicalAddress, pages: Int) {
-    emptyEntries(entries, pages: pages)
-    let state = machine.lock(lock)
-    putSlot(slot)
-    machine.unlock(lock, restoring: state)
-    let table = slot &>> (layout.groupShift &+ layout.tableShift)
-    _ = releaseEmptyTables(from: table, to: table &+ 1)
-  }
-
-  /// Gives back the frames that invalid entries name, and empties the entries.
-  ///
-  /// Returns how many.
-  @inlinable @discardableResult func emptyEntries(_ entries: PhysicalAddress, pages: Int) -> Int {
-    var given = 0
-    var page = 0
-    while page < pages {
-      let frame = machine.readEntry(at: entries + page &* 8).frame
-      machine.writeEntry(.empty, at: entries + page &* 8)
-      given &+= giveBack(frame, order: 0)
-      page &+= 1
-    }
-    return given
-  }
-
-  /// Gives a block back and returns the number of its frames.
-  ///
-  /// A refusal is counted: it means that someone else freed it.
-  @inlinable func giveBack(_ frame: PageFrame, order: Int) -> Int {
-    do {
-      try frames.free(frame, order: order)
-      return 1 &<< order
-    } catch {
-      noteRefusal()
-      return 0
-    }
   }
 }

@@ -13,7 +13,7 @@ import KernelMachine
 
 extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Takes a free slot; has one more table built if no group with a table has one.
-  @inlinable func takeSlot(node: NodeID?) throws(ThreadStackError) -> Int {
+  @inlinable @inline(__always) func takeSlot(node: NodeID?) throws(ThreadStackError) -> Int {
     let state = machine.lock(lock)
     guard Int(shared.pointee.usedSlots) < layout.capacity else {
       machine.unlock(lock, restoring: state)
@@ -36,7 +36,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Takes the lowest free slot, which is counted already or next.
   ///
   /// The lock is held.
-  @inlinable func takeSlot(ofPartialGroup index: Int) -> Int {
+  @inlinable @inline(__always) func takeSlot(ofPartialGroup index: Int) -> Int {
     let group = group(index)
     let free = group.pointee.free
     let left = free & (free &- 1)
@@ -64,7 +64,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Claims the groups of a table that is not there, or returns -1.
   ///
   /// The lock is held.
-  @inlinable func takeBareTable() -> Int {
+  @inlinable @inline(never) func takeBareTable() -> Int {
     var table = Int(shared.pointee.firstBareTable)
     if table >= 0 {
       shared.pointee.firstBareTable = group(table &<< layout.tableShift).pointee.next

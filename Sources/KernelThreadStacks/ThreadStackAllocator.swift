@@ -166,7 +166,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   @inlinable func base(ofSlot slot: Int) -> VirtualAddress {
-    VirtualAddress(firstWindow) + (slot &<< geometry.strideShift &+ geometry.stackOffset)
+    VirtualAddress(control.pointee.firstStack) + slot &<< geometry.strideShift
   }
 
   @inlinable func group(ofSlot slot: Int) -> UnsafeMutablePointer<GroupRecord> {

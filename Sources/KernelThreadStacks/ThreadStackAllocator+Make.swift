@@ -1,0 +1,108 @@
+// Making a stack of new frames, and undoing what could not be finished.
+
+import KernelMachine
+
+extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
+  /// Makes a stack of one block of the linear map.
+  @inlinable @inline(never)
+  func makeLinearStack(node: NodeID?) throws(ThreadStackError) -> PackedStack {
+    do {
+      let block = try frames.allocate(
+        FrameRequest(order: geometry.strideShift &- 12, node: node, purpose: .threadStack, cleared: true))
+      let home = layout.nodeCount == 1 ? 0 : frames.node(of: block).index
+      return PackedStack(base: machine.linearAddress(of: block), node: home, isMixed: false)
+    } catch { throw .frames(error) }
+  }
+
+  /// Takes a slot and maps new frames into it.
+  ///
+  /// The frames are first noted in invalid entries and become valid when no more can be refused: an entry that was valid
+  /// for a moment could not be taken back without an invalidation.
+  @inlinable @inline(__always)
+  func makeMappedStack(node: NodeID?) throws(ThreadStackError) -> PackedStack {
+    let slot = try takeSlot(node: node)
+    let base = base(ofSlot: slot)
+    let entries = stackEntries(ofBase: base)
+    let end = entries + geometry.pageCount &* 8
+    // Named once, so that a thread that moves to another CPU halfway does not get frames of both nodes.
+    let request = FrameRequest(node: node ?? homeNode, purpose: .threadStack, cleared: true)
+    var next = entries
+    while next < end {
+      do {
+        machine.writeEntry(arena.stackEntry(for: try frames.allocate(request)).retired, at: next)
+      } catch {
+        undo(slot: slot, entries: entries, pages: (next.rawValue &- entries.rawValue) &>> 3)
+        throw .frames(error)
+      }
+      next = next + 8
+    }
+    let stack = PackedStack(word: base.rawValue | (layout.nodeCount == 1 ? 0 : tag(ofEntries: entries)))
+    next = entries
+    while next < end {
+      machine.writeEntry(PageTableEntry(rawValue: machine.readEntry(at: next).rawValue | 1), at: next)
+      next = next + 8
+    }
+    machine.writeEntry(StackMarker.live(stack).entry, at: entries + control.pointee.markerDistance)
+    machine.publishEntries()
+    return stack
+  }
+
+  /// The node of the current CPU; node 0 for a CPU whose node has no memory and no number among the frames'.
+  @inlinable @inline(__always) var homeNode: NodeID {
+    if layout.nodeCount == 1 { return NodeID(0) }
+    let home = machine.currentNode
+    return home.index < layout.nodeCount ? home : NodeID(0)
+  }
+
+  /// The tag of a stack whose frames the entries name: the first frame's node, and whether others are elsewhere.
+  @inlinable @inline(never) func tag(ofEntries entries: PhysicalAddress) -> UInt {
+    let home = frames.node(of: machine.readEntry(at: entries).frame).index
+    var isMixed = false
+    var page = 1
+    while page < geometry.pageCount {
+      if frames.node(of: machine.readEntry(at: entries + page &* 8).frame).index != home { isMixed = true }
+      page &+= 1
+    }
+    return PackedStack(base: VirtualAddress(0), node: home, isMixed: isMixed).tag
+  }
+
+  /// Gives back the first `pages` frames of a slot, whose entries have never been valid, the slot, and its table if no
+  /// other slot needs it.
+  @inlinable @inline(never)
+  func undo(slot: Int, entries: PhysicalAddress, pages: UInt) {
+    emptyEntries(entries, pages: Int(bitPattern: pages))
+    let state = machine.lock(lock)
+    putSlot(slot)
+    machine.unlock(lock, restoring: state)
+    let table = slot &>> (layout.groupShift &+ layout.tableShift)
+    _ = releaseEmptyTables(from: table, to: table &+ 1)
+  }
+
+  /// Gives back the frames that invalid entries name, and empties the entries.
+  ///
+  /// - Returns: how many frames went back.
+  @inlinable @discardableResult func emptyEntries(_ entries: PhysicalAddress, pages: Int) -> Int {
+    var given = 0
+    var page = 0
+    while page < pages {
+      let frame = machine.readEntry(at: entries + page &* 8).frame
+      machine.writeEntry(.empty, at: entries + page &* 8)
+      given &+= giveBack(frame, order: 0)
+      page &+= 1
+    }
+    return given
+  }
+
+  /// Gives a block back and returns the number of its frames.
+  ///
+  /// A refusal is counted: it means that someone else freed it.
+  @inlinable func giveBack(_ frame: PageFrame, order: Int) -> Int {
+    do {
+      try frames.free(frame, order: order)
+      return 1 &<< order
+    } catch {
+      noteRefusal()
+      return 0
+    }
+  }
+}
