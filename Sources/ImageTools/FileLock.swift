@@ -3,7 +3,9 @@
 #if Tools
   import Foundation
 
-  /// A lock that one process at a time holds on a file. The system releases it when the process ends.
+  /// A lock that one process at a time holds on a file.
+  ///
+  /// The system releases it when the process ends.
   struct FileLock: ~Copyable {
     private let descriptor: Int32
 

@@ -11,7 +11,9 @@
 
 /// A kernel as a boot loader wants it: the bytes from its lowest physical address on.
 public struct FlatImage: Sendable {
-  /// The image, header included. Memory that is zero at its end is not part of it.
+  /// The image, header included.
+  ///
+  /// Memory that is zero at its end is not part of it.
   public let bytes: [UInt8]
   /// The physical address that the image was linked to be loaded at.
   public let physicalAddress: UInt64

@@ -20,7 +20,9 @@
     /// The one build of this process.
     public static let shared = KernelBuild()
 
-    /// The least height of the guard below a stack, in bytes. No stack frame of the kernel may be larger.
+    /// The least height of the guard below a stack, in bytes.
+    ///
+    /// No stack frame of the kernel may be larger.
     public static let guardMinimum = 4096
 
     private var task: Task<KernelProducts, any Error>?

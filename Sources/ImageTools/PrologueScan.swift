@@ -80,7 +80,9 @@ public enum StackPointerEffect: Equatable, Sendable {
 public struct PrologueScan: Sendable {
   /// The frames, the largest first; one for each function that has any.
   public let frames: [StackFrame]
-  /// Where the stack pointer is lowered by an amount that the scan cannot know. Their byte count is 0.
+  /// Where the stack pointer is lowered by an amount that the scan cannot know.
+  ///
+  /// Their byte count is 0.
   public let unboundedFrames: [StackFrame]
 
   /// Scans all code of a file.
@@ -145,8 +147,9 @@ public struct PrologueScan: Sendable {
   }
 }
 
-/// A symbol that says what the bytes after it are: `$x`, `$d`, or these with a dot and more. Swift's mangled names begin
-/// with `$`, too.
+/// A symbol that says what kind of bytes follow.
+///
+/// It is `$x` or `$d`, or one of these with a dot and more. Swift's mangled names begin with `$`, too.
 private enum MappingSymbol {
   case code
   case data

@@ -55,16 +55,31 @@ private func comparisonTable(_ results: [JSON]) -> TextTable {
 }
 
 /// Costs of operations: one row for each operation, strategy and number of live stacks.
+///
+/// What a row does not measure is a dash: instructions in the row about memory, or on a machine that cannot count them.
 func benchmarkTable(_ benchmarks: [JSON]) -> TextTable {
-  TextTable(
-    heading: ["operation", "strategy", "live", "instructions", "TLB invalidations"],
-    rows: benchmarks.map { row in
-      [
-        row["name"]?.string ?? "?", row["strategy"]?.string ?? "?", text(row["live"]),
-        text(row["instructions"]),
-        text(row["tlbInvalidations"]),
-      ]
-    }, numericColumns: [2, 3, 4])
+  let counts = benchmarks.contains { $0["instructions"]?.integer ?? 0 > 0 }
+  let hasMemory = benchmarks.contains { $0["bytesPerStack"] != nil }
+  let rows = benchmarks.map { row -> [String] in
+    let isMemory = row["bytesPerStack"] != nil
+    var cells = [
+      row["name"]?.string ?? "?", row["strategy"]?.string ?? "?", text(row["live"]),
+      counts && !isMemory ? text(row["instructions"]) : "-", isMemory ? "-" : text(row["tlbInvalidations"]),
+    ]
+    if hasMemory { cells.append(isMemory ? memoryPerStack(row) : "-") }
+    return cells
+  }
+  return TextTable(
+    heading: ["operation", "strategy", "live", "instructions", "TLB invalidations"]
+      + (hasMemory ? ["memory per stack"] : []),
+    rows: rows, numericColumns: Set(2...5))
+}
+
+/// `65 bytes (0.3 %)`.
+private func memoryPerStack(_ row: JSON) -> String {
+  let bytes = row["bytesPerStack"]?.integer ?? 0
+  let permille = Int((row["shareOfStack"]?.number ?? 0) * 1000 + 0.5)
+  return "\(readable(byteCount: bytes)) (\(permille / 10).\(permille % 10) %)"
 }
 
 private func text(_ value: JSON?, key: String = "") -> String {

@@ -33,7 +33,9 @@ struct Steps: Sendable {
     self.isInteractive = isInteractive
   }
 
-  /// Says what begins now. Without a terminal nothing is said before the end.
+  /// Says what begins now.
+  ///
+  /// Without a terminal nothing is said before the end.
   func begin(_ number: Int, _ what: String) { rewrite("[\(number)/\(total)] \(what) …") }
 
   /// Shows how far a step is.

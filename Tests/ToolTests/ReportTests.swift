@@ -80,6 +80,23 @@ import Testing
         == "| allocate  | vmalloc  |   10 |          712 |                 0 |")
   }
 
+  @Test func whatARowDoesNotMeasureIsADash() throws {
+    let time = try JSON(
+      parsing: #"{"name":"free","strategy":"linear","instructions":9,"tlbInvalidations":1,"live":10}"#)
+    let memory = try JSON(
+      parsing: """
+        {"name":"memory","strategy":"linear","instructions":0,"tlbInvalidations":0,"live":4000,"bytesPerStack":65,\
+        "shareOfStack":0.003}
+        """)
+    #expect(
+      benchmarkTable([time, memory]).rows == [
+        ["free", "linear", "10", "9", "1", "-"], ["memory", "linear", "4,000", "-", "-", "65 bytes (0.3 %)"],
+      ])
+    let uncounted = try JSON(
+      parsing: #"{"name":"free","strategy":"linear","instructions":0,"tlbInvalidations":1,"live":10}"#)
+    #expect(benchmarkTable([uncounted]).rows == [["free", "linear", "10", "-", "1"]])
+  }
+
   @Test func refusalsAreQuoted() throws {
     #expect(
       refusalLines(try Self.results.get()) == [

@@ -1,4 +1,7 @@
 // This kernel's machine: one CPU, RAM in the linear map, all TLB entries dropped whenever some must be.
+//
+// What each member means is said where the protocol declares it.
+// swift-format-ignore-file: AllPublicDeclarationsHaveDocumentation
 
 import Board
 public import KernelStacks
