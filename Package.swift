@@ -3,6 +3,12 @@ import PackageDescription
 
 let internalChecks: [SwiftSetting] = [.define("INTERNAL_CHECKS", .when(traits: ["InternalChecks"]))]
 
+// Whoever imports the umbrella also names the modules behind it: their inlinable bodies are compiled into the importer,
+// and the umbrella's own file does not change when they do, so it alone would not cause the importer to be built again.
+let core: [Target.Dependency] = [
+  "KernelStacks", "KernelMachine", "KernelPageFrames", "KernelVirtualMemory", "KernelThreadStacks",
+]
+
 let package = Package(
   name: "KernelStacks",
   platforms: [.macOS(.v26)],
@@ -37,16 +43,16 @@ let package = Package(
     .target(name: "CAArch64"),
     .target(name: "AArch64Machine", dependencies: ["KernelMachine", "CAArch64"]),
     .target(name: "UserPrograms", dependencies: ["SeededRandom"]),
-    .target(name: "Scenarios", dependencies: ["KernelStacks", "SeededRandom", "UserPrograms"]),
+    .target(name: "Scenarios", dependencies: core + ["SeededRandom", "UserPrograms"]),
     .target(
       name: "SimulatedScenarios",
-      dependencies: ["KernelStacks", "SeededRandom", "UserPrograms", "Scenarios", "SimulatedMachine"]),
+      dependencies: core + ["SeededRandom", "UserPrograms", "Scenarios", "SimulatedMachine"]),
 
     // The bootable kernel and the first program it runs at EL0.
     .target(name: "KernelAssembly"),
     .executableTarget(
       name: "BootableKernel",
-      dependencies: ["KernelStacks", "AArch64Machine", "CAArch64", "KernelAssembly", "Scenarios"]),
+      dependencies: core + ["AArch64Machine", "CAArch64", "KernelAssembly", "Scenarios"]),
     .executableTarget(name: "Init", dependencies: ["UserPrograms", "CAArch64"]),
 
     // The host command.
@@ -57,8 +63,8 @@ let package = Package(
       ]),
     .executableTarget(
       name: "kstacks",
-      dependencies: [
-        "ImageTools", "Scenarios", "SimulatedScenarios", "SimulatedMachine", "KernelStacks", "UserPrograms",
+      dependencies: core + [
+        "ImageTools", "Scenarios", "SimulatedScenarios", "SimulatedMachine", "UserPrograms",
         .product(name: "ArgumentParser", package: "swift-argument-parser", condition: .when(traits: ["Tools"])),
       ]),
 
@@ -67,15 +73,15 @@ let package = Package(
     .testTarget(
       name: "KernelPageFramesTests", dependencies: ["KernelPageFrames", "SimulatedMachine", "SeededRandom"]),
     .testTarget(
-      name: "KernelVirtualMemoryTests", dependencies: ["KernelStacks", "SimulatedMachine", "SeededRandom"]),
+      name: "KernelVirtualMemoryTests", dependencies: core + ["SimulatedMachine", "SeededRandom"]),
     .testTarget(
-      name: "KernelThreadStacksTests", dependencies: ["KernelStacks", "SimulatedMachine", "SeededRandom"]),
+      name: "KernelThreadStacksTests", dependencies: core + ["SimulatedMachine", "SeededRandom"]),
     .testTarget(
-      name: "SimulatedMachineTests", dependencies: ["KernelStacks", "SimulatedMachine", "SeededRandom"]),
+      name: "SimulatedMachineTests", dependencies: core + ["SimulatedMachine", "SeededRandom"]),
     .testTarget(
       name: "ScenarioTests",
-      dependencies: [
-        "KernelStacks", "Scenarios", "SimulatedScenarios", "SimulatedMachine", "SeededRandom", "UserPrograms",
+      dependencies: core + [
+        "Scenarios", "SimulatedScenarios", "SimulatedMachine", "SeededRandom", "UserPrograms",
       ]),
     .testTarget(name: "ToolTests", dependencies: ["ImageTools", "kstacks"]),
     .testTarget(name: "BootableKernelTests", dependencies: ["ImageTools"]),
