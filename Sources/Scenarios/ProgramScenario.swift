@@ -39,7 +39,7 @@ func runProgramScenario<Host: ScenarioHost>(
 
   var json = JSONWriter(host.console)
   json.beginResult(options, machine: host.machineName, in: processes)
-  json.field("operations", options.operations)
+  if program == .forkChurn { json.field("operations", options.operations) }
   json.field("forksAttempted", figures.attempted)
   json.field("forksSucceeded", figures.succeeded)
   if let failure = figures.firstFailure {

@@ -1,0 +1,67 @@
+// The rows of a benchmark, and the limits that some of them have.
+
+import KernelStacks
+
+/// What operations on a stack of 16 KiB may cost at most, in instructions.
+struct StackCostLimits {
+  /// Clearing a stack.
+  var clearing = 600
+  /// Allocating a new stack, clearing not counted.
+  var new = 800
+  /// Allocating a cached stack, clearing not counted.
+  var cached = 120
+  /// Freeing a stack into the cache.
+  var caching = 100
+}
+
+/// Writes the rows of a benchmark.
+///
+/// Names are keys for whoever compares runs: they stay as they are.
+struct BenchmarkRows<Console: TextSink> {
+  private var json: JSONWriter<Console>
+  private let strategy: StackStrategy
+
+  init(_ console: Console, strategy: StackStrategy) {
+    json = JSONWriter(console)
+    self.strategy = strategy
+  }
+
+  private mutating func begin(_ name: StaticString) {
+    json.begin("benchmark")
+    json.field("name", name)
+    json.field("strategy", strategy.name)
+  }
+
+  private mutating func write(
+    _ name: StaticString, _ instructions: Int, _ cost: Cost, _ live: Int, _ limit: Int?
+  ) {
+    begin(name)
+    json.field("instructions", instructions)
+    json.field("tlbInvalidations", cost.tlbInvalidations)
+    json.field("live", live)
+    if let limit { json.field("limit", limit) }
+    json.end()
+  }
+
+  /// A mean cost; the invalidations are those of all samples together.
+  mutating func row(_ name: StaticString, _ cost: Cost, live: Int, limit: Int? = nil) {
+    write(name, cost.mean, cost, live, limit)
+  }
+
+  /// The largest cost of a sample.
+  mutating func worstRow(_ name: StaticString, _ cost: Cost, live: Int) {
+    write(name, cost.worst, cost, live, nil)
+  }
+
+  /// Memory that a stack costs besides itself, of which at most 2 % of the stack are allowed.
+  mutating func memoryRow(_ bytes: Int, of stackBytes: Int, live: Int) {
+    begin("page tables and metadata per stack")
+    json.nullField("instructions")
+    json.nullField("tlbInvalidations")
+    json.field("live", live)
+    json.field("bytesPerStack", bytes)
+    json.field("shareOfStack", permille: (bytes * 1000 + stackBytes / 2) / stackBytes)
+    json.field("shareLimit", permille: 20)
+    json.end()
+  }
+}
