@@ -1,4 +1,6 @@
-// JSON values whose objects keep the order of their keys, as the guest prints them and as result files show them.
+// JSON values: what the guest prints, and what result files hold. Foundation reads and writes their text.
+
+import Foundation
 
 /// A JSON value.
 public enum JSON: Equatable, Sendable {
@@ -6,7 +8,7 @@ public enum JSON: Equatable, Sendable {
   case null
   /// `true` or `false`.
   case bool(Bool)
-  /// A number without fraction or exponent that fits 64 bits.
+  /// A whole number that fits 64 bits.
   case integer(Int)
   /// Any other number.
   case number(Double)
@@ -14,32 +16,29 @@ public enum JSON: Equatable, Sendable {
   case string(String)
   /// An array.
   case array([JSON])
-  /// An object, its members in order.
-  case object([Member])
+  /// An object.
+  case object([String: JSON])
 
-  /// One member of an object.
-  public struct Member: Equatable, Sendable {
-    /// The key.
-    public var key: String
-    /// The value.
-    public var value: JSON
+  /// Reads one value, which must be all of the text.
+  public init(parsing text: String) throws {
+    self = try JSONDecoder().decode(JSON.self, from: Data(text.utf8))
+  }
 
-    /// Pairs a key with a value.
-    public init(_ key: String, _ value: JSON) {
-      self.key = key
-      self.value = value
+  /// The value as text for a file: one member or element on a line, the keys of objects in order.
+  public var formatted: String {
+    get throws {
+      let encoder = JSONEncoder()
+      encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+      return String(decoding: try encoder.encode(self), as: UTF8.self)
     }
   }
 
   /// The value of a member of an object, or `nil`.
-  public subscript(key: String) -> JSON? {
-    guard case .object(let members) = self else { return nil }
-    return members.first { $0.key == key }?.value
-  }
+  public subscript(key: String) -> JSON? { members?[key] }
 
   /// The text, if this is a string.
   public var string: String? { if case .string(let text) = self { text } else { nil } }
-  /// The number, if this is one without a fraction.
+  /// The number, if this is a whole one.
   public var integer: Int? { if case .integer(let value) = self { value } else { nil } }
   /// The number, if this is one.
   public var number: Double? {
@@ -54,73 +53,45 @@ public enum JSON: Equatable, Sendable {
   /// The elements, if this is an array.
   public var array: [JSON]? { if case .array(let elements) = self { elements } else { nil } }
   /// The members, if this is an object.
-  public var members: [Member]? { if case .object(let members) = self { members } else { nil } }
+  public var members: [String: JSON]? { if case .object(let members) = self { members } else { nil } }
 
-  /// The object without one of its members.
-  public func removing(_ key: String) -> JSON {
+  /// The object without some of its members.
+  public func removing(_ keys: [String]) -> JSON {
     guard case .object(let members) = self else { return self }
-    return .object(members.filter { $0.key != key })
+    return .object(members.filter { !keys.contains($0.key) })
   }
 }
 
-extension JSON {
-  /// The value as text: one member or element on a line, indented by two blanks a level.
-  public var formatted: String {
-    var text = ""
-    write(to: &text, indentation: "")
-    return text
+extension JSON: Codable {
+  public init(from decoder: any Decoder) throws {
+    let container = try decoder.singleValueContainer()
+    if container.decodeNil() {
+      self = .null
+    } else if let value = try? container.decode(Bool.self) {
+      self = .bool(value)
+    } else if let value = try? container.decode(Int.self) {
+      self = .integer(value)
+    } else if let value = try? container.decode(Double.self) {
+      self = .number(value)
+    } else if let value = try? container.decode(String.self) {
+      self = .string(value)
+    } else if let value = try? container.decode([JSON].self) {
+      self = .array(value)
+    } else {
+      self = .object(try container.decode([String: JSON].self))
+    }
   }
 
-  private func write(to text: inout String, indentation: String) {
-    let inner = indentation + "  "
+  public func encode(to encoder: any Encoder) throws {
+    var container = encoder.singleValueContainer()
     switch self {
-    case .null: text += "null"
-    case .bool(let value): text += value ? "true" : "false"
-    case .integer(let value): text += String(value)
-    case .number(let value): text += String(value)
-    case .string(let value): text += Self.quoted(value)
-    case .array(let elements):
-      if elements.isEmpty {
-        text += "[]"
-        return
-      }
-      text += "[\n"
-      for (index, element) in elements.enumerated() {
-        text += inner
-        element.write(to: &text, indentation: inner)
-        text += index + 1 < elements.count ? ",\n" : "\n"
-      }
-      text += indentation + "]"
-    case .object(let members):
-      if members.isEmpty {
-        text += "{}"
-        return
-      }
-      text += "{\n"
-      for (index, member) in members.enumerated() {
-        text += inner + Self.quoted(member.key) + ": "
-        member.value.write(to: &text, indentation: inner)
-        text += index + 1 < members.count ? ",\n" : "\n"
-      }
-      text += indentation + "}"
+    case .null: try container.encodeNil()
+    case .bool(let value): try container.encode(value)
+    case .integer(let value): try container.encode(value)
+    case .number(let value): try container.encode(value)
+    case .string(let value): try container.encode(value)
+    case .array(let value): try container.encode(value)
+    case .object(let value): try container.encode(value)
     }
-  }
-
-  private static func quoted(_ text: String) -> String {
-    var result = "\""
-    for scalar in text.unicodeScalars {
-      switch scalar {
-      case "\"": result += "\\\""
-      case "\\": result += "\\\\"
-      case "\n": result += "\\n"
-      case "\r": result += "\\r"
-      case "\t": result += "\\t"
-      case "\0"..<" ":
-        let digits = String(scalar.value, radix: 16)
-        result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
-      default: result.unicodeScalars.append(scalar)
-      }
-    }
-    return result + "\""
   }
 }

@@ -105,6 +105,38 @@ struct FrameMap: Equatable, Sendable {
 
   func count(of use: FrameUse) -> Int { runs.reduce(0) { $1.use == use ? $0 + $1.count : $0 } }
 
+  /// Whether another map looks the same from afar.
+  ///
+  /// The runs of a scenario begin with the same amounts of memory for each use in the same places, but not with
+  /// the same frames: what the kernel takes for itself differs a little between strategies. So memory is compared
+  /// in 16 stretches, and the frames that differ may be one in 16.
+  func isMuchLike(_ other: FrameMap) -> Bool {
+    guard frameCount == other.frameCount else { return false }
+    var different = 0
+    for (mine, theirs) in zip(counts(inStretches: 16), other.counts(inStretches: 16)) {
+      for use in FrameUse.allCases { different += abs(mine[use, default: 0] - theirs[use, default: 0]) }
+    }
+    // A frame of another use counts twice: once missing, once too many.
+    return different / 2 * 16 <= frameCount
+  }
+
+  /// How many frames of each use lie in each of `count` equal parts of memory.
+  private func counts(inStretches count: Int) -> [[FrameUse: Int]] {
+    let length = max(1, (frameCount + count - 1) / count)
+    var stretches = [[FrameUse: Int]](repeating: [:], count: count)
+    var frame = 0
+    for run in runs {
+      let end = frame + run.count
+      while frame < end {
+        let stretch = frame / length
+        let part = min(end, (stretch + 1) * length) - frame
+        stretches[stretch][run.use, default: 0] += part
+        frame += part
+      }
+    }
+    return stretches
+  }
+
   /// The map in `cellCount` cells, each with one use, such that every use gets cells in proportion to its frames.
   ///
   /// A cell usually covers frames of several uses. Choosing the most frequent one would hide the others everywhere, so

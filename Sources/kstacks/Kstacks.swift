@@ -15,12 +15,10 @@
 
     static func main() async {
       do {
-        var command = try parseAsRoot()
-        if var command = command as? any AsyncParsableCommand {
-          try await command.run()
-        } else {
-          try command.run()
-        }
+        let work = Task { try await run() }
+        let interruption = Interruption(of: work)
+        defer { withExtendedLifetime(interruption) {} }
+        try await work.value
       } catch let error as CommandError {
         fail(error.description)
       } catch {
@@ -28,6 +26,15 @@
         if exitCode(for: error) == .success { exit(withError: error) }
         if let code = error as? ExitCode { exit(withError: code) }
         fail(message(for: error))
+      }
+    }
+
+    private static func run() async throws {
+      var command = try parseAsRoot()
+      if var command = command as? any AsyncParsableCommand {
+        try await command.run()
+      } else {
+        try command.run()
       }
     }
 

@@ -6,7 +6,7 @@ struct MemoryPicture {
   /// Cells in a row, which are also characters.
   var width = 64
   /// Lines of text.
-  var height = 4
+  var height = 2
   /// Whether to use half-blocks and colours; twice as many cells fit then.
   var inColour: Bool
 
@@ -31,22 +31,13 @@ struct MemoryPicture {
     }
   }
 
-  /// What each mark of the picture stands for, with how much memory has that use; uses too rare to show are added up.
-  var legend: String {
-    let shown = Set(cells)
-    var rest = 0
-    var parts: [String] = []
-    for use in FrameUse.allCases where use != .absent && map.count(of: use) > 0 {
-      let bytes = map.count(of: use) << 12
-      if shown.contains(use) {
-        let mark = inColour ? "\u{1b}[38;5;\(use.colour)m█\u{1b}[0m" : "\(use.symbol)"
-        parts.append("\(mark) \(use.name) \(readable(byteCount: bytes))")
-      } else {
-        rest += bytes
-      }
-    }
-    if rest > 0 { parts.append("(other \(readable(byteCount: rest)))") }
-    return parts.joined(separator: "  ")
+  /// What each mark of some pictures stands for, such as `# kernel  . free`.
+  static func legend(_ pictures: [MemoryPicture]) -> String {
+    let shown = Set(pictures.flatMap(\.cells))
+    return FrameUse.allCases.filter { shown.contains($0) && $0 != .absent }.map { use in
+      let mark = pictures[0].inColour ? "\u{1b}[38;5;\(use.colour)m█\u{1b}[0m" : "\(use.symbol)"
+      return "\(mark) \(use.name)"
+    }.joined(separator: "  ")
   }
 
   /// How much memory one cell stands for.

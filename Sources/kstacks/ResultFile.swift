@@ -15,9 +15,8 @@ enum ResultFile {
   private static let consoleKeys = ["type", "frameMaps"]
 
   /// The contents of a file with these results: an array, one object for each.
-  static func contents(_ results: [JSON]) -> String {
-    let objects = results.map { result in consoleKeys.reduce(result) { $0.removing($1) } }
-    return JSON.array(objects).formatted + "\n"
+  static func contents(_ results: [JSON]) throws -> String {
+    try JSON.array(results.map { $0.removing(consoleKeys) }).formatted + "\n"
   }
 
   /// Where results go when nothing else was asked for: `build/NAME.json` in the package's folder.
@@ -35,15 +34,42 @@ enum ResultFile {
     return path.hasPrefix(here) ? String(path.dropFirst(here.count)) : path
   }
 
-  /// Replaces a file in one step, and creates its folder if need be.
-  static func write(_ results: [JSON], to path: String) throws(CommandError) {
+  /// Makes sure, before a run, that its results can be written, and creates their folder if need be.
+  static func prepare(_ path: String) throws(CommandError) {
     let url = URL(fileURLWithPath: path)
-    do {
-      try FileManager.default.createDirectory(
-        at: url.deletingLastPathComponent(), withIntermediateDirectories: true)
-      try Data(contents(results).utf8).write(to: url, options: .atomic)
-    } catch {
-      throw CommandError("cannot write \(path): \(error.localizedDescription)")
+    let folder = url.deletingLastPathComponent()
+    let manager = FileManager.default
+    if path.isEmpty { throw CommandError("the file for the results has no name") }
+    if let type = try? manager.attributesOfItem(atPath: url.resolvingSymlinksInPath().path)[.type],
+      type as? FileAttributeType != .typeRegular
+    {
+      throw CommandError("cannot write \(path): it is no regular file")
     }
+    do {
+      try manager.createDirectory(at: folder, withIntermediateDirectories: true)
+      // Files are replaced as a whole, which takes the right to make new ones in the folder.
+      let probe = folder.appendingPathComponent(".kstacks-\(UUID().uuidString)")
+      try Data().write(to: probe)
+      try manager.removeItem(at: probe)
+    } catch {
+      throw CommandError("cannot write \(path): \(reason(error))")
+    }
+  }
+
+  /// Replaces a file in one step: who reads it meanwhile gets the old one or the new one.
+  static func write(_ results: [JSON], to path: String) throws(CommandError) {
+    do {
+      try Data(contents(results).utf8).write(to: URL(fileURLWithPath: path), options: .atomic)
+    } catch {
+      throw CommandError("cannot write \(path): \(reason(error))")
+    }
+  }
+
+  /// What the system says, without Foundation's frame around it.
+  private static func reason(_ error: any Error) -> String {
+    guard let error = error as? CocoaError, let cause = error.underlying as? POSIXError else {
+      return error.localizedDescription
+    }
+    return String(cString: strerror(cause.code.rawValue))
   }
 }

@@ -1,45 +1,57 @@
-// The pictures of physical memory that belong to results, and the refusals that ended them.
+// The pictures of physical memory that belong to results: before the first fork, and when the first fork failed.
 
 import ImageTools
 
-/// The pictures: memory before the first fork, once where all runs look alike then, and each run's at failure and after.
+/// The pictures, with one legend for all; how memory was before, only once where all runs began alike.
 func pictureLines(_ results: [JSON], inColour: Bool) -> [String] {
   func map(_ result: JSON, _ key: String) -> FrameMap? {
     result["frameMaps"]?[key]?.string.flatMap { FrameMap($0) }
   }
-  func picture(_ title: String, _ map: FrameMap) -> [String] {
-    let picture = MemoryPicture(map: map, inColour: inColour)
-    return ["", "\(title): \(picture.legend)"] + picture.lines
+  var pictures: [(title: String, picture: MemoryPicture)] = []
+  func add(_ title: String, _ map: FrameMap?) {
+    guard let map else { return }
+    pictures.append((title, MemoryPicture(map: map, inColour: inColour)))
   }
-  let starts = results.compactMap { map($0, "before") }
-  guard let first = starts.first else { return [] }
-  let firstLines = MemoryPicture(map: first, inColour: inColour).lines
-  let alike =
-    starts.count == results.count
-    && starts.allSatisfy { MemoryPicture(map: $0, inColour: inColour).lines == firstLines }
-  let cell = readable(byteCount: MemoryPicture(map: first, inColour: inColour).bytesPerCell)
-  var lines = [
-    "", "Physical memory, lowest address first; each \(inColour ? "half-block" : "character") is \(cell):",
-  ]
-  if alike { lines += picture("before the first fork", first) }
+
+  let starts = results.map { map($0, "before") }
+  let alike = starts.dropFirst().allSatisfy { start in
+    guard let start, let first = starts[0] else { return false }
+    return start.isMuchLike(first)
+  }
+  for (index, result) in results.enumerated() {
+    let name = results.count == 1 || alike ? "" : strategyName(result) + ", "
+    if index > 0 && alike { break }
+    add("\(name)before the first fork\(beginning(result)):", starts[index])
+  }
   for result in results {
-    let strategy = result["strategy"]?.string ?? "?"
-    if !alike, let before = map(result, "before") {
-      lines += picture("\(strategy), before the first fork", before)
-    }
-    if let failure = map(result, "atFailure") { lines += picture("\(strategy), when fork failed", failure) }
-    if let after = map(result, "after") { lines += picture("\(strategy), after every child has ended", after) }
+    let forks = counted(result["forksSucceeded"]?.integer ?? 0, "fork")
+    let refusal = result["firstFailure"]?.string.map { " (\($0))" } ?? ""
+    add("\(strategyName(result)), first failure after \(forks)\(refusal):", map(result, "atFailure"))
   }
+  guard let first = pictures.first?.picture else { return [] }
+
+  let cell = "\(readable(byteCount: first.bytesPerCell)) a \(inColour ? "half-block" : "character")"
+  var lines = ["Physical memory, \(cell): \(MemoryPicture.legend(pictures.map(\.picture)))"]
+  for (title, picture) in pictures { lines += [title] + picture.lines }
+  if let ending = ending(results) { lines.append(ending) }
   return lines
 }
 
-/// What was refused first, for each strategy that met a refusal.
-func refusalLines(_ results: [JSON]) -> [String] {
-  let lines = results.compactMap { result -> String? in
-    guard let strategy = result["strategy"]?.string, let failure = result["firstFailure"]?.string else {
-      return nil
-    }
-    return "\(strategy): \(failure)"
+private func strategyName(_ result: JSON) -> String { result["strategy"]?.string ?? "?" }
+
+private func beginning(_ result: JSON) -> String {
+  guard let free = result["freeBytesBefore"]?.integer, let largest = result["largestFreeBlockBytes"]?.integer
+  else { return "" }
+  return " (\(readable(byteCount: free)) free, largest block \(readable(byteCount: largest)))"
+}
+
+/// What became of the memory when all children had ended.
+private func ending(_ results: [JSON]) -> String? {
+  let leaks = results.compactMap { $0["leakedFrames"]?.integer }
+  guard leaks.count == results.count else { return nil }
+  if leaks.allSatisfy({ $0 == 0 }) {
+    return "After every child had ended, all memory was free again (0 frames leaked)."
   }
-  return lines.isEmpty ? [] : [""] + lines
+  let named = zip(results, leaks).map { "\(strategyName($0)) \(grouped($1))" }
+  return "After every child had ended, frames were missing: \(named.joined(separator: ", "))."
 }

@@ -39,47 +39,55 @@ private func comparisonTable(_ results: [JSON]) -> TextTable {
     "type", "scenario", "machine", "strategy", "seed", "memoryBytes", "addressBits", "stackSizeBytes",
     "firstFailure",
   ]
-  var keys: [String] = []
-  for result in results {
-    for member in result.members ?? [] where !hidden.contains(member.key) && !keys.contains(member.key) {
-      switch member.value {
-      case .array, .object: break
-      default: keys.append(member.key)
-      }
-    }
-  }
+  let keys = Set(results.flatMap { $0.members?.filter { $0.value.isPlain }.keys.map { $0 } ?? [] })
   return TextTable(
     heading: [""] + results.map { $0["strategy"]?.string ?? "?" },
-    rows: keys.map { key in [key] + results.map { text($0[key], key: key) } },
+    rows: keys.subtracting(hidden).sorted().map { key in
+      [inWords(key)] + results.map { $0[key].map { text($0, key: key) } ?? "-" }
+    },
     numericColumns: Set(1..<results.count + 1))
 }
 
-/// Costs of operations: one row for each operation, strategy and number of live stacks.
-///
-/// What a row does not measure is a dash: instructions in the row about memory, or on a machine that cannot count them.
-func benchmarkTable(_ benchmarks: [JSON]) -> TextTable {
-  let counts = benchmarks.contains { $0["instructions"]?.integer ?? 0 > 0 }
-  let hasMemory = benchmarks.contains { $0["bytesPerStack"] != nil }
-  let rows = benchmarks.map { row -> [String] in
-    let isMemory = row["bytesPerStack"] != nil
-    var cells = [
-      row["name"]?.string ?? "?", row["strategy"]?.string ?? "?", text(row["live"]),
-      counts && !isMemory ? text(row["instructions"]) : "-", isMemory ? "-" : text(row["tlbInvalidations"]),
-    ]
-    if hasMemory { cells.append(isMemory ? memoryPerStack(row) : "-") }
-    return cells
-  }
-  return TextTable(
-    heading: ["operation", "strategy", "live", "instructions", "TLB invalidations"]
-      + (hasMemory ? ["memory per stack"] : []),
-    rows: rows, numericColumns: Set(2...5))
+/// `forksAttempted` as `forks attempted`; the unit of a size stands in its cell.
+private func inWords(_ key: String) -> String {
+  let name = key.hasSuffix("Bytes") ? String(key.dropLast(5)) : key
+  return name.map { $0.isUppercase ? " \($0.lowercased())" : "\($0)" }.joined()
 }
 
-/// `65 bytes (0.3 %)`.
-private func memoryPerStack(_ row: JSON) -> String {
-  let bytes = row["bytesPerStack"]?.integer ?? 0
-  let permille = Int((row["shareOfStack"]?.number ?? 0) * 1000 + 0.5)
-  return "\(readable(byteCount: bytes)) (\(permille / 10).\(permille % 10) %)"
+/// Costs of operations: one row for each operation, strategy and number of live stacks, with its limit if it has one.
+///
+/// The row about memory measures bytes. A machine that cannot count instructions leaves dashes.
+func benchmarkTable(_ benchmarks: [JSON]) -> TextTable {
+  let counts = benchmarks.contains { $0["instructions"]?.integer ?? 0 > 0 }
+  return TextTable(
+    heading: ["operation", "strategy", "live", "instructions", "limit", "TLB invalidations"],
+    rows: benchmarks.map { row in
+      let memory = row["bytesPerStack"]?.integer
+      let share = row["shareOfStack"]?.number ?? 0
+      return [
+        row["name"]?.string ?? "?", row["strategy"]?.string ?? "?", text(row["live"]),
+        memory.map { "\(readable(byteCount: $0)), \(percent(share))" }
+          ?? (counts ? text(row["instructions"]) : "-"),
+        row["shareLimit"]?.number.map(percent) ?? row["limit"].map { text($0) } ?? "",
+        memory == nil ? text(row["tlbInvalidations"]) : "-",
+      ]
+    }, numericColumns: Set(2...5))
+}
+
+/// `0.4 %`, from a share of 1.
+private func percent(_ share: Double) -> String {
+  let permille = Int((share * 1000).rounded())
+  return permille % 10 == 0 ? "\(permille / 10) %" : "\(permille / 10).\(permille % 10) %"
+}
+
+extension JSON {
+  /// Whether this is a value that a cell of a table can show, and says something.
+  fileprivate var isPlain: Bool {
+    switch self {
+    case .null, .array, .object: false
+    case .bool, .integer, .number, .string: true
+    }
+  }
 }
 
 private func text(_ value: JSON?, key: String = "") -> String {

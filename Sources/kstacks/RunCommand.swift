@@ -12,28 +12,43 @@
     @OptionGroup var arguments: ScenarioArguments
     @Option(help: "Where to write the results (default: build/SCENARIO.json).") var json: String?
 
-    func run() async throws {
+    func run() async throws { try await Self.run(scenario, arguments, json: json) }
+
+    /// Runs a scenario under every strategy that was asked for, writes the results, and shows them.
+    ///
+    /// - Throws: the first failure; results that a failed run has produced are written and shown before.
+    static func run(_ scenario: String, _ arguments: ScenarioArguments, json: String?) async throws {
       let plans = try arguments.plans(scenario: scenario)
       let path = try json ?? ResultFile.defaultPath(scenario)
-      Terminal.line("\(scenario) on \(describeMachine(plans[0]))")
+      try ResultFile.prepare(path)
       let onQemu = arguments.machine == .qemu
+      if onQemu && !Guest.isQemuInstalled { throw CommandError("\(GuestError.qemuMissing)") }
+      Terminal.line("\(scenario) on \(describeMachine(plans[0]))")
       let steps = Steps(total: plans.count + (onQemu ? 1 : 0))
       let kernel = onQemu ? try await buildKernel(steps: steps) : nil
 
       let runner = ScenarioRunner(steps: steps, verbose: arguments.verbose)
       var results: [JSON] = []
       var benchmarks: [JSON] = []
+      var failure: CommandError?
       for (index, plan) in plans.enumerated() {
         let outcome = try await runner.run(plan, step: index + (onQemu ? 2 : 1), kernel: kernel)
         if let result = outcome.result { results.append(result) }
         benchmarks += outcome.benchmarks
+        failure = failure ?? outcome.failure
       }
-      try ResultFile.write(results.isEmpty ? benchmarks : results, to: path)
-      report(results: results, benchmarks: benchmarks)
-      Terminal.line("(results: \(ResultFile.displayed(path)))")
+      if !results.isEmpty || !benchmarks.isEmpty {
+        try ResultFile.write(results.isEmpty ? benchmarks : results, to: path)
+        let lines = reportLines(
+          scenario: scenario, results: results, benchmarks: benchmarks, succeeded: failure == nil,
+          inColour: Terminal.hasColour)
+        for line in lines { Terminal.line(line) }
+        Terminal.line("(results: \(ResultFile.displayed(path)))")
+      }
+      if let failure { throw failure }
     }
 
-    private func describeMachine(_ plan: RunPlan) -> String {
+    private static func describeMachine(_ plan: RunPlan) -> String {
       let memory = readable(byteCount: plan.options.memoryBytes)
       let processors =
         counted(plan.options.cpuCount, "CPU")
@@ -42,18 +57,6 @@
       case .qemu: return "an arm64 kernel in QEMU (\(plan.cpu.rawValue), \(processors), \(memory))"
       case .simulated: return "the simulated machine (\(processors), \(memory))"
       }
-    }
-
-    private func report(results: [JSON], benchmarks: [JSON]) {
-      for line in pictureLines(results, inColour: Terminal.hasColour) { Terminal.line(line) }
-      Terminal.line()
-      if !results.isEmpty {
-        for line in resultTable(results).lines { Terminal.line(line) }
-        for line in refusalLines(results) { Terminal.line(line) }
-      }
-      if !benchmarks.isEmpty { for line in benchmarkTable(benchmarks).lines { Terminal.line(line) } }
-      Terminal.line()
-      if !results.isEmpty { Terminal.line(closingSentence(scenario: scenario, results: results)) }
     }
   }
 #endif

@@ -4,36 +4,37 @@
   import ImageTools
   import SimulatedScenarios
 
-  /// What a run produced: its result and measurements, none of which is shown before the run is known to be good.
+  /// What a run that came to its end produced.
   struct RunOutcome: Sendable {
     var result: JSON?
     var benchmarks: [JSON]
+    /// Why the run is no success although it came to its end: a check that did not hold, or memory that leaked.
+    var failure: CommandError?
 
     /// Judges the console of a run.
     ///
-    /// - Throws: the reason in one line, when the machine failed, an error was reported, a check did not hold, memory
-    ///   leaked, or there is neither result nor measurement.
+    /// - Throws: the reason in one line, when the machine failed, an error was reported, or there is neither result nor
+    ///   measurement.
     init(plan: RunPlan, exitCode: Int, lines: [String], records: [JSON]) throws(CommandError) {
       let what = "\(plan.scenario) with \(plan.strategy) stacks"
       func ofType(_ type: String) -> [JSON] { records.filter { $0["type"]?.string == type } }
       if let message = ofType("error").first?["message"]?.string {
         throw CommandError("\(what) failed: \(message)")
       }
-      let failed = ofType("check").filter { $0["passed"]?.bool != true }.map {
-        $0["name"]?.string ?? "?"
-      }
-      if !failed.isEmpty {
-        throw CommandError("\(what) failed: these checks did not hold: \(failed.joined(separator: ", "))")
-      }
-      if exitCode != 0 {
+      let failed = ofType("check").filter { $0["passed"]?.bool != true }.map { $0["name"]?.string ?? "?" }
+      if exitCode != 0 && failed.isEmpty {
         let last = lines.filter { !$0.isEmpty && !$0.hasPrefix("{") }.suffix(20).map { "\n  | \($0)" }.joined()
         throw CommandError("\(what) failed with exit code \(exitCode)\(last)")
       }
       result = ofType("result").last
       benchmarks = ofType("benchmark")
-      if result == nil && benchmarks.isEmpty { throw CommandError("\(what) ended without a result") }
-      if let leaked = result?["leakedFrames"]?.integer, leaked != 0 {
-        throw CommandError("\(what) failed: \(counted(leaked, "frame")) leaked")
+      if !failed.isEmpty {
+        let checks = failed.count == 1 ? "this check" : "these checks"
+        failure = CommandError("\(what) failed: \(checks) did not hold: \(failed.joined(separator: "; "))")
+      } else if let leaked = result?["leakedFrames"]?.integer, leaked != 0 {
+        failure = CommandError("\(what) failed: \(counted(leaked, "frame")) leaked")
+      } else if result == nil && benchmarks.isEmpty {
+        throw CommandError("\(what) ended without a result")
       }
     }
   }
@@ -111,6 +112,7 @@
     }
 
     private func summary(of outcome: RunOutcome) -> String {
+      if outcome.failure != nil { return "failed" }
       if let forks = outcome.result?["forksSucceeded"]?.integer { return counted(forks, "fork") }
       if !outcome.benchmarks.isEmpty { return counted(outcome.benchmarks.count, "measurement") }
       return "every check held"

@@ -26,6 +26,8 @@
       (["run", "--no-such-option"], "Unknown option '--no-such-option'"),
       (["run", "--machine", "toaster"], "toaster"),
       (["run", "--time-limit", "0"], "the time limit"),
+      (["run", "--json", "/dev/null/result.json"], "cannot write /dev/null/result.json: "),
+      (["bench", "--json", "/"], "cannot write /: it is no regular file"),
       (["bench", "--machine", "simulated"], "only the machine qemu can count instructions"),
     ])
     func badInputGetsOneClearLineAndAFailingExitCode(arguments: [String], message: String) async throws {

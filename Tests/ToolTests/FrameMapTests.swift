@@ -56,15 +56,26 @@ import Testing
     let map = try #require(FrameMap("r2f2b2s2"))
     let picture = MemoryPicture(map: map, width: 4, height: 2, inColour: false)
     #expect(picture.lines == ["##..", "ooSS"])
-    #expect(picture.legend == "# kernel 8 KiB  . free 8 KiB  o pinned 8 KiB  S stacks 8 KiB")
+    #expect(MemoryPicture.legend([picture]) == "# kernel  . free  o pinned  S stacks")
     #expect(picture.bytesPerCell == 4096)
   }
 
-  @Test func usesThatNoCellShowsAreAddedUpInTheLegend() throws {
-    let map = try #require(FrameMap("f4000p1t1b4000"))
-    let picture = MemoryPicture(map: map, width: 4, height: 1, inColour: false)
-    #expect(picture.lines == ["..oo"])
-    #expect(picture.legend == ". free 15 MiB  o pinned 15 MiB  (other 8 KiB)")
+  @Test func theLegendHasTheUsesThatAnyPictureShows() throws {
+    let pictures = try ["f4000p1t1b4000", "s4000x4002"].map {
+      MemoryPicture(map: try #require(FrameMap($0)), width: 4, height: 1, inColour: false)
+    }
+    #expect(pictures.map(\.lines) == [["..oo"], ["SS  "]])
+    #expect(MemoryPicture.legend(pictures) == ". free  o pinned  S stacks")
+  }
+
+  @Test func mapsThatDifferInAFewFramesLookAlike() throws {
+    let pinned = String(repeating: "f1b1", count: 16_000)
+    let map = try #require(FrameMap("r700" + pinned))
+    #expect(map.isMuchLike(map))
+    #expect(map.isMuchLike(try #require(FrameMap("r720f20" + pinned.dropLast(2 * 40)))))
+    #expect(!map.isMuchLike(try #require(FrameMap("r700f16000b16000"))), "the same amounts, in other places")
+    #expect(!map.isMuchLike(try #require(FrameMap("r700" + pinned + "f1"))), "another size")
+    #expect(!map.isMuchLike(try #require(FrameMap("r700" + pinned.replacing("f", with: "s")))))
   }
 
   @Test func aTerminalPictureHasTwoCellsInEachCharacter() throws {

@@ -16,8 +16,7 @@
 
     func refusal(_ lines: [String], exitCode: Int = 0) -> String {
       do {
-        _ = try outcome(lines, exitCode: exitCode)
-        return "no error"
+        return try outcome(lines, exitCode: exitCode).failure?.description ?? "no error"
       } catch {
         return "\(error)"
       }
@@ -30,12 +29,23 @@
       let good = try outcome(["booting", Self.passed, Self.result])
       #expect(good.result?["strategy"]?.string == "vmalloc")
       #expect(good.benchmarks.isEmpty)
+      #expect(good.failure == nil)
+    }
+
+    @Test func measurementsSurviveACheckThatDidNotHold() throws {
+      let row = #"{"type":"benchmark","name":"free","instructions":101}"#
+      let failed = ["a", "b"].map { #"{"type":"check","name":"\#($0)","passed":false}"# }
+      let outcome = try outcome([row] + failed, exitCode: 1)
+      #expect(outcome.benchmarks.map { $0["instructions"]?.integer } == [101])
+      #expect(
+        outcome.failure?.description
+          == "fragmented-fork with vmalloc stacks failed: these checks did not hold: a; b")
     }
 
     @Test func aFailedCheckIsNamedEvenIfTheKernelExitedWithZero() {
       #expect(
         refusal([#"{"type":"check","name":"isolation","passed":false}"#, Self.result])
-          == "fragmented-fork with vmalloc stacks failed: these checks did not hold: isolation")
+          == "fragmented-fork with vmalloc stacks failed: this check did not hold: isolation")
     }
 
     @Test func anErrorIsQuoted() {

@@ -39,7 +39,7 @@ import Testing
   }
 
   @Test func otherScenariosCloseWithTheirStrategies() throws {
-    let results = ["linear", "vmalloc"].map { JSON.object([.init("strategy", .string($0))]) }
+    let results = ["linear", "vmalloc"].map { JSON.object(["strategy": .string($0)]) }
     #expect(
       closingSentence(scenario: "fork-churn", results: results)
         == "fork-churn: every check held with linear and vmalloc stacks.")
@@ -56,74 +56,108 @@ import Testing
   @Test func otherResultsAreComparedKeyByKey() throws {
     let results = try ["linear", "vmalloc"].map {
       try JSON(
-        parsing: #"{"type":"result","strategy":"\#($0)","operations":1000,"peakBytes":8192,"ok":true,"x":null}"#
+        parsing:
+          #"{"type":"result","strategy":"\#($0)","operations":1000,"peakOfStackBytes":8192,"ok":true,"x":null}"#
       )
     }
     #expect(
       resultTable(results).lines == [
-        "|            | linear | vmalloc |",
-        "|------------|-------:|--------:|",
-        "| operations |  1,000 |   1,000 |",
-        "| peakBytes  |  8 KiB |   8 KiB |",
-        "| ok         |    yes |     yes |",
-        "| x          |      - |       - |",
+        "|               | linear | vmalloc |",
+        "|---------------|-------:|--------:|",
+        "| ok            |    yes |     yes |",
+        "| operations    |  1,000 |   1,000 |",
+        "| peak of stack |  8 KiB |   8 KiB |",
       ])
   }
 
-  @Test func benchmarksAreARowEach() throws {
+  @Test func benchmarksAreARowEachWithTheLimitOfThoseThatHaveOne() throws {
+    let rows = try [
+      #"{"name":"free","strategy":"linear","instructions":9,"tlbInvalidations":1,"live":10}"#,
+      #"{"name":"new","strategy":"vmalloc","instructions":712,"tlbInvalidations":0,"live":4000,"limit":800}"#,
+      """
+      {"name":"tables","strategy":"vmalloc","instructions":null,"tlbInvalidations":null,"live":4000,\
+      "bytesPerStack":65,"shareOfStack":0.003,"shareLimit":0.02}
+      """,
+    ].map { try JSON(parsing: $0) }
+    #expect(
+      benchmarkTable(rows).lines == [
+        "| operation | strategy |  live |    instructions | limit | TLB invalidations |",
+        "|-----------|----------|------:|----------------:|------:|------------------:|",
+        "| free      | linear   |    10 |               9 |       |                 1 |",
+        "| new       | vmalloc  | 4,000 |             712 |   800 |                 0 |",
+        "| tables    | vmalloc  | 4,000 | 65 bytes, 0.3 % |   2 % |                 - |",
+      ])
+  }
+
+  @Test func aMachineThatCannotCountLeavesDashes() throws {
     let row = try JSON(
-      parsing:
-        #"{"type":"benchmark","name":"allocate","strategy":"vmalloc","instructions":712,"tlbInvalidations":0,"live":10}"#
-    )
-    #expect(
-      benchmarkTable([row]).lines.last
-        == "| allocate  | vmalloc  |   10 |          712 |                 0 |")
-  }
-
-  @Test func whatARowDoesNotMeasureIsADash() throws {
-    let time = try JSON(
-      parsing: #"{"name":"free","strategy":"linear","instructions":9,"tlbInvalidations":1,"live":10}"#)
-    let memory = try JSON(
-      parsing: """
-        {"name":"memory","strategy":"linear","instructions":0,"tlbInvalidations":0,"live":4000,"bytesPerStack":65,\
-        "shareOfStack":0.003}
-        """)
-    #expect(
-      benchmarkTable([time, memory]).rows == [
-        ["free", "linear", "10", "9", "1", "-"], ["memory", "linear", "4,000", "-", "-", "65 bytes (0.3 %)"],
-      ])
-    let uncounted = try JSON(
       parsing: #"{"name":"free","strategy":"linear","instructions":0,"tlbInvalidations":1,"live":10}"#)
-    #expect(benchmarkTable([uncounted]).rows == [["free", "linear", "10", "-", "1"]])
+    #expect(benchmarkTable([row]).rows == [["free", "linear", "10", "-", "", "1"]])
   }
 
-  @Test func refusalsAreQuoted() throws {
-    #expect(
-      refusalLines(try Self.results.get()) == [
-        "", "linear: order 2 for a thread stack refused: 57 MiB free, largest block 8 KiB",
-        "vmalloc: order 0 for user memory refused: 2 MiB free, largest block 4 KiB",
-      ])
-    #expect(refusalLines([try Self.result("vmalloc", forks: 1, failure: nil)]) == [])
+  func report(_ results: [JSON], succeeded: Bool = true) -> [String] {
+    reportLines(
+      scenario: "fragmented-fork", results: results, benchmarks: [], succeeded: succeeded, inColour: false)
+  }
+
+  @Test func refusalsAreQuotedOnceWithThePictureOrWithoutOne() throws {
+    let refusal = "order 2 for a thread stack refused: 57 MiB free, largest block 8 KiB"
+    for maps in [true, false] {
+      let lines = report([try Self.result("linear", forks: 0, failure: refusal, maps: maps)])
+      #expect(lines.count { $0.contains(refusal) } == 1, "\(lines)")
+    }
+    let lines = report([try Self.result("vmalloc", forks: 1, failure: nil)])
+    #expect(!lines.contains { $0.contains("refused") || $0.contains("null") })
+  }
+
+  @Test func onlyASuccessHasAClosingSentence() throws {
+    let results = try Self.results.get()
+    let sentence = closingSentence(scenario: "fragmented-fork", results: results)
+    #expect(report(results).last == sentence)
+    #expect(!report(results, succeeded: false).contains(sentence))
+  }
+
+  func titles(_ results: [JSON]) -> [String] {
+    pictureLines(results, inColour: false).filter { $0.hasSuffix(":") }
   }
 
   @Test func thePictureBeforeIsShownOnceWhenAllRunsBeganAlike() throws {
-    let titles = pictureLines(try Self.results.get(), inColour: false).filter { $0.contains(": ") }
-      .map { $0.prefix { $0 != ":" } }
-    #expect(
-      titles == [
-        "before the first fork", "linear, when fork failed", "linear, after every child has ended",
-        "vmalloc, when fork failed", "vmalloc, after every child has ended",
-      ])
+    let before = "before the first fork (57 MiB free, largest block 8 KiB):"
+    let linear =
+      "linear, first failure after 0 forks (order 2 for a thread stack refused: 57 MiB free, largest block 8 KiB):"
+    let vmalloc =
+      "vmalloc, first failure after 1,470 forks (order 0 for user memory refused: 2 MiB free, largest block 4 KiB):"
+    var results = try Self.results.get()
+    #expect(titles(results) == [before, linear, vmalloc])
+    #expect(titles([results[1]]) == [before, vmalloc])
+
+    results[1] = try JSON(parsing: results[1].formatted.replacing("r2f2", with: "r3f1"))
+    #expect(titles(results) == ["linear, \(before)", "vmalloc, \(before)", linear, vmalloc])
     #expect(
       pictureLines([try Self.result("linear", forks: 0, failure: nil, maps: false)], inColour: false) == [])
+  }
+
+  @Test func oneLegendExplainsAllPicturesAndALineTheEnd() throws {
+    let lines = pictureLines(try Self.results.get(), inColour: false)
+    #expect(lines.first == "Physical memory, 128 bytes a character: # kernel  . free  S stacks")
+    #expect(lines.last == "After every child had ended, all memory was free again (0 frames leaked).")
+    let leaking = try JSON(
+      parsing: Self.results.get()[1].formatted.replacing("Frames\" : 0", with: "Frames\" : 3"))
+    #expect(
+      pictureLines([leaking], inColour: false).last
+        == "After every child had ended, frames were missing: vmalloc 3.")
   }
 
   @Test func aResultFileIsAnArrayWithoutWhatOnlyTheConsoleNeeds() throws {
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("results-\(UUID().uuidString)")
     defer { try? FileManager.default.removeItem(at: folder) }
     let path = folder.appendingPathComponent("new/folder/result.json").path
-    try ResultFile.write(try Self.results.get(), to: path)
-    try ResultFile.write(try Self.results.get(), to: path)
+    for _ in 0..<2 {
+      try ResultFile.prepare(path)
+      try ResultFile.write(try Self.results.get(), to: path)
+    }
+    let files = try FileManager.default.contentsOfDirectory(atPath: folder.path + "/new/folder")
+    #expect(files == ["result.json"], "nothing else is left behind")
 
     let data = try Data(contentsOf: URL(fileURLWithPath: path))
     let array = try #require(try JSONSerialization.jsonObject(with: data) as? [[String: Any]])
@@ -136,13 +170,12 @@ import Testing
         "unusableFreeIndex", "forksAttempted", "forksSucceeded", "firstFailure", "framesPerFork",
         "freeBytesAtFailure", "stackBytes", "leakedFrames",
       ])
-    let text = String(decoding: data, as: UTF8.self)
-    #expect(try JSON(parsing: text).array?[0].members?.first?.key == "scenario")
   }
 
-  @Test func aFileThatCannotBeWrittenIsNamed() {
-    let error = #expect(throws: CommandError.self) { try ResultFile.write([], to: "/dev/null/result.json") }
-    #expect(error?.description.hasPrefix("cannot write /dev/null/result.json: ") == true)
+  @Test(arguments: ["/dev/null/result.json", "/proc/result.json", "/dev/null", "/", ""])
+  func aFileThatCannotBeWrittenIsNamedBeforeTheRun(path: String) {
+    let error = #expect(throws: CommandError.self) { try ResultFile.prepare(path) }
+    #expect(error?.description.hasPrefix(path.isEmpty ? "the file" : "cannot write \(path): ") == true)
   }
 
   @Test func sizesAndCountsReadWell() {

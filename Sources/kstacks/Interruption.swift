@@ -1,0 +1,35 @@
+// What happens at Ctrl-C: the programs that a run has started end before the command does.
+
+#if Tools
+  import Dispatch
+  import Foundation
+
+  /// Ends a piece of work, and then the process, when the process is told to end.
+  struct Interruption {
+    private let sources: [any DispatchSourceSignal]
+
+    /// Watches for Ctrl-C, for a polite request to end, and for a terminal that is closed.
+    ///
+    /// Cancelling the work ends the programs that it waits for. Work that does not notice is left where it is.
+    init(of work: Task<Void, any Error>) {
+      sources = [SIGINT, SIGTERM, SIGHUP].map { number in
+        signal(number, SIG_IGN)
+        let source = DispatchSource.makeSignalSource(signal: number)
+        source.setEventHandler {
+          work.cancel()
+          let ended = DispatchSemaphore(value: 0)
+          Task {
+            _ = await work.result
+            ended.signal()
+          }
+          _ = ended.wait(timeout: .now() + 2)
+          // Below the line of a step that is under way.
+          if Terminal.isInteractive { Terminal.line() }
+          exit(128 + number)
+        }
+        source.resume()
+        return source
+      }
+    }
+  }
+#endif

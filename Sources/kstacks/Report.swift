@@ -1,0 +1,40 @@
+// All that a run says when it is over: pictures, table, closing sentence.
+
+import ImageTools
+
+/// The lines about results and measurements.
+///
+/// - Parameter succeeded: whether all checks held; if not, there is no closing sentence.
+func reportLines(
+  scenario: String, results: [JSON], benchmarks: [JSON], succeeded: Bool, inColour: Bool
+) -> [String] {
+  var lines: [String] = []
+  let pictures = pictureLines(results, inColour: inColour)
+  if !pictures.isEmpty { lines += [""] + pictures }
+  if !results.isEmpty {
+    lines += [""] + resultTable(results).lines
+    // A picture's title quotes the refusal.
+    if pictures.isEmpty { lines += refusalLines(results) }
+  }
+  if !benchmarks.isEmpty {
+    lines += [""] + benchmarkTable(benchmarks).lines
+    lines += [
+      "Instructions: the mean of 1,024 operations, or the worst; clearing is not part of an allocation's.",
+      "TLB invalidations: of all 1,024 together.",
+    ]
+  }
+  lines.append("")
+  if !results.isEmpty && succeeded { lines.append(closingSentence(scenario: scenario, results: results)) }
+  return lines
+}
+
+/// What was refused first, for each strategy that met a refusal.
+private func refusalLines(_ results: [JSON]) -> [String] {
+  let lines = results.compactMap { result -> String? in
+    guard let strategy = result["strategy"]?.string, let failure = result["firstFailure"]?.string else {
+      return nil
+    }
+    return "\(strategy), first failure: \(failure)"
+  }
+  return lines.isEmpty ? [] : [""] + lines
+}
