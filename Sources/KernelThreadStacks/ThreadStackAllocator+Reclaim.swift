@@ -5,7 +5,8 @@ import KernelMachine
 extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Gives back frames that no live stack needs: unmapped stacks, then this CPU's cached ones, then empty tables.
   ///
-  /// Magazines of other CPUs are theirs alone; each CPU has to call this for its own. It takes only spin locks.
+  /// Magazines of other CPUs are theirs alone; each CPU has to call this for its own (see also
+  /// ``reclaim(fromStoppedCPU:)``). It takes only spin locks.
   ///
   /// - Parameter target: how many frames are enough; `Int.max` for all.
   /// - Returns: how many frames went back, which may be more or fewer.
@@ -21,9 +22,21 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     return given
   }
 
+  /// Gives back the cached stacks of a CPU that has stopped, for as long as it stays stopped.
+  ///
+  /// Nothing executes on that CPU any more; the caller's own work is ordered after all that it did.
+  ///
+  /// - Parameter cpu: its number.
+  /// - Returns: how many frames went back; 0 for a CPU that does not exist.
+  @discardableResult
+  @inlinable public borrowing func reclaim(fromStoppedCPU cpu: Int) -> Int {
+    guard cpu >= 0, cpu < layout.cpuCount else { return 0 }
+    return emptyMagazine(record(ofCPU: cpu), target: .max)
+  }
+
   /// Takes stacks out of a magazine until their frames reach `target`, and gives these back.
   ///
-  /// Interrupts are off and the magazine is this CPU's, or nobody else uses the allocator.
+  /// Interrupts are off and the magazine is this CPU's, or its CPU has stopped, or nobody else uses the allocator.
   @inlinable @inline(never)
   func emptyMagazine(_ record: UnsafeMutablePointer<CPURecord>, target: Int) -> Int {
     var given = 0

@@ -128,6 +128,21 @@ import Testing
     #expect(world.simulation.violations.isEmpty)
   }
 
+  @Test("What a stopped CPU had cached comes back", arguments: StackConfiguration.both)
+  func stoppedCPU(_ configuration: StackConfiguration) throws {
+    let world = try World(cpuCount: 2)
+    let stacks = try world.stacks(configuration)
+    let owner = Owner(try stacks.allocate(node: nil))
+    world.simulation.onCPU(1) { _ in stacks.free(owner.take()) }
+    #expect(stacks.cachedStackCount == 1)
+    #expect(stacks.reclaim(fromStoppedCPU: 2) == 0 && stacks.reclaim(fromStoppedCPU: -1) == 0)
+    #expect(stacks.reclaim(fromStoppedCPU: 1) == 4)
+    #expect(stacks.cachedStackCount == 0 && stacks.retiredStackCount == 0)
+    stacks._checkInvariants()
+    #expect(stacks.reclaim(fromStoppedCPU: 1) == 0)
+    #expect(world.simulation.violations.isEmpty)
+  }
+
   @Test("An allocator that ends gives its records back; with a stack in use it keeps them")
   func end() throws {
     let world = try World()
