@@ -10,6 +10,6 @@ bench: ; Scripts/require-qemu && swift run kstacks bench
 
 docs: ; Scripts/build-docs
 
-format: ; swift format --in-place --recursive Package.swift Sources Tests Fixtures
+format: ; swift format --in-place --recursive Package.swift Sources Tests Linux
 
 clean: ; rm -rf .build .build-* build

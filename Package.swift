@@ -83,6 +83,7 @@ let package = Package(
       dependencies: core + [
         "Scenarios", "SimulatedScenarios", "SimulatedMachine", "SeededRandom", "UserPrograms",
       ]),
+    .testTarget(name: "LinuxTests"),
     .testTarget(name: "ToolTests", dependencies: ["ImageTools", "kstacks"]),
     .testTarget(name: "BootableKernelTests", dependencies: ["ImageTools"]),
     .testTarget(name: "PackageTests", dependencies: ["ImageTools"]),

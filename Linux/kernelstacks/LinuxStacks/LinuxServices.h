@@ -1,11 +1,16 @@
+/* SPDX-License-Identifier: MIT */
 // What the Linux kernel supplies to the Swift allocator: one C function each, all callable at EL1 in process context,
 // those marked (atomic) also with interrupts off.
 
 #pragma once
 
+#ifdef __KERNEL__
+#include <linux/types.h>
+#else
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#endif
 
 // Page frames. A frame is named by its page frame number; 0 means that there was none.
 uintptr_t swift_stacks_alloc_pages(unsigned int order, int node, bool zero); // node -1: the current CPU's; may sleep
@@ -17,12 +22,10 @@ unsigned int swift_stacks_node_count(void);
 
 // Address space and its last-level entries.
 uintptr_t swift_stacks_reserve_area(size_t size, size_t align, size_t phase); // 0: no room
-void swift_stacks_release_area(uintptr_t base);
 uintptr_t swift_stacks_leaf_entry(uintptr_t address, int node); // physical address of the entry, 0: no memory; may sleep
 uint64_t swift_stacks_page_attributes(void);                    // pfn_pte(0, PAGE_KERNEL)
 uintptr_t swift_stacks_linear_map_offset(void);
 unsigned int swift_stacks_va_bits(void);
-uintptr_t swift_stacks_kernel_root(void);
 
 // The CPU and the MMU (atomic).
 void swift_stacks_flush_tlb_kernel_range(uintptr_t start, uintptr_t end);

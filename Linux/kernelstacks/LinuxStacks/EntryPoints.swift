@@ -6,7 +6,7 @@ import LinuxServices
 
 typealias LinuxStacks = ThreadStackAllocator<LinuxMachine, LinuxFrames, LinuxArena>
 
-/// How many bytes of static memory ``swift_stacks_init(_:_:_:)`` wants for the allocator's handle, aligned to 16.
+/// How many bytes of static memory ``swift_stacks_init(_:_:_:_:)`` wants for the allocator's handle, aligned to 16.
 @c func swift_stacks_handle_size() -> Int { MemoryLayout<LinuxStacks>.size }
 
 /// Makes the allocator in the caller's static memory.
@@ -15,12 +15,15 @@ typealias LinuxStacks = ThreadStackAllocator<LinuxMachine, LinuxFrames, LinuxAre
 ///   - handle: zeroed memory of ``swift_stacks_handle_size()`` bytes that stays.
 ///   - size: the size of a stack in bytes.
 ///   - phase: what a slot lies above a multiple of the slot size.
+///   - capacity: how many stacks there can be at a time.
 /// - Returns: whether it was made.
-@c func swift_stacks_init(_ handle: UnsafeMutableRawPointer, _ size: Int, _ phase: Int) -> Bool {
+@c func swift_stacks_init(
+  _ handle: UnsafeMutableRawPointer, _ size: Int, _ phase: Int, _ capacity: Int
+) -> Bool {
   do {
     let stacks = try LinuxStacks(
-      StackConfiguration(.vmalloc, size: size, phase: phase), machine: LinuxMachine(), frames: LinuxFrames(),
-      arena: LinuxArena())
+      StackConfiguration(.vmalloc, size: size, phase: phase, capacity: capacity), machine: LinuxMachine(),
+      frames: LinuxFrames(), arena: LinuxArena())
     handle.assumingMemoryBound(to: LinuxStacks.self).initialize(to: stacks)
     return true
   } catch {
@@ -58,9 +61,23 @@ typealias LinuxStacks = ThreadStackAllocator<LinuxMachine, LinuxFrames, LinuxAre
   handle.assumingMemoryBound(to: LinuxStacks.self).pointee.page(of: VirtualAddress(address))?.number ?? 0
 }
 
-/// Gives back this CPU's freed stacks, on memory pressure and when the CPU goes offline.
+/// How many frames freed stacks hold, on all CPUs.
+@c func swift_stacks_cached_frames(_ handle: UnsafeMutableRawPointer) -> Int {
+  let stacks = handle.assumingMemoryBound(to: LinuxStacks.self)
+  return (stacks.pointee.cachedStackCount &+ stacks.pointee.retiredStackCount)
+    &* stacks.pointee.geometry.pageCount
+}
+
+/// Gives back freed stacks, this CPU's among them, until their frames reach `target`.
 ///
 /// Returns frames given back.
-@c func swift_stacks_drain(_ handle: UnsafeMutableRawPointer) -> Int {
-  handle.assumingMemoryBound(to: LinuxStacks.self).pointee.reclaim(target: .max)
+@c func swift_stacks_reclaim(_ handle: UnsafeMutableRawPointer, _ target: Int) -> Int {
+  handle.assumingMemoryBound(to: LinuxStacks.self).pointee.reclaim(target: target)
+}
+
+/// Gives back the freed stacks that a CPU kept when it went offline.
+///
+/// Returns frames given back.
+@c func swift_stacks_reclaim_stopped(_ handle: UnsafeMutableRawPointer, _ cpu: Int) -> Int {
+  handle.assumingMemoryBound(to: LinuxStacks.self).pointee.reclaim(fromStoppedCPU: cpu)
 }

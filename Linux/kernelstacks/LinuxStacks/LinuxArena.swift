@@ -13,9 +13,8 @@ struct LinuxArena: StackArena {
     return VirtualAddress(base)
   }
 
-  func releaseStackArea<Frames: FrameSource & ~Copyable>(at base: VirtualAddress, frames: borrowing Frames) {
-    swift_stacks_release_area(base.rawValue)
-  }
+  /// The allocator lives as long as the kernel, and so does its area.
+  func releaseStackArea<Frames: FrameSource & ~Copyable>(at base: VirtualAddress, frames: borrowing Frames) {}
 
   func leafEntry<Frames: FrameSource & ~Copyable>(
     at address: VirtualAddress, node: NodeID?, frames: borrowing Frames

@@ -3,7 +3,7 @@
 import Foundation
 import Testing
 
-@Suite struct LinuxConformanceTests {
+@Suite struct ConformanceTests {
   /// What Linux has to supply, complete.
   static let services = [
     "memcpy", "swift_stacks_alloc_pages", "swift_stacks_clear", "swift_stacks_cpu", "swift_stacks_cpu_count",
@@ -14,10 +14,17 @@ import Testing
     "swift_stacks_total_pages", "swift_stacks_unlock", "swift_stacks_va_bits",
   ]
 
-  static let entryPoints = [
-    "swift_stacks_alloc", "swift_stacks_drain", "swift_stacks_free", "swift_stacks_handle_size",
-    "swift_stacks_init", "swift_stacks_page",
-  ]
+  /// Those that the Makefile keeps.
+  static var entryPoints: [String] {
+    get throws {
+      let makefile = try String(
+        contentsOf: Folder.root.appendingPathComponent("Linux/kernelstacks/Makefile"), encoding: .utf8)
+      let line = makefile.split(separator: "\n").first { $0.hasPrefix("swift-entries := ") }
+      return (line ?? "").dropFirst("swift-entries := ".count).split(separator: " ").map {
+        "swift_stacks_\($0)"
+      }
+    }
+  }
 
   @Test(
     "Compiled and linked as for Linux, the core needs the listed services and nothing else",
@@ -25,15 +32,20 @@ import Testing
   func undefinedSymbols() throws {
     let build = try LinuxBuild()
     defer { build.remove() }
-    let object = try build.link(keeping: Self.entryPoints)
+    let entryPoints = try Self.entryPoints
+    #expect(entryPoints.count == 8)
+    let object = try build.link(keeping: entryPoints)
     let undefined = try build.run("llvm-nm", ["--undefined-only", "--just-symbol-name", object])
     #expect(undefined.split(separator: "\n").map { String($0) }.sorted() == Self.services)
     let defined = try build.run("llvm-nm", ["--defined-only", "--extern-only", "--just-symbol-name", object])
-    #expect(Set(defined.split(separator: "\n").map { String($0) }).isSuperset(of: Self.entryPoints))
+    #expect(Set(defined.split(separator: "\n").map { String($0) }).isSuperset(of: entryPoints))
 
     let code = try build.run("llvm-objdump", ["-d", "-r", "--no-show-raw-insn", object])
     #expect(code.contains("ret"))
     let lines = code.split(separator: "\n")
+    // The kernel's linker script knows one section of each kind.
+    let sections = try build.run("llvm-readelf", ["--sections", "--wide", object]).split(separator: "\n")
+    #expect(sections.filter { $0.contains(#/ \.(text|rodata|data|bss|swift)[._]/#) } == [])
     // The shadow call stack lives in x18.
     #expect(lines.filter { $0.contains(#/\b[xw]18\b/#) } == [])
     // The kernel has no global offset table, and no floating-point registers to spare.
@@ -43,10 +55,6 @@ import Testing
 
 /// A folder with the three modules, compiled.
 private struct LinuxBuild {
-  struct Failure: Error, CustomStringConvertible {
-    var description: String
-  }
-
   static let flags = [
     "-target", "aarch64-none-none-elf", "-enable-experimental-feature", "Embedded", "-wmo", "-O",
     "-no-allocations", "-parse-as-library", "-swift-version", "6",
@@ -54,34 +62,22 @@ private struct LinuxBuild {
     "-Xcc", "-mgeneral-regs-only", "-Xcc", "-ffixed-x18", "-Xcc", "-fno-pic", "-Xcc", "-mno-outline-atomics",
   ]
 
-  let folder: URL
-  let root: URL
-  let toolchain: URL
+  let folder: Folder
 
-  init() throws {
-    root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-      .deletingLastPathComponent()
-    folder = FileManager.default.temporaryDirectory.appendingPathComponent(
-      "linux-conformance-\(UUID().uuidString)")
-    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-    let paths = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":")
-    guard
-      let compiler = paths.map({ URL(fileURLWithPath: "\($0)/swiftc") })
-        .first(where: { FileManager.default.isExecutableFile(atPath: $0.path) })
-    else { throw Failure(description: "swiftc is not in PATH") }
-    toolchain = compiler.resolvingSymlinksInPath().deletingLastPathComponent()
-  }
+  init() throws { folder = try Folder() }
 
-  func remove() { try? FileManager.default.removeItem(at: folder) }
+  func remove() { folder.remove() }
+
+  func run(_ tool: String, _ arguments: [String]) throws -> String { try folder.run(tool, arguments) }
 
   /// Compiles the modules, each with the ones before it, and links them partially.
   func link(keeping symbols: [String]) throws -> String {
     let modules = [
       ("KernelMachine", "Sources/KernelMachine"), ("KernelThreadStacks", "Sources/KernelThreadStacks"),
-      ("LinuxConformance", "Fixtures/LinuxConformance"),
+      ("LinuxStacks", "Linux/kernelstacks/LinuxStacks"),
     ]
     for (module, path) in modules {
-      let directory = root.appendingPathComponent(path)
+      let directory = Folder.root.appendingPathComponent(path)
       let sources = try FileManager.default.contentsOfDirectory(atPath: directory.path)
         .filter { $0.hasSuffix(".swift") }.sorted().map { directory.appendingPathComponent($0).path }
       _ = try run(
@@ -94,34 +90,9 @@ private struct LinuxBuild {
     let object = "\(folder.path)/swift-stacks.o"
     _ = try run(
       "ld.lld",
-      ["-r", "--gc-sections", "-T", root.appendingPathComponent("Fixtures/LinuxConformance/discard.ld").path]
+      ["-r", "--gc-sections", "-T", Folder.root.appendingPathComponent("Linux/kernelstacks/partial.ld").path]
         + symbols.flatMap { ["-u", $0] } + modules.reversed().map { "\(folder.path)/\($0.0).o" }
         + ["-o", object])
     return object
-  }
-
-  /// Runs a tool: the toolchain's own, or else the one in PATH.
-  func run(_ tool: String, _ arguments: [String]) throws -> String {
-    let process = Process()
-    let own = toolchain.appendingPathComponent(tool)
-    if FileManager.default.isExecutableFile(atPath: own.path) {
-      process.executableURL = own
-      process.arguments = arguments
-    } else {
-      process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-      process.arguments = [tool] + arguments
-    }
-    let output = folder.appendingPathComponent("output")
-    let errors = folder.appendingPathComponent("errors")
-    for file in [output, errors] { try Data().write(to: file) }
-    process.standardOutput = try FileHandle(forWritingTo: output)
-    process.standardError = try FileHandle(forWritingTo: errors)
-    try process.run()
-    process.waitUntilExit()
-    guard process.terminationStatus == 0 else {
-      let words = (try? String(contentsOf: errors, encoding: .utf8)) ?? ""
-      throw Failure(description: "\(tool) failed: \(words)")
-    }
-    return try String(contentsOf: output, encoding: .utf8)
   }
 }

@@ -1,0 +1,120 @@
+// The part of Linux's internal interface that the glue uses, declared anew, so that it compiles without a kernel tree.
+#pragma once
+
+typedef unsigned char u8;
+typedef unsigned int u32;
+typedef unsigned long u64, uint64_t, uintptr_t, size_t;
+typedef long ssize_t;
+typedef _Bool bool;
+typedef unsigned int gfp_t;
+enum { false = 0, true = 1 };
+
+#define NULL ((void *)0)
+#define LONG_MAX 0x7fffffffffffffffl
+#define __init __attribute__((section(".init.text")))
+#define BUILD_BUG_ON(condition) _Static_assert(!(condition), #condition)
+#define READ_ONCE(place) (*(const volatile __typeof__(place) *)&(place))
+#define ALIGN(value, to) (((value) + ((to) - 1)) & ~((__typeof__(value))(to) - 1))
+#define DIV_ROUND_UP(value, by) (((value) + (by) - 1) / (by))
+#define clamp(value, low, high) ((value) < (low) ? (low) : (value) > (high) ? (high) : (value))
+#define core_initcall(function) static int (*const initcall_##function)(void) __attribute__((used)) = function
+
+typedef struct { long value; } atomic_long_t;
+long atomic_long_read(const atomic_long_t *number);
+void atomic_long_add(long more, atomic_long_t *number);
+
+#define PAGE_SIZE 4096ul
+#define PMD_SIZE 0x200000ul
+#define THREAD_SIZE 0x4000ul
+#define THREAD_ALIGN 0x8000ul
+#define PAGE_OFFSET 0xffffffc000000000ul
+#define PHYS_OFFSET 0x40000000ul
+#define VMALLOC_START 0xffffffc008000000ul
+#define VMALLOC_END 0xfffffffdf0000000ul
+#define VM_MAP 4ul
+#define VM_NO_GUARD 0x40ul
+#define GFP_KERNEL 0xcc0u
+#define __GFP_ZERO 0x100u
+#define PAGE_KERNEL ((pgprot_t){0})
+#define vabits_actual 39ul
+
+typedef struct { u64 pte; } pte_t;
+typedef struct { u64 pgprot; } pgprot_t;
+typedef struct { u32 value; } arch_spinlock_t;
+struct page;
+struct mm_struct;
+struct vm_struct {
+  void *addr;
+  unsigned long size, flags;
+  struct page **pages;
+  unsigned int nr_pages;
+};
+struct task_struct {
+  void *stack;
+  struct vm_struct *stack_vm_area;
+  int pid;
+};
+extern struct mm_struct init_mm;
+
+__attribute__((format(printf, 2, 3))) int warn(bool condition, const char *format, ...);
+#define WARN(condition, ...) warn((condition), __VA_ARGS__)
+__attribute__((noreturn, format(printf, 1, 2))) void panic(const char *format, ...);
+void *memset(void *, int, size_t);
+
+struct page *alloc_pages_node(int node, gfp_t flags, unsigned int order);
+void __free_pages(struct page *page, unsigned int order);
+void free_page(unsigned long address);
+void *page_address(const struct page *page);
+unsigned long page_to_pfn(const struct page *page);
+struct page *pfn_to_page(unsigned long frame);
+int page_to_nid(const struct page *page);
+unsigned long totalram_pages(void);
+enum zone_stat_item { NR_FREE_PAGES };
+unsigned long global_zone_page_state(enum zone_stat_item item);
+extern unsigned int nr_node_ids, nr_cpu_ids;
+int numa_node_id(void);
+unsigned int raw_smp_processor_id(void);
+
+#ifdef CONFIG_MEMCG_KMEM
+int memcg_kmem_charge_page(struct page *page, gfp_t flags, int order);
+void memcg_kmem_uncharge_page(struct page *page, int order);
+#else
+static inline int memcg_kmem_charge_page(struct page *page, gfp_t flags, int order) { return 0; }
+static inline void memcg_kmem_uncharge_page(struct page *page, int order) {}
+#endif
+
+struct vm_struct *get_vm_area(unsigned long size, unsigned long flags);
+void free_vm_area(struct vm_struct *area);
+void *kvcalloc(size_t count, size_t size, gfp_t flags);
+int apply_to_page_range(
+    struct mm_struct *space, unsigned long address, unsigned long size,
+    int (*function)(pte_t *entry, unsigned long address, void *data), void *data);
+pte_t pfn_pte(unsigned long frame, pgprot_t attributes);
+struct page *pte_page(pte_t entry);
+#define pte_val(entry) ((entry).pte)
+unsigned long pte_index(unsigned long address);
+unsigned long physical_address(const void *address);
+#define __pa(address) physical_address((const void *)(address))
+void flush_tlb_kernel_range(unsigned long start, unsigned long end);
+
+void save_interrupts(unsigned long *flags);
+#define local_irq_save(flags) save_interrupts(&(flags))
+void local_irq_restore(unsigned long flags);
+void arch_spin_lock(arch_spinlock_t *lock);
+void arch_spin_unlock(arch_spinlock_t *lock);
+
+#define SHRINK_STOP (~0ul)
+#define SHRINK_EMPTY (~0ul - 1)
+#define DEFAULT_SEEKS 2
+struct shrink_control {
+  unsigned long nr_to_scan;
+};
+struct shrinker {
+  unsigned long (*count_objects)(struct shrinker *, struct shrink_control *);
+  unsigned long (*scan_objects)(struct shrinker *, struct shrink_control *);
+  long batch;
+  int seeks;
+};
+int register_shrinker(struct shrinker *shrinker, const char *name, ...);
+
+void arch_task_cache_init(void);

@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Between Linux and the stack allocator in Swift: the hook through which fork gets and frees stacks, and the services
+ * of LinuxStacks/LinuxServices.h.
+ *
+ * The arena is one area of the vmalloc space, cut into slots of 32 KiB. A slot begins half its size above a multiple of
+ * it, so that bit 14 is clear in every address of a stack and set in the guard below it, which is what the overflow
+ * check of arch/arm64/kernel/entry.S tests:
+ *
+ *     area                 2 MiB multiple        + 32 KiB
+ *      | guard of slot 0    | stack 0 | guard 1   | stack 1 | ...
+ *      +--------------------+---------+-----------+---------+
+ *                             16 KiB    16 KiB
+ *
+ * What fork.c wants to know of a stack besides, a vm_struct with its pages, lies in a record for each slot.
+ */
+
+#include <linux/atomic.h>
+#include <linux/gfp.h>
+#include <linux/init.h>
+#include <linux/kernel.h>
+#include <linux/memcontrol.h>
+#include <linux/mm.h>
+#include <linux/sched.h>
+#include <linux/sched/task.h>
+#include <linux/shrinker.h>
+#include <linux/slab.h>
+#include <linux/smp.h>
+#include <linux/string.h>
+#include <linux/topology.h>
+#include <linux/vmalloc.h>
+#include <linux/vmstat.h>
+#include <asm/tlbflush.h>
+
+#include "LinuxStacks/LinuxServices.h"
+#include "stacks.h"
+
+#define STACK_PAGES (THREAD_SIZE / PAGE_SIZE)
+#define SLOTS_PER_TABLE (PMD_SIZE / THREAD_ALIGN)
+#define SLOTS_PER_RECORD_PAGE 32
+#define RECORD_PAGES (SLOTS_PER_TABLE / SLOTS_PER_RECORD_PAGE)
+
+struct slot_record {
+	struct vm_struct area;
+	struct page *pages[STACK_PAGES];
+};
+
+/* What belongs to one last-level page table of the arena. Once there, it stays. */
+struct slot_table {
+	pte_t *entries;
+	struct slot_record *records[RECORD_PAGES];
+};
+
+static u64 handle[16];
+static struct vm_struct *arena;
+static unsigned long first_window; /* a multiple of PMD_SIZE: the first stack */
+static struct slot_table *tables;
+static atomic_long_t arena_pages;
+
+/* The hook of kernel/fork.c */
+
+static struct vm_struct *describe(unsigned long stack)
+{
+	unsigned long slot = (stack - first_window) / THREAD_ALIGN;
+	struct slot_table *table = &tables[slot / SLOTS_PER_TABLE];
+	unsigned long place = slot % SLOTS_PER_TABLE;
+	struct slot_record *record = &table->records[place / SLOTS_PER_RECORD_PAGE][place % SLOTS_PER_RECORD_PAGE];
+	pte_t *entries = table->entries + pte_index(stack);
+	int i;
+
+	for (i = 0; i < STACK_PAGES; i++)
+		record->pages[i] = pte_page(READ_ONCE(entries[i]));
+	record->area.addr = (void *)stack;
+	record->area.size = THREAD_SIZE;
+	record->area.flags = VM_MAP | VM_NO_GUARD;
+	record->area.pages = record->pages;
+	record->area.nr_pages = STACK_PAGES;
+	return &record->area;
+}
+
+/* Charged at every hand-out, cached or new; exit_task_stack_account() uncharges. */
+static int charge(struct vm_struct *area)
+{
+	int i, error;
+
+	for (i = 0; i < STACK_PAGES; i++) {
+		error = memcg_kmem_charge_page(area->pages[i], GFP_KERNEL, 0);
+		if (!error)
+			continue;
+		while (i--)
+			memcg_kmem_uncharge_page(area->pages[i], 0);
+		return error;
+	}
+	return 0;
+}
+
+unsigned long *arch_alloc_thread_stack_node(struct task_struct *task, int node)
+{
+	unsigned long stack = swift_stacks_alloc(handle, node);
+	struct vm_struct *area;
+
+	if (!stack)
+		return NULL;
+	area = describe(stack);
+	if (charge(area)) {
+		swift_stacks_free(handle, stack);
+		return NULL;
+	}
+	task->stack_vm_area = area;
+	return (unsigned long *)stack;
+}
+
+/* Called in any context. */
+void arch_free_thread_stack(struct task_struct *task)
+{
+	unsigned long stack = (unsigned long)task->stack;
+
+	task->stack_vm_area = NULL;
+	WARN(!swift_stacks_free(handle, stack),
+	     "kernel stack 0x%lx of task %d is not one in use: freed twice, or foreign. It is leaked.\n",
+	     stack, task->pid);
+}
+
+/* Called by fork_init() before the first fork. */
+void __init arch_task_cache_init(void)
+{
+	unsigned long capacity = totalram_pages() / STACK_PAGES;
+	unsigned long most = (VMALLOC_END - VMALLOC_START) / 4 / THREAD_ALIGN;
+
+	BUILD_BUG_ON(THREAD_ALIGN != 2 * THREAD_SIZE);
+	BUILD_BUG_ON(sizeof(struct slot_record) * SLOTS_PER_RECORD_PAGE > PAGE_SIZE);
+	BUILD_BUG_ON(sizeof(arch_spinlock_t) > sizeof(u64));
+	if (swift_stacks_handle_size() > sizeof(handle) ||
+	    !swift_stacks_init(handle, THREAD_SIZE, THREAD_ALIGN / 2, clamp(capacity, 1UL, most)))
+		panic("kernelstacks: the stack allocator could not be made");
+}
+
+/* Freed stacks */
+
+void kernelstacks_drain(void *unused)
+{
+	swift_stacks_reclaim(handle, LONG_MAX);
+}
+
+int kernelstacks_cpu_dead(unsigned int cpu)
+{
+	swift_stacks_reclaim_stopped(handle, cpu);
+	return 0;
+}
+
+static unsigned long count_cached(struct shrinker *shrinker, struct shrink_control *control)
+{
+	long frames = swift_stacks_cached_frames(handle);
+
+	return frames > 0 ? frames : SHRINK_EMPTY;
+}
+
+static unsigned long scan_cached(struct shrinker *shrinker, struct shrink_control *control)
+{
+	long frames = swift_stacks_reclaim(handle, control->nr_to_scan);
+
+	return frames > 0 ? frames : SHRINK_STOP;
+}
+
+static struct shrinker cache_shrinker = {
+	.count_objects = count_cached,
+	.scan_objects = scan_cached,
+	.seeks = DEFAULT_SEEKS,
+	.batch = STACK_PAGES,
+};
+
+static int __init register_cache_shrinker(void)
+{
+	return register_shrinker(&cache_shrinker, "kernelstacks");
+}
+core_initcall(register_cache_shrinker);
+
+void kernelstacks_figures_of_arena(unsigned long *pages, unsigned long *cached)
+{
+	*pages = atomic_long_read(&arena_pages);
+	*cached = swift_stacks_cached_frames(handle);
+}
+
+/* Page frames */
+
+uintptr_t swift_stacks_alloc_pages(unsigned int order, int node, bool zero)
+{
+	struct page *page = alloc_pages_node(node, zero ? GFP_KERNEL | __GFP_ZERO : GFP_KERNEL, order);
+
+	return page ? page_to_pfn(page) : 0;
+}
+
+void swift_stacks_free_pages(uintptr_t frame, unsigned int order)
+{
+	__free_pages(pfn_to_page(frame), order);
+}
+
+int swift_stacks_page_to_nid(uintptr_t frame)
+{
+	return page_to_nid(pfn_to_page(frame));
+}
+
+size_t swift_stacks_total_pages(void)
+{
+	return totalram_pages();
+}
+
+size_t swift_stacks_free_page_count(void)
+{
+	return global_zone_page_state(NR_FREE_PAGES);
+}
+
+unsigned int swift_stacks_node_count(void)
+{
+	return nr_node_ids;
+}
+
+/* Address space and page tables */
+
+uintptr_t swift_stacks_reserve_area(size_t size, size_t align, size_t phase)
+{
+	unsigned long base;
+
+	/* One area, shown in /proc/vmallocinfo as this function's, in which nothing is ever mapped by Linux itself. */
+	arena = get_vm_area(size + align, VM_MAP);
+	if (!arena)
+		return 0;
+	base = ALIGN((unsigned long)arena->addr - phase, align) + phase;
+	first_window = ALIGN(base, PMD_SIZE);
+	tables = kvcalloc(DIV_ROUND_UP(base + size - first_window, PMD_SIZE), sizeof(*tables), GFP_KERNEL);
+	if (tables)
+		return base;
+	free_vm_area(arena);
+	return 0;
+}
+
+static int note_entry(pte_t *entry, unsigned long address, void *place)
+{
+	*(pte_t **)place = entry;
+	return 0;
+}
+
+/* The allocator lets only one CPU at a time ask for a table. */
+uintptr_t swift_stacks_leaf_entry(uintptr_t address, int node)
+{
+	struct slot_table *table = &tables[(address - first_window) / PMD_SIZE];
+	pte_t *entries;
+	int i;
+
+	if (table->entries)
+		return __pa(table->entries + pte_index(address));
+	for (i = 0; i < RECORD_PAGES; i++) {
+		struct page *page = alloc_pages_node(node, GFP_KERNEL | __GFP_ZERO, 0);
+
+		if (!page)
+			goto undo;
+		table->records[i] = page_address(page);
+	}
+	if (!apply_to_page_range(&init_mm, address, PAGE_SIZE, note_entry, &entries)) {
+		table->entries = entries - pte_index(address);
+		atomic_long_add(RECORD_PAGES + 1, &arena_pages);
+		return __pa(entries);
+	}
+undo:
+	while (i--)
+		free_page((unsigned long)table->records[i]);
+	return 0;
+}
+
+uint64_t swift_stacks_page_attributes(void)
+{
+	return pte_val(pfn_pte(0, PAGE_KERNEL));
+}
+
+uintptr_t swift_stacks_linear_map_offset(void)
+{
+	return PAGE_OFFSET - PHYS_OFFSET;
+}
+
+unsigned int swift_stacks_va_bits(void)
+{
+	return vabits_actual;
+}
+
+void swift_stacks_flush_tlb_kernel_range(uintptr_t start, uintptr_t end)
+{
+	flush_tlb_kernel_range(start, end);
+}
+
+void swift_stacks_clear(uintptr_t address, size_t size)
+{
+	memset((void *)address, 0, size);
+}
+
+/* CPUs */
+
+unsigned int swift_stacks_cpu(void)
+{
+	return raw_smp_processor_id();
+}
+
+unsigned int swift_stacks_cpu_count(void)
+{
+	return nr_cpu_ids;
+}
+
+int swift_stacks_cpu_node(void)
+{
+	return numa_node_id();
+}
+
+uintptr_t swift_stacks_irq_save(void)
+{
+	unsigned long flags;
+
+	local_irq_save(flags);
+	return flags;
+}
+
+void swift_stacks_irq_restore(uintptr_t flags)
+{
+	local_irq_restore(flags);
+}
+
+uintptr_t swift_stacks_lock(uint64_t *lock)
+{
+	unsigned long flags;
+
+	local_irq_save(flags);
+	arch_spin_lock((arch_spinlock_t *)lock);
+	return flags;
+}
+
+void swift_stacks_unlock(uint64_t *lock, uintptr_t flags)
+{
+	arch_spin_unlock((arch_spinlock_t *)lock);
+	local_irq_restore(flags);
+}

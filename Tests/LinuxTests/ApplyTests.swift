@@ -1,0 +1,125 @@
+// The additions to a kernel tree: put there, put there again, and removed without a trace.
+
+import Foundation
+import Testing
+
+@Suite struct ApplyTests {
+  static let apply = Folder.root.appendingPathComponent("Linux/apply").path
+
+  /// The few lines of a kernel tree that the script looks at.
+  static let tree = [
+    "Makefile": "# SPDX-License-Identifier: GPL-2.0\nVERSION = 6\nPATCHLEVEL = 1\nSUBLEVEL = 192\n",
+    "kernel/Makefile": "obj-y     = fork.o\nobj-y += sched/\n",
+    "kernel/fork.c": """
+    stack = arch_alloc_thread_stack_node(tsk, node);
+    NULL, free_vm_stack_cache);
+    void __init __weak arch_task_cache_init(void) { }
+
+    """,
+    "arch/arm64/Kconfig": "config ARM64\n\tdef_bool y\nsource \"arch/arm64/kvm/Kconfig\"\n",
+  ]
+
+  func folder(_ changes: [String: String] = [:]) throws -> Folder {
+    let folder = try Folder()
+    for (name, text) in Self.tree.merging(changes, uniquingKeysWith: { $1 }) {
+      try folder.write(text, to: "tree/\(name)")
+    }
+    return folder
+  }
+
+  @Test("Applying adds a directory and one block of lines to two files")
+  func additions() throws {
+    let folder = try folder()
+    defer { folder.remove() }
+    let outcome = try folder.outcome(Self.apply, ["\(folder.path)/tree"])
+    #expect(outcome.status == 0 && outcome.errors == "")
+    let after = try folder.contents(of: "tree")
+    for (name, text) in Self.tree where after[name] != Data(text.utf8) {
+      let longer = String(decoding: after[name] ?? Data(), as: UTF8.self)
+      #expect(longer.hasPrefix(text + "# >>> KernelStacks") && longer.hasSuffix("# <<< KernelStacks\n"))
+      #expect(["kernel/Makefile", "arch/arm64/Kconfig"].contains(name))
+    }
+    #expect(try folder.read("tree/kernel/Makefile").contains("\nobj-y += kernelstacks/\n"))
+    #expect(try folder.read("tree/arch/arm64/Kconfig").contains("\nsource \"kernel/kernelstacks/Kconfig\"\n"))
+    // The very same sources, no copy of the policy.
+    for module in ["KernelMachine", "KernelThreadStacks"] {
+      let source = Folder.root.appendingPathComponent("Sources/\(module)")
+      let names = try FileManager.default.contentsOfDirectory(atPath: source.path)
+      #expect(!names.isEmpty)
+      for name in names {
+        #expect(
+          after["kernel/kernelstacks/\(module)/\(name)"]
+            == (try Data(contentsOf: source.appendingPathComponent(name))))
+      }
+    }
+  }
+
+  @Test("Applying twice in a row changes nothing more, not even the time of a file")
+  func twice() throws {
+    let folder = try folder()
+    defer { folder.remove() }
+    _ = try folder.outcome(Self.apply, ["\(folder.path)/tree"])
+    let first = try folder.contents(of: "tree")
+    func date(_ name: String) throws -> Date? {
+      try FileManager.default.attributesOfItem(atPath: folder.file("tree/\(name)").path)[.modificationDate]
+        as? Date
+    }
+    let names = ["kernel/Makefile", "arch/arm64/Kconfig", "kernel/kernelstacks/glue.c"]
+    let dates = try names.map(date)
+    #expect(try folder.outcome(Self.apply, ["\(folder.path)/tree"]).status == 0)
+    #expect(try folder.contents(of: "tree") == first)
+    #expect(try names.map(date) == dates)
+    // A file that is no longer ours goes.
+    try folder.write("old", to: "tree/kernel/kernelstacks/KernelMachine/Old.swift")
+    #expect(try folder.outcome(Self.apply, ["\(folder.path)/tree"]).status == 0)
+    #expect(try folder.contents(of: "tree") == first)
+  }
+
+  @Test(
+    "Removing restores every byte, also of files that lack a last newline, and twice in a row",
+    arguments: [[:], ["kernel/Makefile": "obj-y += sched/"], ["arch/arm64/Kconfig": "config ARM64\n\n\n"]])
+  func removal(changes: [String: String]) throws {
+    let folder = try folder(changes)
+    defer { folder.remove() }
+    let before = try folder.contents(of: "tree")
+    #expect(before.count == Self.tree.count)
+    for _ in 0..<2 {
+      #expect(try folder.outcome(Self.apply, ["\(folder.path)/tree"]).status == 0)
+      #expect(try folder.outcome(Self.apply, ["\(folder.path)/tree"]).status == 0)
+      #expect(try folder.contents(of: "tree").count > before.count + 20)
+      for _ in 0..<2 {
+        #expect(try folder.outcome(Self.apply, ["--remove", "\(folder.path)/tree"]).status == 0)
+        #expect(try folder.contents(of: "tree") == before)
+      }
+    }
+  }
+
+  @Test(
+    "A tree that is not known is refused in one line, and not touched",
+    arguments: [
+      ["Makefile": "VERSION = 5\nPATCHLEVEL = 1\n"], ["Makefile": "VERSION = 6\nPATCHLEVEL = 12\n"],
+      ["kernel/fork.c": "// A later kernel\n"], ["kernel/kernelstacks/other.c": "someone else's"],
+    ])
+  func unknown(changes: [String: String]) throws {
+    let folder = try folder(changes)
+    defer { folder.remove() }
+    let before = try folder.contents(of: "tree")
+    for arguments in [["\(folder.path)/tree"], ["--remove", "\(folder.path)/tree"]] {
+      let outcome = try folder.outcome(Self.apply, arguments)
+      #expect(outcome.status == 1 && outcome.output == "")
+      #expect(outcome.errors.hasPrefix("Linux/apply: ") && outcome.errors.split(separator: "\n").count == 1)
+      #expect(outcome.errors.contains("\(folder.path)/tree"))
+      #expect(try folder.contents(of: "tree") == before)
+    }
+  }
+
+  @Test("No tree, or none at that path, is said in one line")
+  func noTree() throws {
+    let folder = try Folder()
+    defer { folder.remove() }
+    for arguments in [[], [""], ["a", "b"], ["\(folder.path)/nothing"]] {
+      let outcome = try folder.outcome(Self.apply, arguments)
+      #expect(outcome.status == 1 && outcome.errors.split(separator: "\n").count == 1)
+    }
+  }
+}

@@ -1,0 +1,52 @@
+// The C files for Linux compile, as far as that can be seen without a kernel tree.
+
+import Foundation
+import Testing
+
+@Suite struct GlueTests {
+  static let headers = [
+    "linux/atomic.h", "linux/gfp.h", "linux/init.h", "linux/kernel.h", "linux/memcontrol.h", "linux/mm.h", "linux/sched.h",
+    "linux/sched/task.h", "linux/shrinker.h", "linux/slab.h", "linux/smp.h", "linux/string.h",
+    "linux/topology.h",
+    "linux/types.h", "linux/vmalloc.h", "linux/vmstat.h", "asm/tlbflush.h",
+  ]
+  static let flags = [
+    "-target", "aarch64-linux-gnu", "-std=gnu11", "-ffreestanding", "-nostdinc", "-fsyntax-only",
+    "-D__KERNEL__",
+    "-Wall", "-Wextra", "-Wno-unused-parameter", "-Wno-sign-compare", "-Wmissing-prototypes", "-Werror",
+  ]
+
+  static let glue = Folder.root.appendingPathComponent("Linux/kernelstacks").path
+
+  @Test(
+    "The glue compiles against stub headers, with and without memory cgroups", arguments: [[], ["MEMCG_KMEM"]])
+  func glue(options: [String]) throws {
+    let folder = try Folder()
+    defer { folder.remove() }
+    for header in Self.headers { try folder.write("#include <everything.h>\n", to: header) }
+    let stubs = Folder.root.appendingPathComponent("Fixtures/LinuxHeaders").path
+    _ = try folder.run(
+      "clang",
+      Self.flags + options.map { "-DCONFIG_\($0)" } + ["-I", folder.path, "-I", stubs, "\(Self.glue)/glue.c"])
+  }
+
+  @Test("The header forced upon fork.c declares what fork.c calls, and is nothing when the option is off")
+  func forcedInclude() throws {
+    let folder = try Folder()
+    defer { folder.remove() }
+    try folder.write(
+      """
+      unsigned long *stack(struct task_struct *task) { return arch_alloc_thread_stack_node(task, -1); }
+      void free_stack(struct task_struct *task) { arch_free_thread_stack(task); }
+      int (*offline)(unsigned int) = free_vm_stack_cache;
+      """, to: "on.c")
+    try folder.write(
+      """
+      static int free_vm_stack_cache(unsigned int cpu) { return cpu != 0; }
+      int (*offline)(unsigned int) = free_vm_stack_cache;
+      """, to: "off.c")
+    let flags = Self.flags + ["-Wno-missing-prototypes", "-include", "\(Self.glue)/fork.h"]
+    _ = try folder.run("clang", flags + ["-DCONFIG_SWIFT_KERNEL_STACKS", folder.file("on.c").path])
+    _ = try folder.run("clang", flags + [folder.file("off.c").path])
+  }
+}
