@@ -1,0 +1,196 @@
+# What Linux/run and Linux/test share: packages, source, the three kernels, the small root, and booting. Sourced.
+
+linux=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cache=${KSTACKS_LINUX_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kernelstacks}
+source=$cache/linux-source-6.1
+archive=${KSTACKS_LINUX_ARCHIVE:-/usr/src/linux-source-6.1.tar.xz}
+kernels=(vmap contiguous kernelstacks)
+jobs=${KSTACKS_LINUX_JOBS:-$(nproc)}
+step=0
+
+fail() { echo "$name: $1" >&2; exit 1; }
+say() { step=$((step + 1)); echo "$step. $1"; }
+
+# Packages
+
+# What is needed, as command:package.
+tools=(
+  aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu qemu-system-aarch64:qemu-system-arm make:make gcc:gcc bc:bc bison:bison
+  flex:flex xz:xz-utils flock:util-linux
+)
+missing_packages() {
+  local tool
+  for tool in "${tools[@]}"; do
+    command -v "${tool%%:*}" >/dev/null || echo "${tool##*:}"
+  done
+  [ -e /usr/include/openssl/opensslv.h ] || ls /usr/include/*/openssl/opensslv.h >/dev/null 2>&1 || echo libssl-dev
+  [ -e "$archive" ] || [ -e "$source/.unpacked" ] || echo linux-source-6.1
+}
+
+require_packages() {
+  local missing root=()
+  missing=$(missing_packages)
+  if [ -n "$missing" ]; then
+    missing=${missing//$'\n'/ }
+    command -v apt-get >/dev/null ||
+      fail "missing: $missing (names of Debian packages; there is no apt-get here to install them with)"
+    if [ "$(id -u)" -ne 0 ]; then
+      command -v sudo >/dev/null || fail "missing: $missing; install them with apt-get (there is no sudo to do it with)"
+      root=(sudo)
+    fi
+    echo "   installing $missing"
+    # A package list that is missing or out of date makes the first attempt fail.
+    local install=(env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $missing)
+    { ${root[@]+"${root[@]}"} "${install[@]}" || { ${root[@]+"${root[@]}"} apt-get update -qq &&
+      ${root[@]+"${root[@]}"} "${install[@]}"; }; } </dev/null >/dev/null 2>&1 ||
+      fail "missing: $missing; apt-get could not install them"
+    missing=$(missing_packages)
+    [ -z "$missing" ] || fail "missing although installed: ${missing//$'\n'/ }"
+  fi
+  command -v swiftc >/dev/null || fail "swiftc is not in PATH (Swift 6.3 or later is needed)"
+  tools_folder=$(swiftc -print-target-info | sed -n 's/^ *"runtimeResourcePath": *"\(.*\)".*/\1/p' | head -1)/../../bin
+  linker=$(PATH="$tools_folder:$PATH" command -v ld.lld) || fail "ld.lld is neither beside swiftc nor in PATH"
+}
+
+# Source
+
+require_space() {
+  local needed=$1 free
+  mkdir -p "$cache" || fail "the cache folder $cache cannot be made"
+  free=$(df -Pk "$cache" | awk 'NR == 2 { print int($4 / 1024) }')
+  [ "$free" -ge "$needed" ] ||
+    fail "$cache has $free MiB free, and $needed MiB are needed: set KSTACKS_LINUX_CACHE to another folder"
+}
+
+unpack_source() {
+  local version
+  version=$(stat -c '%s %Y' "$archive" 2>/dev/null) || version=$(cat "$source/.unpacked" 2>/dev/null) || true
+  if [ "$(cat "$source/.unpacked" 2>/dev/null)" != "$version" ] || [ -z "$version" ]; then
+    require_space "${KSTACKS_LINUX_SPACE:-6000}"
+    echo "   unpacking $archive"
+    rm -rf "$cache"/build-* "$source"
+    nice -n 10 tar -x -f "$archive" -C "$cache" || fail "$archive could not be unpacked"
+    echo "$version" >"$source/.unpacked"
+  fi
+  "$linux/apply" "$source"
+}
+
+# Kernels
+
+kernel_make() { # kernel, arguments of make
+  nice -n 19 make -s -C "$source" O="$cache/build-$1" ARCH=arm64 CROSS_COMPILE=aarch64-linux-gnu- \
+    SWIFT_LD="$linker" "${@:2}"
+}
+
+configuration() { # kernel
+  cat "$linux/minimal.config"
+  echo CONFIG_SWIFT_KERNEL_STACKS_TEST=y
+  case $1 in
+    contiguous) echo '# CONFIG_VMAP_STACK is not set' ;;
+    vmap) echo CONFIG_VMAP_STACK=y ;;
+    kernelstacks) printf '%s\n' CONFIG_VMAP_STACK=y CONFIG_SWIFT_KERNEL_STACKS=y ;;
+  esac
+}
+
+build_kernel() { # kernel
+  local build=$cache/build-$1 log=$cache/build-$1.log
+  # The kernels with vmalloc stacks differ in a few files only, so one begins as a copy of the other.
+  if [ "$1" = kernelstacks ] && ! [ -d "$build" ] && [ -e "$cache/build-vmap/arch/arm64/boot/Image" ]; then
+    cp -a "$cache/build-vmap" "$build.copy" && mv "$build.copy" "$build"
+    rm -f "$build/fragment"
+  fi
+  mkdir -p "$build"
+  if ! configuration "$1" | cmp -s - "$build/fragment"; then
+    echo "   $1: configuring"
+    { kernel_make "$1" tinyconfig && configuration "$1" >"$build/fragment.new" &&
+      "$source/scripts/kconfig/merge_config.sh" -m -O "$build" "$build/.config" "$build/fragment.new" &&
+      kernel_make "$1" olddefconfig; } >"$log" 2>&1 </dev/null || fail "$1 could not be configured: see $log"
+    mv "$build/fragment.new" "$build/fragment"
+  fi
+  echo "   $1: building"
+  kernel_make "$1" -j"$jobs" Image >"$log" 2>&1 </dev/null ||
+    fail "$1 could not be built: $(grep -m1 -E 'error|Error|\*\*\*' "$log" || echo "see $log")"
+  check_configuration "$1"
+}
+
+# Options that Kconfig did not take would make the comparison mean something else.
+check_configuration() { # kernel
+  local settings=$cache/build-$1/.config
+  case $1 in
+    contiguous) ! grep -q '^CONFIG_VMAP_STACK=y' "$settings" ;;
+    vmap) grep -q '^CONFIG_VMAP_STACK=y' "$settings" && ! grep -q '^CONFIG_SWIFT_KERNEL_STACKS=y' "$settings" ;;
+    kernelstacks) grep -q '^CONFIG_SWIFT_KERNEL_STACKS=y' "$settings" ;;
+  esac && grep -q '^CONFIG_SWIFT_KERNEL_STACKS_TEST=y' "$settings" || fail "$1 was not configured as asked: $settings"
+}
+
+# The root file system: one program.
+build_root() {
+  local flags=(-O2 -Wall -Wextra -Werror -nostdlib -static -ffreestanding -fno-stack-protector -fno-pie -no-pie)
+  aarch64-linux-gnu-gcc "${flags[@]}" -o "$cache/init" "$linux/init/init.c" || fail "the test program does not compile"
+  { cat "$linux/init/files" && echo "file /init $cache/init 0755 0 0"; } >"$cache/files.list"
+  "$cache/build-vmap/usr/gen_init_cpio" "$cache/files.list" >"$cache/root.cpio" || fail "no root could be made"
+}
+
+prepare() {
+  say "Packages"
+  require_packages
+  mkdir -p "$cache" || fail "the cache folder $cache cannot be made"
+  exec 9>"$cache/lock"
+  flock 9
+  say "Linux source in $cache"
+  unpack_source
+  say "Kernels: contiguous stacks, vmalloc stacks, KernelStacks"
+  require_space 500
+  for kernel in "${kernels[@]}"; do build_kernel "$kernel"; done
+  build_root
+}
+
+# Booting
+
+# Boots a kernel for an experiment of init.c, with a limit of seconds. The log is in $log.
+boot() { # kernel, MiB, CPUs, seconds, experiment and arguments
+  local kernel=$1 memory=$2 cpus=$3 seconds=$4 status=0
+  shift 4
+  log=$cache/$kernel-$1-$memory-$cpus${2:+-$2}.log
+  # One CPU counts instructions exactly; several run in parallel.
+  local pace=(-icount "shift=0,sleep=off")
+  [ "$cpus" = 1 ] || pace=(-accel "tcg,thread=multi")
+  timeout --foreground -k 5 "$seconds" qemu-system-aarch64 -M virt -cpu cortex-a72 -m "${memory}M" -smp "$cpus" \
+    "${pace[@]}" -display none -monitor none -serial stdio -nic none -no-reboot \
+    -kernel "$cache/build-$kernel/arch/arm64/boot/Image" -initrd "$cache/root.cpio" \
+    -append "console=ttyAMA0 rdinit=/init panic=-1 -- $*" </dev/null >"$log.raw" 2>&1 || status=$?
+  tr -d '\r' <"$log.raw" >"$log"
+  rm -f "$log.raw"
+  case $status in
+    0) ;;
+    124 | 137) echo "the time limit of $seconds s was reached" >>"$log" ;;
+    *) echo "QEMU ended with status $status: $(tail -1 "$log")" >>"$log" ;;
+  esac
+}
+
+# A number or text that an experiment reported: the last line of that type; nothing if there is none.
+value() { # type, key
+  { grep -o "KSTACKS {\"type\":\"$1\".*" "$log" || true; } | tail -1 |
+    sed -n "s/.*\"$2\":\"\{0,1\}\([^,}\"]*\).*/\1/p"
+}
+
+finished() { grep -q 'KSTACKS {"type":"done"' "$log"; }
+
+# Kernel warnings, each with its line.
+warnings() { grep -nE 'WARNING:|BUG:|BUG at|Oops|Call trace|Unable to handle|rcu_sched self-detected|leaked' "$log" || true; }
+
+# The kernel's own words for a fork that failed, or the error that fork returned.
+first_failure() {
+  local words
+  words=$(grep -m1 -oE '[^ ]+: page allocation failure: order:[^,]*, mode:.*' "$log" |
+    sed 's/,nodemask.*//' || true)
+  [ -n "$words" ] || words=$(grep -m1 -oE '[^ ]+ invoked oom-killer:.*' "$log" || true)
+  [ -n "$words" ] || words=$(grep -m1 -oE 'Kernel panic.*' "$log" || true)
+  if [ -z "$words" ] && [ "$(value forked error)" != 0 ]; then words="fork: error $(value forked error)"; fi
+  printf '%s' "$words"
+}
+succeeded() {
+  local count
+  count=$(value forked succeeded)
+  printf '%s' "${count:-$(value forking succeeded)}"
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-2.0
+/* /proc/kernelstacks: a line written is a command; what is read is the result of the last one. */
+
+#include <linux/init.h>
+#include <linux/kernel.h>
+#include <linux/mutex.h>
+#include <linux/proc_fs.h>
+#include <linux/string.h>
+#include <linux/uaccess.h>
+
+#include "test.h"
+
+static DEFINE_MUTEX(lock);
+static char result[RESULT_BYTES];
+
+static int execute(const char *line)
+{
+	unsigned int first;
+	u64 seed;
+
+	if (sscanf(line, "fragment %u %llu", &first, &seed) == 2)
+		return kernelstacks_fragment(first, seed, result);
+	if (sscanf(line, "measure %u", &first) == 1)
+		return kernelstacks_measure(first, result);
+	if (sscanf(line, "refuse %u", &first) == 1)
+		return kernelstacks_refuse(first);
+	if (!strcmp(line, "release"))
+		return kernelstacks_release();
+	if (!strcmp(line, "figures"))
+		return kernelstacks_figures(result);
+	if (!strcmp(line, "settle"))
+		return kernelstacks_settle();
+	if (!strcmp(line, "drain"))
+		return kernelstacks_drain_all();
+	if (!strcmp(line, "count-instructions")) {
+		kernelstacks_count_instructions();
+		return 0;
+	}
+	if (!strcmp(line, "free-twice"))
+		return kernelstacks_free_twice(result);
+	if (!strcmp(line, "free-foreign"))
+		return kernelstacks_free_foreign();
+	if (!strcmp(line, "overflow"))
+		return kernelstacks_overflow();
+	return -EINVAL;
+}
+
+static ssize_t write_command(struct file *file, const char __user *text, size_t length, loff_t *position)
+{
+	char line[64];
+	int error;
+
+	if (length >= sizeof(line))
+		return -EINVAL;
+	if (copy_from_user(line, text, length))
+		return -EFAULT;
+	line[length] = 0;
+	mutex_lock(&lock);
+	error = execute(strim(line));
+	mutex_unlock(&lock);
+	return error ? error : length;
+}
+
+static ssize_t read_result(struct file *file, char __user *text, size_t length, loff_t *position)
+{
+	ssize_t count;
+
+	mutex_lock(&lock);
+	count = simple_read_from_buffer(text, length, position, result, strlen(result));
+	mutex_unlock(&lock);
+	return count;
+}
+
+static const struct proc_ops operations = {
+	.proc_read = read_result,
+	.proc_write = write_command,
+};
+
+static int __init create_file(void)
+{
+	return proc_create("kernelstacks", 0600, NULL, &operations) ? 0 : -ENOMEM;
+}
+late_initcall(create_file);

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Memory in pieces, exactly: every free page is pinned with an unmovable allocation, so that compaction cannot heal
+ * what follows; then, of each two neighbouring blocks of the asked order, one is freed.
+ *
+ *      frames   0 1 2 3 | 4 5 6 7 | 8 9 ...        order 1
+ *               . . # #   # # . .   . .            . free   # pinned
+ */
+
+#include <linux/bitmap.h>
+#include <linux/gfp.h>
+#include <linux/kernel.h>
+#include <linux/memblock.h>
+#include <linux/mm.h>
+#include <linux/vmalloc.h>
+
+#include "test.h"
+
+static unsigned long *pinned; /* one bit for each frame */
+static unsigned long first_frame, frame_count;
+
+/* SplitMix64 (Steele, Lea, Flood 2014). */
+static u64 next_random(u64 *state)
+{
+	u64 word = *state += 0x9e3779b97f4a7c15;
+
+	word = (word ^ (word >> 30)) * 0xbf58476d1ce4e5b9;
+	word = (word ^ (word >> 27)) * 0x94d049bb133111eb;
+	return word ^ (word >> 31);
+}
+
+static void pin_all(void)
+{
+	struct page *page;
+
+	/* Without regard to watermarks, and without waking what would reclaim or kill. */
+	while ((page = alloc_page(__GFP_MEMALLOC | __GFP_NOWARN)))
+		__set_bit(page_to_pfn(page) - first_frame, pinned);
+}
+
+static void release(unsigned long frame)
+{
+	__clear_bit(frame, pinned);
+	__free_page(pfn_to_page(first_frame + frame));
+}
+
+static bool all_pinned(unsigned long frame, unsigned long count)
+{
+	return find_next_zero_bit(pinned, frame + count, frame) == frame + count;
+}
+
+int kernelstacks_fragment(unsigned int order, u64 seed, char *result)
+{
+	unsigned long block = 1UL << order, frame, offset, chosen;
+
+	if (order > 5)
+		return -EINVAL;
+	if (pinned)
+		return -EBUSY;
+	first_frame = ALIGN_DOWN(PHYS_PFN(memblock_start_of_DRAM()), 2 * block);
+	frame_count = max_pfn - first_frame;
+	pinned = vzalloc(BITS_TO_LONGS(frame_count) * sizeof(long));
+	if (!pinned)
+		return -ENOMEM;
+	kernelstacks_settle();
+	pin_all();
+	drain_all_pages(NULL);
+	pin_all();
+	for (frame = 0; frame + 2 * block <= frame_count; frame += 2 * block) {
+		if (!all_pinned(frame, 2 * block))
+			continue;
+		chosen = frame + (next_random(&seed) & 1) * block;
+		for (offset = 0; offset < block; offset++)
+			release(chosen + offset);
+	}
+	return kernelstacks_figures(result);
+}
+
+int kernelstacks_release(void)
+{
+	unsigned long frame;
+
+	if (!pinned)
+		return -ENOENT;
+	for_each_set_bit(frame, pinned, frame_count)
+		release(frame);
+	vfree(pinned);
+	pinned = NULL;
+	return 0;
+}

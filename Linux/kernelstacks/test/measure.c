@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What a kernel stack costs in instructions, counted by the PMU around the very functions that fork calls
+ * (alloc_thread_stack_node and free_thread_stack in kernel/fork.c; see ../fork.h).
+ *
+ * Linux's own allocators free in two steps, the second after a grace period of RCU. That step is counted too, by return
+ * probes on the functions that it consists of, less what such a probe itself takes.
+ */
+
+#include <linux/delay.h>
+#include <linux/kallsyms.h>
+#include <linux/kernel.h>
+#include <linux/kprobes.h>
+#include <linux/mm.h>
+#include <linux/rcupdate.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+#include <linux/vmalloc.h>
+#include <asm/sysreg.h>
+
+#include "test.h"
+
+#define BURST 64
+#define ROUNDS 64
+#define INST_RETIRED 0x08
+
+struct held {
+	void *stack;
+	struct vm_struct *area;
+};
+
+struct cost {
+	u64 sum;
+	u32 count, worst;
+};
+
+static u32 instructions(void)
+{
+	isb();
+	return read_sysreg(pmevcntr0_el0);
+}
+
+void kernelstacks_count_instructions(void)
+{
+	write_sysreg(INST_RETIRED, pmevtyper0_el0);
+	write_sysreg(read_sysreg(pmcr_el0) | 1, pmcr_el0);
+	write_sysreg(1, pmcntenset_el0);
+	write_sysreg(1, pmuserenr_el0);
+	isb();
+}
+
+static void add(struct cost *cost, u32 spent)
+{
+	cost->sum += spent;
+	cost->count++;
+	cost->worst = max(cost->worst, spent);
+}
+
+/* Steps of a free that come later. */
+
+static struct cost later;
+
+static int enter(struct kretprobe_instance *instance, struct pt_regs *registers)
+{
+	*(u32 *)instance->data = instructions();
+	return 0;
+}
+
+static int leave(struct kretprobe_instance *instance, struct pt_regs *registers)
+{
+	u32 now = instructions();
+
+	add(&later, now - *(u32 *)instance->data);
+	return 0;
+}
+
+static noinline void nothing(void)
+{
+	asm volatile("");
+}
+
+#define PROBE(function) \
+	{ .kp.symbol_name = function, .entry_handler = enter, .handler = leave, .data_size = sizeof(u32), .maxactive = 8 }
+
+static struct kretprobe probe_cost = PROBE("nothing");
+static struct kretprobe steps[] = {
+	PROBE("thread_stack_free_rcu"),
+	PROBE("__vunmap"),
+	PROBE("drain_vmap_area_work"),
+};
+static bool probed[ARRAY_SIZE(steps)];
+
+static u32 cost_of_probe(void)
+{
+	int i;
+
+	later = (struct cost){};
+	probe_cost.kp.symbol_name = NULL;
+	probe_cost.kp.addr = (kprobe_opcode_t *)nothing;
+	if (register_kretprobe(&probe_cost))
+		return 0;
+	for (i = 0; i < 16; i++)
+		nothing();
+	unregister_kretprobe(&probe_cost);
+	return later.count ? later.sum / later.count : 0;
+}
+
+/* A step that this kernel does not have cannot be probed, and takes nothing. */
+static void probe_steps(bool on)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(steps); i++) {
+		if (on)
+			probed[i] = !register_kretprobe(&steps[i]);
+		else if (probed[i])
+			unregister_kretprobe(&steps[i]);
+	}
+}
+
+/* The stacks */
+
+static int (*alloc_stack)(struct task_struct *task, int node);
+static void (*free_stack)(struct task_struct *task);
+static struct task_struct *task;
+static struct cost allocs, frees;
+
+static int take(struct held *held)
+{
+	u32 before = instructions();
+	int error = alloc_stack(task, NUMA_NO_NODE);
+	u32 after = instructions();
+
+	if (error)
+		return error;
+	add(&allocs, after - before);
+	held->stack = task->stack;
+#ifdef CONFIG_VMAP_STACK
+	held->area = task->stack_vm_area;
+#endif
+	return 0;
+}
+
+static void give(struct held *held)
+{
+	unsigned long flags;
+	u32 before, after;
+
+	if (!held->stack)
+		return;
+	task->stack = held->stack;
+#ifdef CONFIG_VMAP_STACK
+	task->stack_vm_area = held->area;
+#endif
+	local_irq_save(flags);
+	before = instructions();
+	free_stack(task);
+	after = instructions();
+	local_irq_restore(flags);
+	add(&frees, after - before);
+	held->stack = NULL;
+}
+
+static void wait_for_later_steps(void)
+{
+	rcu_barrier();
+	msleep(20);
+}
+
+/* `live` stacks exist; then, again and again, 64 of them are freed and 64 new ones allocated. */
+static int exchange(struct held *held, unsigned int live)
+{
+	unsigned int i, round, next = 0;
+	int error = 0;
+
+	for (i = 0; i < live && !error; i++)
+		error = take(&held[i]);
+	allocs = frees = later = (struct cost){};
+	for (round = 0; round < ROUNDS && !error; round++) {
+		for (i = 0; i < BURST; i++)
+			give(&held[(next + i * 13) % live]);
+		wait_for_later_steps();
+		for (i = 0; i < BURST && !error; i++)
+			error = take(&held[(next + i * 13) % live]);
+		next += BURST * 13 + 1;
+	}
+	return error;
+}
+
+int kernelstacks_measure(unsigned int live, char *result)
+{
+	struct cost alloc_cost, free_cost, later_cost;
+	struct held *held;
+	u32 overhead;
+	u64 later_sum;
+	unsigned int i;
+	int error;
+
+	alloc_stack = (void *)kallsyms_lookup_name("alloc_thread_stack_node");
+	free_stack = (void *)kallsyms_lookup_name("free_thread_stack");
+	if (!alloc_stack || !free_stack)
+		return -ENOENT;
+	if (live < BURST * 13 || live > 1 << 16)
+		return -EINVAL;
+	task = kzalloc(sizeof(*task), GFP_KERNEL);
+	held = kvcalloc(live, sizeof(*held), GFP_KERNEL);
+	error = task && held ? 0 : -ENOMEM;
+	if (!error) {
+		kernelstacks_count_instructions();
+		overhead = cost_of_probe();
+		probe_steps(true);
+		error = exchange(held, live);
+		alloc_cost = allocs;
+		free_cost = frees;
+		later_cost = later;
+		for (i = 0; i < live; i++)
+			give(&held[i]);
+		wait_for_later_steps();
+		probe_steps(false);
+	}
+	kvfree(held);
+	kfree(task);
+	if (error)
+		return error;
+	later_sum = later_cost.sum - min(later_cost.sum, (u64)overhead * later_cost.count);
+	later_cost.worst -= min(later_cost.worst, overhead);
+	snprintf(result, RESULT_BYTES,
+		 "\"allocInstructions\":%llu,\"freeInstructions\":%llu,\"worstFreeInstructions\":%u,"
+		 "\"freeNow\":%llu,\"worstNow\":%u,\"freeLater\":%llu,\"worstLater\":%u,\"laterSteps\":%u,\"worstAlloc\":%u",
+		 alloc_cost.sum / alloc_cost.count, (free_cost.sum + later_sum) / free_cost.count,
+		 max(free_cost.worst, later_cost.worst), free_cost.sum / free_cost.count, free_cost.worst,
+		 later_sum / free_cost.count, later_cost.worst, later_cost.count, alloc_cost.worst);
+	return 0;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The parts of /proc/kernelstacks. Each writes what it found as the members of a JSON object, without the braces, and
+ * returns 0 or an error.
+ */
+#ifndef KERNELSTACKS_TEST_H
+#define KERNELSTACKS_TEST_H
+
+#include <linux/types.h>
+
+#define RESULT_BYTES 1024
+
+/* Free memory, its largest block, KernelStack and page tables. */
+int kernelstacks_figures(char *result);
+/* Gives back the freed stacks that CPUs keep. */
+int kernelstacks_drain_all(void);
+/* Gives back what all caches hold, so that figures can be compared. */
+int kernelstacks_settle(void);
+
+/* Pins all free memory, then frees half of it in blocks of at most this order, chosen by seed. */
+int kernelstacks_fragment(unsigned int order, u64 seed, char *result);
+/* Frees what is still pinned. */
+int kernelstacks_release(void);
+
+/* Counts retired instructions from now on; user programs may read the counter (PMEVCNTR0_EL0). */
+void kernelstacks_count_instructions(void);
+/* What a kernel stack costs while `live` others exist. */
+int kernelstacks_measure(unsigned int live, char *result);
+
+/* Refuses the n-th page allocation of each fork that the caller makes from now on; 0 refuses none. */
+int kernelstacks_refuse(unsigned int n);
+int kernelstacks_free_twice(char *result);
+int kernelstacks_free_foreign(void);
+int kernelstacks_overflow(void);
+
+#endif
