@@ -1,12 +1,16 @@
 # The commands of the project; each works on a fresh clone with Swift 6.3 and make.
 
-.PHONY: run test bench docs format clean
+.PHONY: run test bench linux linux-test docs format clean
 
 run: ; Scripts/require-qemu && swift run kstacks
 
 test: ; Scripts/require-qemu && swift test --traits Tools,InternalChecks
 
 bench: ; Scripts/require-qemu && swift run kstacks bench
+
+linux: ; Linux/run
+
+linux-test: ; Linux/test
 
 docs: ; Scripts/build-docs
 

@@ -182,11 +182,13 @@ warnings() { grep -nE 'WARNING:|BUG:|BUG at|Oops|Call trace|Unable to handle|rcu
 # The kernel's own words for a fork that failed, or the error that fork returned.
 first_failure() {
   local words
-  words=$(grep -m1 -oE '[^ ]+: page allocation failure: order:[^,]*, mode:.*' "$log" |
-    sed 's/,nodemask.*//' || true)
-  [ -n "$words" ] || words=$(grep -m1 -oE '[^ ]+ invoked oom-killer:.*' "$log" || true)
-  [ -n "$words" ] || words=$(grep -m1 -oE 'Kernel panic.*' "$log" || true)
-  if [ -z "$words" ] && [ "$(value forked error)" != 0 ]; then words="fork: error $(value forked error)"; fi
+  words=$(grep -m1 -oE '[^ ]+: page allocation failure: order:.*|[^ ]+ invoked oom-killer:.*' "$log" |
+    sed 's/gfp_mask=[^ ]* //; s/, mode:.*//; s/, oom_score_adj=.*//' || true)
+  if grep -q 'Kernel panic' "$log"; then
+    words+="${words:+; }$(grep -m1 -oE 'Kernel panic.*' "$log")"
+  elif [ -z "$words" ] && [ "$(value forked error)" != 0 ]; then
+    words="fork: error $(value forked error)"
+  fi
   printf '%s' "$words"
 }
 succeeded() {

@@ -29,6 +29,10 @@ static inline void exit(int status) {
 static inline long wait(int *status) { return system_call(260, -1, (long)status, 0, 0, 0); }
 static inline long kill(long process, int signal) { return system_call(129, process, signal, 0, 0, 0); }
 static inline long pause(void) { return system_call(73, 0, 0, 0, 0, 0); /* ppoll of nothing */ }
+static inline long sleep_milliseconds(long count) {
+  long time[2] = {count / 1000, count % 1000 * 1000000};
+  return system_call(101, (long)time, 0, 0, 0, 0);
+}
 static inline long pin_to_cpu(int cpu) {
   word mask = 1ul << cpu;
   return system_call(122, 0, sizeof(mask), (long)&mask, 0, 0);

@@ -85,7 +85,9 @@ struct Folder {
       errors: try String(contentsOf: errors, encoding: .utf8))
   }
 
-  /// Runs a tool that must succeed: the toolchain's own, or else the one in PATH. Returns its output.
+  /// Runs a tool that must succeed: the toolchain's own, or else the one in PATH.
+  ///
+  /// Returns its output.
   func run(_ tool: String, _ arguments: [String]) throws -> String {
     let own = try Self.toolchain().appendingPathComponent(tool).path
     let found = FileManager.default.isExecutableFile(atPath: own)

@@ -5,8 +5,8 @@ import Testing
 
 @Suite struct GlueTests {
   static let headers = [
-    "linux/atomic.h", "linux/gfp.h", "linux/init.h", "linux/kernel.h", "linux/memcontrol.h", "linux/mm.h", "linux/sched.h",
-    "linux/sched/task.h", "linux/shrinker.h", "linux/slab.h", "linux/smp.h", "linux/string.h",
+    "linux/atomic.h", "linux/gfp.h", "linux/init.h", "linux/kernel.h", "linux/memcontrol.h", "linux/mm.h",
+    "linux/sched.h", "linux/sched/task.h", "linux/shrinker.h", "linux/slab.h", "linux/smp.h", "linux/string.h",
     "linux/topology.h",
     "linux/types.h", "linux/vmalloc.h", "linux/vmstat.h", "asm/tlbflush.h",
   ]

@@ -8,6 +8,7 @@
  */
 
 #include <linux/bitmap.h>
+#include <linux/delay.h>
 #include <linux/gfp.h>
 #include <linux/kernel.h>
 #include <linux/memblock.h>
@@ -29,13 +30,16 @@ static u64 next_random(u64 *state)
 	return word ^ (word >> 31);
 }
 
-static void pin_all(void)
+/* Pins all blocks of this order and above that can be had. */
+static void pin_all(gfp_t flags, unsigned int order)
 {
 	struct page *page;
 
-	/* Without regard to watermarks, and without waking what would reclaim or kill. */
-	while ((page = alloc_page(__GFP_MEMALLOC | __GFP_NOWARN)))
-		__set_bit(page_to_pfn(page) - first_frame, pinned);
+	drain_all_pages(NULL);
+	while ((page = alloc_pages(flags | __GFP_NOWARN, order))) {
+		split_page(page, order);
+		bitmap_set(pinned, page_to_pfn(page) - first_frame, 1 << order);
+	}
 }
 
 static void release(unsigned long frame)
@@ -63,9 +67,9 @@ int kernelstacks_fragment(unsigned int order, u64 seed, char *result)
 	if (!pinned)
 		return -ENOMEM;
 	kernelstacks_settle();
-	pin_all();
-	drain_all_pages(NULL);
-	pin_all();
+	/* Without regard to watermarks, and without waking what would reclaim or kill; twice, for what CPUs held back. */
+	pin_all(__GFP_MEMALLOC, 0);
+	pin_all(__GFP_MEMALLOC, 0);
 	for (frame = 0; frame + 2 * block <= frame_count; frame += 2 * block) {
 		if (!all_pinned(frame, 2 * block))
 			continue;
@@ -73,6 +77,14 @@ int kernelstacks_fragment(unsigned int order, u64 seed, char *result)
 		for (offset = 0; offset < block; offset++)
 			release(chosen + offset);
 	}
+	/*
+	 * Larger blocks may appear later: the stack of a thread that ends, a slab that reclaim gives back, what compaction
+	 * heals. All that fork could get in these ways is got here, and pinned.
+	 */
+	msleep(200);
+	kernelstacks_settle();
+	pin_all(__GFP_MEMALLOC, order + 1);
+	pin_all(GFP_KERNEL | __GFP_RETRY_MAYFAIL, order + 1);
 	return kernelstacks_figures(result);
 }
 

@@ -228,7 +228,7 @@ int kernelstacks_measure(unsigned int live, char *result)
 		 "\"allocInstructions\":%llu,\"freeInstructions\":%llu,\"worstFreeInstructions\":%u,"
 		 "\"freeNow\":%llu,\"worstNow\":%u,\"freeLater\":%llu,\"worstLater\":%u,\"laterSteps\":%u,\"worstAlloc\":%u",
 		 alloc_cost.sum / alloc_cost.count, (free_cost.sum + later_sum) / free_cost.count,
-		 max(free_cost.worst, later_cost.worst), free_cost.sum / free_cost.count, free_cost.worst,
+		 free_cost.worst + later_cost.worst, free_cost.sum / free_cost.count, free_cost.worst,
 		 later_sum / free_cost.count, later_cost.worst, later_cost.count, alloc_cost.worst);
 	return 0;
 }
