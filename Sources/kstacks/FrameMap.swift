@@ -20,11 +20,11 @@ enum FrameUse: Character, CaseIterable, Sendable {
     case .free: "free"
     case .ballast: "pinned"
     case .stack: "stacks"
-    case .userMemory: "user memory"
+    case .userMemory: "user"
     case .pageTable: "page tables"
-    case .taskRecord: "task records"
-    case .vmalloc: "vmalloc areas"
-    case .metadata: "records"
+    case .taskRecord: "tasks"
+    case .vmalloc: "vmalloc"
+    case .metadata: "metadata"
     case .absent: "no memory"
     }
   }

@@ -14,11 +14,14 @@
       defaultSubcommand: RunCommand.self)
 
     static func main() async {
+      let work = Task { try await run() }
+      let interruption = Interruption(of: work)
+      defer { withExtendedLifetime(interruption) {} }
       do {
-        let work = Task { try await run() }
-        let interruption = Interruption(of: work)
-        defer { withExtendedLifetime(interruption) {} }
         try await work.value
+      } catch  where work.isCancelled {
+        // The failure is what the interruption did; it ends the process.
+        try? await Task.sleep(for: .seconds(60))
       } catch let error as CommandError {
         fail(error.description)
       } catch {

@@ -36,12 +36,14 @@ enum ResultFile {
 
   /// Makes sure, before a run, that its results can be written, and creates their folder if need be.
   static func prepare(_ path: String) throws(CommandError) {
-    let url = URL(fileURLWithPath: path)
-    let folder = url.deletingLastPathComponent()
+    let target = target(of: path)
+    let folder = target.deletingLastPathComponent()
     let manager = FileManager.default
     if path.isEmpty { throw CommandError("the file for the results has no name") }
-    if let type = try? manager.attributesOfItem(atPath: url.resolvingSymlinksInPath().path)[.type],
-      type as? FileAttributeType != .typeRegular
+    // What lies in /dev may lead to a regular file, but must not be replaced.
+    let type = try? manager.attributesOfItem(atPath: target.path)[.type] as? FileAttributeType
+    if URL(fileURLWithPath: path).standardizedFileURL.path.hasPrefix("/dev/")
+      || type ?? .typeRegular != .typeRegular
     {
       throw CommandError("cannot write \(path): it is no regular file")
     }
@@ -59,11 +61,14 @@ enum ResultFile {
   /// Replaces a file in one step: who reads it meanwhile gets the old one or the new one.
   static func write(_ results: [JSON], to path: String) throws(CommandError) {
     do {
-      try Data(contents(results).utf8).write(to: URL(fileURLWithPath: path), options: .atomic)
+      try Data(contents(results).utf8).write(to: target(of: path), options: .atomic)
     } catch {
       throw CommandError("cannot write \(path): \(reason(error))")
     }
   }
+
+  /// The file itself, where the path is a symbolic link: the file is replaced, not the link.
+  private static func target(of path: String) -> URL { URL(fileURLWithPath: path).resolvingSymlinksInPath() }
 
   /// What the system says, without Foundation's frame around it.
   private static func reason(_ error: any Error) -> String {

@@ -10,7 +10,8 @@ func pictureLines(_ results: [JSON], inColour: Bool) -> [String] {
   var pictures: [(title: String, picture: MemoryPicture)] = []
   func add(_ title: String, _ map: FrameMap?) {
     guard let map else { return }
-    pictures.append((title, MemoryPicture(map: map, inColour: inColour)))
+    // Piped into a log a run should fit one screen; a terminal shows more.
+    pictures.append((title, MemoryPicture(map: map, height: inColour ? 4 : 2, inColour: inColour)))
   }
 
   let starts = results.map { map($0, "before") }

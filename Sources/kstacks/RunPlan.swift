@@ -35,6 +35,11 @@
             + "\(readable(byteCount: Self.leastMemoryByteCount)) (--memory \(Self.leastMemoryByteCount >> 20)M)"
         )
       }
+      let size = options.stackSize
+      if options.strategy == .linear && size & (size - 1) != 0 {
+        throw CommandError(
+          "linear stacks are blocks of 8 or 16 KiB, not \(readable(byteCount: size)): add --strategy vmalloc")
+      }
       guard machine == .qemu else { return }
       if memory % (1 << 20) != 0 {
         throw CommandError("the memory of a machine in QEMU is a whole number of MiB")

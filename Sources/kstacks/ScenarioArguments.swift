@@ -11,25 +11,35 @@
   /// Where and how a scenario runs.
   struct ScenarioArguments: ParsableArguments {
     @Option(help: "The machine to run on: qemu or simulated.") var machine = MachineChoice.qemu
-    @Option(help: "Where stacks come from: linear, vmalloc, or all of them in turn.") var strategy = "all"
-    @Option(help: "The size of the machine's memory, for example 128M.") var memory: String?
-    @Option(help: "How many CPUs the machine has.") var cpus: String?
-    @Option(name: .customLong("numa-nodes"), help: "How many NUMA nodes the memory is divided among: 1 or 2.")
-    var numaNodes: String?
-    @Option(name: .customLong("va-bits"), help: "Bits of a kernel address: 39 or 48.") var virtualAddressBits:
+    @Option(parsing: .unconditional, help: "Where stacks come from: linear, vmalloc, or all of them in turn.")
+    var strategy = "all"
+    @Option(parsing: .unconditional, help: "The size of the machine's memory, for example 128M.") var memory:
       String?
+    @Option(parsing: .unconditional, help: "How many CPUs the machine has.") var cpus: String?
+    @Option(
+      name: .customLong("numa-nodes"), parsing: .unconditional,
+      help: "How many NUMA nodes the memory is divided among: 1 or 2.")
+    var numaNodes: String?
+    @Option(name: .customLong("va-bits"), parsing: .unconditional, help: "Bits of a kernel address: 39 or 48.")
+    var virtualAddressBits: String?
     @Option(help: "QEMU's model of the CPU: cortex-a72 or max.") var cpu = Guest.CPU.cortexA72
-    @Option(help: "The seed of all random decisions.") var seed: String?
-    @Option(name: .customLong("stack-size"), help: "The size of a stack: 8K to 24K in steps of 4K.")
+    @Option(parsing: .unconditional, help: "The seed of all random decisions.") var seed: String?
+    @Option(
+      name: .customLong("stack-size"), parsing: .unconditional,
+      help: "The size of a stack: 8K to 24K in steps of 4K.")
     var stackSize: String?
     @Option(
-      name: .customLong("largest-free-order"), help: "fragmented-fork: the largest order left free, 0 or 1.")
+      name: .customLong("largest-free-order"), parsing: .unconditional,
+      help: "fragmented-fork: the largest order left free, 0 or 1.")
     var largestFreeOrder: String?
-    @Option(name: .customLong("free-share"), help: "fragmented-fork: how much memory stays free, in percent.")
-    var freeShare: String?
-    @Option(help: "fork-churn: how many forks and exits.") var operations: String?
     @Option(
-      name: .customLong("time-limit"), help: "How many seconds one run may take before it is stopped as hung.")
+      name: .customLong("free-share"), parsing: .unconditional,
+      help: "fragmented-fork: how much memory stays free, in percent.")
+    var freeShare: String?
+    @Option(parsing: .unconditional, help: "fork-churn: how many forks and exits.") var operations: String?
+    @Option(
+      name: .customLong("time-limit"), parsing: .unconditional,
+      help: "How many seconds one run may take before it is stopped as hung.")
     var timeLimit = 300
     @Flag(help: "Show every line of the kernel's console.") var verbose = false
 

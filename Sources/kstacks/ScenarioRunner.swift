@@ -54,8 +54,8 @@
           let record = try? JSON(parsing: line),
           let done = record["done"]?.integer
         else { return }
-        let doing = record["what"]?.string.map { ", \($0)" } ?? ""
-        steps.progress(number, what + doing, done: done, total: record["total"]?.integer ?? 0)
+        steps.progress(
+          number, what, done: done, total: record["total"]?.integer ?? 0, unit: record["what"]?.string ?? "")
       }
       let clock = ContinuousClock()
       let start = clock.now

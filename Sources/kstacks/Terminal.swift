@@ -39,8 +39,8 @@ struct Steps: Sendable {
   func begin(_ number: Int, _ what: String) { rewrite("[\(number)/\(total)] \(what) …") }
 
   /// Shows how far a step is.
-  func progress(_ number: Int, _ what: String, done: Int, total all: Int) {
-    rewrite("[\(number)/\(total)] \(what) \(Self.bar(done: done, total: all))")
+  func progress(_ number: Int, _ what: String, done: Int, total all: Int, unit: String) {
+    rewrite("[\(number)/\(total)] \(what) \(Self.bar(done: done, total: all)) \(unit)")
   }
 
   /// Says what came of a step.

@@ -21,6 +21,11 @@
       (["run", "--cpus", "0"], "cpus cannot be 0"),
       (["run", "--free-share", "90"], "a free share of 90 % would leave blocks above order 1"),
       (["run", "--stack-size", "17000"], "stack-size cannot be 17000"),
+      (
+        ["run", "--stack-size", "12K"],
+        "linear stacks are blocks of 8 or 16 KiB, not 12 KiB: add --strategy vmalloc"
+      ),
+      (["run", "--seed", "-1"], "seed cannot be -1"),
       (["run", "--numa-nodes", "3"], "1 or 2 NUMA nodes"),
       (["run", "--seed", "1 strategy=linear"], "is no value for seed"),
       (["run", "--no-such-option"], "Unknown option '--no-such-option'"),
@@ -51,6 +56,21 @@
       let result = try await run(arguments)
       #expect(result.exitCode == 0)
       #expect(result.output.contains("USAGE: kstacks"))
+    }
+
+    @Test(.timeLimit(.minutes(1))) func anInterruptedRunEndsQuietlyAndAtOnce() async throws {
+      // A simulated run notices no cancellation; one in QEMU ends the guest, whose process is its child.
+      let kstacks = try #require(Self.kstacks)
+      let script = """
+        "$0" run --machine simulated --memory 1G --strategy vmalloc --json "$1" >/dev/null & run=$!
+        sleep 1; kill -TERM $run; wait $run
+        """
+      let path = FileManager.default.temporaryDirectory.appendingPathComponent("run-\(UUID().uuidString).json")
+        .path
+      let result = try await Command("/bin/sh", ["-c", script, kstacks, path]).run()
+      #expect(result.exitCode == 128 + 15)
+      #expect(result.errors == "")
+      #expect(!FileManager.default.fileExists(atPath: path))
     }
 
     @Test func withoutQemuItSaysHowToGetIt() async throws {

@@ -172,7 +172,21 @@ import Testing
       ])
   }
 
-  @Test(arguments: ["/dev/null/result.json", "/proc/result.json", "/dev/null", "/", ""])
+  @Test func aLinkToAResultFileStaysALink() throws {
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("results-\(UUID().uuidString)")
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let file = folder.appendingPathComponent("result.json").path
+    let link = folder.appendingPathComponent("link.json").path
+    try ResultFile.prepare(file)
+    try ResultFile.write([], to: file)
+    try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: file)
+    try ResultFile.prepare(link)
+    try ResultFile.write([.object([:])], to: link)
+    #expect(try FileManager.default.destinationOfSymbolicLink(atPath: link) == file)
+    #expect(try JSON(parsing: String(contentsOfFile: file, encoding: .utf8)) == .array([.object([:])]))
+  }
+
+  @Test(arguments: ["/proc/result.json", "/dev/null/result.json", "/dev/stdout", "/", ""])
   func aFileThatCannotBeWrittenIsNamedBeforeTheRun(path: String) {
     let error = #expect(throws: CommandError.self) { try ResultFile.prepare(path) }
     #expect(error?.description.hasPrefix(path.isEmpty ? "the file" : "cannot write \(path): ") == true)
