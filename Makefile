@@ -14,6 +14,6 @@ linux-test: ; Linux/test
 
 docs: ; Scripts/build-docs
 
-format: ; swift format --in-place --recursive Package.swift Sources Tests Linux
+format: ; swift format --in-place --recursive Package.swift Sources Tests Fixtures Linux
 
 clean: ; rm -rf .build .build-* build

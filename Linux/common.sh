@@ -5,7 +5,7 @@ cache=${KSTACKS_LINUX_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kernelstacks}
 source=$cache/linux-source-6.1
 archive=${KSTACKS_LINUX_ARCHIVE:-/usr/src/linux-source-6.1.tar.xz}
 kernels=(vmap contiguous kernelstacks)
-jobs=${KSTACKS_LINUX_JOBS:-$(nproc)}
+jobs=${KSTACKS_LINUX_JOBS:-$(nproc 2>/dev/null || echo 1)}
 step=0
 
 fail() { echo "$name: $1" >&2; exit 1; }
