@@ -81,7 +81,7 @@ import Synchronization
 
 /// What a slot's marker entry says of its stack: an invalid entry, whose bits the walkers ignore.
 ///
-///      63          24 23        12 11     3 2   1  0
+///      63          24 23        12 11     4 3   1  0
 ///     +--------------+------------+--------+-----+---+
 ///     |      0       | node,mixed |   0    |state| 0 |        state 0: all zero, there is no stack
 ///     +--------------+------------+--------+-----+---+
@@ -93,6 +93,8 @@ import Synchronization
   @inlinable static func live(_ stack: PackedStack) -> Self { Self(stack, 1) }
   @inlinable static func cached(_ stack: PackedStack) -> Self { Self(stack, 2) }
   @inlinable static func retired(_ stack: PackedStack) -> Self { Self(stack, 3) }
+  /// Mapped, and never to be handed out again.
+  @inlinable static func quarantined(_ stack: PackedStack) -> Self { Self(stack, 4) }
 
   @inlinable init(_ stack: PackedStack, _ state: UInt64) {
     entry = PageTableEntry(rawValue: UInt64(stack.tag) &<< 12 | state &<< 1)
@@ -101,6 +103,7 @@ import Synchronization
   @inlinable var isLive: Bool { entry.rawValue & 7 == 2 }
   @inlinable var isCached: Bool { entry.rawValue & 7 == 4 }
   @inlinable var isRetired: Bool { entry.rawValue & 7 == 6 }
+  @inlinable var isQuarantined: Bool { entry.rawValue & 15 == 8 }
 
   /// The stack at `base`, with the tag that the marker keeps.
   @inlinable func stack(at base: VirtualAddress) -> PackedStack {

@@ -53,4 +53,30 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   @inlinable func giveBackLinear(_ stack: PackedStack) -> Int {
     giveBack(machine.frame(ofLinear: stack.base), order: geometry.strideShift &- 12)
   }
+
+  /// Takes a stack out of this CPU's cache for good, because someone has freed it twice and may still be using it.
+  ///
+  /// The stack counts as lost: it stays mapped and keeps its slot, and the leak handler is told. It is legal with
+  /// interrupts off.
+  ///
+  /// - Parameter address: the stack's base.
+  /// - Returns: whether this CPU had it in its cache.
+  @discardableResult
+  @inlinable public borrowing func quarantine(at address: VirtualAddress) -> Bool {
+    let interrupts = machine.disableInterrupts()
+    let record = record(ofCPU: machine.currentCPU)
+    let entries = magazine(of: record)
+    let last = record.pointee.count &- 1
+    var index = last
+    while index >= 0, entries[index].base != address { index &-= 1 }
+    if index >= 0 {
+      let stack = entries[index]
+      entries[index] = entries[last]
+      record.pointee.count = last
+      mark(stack, .quarantined(stack))
+      control.pointee.reportLeak(of: stack)
+    }
+    machine.restoreInterrupts(interrupts)
+    return index >= 0
+  }
 }

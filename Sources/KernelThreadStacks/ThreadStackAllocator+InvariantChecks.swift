@@ -10,8 +10,8 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     ///
     /// 1. A group is in the list of partial groups if and only if it has a table and a free slot, and all groups of a
     ///    table are with it or without it.
-    /// 2. A free slot's entries are all empty; any other slot's marker says live, cached or retired.
-    /// 3. A live or cached stack is mapped, every page; a retired one is not, and its entries name its frames.
+    /// 2. A free slot's entries are all empty; any other slot's marker says live, cached, retired or quarantined.
+    /// 3. A live, cached or quarantined stack is mapped, every page; a retired one is not, and its entries name its frames.
     /// 4. A stack in a magazine is marked cached, and in no other magazine; the ring holds the retired slots, once each.
     /// 5. The counts agree with the slots.
     public borrowing func _checkInvariants() {
@@ -45,8 +45,12 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
         }
         used += 1
         let marker = marker(ofSlot: slot)
-        if marker.isLive { live += 1 } else if marker.isCached { marked += 1 } else { retired += 1 }
-        precondition(marker.isLive || marker.isCached || marker.isRetired, "a used slot has no marker")
+        if marker.isLive { live += 1 }
+        if marker.isCached { marked += 1 }
+        if marker.isRetired { retired += 1 }
+        precondition(
+          marker.isLive || marker.isCached || marker.isRetired || marker.isQuarantined,
+          "a used slot has no marker")
         for page in 0..<geometry.pageCount {
           let entry = machine.readEntry(at: stackEntries(ofSlot: slot) + page * 8)
           precondition(marker.isRetired ? entry.isRetired : entry.isValid, "an entry contradicts its marker")

@@ -61,6 +61,32 @@ private let lostCount = Atomic<Int>(0)
     #expect(stacks.refusedFreeCount == 1)
   }
 
+  @Test("A quarantined stack is never handed out again", arguments: StackConfiguration.both)
+  func quarantine(_ configuration: StackConfiguration) throws {
+    let world = try World(cpuCount: 2)
+    let stacks = try world.stacks(configuration)
+    let addresses = try (0..<3).map { _ in try stacks.allocate(node: nil).detach() }
+    for address in addresses { try stacks.give(address) }
+    let elsewhere = world.simulation.onCPU(1) { _ in stacks.quarantine(at: addresses[1]) }
+    let first = stacks.quarantine(at: addresses[1])
+    let again = stacks.quarantine(at: addresses[1])
+    #expect([elsewhere, first, again] == [false, true, false])
+    #expect(stacks.lostStackCount == 1 && stacks.cachedStackCount == 2)
+    #expect(stacks.kernelStackKiB(on: NodeID(0)) == 0)
+    stacks._checkInvariants()
+    if configuration.strategy == .vmalloc {
+      #expect(throws: ThreadStackError.notLive(addresses[1])) { try stacks.give(addresses[1]) }
+    }
+    var owners = try (0..<40).map { _ in Owner(try stacks.allocate(node: nil)) }
+    #expect(!owners.contains { $0.base == addresses[1] })
+    #expect(owners.filter { addresses.contains($0.base) }.count == 2)
+    while let owner = owners.popLast() { stacks.free(owner.take()) }
+    stacks.reclaim(target: .max)
+    #expect(configuration.strategy == .linear || stacks.usedSlotCount == 1)
+    stacks._checkInvariants()
+    #expect(world.simulation.violations.isEmpty)
+  }
+
   @Test("A stack that is dropped unfreed is reported with its address, counted, and stays taken")
   func leak() throws {
     let world = try World()
