@@ -103,6 +103,16 @@ void local_irq_restore(unsigned long flags);
 void arch_spin_lock(arch_spinlock_t *lock);
 void arch_spin_unlock(arch_spinlock_t *lock);
 
+#define likely(condition) __builtin_expect(!!(condition), 1)
+#define WRITE_ONCE(place, value) (*(volatile __typeof__(place) *)&(place) = (value))
+unsigned long cmpxchg(unsigned long *place, unsigned long old, unsigned long new);
+void on_each_cpu(void (*function)(void *), void *argument, int wait);
+struct work_struct {
+  void (*function)(struct work_struct *);
+};
+#define DECLARE_WORK(name, does) struct work_struct name = {.function = does}
+bool schedule_work(struct work_struct *work);
+
 #define SHRINK_STOP (~0ul)
 #define SHRINK_EMPTY (~0ul - 1)
 #define DEFAULT_SEEKS 2

@@ -30,6 +30,7 @@
 #include <linux/topology.h>
 #include <linux/vmalloc.h>
 #include <linux/vmstat.h>
+#include <linux/workqueue.h>
 #include <asm/tlbflush.h>
 
 #include "LinuxStacks/LinuxServices.h"
@@ -110,14 +111,35 @@ unsigned long *arch_alloc_thread_stack_node(struct task_struct *task, int node)
 	return (unsigned long *)stack;
 }
 
+/*
+ * A stack that was freed twice may still be in use by whoever freed it wrongly, so no cache may hand it out again. Each
+ * CPU looks into its own; the others do so from a worker, because a free may come from any context.
+ */
+static unsigned long suspect;
+
+static void quarantine_suspect(void *unused)
+{
+	swift_stacks_quarantine(handle, READ_ONCE(suspect));
+}
+
+static void quarantine_everywhere(struct work_struct *work)
+{
+	on_each_cpu(quarantine_suspect, NULL, 1);
+	WRITE_ONCE(suspect, 0);
+}
+static DECLARE_WORK(quarantine, quarantine_everywhere);
+
 /* Called in any context. */
 void arch_free_thread_stack(struct task_struct *task)
 {
 	unsigned long stack = (unsigned long)task->stack;
 
 	task->stack_vm_area = NULL;
-	WARN(!swift_stacks_free(handle, stack),
-	     "kernel stack 0x%lx of task %d is not one in use: freed twice, or foreign. It is leaked.\n",
+	if (likely(swift_stacks_free(handle, stack)))
+		return;
+	if (!swift_stacks_quarantine(handle, stack) && !cmpxchg(&suspect, 0, stack))
+		schedule_work(&quarantine);
+	WARN(1, "kernel stack 0x%lx of task %d is not one in use: freed twice, or foreign. It is leaked.\n",
 	     stack, task->pid);
 }
 

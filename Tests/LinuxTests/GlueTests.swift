@@ -8,7 +8,7 @@ import Testing
     "linux/atomic.h", "linux/gfp.h", "linux/init.h", "linux/kernel.h", "linux/memcontrol.h", "linux/mm.h",
     "linux/sched.h", "linux/sched/task.h", "linux/shrinker.h", "linux/slab.h", "linux/smp.h", "linux/string.h",
     "linux/topology.h",
-    "linux/types.h", "linux/vmalloc.h", "linux/vmstat.h", "asm/tlbflush.h",
+    "linux/types.h", "linux/vmalloc.h", "linux/vmstat.h", "linux/workqueue.h", "asm/tlbflush.h",
   ]
   static let flags = [
     "-target", "aarch64-linux-gnu", "-std=gnu11", "-ffreestanding", "-nostdinc", "-fsyntax-only",

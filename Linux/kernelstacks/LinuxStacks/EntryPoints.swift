@@ -56,6 +56,13 @@ typealias LinuxStacks = ThreadStackAllocator<LinuxMachine, LinuxFrames, LinuxAre
   }
 }
 
+/// Takes a stack that was freed twice out of this CPU's cache for good; says whether it was there.
+///
+/// Legal with interrupts off.
+@c func swift_stacks_quarantine(_ handle: UnsafeMutableRawPointer, _ address: UInt) -> Bool {
+  handle.assumingMemoryBound(to: LinuxStacks.self).pointee.quarantine(at: VirtualAddress(address))
+}
+
 /// The page frame number behind an address on a stack, or 0: for Linux's accounting by page.
 @c func swift_stacks_page(_ handle: UnsafeMutableRawPointer, _ address: UInt) -> UInt {
   handle.assumingMemoryBound(to: LinuxStacks.self).pointee.page(of: VirtualAddress(address))?.number ?? 0
