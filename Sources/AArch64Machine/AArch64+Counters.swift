@@ -30,6 +30,7 @@
       return extended
     }
 
+    /// What all CPUs have counted.
     @inlinable public var counters: MachineCounters {
       var result = MachineCounters()
       result.instructions = instructionCount

@@ -4,9 +4,14 @@
   import CAArch64
   public import KernelMachine
 
+  // `Machine` documents what has no comment here.
+  // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
+
   /// An arm64 CPU at EL1, its MMU, and its locks.
   @frozen public struct AArch64: Machine, Sendable {
-    /// The machine. There is only one.
+    /// The machine.
+    ///
+    /// There is only one.
     @inlinable public init() {}
 
     // MARK: Memory

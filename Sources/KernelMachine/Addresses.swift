@@ -17,7 +17,10 @@
   /// The frame that holds this address.
   @inlinable public var frame: PageFrame { PageFrame(rawValue &>> 12) }
 
+  /// Whether `a` is below `b`.
   @inlinable public static func < (a: Self, b: Self) -> Bool { a.rawValue < b.rawValue }
+
+  /// The address `bytes` further up.
   @inlinable public static func + (a: Self, bytes: Int) -> Self { Self(a.rawValue &+ UInt(bitPattern: bytes)) }
 }
 
@@ -35,8 +38,13 @@
   /// The address as a pointer: only on a machine that runs in the address space it manages.
   @inlinable public var pointer: UnsafeMutableRawPointer? { UnsafeMutableRawPointer(bitPattern: rawValue) }
 
+  /// Whether `a` is below `b`.
   @inlinable public static func < (a: Self, b: Self) -> Bool { a.rawValue < b.rawValue }
+
+  /// The address `bytes` further up.
   @inlinable public static func + (a: Self, bytes: Int) -> Self { Self(a.rawValue &+ UInt(bitPattern: bytes)) }
+
+  /// The address `bytes` further down.
   @inlinable public static func - (a: Self, bytes: Int) -> Self { Self(a.rawValue &- UInt(bitPattern: bytes)) }
 
   /// The distance from `b` to `a`, in bytes.
@@ -54,14 +62,19 @@
   /// The physical address of the frame's first byte.
   @inlinable public var physicalAddress: PhysicalAddress { PhysicalAddress(number &<< 12) }
 
+  /// Whether `a` is below `b`.
   @inlinable public static func < (a: Self, b: Self) -> Bool { a.number < b.number }
+
+  /// The frame `frames` further up.
   @inlinable public static func + (a: Self, frames: Int) -> Self { Self(a.number &+ UInt(bitPattern: frames)) }
 
   /// The distance from `b` to `a`, in frames.
   @inlinable public static func - (a: Self, b: Self) -> Int { Int(bitPattern: a.number &- b.number) }
 }
 
-/// A NUMA node: a part of memory that is near to some of the CPUs. Numbered from 0.
+/// A NUMA node: a part of memory that is near to some of the CPUs.
+///
+/// Numbered from 0.
 @frozen public struct NodeID: Equatable, Hashable, Comparable, Sendable {
   /// The node's number, from 0.
   public var index: Int
@@ -69,5 +82,6 @@
   /// Wraps a node number.
   @inlinable public init(_ index: Int) { self.index = index }
 
+  /// Whether `a` is below `b`.
   @inlinable public static func < (a: Self, b: Self) -> Bool { a.index < b.index }
 }

@@ -35,7 +35,9 @@
 @frozen public struct FrameRequest: Equatable, Sendable {
   /// log2 of the number of frames: 0…10.
   public var order: Int
-  /// The preferred node; `nil` means the node of the current CPU. Other nodes serve when it cannot.
+  /// The preferred node; `nil` means the node of the current CPU.
+  ///
+  /// Other nodes serve when it cannot.
   public var node: NodeID?
   /// What the frames are for.
   public var purpose: FramePurpose
@@ -83,7 +85,9 @@
   }
 }
 
-/// What can go wrong between a frame source and its user. Nothing has changed when one is thrown.
+/// What can go wrong between a frame source and its user.
+///
+/// Nothing has changed when one is thrown.
 @frozen public enum FrameSourceError: Error, Equatable, TextDescribable {
   /// No block of that order is free.
   case refused(FrameRefusal)

@@ -80,14 +80,18 @@
     Self(rawValue: UInt64(frame.number) &<< 12 | 3)
   }
 
-  /// A last-level descriptor that maps one page. AF is set; user pages are non-global.
+  /// A last-level descriptor that maps one page.
+  ///
+  /// AF is set; user pages are non-global.
   @inlinable public static func page(
     _ frame: PageFrame, _ permissions: PagePermissions, kind: MemoryKind = .normal
   ) -> Self {
     Self(rawValue: UInt64(frame.number) &<< 12 | attributes(permissions, kind) | 3)
   }
 
-  /// A level-1 or level-2 descriptor that maps a block of 1 GiB or 2 MiB. The frame must be aligned to the block.
+  /// A level-1 or level-2 descriptor that maps a block of 1 GiB or 2 MiB.
+  ///
+  /// The frame must be aligned to the block.
   @inlinable public static func block(
     _ frame: PageFrame, _ permissions: PagePermissions, kind: MemoryKind = .normal
   ) -> Self {

@@ -1,6 +1,8 @@
 // The storage of a lock. How it is taken is the machine's business; that interrupts are off while it is held is not.
 
-/// The memory of one spin lock. All zero is unlocked. A machine decides what the bits mean.
+/// The memory of one spin lock.
+///
+/// All zero is unlocked. A machine decides what the bits mean.
 @frozen public struct SpinLock: Sendable {
   /// The machine's own.
   public var word: UInt64

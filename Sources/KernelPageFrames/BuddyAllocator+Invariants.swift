@@ -7,7 +7,9 @@ extension BuddyAllocator {
     /// Whether ``_checkInvariants()`` does anything.
     public static var _checksInvariants: Bool { true }
 
-    /// Stops if an invariant does not hold. Nobody else may use the allocator meanwhile.
+    /// Stops if an invariant does not hold.
+    ///
+    /// Nobody else may use the allocator meanwhile.
     ///
     /// - Complexity: O(frames).
     public borrowing func _checkInvariants() {
@@ -25,7 +27,9 @@ extension BuddyAllocator {
       precondition(managed == totalFrames, "a usable frame has been lost or won")
     }
 
-    /// Walks a range block by block. Returns how many frames are usable, and how many of these are free.
+    /// Walks a range block by block.
+    ///
+    /// Returns how many frames are usable, and how many of these are free.
     private borrowing func _checkBlocks(of number: Int) -> (usable: Int, free: Int) {
       let range = ranges[number]
       let first = Int(range.firstFrame &- range.bias)
@@ -62,7 +66,9 @@ extension BuddyAllocator {
       return (usable, free)
     }
 
-    /// Walks the free lists of a node. Returns how many frames are in them.
+    /// Walks the free lists of a node.
+    ///
+    /// Returns how many frames are in them.
     private borrowing func _checkLists(of node: Int) -> Int {
       let record = nodes[node]
       var frames = 0

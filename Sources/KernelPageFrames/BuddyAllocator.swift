@@ -30,7 +30,9 @@ public struct BuddyAllocator<M: Machine>: ~Copyable {
   /// The machine whose frames these are.
   public let machine: M
 
-  /// How many NUMA nodes there are. A node may be without memory.
+  /// How many NUMA nodes there are.
+  ///
+  /// A node may be without memory.
   public let nodeCount: Int
 
   /// How many frames can be handed out: RAM without what is reserved.

@@ -12,7 +12,9 @@
 
 import KernelMachine
 
-/// What a frame is, as its record says. All values fit the 4 bits of the tag.
+/// What a frame is, as its record says.
+///
+/// All values fit the 4 bits of the tag.
 @usableFromInline enum FrameState {
   /// Not memory: fills up the table to a multiple of the largest block.
   @inlinable static var absent: UInt32 { 0 }

@@ -46,7 +46,9 @@ import KernelMachine
     node.pointee.freeBlocks[unchecked: order] &+= 1
   }
 
-  /// Puts a block into the list of its order, which is empty. The bit of that order is the caller's to set.
+  /// Puts a block into the list of its order, which is empty.
+  ///
+  /// The bit of that order is the caller's to set.
   @inlinable @inline(__always) func pushFirst(_ index: UInt32, order: Int, tag: FrameTag) {
     let head = head(order)
     record(index).initialize(to: FrameRecord(next: head, previous: head, tag: tag))
@@ -55,7 +57,9 @@ import KernelMachine
     node.pointee.freeBlocks[unchecked: order] = 1
   }
 
-  /// Takes the block at the front of the list of an order, which is not empty. Its record still says that it is free.
+  /// Takes the block at the front of the list of an order, which is not empty.
+  ///
+  /// Its record still says that it is free.
   @inlinable @inline(__always) func pop(order: Int) -> UInt32 {
     let head = head(order)
     let index = record(head).pointee.next
@@ -67,7 +71,9 @@ import KernelMachine
     return index
   }
 
-  /// Takes a certain block out of the list of its order. Its record still says that it is free.
+  /// Takes a certain block out of the list of its order.
+  ///
+  /// Its record still says that it is free.
   @inlinable @inline(__always) func remove(_ index: UInt32, order: Int) {
     let next = record(index).pointee.next
     let previous = record(index).pointee.previous

@@ -12,10 +12,13 @@
 
 import KernelMachine
 
-/// One node: its lock, and what its free lists hold. Two cache lines of its own, so that nodes don't disturb each other.
+/// One node: its lock, and what its free lists hold.
+///
+/// Two cache lines of its own, so that nodes don't disturb each other.
 @frozen @usableFromInline struct NodeRecord {
-  /// Guards everything below, the node's free lists, and the records of all frames of the node. Stays first: its
-  /// address is the record's.
+  /// Guards everything below, the node's free lists, and the records of all frames of the node.
+  ///
+  /// Stays first: its address is the record's.
   @usableFromInline var lock = SpinLock()
   /// Bit *n* is set exactly if the list of order *n* is not empty.
   @usableFromInline var nonEmptyOrders: UInt = 0
@@ -29,7 +32,9 @@ import KernelMachine
   @inlinable init(listHeads: UInt32) { self.listHeads = listHeads }
 }
 
-/// One range of RAM. Constant after the allocator was made.
+/// One range of RAM.
+///
+/// Constant after the allocator was made.
 @frozen @usableFromInline struct RangeRecord {
   @usableFromInline let firstFrame: UInt
   @usableFromInline let frameCount: UInt

@@ -2,7 +2,9 @@
 
 import KernelMachine
 
-/// Why a memory map, or an allocator made from one, was refused. Nothing has changed when one is thrown.
+/// Why a memory map, or an allocator made from one, was refused.
+///
+/// Nothing has changed when one is thrown.
 @frozen public enum PhysicalMemoryError: Error, Equatable, TextDescribable {
   /// The range has no bytes, or a negative number of them.
   case emptyRange(PhysicalAddress, byteCount: Int)

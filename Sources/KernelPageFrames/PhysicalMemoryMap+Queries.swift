@@ -9,7 +9,9 @@ extension PhysicalMemoryMap {
     return memory[index]
   }
 
-  /// A reserved range; `index` counts from 0 in ascending order of address. It may lie outside RAM.
+  /// A reserved range; `index` counts from 0 in ascending order of address.
+  ///
+  /// It may lie outside RAM.
   public func reservedRange(at index: Int) -> ReservedRange {
     precondition(index >= 0 && index < reservedRangeCount, "no such reserved range")
     return reserved[index]

@@ -24,7 +24,9 @@
 
 import KernelMachine
 
-/// The size of the smallest unit of translation. Only 4 KiB is supported.
+/// The size of the smallest unit of translation.
+///
+/// Only 4 KiB is supported.
 @frozen public enum TranslationGranule: Int, Equatable, Sendable {
   /// 4 KiB pages.
   case fourKiB = 4096

@@ -14,7 +14,9 @@
 // Source: the augmentation is that of Linux's mm/vmalloc.c (subtree_max_size), kept per alignment so that the search
 // never tries a gap in vain.
 
-/// The areas of a range. Guarded by the lock of the state that it is part of.
+/// The areas of a range.
+///
+/// Guarded by the lock of the state that it is part of.
 @usableFromInline struct AreaTree {
   @usableFromInline var root: AreaPointer
   /// The lowest area; the sentinel if there is none.
@@ -126,7 +128,9 @@
 
   // MARK: Changing
 
-  /// Inserts an area into the gap below another. Its bounds are set and lie in the gap.
+  /// Inserts an area into the gap below another.
+  ///
+  /// Its bounds are set and lie in the gap.
   @usableFromInline mutating func insert(_ area: AreaPointer, below above: AreaPointer) {
     let previous = above.pointee.previous
     area.pointee.previous = previous

@@ -8,7 +8,9 @@ import KernelMachine
 
 /// A chain of single frames that nothing translates to.
 @frozen @usableFromInline struct FrameChain {
-  /// The number of the first frame plus 1, or 0. The first word of each frame says the same of the next.
+  /// The number of the first frame plus 1, or 0.
+  ///
+  /// The first word of each frame says the same of the next.
   @usableFromInline var head: UInt = 0
   @usableFromInline var count = 0
 
@@ -20,7 +22,9 @@ import KernelMachine
     count &+= 1
   }
 
-  /// Takes a frame out and clears its first word. The chain must not be empty.
+  /// Takes a frame out and clears its first word.
+  ///
+  /// The chain must not be empty.
   @inlinable mutating func pop<M: Machine>(machine: M) -> PageFrame {
     let frame = PageFrame(head &- 1)
     let word = machine.pointer(to: frame.physicalAddress)
@@ -30,7 +34,9 @@ import KernelMachine
     return frame
   }
 
-  /// Allocates cleared frames until the chain has `wanted`. On a refusal, those it has stay in it.
+  /// Allocates cleared frames until the chain has `wanted`.
+  ///
+  /// On a refusal, those it has stay in it.
   @inlinable mutating func grow<M: Machine, Frames: FrameSource & ~Copyable>(
     to wanted: Int, node: NodeID?, purpose: FramePurpose, from frames: borrowing Frames, machine: M
   ) throws(FrameSourceError) {

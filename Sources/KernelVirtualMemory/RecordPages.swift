@@ -40,7 +40,9 @@ import KernelMachine
   }
 }
 
-/// The pages of records that have a free one. Guarded by the lock of the state that it is part of.
+/// The pages of records that have a free one.
+///
+/// Guarded by the lock of the state that it is part of.
 @usableFromInline struct RecordPages {
   @usableFromInline var partial: UnsafeMutablePointer<RecordPage>?
   /// How many frames hold records, that of the state included.

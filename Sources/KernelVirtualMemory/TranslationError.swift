@@ -2,7 +2,9 @@
 
 import KernelMachine
 
-/// Why a mapping was refused. Nothing has changed when one is thrown.
+/// Why a mapping was refused.
+///
+/// Nothing has changed when one is thrown.
 @frozen public enum TranslationError: Error, Equatable, TextDescribable {
   /// The virtual or physical address, or the length, is not a multiple of 4,096, or the length is not positive.
   case misaligned(VirtualAddress)

@@ -104,7 +104,9 @@ extension TranslationTables {
 
   // MARK: Step 3
 
-  /// Empties the retired leaf entries of a range. Their invalidation has completed.
+  /// Empties the retired leaf entries of a range.
+  ///
+  /// Their invalidation has completed.
   @inlinable func sweepLeaves(_ range: VirtualAddressRange, release: (MappedLeaf) -> Void) {
     visit(root, level: rootLevel, range.lowerBound.rawValue, range.upperBound.rawValue &- 1) {
       (location, address, entry, level) in
@@ -115,7 +117,9 @@ extension TranslationTables {
     }
   }
 
-  /// Empties the retired descriptors of the tables of all levels in a range. Their invalidation has completed.
+  /// Empties the retired descriptors of the tables of all levels in a range.
+  ///
+  /// Their invalidation has completed.
   @inlinable func sweepAllTables(_ range: VirtualAddressRange, into chain: inout FrameChain) {
     var level = 3
     while level > rootLevel {
@@ -124,7 +128,9 @@ extension TranslationTables {
     }
   }
 
-  /// Empties the retired descriptors of the tables of one level. Those of the levels below have been swept.
+  /// Empties the retired descriptors of the tables of one level.
+  ///
+  /// Those of the levels below have been swept.
   @inlinable func sweepTables(_ range: VirtualAddressRange, ofLevel level: Int, into chain: inout FrameChain) {
     sweepTables(
       root, level: rootLevel, range.lowerBound.rawValue, range.upperBound.rawValue &- 1, target: level &- 1,

@@ -37,7 +37,9 @@ import KernelMachine
   /// The root table's level: 1 for 39-bit addresses, 0 for 48-bit ones.
   public let rootLevel: Int
 
-  /// The tables below a root, which must exist. `machine.virtualAddressBits` says how deep they are.
+  /// The tables below a root, which must exist.
+  ///
+  /// `machine.virtualAddressBits` says how deep they are.
   @inlinable public init(root: PhysicalAddress, machine: M) {
     self.machine = machine
     self.root = root

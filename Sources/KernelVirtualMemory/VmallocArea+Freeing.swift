@@ -13,7 +13,9 @@
 import KernelMachine
 
 extension VmallocArea {
-  /// Frees an area. Its frames and addresses are used for nothing before an invalidation has completed.
+  /// Frees an area.
+  ///
+  /// Its frames and addresses are used for nothing before an invalidation has completed.
   ///
   /// Now and then it makes the invalidation for all that wait: when they are ``retiredPagesBound`` pages or
   /// ``retiredAreasBound`` areas.
@@ -66,7 +68,9 @@ extension VmallocArea {
     return area.pointee.state == .retired ? .doubleFree(address) : nil
   }
 
-  /// Retires the leaf entries of an area that is not in use any more. They belong to it: no lock is needed.
+  /// Retires the leaf entries of an area that is not in use any more.
+  ///
+  /// They belong to it: no lock is needed.
   ///
   /// They are published here, since the invalidation may be made by another CPU, which publishes only its own stores:
   /// walkers that still saw the valid entries would cache them anew after it.

@@ -11,6 +11,8 @@
 
 import KernelMachine
 
+// `StackArena` documents what has no comment here.
+// swift-format-ignore: AllPublicDeclarationsHaveDocumentation
 extension VmallocArea {
   @inlinable public borrowing func reserveStackArea<Frames: FrameSource & ~Copyable>(
     byteCount: Int, alignment: Int, phase: Int, frames: borrowing Frames

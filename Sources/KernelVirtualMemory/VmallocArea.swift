@@ -179,7 +179,9 @@ public struct VmallocArea<M: Machine>: ~Copyable, StackArena {
     }
   }
 
-  /// Writes the leaf entries of an area whose tables are linked. They belong to the area: no lock is needed.
+  /// Writes the leaf entries of an area whose tables are linked.
+  ///
+  /// They belong to the area: no lock is needed.
   @inlinable borrowing func map(_ pages: VirtualAddressRange, content: inout FrameChain) {
     let tables = tables
     var address = pages.lowerBound
@@ -242,7 +244,9 @@ public struct VmallocArea<M: Machine>: ~Copyable, StackArena {
     machine.unlock(state.lock, restoring: interrupts)
   }
 
-  /// Gives the addresses and the record of an area back. Nothing is mapped there, nor may be cached.
+  /// Gives the addresses and the record of an area back.
+  ///
+  /// Nothing is mapped there, nor may be cached.
   @inlinable borrowing func unreserve<Frames: FrameSource & ~Copyable>(
     _ area: AreaPointer, in state: VmallocStatePointer, frames: borrowing Frames
   ) {
@@ -253,8 +257,9 @@ public struct VmallocArea<M: Machine>: ~Copyable, StackArena {
     if let frame { giveBackFrame(frame, to: frames) }
   }
 
-  /// Allocates cleared frames one by one until the chain has `wanted`. When memory is short, frames that wait for an
-  /// invalidation are made free first.
+  /// Allocates cleared frames one by one until the chain has `wanted`.
+  ///
+  /// When memory is short, frames that wait for an invalidation are made free first.
   @inlinable borrowing func grow<Frames: FrameSource & ~Copyable>(
     _ chain: inout FrameChain, to wanted: Int, node: NodeID?, purpose: FramePurpose, frames: borrowing Frames
   ) throws(VmallocError) {

@@ -2,7 +2,9 @@
 
 import KernelMachine
 
-/// Why `vmalloc` or `vfree` refused. Nothing has changed when one is thrown.
+/// Why `vmalloc` or `vfree` refused.
+///
+/// Nothing has changed when one is thrown.
 @frozen public enum VmallocError: Error, Equatable, TextDescribable {
   /// The size is zero, negative, or no multiple of 4,096.
   case invalidSize(Int)

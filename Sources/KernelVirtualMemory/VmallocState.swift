@@ -15,7 +15,9 @@
 
 import KernelMachine
 
-/// What a vmalloc area knows. All of it is guarded by the lock.
+/// What a vmalloc area knows.
+///
+/// All of it is guarded by the lock.
 @usableFromInline struct VmallocState {
   @usableFromInline var areas: AreaTree
   @usableFromInline var records: RecordPages

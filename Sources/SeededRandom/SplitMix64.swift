@@ -19,7 +19,9 @@
     return mixed ^ (mixed &>> 31)
   }
 
-  /// A number from 0 up to but not including `bound`, which is positive. The bias is below `bound` / 2⁶⁴.
+  /// A number from 0 up to but not including `bound`, which is positive.
+  ///
+  /// The bias is below `bound` / 2⁶⁴.
   @inlinable public mutating func next(below bound: Int) -> Int {
     Int(truncatingIfNeeded: next().multipliedFullWidth(by: UInt64(truncatingIfNeeded: bound)).high)
   }

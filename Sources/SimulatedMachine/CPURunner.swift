@@ -14,8 +14,10 @@ final class CPURunner {
   private let baton: Baton
   /// The number that the caller's thread has among those that pass the baton.
   private let caller: Int
-  /// A hand-over happens at one of so many machine calls. The seed chooses it for the run: tight interleavings find
-  /// races of a few steps, loose ones let a CPU get far ahead.
+  /// A hand-over happens at one of so many machine calls.
+  ///
+  /// The seed chooses it for the run: tight interleavings find races of a few steps, loose ones let a CPU get
+  /// far ahead.
   private let pace: Int
   private var isFinished: [Bool]
   private var firstError: (any Error)?

@@ -19,7 +19,9 @@ struct HostThread {
     private var thread = pthread_t()
   #endif
 
-  /// Starts a thread. Its stack is as large as a main thread's: debug builds need it.
+  /// Starts a thread.
+  ///
+  /// Its stack is as large as a main thread's: debug builds need it.
   init(_ body: @escaping () -> Void) throws(SimulationError) {
     let start = Unmanaged.passRetained(Start(body))
     var attributes = pthread_attr_t()

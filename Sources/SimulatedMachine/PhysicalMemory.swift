@@ -8,7 +8,9 @@ import KernelMachine
   import Darwin
 #endif
 
-/// The host memory behind the banks. Bytes are reached by their physical address.
+/// The host memory behind the banks.
+///
+/// Bytes are reached by their physical address.
 final class PhysicalMemory {
   struct Region {
     var start: UInt

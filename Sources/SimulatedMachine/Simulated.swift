@@ -2,6 +2,9 @@
 
 import KernelMachine
 
+// `Machine` documents what has no comment here.
+// swift-format-ignore: AllPublicDeclarationsHaveDocumentation
+
 /// A simulated machine, as the allocators see it.
 ///
 /// A copyable handle; it keeps its ``Simulation`` alive. Each call is a point at which another CPU may be handed over

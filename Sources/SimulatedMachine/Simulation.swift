@@ -95,7 +95,9 @@ public final class Simulation: @unchecked Sendable {
     if let first = violations.first { throw .violated(first: first.description, count: allViolations.count) }
   }
 
-  /// A hash of all that the CPUs did: operations, arguments, results. The same seed gives the same hash.
+  /// A hash of all that the CPUs did: operations, arguments, results.
+  ///
+  /// The same seed gives the same hash.
   public var traceHash: UInt64 { hash.value }
 
   /// Runs `body` on the caller's thread as the given CPU; outside ``run(_:)`` only.

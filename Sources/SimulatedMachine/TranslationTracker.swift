@@ -125,6 +125,8 @@ extension TranslationTracker {
   /// The translated memory attributes are left out: whether the same frame is named, by the same kind of entry.
   static func namesSame(_ a: UInt64, _ b: UInt64) -> Bool { (a ^ b) & (addressMask | 3) == 0 }
 
+  /// What a stale translation is filed under.
+  ///
   ///   63            56 55           40 39  38 37 36 35                    0
   ///  +----------------+---------------+------+-----+----------------------+
   ///  |       0        |     space     | level|  0  |  address bits 47:12  |

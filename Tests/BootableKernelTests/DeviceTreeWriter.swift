@@ -24,7 +24,9 @@
     [UInt8(value >> 24), UInt8(value >> 16 & 255), UInt8(value >> 8 & 255), UInt8(value & 255)]
   }
 
-  /// The bytes of a device tree with this root. Source: Devicetree Specification, release 0.4, chapter 5.
+  /// The bytes of a device tree with this root.
+  ///
+  /// Source: Devicetree Specification, release 0.4, chapter 5.
   func flattenedDeviceTree(_ root: DeviceTreeNode, reservations: [(UInt64, UInt64)] = []) -> [UInt8] {
     var strings: [UInt8] = []
     var structure: [UInt8] = []

@@ -5,7 +5,9 @@ import KernelPageFrames
 import Testing
 
 @Suite("Figures") struct FigureTests {
-  /// Node 0: 8 single free frames and one block of order 3. Node 1: one block of order 5.
+  /// Node 0: 8 single free frames and one block of order 3.
+  ///
+  /// Node 1: one block of order 5.
   func fragmented() throws -> Bed {
     var map = PhysicalMemoryMap()
     try map.addMemory(firstFrame: 0x40000, frames: 24, node: 0)

@@ -6,8 +6,9 @@ import Testing
 
 @Suite("Invariant checks", .enabled(if: BuddyAllocator<TestMachine>._checksInvariants))
 struct InvariantCheckTests {
-  /// 64 frames, of which the first is taken: free blocks of order 0 to 5 follow it. Metadata begins at the buffer's
-  /// start: 128 bytes for the node, 32 for the range, then 12 for each frame.
+  /// 64 frames, of which the first is taken: free blocks of order 0 to 5 follow it.
+  ///
+  /// Metadata begins at the buffer's start: 128 bytes for the node, 32 for the range, then 12 for each frame.
   static func damage(at offset: Int) throws {
     let bed = try Bed(frames: 64)
     _ = try bed.take(0)

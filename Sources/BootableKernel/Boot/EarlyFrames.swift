@@ -6,7 +6,9 @@
   nonisolated(unsafe) private var nextFrame = PageFrame(0)
   nonisolated(unsafe) private var endFrame = PageFrame(0)
 
-  /// Hands out frames for the kernel's own tables, in order. They are never given back.
+  /// Hands out frames for the kernel's own tables, in order.
+  ///
+  /// They are never given back.
   struct EarlyFrames: ~Copyable, FrameSource {
     /// Hands out the frames from `first` up to but not including `end`.
     init(first: PageFrame, end: PageFrame) {

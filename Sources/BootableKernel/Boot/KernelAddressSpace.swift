@@ -17,7 +17,9 @@
     let early: EarlyAddressSpace
     private let tables: TranslationTables<AArch64>
 
-    /// An empty half. `machine.virtualAddressBits` is the layout's from here on.
+    /// An empty half.
+    ///
+    /// `machine.virtualAddressBits` is the layout's from here on.
     init(_ layout: AddressLayout, early: EarlyAddressSpace, frames: borrowing EarlyFrames)
       throws(TranslationError)
     {
@@ -86,8 +88,10 @@
       try tables.mapBlocks(range, to: PhysicalAddress(lower), permissions, kind: kind, frames: frames)
     }
 
-    /// Goes over to these tables, and leaves the user half empty. Physical memory is found at the layout's offset from
-    /// here on; nothing writable is executable any more, whatever an entry says (SCTLR_EL1.WXN).
+    /// Goes over to these tables, and leaves the user half empty.
+    ///
+    /// Physical memory is found at the layout's offset from here on; nothing writable is executable any more,
+    /// whatever an entry says (SCTLR_EL1.WXN).
     func enter() {
       // The early lower half becomes the empty one that tasks without a user half have.
       let emptyRoot = PhysicalAddress(early.physical(kernel_early_tables()))

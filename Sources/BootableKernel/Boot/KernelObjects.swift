@@ -13,7 +13,9 @@
 
   /// The kernel's allocators: processes, which own stacks, which own frames and vmalloc area.
   enum KernelObjects {
-    /// What the device tree has told. Too large for a stack, as is the next.
+    /// What the device tree has told.
+    ///
+    /// Too large for a stack, as is the next.
     static var board: UnsafeMutablePointer<Board> {
       UnsafeMutablePointer(bitPattern: kernel_kernel_board()).unsafelyUnwrapped
     }
@@ -23,12 +25,16 @@
       UnsafeMutablePointer(bitPattern: kernel_kernel_memory_map()).unsafelyUnwrapped
     }
 
-    /// All processes, and through them everything else. Made by ``start(_:layout:stacks:)``.
+    /// All processes, and through them everything else.
+    ///
+    /// Made by ``start(_:layout:stacks:)``.
     static var processes: UnsafeMutablePointer<KernelProcesses> {
       UnsafeMutablePointer(bitPattern: kernel_kernel_objects()).unsafelyUnwrapped
     }
 
-    /// For measurements, in place of ``processes``: stacks alone. Made by ``startBare(_:layout:stacks:)``.
+    /// For measurements, in place of ``processes``: stacks alone.
+    ///
+    /// Made by ``startBare(_:layout:stacks:)``.
     static var bareStacks: UnsafeMutablePointer<BareStacks<AArch64>> {
       UnsafeMutablePointer(bitPattern: kernel_kernel_objects()).unsafelyUnwrapped
     }

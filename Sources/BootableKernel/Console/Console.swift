@@ -7,7 +7,9 @@
   nonisolated(unsafe) private var serialPortAddress: UInt = 0
   nonisolated(unsafe) private var firmwareByHypervisorCall = true
 
-  /// The console. All copies are the same one; without a serial port it swallows everything.
+  /// The console.
+  ///
+  /// All copies are the same one; without a serial port it swallows everything.
   struct Console: TextSink {
     /// Makes the console speak through the PL011 whose registers are at a virtual address.
     static func use(serialPort address: UInt) { serialPortAddress = address }

@@ -14,7 +14,9 @@
 
   /// The timer tick and what hangs on it.
   enum Interrupts {
-    /// How many ticks there were. Read anew each time: a loop may wait for it.
+    /// How many ticks there were.
+    ///
+    /// Read anew each time: a loop may wait for it.
     static var tickCount: Int {
       withUnsafePointer(to: &ticks) { Int(truncatingIfNeeded: ca_load(UInt(bitPattern: $0))) }
     }
@@ -25,7 +27,9 @@
     /// How often a tick took the CPU away from a process's system call.
     static var systemCallPreemptionCount: Int { systemCallPreemptions }
 
-    /// Starts the tick. Interrupts may still be off.
+    /// Starts the tick.
+    ///
+    /// Interrupts may still be off.
     static func start(_ device: InterruptController, timer tick: TickTimer) {
       controller = device
       timer = tick
@@ -35,7 +39,9 @@
     }
   }
 
-  /// An interrupt, from EL0 or EL1t. Gives the record to go on with.
+  /// An interrupt, from EL0 or EL1t.
+  ///
+  /// Gives the record to go on with.
   @c func kernelInterrupt(_ current: UnsafeMutableRawPointer) -> UnsafeMutableRawPointer {
     let record = current.assumingMemoryBound(to: Thread.self)
     let acknowledged = controller.acknowledge()
@@ -62,7 +68,9 @@
     return UnsafeMutableRawPointer(next)
   }
 
-  /// A synchronous exception of thread code. Gives the record to go on with.
+  /// A synchronous exception of thread code.
+  ///
+  /// Gives the record to go on with.
   @c func kernelException(
     _ current: UnsafeMutableRawPointer, _ syndrome: UInt64, _ address: UInt
   ) -> UnsafeMutableRawPointer {

@@ -45,7 +45,9 @@
     ca_restore_interrupts(state)
   }
 
-  /// Ends the current process. Does not return.
+  /// Ends the current process.
+  ///
+  /// Does not return.
   func endProcess(status: Int, end: EndOfProcess) -> Never {
     let task = currentTask()
     let state = ca_disable_interrupts()

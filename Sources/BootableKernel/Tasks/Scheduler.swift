@@ -23,7 +23,9 @@
     /// How often another task was switched in.
     static var switchCount: Int { switches }
 
-    /// Puts a task at the end of the queue. Interrupts are off.
+    /// Puts a task at the end of the queue.
+    ///
+    /// Interrupts are off.
     static func enqueue(_ task: ThreadPointer) {
       task.pointee.state = .ready
       task.pointee.next = nil
@@ -35,7 +37,9 @@
       lastReady = task
     }
 
-    /// Whether another task waits for the CPU. Interrupts are off.
+    /// Whether another task waits for the CPU.
+    ///
+    /// Interrupts are off.
     static var hasReadyTask: Bool { firstReady != nil }
 
     private static func dequeue() -> ThreadPointer? {
@@ -45,7 +49,9 @@
       return first
     }
 
-    /// Chooses the task to go on with and makes it the current one. At EL1h.
+    /// Chooses the task to go on with and makes it the current one.
+    ///
+    /// At EL1h.
     ///
     /// A current task that is ready goes to the end of the queue.
     static func next(after current: ThreadPointer) -> ThreadPointer {
@@ -76,12 +82,16 @@
       kernel_enter_scheduler()
     }
 
-    /// Lets a waiting task run. Interrupts are off.
+    /// Lets a waiting task run.
+    ///
+    /// Interrupts are off.
     static func wake(_ task: ThreadPointer) {
       if task.pointee.state == .waiting { enqueue(task) }
     }
 
-    /// Ends the current task. Its stack and its record stay until its owner takes them back.
+    /// Ends the current task.
+    ///
+    /// Its stack and its record stay until its owner takes them back.
     static func exit() -> Never {
       _ = ca_disable_interrupts()
       Thread.current.pointee.state = .dead
@@ -89,7 +99,9 @@
       panic("a dead task was switched in")
     }
 
-    /// Changes the current task's address space: its user half and ASID. Interrupts are off.
+    /// Changes the current task's address space: its user half and ASID.
+    ///
+    /// Interrupts are off.
     static func use(userRoot: UInt64) {
       Thread.current.pointee.head.ttbr0 = userRoot
       ca_write_ttbr0_el1(userRoot)
@@ -106,7 +118,9 @@
       Thread.boot.pointee.head.ttbr0 = UInt64(emptyRoot)
     }
 
-    /// Prepares the task that runs when no other can. Before the first wait, with interrupts off.
+    /// Prepares the task that runs when no other can.
+    ///
+    /// Before the first wait, with interrupts off.
     static func prepareIdle(stackBase: UInt, stackTop: UInt) {
       Thread.idle.pointee.prepareThread(
         id: -1, stackBase: stackBase, stackTop: stackTop,

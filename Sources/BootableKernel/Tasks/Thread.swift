@@ -16,7 +16,9 @@
 
   typealias ThreadPointer = UnsafeMutablePointer<Thread>
 
-  /// What the scheduler and exception entry keep of a task. Its address is what TPIDR_EL1 holds while the task runs.
+  /// What the scheduler and exception entry keep of a task.
+  ///
+  /// Its address is what TPIDR_EL1 holds while the task runs.
   ///
   ///     +0x000  registers to go on with    written by exception entry, see frame_layout.h
   ///     +0x110  stack top                  read by exception entry
