@@ -75,6 +75,28 @@
       #expect(errorMessage(run) == "the device tree describes no memory")
     }
 
+    @Test func memoryThatTheLinearMapCannotReachIsRefused() async throws {
+      // 39-bit addresses leave 255 GiB for it; the second range begins at 1 TiB.
+      let memory = DeviceTreeNode(
+        "memory@40000000",
+        [
+          ("device_type", text("memory")),
+          ("reg", cells(0, 0x4000_0000, 0, 0x800_0000, 0x100, 0, 0, 0x100_0000)),
+        ])
+      let run = try await boot([Self.chosen, memory, Self.processors, Self.uart, Self.controller, Self.timer])
+      #expect(run.exitCode == ExitCode.failure)
+      #expect(errorMessage(run)?.hasPrefix("translation tables: ") == true)
+    }
+
+    @Test func memoryLargerThanAllAddressesIsRefused() async throws {
+      let memory = DeviceTreeNode(
+        "memory@40000000",
+        [("device_type", text("memory")), ("reg", cells(0, 0x4000_0000, 0xffff_ffff, 0xffff_f000))])
+      let run = try await boot([Self.chosen, memory, Self.processors, Self.uart, Self.controller, Self.timer])
+      #expect(run.exitCode == ExitCode.failure)
+      #expect(errorMessage(run)?.hasPrefix("memory: ") == true)
+    }
+
     @Test func treesThatLackSomethingElseAreRefused() async throws {
       let withoutCPU = try await boot([Self.chosen, Self.memory, Self.uart, Self.controller, Self.timer])
       #expect(withoutCPU.exitCode == ExitCode.failure)

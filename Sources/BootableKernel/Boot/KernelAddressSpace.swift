@@ -75,7 +75,8 @@
     /// Maps the registers of a device.
     func mapDevice(_ range: BoardRange, frames: borrowing EarlyFrames) throws(TranslationError) {
       let lower = range.start & ~4095
-      try mapLinear(lower, (range.start + range.byteCount + 4095) & ~4095, .kernelReadWrite, .device, frames)
+      let (last, overflow) = range.start.addingReportingOverflow(range.byteCount &- 1)
+      try mapLinear(lower, overflow ? .max : (last | 4095) &+ 1, .kernelReadWrite, .device, frames)
     }
 
     private func mapLinear(
@@ -84,6 +85,9 @@
     ) throws(TranslationError) {
       guard lower < upper else { return }
       let offset = layout.linearMapOffset
+      guard upper <= UInt(layout.linearMap.byteCount) else {
+        throw .outsideSpace(VirtualAddress(lower &+ offset))
+      }
       let range = VirtualAddressRange(VirtualAddress(lower + offset), VirtualAddress(upper + offset))
       try tables.mapBlocks(range, to: PhysicalAddress(lower), permissions, kind: kind, frames: frames)
     }

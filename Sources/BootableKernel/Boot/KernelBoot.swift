@@ -83,11 +83,13 @@
       for index in 0..<board.pointee.memoryCount {
         let range = board.pointee.memory[index]
         try map.pointee.addMemory(
-          start: PhysicalAddress(range.start), byteCount: Int(range.byteCount), node: NodeID(range.node))
+          start: PhysicalAddress(range.start), byteCount: Int(clamping: range.byteCount),
+          node: NodeID(range.node))
       }
       for index in 0..<board.pointee.reservationCount where board.pointee.reservations[index].byteCount > 0 {
         let range = board.pointee.reservations[index]
-        try map.pointee.reserve(start: PhysicalAddress(range.start), byteCount: Int(range.byteCount))
+        try map.pointee.reserve(
+          start: PhysicalAddress(range.start), byteCount: Int(clamping: range.byteCount))
       }
       let image = early.physical(kernel_image_start())
       try map.pointee.reserve(
@@ -98,7 +100,7 @@
       if board.pointee.initialRAMDisk.byteCount > 0 {
         try map.pointee.reserve(
           start: PhysicalAddress(board.pointee.initialRAMDisk.start),
-          byteCount: Int(board.pointee.initialRAMDisk.byteCount))
+          byteCount: Int(clamping: board.pointee.initialRAMDisk.byteCount))
       }
     } catch {
       fail("memory", error)
