@@ -53,11 +53,26 @@ at_el1:
   msr     daifset, #15
   msr     SPSel, #1
 
-  // Clear bss and the early tables.
-  adrp    x0, loaded_end
-  add     x0, x0, :lo12:loaded_end
+  // Clear bss and the early tables. The stores go past the caches, so lines of what was there before, which a boot loader
+  // cleans only as far as the file reaches, go first: they would hide the zeroes later on, or overwrite them.
   adrp    x1, image_end
   add     x1, x1, :lo12:image_end
+  mrs     x2, ctr_el0
+  ubfx    x2, x2, #16, #4                       // DminLine: log2 of the words in the smallest line
+  mov     x3, #4
+  lsl     x2, x3, x2
+  sub     x3, x2, #1
+  adrp    x0, loaded_end
+  add     x0, x0, :lo12:loaded_end
+  bic     x0, x0, x3
+1:
+  dc      civac, x0
+  add     x0, x0, x2
+  cmp     x0, x1
+  b.lo    1b
+  dsb     sy
+  adrp    x0, loaded_end
+  add     x0, x0, :lo12:loaded_end
 1:
   stp     xzr, xzr, [x0], #16
   cmp     x0, x1

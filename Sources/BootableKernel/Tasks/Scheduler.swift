@@ -37,11 +37,6 @@
       lastReady = task
     }
 
-    /// Whether another task waits for the CPU.
-    ///
-    /// Interrupts are off.
-    static var hasReadyTask: Bool { firstReady != nil }
-
     private static func dequeue() -> ThreadPointer? {
       guard let first = firstReady else { return nil }
       firstReady = first.pointee.next

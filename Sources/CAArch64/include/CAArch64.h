@@ -27,20 +27,7 @@ CA_READ(sctlr_el1)
 CA_WRITE(sctlr_el1)
 CA_READ(tpidr_el1)
 CA_WRITE(tpidr_el1)
-CA_READ(esr_el1)
-CA_READ(far_el1)
-CA_READ(daif)
-CA_WRITE(daif)
-CA_READ(currentel)
-CA_READ(midr_el1)
-CA_READ(id_aa64mmfr0_el1)
-CA_READ(id_aa64dfr0_el1)
-CA_READ(dczid_el0)
 CA_READ(cntfrq_el0)
-CA_READ(cntpct_el0)
-CA_WRITE(cntp_tval_el0)
-CA_WRITE(cntp_ctl_el0)
-CA_READ(cntvct_el0)
 CA_WRITE(cntv_tval_el0)
 CA_WRITE(cntv_ctl_el0)
 CA_WRITE(pmcr_el0)
@@ -49,11 +36,13 @@ CA_WRITE(pmcntenset_el0)
 CA_WRITE(pmevtyper0_el0)
 CA_READ(pmevcntr0_el0)
 
-// The number of the CPU, which boot code puts into TPIDRRO_EL0. Not volatile: it doesn't change under running code
-// that has interrupts off.
+// The number of the CPU, which boot code puts into TPIDRRO_EL0. It doesn't change under running code that has
+// interrupts off, so several reads may become one; but not across a point where interrupts go on or off or another
+// thread may run, since a thread may come back on another CPU. All these clobber memory, and the operand, which is never
+// accessed, makes this a read of memory.
 static inline uint64_t ca_cpu_number(void) {
   uint64_t value;
-  __asm__("mrs %0, tpidrro_el0" : "=r"(value));
+  __asm__("mrs %0, tpidrro_el0" : "=r"(value) : "Q"(*(const uint64_t *)__builtin_frame_address(0)));
   return value;
 }
 
