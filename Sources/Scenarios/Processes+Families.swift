@@ -29,10 +29,7 @@ extension Processes {
       let heir = state.pointee.first == task ? nil : state.pointee.first
       while let child = task.pointee.firstChild {
         removeChild(child, from: task)
-        if let heir {
-          addChild(child, to: heir)
-          if child.pointee.state == .zombie { moveToFront(child, of: heir) }
-        }
+        if let heir { addChild(child, to: heir) }
       }
     }
   }
@@ -130,7 +127,7 @@ extension Processes {
 
   // MARK: The list of children. The lock is held.
 
-  /// Appends after the dead ones, which keeps these in front.
+  /// Puts a child, dead or alive, after the dead ones, which keeps these in front.
   borrowing func addChild(_ child: TaskPointer, to parent: TaskPointer) {
     var previous: TaskPointer?
     var next = parent.pointee.firstChild

@@ -54,6 +54,11 @@
     Scheduler.use(userRoot: UInt64(Scheduler.emptyUserRoot))
     ca_restore_interrupts(state)
     KernelObjects.processes.pointee.exit(task, status: status, end: end)
+    // The first process may wait for a child: it has inherited those of this one, dead ones too.
+    _ = ca_disable_interrupts()
+    if let heir = KernelObjects.processes.pointee.first, heir != task {
+      Scheduler.wake(BootableKernel.thread(of: heir))
+    }
     Scheduler.exit()
   }
 
