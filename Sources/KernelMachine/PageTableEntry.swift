@@ -7,7 +7,7 @@
 //  |attribs |           ignored                |  next table       |      entry count       | 1 | 1 |   table
 //  +--------+----------------------------------+-------------------+------------------------+---+---+
 //
-// V = 0 makes the entry invalid whatever the other bits say. Three kinds of invalid entry are told apart:
+// V = 0 makes the entry invalid whatever the other bits say. Two kinds of invalid entry are told apart:
 // all zero is *empty*; anything else with V = 0 is *retired*: the mapping is gone, but the entry still carries the
 // address of the frame it named, which must not be used for anything new until an invalidation has completed.
 // Bits 11:2 of a table descriptor are ignored by the walker; the entry count of the table it points to is kept there.
@@ -72,7 +72,7 @@
 
   /// The same table descriptor with another entry count.
   @inlinable public func withEntryCount(_ count: Int) -> Self {
-    Self(rawValue: rawValue & ~Self.countMask | (UInt64(truncatingIfNeeded: count) &<< 2))
+    Self(rawValue: rawValue & ~Self.countMask | (UInt64(truncatingIfNeeded: count) &<< 2) & Self.countMask)
   }
 
   /// A descriptor that points to the table in `frame`, with an entry count of 0.

@@ -38,7 +38,8 @@ extension TranslationTables {
       unmapped &+= leaving
       return leaving
     }
-    guard unmapped > 0 else { return 0 }
+    // Tables that never had a live entry go too, whether or not anything was mapped.
+    guard unmapped > 0 || tables > 0 else { return 0 }
     machine.invalidate(range, in: space, scope: tables > 0 ? .tablesAndLeaves : .leaves)
     sweepLeaves(range, release: release)
     var chain = FrameChain()

@@ -29,9 +29,10 @@ public struct VmallocArea<M: Machine>: ~Copyable, StackArena {
   ///     reach into it have been built by ``TranslationTables``, so that their entries are counted.
   ///   - machine: the machine whose kernel tables are changed.
   @inlinable public init(_ range: Range<UInt>, machine: M) {
-    let lower = (range.lowerBound &+ 4095) & ~4095
     let upper = range.upperBound & ~4095
-    self.range = VirtualAddressRange(VirtualAddress(lower), VirtualAddress(max(lower, upper)))
+    let (widened, overflow) = range.lowerBound.addingReportingOverflow(4095)
+    let lower = overflow ? upper : min(widened & ~4095, upper)
+    self.range = VirtualAddressRange(VirtualAddress(lower), VirtualAddress(upper))
     self.machine = machine
     stateAddress = Atomic(0)
   }

@@ -14,6 +14,18 @@ struct PageTableEntryTests {
     #expect(!entry.isUserAccessible && !entry.isKernelExecutable && !entry.isUserExecutable)
   }
 
+  // AP[1] (bit 6) opens a page to EL0, AP[2] (bit 7) forbids stores, nG is bit 11, PXN bit 53, UXN bit 54.
+  @Test(
+    arguments: [
+      (.kernelReadWrite, 0x0060_0000_0000_0000), (.kernelReadOnly, 0x0060_0000_0000_0080),
+      (.kernelExecute, 0x0040_0000_0000_0080), (.userReadWrite, 0x0060_0000_0000_0840),
+      (.userReadOnly, 0x0060_0000_0000_08c0), (.userExecute, 0x0020_0000_0000_08c0),
+    ] as [(PagePermissions, UInt64)])
+  func everyPermissionHasExactlyItsBits(permissions: PagePermissions, bits: UInt64) {
+    #expect(PageTableEntry.page(frame, permissions).rawValue == bits | 0x4123_4703)
+    #expect(PageTableEntry.block(PageFrame(0x4_0000), permissions).rawValue == bits | 0x4000_0701)
+  }
+
   @Test func noPermissionIsBothWritableAndExecutable() {
     let all: [PagePermissions] = [
       .kernelReadWrite, .kernelReadOnly, .kernelExecute, .userReadWrite, .userReadOnly, .userExecute,
@@ -57,6 +69,11 @@ struct PageTableEntryTests {
       #expect(entry.entryCount == count)
       #expect(entry.frame == frame && entry.isTable && entry.isValid)
     }
+  }
+
+  @Test(arguments: [-1, 1024, Int.min, Int.max]) func aCountThatCannotBeTouchesNothingElse(count: Int) {
+    let entry = PageTableEntry.table(frame).withEntryCount(count)
+    #expect(entry.frame == frame && entry.isTable && entry.withEntryCount(0) == .table(frame))
   }
 
   @Test func tighteningAndLooseningAreInverse() {

@@ -63,6 +63,23 @@ import Testing
     world.expectNoViolations()
   }
 
+  @Test(arguments: [39, 48]) func unmappingGivesTablesBackThatNeverHadALiveEntry(bits: Int) throws {
+    let world = try TestWorld(bits: bits)
+    let before = world.frames.freeFrames
+    let tables = try TranslationTables(userSpaceOf: world.machine, frames: world.frames)
+    let space = AddressSpaceID(1)
+    let address = VirtualAddress(0x40_0000)
+    _ = try tables.leafEntry(at: address, frames: world.frames)
+    #expect(before - world.frames.freeFrames == 1 + depth(bits))
+    let range = VirtualAddressRange(address, byteCount: pageSize)
+    #expect(tables.unmap(range, in: space, to: world.frames) { _ in Issue.record("nothing was mapped") } == 0)
+    #expect(before - world.frames.freeFrames == 1)
+    #expect((0..<512).allSatisfy { world.machine.readEntry(at: tables.root + $0 * 8).isEmpty })
+    tables.destroy(in: space, to: world.frames) { _ in }
+    #expect(world.frames.freeFrames == before)
+    world.expectNoViolations()
+  }
+
   @Test(arguments: [39, 48]) func aRefusedTableLeavesNothingBehind(bits: Int) throws {
     let world = try TestWorld(bits: bits)
     let before = world.frames.freeFrames
