@@ -21,7 +21,6 @@ public struct FaultInjectingFrames<Base: CountingFrameSource & ~Copyable>: ~Copy
   // Counts down with every allocation; the one that takes it to zero is refused. Far away from zero when disarmed.
   private let countdown = Atomic<Int>(Int.max)
   private let refusesAllAfter = Atomic<Bool>(false)
-  private let allocations = Atomic<Int>(0)
   private let outstanding = Atomic<Int>(0)
   private let refusals = Atomic<Int>(0)
   private let path = Atomic<UInt64>(0)
@@ -43,9 +42,6 @@ public struct FaultInjectingFrames<Base: CountingFrameSource & ~Copyable>: ~Copy
     countdown.store(Int.max, ordering: .relaxed)
   }
 
-  /// How many allocations were asked for since the start, refused ones included.
-  public var allocationCount: Int { borrowing get { allocations.load(ordering: .relaxed) } }
-
   /// How many allocations were refused because this source was told to.
   public var injectedRefusals: Int { borrowing get { refusals.load(ordering: .relaxed) } }
 
@@ -64,7 +60,6 @@ public struct FaultInjectingFrames<Base: CountingFrameSource & ~Copyable>: ~Copy
 
   /// Hands out a block, unless this allocation was to be refused.
   public borrowing func allocate(_ request: FrameRequest) throws(FrameSourceError) -> PageFrame {
-    allocations.add(1, ordering: .relaxed)
     let step = UInt64(request.order) << 8 | UInt64(request.purpose.rawValue) + 1
     path.store((path.load(ordering: .relaxed) ^ step) &* 0x100_0000_01b3, ordering: .relaxed)
     let left = countdown.subtract(1, ordering: .relaxed).newValue

@@ -43,15 +43,21 @@ extension Processes {
   public borrowing func resetFigures() { state.pointee.figures = ForkFigures() }
 
   borrowing func noteFork(of child: TaskPointer, freeBefore: Int) {
-    state.pointee.figures.lastChild = child.pointee.processID
-    state.pointee.figures.freeBeforeLastFork = freeBefore
+    locked {
+      state.pointee.figures.lastChild = child.pointee.processID
+      state.pointee.figures.freeBeforeLastFork = freeBefore
+    }
   }
 
   borrowing func noteFailure(_ reason: ForkFailureReason) {
-    if state.pointee.figures.firstFailure == nil { state.pointee.figures.firstFailure = reason }
+    locked {
+      if state.pointee.figures.firstFailure == nil { state.pointee.figures.firstFailure = reason }
+    }
   }
 
   /// A process holds: if it is the last child made, all that its fork took has been taken.
+  ///
+  /// The lock is held.
   borrowing func noteHolding(_ task: TaskPointer) {
     state.pointee.figures.succeeded += 1
     guard task.pointee.processID == state.pointee.figures.lastChild else { return }

@@ -42,7 +42,7 @@ extension Processes {
     _ parent: TaskPointer, userStackPointer: VirtualAddress, reclaims: Bool = true
   ) throws(ForkError) -> TaskPointer {
     let freeBefore = stacks.frames.freeFrames
-    state.pointee.figures.attempted += 1
+    locked { state.pointee.figures.attempted += 1 }
     do {
       let child = try forkOnce(parent, userStackPointer)
       noteFork(of: child, freeBefore: freeBefore)

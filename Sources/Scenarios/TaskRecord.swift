@@ -52,10 +52,6 @@ public struct TaskRecord: ~Copyable {
   public internal(set) var nextSibling: TaskPointer?
   /// The parent's previous child.
   public internal(set) var previousSibling: TaskPointer?
-  /// For the machine's run queue.
-  public var runLink: TaskPointer?
-  /// For whatever else the machine wants to know of the task.
-  public var machineWord: UInt64 = 0
   /// The kernel stack; `nil` once it has been freed.
   public var stack: ThreadStack?
 

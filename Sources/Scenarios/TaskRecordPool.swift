@@ -27,7 +27,6 @@ struct TaskRecordPool {
 
   static var stride: Int { 512 }
   static var slabOffset: Int { 448 }
-  static var recordsPerFrame: Int { 8 }
 
   private func slab<M: Machine>(_ address: UInt, _ machine: M) -> UnsafeMutablePointer<TaskSlab> {
     (machine.pointer(to: PhysicalAddress(address)) + Self.slabOffset).assumingMemoryBound(to: TaskSlab.self)

@@ -47,7 +47,4 @@ extension Simulation {
 
   /// Whether interrupts are on at the current CPU.
   public var interruptsEnabled: Bool { cpus[running].interruptsEnabled }
-
-  /// How many locks the current CPU holds.
-  public var heldLockCount: Int { cpus[running].heldLocks.count }
 }

@@ -52,6 +52,8 @@ extension Simulation {
       // Beyond 512 pages one instruction that drops everything is what a kernel would use.
       let pageCount = everything ? 513 : (upper - lower) >> 12
       counted.tlbInstructions += pageCount > 512 ? 1 : UInt64(pageCount)
+    } else {
+      userInvalidations += 1
     }
   }
 

@@ -5,8 +5,11 @@
   import Testing
 
   @Suite struct ScenariosOnTheKernel {
-    @Test func contiguousStacksForkNotOnceInFragmentedMemory() async throws {
-      let run = try await boot("scenario=fragmented-fork strategy=linear largest-free-order=1")
+    @Test(arguments: [0, 1]) func contiguousStacksForkNotOnceInFragmentedMemory(largestFreeOrder: Int)
+      async throws
+    {
+      let run = try await boot(
+        "scenario=fragmented-fork strategy=linear largest-free-order=\(largestFreeOrder)")
       expectSuccess(run)
       let result = try #require(run.records(ofType: "result").first)
       #expect(result["forksSucceeded"]?.integer == 0)
@@ -34,6 +37,8 @@
       expectSuccess(run)
       let result = try #require(run.records(ofType: "result").first)
       #expect(try #require(result["forksSucceeded"]?.integer) > mebibytes * 8)
+      let framesPerFork = try #require(result["framesPerFork"]?.integer)
+      #expect(try #require(result["freeBytesAtFailure"]?.integer) < framesPerFork * 4096)
       #expect(result["leakedFrames"]?.integer == 0)
     }
 
