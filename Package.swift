@@ -70,6 +70,7 @@ let package = Package(
 
     // Tests.
     .testTarget(name: "KernelMachineTests", dependencies: ["KernelMachine"]),
+    .testTarget(name: "AArch64MachineTests", dependencies: ["AArch64Machine", "KernelMachine"]),
     .testTarget(
       name: "KernelPageFramesTests", dependencies: ["KernelPageFrames", "SimulatedMachine", "SeededRandom"]),
     .testTarget(

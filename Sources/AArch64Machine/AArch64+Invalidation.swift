@@ -22,12 +22,10 @@
         if isKernel {
           ca_tlbi_vmalle1is()
         } else {
-          ca_tlbi_aside1is(UInt64(space.rawValue) &<< 48)
+          ca_tlbi_aside1is(space.invalidationOperand)
         }
       } else {
-        // Operand: ASID in 63:48, VA[55:12] in 43:0. Global entries match whatever the ASID is.
-        var operand =
-          UInt64(space.rawValue) &<< 48 | UInt64((pages.lowerBound.rawValue &>> 12) & 0xfff_ffff_ffff)
+        var operand = space.invalidationOperand(of: pages.lowerBound)
         issued = UInt64(count)
         var left = count
         if scope == .leaves {
