@@ -12,7 +12,6 @@ bool swift_stacks_init(void *handle, long size, long phase, long capacity);
 unsigned long swift_stacks_alloc(void *handle, int node);
 bool swift_stacks_free(void *handle, unsigned long stack);
 bool swift_stacks_quarantine(void *handle, unsigned long stack);
-unsigned long swift_stacks_page(void *handle, unsigned long address);
 long swift_stacks_cached_frames(void *handle);
 long swift_stacks_reclaim(void *handle, long target);
 long swift_stacks_reclaim_stopped(void *handle, long cpu);

@@ -63,11 +63,6 @@ typealias LinuxStacks = ThreadStackAllocator<LinuxMachine, LinuxFrames, LinuxAre
   handle.assumingMemoryBound(to: LinuxStacks.self).pointee.quarantine(at: VirtualAddress(address))
 }
 
-/// The page frame number behind an address on a stack, or 0: for Linux's accounting by page.
-@c func swift_stacks_page(_ handle: UnsafeMutableRawPointer, _ address: UInt) -> UInt {
-  handle.assumingMemoryBound(to: LinuxStacks.self).pointee.page(of: VirtualAddress(address))?.number ?? 0
-}
-
 /// How many frames freed stacks hold, on all CPUs.
 @c func swift_stacks_cached_frames(_ handle: UnsafeMutableRawPointer) -> Int {
   let stacks = handle.assumingMemoryBound(to: LinuxStacks.self)
