@@ -182,8 +182,7 @@ warnings() { grep -nE 'WARNING:|BUG:|BUG at|Oops|Call trace|Unable to handle|rcu
 # The kernel's own words for a fork that failed, or the error that fork returned.
 first_failure() {
   local words
-  words=$(grep -m1 -oE '[^ ]+: page allocation failure: order:.*|[^ ]+ invoked oom-killer:.*' "$log" |
-    sed 's/gfp_mask=[^ ]* //; s/, mode:.*//; s/, oom_score_adj=.*//' || true)
+  words=$(grep -m1 -oE '[^ ]+: page allocation failure: order:.*|[^ ]+ invoked oom-killer:.*' "$log" || true)
   if grep -q 'Kernel panic' "$log"; then
     words+="${words:+; }$(grep -m1 -oE 'Kernel panic.*' "$log")"
   elif [ -z "$words" ] && [ "$(value forked error)" != 0 ]; then
