@@ -4,6 +4,7 @@
 // exception stack, which is empty whenever thread or user code runs. TPIDR_EL1 is the current task's record.
 //
 //   from    what            registers go to               the handler runs
+//   EL1t    stack growth    the exception stack           at EL1h, on the exception stack
 //   EL1t    synchronous     the current task's record     at EL1h, on the exception stack
 //   EL1t    interrupt       the current task's record     at EL1h, on the exception stack
 //   EL0     interrupt       the current task's record     at EL1h, on the exception stack
@@ -101,8 +102,48 @@ vectors:
   emergency_vector
   emergency_vector
 
+// A translation fault of thread code may be the thread's stack growing: then only what a function may change is saved,
+// on the exception stack, and the thread goes on where it was.
+//
+//   exception stack   +0x00 x2 x3 … x16 x17   +0x80 x18 x30   +0x90 x0 x1   +0xa0 (empty)
 thread_synchronous:
-  save_to_record
+  stp     x0, x1, [sp, #-16]!
+  mrs     x0, esr_el1
+  lsr     x1, x0, #26
+  cmp     x1, #0x25                             // EC: data abort taken from EL1
+  b.ne    1f
+  and     x1, x0, #0x3c
+  cmp     x1, #0x04                             // DFSC: translation fault, any level
+  b.ne    1f
+  stp     x2, x3, [sp, #-0x90]!
+  stp     x4, x5, [sp, #0x10]
+  stp     x6, x7, [sp, #0x20]
+  stp     x8, x9, [sp, #0x30]
+  stp     x10, x11, [sp, #0x40]
+  stp     x12, x13, [sp, #0x50]
+  stp     x14, x15, [sp, #0x60]
+  stp     x16, x17, [sp, #0x70]
+  stp     x18, x30, [sp, #0x80]
+  mrs     x0, far_el1
+  mrs     x1, tpidr_el1
+  ldr     x1, [x1, #TASK_STACK_BASE]
+  bl      kernelGrow                            // (FAR, stack base) -> whether the stack has grown
+  mov     x1, x0
+  ldp     x4, x5, [sp, #0x10]
+  ldp     x6, x7, [sp, #0x20]
+  ldp     x8, x9, [sp, #0x30]
+  ldp     x10, x11, [sp, #0x40]
+  ldp     x12, x13, [sp, #0x50]
+  ldp     x14, x15, [sp, #0x60]
+  ldp     x16, x17, [sp, #0x70]
+  ldp     x18, x30, [sp, #0x80]
+  ldp     x2, x3, [sp], #0x90
+  cbz     x1, 1f
+  ldp     x0, x1, [sp], #16
+  eret
+1:
+  mrs     x0, tpidr_el1
+  save_frame
   bl      kernelException                       // (record, ESR, FAR) -> record
   restore_frame
 

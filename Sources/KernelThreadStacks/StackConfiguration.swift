@@ -6,12 +6,18 @@
   case linear
   /// Single frames mapped into a slot of the vmalloc area, with an unmapped guard below.
   case vmalloc
+  /// One frame at the top of such a slot; more come from the CPU's reserve when the thread goes deeper.
+  ///
+  /// The kernel around it asks ``ThreadStackAllocator/prepareToRun(_:mayTakeFrames:)`` before it switches to a thread,
+  /// and ``StackGrower`` when a thread faults.
+  case growing
 
   /// The strategy's name, as on command lines and in results.
   @inlinable public var name: StaticString {
     switch self {
     case .linear: "linear"
     case .vmalloc: "vmalloc"
+    case .growing: "growing"
     }
   }
 }
@@ -44,11 +50,11 @@
   ///
   /// 0 for ``StackStrategy/linear``.
   public var phase: Int
-  /// At which end of the stack `thread_info` lies.
+  /// At which end of the stack `thread_info` lies; for ``StackStrategy/growing`` the top, for the base is not mapped.
   public var threadInfoPlacement: ThreadInfoPlacement
   /// The bytes kept for `thread_info`: a multiple of 16, at most a quarter of the stack.
   public var threadInfoSize: Int
-  /// How many stacks of ``StackStrategy/vmalloc`` can exist at a time; `nil`: as many as the memory can hold.
+  /// How many stacks in slots can exist at a time; `nil`: as many as the memory can hold.
   public var capacity: Int?
   /// How many freed stacks each CPU keeps mapped: 0…``maximumCachedStacksPerCPU``.
   public var cachedStacksPerCPU: Int
@@ -69,12 +75,14 @@
   @inlinable public static var maximumRetirementBatch: Int { 256 }
 
   /// Chooses a strategy and a size; all else has defaults.
+  ///
+  /// `thread_info` lies at the base, or, for ``StackStrategy/growing``, at the top.
   @inlinable public init(
     _ strategy: StackStrategy = .linear,
     size: Int = 16 << 10,
     guardMinimum: Int = 4096,
     phase: Int = 0,
-    threadInfoPlacement: ThreadInfoPlacement = .base,
+    threadInfoPlacement: ThreadInfoPlacement? = nil,
     threadInfoSize: Int = 64,
     capacity: Int? = nil,
     cachedStacksPerCPU: Int = 8,
@@ -85,7 +93,7 @@
     self.size = size
     self.guardMinimum = guardMinimum
     self.phase = phase
-    self.threadInfoPlacement = threadInfoPlacement
+    self.threadInfoPlacement = threadInfoPlacement ?? (strategy == .growing ? .top : .base)
     self.threadInfoSize = threadInfoSize
     self.capacity = capacity
     self.cachedStacksPerCPU = cachedStacksPerCPU

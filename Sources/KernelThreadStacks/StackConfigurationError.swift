@@ -26,6 +26,10 @@ import KernelMachine
   case threadInfoUnaligned(Int)
   /// `thread_info` takes more than a quarter of the stack.
   case threadInfoTooLarge(Int, maximum: Int)
+  /// The base of a growing stack is not mapped, so `thread_info` cannot lie there.
+  case threadInfoAtUnmappedBase
+  /// A growing stack needs a CPU whose reserve it can grow from.
+  case noCPUs
   /// The number of stacks is below 1 or above what the records can hold.
   case capacityOutOfRange(Int, maximum: Int)
   /// The number of cached stacks is negative or above the hard cap.
@@ -66,6 +70,10 @@ import KernelMachine
       sink.write(figures: "a thread_info of ", size, " bytes is not a positive multiple of 16")
     case .threadInfoTooLarge(let size, let maximum):
       sink.write(figures: "a thread_info of ", size, " bytes is more than a quarter of the stack, ", maximum)
+    case .threadInfoAtUnmappedBase:
+      sink.write("the base of a growing stack is not mapped: thread_info has to be at the top")
+    case .noCPUs:
+      sink.write("growing stacks need a reserve, and there is no CPU to keep one")
     case .capacityOutOfRange(let capacity, let maximum):
       sink.write(figures: "a capacity of ", capacity, " stacks is outside 1…", maximum)
     case .cacheOutOfRange(let count, let maximum):

@@ -4,6 +4,8 @@
 //   …    StackShared       what the lock guards
 //   …    ring              slots waiting for an invalidation, then for their frames to go back
 //   …    CPU records       one per CPU, each on cache lines of its own: its magazine and its counts
+//                        and, where stacks grow, its reserve (see StackReserve.swift)
+//   …    pool              where stacks grow: what refills reserves when the frame source refuses
 //   …    group records     one for each group of up to 64 slots
 //
 // Each part begins on a cache line of its own.
@@ -33,6 +35,15 @@ import Synchronization
   /// Where a marker entry lies, seen from its stack's first entry, in bytes.
   @usableFromInline let markerDistance: Int
   @usableFromInline let firstRecord: UnsafeMutableRawPointer
+  /// The first CPU's reserve; the others follow at the distance of CPU records.
+  @usableFromInline let firstReserve: UnsafeMutableRawPointer
+  /// Where in a stack the pages begin that `allocate` maps: 0, or the top page's offset where stacks grow.
+  @usableFromInline let firstInitialPage: Int
+  /// The same seen from the stack's first entry, and where its entries end, in bytes.
+  @usableFromInline let firstInitialEntry: Int
+  @usableFromInline let stackEntryBytes: Int
+  /// The bytes from the first stack on in which bases of growing stacks lie; 0 for other strategies.
+  @usableFromInline let growingByteCount: UInt
   @usableFromInline let groups: UnsafeMutablePointer<GroupRecord>
   /// The first frame of the block that all this lies in.
   @usableFromInline let metadataFrame: PageFrame
@@ -52,10 +63,26 @@ import Synchronization
     groupSpanMask = (1 &<< UInt(bitPattern: groupSpanShift) &- 1) & ~0xfff
     markerDistance = geometry.markerEntryOffset &- geometry.stackEntryOffset
     firstRecord = metadata + layout.cpuOffset
+    firstReserve = firstRecord + layout.reserveDistance
+    firstInitialPage = configuration.strategy == .growing ? geometry.size &- pageSize : 0
+    firstInitialEntry = firstInitialPage &>> 9
+    stackEntryBytes = geometry.size &>> 9
+    growingByteCount =
+      configuration.strategy == .growing
+      ? UInt(bitPattern: layout.slotCount) &<< UInt(bitPattern: geometry.strideShift) : 0
     groups = (metadata + layout.groupOffset).assumingMemoryBound(to: GroupRecord.self)
     self.metadataFrame = metadataFrame
     lostStacks = Atomic(0)
     refusedFrees = Atomic(0)
+  }
+
+  /// Where the first entry of the stack with this base lies.
+  ///
+  /// Its group must have a table.
+  @inlinable @inline(__always) borrowing func stackEntries(ofBase base: VirtualAddress) -> PhysicalAddress {
+    let distance = base.rawValue &- firstWindow
+    let group = groups + Int(bitPattern: distance &>> UInt(bitPattern: groupSpanShift))
+    return PhysicalAddress(group.pointee.location &+ (distance & groupSpanMask) &>> 9)
   }
 
   @inlinable @inline(never) borrowing func reportLeak(of stack: PackedStack) {
@@ -91,6 +118,9 @@ import Synchronization
   /// The lowest and the highest base among the slots that need an invalidation.
   @usableFromInline var lowestRetired: UInt = .max
   @usableFromInline var highestRetired: UInt = 0
+
+  /// How many frames the pool has, from which reserves are refilled when the frame source refuses.
+  @usableFromInline var poolCount = 0
 
   /// The static boot stack; base 0: none.
   @usableFromInline var bootStackBase: UInt = 0
@@ -167,6 +197,14 @@ import Synchronization
   /// Where the header of the first CPU's record lies, and how far apart they are.
   @usableFromInline let cpuOffset: Int
   @usableFromInline let cpuStride: Int
+  /// Where a CPU's reserve lies, seen from its record's header.
+  @usableFromInline let reserveDistance: Int
+  /// How many frames a full reserve has: the pages of a stack that can be missing.
+  @usableFromInline let reserveLimit: Int
+  /// Whether a freed stack's tag has to be looked at before the stack serves again: there are several nodes, or stacks
+  /// grow.
+  @usableFromInline let looksAtTags: Bool
+  @usableFromInline let poolOffset: Int
   @usableFromInline let groupOffset: Int
   @usableFromInline let order: Int
 
@@ -198,10 +236,20 @@ import Synchronization
     let firstRecord = Self.linesUp(Self.ringOffset &+ ringSize &* 4)
     let untilMagazine = Self.linesUp(nodeCount &* 8 &+ CPURecord.headerBytes)
     cpuOffset = firstRecord &+ untilMagazine &- CPURecord.headerBytes
-    cpuStride = untilMagazine &+ Self.linesUp(cache &* 8)
+    let isGrowing = configuration.strategy == .growing
+    if isGrowing, cpuCount < 1 { throw .noCPUs }
+    looksAtTags = isGrowing || nodeCount > 1
+    reserveLimit = isGrowing ? geometry.pageCount &- 1 : 0
+    let untilReserve = untilMagazine &+ Self.linesUp(cache &* 8)
+    reserveDistance = untilReserve &- untilMagazine &+ CPURecord.headerBytes
+    let reserveBytes = StackReserve.headerBytes &+ reserveLimit &* ReservedFrame.bytes &+ nodeCount &* 8
+    cpuStride = untilReserve &+ Self.linesUp(reserveBytes)
     let blockBytes = pageSize &<< Self.largestOrder
-    guard cpuCount <= (blockBytes / 2) / cpuStride else { throw .tooManyCPUs(cpuCount) }
-    groupOffset = firstRecord &+ cpuCount &* cpuStride
+    guard cpuCount <= (blockBytes / 2) / (cpuStride &+ reserveLimit &* ReservedFrame.bytes) else {
+      throw .tooManyCPUs(cpuCount)
+    }
+    poolOffset = firstRecord &+ cpuCount &* cpuStride
+    groupOffset = poolOffset &+ Self.linesUp(reserveLimit &* cpuCount &* ReservedFrame.bytes)
 
     var bytes = groupOffset
     if configuration.strategy == .linear {

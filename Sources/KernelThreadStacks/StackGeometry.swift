@@ -52,7 +52,7 @@ import KernelMachine
       guard size & (size - 1) == 0 else { throw .sizeNotPowerOfTwo(size) }
       guard configuration.phase == 0 else { throw .phaseOfLinearStacks(configuration.phase) }
       stride = size
-    case .vmalloc:
+    case .vmalloc, .growing:
       let guardMinimum = configuration.guardMinimum
       let largestGuard = StackConfiguration.maximumStride - size
       guard guardMinimum & 0xfff == 0 else { throw .guardNotPageMultiple(guardMinimum) }
@@ -70,6 +70,9 @@ import KernelMachine
     let informationSize = configuration.threadInfoSize
     guard informationSize > 0, informationSize & 15 == 0 else { throw .threadInfoUnaligned(informationSize) }
     guard informationSize <= size / 4 else { throw .threadInfoTooLarge(informationSize, maximum: size / 4) }
+    guard configuration.strategy != .growing || configuration.threadInfoPlacement == .top else {
+      throw .threadInfoAtUnmappedBase
+    }
     self.size = size
     self.phase = phase
     strideShift = stride.trailingZeroBitCount

@@ -56,8 +56,9 @@ import Synchronization
 ///
 ///      63                        12  11   10 9          0
 ///     +----------------------------+-----+--+------------+
-///     |     base address           |mixed| 0|   node     |
+///     |     base address           |mixed|gr|   node     |
 ///     +----------------------------+-----+--+------------+
+///                                         growing
 @frozen @usableFromInline struct PackedStack: Equatable {
   @usableFromInline let word: UInt
 
@@ -68,15 +69,18 @@ import Synchronization
   }
 
   @inlinable static var mixedBit: UInt { 1 &<< 11 }
+  @inlinable static var growingBit: UInt { 1 &<< 10 }
   @inlinable static var maximumNodes: Int { 1 &<< 10 }
 
   @inlinable var base: VirtualAddress { VirtualAddress(word & ~0xfff) }
   /// The node of the first frame.
   @inlinable var node: Int { Int(bitPattern: word & 0x3ff) }
-  /// Node and mixed bit.
+  /// All but the base.
   @inlinable var tag: UInt { word & 0xfff }
   /// Whether the frames are of several nodes.
   @inlinable var isMixed: Bool { word & Self.mixedBit != 0 }
+  /// Whether its pages have to be looked at one by one: they are of several nodes, or not all are there.
+  @inlinable var isIrregular: Bool { word & (Self.mixedBit | Self.growingBit) != 0 }
 }
 
 /// What a slot's marker entry says of its stack: an invalid entry, whose bits the walkers ignore.

@@ -8,21 +8,24 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   ///
   /// Interrupts are off.
   @inlinable func account(_ stack: PackedStack, _ sign: Int, in record: UnsafeMutablePointer<CPURecord>) {
-    if stack.isMixed {
+    if stack.isIrregular {
       accountPages(stack, sign, in: record)
     } else {
       liveFrames(of: record, node: stack.node).pointee &+= sign &* geometry.pageCount
     }
   }
 
-  /// The same for a stack whose frames are of several nodes: each frame is looked up.
+  /// The same for a stack whose frames are of several nodes, or not all there: each frame is looked up.
   @inlinable @inline(never)
   func accountPages(_ stack: PackedStack, _ sign: Int, in record: UnsafeMutablePointer<CPURecord>) {
     let entries = stackEntries(ofBase: stack.base)
     var page = 0
     while page < geometry.pageCount {
-      let frame = machine.readEntry(at: entries + page &* 8).frame
-      liveFrames(of: record, node: frames.node(of: frame).index).pointee &+= sign
+      let entry = machine.readEntry(at: entries + page &* 8)
+      if !entry.isEmpty {
+        let node = layout.nodeCount == 1 ? 0 : frames.node(of: entry.frame).index
+        liveFrames(of: record, node: node).pointee &+= sign
+      }
       page &+= 1
     }
   }
@@ -34,12 +37,16 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   @inlinable public borrowing func kernelStackKiB(on node: NodeID) -> Int {
     guard node.index >= 0, node.index < layout.nodeCount else { return 0 }
     var sum = 0
-    for cpu in 0..<layout.cpuCount { sum &+= liveFrames(of: record(ofCPU: cpu), node: node.index).pointee }
+    for cpu in 0..<layout.cpuCount {
+      sum &+= liveFrames(of: record(ofCPU: cpu), node: node.index).pointee
+      if isGrowing { sum &+= grownFrames(of: reserve(ofCPU: cpu))[node.index] }
+    }
     return sum &* 4
   }
 
-  /// How many stacks are in use: their frames, divided by those that each has.
+  /// How many stacks are in use: their frames, divided by those that each has; of growing ones, slots in use.
   @inlinable public var liveStackCount: Int {
+    if isGrowing { return usedSlotCount &- cachedStackCount &- retiredStackCount }
     var sum = 0
     for node in 0..<layout.nodeCount { sum &+= kernelStackKiB(on: NodeID(node)) }
     return (sum &* 1024) &>> 12 / geometry.pageCount
@@ -105,6 +112,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       sink.write(figures: ", node ", node, ": ", kernelStackKiB(on: NodeID(node)))
       sink.write(" KiB")
     }
+    if isGrowing { sink.write(figures: ", reserve of ", reservedFrameCount, " frames") }
     if lostStackCount > 0 { sink.write(figures: ", ", lostStackCount, " lost") }
     if refusedFreeCount > 0 { sink.write(figures: ", ", refusedFreeCount, " frees refused") }
   }

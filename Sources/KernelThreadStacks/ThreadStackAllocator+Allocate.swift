@@ -36,7 +36,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     let last = record.pointee.count &- 1
     guard last >= 0 else { return nil }
     let stack = magazine(of: record)[last]
-    // A stack whose frames are of several nodes has a tag that is no node's number.
+    // A stack whose pages have to be looked at one by one has a tag that is no node's number.
     guard stack.tag == UInt(bitPattern: node?.index ?? record.pointee.home) else { return nil }
     record.pointee.count = last
     liveFrames(of: record, node: stack.node).pointee &+= geometry.pageCount
@@ -47,13 +47,17 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// The rest of `allocate`: the stack that was freed last does not fit, or there is none.
   @inlinable @inline(never)
   func allocateSlowly(node: NodeID?) throws(ThreadStackError) -> ThreadStack {
-    if layout.nodeCount > 1 {
+    if layout.looksAtTags {
       let interrupts = machine.disableInterrupts()
       let record = record(ofCPU: machine.currentCPU)
-      record.pointee.home = homeNode.index
+      record.pointee.home = layout.nodeCount == 1 ? 0 : homeNode.index
       let stack = takeCached(node: node?.index ?? record.pointee.home, from: record)
       machine.restoreInterrupts(interrupts)
-      if let stack { return cleared(stack) }
+      if let stack {
+        let first = control.pointee.firstInitialPage
+        machine.clear(stack.base + first, byteCount: geometry.size &- first)
+        return ThreadStack(stack, control: control)
+      }
     }
     var mayReclaim = true
     while true {

@@ -18,7 +18,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     let interrupts = machine.disableInterrupts()
     let record = record(ofCPU: machine.currentCPU)
     let count = record.pointee.count
-    if count < configuration.cachedStacksPerCPU, !freed.isMixed {
+    if count < configuration.cachedStacksPerCPU, !freed.isIrregular {
       magazine(of: record)[count] = freed
       record.pointee.count = count &+ 1
       liveFrames(of: record, node: freed.node).pointee &-= geometry.pageCount
@@ -29,14 +29,17 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     machine.restoreInterrupts(interrupts)
   }
 
-  /// The rest of `free`: the magazine is full, or the stack's frames are of several nodes.
+  /// The rest of `free`: the magazine is full, or the stack's pages have to be looked at one by one.
+  ///
+  /// A stack that has grown is not cached: it would keep what others may need, and a cached stack has as many pages as
+  /// one that is made anew.
   ///
   /// Interrupts are off.
   @inlinable @inline(never)
   func freeSlowly(_ stack: PackedStack, _ record: UnsafeMutablePointer<CPURecord>) {
     account(stack, -1, in: record)
     let count = record.pointee.count
-    if count < configuration.cachedStacksPerCPU {
+    if count < configuration.cachedStacksPerCPU, isAsWhenMade(stack) {
       magazine(of: record)[count] = stack
       record.pointee.count = count &+ 1
       mark(stack, .cached(stack))
@@ -48,6 +51,12 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
         retire(stack)
       }
     }
+  }
+
+  /// Whether no more pages are mapped than `allocate` has mapped.
+  @inlinable func isAsWhenMade(_ stack: PackedStack) -> Bool {
+    let first = control.pointee.firstInitialEntry
+    return first == 0 || machine.readEntry(at: stackEntries(ofBase: stack.base) + (first &- 8)).isEmpty
   }
 
   @inlinable func giveBackLinear(_ stack: PackedStack) -> Int {

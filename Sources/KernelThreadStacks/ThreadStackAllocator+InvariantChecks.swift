@@ -11,9 +11,12 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     /// 1. A group is in the list of partial groups if and only if it has a table and a free slot, and all groups of a
     ///    table are with it or without it.
     /// 2. A free slot's entries are all empty; any other slot's marker says live, cached, retired or quarantined.
-    /// 3. A live, cached or quarantined stack is mapped, every page; a retired one is not, and its entries name its frames.
+    /// 3. A live, cached or quarantined stack that does not grow is mapped, every page; a retired one is not, and its
+    ///    entries name its frames.
     /// 4. A stack in a magazine is marked cached, and in no other magazine; the ring holds the retired slots, once each.
     /// 5. The counts agree with the slots.
+    /// 6. A growing stack's entries are valid from some page up to the top; of a cached one, the top page's alone.
+    /// 7. What reserves and pool hold is zero, and no more than there is room for.
     public borrowing func _checkInvariants() {
       let cached = checkMagazines()
       if isLinear { return }
@@ -27,6 +30,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       var live = 0
       var marked = 0
       var retired = 0
+      var liveFrames = 0
       for slot in 0..<layout.slotCount {
         let group = group(ofSlot: slot)
         guard group.pointee.state == .partial || group.pointee.state == .full else {
@@ -51,10 +55,18 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
         precondition(
           marker.isLive || marker.isCached || marker.isRetired || marker.isQuarantined,
           "a used slot has no marker")
+        var mapped = 0
         for page in 0..<geometry.pageCount {
           let entry = machine.readEntry(at: stackEntries(ofSlot: slot) + page * 8)
+          if isGrowing, entry.isEmpty {
+            precondition(mapped == 0 && page < geometry.pageCount - 1, "a growing stack has a hole")
+            continue
+          }
+          mapped += 1
           precondition(marker.isRetired ? entry.isRetired : entry.isValid, "an entry contradicts its marker")
         }
+        if marker.isLive { liveFrames += mapped }
+        precondition(!isGrowing || !marker.isCached || mapped == 1, "a cached growing stack has not one page")
       }
       precondition(used <= layout.capacity, "there are more stacks than the capacity")
       precondition(used == usedSlotCount, "used slots are miscounted")
@@ -63,8 +75,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       precondition(retired == Int(pending), "retired slots are not those in the ring")
       var frames = 0
       for node in 0..<layout.nodeCount { frames += kernelStackKiB(on: NodeID(node)) / 4 }
-      precondition(frames == live * geometry.pageCount, "frames of live stacks are miscounted")
+      precondition(frames == liveFrames, "frames of live stacks are miscounted")
       checkRing()
+      checkReserves()
     }
 
     borrowing func checkMagazines() -> Int {
@@ -96,6 +109,25 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
         precondition(marker(ofSlot: slot).isRetired, "a slot in the ring is not marked retired")
         index &+= 1
       }
+    }
+
+    borrowing func checkReserves() {
+      let limit = layout.reserveLimit
+      precondition(
+        shared.pointee.poolCount >= 0 && shared.pointee.poolCount <= limit * layout.cpuCount,
+        "the pool has overflowed")
+      for index in 0..<shared.pointee.poolCount { checkReserved(pool[index]) }
+      for cpu in 0..<layout.cpuCount {
+        let reserve = reserve(ofCPU: cpu)
+        precondition(reserve.pointee.count >= 0 && reserve.pointee.count <= limit, "a reserve has overflowed")
+        for index in 0..<reserve.pointee.count { checkReserved(reserve.reservedFrames[index]) }
+      }
+    }
+
+    borrowing func checkReserved(_ frame: ReservedFrame) {
+      precondition(frame.entry.isValid, "a reserved frame's entry would not map it")
+      let words = machine.pointer(to: frame.entry.frame.physicalAddress).assumingMemoryBound(to: UInt64.self)
+      for index in 0..<512 { precondition(words[index] == 0, "a reserved frame is not zero") }
     }
 
     borrowing func checkLists() {

@@ -14,7 +14,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     } catch { throw .frames(error) }
   }
 
-  /// Takes a slot and maps new frames into it.
+  /// Takes a slot and maps new frames into it: all of the stack, or its top page if it is to grow.
   ///
   /// The frames are first noted in invalid entries and become valid when no more can be refused: an entry that was valid
   /// for a moment could not be taken back without an invalidation.
@@ -23,10 +23,11 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     let slot = try takeSlot(node: node)
     let base = base(ofSlot: slot)
     let entries = stackEntries(ofBase: base)
-    let end = entries + geometry.pageCount &* 8
+    let first = entries + control.pointee.firstInitialEntry
+    let end = entries + control.pointee.stackEntryBytes
     // Named once, so that a thread that moves to another CPU halfway does not get frames of both nodes.
     let request = FrameRequest(node: node ?? homeNode, purpose: .threadStack, cleared: true)
-    var next = entries
+    var next = first
     while next < end {
       do {
         machine.writeEntry(arena.stackEntry(for: try frames.allocate(request)).retired, at: next)
@@ -36,8 +37,8 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       }
       next = next + 8
     }
-    let stack = PackedStack(word: base.rawValue | (layout.nodeCount == 1 ? 0 : tag(ofEntries: entries)))
-    next = entries
+    let stack = PackedStack(word: base.rawValue | (layout.looksAtTags ? tag(ofEntries: entries) : 0))
+    next = first
     while next < end {
       machine.writeEntry(PageTableEntry(rawValue: machine.readEntry(at: next).rawValue | 1), at: next)
       next = next + 8
@@ -54,8 +55,14 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     return home.index < layout.nodeCount ? home : NodeID(0)
   }
 
-  /// The tag of a stack whose frames the entries name: the first frame's node, and whether others are elsewhere.
+  /// The tag of a stack whose frames the entries name: the first frame's node, and whether others are elsewhere; or
+  /// the top frame's node, and that the stack grows.
   @inlinable @inline(never) func tag(ofEntries entries: PhysicalAddress) -> UInt {
+    if isGrowing {
+      let top = machine.readEntry(at: entries + (geometry.pageCount &- 1) &* 8)
+      return UInt(bitPattern: layout.nodeCount == 1 ? 0 : frames.node(of: top.frame).index)
+        | PackedStack.growingBit
+    }
     let home = frames.node(of: machine.readEntry(at: entries).frame).index
     var isMixed = false
     var page = 1
@@ -85,9 +92,11 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     var given = 0
     var page = 0
     while page < pages {
-      let frame = machine.readEntry(at: entries + page &* 8).frame
-      machine.writeEntry(.empty, at: entries + page &* 8)
-      given &+= giveBack(frame, order: 0)
+      let entry = machine.readEntry(at: entries + page &* 8)
+      if !entry.isEmpty {
+        machine.writeEntry(.empty, at: entries + page &* 8)
+        given &+= giveBack(entry.frame, order: 0)
+      }
       page &+= 1
     }
     return given

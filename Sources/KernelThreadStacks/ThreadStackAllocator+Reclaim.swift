@@ -6,7 +6,8 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Gives back frames that no live stack needs: unmapped stacks, then this CPU's cached ones, then empty tables.
   ///
   /// Magazines of other CPUs are theirs alone; each CPU has to call this for its own (see also
-  /// ``reclaim(fromStoppedCPU:)``). It takes only spin locks.
+  /// ``reclaim(fromStoppedCPU:)``). It takes only spin locks. The frames that growth relies on are not touched: an idle
+  /// CPU gives its reserve back by ``releaseReserve()``.
   ///
   /// - Parameter target: how many frames are enough; `Int.max` for all.
   /// - Returns: how many frames went back, which may be more or fewer.
@@ -45,7 +46,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       let count = record.pointee.count &- 1
       let stack = magazine(of: record)[count]
       record.pointee.count = count
-      promised &+= geometry.pageCount
+      promised &+= (geometry.size &- control.pointee.firstInitialPage) &>> 12
       if isLinear {
         given &+= giveBackLinear(stack)
       } else {

@@ -62,7 +62,7 @@ public struct ThreadStackAllocator<M: Machine, F: FrameSource & ~Copyable, A: St
     } catch { throw .frames(error) }
 
     var firstWindow: UInt = 0
-    if configuration.strategy == .vmalloc {
+    if configuration.strategy != .linear {
       // The first window starts a last-level table, so that no other table is shared with it; the area begins where the
       // first slot's guard does.
       let tableBytes = StackConfiguration.maximumStride
@@ -89,8 +89,10 @@ public struct ThreadStackAllocator<M: Machine, F: FrameSource & ~Copyable, A: St
     shared.initialize(to: StackShared())
     for cpu in 0..<layout.cpuCount {
       record(ofCPU: cpu).initialize(to: CPURecord(home: layout.nodeCount == 1 ? 0 : -1))
+      reserve(ofCPU: cpu).initialize(to: StackReserve())
     }
     for group in 0..<layout.groupCount { self.group(group).initialize(to: GroupRecord()) }
+    if configuration.strategy == .growing { fillReserves() }
   }
 
   /// Gives everything back: cached stacks, tables, the slots' addresses and the records.
@@ -100,6 +102,7 @@ public struct ThreadStackAllocator<M: Machine, F: FrameSource & ~Copyable, A: St
     for cpu in 0..<layout.cpuCount { _ = emptyMagazine(record(ofCPU: cpu), target: .max) }
     _ = completeRetirement()
     _ = releaseEmptyTables()
+    if isGrowing { emptyReserves() }
     guard liveStackCount == 0, lostStackCount == 0, usedSlotCount == 0 else { return }
     if !isLinear {
       arena.releaseStackArea(at: VirtualAddress(firstWindow) - geometry.areaLead, frames: frames)
@@ -122,6 +125,8 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   @inlinable var firstWindow: UInt { control.pointee.firstWindow }
 
   @inlinable var isLinear: Bool { configuration.strategy == .linear }
+
+  @inlinable var isGrowing: Bool { configuration.strategy == .growing }
 
   @inlinable var control: UnsafeMutablePointer<StackControl> {
     metadata.assumingMemoryBound(to: StackControl.self)
@@ -179,10 +184,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   ///
   /// Its group must have a table.
   @inlinable @inline(__always) func stackEntries(ofBase base: VirtualAddress) -> PhysicalAddress {
-    let distance = base.rawValue &- firstWindow
-    let group =
-      control.pointee.groups + Int(bitPattern: distance &>> UInt(bitPattern: control.pointee.groupSpanShift))
-    return PhysicalAddress(group.pointee.location &+ (distance & control.pointee.groupSpanMask) &>> 9)
+    control.pointee.stackEntries(ofBase: base)
   }
 
   @inlinable func stackEntries(ofSlot slot: Int) -> PhysicalAddress { stackEntries(ofBase: base(ofSlot: slot)) }

@@ -14,6 +14,8 @@ import KernelMachine
   case addressSpace(StackArenaError)
   /// As many stacks as there are slots are in use.
   case slotsExhausted(capacity: Int)
+  /// That many bytes are more than the stack has below the stack pointer.
+  case beyondStack(requestedBytes: Int, availableBytes: Int)
   /// The address lies in no stack of this allocator.
   case foreignAddress(VirtualAddress)
   /// The address lies in a stack's slot, but is not the stack's base.
@@ -31,6 +33,9 @@ import KernelMachine
     case .addressSpace(let error): error.write(to: &sink)
     case .slotsExhausted(let capacity):
       sink.write(figures: "all ", capacity, " stack slots are in use")
+    case .beyondStack(let requested, let available):
+      sink.write(figures: "", requested, " bytes are more than the ", available)
+      sink.write(" that the stack has below the stack pointer")
     case .foreignAddress(let address):
       sink.write(hex: address.rawValue)
       sink.write(" lies in no stack of this allocator")

@@ -12,6 +12,21 @@ struct StackCostLimits {
   var cached = 120
   /// Freeing a stack into the cache.
   var caching = 100
+  /// The check at switch-in while the reserve is full, where stacks grow.
+  var switchIn = 10
+}
+
+/// Writes one row of a benchmark whose measurement only one machine can make.
+public func writeBenchmarkRow<Console: TextSink>(
+  _ name: StaticString, strategy: StackStrategy, instructions: Int, tlbInvalidations: Int, live: Int,
+  limit: Int? = nil, to console: Console
+) {
+  var rows = BenchmarkRows(console, strategy: strategy)
+  var cost = Cost()
+  cost.instructions = instructions
+  cost.tlbInvalidations = tlbInvalidations
+  cost.count = 1
+  rows.row(name, cost, live: live, limit: limit)
 }
 
 /// Writes the rows of a benchmark.

@@ -13,7 +13,7 @@ import UserPrograms
 func runExhaustion<Host: ScenarioHost>(
   _ options: ScenarioOptions, in processes: borrowing Processes<Host.M>, host: Host
 ) -> Bool {
-  processes.reclaim()
+  processes.settle()
   let freeAtStart = processes.stacks.frames.freeFrames
   let parent: TaskPointer
   do {
@@ -26,7 +26,7 @@ func runExhaustion<Host: ScenarioHost>(
   processes.refuseOnEveryPath(&run, of: parent)
 
   processes.destroyAll()
-  processes.reclaim()
+  processes.settle()
   let leaked = freeAtStart - processes.stacks.frames.freeFrames
 
   var checks = ScenarioChecks(host.console)

@@ -6,7 +6,7 @@ import UserPrograms
 func runFragmentedFork<Host: ScenarioHost>(
   _ options: ScenarioOptions, in processes: borrowing Processes<Host.M>, host: Host
 ) -> Bool {
-  processes.reclaim()
+  processes.settle()
   let freeAtStart = processes.stacks.frames.freeFrames
 
   // Three pictures of memory: before the first fork, at the first failure, after everything was given back.
@@ -50,7 +50,7 @@ func runFragmentedFork<Host: ScenarioHost>(
   let record = processes.record
   let (end, status) = (first.pointee.end, first.pointee.exitStatus)
   let leftBehind = processes.destroyAll()
-  processes.reclaim()
+  processes.settle()
   processes.takeFrameMap(into: maps.after)
   processes.releaseBallast()
 

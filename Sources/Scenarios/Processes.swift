@@ -23,6 +23,8 @@ struct ProcessesState {
   var first: TaskPointer?
   var figures = ForkFigures()
   var record = ScenarioRecord()
+  var stackDepths = StackDepths.typical
+  var depthSeed: UInt64 = 1
 }
 
 /// All processes of a machine, with the allocator of their stacks.
@@ -136,6 +138,14 @@ public struct Processes<M: Machine>: ~Copyable {
     // One page at a time would do; all of it makes counts exact.
     let fromStacks = stacks.reclaim(target: Int.max)
     return fromStacks + stacks.arena.flush(frames: stacks.frames)
+  }
+
+  /// Gives back what is only kept for speed, and brings the reserve that stacks grow from to its full size.
+  ///
+  /// All frames that are not free then are needed. Not for code that runs on a stack that grows.
+  borrowing func settle() {
+    reclaim()
+    stacks.fillReserve()
   }
 
   /// Where a process number's record is noted, as a host address.

@@ -6,7 +6,7 @@ import UserPrograms
 func runProgramScenario<Host: ScenarioHost>(
   _ program: UserProgram, _ options: ScenarioOptions, in processes: borrowing Processes<Host.M>, host: Host
 ) -> Bool {
-  processes.reclaim()
+  processes.settle()
   let freeAtStart = processes.stacks.frames.freeFrames
   let stackBytesAtStart = processes.kernelStackBytes
   let first: TaskPointer
@@ -27,7 +27,7 @@ func runProgramScenario<Host: ScenarioHost>(
   let figures = processes.figures
   let (end, status) = (first.pointee.end, first.pointee.exitStatus)
   let leftBehind = processes.destroyAll()
-  processes.reclaim()
+  processes.settle()
   let leaked = freeAtStart - processes.stacks.frames.freeFrames
 
   var checks = ScenarioChecks(host.console)

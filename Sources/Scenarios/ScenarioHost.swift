@@ -38,7 +38,8 @@ public protocol ScenarioHost {
 public func runScenario<Host: ScenarioHost>(
   _ options: ScenarioOptions, in processes: borrowing Processes<Host.M>, host: Host
 ) -> Bool {
-  switch options.scenario {
+  processes.setStackDepths(options)
+  return switch options.scenario {
   case .fragmentedFork: runFragmentedFork(options, in: processes, host: host)
   case .forkChurn: runProgramScenario(.forkChurn, options, in: processes, host: host)
   case .exhaustion: runExhaustion(options, in: processes, host: host)

@@ -22,6 +22,8 @@ public enum ScenarioOption: UInt8, Sendable {
   case largestFreeOrder
   /// The share left free.
   case freeShare
+  /// How deep children go into growing stacks.
+  case depths
   /// The number of operations.
   case operations
 
@@ -38,6 +40,7 @@ public enum ScenarioOption: UInt8, Sendable {
     case .stackSize: "stack-size"
     case .largestFreeOrder: "largest-free-order"
     case .freeShare: "free-share"
+    case .depths: "depths"
     case .operations: "operations"
     }
   }
@@ -46,7 +49,7 @@ public enum ScenarioOption: UInt8, Sendable {
   public var accepts: StaticString {
     switch self {
     case .scenario: "the name of a scenario"
-    case .strategy: "linear or vmalloc"
+    case .strategy: "linear, vmalloc or growing"
     case .seed: "a number"
     case .memory: "a size such as 128M"
     case .cpus: "a number from 1"
@@ -55,6 +58,7 @@ public enum ScenarioOption: UInt8, Sendable {
     case .stackSize: "a size in bytes, 8192 to 24576 in steps of 4096"
     case .largestFreeOrder: "0 or 1"
     case .freeShare: "percent: 1 to 50 for order 0, 1 to 75 for order 1"
+    case .depths: "typical or full"
     case .operations: "a number from 1"
     }
   }

@@ -56,6 +56,8 @@ extension ScenarioOptions {
         strategy = .linear
       } else if matches(value, "vmalloc") {
         strategy = .vmalloc
+      } else if matches(value, "growing") {
+        strategy = .growing
       } else {
         throw .badValue(option: option, value: ShortText(value))
       }
@@ -79,6 +81,14 @@ extension ScenarioOptions {
       largestFreeOrder = try accepted(0...1)
     case .freeShare:
       freeSharePercent = try accepted(1...100)
+    case .depths:
+      if matches(value, "typical") {
+        stackDepths = .typical
+      } else if matches(value, "full") {
+        stackDepths = .full
+      } else {
+        throw .badValue(option: option, value: ShortText(value))
+      }
     case .operations:
       operations = try accepted(1...Int(Int32.max))
     }

@@ -24,6 +24,8 @@ public struct ScenarioOptions: Sendable {
   public var largestFreeOrder = 1
   /// `fragmented-fork`: how much of the free memory stays free, in percent.
   public var freeSharePercent = 50
+  /// How deep children go into their kernel stacks where stacks grow.
+  public var stackDepths = StackDepths.typical
   /// `fork-churn`: how many forks and exits.
   public var operations = 1000
 

@@ -51,15 +51,17 @@ struct Cost {
 
 /// The measurements of one allocator, and where it keeps the addresses of stacks in use.
 struct StackBenchmark<M: Machine> {
-  private let machine: M
+  let machine: M
   private let block: PageFrame
-  private let addresses: UnsafeMutablePointer<VirtualAddress>
+  let addresses: UnsafeMutablePointer<VirtualAddress>
   private let empty: Cost
   private let bytesPerStack: Int
+  /// What of a stack is mapped, and cleared, when it is handed out.
+  private let initialBytes: Int
 
-  private static var few: Int { 10 }
+  static var few: Int { 10 }
   private static var many: Int { 4000 }
-  private static var sample: Int { 1024 }
+  static var sample: Int { 1024 }
   /// Room for the addresses of all stacks in use at a time.
   private static var blockOrder: Int { 4 }
 
@@ -68,6 +70,7 @@ struct StackBenchmark<M: Machine> {
     block = try stacks.frames.allocate(FrameRequest(order: Self.blockOrder, purpose: .metadata))
     addresses = machine.pointer(to: block.physicalAddress).assumingMemoryBound(to: VirtualAddress.self)
     bytesPerStack = stacks.geometry.size
+    initialBytes = stacks.configuration.strategy == .growing ? pageSize : bytesPerStack
     // The first reading brings code and counters into their steady state.
     _ = Self.measured(machine, nothing: Cost()) {}
     empty = Self.measured(machine, nothing: Cost()) {}
@@ -91,7 +94,7 @@ struct StackBenchmark<M: Machine> {
   }
 
   @inline(__always)
-  private func measure(_ body: () -> Void) -> Cost { Self.measured(machine, nothing: empty, body) }
+  func measure(_ body: () -> Void) -> Cost { Self.measured(machine, nothing: empty, body) }
 
   // MARK: Stacks in use, by number
 
@@ -106,14 +109,14 @@ struct StackBenchmark<M: Machine> {
     return cost
   }
 
-  private func free(_ number: Int, _ stacks: borrowing BareStacks<M>) -> Cost {
+  func free(_ number: Int, _ stacks: borrowing BareStacks<M>) -> Cost {
     guard let stack = try? stacks.stack(at: addresses[number]) else { return Cost() }
     var owner: ThreadStack? = consume stack
     return measure { if let stack = owner.take() { stacks.free(stack) } }
   }
 
   /// Allocates stacks until `end` are in use; tells what each cost.
-  private func fill(_ first: Int, _ end: Int, _ stacks: borrowing BareStacks<M>) -> Cost? {
+  func fill(_ first: Int, _ end: Int, _ stacks: borrowing BareStacks<M>) -> Cost? {
     var total = Cost()
     for number in first..<end {
       guard let cost = allocate(number, stacks) else {
@@ -125,7 +128,7 @@ struct StackBenchmark<M: Machine> {
     return total
   }
 
-  private func drain(_ first: Int, _ end: Int, _ stacks: borrowing BareStacks<M>) -> Cost {
+  func drain(_ first: Int, _ end: Int, _ stacks: borrowing BareStacks<M>) -> Cost {
     var total = Cost()
     for number in first..<end { total.add(free(number, stacks)) }
     return total
@@ -169,6 +172,16 @@ struct StackBenchmark<M: Machine> {
       checks.check("freeing into the cache takes at most 100 instructions", cached.free.mean <= limits.caching)
     }
 
+    if options.strategy == .growing {
+      let limit = empty.instructions > 0 ? StackCostLimits().switchIn : nil
+      let cost = measureGrowth(limit: limit, stacks, &rows)
+      checks.check("stacks grew whenever they were to", cost != nil)
+      if let cost, let limit {
+        checks.check(
+          "the check at switch-in takes at most 10 instructions while the reserve is full", cost <= limit)
+      }
+    }
+
     let freeBefore = stacks.frames.freeFrames
     guard fill(Self.few, Self.many, stacks) != nil else {
       _ = drain(0, Self.few, stacks)
@@ -177,10 +190,10 @@ struct StackBenchmark<M: Machine> {
       return false
     }
     let tableFrames =
-      freeBefore - stacks.frames.freeFrames - (Self.many - Self.few) * (bytesPerStack / pageSize)
+      freeBefore - stacks.frames.freeFrames - (Self.many - Self.few) * (initialBytes / pageSize)
     let overhead = tableFrames * pageSize / (Self.many - Self.few) + stacks.metadataByteCount / Self.many
-    rows.memoryRow(overhead, of: bytesPerStack, live: Self.many)
-    checks.check("page tables and metadata take at most 2 % of a stack", overhead * 50 <= bytesPerStack)
+    rows.memoryRow(overhead, of: initialBytes, live: Self.many)
+    checks.check("page tables and metadata take at most 2 % of a stack", overhead * 50 <= initialBytes)
     let limitAtMany = atFew.mean + atFew.mean / 10
     if let atMany = measureNew(
       live: Self.many, limit: limitAtMany, clearing: clearingNew, stacks, &rows)
@@ -201,7 +214,7 @@ struct StackBenchmark<M: Machine> {
     var byPage = Cost()
     // The block that keeps the addresses is not in use yet, and at least as large as a stack.
     let start = machine.linearAddress(of: block)
-    let size = bytesPerStack
+    let size = initialBytes
     for _ in 0..<2 {
       atOnce = measure { machine.clear(start, byteCount: size) }
       byPage = measure {

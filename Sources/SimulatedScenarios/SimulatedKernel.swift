@@ -30,8 +30,13 @@ final class SimulatedKernel {
     self.image = image
   }
 
-  /// Lets this CPU use a process's address space.
+  /// Switches to a process: its stack can grow to the end, and this CPU uses its address space.
   func enter(_ task: TaskPointer) {
+    if let base = task.pointee.stack?.base {
+      precondition(
+        processes.pointee.stacks.prepareToRun(base),
+        "a process would wait for its stack, and nobody else can run")
+    }
     guard task.pointee.addressSpaceRoot != PhysicalAddress(0) else { return machine.activate(root: nil) }
     machine.activate(root: task.pointee.addressSpaceRoot, space: task.pointee.addressSpaceID)
   }

@@ -73,7 +73,7 @@ struct SimulatedSystemCalls: SystemCalls {
 
   func proveStack() -> Bool {
     guard isAlive else { return false }
-    guard let range = task.pointee.stack?.usableRange else { return false }
+    guard let range = kernel.processes.pointee.provenRange(of: task) else { return false }
     let proof = StackProof(processID: processID())
     let filled = visitStack(range) { pointer, address in
       pointer.pointee = proof.word(at: address)
@@ -88,6 +88,7 @@ struct SimulatedSystemCalls: SystemCalls {
   ) -> Bool {
     var address = range.base
     while address < range.top {
+      if kernel.processes.pointee.stacks.page(of: address) == nil { growStack(to: address) }
       guard let frame = kernel.processes.pointee.stacks.page(of: address) else { return false }
       let page = kernel.machine.pointer(to: frame.physicalAddress)
       let first = page + Int(address.rawValue & 0xfff)
@@ -102,6 +103,14 @@ struct SimulatedSystemCalls: SystemCalls {
       address = VirtualAddress(end)
     }
     return true
+  }
+
+  /// An access that faults, and its handling, as in an exception.
+  private func growStack(to address: VirtualAddress) {
+    do throws(SimulatedFault) { let _: UInt64 = try kernel.machine.load(address) } catch {
+      guard let base = task.pointee.stack?.base else { return }
+      _ = kernel.processes.pointee.stacks.grower.grow(at: address, runningOn: base)
+    }
   }
 
   func overflowStack() {

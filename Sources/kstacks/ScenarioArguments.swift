@@ -11,7 +11,9 @@
   /// Where and how a scenario runs.
   struct ScenarioArguments: ParsableArguments {
     @Option(help: "The machine to run on: qemu or simulated.") var machine = MachineChoice.qemu
-    @Option(parsing: .unconditional, help: "Where stacks come from: linear, vmalloc, or all of them in turn.")
+    @Option(
+      parsing: .unconditional, help: "Where stacks come from: linear, vmalloc, growing, or all of them in turn."
+    )
     var strategy = "all"
     @Option(parsing: .unconditional, help: "The size of the machine's memory, for example 128M.") var memory:
       String?
@@ -36,6 +38,10 @@
       name: .customLong("free-share"), parsing: .unconditional,
       help: "fragmented-fork: how much memory stays free, in percent.")
     var freeShare: String?
+    @Option(
+      parsing: .unconditional,
+      help: "How deep children go into growing stacks: typical (97 of 100 within 4 KiB) or full.")
+    var depths: String?
     @Option(parsing: .unconditional, help: "fork-churn: how many forks and exits.") var operations: String?
     @Option(
       name: .customLong("time-limit"), parsing: .unconditional,
@@ -48,7 +54,8 @@
       let given: [(String, String?)] = [
         ("scenario", scenario), ("strategy", strategy), ("seed", seed), ("memory", memory), ("cpus", cpus),
         ("numa-nodes", numaNodes), ("va-bits", virtualAddressBits), ("stack-size", stackSize),
-        ("largest-free-order", largestFreeOrder), ("free-share", freeShare), ("operations", operations),
+        ("largest-free-order", largestFreeOrder), ("free-share", freeShare), ("depths", depths),
+        ("operations", operations),
       ]
       var words: [String] = []
       for (key, value) in given {

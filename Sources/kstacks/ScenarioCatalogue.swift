@@ -6,7 +6,7 @@ import Scenarios
 /// The list of scenarios and strategies that the kernel knows.
 enum ScenarioCatalogue {
   /// The strategies in the order in which they are compared.
-  static let strategies = [StackStrategy.linear, .vmalloc].map { "\($0.name)" }
+  static let strategies = [StackStrategy.linear, .vmalloc, .growing].map { "\($0.name)" }
 
   static let scenarios = ScenarioName.allCases.map { (name: "\($0.name)", summary: "\($0.summary)") }
 

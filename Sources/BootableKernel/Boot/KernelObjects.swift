@@ -48,6 +48,7 @@
     ) {
       makeBareStacks(makeFrames(metadata), layout, configuration)
       makeExceptionStack(bareStacks.pointee.arena, bareStacks.pointee.frames)
+      startGrowth(bareStacks.pointee.grower)
     }
 
     /// Makes the allocators, the exception stack and the idle task.
@@ -62,7 +63,8 @@
       processesExist = true
       adoptBootStack(configuration)
       makeExceptionStack(processes.pointee.stacks.arena, processes.pointee.stacks.frames)
-      let idle = allocateStack()
+      startGrowth(processes.pointee.stacks.grower)
+      let idle = allocateStack(whole: true)
       Scheduler.prepareIdle(stackBase: idle.base.rawValue, stackTop: idle.top.rawValue)
     }
 
@@ -145,9 +147,12 @@
     }
 
     /// A stack that is never given back.
-    static func allocateStack() -> StackBounds {
+    ///
+    /// - Parameter whole: whether all of it is mapped at once, because its thread must never fault.
+    static func allocateStack(whole: Bool = false) -> StackBounds {
       do {
         let stack = try processes.pointee.stacks.allocate(node: nil)
+        if whole { try processes.pointee.stacks.populate(stack, bytes: stack.size) }
         let bounds = StackBounds(base: stack.usableRange.base, top: stack.usableRange.top)
         _ = stack.detach()
         return bounds

@@ -81,6 +81,7 @@
     }
     if recoverProbe(record, syndrome) { return current }
     if syndrome.exceptionClass == .unknown, isSemihostingCall(record) { switchOff() }
+    checkReserve(record, syndrome, address)
     if let successor = endOverflow(record, syndrome, address) { return UnsafeMutableRawPointer(successor) }
     reportException("exception in the kernel", record, syndrome, address)
     panic("unhandled exception of thread code")

@@ -49,8 +49,9 @@
   /// Runs what the command line asks for, and ends the machine.
   func runScenario(_ options: KernelOptions) -> Never {
     if options.isBenchmark {
-      let passed = runStackBenchmark(
+      var passed = runStackBenchmark(
         options.scenario, stacks: KernelObjects.bareStacks.pointee, console: Console())
+      if options.scenario.strategy == .growing { passed = runFaultBenchmark() && passed }
       exitMachine(passed ? .success : .failure)
     }
     let processes = KernelObjects.processes

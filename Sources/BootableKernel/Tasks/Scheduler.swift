@@ -1,4 +1,4 @@
-// Who runs next: a round-robin queue, switched at EL1h.
+// Who runs next: a round-robin queue, switched at EL1h; and who waits until its stack can grow.
 //
 // All of it runs with interrupts off: in exception handlers, or in functions that say so. A task gives up the CPU by an
 // SVC at EL1t, which saves its registers like any other exception from thread code.
@@ -6,9 +6,31 @@
   import CAArch64
   import KernelAssembly
   import KernelStacks
+  import Scenarios
 
-  nonisolated(unsafe) private var firstReady: ThreadPointer?
-  nonisolated(unsafe) private var lastReady: ThreadPointer?
+  /// Tasks in the order in which they came, linked by their records.
+  private struct TaskQueue {
+    private(set) var first: ThreadPointer?
+    private var last: ThreadPointer?
+
+    mutating func enqueue(_ task: ThreadPointer) {
+      task.pointee.next = nil
+      if let last { last.pointee.next = task } else { first = task }
+      last = task
+    }
+
+    mutating func dequeue() -> ThreadPointer? {
+      guard let task = first else { return nil }
+      first = task.pointee.next
+      if first == nil { last = nil }
+      return task
+    }
+  }
+
+  /// Tasks that are ready.
+  nonisolated(unsafe) private var ready = TaskQueue()
+  /// Tasks that are ready but for the frames that their stacks may need.
+  nonisolated(unsafe) private var refills = TaskQueue()
   nonisolated(unsafe) private var switches = 0
   nonisolated(unsafe) private var emptyRoot: UInt = 0
 
@@ -28,20 +50,41 @@
     /// Interrupts are off.
     static func enqueue(_ task: ThreadPointer) {
       task.pointee.state = .ready
-      task.pointee.next = nil
-      if let last = lastReady {
-        last.pointee.next = task
-      } else {
-        firstReady = task
-      }
-      lastReady = task
+      ready.enqueue(task)
     }
 
-    private static func dequeue() -> ThreadPointer? {
-      guard let first = firstReady else { return nil }
-      firstReady = first.pointee.next
-      if firstReady == nil { lastReady = nil }
-      return first
+    // Whether the task can grow its stack to the end on this CPU. The idle task's stack is mapped whole.
+    private static func canGrow(_ task: ThreadPointer, mayTakeFrames: Bool) -> Bool {
+      guard KernelObjects.hasProcesses else { return true }
+      return KernelObjects.processes.pointee.stacks.prepareToRun(
+        VirtualAddress(task.pointee.stackBase), mayTakeFrames: mayTakeFrames)
+    }
+
+    /// The next task that may run: one that waits for its reserve first, in the order in which they came.
+    private static func choose() -> ThreadPointer? {
+      if let first = refills.first, canGrow(first, mayTakeFrames: true) { return refills.dequeue() }
+      while let task = ready.dequeue() {
+        if canGrow(task, mayTakeFrames: refills.first == nil) { return task }
+        refills.enqueue(task)
+      }
+      return nil
+    }
+
+    /// Reports that no task can run any more, because those that could wait for memory that nobody will give back.
+    private static func reportStall() -> Never {
+      var console = Console()
+      console.write("stall: every task that could run waits for the frames that its stack may need\n")
+      var next = refills.first
+      while let task = next {
+        console.write("  task ")
+        console.write(task.pointee.id)
+        console.write(" waits for ")
+        console.write(
+          KernelObjects.processes.pointee.stacks.missingPageCount(VirtualAddress(task.pointee.stackBase)))
+        console.write(" frames\n")
+        next = task.pointee.next
+      }
+      panic("no task can run, and no memory can be given back")
     }
 
     /// Chooses the task to go on with and makes it the current one.
@@ -51,7 +94,9 @@
     /// A current task that is ready goes to the end of the queue.
     static func next(after current: ThreadPointer) -> ThreadPointer {
       if current != Thread.idle, current.pointee.state == .ready { enqueue(current) }
-      let chosen = dequeue() ?? Thread.idle
+      let chosen = choose() ?? Thread.idle
+      // The idle task was chosen once before, and nobody has woken anybody since.
+      if chosen == Thread.idle, current == Thread.idle, refills.first != nil { reportStall() }
       guard chosen != current else { return current }
       if current.pointee.state == .dead { threadHasStopped(current) }
       switches &+= 1

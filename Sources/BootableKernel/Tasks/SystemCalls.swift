@@ -28,7 +28,7 @@
     case .processID:
       result = Int(task.pointee.processID)
     case .proveStack:
-      result = Int(prove_stack(Thread.current.pointee.stackBase, UInt64(task.pointee.processID)))
+      result = proveStack(task)
     case .hold:
       hold(task)
     case .awaitChild:
@@ -42,6 +42,12 @@
       overflow_stack()
     }
     frame.pointee.x.0 = UInt64(bitPattern: Int64(result))
+  }
+
+  // Down to where this process is to go: below what is mapped, the stack grows.
+  private func proveStack(_ task: TaskPointer) -> Int {
+    guard let range = KernelObjects.processes.pointee.provenRange(of: task) else { return 0 }
+    return Int(prove_stack(range.base.rawValue, UInt64(task.pointee.processID)))
   }
 
   private func write(_ task: TaskPointer, _ address: VirtualAddress, _ count: Int) -> Int {

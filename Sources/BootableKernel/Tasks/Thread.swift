@@ -23,7 +23,7 @@
   ///     +0x000  registers to go on with    written by exception entry, see frame_layout.h
   ///     +0x110  stack top                  read by exception entry
   ///     +0x118  TTBR0
-  ///     +0x120  lowest address of the stack
+  ///     +0x120  lowest address of the stack      read by exception entry
   ///     +0x128  link of the run queue
   ///     +0x130  number
   ///     +0x138  state
@@ -31,7 +31,10 @@
   struct Thread {
     var head = kernel_task_head()
     /// The lowest address of the stack.
-    var stackBase: UInt = 0
+    var stackBase: UInt {
+      get { UInt(head.stack_base) }
+      set { head.stack_base = UInt64(newValue) }
+    }
     /// The next in the run queue.
     var next: ThreadPointer?
     /// The number of a process, from 1; threads of the kernel itself count from 0 downwards.

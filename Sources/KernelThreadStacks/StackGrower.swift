@@ -1,0 +1,103 @@
+// Growth on a fault: what an exception handler needs, and nothing else.
+
+import KernelMachine
+
+/// What became of a fault.
+@frozen public enum StackGrowth: UInt8, Equatable, Sendable {
+  /// The page is mapped now, and all pages between it and those that were mapped before.
+  case grown
+  /// The address is not on the running thread's own stack, or its page is mapped already: something else is wrong.
+  case notGrowth
+  /// The reserve has too few frames: the thread was switched in without
+  /// ``ThreadStackAllocator/prepareToRun(_:mayTakeFrames:)``. Nothing was mapped.
+  case reserveTooSmall
+}
+
+/// Lets the running thread's stack grow; a handle that an exception handler can keep in a global.
+///
+/// It is valid as long as its allocator is.
+@frozen public struct StackGrower<M: Machine> {
+  @usableFromInline let machine: M
+  @usableFromInline let control: UnsafeMutablePointer<StackControl>
+
+  @inlinable init(machine: M, control: UnsafeMutablePointer<StackControl>) {
+    self.machine = machine
+    self.control = control
+  }
+
+  /// Maps the page of an address that faulted, and every page between it and the lowest that is mapped.
+  ///
+  /// The frames come from this CPU's reserve, zeroed. It takes no lock, asks for no memory and needs no TLB
+  /// invalidation: a stack's entry becomes valid only after the invalidation that followed its last life. Interrupts are
+  /// off, and the code runs on a stack that cannot fault.
+  ///
+  /// - Parameters:
+  ///   - address: what the fault names.
+  ///   - base: the base of the running thread's own stack, from the record of the thread, not from its stack pointer.
+  /// - Complexity: O(pages mapped).
+  @inlinable @inline(__always)
+  public func grow(at address: VirtualAddress, runningOn base: VirtualAddress) -> StackGrowth {
+    let offset = address.rawValue &- base.rawValue
+    guard offset < UInt(bitPattern: control.pointee.geometry.size),
+      base.rawValue &- control.pointee.firstStack < control.pointee.growingByteCount
+    else { return .notGrowth }
+    let entries = control.pointee.stackEntries(ofBase: base)
+    let lowest = entries + Int(bitPattern: offset &>> 12 &* 8)
+    // The top page is always mapped: the search ends there.
+    var end = lowest
+    while machine.readEntry(at: end).isEmpty { end = end + 8 }
+    guard end != lowest else { return .notGrowth }
+
+    let cpu = machine.currentCPU
+    let reserve = control.pointee.reserve(ofCPU: cpu)
+    let grown = control.pointee.grownFrames(of: reserve)
+    let left = reserve.pointee.count &- Int(bitPattern: (end.rawValue &- lowest.rawValue) &>> 3)
+    guard left >= 0 else { return .reserveTooSmall }
+    reserve.pointee.count = left
+    var frame = reserve.reservedFrames + left
+    var entry = lowest
+    repeat {
+      machine.writeEntry(frame.pointee.entry, at: entry)
+      grown[frame.pointee.node] &+= 1
+      frame += 1
+      entry = entry + 8
+    } while entry < end
+    machine.publishEntries()
+    return .grown
+  }
+
+  /// Grows now, so that the next `bytes` below the stack pointer take no fault.
+  ///
+  /// The conditions are those of ``grow(at:runningOn:)``: thread code asks for it by an exception.
+  ///
+  /// - Parameters:
+  ///   - bytes: how much; 0 is nothing.
+  ///   - stackPointer: the running thread's.
+  ///   - base: the base of its stack.
+  /// - Throws: ``ThreadStackError/beyondStack(requestedBytes:availableBytes:)``, or
+  ///   ``ThreadStackError/foreignAddress(_:)`` if the stack pointer is not on the stack. Nothing has changed then.
+  @inlinable public func ensure(
+    bytes: Int, below stackPointer: VirtualAddress, runningOn base: VirtualAddress
+  ) throws(ThreadStackError) {
+    let available = stackPointer - base
+    guard available >= 0, available <= control.pointee.geometry.size else {
+      throw .foreignAddress(stackPointer)
+    }
+    guard bytes >= 0, bytes <= available else {
+      throw .beyondStack(requestedBytes: bytes, availableBytes: available)
+    }
+    if bytes > 0 { _ = grow(at: stackPointer - bytes, runningOn: base) }
+  }
+}
+
+extension StackControl {
+  @inlinable @inline(__always) func reserve(ofCPU cpu: Int) -> UnsafeMutablePointer<StackReserve> {
+    (firstReserve + cpu &* layout.cpuStride).assumingMemoryBound(to: StackReserve.self)
+  }
+
+  /// How many pages grew on a CPU, for each node.
+  @inlinable @inline(__always)
+  func grownFrames(of reserve: UnsafeMutablePointer<StackReserve>) -> UnsafeMutablePointer<Int> {
+    UnsafeMutableRawPointer(reserve.reservedFrames + layout.reserveLimit).assumingMemoryBound(to: Int.self)
+  }
+}

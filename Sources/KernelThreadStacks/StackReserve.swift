@@ -1,0 +1,62 @@
+// What growth takes its frames from: each CPU's reserve, and the pool behind all of them.
+//
+// Protocol. need(t) = the pages of thread t's stack that are not mapped. While CPU c runs thread t,
+//
+//     reserve(c) ≥ need(t)
+//
+// Growth by k pages takes k frames and lowers need(t) by k, so this goes on holding; it is established anew only when a
+// thread is switched in (ThreadStackAllocator.prepareToRun). So growth never finds the reserve empty, and never asks
+// anybody for memory.
+//
+// The pool holds (pages of a stack − 1) frames for each CPU. They serve refills only, and only when the frame source
+// refuses: whoever else wants memory is refused before a refill is.
+//
+//     CPU record                              shared
+//     +----------------------+   refill 1st   +--------------+
+//     | reserve of this CPU  | <------------- | frame source |
+//     |  [frame][frame][   ] | <------------- +--------------+
+//     +----------------------+   refill 2nd   | pool         |
+//         |                                   +--------------+
+//         | growth: entry, publish
+//         v
+//     the running thread's stack
+//
+// A reserve belongs to its CPU at the exception level's own stack with interrupts off: thread code never touches it,
+// because it could fault, and grow, in the middle.
+
+import KernelMachine
+
+/// The head of one CPU's reserve.
+///
+///     +0   count
+///     +8   ready count
+///     +16  frames, 16 bytes each, as many as a stack has pages less one
+///      …   pages grown, Int for each node
+@frozen @usableFromInline struct StackReserve {
+  /// How many frames there are.
+  @usableFromInline var count = 0
+  /// The count with which any thread may be switched in without a further look; -1 while the pool is not full either.
+  @usableFromInline var readyCount = 0
+
+  @inlinable init() {}
+  @inlinable static var headerBytes: Int { 16 }
+}
+
+/// A zeroed frame, as the entry that will map it, and the node it belongs to.
+@frozen @usableFromInline struct ReservedFrame {
+  @usableFromInline let entry: PageTableEntry
+  @usableFromInline let node: Int
+
+  @inlinable init(entry: PageTableEntry, node: Int) {
+    self.entry = entry
+    self.node = node
+  }
+  @inlinable static var bytes: Int { 16 }
+}
+
+extension UnsafeMutablePointer where Pointee == StackReserve {
+  /// The frames of a reserve; the first `count` are there.
+  @inlinable var reservedFrames: UnsafeMutablePointer<ReservedFrame> {
+    (UnsafeMutableRawPointer(self) + StackReserve.headerBytes).assumingMemoryBound(to: ReservedFrame.self)
+  }
+}

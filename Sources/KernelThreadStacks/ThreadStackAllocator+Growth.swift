@@ -1,0 +1,209 @@
+// Switching in a thread whose stack may grow, and refilling the reserve that it grows from.
+
+import KernelMachine
+
+extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
+  /// What an exception handler needs to let stacks grow.
+  @inlinable public var grower: StackGrower<M> { StackGrower(machine: machine, control: control) }
+
+  /// Makes sure that a thread can grow its stack to the end, before it is switched in.
+  ///
+  /// To be called with interrupts off, on a stack that cannot fault and is nobody's (the exception stack), on the CPU that
+  /// is to run the thread. A thread that may not run has to wait; ask again when memory may have come free. Threads that
+  /// wait are to be asked first and in the order in which they came, and while one waits, `mayTakeFrames` is false for all
+  /// others: these run if what is there suffices.
+  ///
+  /// - Parameters:
+  ///   - base: the base of the thread's stack. One that is not of this allocator needs nothing.
+  ///   - mayTakeFrames: whether the reserve may be refilled.
+  /// - Returns: whether the thread may run.
+  /// - Complexity: a comparison while the reserve is full; else O(pages of a stack).
+  @inlinable @inline(__always)
+  public borrowing func prepareToRun(_ base: VirtualAddress, mayTakeFrames: Bool = true) -> Bool {
+    let reserve = reserve(ofCPU: machine.currentCPU)
+    if reserve.pointee.count == reserve.pointee.readyCount { return true }
+    return prepareSlowly(base, mayTakeFrames, reserve)
+  }
+
+  /// How many pages of a stack are not mapped: what a thread that waits is waiting for.
+  ///
+  /// 0 for an address that is no stack's base of this allocator.
+  @inlinable public borrowing func missingPageCount(_ base: VirtualAddress) -> Int {
+    guard isGrowing, let slot = slot(containing: base), base == self.base(ofSlot: slot), hasTable(slot) else {
+      return 0
+    }
+    return geometry.pageCount &- mappedPageCount(ofSlot: slot)
+  }
+
+  /// Gives this CPU's reserve back to the frame source, because the CPU runs no thread that grows.
+  ///
+  /// The conditions are those of ``prepareToRun(_:mayTakeFrames:)``. The next such call fills it again. It is for CPUs
+  /// that idle on a stack of their own which is mapped to the end.
+  ///
+  /// - Returns: how many frames went back.
+  @inlinable public borrowing func releaseReserve() -> Int {
+    let interrupts = machine.disableInterrupts()
+    let given = releaseReserve(reserve(ofCPU: machine.currentCPU))
+    machine.restoreInterrupts(interrupts)
+    return given
+  }
+
+  /// Fills this CPU's reserve, and the pool, as far as memory allows.
+  ///
+  /// The conditions are those of ``prepareToRun(_:mayTakeFrames:)``.
+  @inlinable public borrowing func fillReserve() {
+    let interrupts = machine.disableInterrupts()
+    fill(reserve(ofCPU: machine.currentCPU))
+    machine.restoreInterrupts(interrupts)
+  }
+
+  /// Maps pages of a stack on which nobody runs, so that its topmost `bytes` take no fault.
+  ///
+  /// It is for stacks that must never fault, such as those of idle threads.
+  ///
+  /// - Throws: ``ThreadStackError/beyondStack(requestedBytes:availableBytes:)`` or ``ThreadStackError/frames(_:)``; what
+  ///   has been mapped by then stays.
+  @inlinable public borrowing func populate(_ stack: borrowing ThreadStack, bytes: Int) throws(ThreadStackError)
+  {
+    let available = geometry.size
+    guard bytes >= 0, bytes <= available else {
+      throw .beyondStack(requestedBytes: bytes, availableBytes: available)
+    }
+    guard isGrowing else { return }
+    let entries = stackEntries(ofBase: stack.base)
+    let lowest = entries + ((available &- bytes) &>> 12) &* 8
+    var entry = entries + (geometry.pageCount &- 1) &* 8
+    defer { machine.publishEntries() }
+    while entry > lowest {
+      entry = entry + -8
+      guard machine.readEntry(at: entry).isEmpty else { continue }
+      do {
+        let frame = try frames.allocate(
+          FrameRequest(node: stack.node, purpose: .threadStack, cleared: true))
+        machine.writeEntry(arena.stackEntry(for: frame), at: entry)
+        let node = layout.nodeCount == 1 ? 0 : frames.node(of: frame).index
+        let interrupts = machine.disableInterrupts()
+        liveFrames(of: record(ofCPU: machine.currentCPU), node: node).pointee &+= 1
+        machine.restoreInterrupts(interrupts)
+      } catch { throw .frames(error) }
+    }
+  }
+
+  // MARK: Refilling
+
+  /// The rest of `prepareToRun`: the reserve is not full, or the pool was not when it was last looked at.
+  @inlinable @inline(never)
+  borrowing func prepareSlowly(
+    _ base: VirtualAddress, _ mayTakeFrames: Bool, _ reserve: UnsafeMutablePointer<StackReserve>
+  ) -> Bool {
+    let missing = missingPageCount(base)
+    if mayTakeFrames {
+      fill(reserve)
+      if reserve.pointee.count < missing, takeFromPool(reserve, until: missing) < missing,
+        reclaim(target: missing) > 0
+      {
+        fill(reserve)
+      }
+    }
+    return reserve.pointee.count >= missing
+  }
+
+  /// Fills a reserve from the frame source, then the pool.
+  ///
+  /// Interrupts are off.
+  @inlinable borrowing func fill(_ reserve: UnsafeMutablePointer<StackReserve>) {
+    let limit = layout.reserveLimit
+    while reserve.pointee.count < limit, let frame = takeReservedFrame() {
+      reserve.reservedFrames[reserve.pointee.count] = frame
+      reserve.pointee.count &+= 1
+    }
+    let isComplete = reserve.pointee.count == limit && fillPool()
+    reserve.pointee.readyCount = isComplete ? limit : -1
+  }
+
+  /// Moves frames from the pool until a reserve has `count`, and tells how many it has then.
+  ///
+  /// Interrupts are off.
+  @inlinable borrowing func takeFromPool(_ reserve: UnsafeMutablePointer<StackReserve>, until count: Int) -> Int
+  {
+    let state = machine.lock(lock)
+    while reserve.pointee.count < count, shared.pointee.poolCount > 0 {
+      shared.pointee.poolCount &-= 1
+      reserve.reservedFrames[reserve.pointee.count] = pool[shared.pointee.poolCount]
+      reserve.pointee.count &+= 1
+    }
+    machine.unlock(lock, restoring: state)
+    return reserve.pointee.count
+  }
+
+  /// Fills the pool from the frame source and tells whether it is full.
+  ///
+  /// The lock is not held while memory is asked for; what is too much by then goes back.
+  @inlinable borrowing func fillPool() -> Bool {
+    let limit = layout.reserveLimit &* layout.cpuCount
+    while true {
+      var state = machine.lock(lock)
+      let isFull = shared.pointee.poolCount >= limit
+      machine.unlock(lock, restoring: state)
+      if isFull { return true }
+      guard let frame = takeReservedFrame() else { return false }
+      state = machine.lock(lock)
+      let isWanted = shared.pointee.poolCount < limit
+      if isWanted {
+        pool[shared.pointee.poolCount] = frame
+        shared.pointee.poolCount &+= 1
+      }
+      machine.unlock(lock, restoring: state)
+      if !isWanted { _ = giveBack(frame.entry.frame, order: 0) }
+    }
+  }
+
+  @inlinable borrowing func takeReservedFrame() -> ReservedFrame? {
+    do {
+      let frame = try frames.allocate(
+        FrameRequest(node: homeNode, purpose: .threadStack, cleared: true))
+      let node = layout.nodeCount == 1 ? 0 : frames.node(of: frame).index
+      return ReservedFrame(entry: arena.stackEntry(for: frame), node: node)
+    } catch { return nil }
+  }
+
+  // MARK: The beginning and the end
+
+  /// Fills all reserves and the pool as far as memory allows; nobody else uses the allocator yet.
+  @inlinable borrowing func fillReserves() {
+    for cpu in 0..<layout.cpuCount { fill(reserve(ofCPU: cpu)) }
+  }
+
+  /// Gives back all reserves and the pool; nobody else uses the allocator any more.
+  @inlinable borrowing func emptyReserves() {
+    for cpu in 0..<layout.cpuCount { _ = releaseReserve(reserve(ofCPU: cpu)) }
+    while shared.pointee.poolCount > 0 {
+      shared.pointee.poolCount &-= 1
+      _ = giveBack(pool[shared.pointee.poolCount].entry.frame, order: 0)
+    }
+  }
+
+  @inlinable borrowing func releaseReserve(_ reserve: UnsafeMutablePointer<StackReserve>) -> Int {
+    var given = 0
+    reserve.pointee.readyCount = layout.reserveLimit == 0 ? 0 : -1
+    while reserve.pointee.count > 0 {
+      reserve.pointee.count &-= 1
+      given &+= giveBack(reserve.reservedFrames[reserve.pointee.count].entry.frame, order: 0)
+    }
+    return given
+  }
+
+  // MARK: Where they are
+
+  @inlinable @inline(__always) func reserve(ofCPU cpu: Int) -> UnsafeMutablePointer<StackReserve> {
+    control.pointee.reserve(ofCPU: cpu)
+  }
+
+  @inlinable func grownFrames(of reserve: UnsafeMutablePointer<StackReserve>) -> UnsafeMutablePointer<Int> {
+    control.pointee.grownFrames(of: reserve)
+  }
+
+  @inlinable var pool: UnsafeMutablePointer<ReservedFrame> {
+    (metadata + layout.poolOffset).assumingMemoryBound(to: ReservedFrame.self)
+  }
+}

@@ -1,0 +1,64 @@
+// How much of its stack a thread has used, without touching the stack.
+
+import KernelMachine
+
+extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
+  /// How many pages are mapped behind a stack: where stacks grow, the most that its thread has used.
+  ///
+  /// It reads page-table entries only; nothing is faulted in. 0 for an address that is no stack's base.
+  @inlinable public borrowing func mappedPageCount(_ base: VirtualAddress) -> Int {
+    if isLinear { return isLinearAddress(base) ? geometry.pageCount : 0 }
+    guard let slot = slot(containing: base), base == self.base(ofSlot: slot), hasTable(slot) else { return 0 }
+    return mappedPageCount(ofSlot: slot)
+  }
+
+  /// How many bytes, counted from the top, a thread has used of its stack since it was handed out: down to the lowest
+  /// word that is not zero.
+  ///
+  /// The frames are read where the linear map has them; nothing is faulted in. Zeroes that the thread has stored below
+  /// all else are not seen.
+  ///
+  /// - Parameter base: the stack's base; the stack is in use.
+  /// - Complexity: O(bytes mapped).
+  @inlinable public borrowing func highWaterByteCount(_ base: VirtualAddress) -> Int {
+    var page = base
+    let top = base + geometry.size
+    while page < top {
+      if let frame = self.page(of: page) {
+        let words = machine.pointer(to: frame.physicalAddress).assumingMemoryBound(to: UInt64.self)
+        for index in 0..<512 where words[index] != 0 { return top - (page + index &* 8) }
+      }
+      page = page + pageSize
+    }
+    return 0
+  }
+
+  /// How many frames the reserves of all CPUs and the pool behind them hold.
+  @inlinable public var reservedFrameCount: Int {
+    var sum = shared.pointee.poolCount
+    for cpu in 0..<layout.cpuCount { sum &+= reserve(ofCPU: cpu).pointee.count }
+    return sum
+  }
+
+  /// How many pages stacks have grown by.
+  @inlinable public var grownPageCount: Int {
+    guard isGrowing else { return 0 }
+    var sum = 0
+    for cpu in 0..<layout.cpuCount {
+      for node in 0..<layout.nodeCount { sum &+= grownFrames(of: reserve(ofCPU: cpu))[node] }
+    }
+    return sum
+  }
+
+  /// The pages of a slot that has a table whose entries are valid; they are the topmost ones.
+  @inlinable borrowing func mappedPageCount(ofSlot slot: Int) -> Int {
+    let entries = stackEntries(ofSlot: slot)
+    var mapped = 0
+    while mapped < geometry.pageCount,
+      machine.readEntry(at: entries + (geometry.pageCount &- 1 &- mapped) &* 8).isValid
+    {
+      mapped &+= 1
+    }
+    return mapped
+  }
+}

@@ -1,0 +1,235 @@
+// Growing stacks: one page at first, more from the reserve, and nothing else is growth.
+
+import KernelStacks
+import SimulatedMachine
+import Testing
+
+@Suite struct GrowthTests {
+  static let configuration = StackConfiguration(.growing)
+
+  @Test("A new stack has one page at its top, zeroed, and counts as one page")
+  func onePage() throws {
+    let world = try World()
+    let stacks = try world.stacks(Self.configuration)
+    let held = world.ledger.frames(for: .threadStack)
+    let owner = Owner(try stacks.allocate(node: nil))
+    #expect(world.ledger.frames(for: .threadStack) == held + 1)
+    #expect(stacks.kernelStackKiB(on: NodeID(0)) == 4 && stacks.liveStackCount == 1)
+    #expect(stacks.mappedPageCount(owner.base) == 1 && stacks.missingPageCount(owner.base) == 3)
+    #expect(stacks.page(of: owner.base) == nil && stacks.page(of: owner.base + 12288) != nil)
+    #expect(try world.machine.firstNonzero(owner.base + 12288, size: 4096) == nil)
+    #expect(throws: SimulatedFault.self) { try world.machine.store(UInt64(1), to: owner.base + 12280) }
+    #expect(stacks.classify(address: owner.base) == .stack(stacks.geometry.bounds(base: owner.base)))
+    stacks._checkInvariants()
+    stacks.free(owner.take())
+    #expect(stacks.liveStackCount == 0 && stacks.kernelStackKiB(on: NodeID(0)) == 0)
+    stacks._checkInvariants()
+  }
+
+  @Test("A fault maps all pages between it and the lowest mapped one: no lock, no request, no invalidation")
+  func grow() throws {
+    for page in 0..<3 {
+      let world = try World()
+      let stacks = try world.stacks(Self.configuration)
+      let owner = Owner(try stacks.allocate(node: nil))
+      #expect(stacks.prepareToRun(owner.base) == true)
+      let before = world.machine.counters
+      let requests = world.ledger.requests
+      let address = owner.base + (page * 4096 + 8)
+      #expect(stacks.grower.grow(at: address, runningOn: owner.base) == .grown)
+      let after = world.machine.counters
+      #expect(after.lockAcquisitions == before.lockAcquisitions)
+      #expect(after.tlbInvalidations == before.tlbInvalidations && world.ledger.requests == requests)
+      #expect(stacks.mappedPageCount(owner.base) == 4 - page)
+      #expect(stacks.kernelStackKiB(on: NodeID(0)) == (4 - page) * 4)
+      #expect(stacks.grownPageCount == 3 - page)
+      let lowest = owner.base + page * 4096
+      #expect(try world.machine.firstNonzero(lowest, size: (4 - page) * 4096) == nil)
+      try world.machine.store(UInt64(7), to: address)
+      #expect(stacks.highWaterByteCount(owner.base) == 16384 - page * 4096 - 8)
+      stacks._checkInvariants()
+      stacks.free(owner.take())
+      #expect(stacks.kernelStackKiB(on: NodeID(0)) == 0)
+      stacks._checkInvariants()
+      #expect(world.simulation.violations.isEmpty)
+    }
+  }
+
+  @Test("A fault outside the running thread's own stack is never growth")
+  func notGrowth() throws {
+    let world = try World()
+    let stacks = try world.stacks(Self.configuration)
+    let owner = Owner(try stacks.allocate(node: nil))
+    let other = Owner(try stacks.allocate(node: nil))
+    #expect(stacks.prepareToRun(owner.base) == true)
+    let addresses = [
+      owner.base - 8, owner.base - 16384, owner.base + 16384, owner.base + 16376, other.base,
+      other.base + 12280,
+      VirtualAddress(0), VirtualAddress(.max), VirtualAddress(0xffff_ffc0_0000_0000),
+    ]
+    let reserved = stacks.reservedFrameCount
+    for address in addresses {
+      #expect(stacks.grower.grow(at: address, runningOn: owner.base) == .notGrowth)
+    }
+    // A thread on a stack that is not the allocator's has no growth at all.
+    for base in [VirtualAddress(0xffff_ff80_0010_0000), VirtualAddress(0), other.base + (1 << 38)] {
+      #expect(stacks.grower.grow(at: base + 8, runningOn: base) == .notGrowth)
+      #expect(stacks.missingPageCount(base) == 0 && stacks.mappedPageCount(base) == 0)
+    }
+    #expect(stacks.reservedFrameCount == reserved)
+    stacks._checkInvariants()
+    let vmalloc = try World().stacks(StackConfiguration(.vmalloc))
+    let whole = Owner(try vmalloc.allocate(node: nil))
+    #expect(vmalloc.grower.grow(at: whole.base, runningOn: whole.base) == .notGrowth)
+    #expect(vmalloc.prepareToRun(whole.base) == true)
+    #expect(vmalloc.mappedPageCount(whole.base) == 4)
+    vmalloc.free(whole.take())
+    for owner in [owner, other] { stacks.free(owner.take()) }
+  }
+
+  @Test("A thread switched in without preparation finds out, and nothing is mapped")
+  func unprepared() throws {
+    let world = try World()
+    let stacks = try world.stacks(Self.configuration)
+    let owner = Owner(try stacks.allocate(node: nil))
+    #expect(stacks.releaseReserve() == 3)
+    #expect(stacks.grower.grow(at: owner.base, runningOn: owner.base) == .reserveTooSmall)
+    #expect(stacks.mappedPageCount(owner.base) == 1)
+    stacks._checkInvariants()
+    #expect(stacks.prepareToRun(owner.base) == true)
+    #expect(stacks.grower.grow(at: owner.base, runningOn: owner.base) == .grown)
+    stacks.free(owner.take())
+  }
+
+  @Test("A cached stack has one page; one that has grown is unmapped and comes back zeroed")
+  func cache() throws {
+    let world = try World()
+    let stacks = try world.stacks(Self.configuration)
+    let shallow = Owner(try stacks.allocate(node: nil))
+    try world.machine.dirty(shallow.base + 12288, size: 4096, step: 64)
+    stacks.free(shallow.take())
+    #expect(stacks.cachedStackCount == 1)
+    stacks._checkInvariants()
+    let requests = world.ledger.requests
+    let again = Owner(try stacks.allocate(node: nil))
+    #expect(again.base == shallow.base && world.ledger.requests == requests)
+    #expect(try world.machine.firstNonzero(again.base + 12288, size: 4096) == nil)
+    #expect(stacks.prepareToRun(again.base) == true)
+    #expect(stacks.grower.grow(at: again.base, runningOn: again.base) == .grown)
+    try world.machine.dirty(again.base, size: 16384, step: 64)
+    stacks.free(again.take())
+    #expect(stacks.cachedStackCount == 0 && stacks.retiredStackCount == 1)
+    stacks._checkInvariants()
+    stacks.reclaim(target: .max)
+    let third = Owner(try stacks.allocate(node: nil))
+    #expect(stacks.mappedPageCount(third.base) == 1)
+    #expect(stacks.prepareToRun(third.base) == true)
+    #expect(stacks.grower.grow(at: third.base, runningOn: third.base) == .grown)
+    #expect(try world.machine.firstNonzero(third.base, size: 16384) == nil)
+    stacks.free(third.take())
+    #expect(world.simulation.violations.isEmpty)
+  }
+
+  @Test("A detached stack comes back by its address, grown or not")
+  func adoption() throws {
+    let world = try World()
+    let stacks = try world.stacks(Self.configuration)
+    for grows in [false, true] {
+      let address = try stacks.allocate(node: nil).detach()
+      #expect(stacks.prepareToRun(address) == true)
+      if grows { #expect(stacks.grower.grow(at: address, runningOn: address) == .grown) }
+      stacks.free(try stacks.stack(at: address))
+      stacks._checkInvariants()
+      #expect(throws: ThreadStackError.notLive(address)) { _ = try stacks.stack(at: address).detach() }
+    }
+  }
+
+  @Test("Growing at once takes no fault afterwards; more than the stack has is an error")
+  func ensure() throws {
+    let world = try World()
+    let stacks = try world.stacks(Self.configuration)
+    let owner = Owner(try stacks.allocate(node: nil))
+    #expect(stacks.prepareToRun(owner.base) == true)
+    let pointer = owner.base + 16000
+    for bytes in [16001, -1, .max] {
+      #expect(throws: ThreadStackError.beyondStack(requestedBytes: bytes, availableBytes: 16000)) {
+        try stacks.grower.ensure(bytes: bytes, below: pointer, runningOn: owner.base)
+      }
+    }
+    #expect(throws: ThreadStackError.foreignAddress(owner.base - 16)) {
+      try stacks.grower.ensure(bytes: 8, below: owner.base - 16, runningOn: owner.base)
+    }
+    #expect(stacks.mappedPageCount(owner.base) == 1)
+    try stacks.grower.ensure(bytes: 0, below: pointer, runningOn: owner.base)
+    try stacks.grower.ensure(bytes: 100, below: pointer, runningOn: owner.base)
+    #expect(stacks.mappedPageCount(owner.base) == 1)
+    try stacks.grower.ensure(bytes: 4000, below: pointer, runningOn: owner.base)
+    #expect(stacks.mappedPageCount(owner.base) == 2)
+    try stacks.grower.ensure(bytes: 16000, below: pointer, runningOn: owner.base)
+    #expect(stacks.mappedPageCount(owner.base) == 4)
+    stacks._checkInvariants()
+    stacks.free(owner.take())
+  }
+
+  @Test("A stack on which nobody runs is mapped as far as asked; a refusal keeps what is mapped counted")
+  func populate() throws {
+    let world = try World()
+    let stacks = try world.stacks(Self.configuration)
+    let stack = try stacks.allocate(node: nil)
+    try stacks.populate(stack, bytes: 4097)
+    #expect(stacks.mappedPageCount(stack.base) == 2)
+    #expect(throws: ThreadStackError.beyondStack(requestedBytes: 16385, availableBytes: 16384)) {
+      try stacks.populate(stack, bytes: 16385)
+    }
+    world.ledger.refuseRequest = 2
+    #expect(throws: ThreadStackError.self) { try stacks.populate(stack, bytes: 16384) }
+    stacks._checkInvariants()
+    try stacks.populate(stack, bytes: 16384)
+    #expect(stacks.mappedPageCount(stack.base) == 4 && stacks.kernelStackKiB(on: NodeID(0)) == 16)
+    stacks._checkInvariants()
+    stacks.free(stack)
+    stacks._checkInvariants()
+  }
+
+  @Test("Growing stacks of any size, on two nodes, are counted where their frames are")
+  func nodesAndSizes() throws {
+    for size in [4096, 8192, 20480, 24576, 65536] {
+      let world = try World(nodeBytes: [2 << 20, 2 << 20])
+      let stacks = try world.stacks(StackConfiguration(.growing, size: size))
+      let owner = Owner(try stacks.allocate(node: NodeID(1)))
+      #expect(stacks.kernelStackKiB(on: NodeID(1)) == 4 && stacks.kernelStackKiB(on: NodeID(0)) == 0)
+      #expect(stacks.prepareToRun(owner.base) == true)
+      if size > 4096 { #expect(stacks.grower.grow(at: owner.base, runningOn: owner.base) == .grown) }
+      let sum = stacks.kernelStackKiB(on: NodeID(0)) + stacks.kernelStackKiB(on: NodeID(1))
+      #expect(sum == size / 1024)
+      stacks._checkInvariants()
+      stacks.free(owner.take())
+      let rest = stacks.kernelStackKiB(on: NodeID(0)) + stacks.kernelStackKiB(on: NodeID(1))
+      #expect(rest == 0)
+      stacks._checkInvariants()
+    }
+  }
+
+  @Test("What contradicts growth is a configuration error")
+  func configuration() throws {
+    let world = try World()
+    let held = world.ledger.heldFrames
+    #expect(throws: ThreadStackError.configuration(.threadInfoAtUnmappedBase)) {
+      _ = try world.stacks(StackConfiguration(.growing, threadInfoPlacement: .base))
+    }
+    #expect(world.ledger.heldFrames == held)
+    #expect(StackConfiguration(.growing).threadInfoPlacement == .top)
+    #expect(StackConfiguration(.vmalloc).threadInfoPlacement == .base)
+  }
+
+  @Test("An allocator that ends gives its reserves back")
+  func end() throws {
+    let world = try World(cpuCount: 2)
+    do {
+      let stacks = try world.stacks(Self.configuration)
+      #expect(stacks.reservedFrameCount == 12)
+      stacks.free(try stacks.allocate(node: nil))
+    }
+    #expect(world.ledger.frames(for: .threadStack) == 0 && world.ledger.frames(for: .pageTable) == 0)
+  }
+}
