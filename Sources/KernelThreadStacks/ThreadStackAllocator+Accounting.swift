@@ -44,7 +44,8 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     return sum &* 4
   }
 
-  /// How many stacks are in use: their frames, divided by those that each has; of growing ones, slots in use.
+  /// How many stacks are in use: their frames, divided by those that each has; of growing ones, slots that are
+  /// neither cached nor retired, quarantined ones included.
   @inlinable public var liveStackCount: Int {
     if isGrowing { return usedSlotCount &- cachedStackCount &- retiredStackCount }
     var sum = 0

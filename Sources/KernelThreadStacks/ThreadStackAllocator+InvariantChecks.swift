@@ -49,7 +49,8 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
         }
         used += 1
         let marker = marker(ofSlot: slot)
-        if marker.isLive { live += 1 }
+        // Where stacks grow, all that are neither cached nor retired count as live.
+        if marker.isLive || isGrowing && marker.isQuarantined { live += 1 }
         if marker.isCached { marked += 1 }
         if marker.isRetired { retired += 1 }
         precondition(

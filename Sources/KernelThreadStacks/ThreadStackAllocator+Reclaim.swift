@@ -23,7 +23,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     return given
   }
 
-  /// Gives back the cached stacks of a CPU that has stopped, for as long as it stays stopped.
+  /// Gives back the cached stacks and the reserve of a CPU that has stopped, for as long as it stays stopped.
   ///
   /// Nothing executes on that CPU any more; the caller's own work is ordered after all that it did.
   ///
@@ -32,7 +32,8 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   @discardableResult
   @inlinable public borrowing func reclaim(fromStoppedCPU cpu: Int) -> Int {
     guard cpu >= 0, cpu < layout.cpuCount else { return 0 }
-    return emptyMagazine(record(ofCPU: cpu), target: .max)
+    let reserved = isGrowing ? releaseReserve(reserve(ofCPU: cpu)) : 0
+    return reserved &+ emptyMagazine(record(ofCPU: cpu), target: .max)
   }
 
   /// Takes stacks out of a magazine until their frames reach `target`, and gives these back.

@@ -143,7 +143,7 @@ public struct Processes<M: Machine>: ~Copyable {
   /// Gives back what is only kept for speed, and brings the reserve that stacks grow from to its full size.
   ///
   /// All frames that are not free then are needed. Not for code that runs on a stack that grows.
-  borrowing func settle() {
+  public borrowing func settle() {
     reclaim()
     stacks.fillReserve()
   }

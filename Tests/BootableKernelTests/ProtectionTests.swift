@@ -21,7 +21,7 @@
       }
     }
 
-    @Test(arguments: ["linear", "vmalloc"]) func stackPointersLeadToTasksAndFrames(strategy: String)
+    @Test(arguments: ["linear", "vmalloc", "growing"]) func stackPointersLeadToTasksAndFrames(strategy: String)
       async throws
     {
       expectSuccess(try await boot("scenario=self-test test=lookup strategy=\(strategy)"))
@@ -40,8 +40,9 @@
       expectOverflowReport(run, task: 0)
     }
 
-    @Test func systemCallThatRunsIntoTheGuardEndsItsProcessAlone() async throws {
-      let run = try await boot("scenario=self-test test=guard-system-call strategy=vmalloc")
+    @Test(arguments: ["vmalloc", "growing"])
+    func systemCallThatRunsIntoTheGuardEndsItsProcessAlone(strategy: String) async throws {
+      let run = try await boot("scenario=self-test test=guard-system-call strategy=\(strategy)")
       expectSuccess(run)
       expectOverflowReport(run, task: 2)
     }
@@ -58,7 +59,9 @@
       #expect(run.lines.filter { $0.hasPrefix("    0xffffff80") }.count > 8)
     }
 
-    @Test(arguments: ["linear", "vmalloc"]) func preemptionDisturbsNobody(strategy: String) async throws {
+    @Test(arguments: ["linear", "vmalloc", "growing"]) func preemptionDisturbsNobody(strategy: String)
+      async throws
+    {
       expectSuccess(try await boot("scenario=self-test test=preemption strategy=\(strategy)"))
     }
 

@@ -43,7 +43,8 @@
     }
 
     @Test(
-      arguments: ["linear", "vmalloc"], ["fork-churn", "exhaustion", "recovery", "isolation", "kernel-memory"])
+      arguments: ["linear", "vmalloc", "growing"],
+      ["fork-churn", "exhaustion", "recovery", "isolation", "kernel-memory"])
     func scenarioHoldsItsChecks(strategy: String, scenario: String) async throws {
       let run = try await boot("scenario=\(scenario) strategy=\(strategy)")
       expectSuccess(run)

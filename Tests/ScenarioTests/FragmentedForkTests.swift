@@ -77,6 +77,22 @@ struct FrameLetters {
     #expect(after.count("s") == 0 && after.count("u") == 0 && after.count("t") == 0)
   }
 
+  @Test(arguments: [StackDepths.typical, .full], [1, 2, 3] as [UInt64])
+  func `Growing stacks cost what their threads use`(_ depths: StackDepths, _ seed: UInt64) throws {
+    var options = ScenarioOptions.small(.fragmentedFork, .growing, seed: seed)
+    options.memoryBytes = 8 << 20
+    options.stackDepths = depths
+    let run = try ScenarioRun(options)
+    #expect(run.passed, "seed \(seed): \(run.problems)")
+    let forks = try #require(try run.result["forksSucceeded"] as? Int)
+    let bytes = try #require(try run.result["stackBytes"] as? Int)
+    // The first process fills its stack.
+    switch depths {
+    case .full: #expect(bytes == (forks + 1) * 16384)
+    case .typical: #expect(bytes > forks * 4096 && bytes < forks * 5400 + 16384, "seed \(seed): \(bytes)")
+    }
+  }
+
   @Test func `Small contiguous stacks do fork where blocks of their order are free`() throws {
     var options = ScenarioOptions.small(.fragmentedFork, .linear)
     options.stackSize = 8192

@@ -8,7 +8,7 @@ import Testing
   @Test func `All options are read`() throws {
     let options = try ScenarioOptions.parsing(
       "scenario=fork-churn strategy=vmalloc seed=0x1f memory=64M cpus=2\tnuma-nodes=2  va-bits=48 stack-size=20480 "
-        + "largest-free-order=0 free-share=30 operations=77\n\0ignored")
+        + "largest-free-order=0 free-share=30 depths=full operations=77\n\0ignored")
     #expect(options.scenario == .forkChurn)
     #expect(options.strategy == .vmalloc)
     #expect(options.seed == 31)
@@ -19,6 +19,7 @@ import Testing
     #expect(options.stackSize == 20480)
     #expect(options.largestFreeOrder == 0)
     #expect(options.freeSharePercent == 30)
+    #expect(options.stackDepths == .full)
     #expect(options.operations == 77)
   }
 
@@ -44,11 +45,12 @@ import Testing
     ("scenario=nonsense", "there is no scenario nonsense; scenarios: fragmented-fork fork-churn"),
     ("speed=9", "there is no option speed; options: scenario strategy seed"),
     ("quiet", "quiet is not of the form key=value"),
-    ("strategy=heap", "strategy cannot be heap; it takes linear or vmalloc"),
+    ("strategy=heap", "strategy cannot be heap; it takes linear, vmalloc or growing"),
     ("va-bits=42", "va-bits cannot be 42; it takes 39 or 48"),
     ("stack-size=10000", "stack-size cannot be 10000"),
     ("stack-size=4096", "stack-size cannot be 4096"),
     ("largest-free-order=2", "largest-free-order cannot be 2; it takes 0 or 1"),
+    ("depths=deep", "depths cannot be deep; it takes typical or full"),
     ("operations=-1", "operations cannot be -1"),
     ("operations=0", "operations cannot be 0"),
     ("seed=", "seed cannot be ; it takes a number"),

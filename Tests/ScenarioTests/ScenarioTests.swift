@@ -10,8 +10,8 @@ import Testing
     .fragmentedFork, .forkChurn, .exhaustion, .recovery, .isolation, .kernelMemory,
   ]
 
-  @Test(arguments: all, [StackStrategy.linear, .vmalloc])
-  func `Every scenario passes its own checks with either strategy`(
+  @Test(arguments: all, [StackStrategy.linear, .vmalloc, .growing])
+  func `Every scenario passes its own checks with every strategy`(
     _ scenario: ScenarioName, _ strategy: StackStrategy
   ) throws {
     for seed: UInt64 in 1...2 {

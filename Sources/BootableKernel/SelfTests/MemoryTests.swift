@@ -174,11 +174,13 @@
       let stack = try processes.pointee.stacks.allocate(node: nil)
       let info = processes.pointee.stacks.threadInfo(stackPointer: stack.top - 512)
       passed = check("thread_info is found from a stack pointer", info == stack.threadInfo) && passed
-      let frame = processes.pointee.stacks.page(of: stack.base)
-      let leaf = TranslationTables(kernelOf: AArch64()).translate(stack.base)
+      // Where thread_info lies, any stack is mapped.
+      let frame = processes.pointee.stacks.page(of: stack.threadInfo)
+      let leaf = TranslationTables(kernelOf: AArch64()).translate(stack.threadInfo)
       passed =
         check(
-          "a stack's frame is what its translation says", frame != nil && leaf?.frame(of: stack.base) == frame)
+          "a stack's frame is what its translation says",
+          frame != nil && leaf?.frame(of: stack.threadInfo) == frame)
         && passed
       processes.pointee.stacks.free(stack)
     } catch {

@@ -28,6 +28,10 @@
     case lookup
     /// Blocks of bytes of all lengths and overlaps are copied, filled and compared as byte by byte.
     case memoryRoutines
+    /// Threads of the kernel go deep into growing stacks and back, preempted all the while, and find what they left.
+    case growth
+    /// Threads grow while nobody gives memory back, until no task can run: a report, then a panic.
+    case stall
     /// An exception in an exception handler ends in a panic on the emergency stack.
     case handlerFault
     /// The kernel panics.
@@ -56,6 +60,10 @@
         self = .memoryRoutines
       } else if equal(name, "lookup") {
         self = .lookup
+      } else if equal(name, "growth") {
+        self = .growth
+      } else if equal(name, "stall") {
+        self = .stall
       } else if equal(name, "handler-fault") {
         self = .handlerFault
       } else if equal(name, "panic") {
@@ -80,6 +88,8 @@
       case .nodes: return testNodes()
       case .memoryRoutines: return testMemoryRoutines()
       case .lookup: return testLookup()
+      case .growth: return testGrowth()
+      case .stall: testStall()
       case .handlerFault: testHandlerFault()
       case .panic: BootableKernel.panic("asked for")
       case .hang: while true { ca_wait_for_interrupt() }
@@ -97,7 +107,7 @@
   /// Runs a program as the first process; tells whether it found everything right and left nothing behind.
   func runProgram(_ program: UserProgram, operations: Int = 0) -> Bool {
     let processes = KernelObjects.processes
-    processes.pointee.reclaim()
+    processes.pointee.settle()
     let free = processes.pointee.stacks.frames.freeFrames
     let host: KernelHost
     let first: TaskPointer
@@ -114,7 +124,7 @@
     host.run(first, ProgramArguments(program, operations: operations), in: processes.pointee)
     let ended = first.pointee.end == .exited && first.pointee.exitStatus == 0
     let others = processes.pointee.destroyAll()
-    processes.pointee.reclaim()
+    processes.pointee.settle()
     var passed = check("the program found nothing wrong", ended)
     passed = check("no process was left behind", others == 0) && passed
     return check("no frame was lost", processes.pointee.stacks.frames.freeFrames == free) && passed

@@ -1,0 +1,88 @@
+// Self-tests of growing stacks: contents across growth and preemption, and the report of a stall.
+#if hasFeature(Embedded)
+  import CAArch64
+  import KernelAssembly
+  import KernelStacks
+  import Scenarios
+
+  nonisolated(unsafe) private var firstThread = Thread()
+  nonisolated(unsafe) private var secondThread = Thread()
+  nonisolated(unsafe) private var thirdThread = Thread()
+  nonisolated(unsafe) private var finished = 0
+  nonisolated(unsafe) private var intact = 0
+
+  // Each level leaves words told by its depth on the stack, and looks at them again on the way back.
+  @inline(never)
+  private func goDown(_ levels: Int, _ owner: UInt64) -> Bool {
+    var words = InlineArray<32, UInt64>(repeating: 0)
+    return withUnsafeMutablePointer(to: &words) { pointer in
+      let address = UInt(bitPattern: pointer)
+      for index in 0..<32 { ca_store(address + UInt(index) * 8, owner &* UInt64(levels * 64 + index + 1)) }
+      if levels > 0, !goDown(levels - 1, owner) { return false }
+      for index in 0..<32 where ca_load(address + UInt(index) * 8) != owner &* UInt64(levels * 64 + index + 1) {
+        return false
+      }
+      return true
+    }
+  }
+
+  private func goDownOften(_ owner: UInt) {
+    var held = true
+    // Deeper each time, so that growth comes at many places.
+    for levels in 1...36 {
+      for _ in 0..<100 { held = goDown(levels, UInt64(owner)) && held }
+    }
+    if held { intact += 1 }
+    finished += 1
+  }
+
+  func testGrowth() -> Bool {
+    let first = withUnsafeMutablePointer(to: &firstThread) {
+      startThread($0, id: -2, body: { goDownOften($0) }, argument: 3)
+    }
+    let second = withUnsafeMutablePointer(to: &secondThread) {
+      startThread($0, id: -3, body: { goDownOften($0) }, argument: 5)
+    }
+    let stacks = KernelObjects.processes
+    let isGrowing = stacks.pointee.stacks.configuration.strategy == .growing
+    let before = stacks.pointee.stacks.mappedPageCount(base(of: first))
+    while withUnsafePointer(to: &finished, { ca_load(UInt(bitPattern: $0)) }) < 2 { Scheduler.yield() }
+    var passed = check("every level found what it had left", intact == 2)
+    passed = check("threads were preempted", Interrupts.threadPreemptionCount > 2) && passed
+    for stack in [base(of: first), base(of: second)] as InlineArray<2, VirtualAddress> {
+      let used = stacks.pointee.stacks.highWaterByteCount(stack)
+      let pages = stacks.pointee.stacks.mappedPageCount(stack)
+      passed = check("a thread used most of its stack", used > 10000 && pages == 4) && passed
+    }
+    passed = check("a growing stack began with one page", !isGrowing || before == 1) && passed
+    return passed
+  }
+
+  private func base(of usable: StackBounds) -> VirtualAddress {
+    KernelObjects.processes.pointee.stacks.geometry.stackBase(stackPointer: usable.top)
+  }
+
+  // Uses all of its stack and never ends.
+  private func keepAll() {
+    _ = prove_stack(Thread.current.pointee.stackBase, 1)
+    _ = ca_disable_interrupts()
+    while true { Scheduler.wait() }
+  }
+
+  func testStall() -> Never {
+    withUnsafeMutablePointer(to: &firstThread) {
+      _ = startThread($0, id: -2, body: { _ in keepAll() }, argument: 0)
+    }
+    withUnsafeMutablePointer(to: &secondThread) {
+      _ = startThread($0, id: -3, body: { _ in keepAll() }, argument: 0)
+    }
+    withUnsafeMutablePointer(to: &thirdThread) {
+      _ = startThread($0, id: -4, body: { _ in keepAll() }, argument: 0)
+    }
+    // Somebody else takes all there is. The first thread grows from the reserve, the second from the pool.
+    _ = ca_disable_interrupts()
+    while (try? KernelObjects.processes.pointee.stacks.frames.allocate(FrameRequest(purpose: .ballast))) != nil
+    {}
+    while true { Scheduler.wait() }
+  }
+#endif

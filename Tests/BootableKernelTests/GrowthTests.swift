@@ -1,0 +1,59 @@
+// Stacks that grow on a real machine: faults, what they cost, memory at its end, and the stall.
+
+#if Tools
+  import ImageTools
+  import Testing
+
+  @Suite struct GrowingStacks {
+    @Test(arguments: Guest.CPU.allCases, ["growing", "vmalloc"])
+    func threadsFindWhatTheyLeftAcrossGrowthAndPreemption(cpu: Guest.CPU, strategy: String) async throws {
+      let run = try await boot("scenario=self-test test=growth strategy=\(strategy)") { $0.cpu = cpu }
+      expectSuccess(run)
+    }
+
+    @Test func kernelThreadThatRunsPastItsGrownStackIsReported() async throws {
+      let run = try await boot("scenario=self-test test=guard-thread strategy=growing")
+      #expect(run.exitCode == ExitCode.panic)
+      #expect(run.records(ofType: "overflow").first?["task"]?.integer == -2)
+      #expect(errorMessage(run) == "panic: kernel stack overflow")
+    }
+
+    @Test func stallIsReportedOnceWithWhoWaitsForHowMuch() async throws {
+      let run = try await boot("scenario=self-test test=stall strategy=growing")
+      #expect(run.exitCode == ExitCode.panic)
+      #expect(run.lines.filter { $0.hasPrefix("stall: ") }.count == 1)
+      #expect(run.lines.contains("  task -4 waits for 3 frames"))
+      #expect(errorMessage(run) == "panic: no task can run, and no memory can be given back")
+    }
+
+    @Test(arguments: ["typical", "full"], [1, 2, 3])
+    func growingStacksUseAllFragmentedMemory(depths: String, seed: Int) async throws {
+      let run = try await boot("scenario=fragmented-fork strategy=growing depths=\(depths) seed=\(seed)")
+      expectSuccess(run)
+      let result = try #require(run.records(ofType: "result").first)
+      #expect(result["leakedFrames"]?.integer == 0)
+      // With 9 frames for a fork, and 6 or 7 for one in its first page.
+      let forks = try #require(result["forksSucceeded"]?.integer)
+      #expect(depths == "full" ? (1600...1900).contains(forks) : forks > 2300)
+    }
+
+    @Test(arguments: [39, 48], [8192, 12288, 24576])
+    func growingStacksOfEverySizeWork(addressBits: Int, byteCount: Int) async throws {
+      let run = try await boot(
+        "scenario=fork-churn strategy=growing stack-size=\(byteCount) va-bits=\(addressBits) operations=300")
+      expectSuccess(run)
+    }
+
+    @Test func growthAndTheCheckAtSwitchInKeepToTheirLimits() async throws {
+      let run = try await boot("scenario=bench strategy=growing")
+      expectSuccess(run)
+      for (name, limit) in [
+        ("growth fault, store included, worst", 150), ("switch-in check, reserve full", 10),
+      ] {
+        let row = run.records(ofType: "benchmark").first { $0["name"]?.string == name }
+        #expect(try #require(row?["instructions"]?.integer) <= limit)
+        #expect(row?["tlbInvalidations"]?.integer == 0)
+      }
+    }
+  }
+#endif
