@@ -16,7 +16,7 @@
       (["run", "no-such-scenario"], "there is no scenario no-such-scenario; scenarios: fragmented-fork"),
       (["run", "--memory", "8M"], "8 MiB of memory is too little: the kernel needs at least"),
       (["run", "--memory", "much"], "memory cannot be much"),
-      (["run", "--strategy", "heap"], "strategy cannot be heap; it takes linear or vmalloc"),
+      (["run", "--strategy", "heap"], "strategy cannot be heap; it takes linear, vmalloc or growing"),
       (["run", "--va-bits", "47"], "va-bits cannot be 47; it takes 39 or 48"),
       (["run", "--cpus", "0"], "cpus cannot be 0"),
       (["run", "--free-share", "90"], "a free share of 90 % would leave blocks above order 1"),
