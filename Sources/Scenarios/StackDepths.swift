@@ -36,7 +36,8 @@ extension Processes {
     guard stacks.configuration.strategy == .growing, state.pointee.stackDepths == .typical, task != first else {
       return range
     }
-    var random = SplitMix64(seed: state.pointee.depthSeed &+ UInt64(task.pointee.processID) &<< 32)
+    // Drawn by how many processes there are: as many forks, all alive together, need the same memory again.
+    var random = SplitMix64(seed: state.pointee.depthSeed &+ UInt64(processCount) &<< 32)
     return random.next(below: 100) < 97 ? StackBounds(base: (range.top - 1).pageBase, top: range.top) : range
   }
 }

@@ -5,7 +5,9 @@
 
   nonisolated(unsafe) private var grower: StackGrower<AArch64>?
 
-  /// Lets faults on kernel stacks be handled as growth. Interrupts may still be off.
+  /// Lets faults on kernel stacks be handled as growth.
+  ///
+  /// Interrupts may still be off.
   func startGrowth(_ handle: StackGrower<AArch64>) { grower = handle }
 
   /// A translation fault of thread code, called by vectors.S, which has saved only what a function may change.

@@ -49,7 +49,8 @@
     while withUnsafePointer(to: &finished, { ca_load(UInt(bitPattern: $0)) }) < 2 { Scheduler.yield() }
     var passed = check("every level found what it had left", intact == 2)
     passed = check("threads were preempted", Interrupts.threadPreemptionCount > 2) && passed
-    for stack in [base(of: first), base(of: second)] as InlineArray<2, VirtualAddress> {
+    for index in 0..<2 {
+      let stack = base(of: index == 0 ? first : second)
       let used = stacks.pointee.stacks.highWaterByteCount(stack)
       let pages = stacks.pointee.stacks.mappedPageCount(stack)
       passed = check("a thread used most of its stack", used > 10000 && pages == 4) && passed
