@@ -12,17 +12,15 @@
   nonisolated(unsafe) private var firstThread = Thread()
   nonisolated(unsafe) private var secondThread = Thread()
 
-  @discardableResult
   func startThread(
     _ record: ThreadPointer, id: Int, body: @convention(c) (UInt) -> Void, argument: UInt
-  ) -> StackBounds {
+  ) {
     let stack = KernelObjects.allocateStack()
     record.pointee.prepareThread(
       id: id, stackBase: stack.base.rawValue, stackTop: stack.top.rawValue, body: body, argument: argument)
     let state = ca_disable_interrupts()
     Scheduler.enqueue(record)
     ca_restore_interrupts(state)
-    return stack
   }
 
   func testGuardOfThread() -> Bool {
