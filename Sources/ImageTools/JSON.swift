@@ -63,6 +63,7 @@ public enum JSON: Equatable, Sendable {
 }
 
 extension JSON: Codable {
+  /// Reads any JSON value.
   public init(from decoder: any Decoder) throws {
     let container = try decoder.singleValueContainer()
     if container.decodeNil() {
@@ -82,6 +83,7 @@ extension JSON: Codable {
     }
   }
 
+  /// Writes the value as what it is, without a name for its case.
   public func encode(to encoder: any Encoder) throws {
     var container = encoder.singleValueContainer()
     switch self {
