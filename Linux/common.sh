@@ -1,4 +1,4 @@
-# What Linux/run and Linux/test share: packages, source, the three kernels, the small root, and booting. Sourced.
+# What Linux/run and Linux/test share: packages, source, the kernels, the small root, and booting. Sourced.
 
 linux=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${KSTACKS_LINUX_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kernelstacks}
@@ -89,6 +89,9 @@ configuration() { # kernel
     contiguous) echo '# CONFIG_VMAP_STACK is not set' ;;
     vmap) echo CONFIG_VMAP_STACK=y ;;
     kernelstacks) printf '%s\n' CONFIG_VMAP_STACK=y CONFIG_SWIFT_KERNEL_STACKS=y ;;
+    groups)
+      printf '%s\n' CONFIG_VMAP_STACK=y CONFIG_SWIFT_KERNEL_STACKS=y CONFIG_CGROUPS=y CONFIG_MEMCG=y CONFIG_NUMA=y
+      ;;
   esac
 }
 
@@ -120,6 +123,7 @@ check_configuration() { # kernel
     contiguous) ! grep -q '^CONFIG_VMAP_STACK=y' "$settings" ;;
     vmap) grep -q '^CONFIG_VMAP_STACK=y' "$settings" && ! grep -q '^CONFIG_SWIFT_KERNEL_STACKS=y' "$settings" ;;
     kernelstacks) grep -q '^CONFIG_SWIFT_KERNEL_STACKS=y' "$settings" ;;
+    groups) [ "$(grep -cE '^CONFIG_(SWIFT_KERNEL_STACKS|MEMCG_KMEM|NUMA)=y' "$settings")" = 3 ] ;;
   esac && grep -q '^CONFIG_SWIFT_KERNEL_STACKS_TEST=y' "$settings" || fail "$1 was not configured as asked: $settings"
 }
 
@@ -147,7 +151,8 @@ prepare() {
 
 # Booting
 
-# Boots a kernel for an experiment of init.c, with a limit of seconds. The log is in $log.
+# Boots a kernel for an experiment of init.c, with a limit of seconds. The log is in $log; `board` may hold further
+# arguments for QEMU.
 boot() { # kernel, MiB, CPUs, seconds, experiment and arguments
   local kernel=$1 memory=$2 cpus=$3 seconds=$4 status=0
   shift 4
@@ -156,7 +161,7 @@ boot() { # kernel, MiB, CPUs, seconds, experiment and arguments
   local pace=(-icount "shift=0,sleep=off")
   [ "$cpus" = 1 ] || pace=(-accel "tcg,thread=multi")
   timeout --foreground -k 5 "$seconds" qemu-system-aarch64 -M virt -cpu cortex-a72 -m "${memory}M" -smp "$cpus" \
-    "${pace[@]}" -display none -monitor none -serial stdio -nic none -no-reboot \
+    ${board[@]+"${board[@]}"} "${pace[@]}" -display none -monitor none -serial stdio -nic none -no-reboot \
     -kernel "$cache/build-$kernel/arch/arm64/boot/Image" -initrd "$cache/root.cpio" \
     -append "console=ttyAMA0 rdinit=/init panic=-1 -- $*" </dev/null >"$log.raw" 2>&1 || status=$?
   tr -d '\r' <"$log.raw" >"$log"

@@ -277,12 +277,79 @@ static void show_file(const char *type, const char *path, const char *with) {
   }
 }
 
-static long set_online(const char *value) {
-  long file = open_file("/sys/devices/system/cpu/cpu1/online", 1);
+static long write_words(const char *path, const char *words) {
+  long file = open_file(path, 1);
   if (file < 0) return file;
-  long count = write_file(file, value, 1);
+  long count = write_file(file, words, length(words));
   close_file(file);
-  return count == 1 ? 0 : count;
+  return count < 0 ? count : 0;
+}
+
+static long set_online(const char *value) { return write_words("/sys/devices/system/cpu/cpu1/online", value); }
+
+// The number behind the first place of `name` in a file; -1 if it is not there.
+static long number_in(const char *path, const char *name) {
+  static char bytes[8192];
+  long file = open_file(path, 0);
+  long count = read_file(file, bytes, sizeof(bytes) - 1);
+  close_file(file);
+  bytes[count < 0 ? 0 : count] = 0;
+  for (char *place = bytes; *place; place++) {
+    word i = 0;
+    while (name[i] && place[i] == name[i]) i++;
+    if (name[i]) continue;
+    place += i;
+    while (*place == ' ') place++;
+    return number(place);
+  }
+  return -1;
+}
+
+// groups LIVE: what a memory cgroup is charged for the stacks of LIVE processes in it, new and then cached, and what is
+// left of that when they have ended.
+static void groups(char **arguments) {
+  long error, count = number(arguments[0]);
+  const char *figures = "/groups/one/memory.stat";
+  check("mount", mount("cgroup2", "/groups"));
+  check("controller", write_words("/groups/cgroup.subtree_control", "+memory"));
+  check("group", make_folder("/groups/one"));
+  for (int round = 0; round < 2; round++) {
+    long founder = fork();
+    if (founder == 0) {
+      // Its own stack was charged to the group that it was made in.
+      check("move", write_words("/groups/one/cgroup.procs", "0"));
+      long made = fork_live(count, &error, 0);
+      check("fork", error);
+      begin(round == 0 ? "groupNew" : "groupCached");
+      put_member(&line, "live", made);
+      put_member(&line, "stackBytes", number_in(figures, "kernel_stack"));
+      reap_live(made);
+      // Not settled: the second round is to find the stacks of the first in the cache.
+      sleep_milliseconds(100);
+      put_member(&line, "stackBytesAfter", number_in(figures, "kernel_stack"));
+      end();
+      exit(0);
+    }
+    wait(0);
+  }
+}
+
+// nodes LIVE: on which node the stacks of LIVE processes lie that a CPU of each node has forked.
+static void nodes(char **arguments) {
+  const char *figures[2] = {"/sys/devices/system/node/node0/meminfo", "/sys/devices/system/node/node1/meminfo"};
+  long error, count = number(arguments[0]);
+  for (int cpu = 0; cpu < 2; cpu++) {
+    check("pin", pin_to_cpu(cpu) < 0);
+    long before[2] = {number_in(figures[0], "KernelStack:"), number_in(figures[1], "KernelStack:")};
+    long made = fork_live(count, &error, 0);
+    check("fork", error);
+    begin(cpu == 0 ? "node0" : "node1");
+    put_member(&line, "onNode0KiB", number_in(figures[0], "KernelStack:") - before[0]);
+    put_member(&line, "onNode1KiB", number_in(figures[1], "KernelStack:") - before[1]);
+    end();
+    reap_live(made);
+    command("settle");
+  }
 }
 
 // hotplug: stacks cached by a CPU come back when it goes offline.
@@ -316,6 +383,8 @@ void start(word *stack) {
   if (same(what, "refusals")) refusals(rest);
   if (same(what, "misuse")) misuse();
   if (same(what, "hotplug")) hotplug();
+  if (same(what, "groups")) groups(rest);
+  if (same(what, "nodes")) nodes(rest);
   if (same(what, "overflow")) check("overflow", command("overflow"));
   begin("done");
   end();

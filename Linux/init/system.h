@@ -40,6 +40,7 @@ static inline long pin_to_cpu(int cpu) {
 static inline long mount(const char *type, const char *place) {
   return system_call(40, (long)type, (long)place, (long)type, 0, 0);
 }
+static inline long make_folder(const char *path) { return system_call(34, -100, (long)path, 0755, 0, 0); }
 static inline void power_off(void) {
   for (;;) system_call(142, 0xfee1dead, 672274793, 0x4321fedc, 0, 0);
 }
