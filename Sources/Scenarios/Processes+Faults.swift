@@ -1,4 +1,4 @@
-// Aborts of processes, and the kernel's own accesses to user memory.
+// Aborts of processes, and the kernel's own reads of user memory.
 
 import KernelStacks
 
@@ -73,7 +73,7 @@ extension Processes {
     return .resolved
   }
 
-  // MARK: Copying to and from a process
+  // MARK: Copying from a process
 
   /// Copies bytes out of a process's memory, by its tables and the linear map.
   ///
@@ -84,7 +84,7 @@ extension Processes {
     var done = 0
     while done < destination.count {
       let here = address + done
-      guard let source = userPointer(task, here, .read) else { return false }
+      guard let source = userPointer(task, here) else { return false }
       let count = min(pageSize - Int(here.rawValue & 0xfff), destination.count - done)
       UnsafeMutableRawBufferPointer(rebasing: destination[done..<(done + count)])
         .copyMemory(from: UnsafeRawBufferPointer(start: source, count: count))
@@ -93,34 +93,11 @@ extension Processes {
     return true
   }
 
-  /// Copies bytes into a process's memory, by its tables and the linear map; shared pages are copied first.
-  ///
-  /// - Returns: what kept it from being done; a part may have been written then.
-  public borrowing func copyToUser(
-    _ task: TaskPointer, _ address: VirtualAddress, from source: UnsafeRawBufferPointer
-  ) -> FaultResolution {
-    var done = 0
-    while done < source.count {
-      let here = address + done
-      guard let destination = userPointer(task, here, .write) else {
-        let resolution = handleUserFault(task, address: here, access: .write)
-        guard resolution == .resolved else { return resolution }
-        continue
-      }
-      let count = min(pageSize - Int(here.rawValue & 0xfff), source.count - done)
-      destination.copyMemory(from: source.baseAddress! + done, byteCount: count)
-      done += count
-    }
-    return .resolved
-  }
-
-  /// A pointer to the byte at `address` if the process may access it so as things stand.
-  private borrowing func userPointer(
-    _ task: TaskPointer, _ address: VirtualAddress, _ access: UserAccess
-  ) -> UnsafeMutableRawPointer? {
+  /// A pointer to the byte at `address` if the process may read it.
+  private borrowing func userPointer(_ task: TaskPointer, _ address: VirtualAddress) -> UnsafeMutableRawPointer?
+  {
     guard task.pointee.addressSpaceRoot != PhysicalAddress(0), userAddresses.contains(address),
-      let leaf = tables(of: task).translate(address), leaf.entry.isUserAccessible,
-      access == .read || leaf.entry.isWritable
+      let leaf = tables(of: task).translate(address), leaf.entry.isUserAccessible
     else { return nil }
     return machine.pointer(to: leaf.physicalAddress(of: address))
   }
