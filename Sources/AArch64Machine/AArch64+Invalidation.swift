@@ -4,7 +4,8 @@
   public import KernelMachine
 
   extension AArch64 {
-    /// Above this many pages the whole space goes: one instruction costs less than refilling what it drops.
+    /// Above this many pages the whole space goes, by one instruction; an estimate, in place of a measurement, of where
+    /// naming each page costs more than refilling all that goes with them.
     @inlinable static var largestInvalidationByPage: Int { 512 }
 
     /// Publishes earlier stores, then drops the translations of a range of pages on all CPUs, and waits for completion.

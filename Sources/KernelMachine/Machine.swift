@@ -45,7 +45,8 @@ public protocol Machine {
   /// Publishes earlier stores, then drops the translations of a range of pages on all CPUs, and waits for completion.
   ///
   /// - Parameters:
-  ///   - pages: page-aligned bounds. ``VirtualAddressRange/everything`` drops the whole space.
+  ///   - pages: page-aligned bounds; more may be dropped where that is cheaper. ``VirtualAddressRange/everything`` drops
+  ///     the whole space.
   ///   - space: whose translations.
   ///   - scope: whether table entries may have changed, or only last-level entries.
   func invalidate(_ pages: VirtualAddressRange, in space: AddressSpaceID, scope: InvalidationScope)

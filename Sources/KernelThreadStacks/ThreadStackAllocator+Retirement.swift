@@ -11,10 +11,6 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// How many slots give their frames back in one free.
   @inlinable static var slotsPerFree: Int { 2 }
 
-  /// Beyond this many pages, dropping the whole space is cheaper than naming each page: a TLBI per page costs more than
-  /// the walks that refill what else was cached.
-  @inlinable static var rangeLimit: Int { 512 }
-
   /// Unmaps a stack and lets it wait for an invalidation.
   @inlinable func retire(_ stack: PackedStack) {
     let state = machine.lock(lock)
@@ -56,7 +52,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     guard shared.pointee.retired != shared.pointee.invalidated else { return }
     let lowest = VirtualAddress(shared.pointee.lowestRetired)
     let range = VirtualAddressRange(lowest, VirtualAddress(shared.pointee.highestRetired) + geometry.size)
-    machine.invalidate(range.pageCount <= Self.rangeLimit ? range : .everything, in: .kernel, scope: .leaves)
+    machine.invalidate(range, in: .kernel, scope: .leaves)
     shared.pointee.invalidated = shared.pointee.retired
     shared.pointee.lowestRetired = .max
     shared.pointee.highestRetired = 0
