@@ -283,6 +283,9 @@ import Synchronization
     self.order = order
   }
 
+  /// How many frames a full pool has: as many as all reserves.
+  @inlinable var poolLimit: Int { reserveLimit &* cpuCount }
+
   /// How many slots there are.
   @inlinable var slotCount: Int { groupCount &<< groupShift }
 

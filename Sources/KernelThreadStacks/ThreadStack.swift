@@ -85,10 +85,11 @@ import Synchronization
 
 /// What a slot's marker entry says of its stack: an invalid entry, whose bits the walkers ignore.
 ///
-///      63          24 23        12 11     4 3   1  0
-///     +--------------+------------+--------+-----+---+
-///     |      0       | node,mixed |   0    |state| 0 |        state 0: all zero, there is no stack
-///     +--------------+------------+--------+-----+---+
+///      63       32 31          24 23        12 11     4 3   1  0
+///     +-----------+--------------+------------+--------+-----+---+
+///     |     0     | most pages   | node,mixed |   0    |state| 0 |     state 0: all zero, there is no stack
+///     +-----------+--------------+------------+--------+-----+---+
+///                  that the stack had, if it was shrunk since
 @frozen @usableFromInline struct StackMarker {
   @usableFromInline let entry: PageTableEntry
 
@@ -108,6 +109,14 @@ import Synchronization
   @inlinable var isCached: Bool { entry.rawValue & 7 == 4 }
   @inlinable var isRetired: Bool { entry.rawValue & 7 == 6 }
   @inlinable var isQuarantined: Bool { entry.rawValue & 15 == 8 }
+
+  /// The most pages that a stack had before it was shrunk; 0 if it never was.
+  @inlinable var deepestPageCount: Int { Int(truncatingIfNeeded: entry.rawValue &>> 24 & 0xff) }
+
+  @inlinable func withDeepestPageCount(_ pages: Int) -> Self {
+    let rest = entry.rawValue & ~(0xff &<< 24)
+    return Self(entry: PageTableEntry(rawValue: rest | UInt64(truncatingIfNeeded: pages & 0xff) &<< 24))
+  }
 
   /// The stack at `base`, with the tag that the marker keeps.
   @inlinable func stack(at base: VirtualAddress) -> PackedStack {

@@ -140,22 +140,31 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   ///
   /// The lock is not held while memory is asked for; what is too much by then goes back.
   @inlinable borrowing func fillPool() -> Bool {
-    let limit = layout.reserveLimit &* layout.cpuCount
-    while true {
-      var state = machine.lock(lock)
-      let isFull = shared.pointee.poolCount >= limit
-      machine.unlock(lock, restoring: state)
-      if isFull { return true }
+    while !isPoolFull {
       guard let frame = takeReservedFrame() else { return false }
-      state = machine.lock(lock)
-      let isWanted = shared.pointee.poolCount < limit
-      if isWanted {
-        pool[shared.pointee.poolCount] = frame
-        shared.pointee.poolCount &+= 1
-      }
-      machine.unlock(lock, restoring: state)
-      if !isWanted { _ = giveBack(frame.entry.frame, order: 0) }
+      if !putIntoPool(frame) { _ = giveBack(frame.entry.frame, order: 0) }
     }
+    return true
+  }
+
+  /// Whether the pool needs no more frames for now.
+  @inlinable var isPoolFull: Bool {
+    let state = machine.lock(lock)
+    let isFull = shared.pointee.poolCount >= layout.poolLimit
+    machine.unlock(lock, restoring: state)
+    return isFull
+  }
+
+  /// Puts a zeroed frame into the pool, and tells whether there was room.
+  @inlinable borrowing func putIntoPool(_ frame: ReservedFrame) -> Bool {
+    let state = machine.lock(lock)
+    let hasRoom = shared.pointee.poolCount < layout.poolLimit
+    if hasRoom {
+      pool[shared.pointee.poolCount] = frame
+      shared.pointee.poolCount &+= 1
+    }
+    machine.unlock(lock, restoring: state)
+    return hasRoom
   }
 
   @inlinable borrowing func takeReservedFrame() -> ReservedFrame? {

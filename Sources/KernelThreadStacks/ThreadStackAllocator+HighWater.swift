@@ -3,7 +3,7 @@
 import KernelMachine
 
 extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
-  /// How many pages are mapped behind a stack: where stacks grow, the most that its thread has used.
+  /// How many pages are mapped behind a stack.
   ///
   /// It reads page-table entries only; nothing is faulted in. 0 for an address that is no stack's base.
   @inlinable public borrowing func mappedPageCount(_ base: VirtualAddress) -> Int {
@@ -12,15 +12,27 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     return mappedPageCount(ofSlot: slot)
   }
 
+  /// The most pages that a thread has used of its stack since it was handed out: those that are mapped, or, if the stack
+  /// has been shrunk, those that were mapped before.
+  ///
+  /// It reads page-table entries only; nothing is faulted in. 0 for an address that is no stack's base. For strategies
+  /// that map stacks whole, it is the whole stack.
+  @inlinable public borrowing func highWaterPageCount(_ base: VirtualAddress) -> Int {
+    max(mappedPageCount(base), deepestPageCount(base))
+  }
+
   /// How many bytes, counted from the top, a thread has used of its stack since it was handed out: down to the lowest
   /// word that is not zero.
   ///
   /// The frames are read where the linear map has them; nothing is faulted in. Zeroes that the thread has stored below
-  /// all else are not seen.
+  /// all else are not seen. Pages that the stack had and gave up when it was shrunk count whole: what was in them is not
+  /// known any more.
   ///
   /// - Parameter base: the stack's base; the stack is in use.
   /// - Complexity: O(bytes mapped).
   @inlinable public borrowing func highWaterByteCount(_ base: VirtualAddress) -> Int {
+    let deepest = deepestPageCount(base)
+    if deepest > 0, deepest > mappedPageCount(base) { return deepest &* pageSize }
     var page = base
     let top = base + geometry.size
     while page < top {
@@ -48,6 +60,12 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       for node in 0..<layout.nodeCount { sum &+= grownFrames(of: reserve(ofCPU: cpu))[node] }
     }
     return sum
+  }
+
+  /// The most pages that a stack had before it was shrunk; 0 if it never was, and for strategies that don't shrink.
+  @inlinable borrowing func deepestPageCount(_ base: VirtualAddress) -> Int {
+    guard let slot = shrinkableSlot(base) else { return 0 }
+    return marker(ofSlot: slot).deepestPageCount
   }
 
   /// The pages of a slot that has a table whose entries are valid; they are the topmost ones.

@@ -15,7 +15,8 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     ///    entries name its frames.
     /// 4. A stack in a magazine is marked cached, and in no other magazine; the ring holds the retired slots, once each.
     /// 5. The counts agree with the slots.
-    /// 6. A growing stack's entries are valid from some page up to the top; of a cached one, the top page's alone.
+    /// 6. A growing stack's entries are valid from some page up to the top; of a cached one, the top page's alone. Of a
+    ///    live one that is being shrunk, those below the valid ones may be retired, without a hole.
     /// 7. What reserves and pool hold is zero, and no more than there is room for.
     public borrowing func _checkInvariants() {
       let cached = checkMagazines()
@@ -56,7 +57,11 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
         precondition(
           marker.isLive || marker.isCached || marker.isRetired || marker.isQuarantined,
           "a used slot has no marker")
+        precondition(
+          marker.deepestPageCount <= geometry.pageCount && (marker.deepestPageCount == 0 || marker.isLive),
+          "a marker tells of more pages than there are, or of a life before")
         var mapped = 0
+        var isShrinking = isGrowing && marker.isLive
         for page in 0..<geometry.pageCount {
           let entry = machine.readEntry(at: stackEntries(ofSlot: slot) + page * 8)
           if isGrowing, entry.isEmpty {
@@ -64,6 +69,8 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
             continue
           }
           mapped += 1
+          if isShrinking, entry.isRetired, page < geometry.pageCount - 1 { continue }
+          isShrinking = false
           precondition(marker.isRetired ? entry.isRetired : entry.isValid, "an entry contradicts its marker")
         }
         if marker.isLive { liveFrames += mapped }

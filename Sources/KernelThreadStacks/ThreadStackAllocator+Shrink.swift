@@ -1,0 +1,165 @@
+// Shrinking: the pages below a sleeping thread's stack pointer hold nothing, and go back under memory pressure.
+//
+// Protocol, for each thread, by whoever has claimed it (it sleeps, its context is saved, nobody switches it in):
+//
+//      retireDeadPages        completeInvalidation          releaseRetiredPages
+//   VALID ---------> RETIRED ----------------------> RETIRED --------> EMPTY        frame: pool, else frame source
+//     ^              names its frame                     |
+//     |                   |                              |
+//     +-------------------+------------------------------+
+//              restoreRetiredPages: the thread is wanted
+//
+// One invalidation serves the stacks of a whole batch. Until it has completed, some CPU may still hold a translation of a
+// retired page, so its frame must not serve anything new: but it may become valid again as it was, with the same frame
+// and the same permissions, at any time before it is released. After the release, the empty entries are like those that
+// were never used: growth makes them valid again without another invalidation.
+//
+//     entries of a stack that is being shrunk
+//     +-------+-------+---------+---------+-------+-------+
+//     | empty | empty | retired | retired | valid | valid |
+//     +-------+-------+---------+---------+-------+-------+
+//      base                                  ^ sp      top page: always stays
+
+import KernelMachine
+
+extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
+  /// Unmaps the pages of a stack that lie wholly below a stack pointer, and notes them for an invalidation.
+  ///
+  /// The caller has claimed the thread: it sleeps, its context is saved, and nobody switches it in until its pages have
+  /// been released or restored. The top page stays whatever the stack pointer is. It takes no lock.
+  ///
+  /// - Parameters:
+  ///   - base: the base of the thread's stack. One that is no live growing stack's has nothing to give.
+  ///   - stackPointer: what was saved, or the floor that the thread holds where that is lower. One that is not on the
+  ///     stack is no reason to unmap anything.
+  ///   - batch: what the invalidation will have to cover.
+  /// - Returns: how many pages were unmapped.
+  /// - Complexity: O(pages of a stack).
+  @discardableResult
+  @inlinable public borrowing func retireDeadPages(
+    of base: VirtualAddress, below stackPointer: VirtualAddress, into batch: inout ShrinkBatch
+  ) -> Int {
+    guard let slot = shrinkableSlot(base) else { return 0 }
+    let used = stackPointer - base
+    guard used >= 0, used <= geometry.size else { return 0 }
+    let entries = stackEntries(ofSlot: slot)
+    let end = min(used &>> 12, geometry.pageCount &- 1)
+    var first = end
+    var count = 0
+    while first > 0 {
+      let location = entries + (first &- 1) &* 8
+      let entry = machine.readEntry(at: location)
+      if entry.isEmpty { break }
+      first &-= 1
+      if entry.isValid {
+        machine.writeEntry(entry.retired, at: location)
+        count &+= 1
+      }
+    }
+    guard count > 0 else { return 0 }
+    // Another CPU may issue the invalidation, or make the pages valid again; it publishes only its own stores.
+    machine.publishEntries()
+    batch.add(base + first &* pageSize, end: base + end &* pageSize, count: count)
+    return count
+  }
+
+  /// Waits until no CPU has a translation of the batch's pages any more; the batch is empty then.
+  ///
+  /// One invalidation, or none if nothing waits for it.
+  @inlinable public borrowing func completeInvalidation(of batch: inout ShrinkBatch) {
+    guard let range = batch.range else { return }
+    machine.invalidate(range, in: .kernel, scope: .leaves)
+    batch = ShrinkBatch()
+  }
+
+  /// Gives back the frames of a stack's unmapped pages, whose invalidation has completed.
+  ///
+  /// The thread is still claimed. The frames fill the pool that refills are served from, cleared, and go to the frame
+  /// source when it is full. The stack's high-water mark remembers them.
+  ///
+  /// - Parameter base: the base of the thread's stack. One that is no live growing stack's has nothing to give.
+  /// - Returns: how many frames the stack gave up.
+  /// - Complexity: O(pages of a stack), and clearing those that go to the pool.
+  @discardableResult
+  @inlinable public borrowing func releaseRetiredPages(of base: VirtualAddress) -> Int {
+    guard let slot = shrinkableSlot(base) else { return 0 }
+    let entries = stackEntries(ofSlot: slot)
+    var released = 0
+    var poolHasRoom = false
+    var page = 0
+    while page < geometry.pageCount &- 1 {
+      let entry = machine.readEntry(at: entries + page &* 8)
+      if entry.isRetired {
+        if released == 0 {
+          noteDepth(geometry.pageCount &- page, ofSlot: slot)
+          poolHasRoom = !isPoolFull
+        }
+        machine.writeEntry(.empty, at: entries + page &* 8)
+        release(entry.frame, poolHasRoom: &poolHasRoom)
+        released &+= 1
+      }
+      page &+= 1
+    }
+    return released
+  }
+
+  /// Makes a stack's unmapped pages valid again, because its thread is wanted.
+  ///
+  /// It needs no invalidation, whether or not one has been made: they are the same frames with the same permissions.
+  /// The thread's need is what it was before.
+  ///
+  /// - Parameter base: the base of the thread's stack. One that is no live growing stack's has nothing to restore.
+  /// - Returns: how many pages are mapped again.
+  /// - Complexity: O(pages of a stack).
+  @discardableResult
+  @inlinable public borrowing func restoreRetiredPages(of base: VirtualAddress) -> Int {
+    guard let slot = shrinkableSlot(base) else { return 0 }
+    let entries = stackEntries(ofSlot: slot)
+    var restored = 0
+    var page = 0
+    while page < geometry.pageCount &- 1 {
+      let entry = machine.readEntry(at: entries + page &* 8)
+      if entry.isRetired {
+        machine.writeEntry(PageTableEntry(rawValue: entry.rawValue | 1), at: entries + page &* 8)
+        restored &+= 1
+      }
+      page &+= 1
+    }
+    if restored > 0 { machine.publishEntries() }
+    return restored
+  }
+
+  // MARK: What the steps consist of
+
+  /// The slot of a live stack that grows; `nil` for any other address.
+  @inlinable borrowing func shrinkableSlot(_ base: VirtualAddress) -> Int? {
+    guard isGrowing, let slot = slot(containing: base), base == self.base(ofSlot: slot), hasTable(slot),
+      marker(ofSlot: slot).isLive
+    else { return nil }
+    return slot
+  }
+
+  /// Remembers how many pages a stack once had, because some of them are about to leave no trace.
+  ///
+  /// Nobody else writes the marker of a thread that is claimed.
+  @inlinable borrowing func noteDepth(_ pages: Int, ofSlot slot: Int) {
+    let marker = marker(ofSlot: slot)
+    if marker.deepestPageCount < pages {
+      machine.writeEntry(marker.withDeepestPageCount(pages).entry, at: markerEntry(ofSlot: slot))
+    }
+  }
+
+  /// Passes on a frame that a stack gave up: to the pool while it has room, else to the frame source.
+  @inlinable borrowing func release(_ frame: PageFrame, poolHasRoom: inout Bool) {
+    let node = layout.nodeCount == 1 ? 0 : frames.node(of: frame).index
+    let interrupts = machine.disableInterrupts()
+    liveFrames(of: record(ofCPU: machine.currentCPU), node: node).pointee &-= 1
+    machine.restoreInterrupts(interrupts)
+    if poolHasRoom {
+      machine.clear(machine.linearAddress(of: frame), byteCount: pageSize)
+      poolHasRoom = putIntoPool(ReservedFrame(entry: arena.stackEntry(for: frame), node: node))
+      if poolHasRoom { return }
+    }
+    _ = giveBack(frame, order: 0)
+  }
+}
