@@ -7,6 +7,7 @@ let internalChecks: [SwiftSetting] = [.define("INTERNAL_CHECKS", .when(traits: [
 // and the umbrella's own file does not change when they do, so it alone would not cause the importer to be built again.
 let core: [Target.Dependency] = [
   "KernelStacks", "KernelMachine", "KernelPageFrames", "KernelVirtualMemory", "KernelThreadStacks",
+  "KernelScheduling",
 ]
 
 let package = Package(
@@ -34,8 +35,13 @@ let package = Package(
     .target(name: "KernelVirtualMemory", dependencies: ["KernelMachine"], swiftSettings: internalChecks),
     .target(name: "KernelThreadStacks", dependencies: ["KernelMachine"], swiftSettings: internalChecks),
     .target(
+      name: "KernelScheduling", dependencies: ["KernelMachine", "KernelThreadStacks"],
+      swiftSettings: internalChecks),
+    .target(
       name: "KernelStacks",
-      dependencies: ["KernelMachine", "KernelPageFrames", "KernelVirtualMemory", "KernelThreadStacks"]),
+      dependencies: [
+        "KernelMachine", "KernelPageFrames", "KernelVirtualMemory", "KernelThreadStacks", "KernelScheduling",
+      ]),
 
     // The machines, and what runs on either.
     .target(name: "SeededRandom"),
@@ -77,6 +83,9 @@ let package = Package(
       name: "KernelVirtualMemoryTests", dependencies: core + ["SimulatedMachine", "SeededRandom"]),
     .testTarget(
       name: "KernelThreadStacksTests", dependencies: core + ["SimulatedMachine", "SeededRandom"]),
+    .testTarget(
+      name: "KernelSchedulingTests", dependencies: core + ["SimulatedMachine", "SeededRandom"],
+      swiftSettings: internalChecks),
     .testTarget(
       name: "SimulatedMachineTests", dependencies: core + ["SimulatedMachine", "SeededRandom"]),
     .testTarget(

@@ -2,5 +2,6 @@
 
 @_exported import KernelMachine
 @_exported import KernelPageFrames
+@_exported import KernelScheduling
 @_exported import KernelThreadStacks
 @_exported import KernelVirtualMemory

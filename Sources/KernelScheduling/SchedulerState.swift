@@ -1,0 +1,55 @@
+// What a scheduler keeps for all CPUs and for each of them, in memory that its maker supplies.
+//
+//     +0    shared: the lock of those that wait for a refill, their list, stall detection
+//     +128  run queue of CPU 0
+//     +256  run queue of CPU 1
+//      …    (128 bytes each)
+
+import KernelMachine
+
+/// What all CPUs share.
+@frozen @usableFromInline struct SchedulerShared {
+  /// Guards all that follows; taken before the lock of a run queue.
+  @usableFromInline var lock = SpinLock()
+  /// Threads that are ready but for the frames that their stacks may need, first come first served.
+  @usableFromInline var refills = ThreadList()
+  /// Whether a CPU is collecting frames for the first of them.
+  @usableFromInline var isServing = false
+  /// Whether a stall was found that nobody has taken the report of.
+  @usableFromInline var isStalled = false
+  /// Whether a stall was ever found since a thread last ran.
+  @usableFromInline var wasReported = false
+  /// The sum of all activity when a CPU last found that nothing could run; -1 when something could.
+  @usableFromInline var stallSignature = -1
+  /// The CPU whose sleepers are shrunk next.
+  @usableFromInline var cursor = 0
+
+  @inlinable init() {}
+}
+
+/// What one CPU has: threads that are ready, and threads that sleep.
+///
+/// Its lock guards the lists, and of each thread whose CPU this is the links, state and wake-up. A thread's CPU changes
+/// only under the lock of the CPU that it names.
+@frozen @usableFromInline struct RunQueue {
+  @usableFromInline var lock = SpinLock()
+  /// Threads that are ready.
+  @usableFromInline var ready = ThreadList()
+  /// Sleepers that may have dead pages, in the order in which they fell asleep.
+  @usableFromInline var sleepers = ThreadList()
+  /// The thread that runs when no other can; `nil` for a CPU that has not started.
+  @usableFromInline var idle: ScheduledThreadPointer?
+  /// The first and last of the sleepers that have been shrunk since they fell asleep.
+  @usableFromInline var shrunk = ThreadList()
+  /// Grows whenever a thread became ready here or was switched in.
+  @usableFromInline var activity = 0
+  /// The CPUs that ought to be told that there is work, one bit each; only this CPU touches it.
+  @usableFromInline var notifications: UInt64 = 0
+  /// Whether this CPU runs its idle thread, or is about to; only this CPU writes it.
+  @usableFromInline var isIdle = false
+  /// Whether it gave its reserve back when it became idle; only this CPU writes it.
+  @usableFromInline var hasReleasedReserve = false
+
+  @inlinable init() {}
+  @inlinable static var stride: Int { 128 }
+}

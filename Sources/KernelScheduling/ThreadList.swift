@@ -1,0 +1,36 @@
+// A list of threads, linked through their records: nothing is allocated, and any of them can leave it at once.
+
+/// Threads in the order in which they came.
+///
+/// Whoever changes it holds the lock of its owner.
+@frozen @usableFromInline struct ThreadList {
+  @usableFromInline var first: ScheduledThreadPointer?
+  @usableFromInline var last: ScheduledThreadPointer?
+  @usableFromInline var count = 0
+
+  @inlinable init() {}
+
+  /// Adds a thread at the end.
+  @inlinable mutating func append(_ thread: ScheduledThreadPointer) {
+    thread.pointee.next = nil
+    thread.pointee.previous = last
+    if let last { last.pointee.next = thread } else { first = thread }
+    last = thread
+    count &+= 1
+  }
+
+  /// Takes the first thread out.
+  @inlinable mutating func removeFirst() -> ScheduledThreadPointer? {
+    guard let thread = first else { return nil }
+    remove(thread)
+    return thread
+  }
+
+  /// Takes a thread out that is in this list.
+  @inlinable mutating func remove(_ thread: ScheduledThreadPointer) {
+    let (next, previous) = (thread.pointee.next, thread.pointee.previous)
+    if let previous { previous.pointee.next = next } else { first = next }
+    if let next { next.pointee.previous = previous } else { last = previous }
+    count &-= 1
+  }
+}

@@ -1,0 +1,136 @@
+// Memory pressure: what the stack allocator keeps for speed, then the dead pages of sleeping threads.
+//
+// Claim protocol. A thread that sleeps is in a list, so its context is saved and no CPU runs it.
+//
+//     1. claim        under its queue's lock: out of the list, state `claimed`. Many threads, one after the other.
+//     2. retire       pages wholly below min(saved stack pointer, floor): entries invalid, frames still named by them
+//     3. invalidate   once for all of them
+//     4. release      frames go back, entries empty; or, if the thread was woken meanwhile,
+//        put back     the same frames become valid again
+//     5. unclaim      under its queue's lock: asleep among those that have nothing left to give, or ready if woken
+//
+// A wake-up between 1 and 5 is only remembered: so no CPU switches the thread in before its pages are either gone
+// everywhere or there again. All of it happens with interrupts off, so claims don't outlive a switch, and the thread that
+// shrinks others cannot come to wait for them.
+//
+// A sleeper is looked at once for each time it falls asleep: afterwards it is in another list. So shrinking costs no more,
+// in all, than going to sleep did.
+
+import KernelMachine
+import KernelThreadStacks
+
+extension ThreadScheduler {
+  /// How many threads are claimed at a time.
+  @inlinable static var shrinkBatchCount: Int { 16 }
+
+  /// Gives back memory that no thread needs: what the allocator keeps for speed, then sleepers' dead pages.
+  ///
+  /// To be called with no lock held; interrupts may be on or off. It takes only spin locks, and interrupts stay off for a
+  /// batch of threads at a time. Ask ``takeNotifications()`` afterwards.
+  ///
+  /// - Parameters:
+  ///   - target: how many frames are enough; `Int.max` for all.
+  ///   - stacks: the allocator of the threads' stacks.
+  /// - Returns: how many frames went back, which may be more or fewer.
+  @discardableResult
+  @inlinable public borrowing func reclaim<F: FrameSource & ~Copyable, A: ~Copyable>(
+    target: Int, stacks: borrowing ThreadStackAllocator<M, F, A>
+  ) -> Int {
+    var given = stacks.reclaim(target: target)
+    while given < target, shrinkBatch(target: target &- given, stacks, &given) {}
+    return given
+  }
+
+  /// Shrinks some sleepers.
+  ///
+  /// - Parameters:
+  ///   - target: how many frames are enough.
+  ///   - given: grows by the frames that went back.
+  /// - Returns: whether there was a thread to look at.
+  @inlinable @inline(never)
+  borrowing func shrinkBatch<F: FrameSource & ~Copyable, A: ~Copyable>(
+    target: Int, _ stacks: borrowing ThreadStackAllocator<M, F, A>, _ given: inout Int
+  ) -> Bool {
+    let interrupts = machine.disableInterrupts()
+    let cpu = machine.currentCPU
+    var batch = ShrinkBatch()
+    var claimed = ThreadList()
+    var retired = 0
+    while claimed.count < Self.shrinkBatchCount, retired < target, let thread = claimSleeper(cpu) {
+      claimed.append(thread)
+      let pages = stacks.retireDeadPages(
+        of: thread.pointee.stackBase, below: thread.pointee.lowestLiveAddress, into: &batch)
+      note(.retire, cpu, thread, count: pages)
+      retired &+= pages
+    }
+    if !batch.isEmpty {
+      stacks.completeInvalidation(of: &batch)
+      note(.invalidateDone, cpu, nil)
+    }
+    let hasLooked = claimed.first != nil
+    while let thread = claimed.removeFirst() { given &+= settle(thread, cpu, stacks) }
+    machine.restoreInterrupts(interrupts)
+    return hasLooked
+  }
+
+  /// Claims a thread that has slept since it was looked at last; of all CPUs in turn.
+  ///
+  /// Interrupts are off.
+  @inlinable borrowing func claimSleeper(_ cpu: Int) -> ScheduledThreadPointer? {
+    var candidate = shared.pointee.cursor
+    for _ in 0..<cpuCount {
+      candidate = candidate &+ 1 < cpuCount ? candidate &+ 1 : 0
+      let queue = queue(candidate)
+      if queue.pointee.sleepers.first == nil { continue }
+      let state = machine.lock(lock(of: queue))
+      let thread = queue.pointee.sleepers.removeFirst()
+      if let thread {
+        thread.pointee.currentState = .claimed
+        note(.claim, cpu, thread)
+      }
+      machine.unlock(lock(of: queue), restoring: state)
+      if let thread {
+        shared.pointee.cursor = candidate
+        return thread
+      }
+    }
+    return nil
+  }
+
+  /// Ends a claim; the invalidation has completed.
+  ///
+  /// - Returns: how many frames went back.
+  @inlinable borrowing func settle<F: FrameSource & ~Copyable, A: ~Copyable>(
+    _ thread: ScheduledThreadPointer, _ cpu: Int, _ stacks: borrowing ThreadStackAllocator<M, F, A>
+  ) -> Int {
+    // Whose CPU it is does not change while it is claimed.
+    let home = Int(thread.pointee.cpuNumber)
+    let queue = queue(home)
+    var state = machine.lock(lock(of: queue))
+    let isWanted = thread.pointee.isWakePending
+    machine.unlock(lock(of: queue), restoring: state)
+    var given = 0
+    if isWanted {
+      let restored = stacks.restoreRetiredPages(of: thread.pointee.stackBase)
+      note(.putBack, cpu, thread, count: restored)
+    } else {
+      given = stacks.releaseRetiredPages(of: thread.pointee.stackBase)
+      note(.release, cpu, thread, count: given)
+    }
+    state = machine.lock(lock(of: queue))
+    note(.unclaim, cpu, thread)
+    let isReady = thread.pointee.isWakePending
+    if isReady {
+      thread.pointee.isWakePending = false
+      note(.wake, cpu, thread)
+      makeReady(thread, queue)
+    } else {
+      thread.pointee.currentState = .waiting
+      thread.pointee.isShrunk = true
+      queue.pointee.shrunk.append(thread)
+    }
+    machine.unlock(lock(of: queue), restoring: state)
+    if isReady { notify(queue, home, from: cpu) }
+    return given
+  }
+}

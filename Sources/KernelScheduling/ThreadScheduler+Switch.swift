@@ -1,0 +1,165 @@
+// A switch: which thread the current CPU goes on with, and what becomes of the one that it leaves.
+//
+//     next(after: current)
+//       1. the first of those that wait for a refill, if its frames can be collected
+//       2. the first that is ready here and whose reserve suffices; one whose reserve does not joins those that wait
+//       3. the current thread, if it can go on
+//       4. one that is ready on another CPU
+//       5. the idle thread
+//     switching(chosen)            the CPU changes over
+//     current                      becomes ready, or a sleeper, or dead
+
+import KernelMachine
+import KernelThreadStacks
+
+extension ThreadScheduler {
+  /// Chooses the thread to go on with on this CPU, and lets go of the current one.
+  ///
+  /// To be called with interrupts off, on a stack that cannot fault and is nobody's (the exception stack). The current
+  /// thread's context is completely saved, its ``ScheduledThread/savedStackPointer`` too, and its
+  /// ``ScheduledThread/request`` says what becomes of it.
+  ///
+  /// - Parameters:
+  ///   - current: the thread that this CPU ran until now.
+  ///   - stacks: the allocator of its stack.
+  ///   - switching: called with the new thread, when it is another one: makes it the current one of this CPU, and leaves
+  ///     the old one's address space. It must not call the scheduler. It can be called twice.
+  /// - Returns: the thread to go on with. One that left for good is the caller's to dispose of: the scheduler does not
+  ///   touch it any more. Ask ``takeNotifications()`` afterwards, and ``takeStall()`` if it is the idle thread.
+  @inlinable public borrowing func next<F: FrameSource & ~Copyable, A: ~Copyable>(
+    after current: ScheduledThreadPointer, stacks: borrowing ThreadStackAllocator<M, F, A>,
+    switching: (ScheduledThreadPointer) -> Void
+  ) -> ScheduledThreadPointer {
+    let cpu = machine.currentCPU
+    let queue = queue(cpu)
+    var leaving = current
+    while true {
+      let chosen = choose(cpu, queue, leaving, stacks)
+      if chosen == leaving { return chosen }
+      switching(chosen)
+      if !leave(leaving, for: chosen, cpu, queue) { return chosen }
+      // The CPU was about to idle, and the thread that it has left can go on after all.
+      leaving = chosen
+    }
+  }
+
+  /// A thread that is ready, in state `running` and in no list; or the one that is being left; or the idle thread.
+  @inlinable borrowing func choose<F: FrameSource & ~Copyable, A: ~Copyable>(
+    _ cpu: Int, _ queue: UnsafeMutablePointer<RunQueue>, _ leaving: ScheduledThreadPointer,
+    _ stacks: borrowing ThreadStackAllocator<M, F, A>
+  ) -> ScheduledThreadPointer {
+    let hasWaiters = shared.pointee.refills.first != nil
+    if hasWaiters, let thread = serveFirstWaiter(cpu, stacks) {
+      return thread
+    }
+    while let candidate = takeReady(cpu, queue, leaving) {
+      if candidate == leaving { return leaving }
+      if prepare(candidate, cpu, stacks) {
+        note(.switchIn, cpu, candidate)
+        return candidate
+      }
+      waitForRefill(candidate, cpu, queue)
+    }
+    let idle = queue.pointee.idle.unsafelyUnwrapped
+    if shared.pointee.refills.first != nil { idleWithWaiters(cpu, queue, stacks, again: leaving == idle) }
+    return idle
+  }
+
+  /// Takes a thread out of this CPU's queue, or out of another's; or the one that is being left, if it goes on.
+  @inlinable borrowing func takeReady(
+    _ cpu: Int, _ queue: UnsafeMutablePointer<RunQueue>, _ leaving: ScheduledThreadPointer
+  ) -> ScheduledThreadPointer? {
+    let state = machine.lock(lock(of: queue))
+    if let thread = queue.pointee.ready.removeFirst() {
+      thread.pointee.currentState = .running
+      queue.pointee.isIdle = false
+      machine.unlock(lock(of: queue), restoring: state)
+      return thread
+    }
+    if leaving != queue.pointee.idle, goesOn(leaving) {
+      machine.unlock(lock(of: queue), restoring: state)
+      return leaving
+    }
+    // Whoever makes a thread ready elsewhere from now on sees that this CPU is idle; whoever did before is found below.
+    queue.pointee.isIdle = true
+    machine.unlock(lock(of: queue), restoring: state)
+    var distance = 1
+    while distance < cpuCount {
+      let other = cpu &+ distance < cpuCount ? cpu &+ distance : cpu &+ distance &- cpuCount
+      if let thread = steal(from: other, cpu) {
+        queue.pointee.isIdle = false
+        return thread
+      }
+      distance &+= 1
+    }
+    return nil
+  }
+
+  /// Whether the thread that is being left need not leave.
+  ///
+  /// The lock of its queue is held.
+  @inlinable borrowing func goesOn(_ thread: ScheduledThreadPointer) -> Bool {
+    if thread.pointee.request == .wait, thread.pointee.isWakePending {
+      thread.pointee.isWakePending = false
+      thread.pointee.request = .stay
+    }
+    return thread.pointee.request == .stay
+  }
+
+  /// Takes the first thread out of another CPU's queue.
+  @inlinable borrowing func steal(from other: Int, _ cpu: Int) -> ScheduledThreadPointer? {
+    let queue = queue(other)
+    let state = machine.lock(lock(of: queue))
+    let thread = queue.pointee.ready.removeFirst()
+    if let thread {
+      thread.pointee.currentState = .running
+      thread.pointee.cpuNumber = Int32(truncatingIfNeeded: cpu)
+    }
+    machine.unlock(lock(of: queue), restoring: state)
+    return thread
+  }
+
+  /// Lets go of a thread that this CPU does not run any more.
+  ///
+  /// - Returns: whether this CPU was about to idle and has a thread to run now.
+  @inlinable borrowing func leave(
+    _ thread: ScheduledThreadPointer, for chosen: ScheduledThreadPointer, _ cpu: Int,
+    _ queue: UnsafeMutablePointer<RunQueue>
+  ) -> Bool {
+    let state = machine.lock(lock(of: queue))
+    let isIdle = chosen == queue.pointee.idle
+    if !isIdle {
+      queue.pointee.activity &+= 1
+      queue.pointee.hasReleasedReserve = false
+    }
+    if thread != queue.pointee.idle {
+      if goesOn(thread) {
+        makeReady(thread, queue)
+      } else if thread.pointee.request == .wait {
+        thread.pointee.currentState = .waiting
+        thread.pointee.isShrunk = false
+        queue.pointee.sleepers.append(thread)
+        note(.sleep, cpu, thread)
+      } else {
+        note(.exit, cpu, thread)
+        thread.pointee.currentState = .dead
+      }
+      thread.pointee.request = .stay
+    }
+    let isWanted = isIdle && queue.pointee.ready.first != nil
+    if !isIdle, queue.pointee.ready.first != nil { notifyIdleCPU(from: cpu) }
+    machine.unlock(lock(of: queue), restoring: state)
+    return isWanted
+  }
+
+  /// Puts a thread at the end of the queue of the CPU that it names.
+  ///
+  /// The lock of the queue is held.
+  @inlinable borrowing func makeReady(
+    _ thread: ScheduledThreadPointer, _ queue: UnsafeMutablePointer<RunQueue>
+  ) {
+    thread.pointee.currentState = .ready
+    queue.pointee.ready.append(thread)
+    queue.pointee.activity &+= 1
+  }
+}

@@ -1,0 +1,90 @@
+// Making threads ready, and which CPU ought to hear of it.
+
+import KernelMachine
+
+extension ThreadScheduler {
+  /// Puts a new thread, or one that was made anew, at the end of this CPU's queue.
+  ///
+  /// Interrupts on this CPU may be on or off; ask ``takeNotifications()`` afterwards.
+  @inlinable public borrowing func enqueue(_ thread: ScheduledThreadPointer) {
+    let interrupts = machine.disableInterrupts()
+    let cpu = machine.currentCPU
+    let queue = queue(cpu)
+    let state = machine.lock(lock(of: queue))
+    thread.pointee.cpuNumber = Int32(truncatingIfNeeded: cpu)
+    makeReady(thread, queue)
+    machine.unlock(lock(of: queue), restoring: state)
+    notify(queue, cpu, from: cpu)
+    machine.restoreInterrupts(interrupts)
+  }
+
+  /// Lets a sleeping thread run; one that does not sleep will find its next wait ended at once.
+  ///
+  /// It is ready on the CPU that it ran on last. Interrupts on this CPU may be on or off; ask ``takeNotifications()``
+  /// afterwards. A dead thread stays dead, but its record must still be one.
+  @inlinable public borrowing func wake(_ thread: ScheduledThreadPointer) {
+    let interrupts = machine.disableInterrupts()
+    var state = interrupts
+    let queue = lockQueue(of: thread, &state)
+    let home = Int(thread.pointee.cpuNumber)
+    var isReady = false
+    if thread.pointee.state == .waiting {
+      if thread.pointee.isShrunk {
+        queue.pointee.shrunk.remove(thread)
+      } else {
+        queue.pointee.sleepers.remove(thread)
+      }
+      note(.wake, machine.currentCPU, thread)
+      makeReady(thread, queue)
+      isReady = true
+    } else {
+      thread.pointee.isWakePending = true
+    }
+    machine.unlock(lock(of: queue), restoring: state)
+    if isReady { notify(queue, home, from: machine.currentCPU) }
+    machine.restoreInterrupts(interrupts)
+  }
+
+  /// The CPUs that ought to be interrupted, because they are idle and there is something for them: bit n for CPU n.
+  ///
+  /// Interrupts are off. This CPU may be among them: it then asks ``next(after:stacks:switching:)`` once more. Each call
+  /// empties the set.
+  @inlinable public borrowing func takeNotifications() -> UInt64 {
+    let queue = queue(machine.currentCPU)
+    let cpus = queue.pointee.notifications
+    queue.pointee.notifications = 0
+    return cpus
+  }
+
+  /// Notes that a thread became ready on CPU `home`: that CPU if it is idle, else any that is.
+  ///
+  /// Interrupts are off. The thread's queue was locked since, so either this sees that a CPU has become idle, or that CPU
+  /// sees the thread.
+  @inlinable borrowing func notify(_ queue: UnsafeMutablePointer<RunQueue>, _ home: Int, from cpu: Int) {
+    if queue.pointee.isIdle {
+      self.queue(cpu).pointee.notifications |= 1 &<< UInt64(truncatingIfNeeded: home)
+    } else {
+      notifyIdleCPU(from: cpu)
+    }
+  }
+
+  /// Notes that some idle CPU is wanted, if there is one.
+  ///
+  /// Interrupts are off.
+  @inlinable borrowing func notifyIdleCPU(from cpu: Int) {
+    if cpuCount == 1 { return }
+    for other in 0..<cpuCount where other != cpu && queue(other).pointee.isIdle {
+      queue(cpu).pointee.notifications |= 1 &<< UInt64(truncatingIfNeeded: other)
+      return
+    }
+  }
+
+  /// Notes that all idle CPUs but this one are wanted.
+  ///
+  /// Interrupts are off.
+  @inlinable borrowing func notifyIdleCPUs(from cpu: Int) {
+    for other in 0..<cpuCount where other != cpu && queue(other).pointee.isIdle {
+      queue(cpu).pointee.notifications |= 1 &<< UInt64(truncatingIfNeeded: other)
+    }
+  }
+}

@@ -1,0 +1,15 @@
+// What reserves hold, looked at from outside.
+
+import KernelMachine
+
+extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
+  /// How many frames a CPU's reserve holds.
+  ///
+  /// Exact on that CPU, with interrupts off; a look from outside anywhere else.
+  @inlinable public borrowing func reservedFrameCount(ofCPU cpu: Int) -> Int {
+    reserve(ofCPU: cpu).pointee.count
+  }
+
+  /// How many frames the pool behind the reserves holds.
+  @inlinable public var pooledFrameCount: Int { shared.pointee.poolCount }
+}
