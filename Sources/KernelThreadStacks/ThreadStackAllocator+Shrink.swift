@@ -9,6 +9,9 @@
 //     +-------------------+------------------------------+
 //              restoreRetiredPages: the thread is wanted
 //
+// A claim belongs to one batch. A thread that was wanted, ran, slept again and was claimed by somebody else is in that
+// one's batch: whoever claimed it first must not release its pages after his own invalidation.
+//
 // One invalidation serves the stacks of a whole batch. Until it has completed, some CPU may still hold a translation of a
 // retired page, so its frame must not serve anything new: but it may become valid again as it was, with the same frame
 // and the same permissions, at any time before it is released. After the release, the empty entries are like those that

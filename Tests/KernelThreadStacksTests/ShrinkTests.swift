@@ -273,20 +273,43 @@ import Testing
     #expect(batch.isEmpty)
   }
 
+  @Test("One CPU may unmap and another invalidate and release", arguments: 1...8)
+  func severalCPUs(seed: UInt64) throws {
+    let world = try World(cpuCount: 2, seed: seed)
+    let stacks = try world.stacks(Self.configuration)
+    let owner = try Self.grown(stacks, world.machine)
+    let other = Owner(try stacks.allocate(node: nil))
+    // Half the pool is needed, so that it takes the released frames.
+    world.ledger.refuseRequest = 1
+    world.ledger.refusesAllFrom = true
+    #expect(stacks.prepareToRun(other.base) == true)
+    var batch = ShrinkBatch()
+    stacks.retireDeadPages(of: owner.base, below: owner.base + 16000, into: &batch)
+    world.simulation.onCPU(1) { _ in
+      stacks.completeInvalidation(of: &batch)
+      #expect(stacks.releaseRetiredPages(of: owner.base) == 3)
+    }
+    #expect(stacks.reservedFrameCount == 12)
+    stacks._checkInvariants()
+    for owner in [owner, other] { stacks.free(owner.take()) }
+    #expect(world.simulation.violations.isEmpty, "seed \(seed)")
+  }
+
   @Test("Pages are counted off the node that they are on")
   func nodes() throws {
     let world = try World(nodeBytes: [2 << 20, 2 << 20])
     let stacks = try world.stacks(Self.configuration)
-    let owner = Owner(try stacks.allocate(node: NodeID(1)))
-    #expect(stacks.prepareToRun(owner.base) == true)
-    #expect(stacks.grower.grow(at: owner.base, runningOn: owner.base) == .grown)
-    #expect(stacks.kernelStackKiB(on: NodeID(0)) == 12 && stacks.kernelStackKiB(on: NodeID(1)) == 4)
+    let owner = Owner(try stacks.allocate(node: NodeID(0)))
+    world.simulation.onCPU(1) { _ in
+      _ = stacks.releaseReserve()
+      #expect(stacks.prepareToRun(owner.base) == true)
+      #expect(stacks.grower.grow(at: owner.base, runningOn: owner.base) == .grown)
+    }
+    #expect(stacks.kernelStackKiB(on: NodeID(0)) == 4 && stacks.kernelStackKiB(on: NodeID(1)) == 12)
     var batch = ShrinkBatch()
     stacks.retireDeadPages(of: owner.base, below: owner.base + 8192, into: &batch)
-    world.simulation.onCPU(1) { _ in
-      stacks.completeInvalidation(of: &batch)
-      #expect(stacks.releaseRetiredPages(of: owner.base) == 2)
-    }
+    stacks.completeInvalidation(of: &batch)
+    #expect(stacks.releaseRetiredPages(of: owner.base) == 2)
     #expect(stacks.kernelStackKiB(on: NodeID(0)) == 4 && stacks.kernelStackKiB(on: NodeID(1)) == 4)
     stacks._checkInvariants()
     stacks.free(owner.take())
