@@ -40,6 +40,8 @@ import KernelMachine
   public let threadInfoOffset: Int
   /// The bytes kept for `thread_info`.
   public let threadInfoSize: Int
+  /// The bytes kept for a ``StackEndMarker``; 0 where there is a guard.
+  public let endMarkerSize: Int
 
   /// Checks a configuration and derives the arithmetic from it.
   @inlinable public init(_ configuration: StackConfiguration) throws(StackConfigurationError) {
@@ -77,6 +79,7 @@ import KernelMachine
     self.phase = phase
     strideShift = stride.trailingZeroBitCount
     threadInfoSize = informationSize
+    endMarkerSize = configuration.strategy == .linear ? StackEndMarker.byteCount : 0
     threadInfoOffset = configuration.threadInfoPlacement == .base ? 0 : size - informationSize
   }
 
@@ -109,11 +112,16 @@ import KernelMachine
     StackBounds(base: base, top: base + size)
   }
 
-  /// The part of the stack with this base that a thread's frames may use: all but `thread_info`.
+  /// The part of the stack with this base that a thread's frames may use: all but `thread_info` and the end marker.
   @inlinable public func usableRange(base: VirtualAddress) -> StackBounds {
     threadInfoOffset == 0
-      ? StackBounds(base: base + threadInfoSize, top: base + size)
-      : StackBounds(base: base, top: base + threadInfoOffset)
+      ? StackBounds(base: base + (threadInfoSize &+ endMarkerSize), top: base + size)
+      : StackBounds(base: base + endMarkerSize, top: base + threadInfoOffset)
+  }
+
+  /// The end marker of the stack with this base; `nil` where a guard does what it is for.
+  @inlinable public func endMarker(base: VirtualAddress) -> StackEndMarker? {
+    endMarkerSize == 0 ? nil : StackEndMarker(below: usableRange(base: base).base)
   }
 
   // MARK: Entries of a window

@@ -26,21 +26,24 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   ///
   /// The frames are read where the linear map has them; nothing is faulted in. Zeroes that the thread has stored below
   /// all else are not seen. Pages that the stack had and gave up when it was shrunk count whole: what was in them is not
-  /// known any more.
+  /// known any more. `thread_info` and end marker don't count, unless they lie at the top.
   ///
   /// - Parameter base: the stack's base; the stack is in use.
   /// - Complexity: O(bytes mapped).
   @inlinable public borrowing func highWaterByteCount(_ base: VirtualAddress) -> Int {
     let deepest = deepestPageCount(base)
     if deepest > 0, deepest > mappedPageCount(base) { return deepest &* pageSize }
-    var page = base
     let top = base + geometry.size
+    var first = (geometry.usableRange(base: base).base - base) &>> 3
+    var page = base + first &>> 9 &* pageSize
+    first &= 511
     while page < top {
       if let frame = self.page(of: page) {
         let words = machine.pointer(to: frame.physicalAddress).assumingMemoryBound(to: UInt64.self)
-        for index in 0..<512 where words[index] != 0 { return top - (page + index &* 8) }
+        for index in first..<512 where words[index] != 0 { return top - (page + index &* 8) }
       }
       page = page + pageSize
+      first = 0
     }
     return 0
   }

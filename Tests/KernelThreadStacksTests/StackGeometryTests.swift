@@ -91,4 +91,37 @@ import KernelMachine
       }
     }
   }
+
+  @Test("Only linear stacks keep room for an end marker: next to the usable range, apart from thread_info")
+  func endMarkers() throws {
+    let base = VirtualAddress(0xffff_ffc0_4000_c000)
+    for placement in [ThreadInfoPlacement.base, .top] {
+      let geometry = try StackGeometry(
+        StackConfiguration(.linear, threadInfoPlacement: placement, threadInfoSize: 96))
+      let usable = geometry.usableRange(base: base)
+      #expect(usable.byteCount == 16384 - 96 - 16)
+      let marker = try #require(geometry.endMarker(base: base))
+      #expect(marker.address == usable.base - 16)
+      #expect(marker.address == (placement == .base ? base + 96 : base))
+      let guarded = try StackGeometry(StackConfiguration(.vmalloc, threadInfoPlacement: placement))
+      #expect(guarded.endMarker(base: base) == nil)
+    }
+  }
+
+  @Test("A change of any byte of an end marker is seen, and so is another stack's marker")
+  func damagedMarkers() {
+    let marker = StackEndMarker(below: VirtualAddress(0xffff_ffc0_4000_c040))
+    withUnsafeTemporaryAllocation(byteCount: 16, alignment: 8) { bytes in
+      let words = bytes.baseAddress!
+      marker.place(at: words)
+      #expect(marker.isIntact(at: words))
+      for index in 0..<16 {
+        bytes[index] ^= 0x40
+        #expect(!marker.isIntact(at: words))
+        bytes[index] ^= 0x40
+      }
+      StackEndMarker(below: VirtualAddress(0xffff_ffc0_4001_0040)).place(at: words)
+      #expect(!marker.isIntact(at: words))
+    }
+  }
 }
