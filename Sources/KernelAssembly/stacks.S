@@ -42,5 +42,21 @@ overflow_stack:
   bl      overflow_stack
   ldp     x29, x30, [sp], #64
   ret
+
+// void load_stack_pointer(uintptr_t value, uint64_t how): goes on with a wrong stack pointer until somebody notices:
+// 0 calls the scheduler, 1 waits for an interrupt, 2 stores.
+  .section .text.load_stack_pointer, "ax", %progbits
+  .global load_stack_pointer
+load_stack_pointer:
+  mov     sp, x0
+  cmp     x1, #1
+  b.eq    2f
+  b.hi    1f
+  svc     #0
+  b       2f
+1:
+  stp     x29, x30, [sp, #-16]!
+2:
+  b       2b
   .ltorg
 #endif

@@ -11,13 +11,6 @@
       expectSuccess(run)
     }
 
-    @Test func kernelThreadThatRunsPastItsGrownStackIsReported() async throws {
-      let run = try await boot("scenario=self-test test=guard-thread strategy=growing")
-      #expect(run.exitCode == ExitCode.panic)
-      #expect(run.records(ofType: "overflow").first?["task"]?.integer == -2)
-      #expect(errorMessage(run) == "panic: kernel stack overflow")
-    }
-
     @Test func stallIsReportedOnceWithWhoWaitsForHowMuch() async throws {
       let run = try await boot("scenario=self-test test=stall strategy=growing")
       #expect(run.exitCode == ExitCode.panic)

@@ -27,38 +27,6 @@
       expectSuccess(try await boot("scenario=self-test test=lookup strategy=\(strategy)"))
     }
 
-    @Test(arguments: [39, 48]) func kernelThreadThatRunsIntoItsGuardIsReported(addressBits: Int) async throws {
-      let run = try await boot("scenario=self-test test=guard-thread strategy=vmalloc va-bits=\(addressBits)")
-      #expect(run.exitCode == ExitCode.panic)
-      expectOverflowReport(run, task: -2)
-      #expect(errorMessage(run) == "panic: kernel stack overflow")
-    }
-
-    @Test func bootStackThatRunsIntoItsGuardIsReported() async throws {
-      let run = try await boot("scenario=self-test test=guard-boot")
-      #expect(run.exitCode == ExitCode.panic)
-      expectOverflowReport(run, task: 0)
-    }
-
-    @Test(arguments: ["vmalloc", "growing"])
-    func systemCallThatRunsIntoTheGuardEndsItsProcessAlone(strategy: String) async throws {
-      let run = try await boot("scenario=self-test test=guard-system-call strategy=\(strategy)")
-      expectSuccess(run)
-      expectOverflowReport(run, task: 2)
-    }
-
-    // Task, bounds, address, instruction, and a backtrace with the repeated call.
-    private func expectOverflowReport(_ run: GuestRun, task: Int) {
-      let report = run.records(ofType: "overflow").first
-      #expect(report?["task"]?.integer == task)
-      #expect((1...4096).contains(report?["bytesBelow"]?.integer ?? 0))
-      #expect(run.lines.contains("kernel stack overflow: task \(task)"))
-      for label in ["  stack       0x", "  address     0x", "  instruction 0x", "  backtrace:"] {
-        #expect(run.lines.contains { $0.hasPrefix(label) }, "\(label) is missing")
-      }
-      #expect(run.lines.filter { $0.hasPrefix("    0xffffff80") }.count > 8)
-    }
-
     @Test(arguments: ["linear", "vmalloc", "growing"]) func preemptionDisturbsNobody(strategy: String)
       async throws
     {

@@ -15,6 +15,7 @@
     let layout = chooseLayout(options)
     describeMemory(deviceTree, early)
     let metadata = buildAddressSpace(layout, early)
+    if options.scenario.strategy == .linear { startEndMarkers() }
     Scheduler.start()
     let configuration = StackConfiguration(options.scenario.strategy, size: options.scenario.stackSize)
     if options.isBenchmark {

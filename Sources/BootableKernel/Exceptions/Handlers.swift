@@ -44,6 +44,10 @@
   /// Gives the record to go on with.
   @c func kernelInterrupt(_ current: UnsafeMutableRawPointer) -> UnsafeMutableRawPointer {
     let record = current.assumingMemoryBound(to: Thread.self)
+    if record.pointee.wasInKernel, !record.pointee.hasOwnStackPointer {
+      // The interrupt stays pending: it comes again where the task goes on, if it does.
+      return UnsafeMutableRawPointer(resolveStackPointer(record, .interrupt))
+    }
     let acknowledged = controller.acknowledge()
     let interrupt = acknowledged & 0x3ff
     if interrupt == InterruptController.spurious { return current }
@@ -76,6 +80,11 @@
   ) -> UnsafeMutableRawPointer {
     let record = current.assumingMemoryBound(to: Thread.self)
     let syndrome = ExceptionSyndrome(rawValue: syndrome)
+    if !record.pointee.hasOwnStackPointer || syndrome.exceptionClass == .stackAlignment {
+      // A stack that ends in thread_info is left by the stack pointer before an access hits the guard.
+      if let successor = endOwnOverflow(record, syndrome, address) { return UnsafeMutableRawPointer(successor) }
+      return UnsafeMutableRawPointer(resolveStackPointer(record, .exception))
+    }
     if syndrome.exceptionClass == .supervisorCall {
       return UnsafeMutableRawPointer(Scheduler.next(after: record))
     }

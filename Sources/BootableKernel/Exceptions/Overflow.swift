@@ -1,4 +1,10 @@
-// Stack overflow: an access to the guard of a stack, reported on the exception stack.
+// Stack overflow: found by the guard at the access, or late by a check; reported on the exception stack.
+//
+//                                 task can die: interrupts on, no allocator   otherwise
+//   vmalloc, growing   the guard  the task ends, all others go on             report, panic
+//   linear             late       report, panic                               report, panic
+//
+// What a linear stack's overflow has overwritten belongs to others: nobody can go on as if nothing had happened.
 #if hasFeature(Embedded)
   import CAArch64
   import KernelAssembly
@@ -6,30 +12,73 @@
   import Scenarios
   import UserPrograms
 
-  /// Reports a fault that is an overflow, and says what to go on with.
-  ///
-  /// A process whose kernel side holds nothing at that moment is ended: it goes on at the top of its stack, which is good,
-  /// and leaves from there. For any other thread the kernel panics.
+  /// Handles a fault that is an overflow, and says what to go on with.
   ///
   /// - Returns: `nil` if the fault is no overflow.
   func endOverflow(_ record: ThreadPointer, _ syndrome: ExceptionSyndrome, _ address: UInt) -> ThreadPointer? {
     guard syndrome.exceptionClass == .dataAbort, let bounds = overflowedStack(record, address) else {
       return nil
     }
-    reportOverflow(record, bounds, address)
-    let isOwn =
-      bounds.top.rawValue >= UInt(record.pointee.head.stack_top)
+    guard isOwn(bounds, record) else {
+      reportOverflow(record, bounds, address, .access, dies: false)
+      panic("access to the guard of another task's stack")
+    }
+    return resolveOverflow(record, address: address, .access)
+  }
+
+  /// The same for a task whose stack pointer is not on its stack: only a fault in its own guard makes that an overflow.
+  func endOwnOverflow(_ record: ThreadPointer, _ syndrome: ExceptionSyndrome, _ address: UInt) -> ThreadPointer?
+  {
+    guard case .overflow = diagnoseStackPointer(record), syndrome.exceptionClass == .dataAbort,
+      let bounds = overflowedStack(record, address), isOwn(bounds, record)
+    else { return nil }
+    return resolveOverflow(record, address: address, .access)
+  }
+
+  private func isOwn(_ bounds: StackBounds, _ record: ThreadPointer) -> Bool {
+    bounds.top.rawValue >= UInt(record.pointee.head.stack_top)
       && bounds.base.rawValue <= record.pointee.stackBase
-    guard isOwn else { panic("access to the guard of another task's stack") }
-    guard record.pointee.isExpendable, record.pointee.id > 0 else { panic("kernel stack overflow") }
-    record.pointee.isExpendable = false
-    let end: @convention(c) () -> Void = endOverflowedProcess
+  }
+
+  /// Reports that a task has overflown its own stack; ends the task if it alone is concerned, else the kernel.
+  ///
+  /// At EL1h.
+  ///
+  /// - Parameters:
+  ///   - record: the task; its registers are saved.
+  ///   - address: the lowest address known to have been reached.
+  ///   - discovery: how it was found.
+  /// - Returns: the record to go on with.
+  func resolveOverflow(_ record: ThreadPointer, address: UInt, _ discovery: FaultDiscovery) -> ThreadPointer {
+    let bounds = StackBounds(
+      base: VirtualAddress(record.pointee.stackBase), top: VirtualAddress(UInt(record.pointee.head.stack_top)))
+    let obstacle = obstacleToDying(record, discovery)
+    reportOverflow(record, bounds, address, discovery, dies: obstacle == nil)
+    if let obstacle { panic(obstacle) }
+    record.pointee.isDying = true
+    let end: @convention(c) () -> Void = endOverflowedTask
     record.pointee.head.frame.sp = record.pointee.head.stack_top - UInt64(FRAME_SIZE)
     record.pointee.head.frame.elr = UInt64(UInt(bitPattern: unsafeBitCast(end, to: Int.self)))
     record.pointee.head.frame.spsr = 0x4  // EL1t, interrupts on
     record.pointee.head.frame.x.29 = 0
     record.pointee.head.frame.x.30 = 0
     return record
+  }
+
+  // Why the kernel cannot go on without this task, or with what it leaves behind; nil if it can.
+  private func obstacleToDying(_ record: ThreadPointer, _ discovery: FaultDiscovery) -> StaticString? {
+    if hasEndMarkers, discovery != .access {
+      return "kernel stack overflow, found late: memory below the stack may be damaged"
+    }
+    if record == Thread.boot || record == Thread.idle {
+      return "kernel stack overflow of a task that cannot be missed"
+    }
+    if record.pointee.head.frame.spsr & 0x80 != 0 {
+      return "kernel stack overflow with interrupts off: locks may be held"
+    }
+    if record.pointee.allocatorSections > 0 { return "kernel stack overflow inside the allocator" }
+    if record.pointee.isDying { return "kernel stack overflow of a task that was ending" }
+    return nil
   }
 
   // The boot stack's guard is known by its place in the image, all others by the slot that they are in.
@@ -47,10 +96,14 @@
     return nil
   }
 
-  private func reportOverflow(_ record: ThreadPointer, _ bounds: StackBounds, _ address: UInt) {
+  private func reportOverflow(
+    _ record: ThreadPointer, _ bounds: StackBounds, _ address: UInt, _ discovery: FaultDiscovery, dies: Bool
+  ) {
     var console = Console()
     console.write("kernel stack overflow: task ")
     console.write(record.pointee.id)
+    console.write(", found at ")
+    console.write(discovery.name)
     console.write("\n  stack       ")
     bounds.write(to: &console)
     console.write("\n  address     ")
@@ -61,17 +114,28 @@
     console.write(hex: UInt(record.pointee.head.frame.elr))
     console.write("\n")
     let frame = UnsafeMutableRawPointer(record).assumingMemoryBound(to: kernel_frame.self)
-    // The newest frame record may be what was being pushed: begin at the first that is on the stack.
-    writeBacktrace(frame, lowest: bounds.base.rawValue, top: bounds.top.rawValue, to: &console)
-    console.write("{\"type\":\"overflow\",\"task\":")
-    console.write(record.pointee.id)
-    console.write(",\"bytesBelow\":")
-    console.write(bounds.base - VirtualAddress(address))
-    console.write("}\n")
+    // Frame records may reach into thread_info, which is as well mapped.
+    writeBacktrace(frame, lowest: lowestMapped(bounds), top: bounds.top.rawValue, to: &console)
+    var json = JSONWriter(console)
+    json.begin("overflow")
+    json.field("task", record.pointee.id)
+    json.field("bytesBelow", bounds.base - VirtualAddress(address))
+    json.field("foundAt", discovery.name)
+    json.field("taskDies", dies)
+    json.end()
   }
 
-  /// Where an overflowed process goes on: at the top of its stack.
-  @c func endOverflowedProcess() {
-    endProcess(status: 0, end: .stackOverflow)
+  private func lowestMapped(_ bounds: StackBounds) -> UInt {
+    guard KernelObjects.hasProcesses, bounds.base.rawValue & ~0xfff != kernel_boot_stack() else {
+      return bounds.base.rawValue
+    }
+    return KernelObjects.processes.pointee.stacks.geometry.stackBase(containing: bounds.base).rawValue
+  }
+
+  /// Where an overflowed task goes on: at the top of its stack.
+  @c func endOverflowedTask() {
+    let record = Thread.current
+    if record.pointee.id > 0 { endProcess(status: 0, end: .stackOverflow) }
+    Scheduler.exit()
   }
 #endif

@@ -25,8 +25,10 @@
     guard syndrome.isTranslationFault || syndrome.isPermissionFault else {
       endProcess(status: 0, end: .accessViolation)
     }
-    let resolution = KernelObjects.processes.pointee.handleUserFault(
-      currentTask(), address: VirtualAddress(address), access: access)
+    let resolution = inAllocatorSection {
+      KernelObjects.processes.pointee.handleUserFault(
+        currentTask(), address: VirtualAddress(address), access: access)
+    }
     switch resolution {
     case .resolved: return
     case .violation: endProcess(status: 0, end: .accessViolation)

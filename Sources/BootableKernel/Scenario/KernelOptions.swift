@@ -22,6 +22,7 @@
       guard let selfTest = SelfTest(named: test) else { fail("there is no such self-test") }
       options.selfTest = selfTest
       CommandLine.remove("scenario")
+      readFaultTestArguments()
       CommandLine.remove("test")
     }
     do {

@@ -10,8 +10,20 @@
   enum SelfTest {
     /// No page is both writable and executable, and text and rodata are writable at no address.
     case writeXorExecute
-    /// A thread of the kernel runs into the guard: report, then panic.
+    /// A thread of the kernel runs into the guard: report, and the thread ends alone.
     case guardThread
+    /// A thread that holds a lock runs into the guard: report, then panic.
+    case overflowWithLock
+    /// A thread inside a section of the allocator runs into the guard: report, then panic.
+    case overflowInAllocator
+    /// A linear stack's end marker is damaged: report, then panic.
+    case lateOverflow
+    /// A thread's stack pointer is not on its stack: report by what it is, then panic.
+    case stackPointer
+    /// An alignment fault of a stack pointer: report, then panic.
+    case alignmentFault
+    /// Exception entry finds no exception stack: a panic on the emergency stack.
+    case exceptionStack
     /// A process's system call runs into the guard: report, and the process ends alone.
     case guardSystemCall
     /// The boot stack runs into its guard.
@@ -44,6 +56,18 @@
         self = .writeXorExecute
       } else if equal(name, "guard-thread") {
         self = .guardThread
+      } else if equal(name, "overflow-with-lock") {
+        self = .overflowWithLock
+      } else if equal(name, "overflow-in-allocator") {
+        self = .overflowInAllocator
+      } else if equal(name, "late-overflow") {
+        self = .lateOverflow
+      } else if equal(name, "stack-pointer") {
+        self = .stackPointer
+      } else if equal(name, "alignment-fault") {
+        self = .alignmentFault
+      } else if equal(name, "exception-stack") {
+        self = .exceptionStack
       } else if equal(name, "guard-system-call") {
         self = .guardSystemCall
       } else if equal(name, "guard-boot") {
@@ -80,6 +104,12 @@
       switch self {
       case .writeXorExecute: return testWriteXorExecute()
       case .guardThread: return testGuardOfThread()
+      case .overflowWithLock: testOverflowWithLock()
+      case .overflowInAllocator: testOverflowInAllocator()
+      case .lateOverflow: testLateOverflow()
+      case .stackPointer: return testStackPointer()
+      case .alignmentFault: testAlignmentFault()
+      case .exceptionStack: testExceptionStack()
       case .guardSystemCall: return runProgram(.overflowStack)
       case .guardBoot: overflow_stack()
       case .preemption: return testPreemption()

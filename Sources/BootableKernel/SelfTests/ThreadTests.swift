@@ -23,13 +23,6 @@
     ca_restore_interrupts(state)
   }
 
-  func testGuardOfThread() -> Bool {
-    withUnsafeMutablePointer(to: &firstThread) {
-      startThread($0, id: -2, body: { _ in overflow_stack() }, argument: 0)
-    }
-    while true { Scheduler.yield() }
-  }
-
   func testHandlerFault() -> Never {
     // Exception entry saves registers into the current record: there is none.
     _ = ca_disable_interrupts()

@@ -28,11 +28,11 @@
     thread.head.ttbr0 =
       UInt64(task.pointee.addressSpaceRoot.rawValue) | UInt64(task.pointee.addressSpaceID.rawValue) << 48
     thread.id = Int(task.pointee.processID)
-    if let bounds = task.pointee.stack?.usableRange, let info = task.pointee.stack?.threadInfo.pointer {
+    if let bounds = task.pointee.stack?.usableRange {
       thread.head.stack_top = UInt64(bounds.top.rawValue)
       thread.stackBase = bounds.base.rawValue
-      // thread_info names the task: what code that has only a stack pointer finds.
-      info.storeBytes(of: UInt(bitPattern: task), as: UInt.self)
+      placeEndMarker(thread)
+      identifyStack(thread, record: UInt(bitPattern: task))
     }
     BootableKernel.thread(of: task).initialize(to: thread)
   }
@@ -53,7 +53,7 @@
     let state = ca_disable_interrupts()
     Scheduler.use(userRoot: UInt64(Scheduler.emptyUserRoot))
     ca_restore_interrupts(state)
-    KernelObjects.processes.pointee.exit(task, status: status, end: end)
+    inAllocatorSection { KernelObjects.processes.pointee.exit(task, status: status, end: end) }
     // The first process may wait for a child: it has inherited those of this one, dead ones too.
     _ = ca_disable_interrupts()
     if let heir = KernelObjects.processes.pointee.first, heir != task {

@@ -98,6 +98,7 @@
       // The idle task was chosen once before, and nobody has woken anybody since.
       if chosen == Thread.idle, current == Thread.idle, refills.first != nil { reportStall() }
       guard chosen != current else { return current }
+      checkSwitch(from: current, to: chosen)
       if current.pointee.state == .dead { threadHasStopped(current) }
       switches &+= 1
       ca_write_tpidr_el1(UInt64(UInt(bitPattern: chosen)))
@@ -153,9 +154,10 @@
     /// Makes the code that runs the boot task.
     static func start() {
       Thread.boot.pointee = Thread()
-      Thread.boot.pointee.stackBase = kernel_boot_stack()
+      Thread.boot.pointee.stackBase = kernel_boot_stack() + (hasEndMarkers ? UInt(StackEndMarker.byteCount) : 0)
       Thread.boot.pointee.head.stack_top = UInt64(kernel_boot_stack_top())
       Thread.boot.pointee.head.ttbr0 = UInt64(emptyRoot)
+      placeEndMarker(Thread.boot.pointee)
     }
 
     /// Prepares the task that runs when no other can.

@@ -20,7 +20,7 @@
     case .write:
       result = write(task, VirtualAddress(UInt(bitPattern: first)), second)
     case .fork:
-      result = fork(task, frame)
+      result = inAllocatorSection { fork(task, frame) }
     case .exit:
       endProcess(status: first, end: .exited)
     case .wait:
@@ -34,11 +34,12 @@
     case .awaitChild:
       result = awaitChild(first, task)
     case .release:
-      result = processes.pointee.release(first, of: task) { Scheduler.wake(thread(of: $0)) }
+      result = inAllocatorSection {
+        processes.pointee.release(first, of: task) { Scheduler.wake(thread(of: $0)) }
+      }
     case .note:
-      processes.pointee.takeNote(first, second, from: task, console: Console())
+      inAllocatorSection { processes.pointee.takeNote(first, second, from: task, console: Console()) }
     case .overflowStack:
-      Thread.current.pointee.isExpendable = true
       overflow_stack()
     }
     frame.pointee.x.0 = UInt64(bitPattern: Int64(result))

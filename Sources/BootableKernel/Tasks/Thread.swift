@@ -40,8 +40,10 @@
     /// The number of a process, from 1; threads of the kernel itself count from 0 downwards.
     var id = 0
     var state = ThreadState.ready
-    /// Whether the kernel side holds nothing at this moment, so that an overflow may end the task alone.
-    var isExpendable = false
+    /// In how many sections of the allocators the task is, which an overflow must not leave half-way.
+    var allocatorSections: UInt16 = 0
+    /// Whether an overflow has ended the task: it is on its way out.
+    var isDying = false
 
     /// The current task.
     static var current: ThreadPointer {
@@ -62,6 +64,8 @@
       self.id = id
       self.stackBase = stackBase
       head.stack_top = UInt64(stackTop)
+      placeEndMarker(self)
+      identifyStack(self, record: 0)
       head.ttbr0 = UInt64(Scheduler.emptyUserRoot)
       head.frame.sp = UInt64(stackTop)
       head.frame.elr = UInt64(kernel_start_thread())

@@ -50,6 +50,9 @@ uint64_t prove_stack(uintptr_t lowest, uint64_t owner);
 // Takes one frame of 64 bytes after the other, for ever.
 void overflow_stack(void);
 
+// Makes `value` the stack pointer, which it should not be: 0 calls the scheduler then, 1 waits for an interrupt, 2 stores.
+void load_stack_pointer(uintptr_t value, uint64_t how);
+
 // The routines of memory.S by names that no compiler knows anything of.
 void kernel_copy(void *to, const void *from, intptr_t count) __asm__("memmove");
 void kernel_fill(void *to, int value, intptr_t count) __asm__("memset");

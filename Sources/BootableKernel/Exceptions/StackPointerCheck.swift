@@ -1,0 +1,221 @@
+// The software check of stack pointers: at exception entry, and when a task is switched in.
+//
+//               own guard          own stack                         anywhere else
+//   ---+---------------------+------------------+------------------------------------------
+//      |      overflow       |      right       |  corrupted: told apart by what lies there
+//   ---+---------------------+------------------+------------------------------------------
+//                           base               top        null and unaligned ones have names of their own
+//
+// A corrupted stack pointer ends the kernel: what has been stored through it by then, and where, nobody knows. Growth
+// is not checked: it looks at the address of the access and at the task's record, never at the stack pointer.
+#if hasFeature(Embedded)
+  import KernelAssembly
+  import KernelStacks
+  import Scenarios
+
+  /// When a stack pointer, or an overflow, was found to be wrong.
+  enum FaultDiscovery {
+    case access
+    case exception
+    case interrupt
+    case switchingOut
+    case switchingIn
+
+    var name: StaticString {
+      switch self {
+      case .access: "access"
+      case .exception: "exception"
+      case .interrupt: "interrupt"
+      case .switchingOut: "switch out"
+      case .switchingIn: "switch in"
+      }
+    }
+  }
+
+  extension Thread {
+    /// Whether the saved registers are those of thread code, with a kernel stack pointer among them.
+    @inline(__always) var wasInKernel: Bool { head.frame.spsr & 0xf == 4 }
+
+    /// Whether the saved stack pointer is aligned and on the task's own stack.
+    ///
+    /// The base is a multiple of 16, so the lowest bits of the distance from it are those of the stack pointer; rotated to
+    /// the other end they make it too large.
+    @inline(__always) var hasOwnStackPointer: Bool {
+      let distance = UInt(head.frame.sp) &- stackBase
+      return distance &>> 4 | distance &<< 60 <= (UInt(head.stack_top) &- stackBase) &>> 4
+    }
+  }
+
+  /// What is wrong with a stack pointer.
+  enum StackPointerFault {
+    /// It is 0.
+    case null
+    /// It is no multiple of 16.
+    case unaligned
+    /// It has left its own stack downwards: an overflow.
+    case overflow
+    /// It lies above its own stack's usable part, where `thread_info` may be.
+    case aboveOwnStack
+    /// It lies on a stack that somebody else uses.
+    case otherStack(StackBounds)
+    /// It lies in the guard of a stack that somebody else uses.
+    case otherGuard(StackBounds)
+    /// It lies in a slot whose stack is not in use.
+    case unusedSlot(StackBounds)
+    /// It lies on the boot stack, which is somebody else's.
+    case bootStack(StackBounds)
+    /// It lies where no stack is.
+    case outside
+
+    var name: StaticString {
+      switch self {
+      case .null: "null"
+      case .unaligned: "unaligned"
+      case .overflow: "overflow"
+      case .aboveOwnStack: "above own stack"
+      case .otherStack: "other stack"
+      case .otherGuard: "other guard"
+      case .unusedSlot: "unused slot"
+      case .bootStack: "boot stack"
+      case .outside: "outside"
+      }
+    }
+
+    /// The bounds of the stack in whose slot it lies, where that is another's.
+    var bounds: StackBounds? {
+      switch self {
+      case .otherStack(let bounds), .otherGuard(let bounds), .unusedSlot(let bounds), .bootStack(let bounds):
+        bounds
+      default: nil
+      }
+    }
+  }
+
+  /// What is wrong with the saved stack pointer of a task's kernel side, which is not its own.
+  func diagnoseStackPointer(_ record: ThreadPointer) -> StackPointerFault {
+    let value = VirtualAddress(UInt(record.pointee.head.frame.sp))
+    if value.rawValue == 0 { return .null }
+    if value.rawValue & 15 != 0 { return .unaligned }
+    let base = VirtualAddress(record.pointee.stackBase)
+    if record == Thread.boot {
+      if value.rawValue >= kernel_boot_stack_guard(), value < base { return .overflow }
+    }
+    guard KernelObjects.hasProcesses else { return .outside }
+    let stacks = KernelObjects.processes
+    let geometry = stacks.pointee.stacks.geometry
+    let isInOwnSlot = geometry.stackBase(stackPointer: value) == geometry.stackBase(containing: base)
+    switch stacks.pointee.stacks.classify(stackPointer: value) {
+    case .stack(let bounds):
+      return !isInOwnSlot ? .otherStack(bounds) : value < base ? .overflow : .aboveOwnStack
+    case .stackGuard(let bounds):
+      return isInOwnSlot ? .overflow : .otherGuard(bounds)
+    case .unusedSlot(let bounds):
+      return .unusedSlot(bounds)
+    case .bootStack(let bounds):
+      return record == Thread.boot ? .aboveOwnStack : .bootStack(bounds)
+    case .linearMap(let bounds):
+      if isInOwnSlot, value > base { return .aboveOwnStack }
+      // Without a guard, what has gone down by less than a stack counts as having come from above.
+      if value < base, base - value <= geometry.size { return .overflow }
+      return isStack(bounds) ? .otherStack(bounds) : .outside
+    case .elsewhere, .unaligned:
+      return .outside
+    }
+  }
+
+  // Linear stacks have no record: the frame tells what it was handed out for.
+  private func isStack(_ bounds: StackBounds) -> Bool {
+    let stacks = KernelObjects.processes
+    guard let frame = stacks.pointee.stacks.page(of: bounds.base),
+      case .used(.threadStack) = stacks.pointee.stacks.frames.base.owner(of: frame)
+    else { return false }
+    return true
+  }
+
+  /// Handles a task's stack pointer that is not on its own stack: an overflow is one; anything else ends the kernel.
+  ///
+  /// At EL1h.
+  ///
+  /// - Returns: the record to go on with.
+  func resolveStackPointer(_ record: ThreadPointer, _ discovery: FaultDiscovery) -> ThreadPointer {
+    let fault = diagnoseStackPointer(record)
+    if case .overflow = fault {
+      return resolveOverflow(record, address: UInt(record.pointee.head.frame.sp), discovery)
+    }
+    reportStackPointer(record, fault, discovery)
+    panic("corrupted stack pointer")
+  }
+
+  /// Prints a stack pointer that is none: whose it should be, its value, its own bounds, and what lies there.
+  func reportStackPointer(
+    _ record: ThreadPointer, _ fault: StackPointerFault, _ discovery: FaultDiscovery
+  ) {
+    let value = UInt(record.pointee.head.frame.sp)
+    let own = StackBounds(
+      base: VirtualAddress(record.pointee.stackBase), top: VirtualAddress(UInt(record.pointee.head.stack_top)))
+    var console = Console()
+    console.write("corrupted stack pointer: task ")
+    console.write(record.pointee.id)
+    console.write(", found at ")
+    console.write(discovery.name)
+    console.write("\n  SP          ")
+    console.write(hex: value)
+    console.write("\n  own stack   ")
+    own.write(to: &console)
+    console.write("\n  it is       ")
+    console.write(fault.name)
+    let owner = fault.bounds.flatMap { ownerOfStack($0, fault) }
+    if let bounds = fault.bounds {
+      console.write(" ")
+      bounds.write(to: &console)
+    }
+    if let owner {
+      console.write(" of task ")
+      console.write(owner)
+    }
+    console.write("\n  instruction ")
+    console.write(hex: UInt(record.pointee.head.frame.elr))
+    console.write("\n")
+    let frame = UnsafeMutableRawPointer(record).assumingMemoryBound(to: kernel_frame.self)
+    writeBacktrace(frame, lowest: own.base.rawValue, top: own.top.rawValue, to: &console)
+    var json = JSONWriter(console)
+    json.begin("stackPointer")
+    json.field("task", record.pointee.id)
+    json.field("is", fault.name)
+    json.field("foundAt", discovery.name)
+    if let owner { json.field("stackOfTask", owner) } else { json.nullField("stackOfTask") }
+    json.end()
+  }
+
+  // What a stack's thread_info says of its task, for code that has nothing but a stack pointer:
+  //
+  //   +0   the task's record; 0: static, or none
+  //   +8   that somebody has filled it in
+  //   +16  the task's number
+  private var isIdentified: UInt { 0x7461_736b }
+
+  /// Writes into a new task's `thread_info` whose stack it lies on.
+  func identifyStack(_ thread: borrowing Thread, record: UInt) {
+    guard KernelObjects.hasProcesses else { return }
+    let geometry = KernelObjects.processes.pointee.stacks.geometry
+    let info = geometry.threadInfo(stackPointer: VirtualAddress(UInt(thread.head.stack_top)))
+    guard let words = info.pointer else { return }
+    words.storeBytes(of: record, as: UInt.self)
+    words.storeBytes(of: isIdentified, toByteOffset: 8, as: UInt.self)
+    words.storeBytes(of: thread.id, toByteOffset: 16, as: Int.self)
+  }
+
+  // Linear stacks are not recorded: memory that never was a task's says nothing. The boot stack is the boot task's.
+  private func ownerOfStack(_ bounds: StackBounds, _ fault: StackPointerFault) -> Int? {
+    switch fault {
+    case .bootStack: return Thread.boot.pointee.id
+    case .otherStack, .otherGuard:
+      let info = bounds.base + KernelObjects.processes.pointee.stacks.geometry.threadInfoOffset
+      guard let words = info.pointer, words.load(fromByteOffset: 8, as: UInt.self) == isIdentified else {
+        return nil
+      }
+      return words.load(fromByteOffset: 16, as: Int.self)
+    default: return nil
+    }
+  }
+#endif

@@ -1,0 +1,243 @@
+// Self-tests of overflows and stack pointers: what ends a task, what ends the kernel, and how it is told apart.
+#if hasFeature(Embedded)
+  import AArch64Machine
+  import CAArch64
+  import KernelAssembly
+  import KernelStacks
+  import Scenarios
+
+  // Static records, of threads whose stacks are never given back.
+  nonisolated(unsafe) private var victim = Thread()
+  nonisolated(unsafe) private var bystander = Thread()
+  nonisolated(unsafe) private var bystanderRounds = 0
+  nonisolated(unsafe) private var bystanderIsIntact = true
+  nonisolated(unsafe) private var isOver: UInt64 = 0
+  nonisolated(unsafe) private var badStackPointer: UInt = 0
+  nonisolated(unsafe) private var place: Place?
+  nonisolated(unsafe) private var moment: Moment?
+
+  /// When a corrupted stack pointer is to be found out.
+  private enum Moment: UInt64 {
+    case call = 0
+    case interrupt = 1
+    case access = 2
+    case switchIn = 3
+
+    init?(named name: UnsafeRawBufferPointer) {
+      if equal(name, "call") {
+        self = .call
+      } else if equal(name, "interrupt") {
+        self = .interrupt
+      } else if equal(name, "access") {
+        self = .access
+      } else if equal(name, "switch") {
+        self = .switchIn
+      } else {
+        return nil
+      }
+    }
+  }
+
+  /// Where a corrupted stack pointer lies.
+  private enum Place {
+    case null
+    case unaligned
+    case ownGuard
+    case above
+    case otherSlot
+    case otherGuard
+    case unusedSlot
+    case bootStack
+    case outside
+    case exhausted
+
+    init?(named name: UnsafeRawBufferPointer) {
+      if equal(name, "null") {
+        self = .null
+      } else if equal(name, "unaligned") {
+        self = .unaligned
+      } else if equal(name, "own-guard") {
+        self = .ownGuard
+      } else if equal(name, "above") {
+        self = .above
+      } else if equal(name, "other-slot") {
+        self = .otherSlot
+      } else if equal(name, "other-guard") {
+        self = .otherGuard
+      } else if equal(name, "unused-slot") {
+        self = .unusedSlot
+      } else if equal(name, "boot-stack") {
+        self = .bootStack
+      } else if equal(name, "outside") {
+        self = .outside
+      } else if equal(name, "exhausted") {
+        self = .exhausted
+      } else {
+        return nil
+      }
+    }
+  }
+
+  /// Takes `value=PLACE` and `at=MOMENT` off the command line: what tests of stack pointers are told besides.
+  func readFaultTestArguments() {
+    place = CommandLine.value(of: "value").flatMap { Place(named: $0) }
+    moment = CommandLine.value(of: "at").flatMap { Moment(named: $0) }
+    CommandLine.remove("value")
+    CommandLine.remove("at")
+  }
+
+  private func startVictim(_ body: @convention(c) (UInt) -> Void) {
+    withUnsafeMutablePointer(to: &victim) { startThread($0, id: -2, body: body, argument: 0) }
+  }
+
+  // Uses all of its stack over and over, and must always find what it has left.
+  private func startBystander() {
+    withUnsafeMutablePointer(to: &bystander) {
+      startThread(
+        $0, id: -3,
+        body: { _ in
+          while withUnsafePointer(to: &isOver, { ca_load(UInt(bitPattern: $0)) }) == 0 {
+            if prove_stack(Thread.current.pointee.stackBase, 3) == 0 { bystanderIsIntact = false }
+            bystanderRounds += 1
+          }
+        }, argument: 0)
+    }
+  }
+
+  // The boot task, which runs this, may be the only one left: it must not wait for ever.
+  private func awaitVictim() -> Bool {
+    let end = Interrupts.tickCount + 500
+    while Interrupts.tickCount < end {
+      if withUnsafePointer(to: &victim, { $0.pointee.state == .dead }) { return true }
+      Scheduler.yield()
+    }
+    return false
+  }
+
+  // After the victim's end the other goes on and is still right.
+  private func checkBystander() -> Bool {
+    let before = bystanderRounds
+    let end = Interrupts.tickCount + 20
+    while Interrupts.tickCount < end { Scheduler.yield() }
+    isOver = 1
+    for _ in 0..<100 { Scheduler.yield() }
+    return check(
+      "another thread went on and found its stack as it left it", bystanderIsIntact && bystanderRounds > before)
+  }
+
+  func testGuardOfThread() -> Bool {
+    startBystander()
+    startVictim { _ in overflow_stack() }
+    let died = check("the thread that has overflown its stack has ended", awaitVictim())
+    return checkBystander() && died
+  }
+
+  // A lock is held with interrupts off: somebody would wait for it for ever.
+  func testOverflowWithLock() -> Never {
+    startBystander()
+    startVictim { _ in
+      var lock = SpinLock()
+      withUnsafeMutablePointer(to: &lock) {
+        _ = AArch64().lock($0)
+        overflow_stack()
+      }
+    }
+    while true { Scheduler.yield() }
+  }
+
+  func testOverflowInAllocator() -> Never {
+    startBystander()
+    startVictim { _ in inAllocatorSection { overflow_stack() } }
+    while true { Scheduler.yield() }
+  }
+
+  // Goes a few words too far and comes back. All that is damaged is the stack's own: end marker and thread_info.
+  func testLateOverflow() -> Never {
+    startBystander()
+    startVictim { _ in
+      _ = prove_stack(Thread.current.pointee.stackBase - 16, 2)
+      Scheduler.yield()
+    }
+    while true { Scheduler.yield() }
+  }
+
+  // MARK: Stack pointers
+
+  func testStackPointer() -> Bool {
+    guard let place, let moment else {
+      fail("test=stack-pointer needs value=PLACE and at=call, interrupt, access or switch")
+    }
+    startBystander()
+    startVictim { _ in
+      if BootableKernel.moment == .switchIn {
+        _ = ca_disable_interrupts()
+        while true { Scheduler.wait() }
+      }
+      load_stack_pointer(badStackPointer, BootableKernel.moment?.rawValue ?? 0)
+    }
+    badStackPointer = stackPointer(at: place)
+    if moment == .switchIn {
+      while withUnsafePointer(to: &victim, { $0.pointee.state != .waiting }) { Scheduler.yield() }
+      withUnsafeMutablePointer(to: &victim) {
+        $0.pointee.head.frame.sp = UInt64(badStackPointer)
+        let state = ca_disable_interrupts()
+        Scheduler.wake($0)
+        ca_restore_interrupts(state)
+      }
+    }
+    let died = check("the thread whose stack pointer was in its guard has ended", awaitVictim())
+    return checkBystander() && died
+  }
+
+  private func stackPointer(at place: Place) -> UInt {
+    switch place {
+    case .null: return 0
+    case .unaligned: return victim.stackBase + 0x808
+    case .ownGuard: return victim.stackBase - 0x100
+    case .above: return UInt(victim.head.stack_top) + 16
+    case .otherSlot: return bystander.stackBase + 0x1000
+    case .otherGuard: return bystander.stackBase & ~0xfff - 0x100
+    case .bootStack: return kernel_boot_stack_top() - 0x1000
+    case .outside, .exhausted: return kernel_image_start() + 0x100
+    case .unusedSlot:
+      do {
+        let stack = try KernelObjects.processes.pointee.stacks.allocate(node: nil)
+        let top = stack.top.rawValue
+        KernelObjects.processes.pointee.stacks.free(stack)
+        return top - 0x100
+      } catch {
+        fail("stack", error)
+      }
+    }
+  }
+
+  // No emulator raises the exception: the handler is called as the vector would call it.
+  func testAlignmentFault() -> Never {
+    _ = ca_disable_interrupts()
+    let record = Thread.current
+    record.pointee.head.frame.sp = UInt64(kernel_boot_stack_top() - 0x808)
+    record.pointee.head.frame.spsr = 0x4
+    let syndrome = UInt64(ExceptionClass.stackAlignment.rawValue) << 26
+    _ = kernelException(UnsafeMutableRawPointer(record), syndrome, 0)
+    BootableKernel.panic("an unaligned stack pointer was accepted")
+  }
+
+  /// The exception stack itself is unusable: vectors fall back to the emergency stack.
+  func testExceptionStack() -> Never {
+    _ = ca_disable_interrupts()
+    if place == .exhausted {
+      // The lowest word of an area; below it is the guard of the area before.
+      do {
+        let area = try KernelObjects.processes.pointee.stacks.arena.vmalloc(
+          size: 4096, caller: "self-test", frames: KernelObjects.processes.pointee.stacks.frames)
+        use_exception_stack(area.rawValue)
+      } catch {
+        fail("vmalloc", error)
+      }
+    } else {
+      use_exception_stack(0xdead_0000)
+    }
+    kernel_enter_scheduler()
+    BootableKernel.panic("the exception stack was usable")
+  }
+#endif
