@@ -270,7 +270,10 @@ import Synchronization
         guard asked >= 1, asked <= maximum else { throw .capacityOutOfRange(asked, maximum: maximum) }
         capacity = asked
       } else {
-        let held = totalFrames / geometry.pageCount
+        // As many as memory holds, if that many slots fit well into the vmalloc area of 39-bit addresses.
+        var held = isGrowing ? totalFrames : totalFrames / geometry.pageCount
+        let spanned = 1 &<< (37 &- geometry.strideShift)
+        if held > spanned { held = spanned }
         capacity = held < 1 ? 1 : held > maximum ? maximum : held
       }
       // Tables that others are just building or giving back can't serve; a spare one per CPU stands in for them.

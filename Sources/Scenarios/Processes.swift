@@ -17,7 +17,8 @@ import KernelStacks
 /// The state that all processes share; it lies in a frame of its own.
 struct ProcessesState {
   var lock = SpinLock()
-  var records = TaskRecordPool()
+  var records = RecordPool<TaskRecord>()
+  var threads = KernelThreadsState()
   var lastProcessID = 0
   var processCount = 0
   var first: TaskPointer?

@@ -26,6 +26,16 @@ public protocol ScenarioHost {
   /// `first` is ``TaskState/created``; the program gets the arguments in x0 to x2. On return it is
   /// ``TaskState/zombie``, ``Processes/hasStopped(_:)`` having been called, and nothing runs in any process.
   func run(_ first: TaskPointer, _ arguments: ProgramArguments, in processes: borrowing Processes<M>)
+
+  /// Fills in the registers of a new thread of the kernel, which will carry out
+  /// ``Processes/threadProgram(of:)`` on its own stack.
+  func prepare(_ thread: KernelThreadPointer, in processes: borrowing Processes<M>)
+
+  /// Lets a thread run that has been counted as awake: for the first time, or on from where it sleeps.
+  func resume(_ thread: KernelThreadPointer, in processes: borrowing Processes<M>)
+
+  /// Runs threads until none is awake.
+  func awaitThreads(in processes: borrowing Processes<M>)
 }
 
 /// Runs the scenario that the options name, all but ``ScenarioName/bench``, and writes its result to the console.
@@ -46,6 +56,8 @@ public func runScenario<Host: ScenarioHost>(
   case .recovery: runProgramScenario(.exhaustAndRecover, options, in: processes, host: host)
   case .isolation: runProgramScenario(.isolation, options, in: processes, host: host)
   case .kernelMemory: runProgramScenario(.readKernelMemory, options, in: processes, host: host)
+  case .deepRecursion: runDeepRecursion(options, in: processes, host: host)
+  case .millionThreads: runMillionThreads(options, in: processes, host: host)
   case .bench: false
   }
 }

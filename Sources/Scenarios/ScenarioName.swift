@@ -16,6 +16,10 @@ public enum ScenarioName: UInt8, Sendable {
   case kernelMemory
   /// What stacks cost.
   case bench
+  /// Threads of the kernel go to random depths.
+  case deepRecursion
+  /// As many threads of the kernel as memory has room for.
+  case millionThreads
 
   /// The name on a command line.
   public var name: StaticString {
@@ -27,6 +31,8 @@ public enum ScenarioName: UInt8, Sendable {
     case .isolation: "isolation"
     case .kernelMemory: "kernel-memory"
     case .bench: "bench"
+    case .deepRecursion: "deep-recursion"
+    case .millionThreads: "million-threads"
     }
   }
 
@@ -40,8 +46,25 @@ public enum ScenarioName: UInt8, Sendable {
     case .isolation: "parent and child write one copy-on-write page and must not see each other"
     case .kernelMemory: "a process that touches kernel memory must be killed"
     case .bench: "count the instructions of each stack operation"
+    case .deepRecursion: "threads of the kernel go to random depths and check every frame on the way back"
+    case .millionThreads: "hold a million threads of the kernel in 8 GiB, and switch through every one"
     }
   }
+
+  /// How many threads there are when nobody says how many; 0 for scenarios without threads of the kernel.
+  public var defaultThreadCount: Int {
+    switch self {
+    case .deepRecursion: 1000
+    case .millionThreads: 1_000_000
+    default: 0
+    }
+  }
+
+  /// Whether it is about growing stacks alone: others are run only when they are asked for.
+  public var isAboutGrowth: Bool { self == .millionThreads }
+
+  /// How much RAM there is when nobody says how much, in bytes.
+  public var defaultMemoryBytes: Int { self == .millionThreads ? 8 << 30 : 128 << 20 }
 
   /// The scenario with this name.
   public init?(named text: UnsafeRawBufferPointer) {

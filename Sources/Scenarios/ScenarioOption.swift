@@ -26,6 +26,8 @@ public enum ScenarioOption: UInt8, Sendable {
   case depths
   /// The number of operations.
   case operations
+  /// The number of threads of the kernel.
+  case threads
 
   /// The name on a command line, without dashes.
   public var name: StaticString {
@@ -42,6 +44,7 @@ public enum ScenarioOption: UInt8, Sendable {
     case .freeShare: "free-share"
     case .depths: "depths"
     case .operations: "operations"
+    case .threads: "threads"
     }
   }
 
@@ -60,6 +63,7 @@ public enum ScenarioOption: UInt8, Sendable {
     case .freeShare: "percent: 1 to 50 for order 0, 1 to 75 for order 1"
     case .depths: "typical or full"
     case .operations: "a number from 1"
+    case .threads: "a number from 1"
     }
   }
 }

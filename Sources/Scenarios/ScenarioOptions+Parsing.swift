@@ -91,6 +91,8 @@ extension ScenarioOptions {
       }
     case .operations:
       operations = try accepted(1...Int(Int32.max))
+    case .threads:
+      threadCount = try accepted(1...100_000_000)
     }
   }
 

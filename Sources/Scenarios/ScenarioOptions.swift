@@ -10,8 +10,8 @@ public struct ScenarioOptions: Sendable {
   public var strategy = StackStrategy.linear
   /// The seed of all random decisions.
   public var seed: UInt64 = 1
-  /// RAM in bytes; a real machine takes what its device tree says.
-  public var memoryBytes = 128 << 20
+  /// RAM in bytes, if it was said; a real machine takes what its device tree says.
+  public var givenMemoryBytes: Int?
   /// The number of CPUs.
   public var cpuCount = 1
   /// The number of NUMA nodes.
@@ -28,9 +28,23 @@ public struct ScenarioOptions: Sendable {
   public var stackDepths = StackDepths.typical
   /// `fork-churn`: how many forks and exits.
   public var operations = 1000
+  /// How many threads of the kernel there are, if it was said.
+  public var givenThreadCount: Int?
 
   /// The defaults.
   public init() {}
+
+  /// RAM in bytes.
+  public var memoryBytes: Int {
+    get { givenMemoryBytes ?? scenario.defaultMemoryBytes }
+    set { givenMemoryBytes = newValue }
+  }
+
+  /// How many threads of the kernel there are.
+  public var threadCount: Int {
+    get { givenThreadCount ?? scenario.defaultThreadCount }
+    set { givenThreadCount = newValue }
+  }
 
   /// The largest free share that leaves no block above an order, in percent.
   ///

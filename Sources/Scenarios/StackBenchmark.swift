@@ -81,7 +81,7 @@ struct StackBenchmark<M: Machine> {
   }
 
   @inline(__always)
-  private static func measured(_ machine: M, nothing: Cost, _ body: () -> Void) -> Cost {
+  static func measured(_ machine: M, nothing: Cost, _ body: () -> Void) -> Cost {
     let interrupts = machine.disableInterrupts()
     let before = machine.counters
     body()

@@ -2,9 +2,7 @@
 //
 //   offset   0  the machine's own: registers of a task that does not run (320 bytes; assembly may rely on the 0)
 //          320  address space, numbers, state, family, stack
-//        ≤ 448  end of the record; records follow each other at intervals of 512 bytes
-//
-// The 64 bytes from 448 to 511 are not the record's: the pool keeps its own word there (see TaskRecordPool).
+//        ≤ 448  end of the record; records follow each other at intervals of 512 bytes (see RecordPool)
 
 import KernelStacks
 import UserPrograms
@@ -63,3 +61,8 @@ public struct TaskRecord: ~Copyable {
 
 /// A task record in its place, where it stays until it is reaped.
 public typealias TaskPointer = UnsafeMutablePointer<TaskRecord>
+
+extension TaskRecord: PooledRecord {
+  static var stride: Int { 512 }
+  static var countPerFrame: Int { 8 }
+}

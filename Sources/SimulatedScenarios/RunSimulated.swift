@@ -40,7 +40,8 @@ private func runProcesses(
   defer { processes.deinitialize(count: 1) }
   let kernel = SimulatedKernel(
     machine: world.simulation.machine, processes: processes, console: console, image: world.image)
-  return runScenario(options, in: processes.pointee, host: SimulatedHost(kernel: kernel))
+  let host = SimulatedHost(kernel: kernel, threads: SimulatedThreads(kernel: kernel, seed: options.seed))
+  return runScenario(options, in: processes.pointee, host: host)
 }
 
 /// A line such as the kernel writes when it cannot go on.

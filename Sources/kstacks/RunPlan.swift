@@ -27,6 +27,11 @@
       self.timeLimit = timeLimit
       self.machine = machine
       options = try ScenarioCatalogue.options(words)
+      if machine == .simulated, options.scenario == .millionThreads {
+        // A million would take hours there.
+        options.threadCount = options.givenThreadCount ?? 10_000
+        options.memoryBytes = options.givenMemoryBytes ?? 128 << 20
+      }
 
       let memory = options.memoryBytes
       if memory < Self.leastMemoryByteCount {

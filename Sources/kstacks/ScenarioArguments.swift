@@ -12,7 +12,8 @@
   struct ScenarioArguments: ParsableArguments {
     @Option(help: "The machine to run on: qemu or simulated.") var machine = MachineChoice.qemu
     @Option(
-      parsing: .unconditional, help: "Where stacks come from: linear, vmalloc, growing, or all of them in turn."
+      parsing: .unconditional,
+      help: "Where stacks come from: linear, vmalloc, growing, or all that the scenario is about in turn."
     )
     var strategy = "all"
     @Option(parsing: .unconditional, help: "The size of the machine's memory, for example 128M.") var memory:
@@ -44,6 +45,10 @@
     var depths: String?
     @Option(parsing: .unconditional, help: "fork-churn: how many forks and exits.") var operations: String?
     @Option(
+      parsing: .unconditional,
+      help: "deep-recursion, million-threads: how many threads of the kernel.")
+    var threads: String?
+    @Option(
       name: .customLong("time-limit"), parsing: .unconditional,
       help: "How many seconds one run may take before it is stopped as hung.")
     var timeLimit = 300
@@ -55,7 +60,7 @@
         ("scenario", scenario), ("strategy", strategy), ("seed", seed), ("memory", memory), ("cpus", cpus),
         ("numa-nodes", numaNodes), ("va-bits", virtualAddressBits), ("stack-size", stackSize),
         ("largest-free-order", largestFreeOrder), ("free-share", freeShare), ("depths", depths),
-        ("operations", operations),
+        ("operations", operations), ("threads", threads),
       ]
       var words: [String] = []
       for (key, value) in given {
@@ -69,13 +74,15 @@
     }
 
     /// The strategies that were asked for.
-    var strategies: [String] { strategy == "all" ? ScenarioCatalogue.strategies : [strategy] }
+    func strategies(for scenario: String) -> [String] {
+      strategy == "all" ? ScenarioCatalogue.strategies(for: scenario) : [strategy]
+    }
 
     /// One run for each strategy, all options checked.
     func plans(scenario: String) throws(CommandError) -> [RunPlan] {
       guard timeLimit > 0 else { throw CommandError("the time limit is a number of seconds above 0") }
       var plans: [RunPlan] = []
-      for strategy in strategies {
+      for strategy in strategies(for: scenario) {
         plans.append(
           try RunPlan(
             words(scenario: scenario, strategy: strategy), cpu: cpu, timeLimit: timeLimit, machine: machine))

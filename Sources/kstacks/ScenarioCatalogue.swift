@@ -8,6 +8,12 @@ enum ScenarioCatalogue {
   /// The strategies in the order in which they are compared.
   static let strategies = [StackStrategy.linear, .vmalloc, .growing].map { "\($0.name)" }
 
+  /// The strategies that a scenario compares; of one that does not exist, all.
+  static func strategies(for scenario: String) -> [String] {
+    let found = ScenarioName.allCases.first { "\($0.name)" == scenario }
+    return found?.isAboutGrowth == true ? ["\(StackStrategy.growing.name)"] : strategies
+  }
+
   static let scenarios = ScenarioName.allCases.map { (name: "\($0.name)", summary: "\($0.summary)") }
 
   /// Reads options as the kernel does.

@@ -14,7 +14,9 @@ import Testing
     let world = try World(memoryBytes: 1 << 20, cpuCount: cpuCount, seed: seed)
     let shared = ShrinkingThreads(
       try world.stacks(
-        StackConfiguration(.growing, cachedStacksPerCPU: Int(seed % 3), retirementBatch: 1 + Int(seed % 5))),
+        // No more stacks than memory could hold to their ends: the liveness condition.
+        StackConfiguration(
+          .growing, capacity: 64, cachedStacksPerCPU: Int(seed % 3), retirementBatch: 1 + Int(seed % 5))),
       note: "seed \(seed)")
     let held = world.ledger.heldFrames
     try world.simulation.run(

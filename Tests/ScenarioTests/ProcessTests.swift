@@ -10,10 +10,16 @@ import UserPrograms
 @testable import SimulatedScenarios
 
 @Suite struct ProcessTests {
-  @Test func `A task record leaves room for the pool's word and begins with the machine's area`() {
-    #expect(MemoryLayout<TaskRecord>.size <= TaskRecordPool.slabOffset)
-    #expect(MemoryLayout<TaskRecord>.alignment <= 16)
-    #expect(TaskRecordPool.slabOffset + MemoryLayout<TaskSlab>.size <= TaskRecordPool.stride)
+  @Test func `Records leave room for the pool's word and begin with the machine's area`() {
+    func expectRoom<Record: PooledRecord & ~Copyable>(for type: Record.Type) {
+      #expect(MemoryLayout<Record>.size <= Record.stride && Record.stride % 16 == 0)
+      #expect(MemoryLayout<Record>.alignment <= 16)
+      let end = (Record.countPerFrame - 1) * Record.stride + MemoryLayout<Record>.size
+      #expect(end <= RecordPool<Record>.slabOffset && Record.countPerFrame <= 16)
+    }
+    expectRoom(for: TaskRecord.self)
+    expectRoom(for: KernelThread.self)
+    #expect(RecordPool<TaskRecord>.slabOffset + MemoryLayout<RecordSlab>.size <= pageSize)
     var record = TaskRecord()
     record.context[0] = 0x1234
     withUnsafeBytes(of: &record) { #expect($0.load(as: UInt64.self) == 0x1234) }
@@ -115,7 +121,7 @@ import UserPrograms
   func `The record pool never keeps a frame without a record`(_ seed: UInt64) throws {
     try withProcesses { processes, _ in
       var random = SplitMix64(seed: seed)
-      var pool = TaskRecordPool()
+      var pool = RecordPool<TaskRecord>()
       var live: [TaskPointer] = []
       let free = processes.stacks.frames.freeFrames
       for step in 0..<600 {

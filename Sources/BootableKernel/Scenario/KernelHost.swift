@@ -33,6 +33,21 @@
       while first.pointee.state != .zombie { Scheduler.wait() }
       ca_restore_interrupts(state)
     }
+
+    func prepare(_ thread: KernelThreadPointer, in processes: borrowing Processes<AArch64>) {
+      prepareKernelThread(thread, body: { runThreadProgram($0) })
+    }
+
+    func resume(_ thread: KernelThreadPointer, in processes: borrowing Processes<AArch64>) {
+      wakeKernelThread(thread)
+    }
+
+    /// Waits until no thread is awake; the boot task waits meanwhile.
+    func awaitThreads(in processes: borrowing Processes<AArch64>) {
+      let state = ca_disable_interrupts()
+      while processes.threadFigures.awake > 0 { Scheduler.wait() }
+      ca_restore_interrupts(state)
+    }
   }
 
   // The program's code was written as data, through the linear map.

@@ -64,6 +64,13 @@
 
   /// Called at EL1h when a thread has left the CPU for the last time.
   func threadHasStopped(_ thread: ThreadPointer) {
+    if thread.pointee.isManaged {
+      // Its record is gone afterwards.
+      if KernelObjects.processes.pointee.threadHasStopped(kernelThread(of: thread)) {
+        Scheduler.wake(Thread.boot)
+      }
+      return
+    }
     guard thread.pointee.id > 0 else { return }
     let task = task(of: thread)
     let parent = task.pointee.parent

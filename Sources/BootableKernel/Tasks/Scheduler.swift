@@ -99,10 +99,11 @@
       if chosen == Thread.idle, current == Thread.idle, refills.first != nil { reportStall() }
       guard chosen != current else { return current }
       checkSwitch(from: current, to: chosen)
+      let root = current.pointee.head.ttbr0
       if current.pointee.state == .dead { threadHasStopped(current) }
       switches &+= 1
       ca_write_tpidr_el1(UInt64(UInt(bitPattern: chosen)))
-      if chosen.pointee.head.ttbr0 != current.pointee.head.ttbr0 {
+      if chosen.pointee.head.ttbr0 != root {
         ca_write_ttbr0_el1(chosen.pointee.head.ttbr0)
         ca_isb()
       }

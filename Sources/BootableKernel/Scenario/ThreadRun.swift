@@ -1,0 +1,75 @@
+// A thread's program on the real machine: each frame that it enters is a call, whose words lie on the thread's own stack.
+#if hasFeature(Embedded)
+  import CAArch64
+  import KernelAssembly
+  import KernelStacks
+  import Scenarios
+
+  /// How far a thread is with its program.
+  ///
+  /// It lies at the top of the thread's stack.
+  private struct ThreadRun {
+    let thread: KernelThreadPointer
+    let stackBase: UInt
+    var program: ThreadProgram
+    var depth = 0
+    var isIntact = true
+  }
+
+  /// The body of every thread of a scenario.
+  func runThreadProgram(_ address: UInt) {
+    guard let thread = KernelThreadPointer(bitPattern: address) else { return }
+    var run = ThreadRun(
+      thread: thread, stackBase: Thread.current.pointee.stackBase,
+      program: KernelObjects.processes.pointee.threadProgram(of: thread))
+    withUnsafeMutablePointer(to: &run) { carryOut($0) }
+    KernelObjects.processes.pointee.threadEnds(thread, intact: run.isIntact)
+  }
+
+  /// Carries out actions until the frame that it is called in is left.
+  @inline(never)
+  private func carryOut(_ run: UnsafeMutablePointer<ThreadRun>) {
+    while true {
+      switch run.pointee.program.next(bytesLeft: Int(UInt(ca_stack_pointer()) &- run.pointee.stackBase)) {
+      case .enter(.small): enterSmall(run)
+      case .enter(.medium): enterMedium(run)
+      case .enter(.large): enterLarge(run)
+      case .leave, .end: return
+      case .yield: Scheduler.yield()
+      case .sleep: sleepKernelThread(run.pointee.thread)
+      case .ensure: break
+      }
+    }
+  }
+
+  @inline(never)
+  private func enterSmall(_ run: UnsafeMutablePointer<ThreadRun>) {
+    var words = InlineArray<8, UInt64>(repeating: 0)
+    withUnsafeMutablePointer(to: &words) { carryOut(run, in: UInt(bitPattern: $0), .small) }
+  }
+
+  @inline(never)
+  private func enterMedium(_ run: UnsafeMutablePointer<ThreadRun>) {
+    var words = InlineArray<40, UInt64>(repeating: 0)
+    withUnsafeMutablePointer(to: &words) { carryOut(run, in: UInt(bitPattern: $0), .medium) }
+  }
+
+  @inline(never)
+  private func enterLarge(_ run: UnsafeMutablePointer<ThreadRun>) {
+    var words = InlineArray<128, UInt64>(repeating: 0)
+    withUnsafeMutablePointer(to: &words) { carryOut(run, in: UInt(bitPattern: $0), .large) }
+  }
+
+  // The words are stored and loaded one by one, so that no compiler knows what is in them.
+  @inline(__always)
+  private func carryOut(_ run: UnsafeMutablePointer<ThreadRun>, in words: UInt, _ size: ThreadFrameSize) {
+    run.pointee.depth += 1
+    let frame = ThreadFrame(owner: Int(run.pointee.thread.pointee.number), depth: run.pointee.depth)
+    for index in 0..<size.wordCount { ca_store(words &+ UInt(index) &* 8, frame.word(index)) }
+    carryOut(run)
+    for index in 0..<size.wordCount where ca_load(words &+ UInt(index) &* 8) != frame.word(index) {
+      run.pointee.isIntact = false
+    }
+    run.pointee.depth -= 1
+  }
+#endif

@@ -1,0 +1,40 @@
+// The scenario `deep-recursion`: threads go to random depths, and check every frame on the way back.
+
+import KernelStacks
+import SeededRandom
+
+func runDeepRecursion<Host: ScenarioHost>(
+  _ options: ScenarioOptions, in processes: borrowing Processes<Host.M>, host: Host
+) -> Bool {
+  let start = ThreadScenarioStart(processes)
+  let count = options.threadCount
+  processes.beginThreads(.wander, seed: options.seed)
+  do throws(KernelThreadError) {
+    try host.makeThreads(count, of: count, in: processes)
+  } catch { return start.abandon(error, in: processes, host: host) }
+
+  // The first time all, then three of four of those that sleep, by seed, until none is left.
+  var random = SplitMix64(seed: options.seed)
+  var rounds = 0
+  var largestStackBytes = 0
+  host.wakeThreads(in: processes)
+  while processes.threadFigures.live > 0 {
+    largestStackBytes = max(largestStackBytes, processes.kernelStackBytes - start.stackBytes)
+    host.wakeThreads(in: processes) { _ in random.next(below: 4) > 0 }
+    rounds += 1
+    let figures = processes.threadFigures
+    if rounds % 16 == 0 { host.writeProgress(figures.intact + figures.damaged, of: count, "threads ended") }
+  }
+
+  let leaked = start.leakedFrames(processes)
+  var checks = ScenarioChecks(host.console)
+  checks.checkThreads(count, in: processes, since: start, leaked: leaked)
+  var json = JSONWriter(host.console)
+  json.beginResult(options, machine: host.machineName, in: processes)
+  json.field("threads", count)
+  json.field("threadsIntact", processes.threadFigures.intact)
+  json.field("stackBytes", largestStackBytes)
+  json.field("leakedFrames", leaked)
+  json.end()
+  return checks.allHeld
+}

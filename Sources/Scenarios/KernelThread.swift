@@ -1,0 +1,69 @@
+// A thread of the kernel itself: its record, which it owns its stack by.
+//
+//   offset   0  the machine's own: registers of a thread that does not run (352 bytes; assembly may rely on the 0)
+//          352  place, number, state, list, stack
+//        ≤ 400  end of the record; ten share a page frame
+
+import KernelStacks
+
+/// Where a thread of the kernel stands.
+public enum KernelThreadState: UInt8, Sendable {
+  /// Made; it has not begun.
+  case created
+  /// Runs, or could.
+  case awake
+  /// Until somebody wakes it.
+  case asleep
+}
+
+/// A thread of the kernel.
+public struct KernelThread: ~Copyable {
+  /// Room for the machine's own, at offset 0 of the record: 352 bytes.
+  public var context = InlineArray<44, UInt64>(repeating: 0)
+  /// Where the record lies.
+  public internal(set) var physicalAddress = PhysicalAddress(0)
+  /// Its number, from 0 in the order in which threads were made.
+  public internal(set) var number: Int32 = 0
+  /// How often it has begun or been woken.
+  public internal(set) var wakeCount: UInt16 = 0
+  /// Where it stands.
+  public internal(set) var state = KernelThreadState.created
+  /// The thread that was made after it.
+  public internal(set) var next: KernelThreadPointer?
+  /// The thread that was made before it.
+  public internal(set) var previous: KernelThreadPointer?
+  /// Its stack; `nil` once it has been freed.
+  public var stack: ThreadStack?
+
+  init() {}
+}
+
+/// The record of a thread in its place, where it stays until the thread has ended.
+public typealias KernelThreadPointer = UnsafeMutablePointer<KernelThread>
+
+extension KernelThread: PooledRecord {
+  static var stride: Int { 400 }
+  static var countPerFrame: Int { 10 }
+}
+
+/// Why there is no new thread of the kernel.
+///
+/// Everything half-made has been undone when one is thrown.
+public enum KernelThreadError: Error, Equatable, TextDescribable {
+  /// There was no memory for the record.
+  case record(FrameSourceError)
+  /// There was no stack.
+  case stack(ThreadStackError)
+
+  /// Writes the error in one line.
+  public func write<Sink: TextSink>(to sink: inout Sink) {
+    switch self {
+    case .record(let error): error.write(to: &sink)
+    case .stack(let error): error.write(to: &sink)
+    }
+  }
+}
+
+#if !hasFeature(Embedded)
+  extension KernelThreadError: CustomStringConvertible {}
+#endif

@@ -1,0 +1,178 @@
+// Threads of the kernel: made, woken, put to sleep and taken back. There are as many as memory has room for.
+//
+// Life of a thread, and who does what:
+//
+//   makeThread            created    the machine fills in the registers
+//   wakeThread            awake      the machine lets it run
+//   (the thread)          asleep     threadSleeps(_:), and the machine switches away from it
+//   (the thread)          -          ends; its successor on the CPU calls threadHasStopped(_:): stack and record are free
+//
+// Locking: the lock of the process table guards the list of threads and their states.
+
+import KernelStacks
+
+/// The threads of the kernel; part of the state that all processes share.
+struct KernelThreadsState {
+  var records = RecordPool<KernelThread>()
+  /// The thread that was made first, of those there are.
+  var first: KernelThreadPointer?
+  var last: KernelThreadPointer?
+  /// The next thread that a walk through all of them comes to.
+  var visited: KernelThreadPointer?
+  var figures = KernelThreadFigures()
+  var program = ThreadProgramKind.rest
+  var seed: UInt64 = 1
+}
+
+/// Counts of threads since ``Processes/beginThreads(_:seed:)``.
+public struct KernelThreadFigures: Sendable {
+  /// How many threads were made.
+  public internal(set) var made = 0
+  /// How many there are.
+  public internal(set) var live = 0
+  /// How many there are that have begun and are not asleep.
+  public internal(set) var awake = 0
+  /// How many have ended and found all that they had left on their stacks.
+  public internal(set) var intact = 0
+  /// How many have ended and found something else on their stacks.
+  public internal(set) var damaged = 0
+  /// How many have ended having begun, or been woken, less than twice.
+  public internal(set) var wokenOnce = 0
+
+  init() {}
+}
+
+extension Processes {
+  /// The counts of threads.
+  public var threadFigures: KernelThreadFigures { state.pointee.threads.figures }
+
+  /// Starts counting anew, and says what threads do from now on.
+  ///
+  /// There is no thread.
+  public borrowing func beginThreads(_ program: ThreadProgramKind, seed: UInt64) {
+    state.pointee.threads.figures = KernelThreadFigures()
+    state.pointee.threads.program = program
+    state.pointee.threads.seed = seed
+  }
+
+  /// What a thread is to do, from its beginning.
+  public borrowing func threadProgram(of thread: KernelThreadPointer) -> ThreadProgram {
+    ThreadProgram(
+      state.pointee.threads.program, seed: state.pointee.threads.seed, number: Int(thread.pointee.number))
+  }
+
+  /// Makes a thread with a stack of its own.
+  ///
+  /// - Throws: which step failed; everything half-made has been undone.
+  /// - Complexity: O(1) in the number of threads.
+  public borrowing func makeThread() throws(KernelThreadError) -> KernelThreadPointer {
+    let stack: ThreadStack
+    do { stack = try stacks.allocate(node: nil) } catch { throw .stack(error) }
+    return try adopt(stack)
+  }
+
+  private borrowing func adopt(_ stack: consuming ThreadStack) throws(KernelThreadError) -> KernelThreadPointer
+  {
+    var owner: ThreadStack? = consume stack
+    do {
+      return try locked { () throws(FrameSourceError) in
+        let thread = try state.pointee.threads.records.allocate(machine: machine, frames: stacks.frames)
+        thread.pointee.number = Int32(truncatingIfNeeded: state.pointee.threads.figures.made)
+        thread.pointee.stack = owner.take()
+        let last = state.pointee.threads.last
+        thread.pointee.previous = last
+        if let last { last.pointee.next = thread } else { state.pointee.threads.first = thread }
+        state.pointee.threads.last = thread
+        state.pointee.threads.figures.made &+= 1
+        state.pointee.threads.figures.live &+= 1
+        return thread
+      }
+    } catch {
+      if let stack = owner.take() { stacks.free(stack) }
+      throw .record(error)
+    }
+  }
+
+  /// Starts a walk through all threads, in the order in which they were made.
+  public borrowing func visitThreads() {
+    locked { state.pointee.threads.visited = state.pointee.threads.first }
+  }
+
+  /// Goes on with the walk until it finds a thread that has not begun or sleeps, and is wanted; counts it as awake.
+  ///
+  /// Threads may end, and others be made, while the walk goes on.
+  ///
+  /// - Parameter isWanted: asked about each such thread; the lock is held.
+  /// - Returns: the thread, which the machine is to let run; `nil` at the end of the walk.
+  public borrowing func nextToWake(where isWanted: (KernelThreadPointer) -> Bool) -> KernelThreadPointer? {
+    locked {
+      while let thread = state.pointee.threads.visited {
+        state.pointee.threads.visited = thread.pointee.next
+        guard thread.pointee.state != .awake, isWanted(thread) else { continue }
+        thread.pointee.state = .awake
+        thread.pointee.wakeCount &+= 1
+        state.pointee.threads.figures.awake &+= 1
+        return thread
+      }
+      return nil
+    }
+  }
+
+  /// Calls `body` with each thread in the order in which they were made, the lock being held.
+  public borrowing func forEachThread(_ body: (KernelThreadPointer) -> Void) {
+    locked {
+      var next = state.pointee.threads.first
+      while let thread = next {
+        next = thread.pointee.next
+        body(thread)
+      }
+    }
+  }
+
+  /// Takes back all threads, none of which has begun.
+  public borrowing func discardThreads() {
+    while let thread = state.pointee.threads.last { _ = threadHasStopped(thread) }
+  }
+
+  /// Notes that a thread is about to sleep; the machine does not run it again before it is woken.
+  ///
+  /// - Returns: whether no thread is awake now.
+  public borrowing func threadSleeps(_ thread: KernelThreadPointer) -> Bool {
+    locked {
+      thread.pointee.state = .asleep
+      state.pointee.threads.figures.awake &-= 1
+      return state.pointee.threads.figures.awake == 0
+    }
+  }
+
+  /// Notes whether a thread that is about to end has found all that it had left on its stack.
+  public borrowing func threadEnds(_ thread: KernelThreadPointer, intact: Bool) {
+    locked {
+      if intact {
+        state.pointee.threads.figures.intact &+= 1
+      } else {
+        state.pointee.threads.figures.damaged &+= 1
+      }
+      if thread.pointee.wakeCount < 2 { state.pointee.threads.figures.wokenOnce &+= 1 }
+    }
+  }
+
+  /// Takes back the stack and the record of a thread that has ended.
+  ///
+  /// Nothing runs on its stack any more: its successor calls this, with interrupts off.
+  ///
+  /// - Returns: whether no thread is awake now.
+  public borrowing func threadHasStopped(_ thread: KernelThreadPointer) -> Bool {
+    if let stack = thread.pointee.stack.take() { stacks.free(stack) }
+    return locked {
+      let (next, previous) = (thread.pointee.next, thread.pointee.previous)
+      if let next { next.pointee.previous = previous } else { state.pointee.threads.last = previous }
+      if let previous { previous.pointee.next = next } else { state.pointee.threads.first = next }
+      if state.pointee.threads.visited == thread { state.pointee.threads.visited = next }
+      if thread.pointee.state == .awake { state.pointee.threads.figures.awake &-= 1 }
+      state.pointee.threads.figures.live &-= 1
+      state.pointee.threads.records.free(thread, machine: machine, frames: stacks.frames)
+      return state.pointee.threads.figures.awake == 0
+    }
+  }
+}

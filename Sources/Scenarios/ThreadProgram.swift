@@ -1,0 +1,208 @@
+// What threads of the kernel do, by seed: a sequence of actions, the same on every machine.
+//
+// A machine carries the actions out: as calls on the thread's own stack, or as accesses in its name. It tells how many
+// bytes are left on the stack; the program goes down and comes back, and never further than the stack reaches.
+//
+//      depth 0 --enter--> 1 --enter--> 2 --leave--> 1 --enter--> 2 --leave--> 1 --leave--> 0 --end
+//              sleep             yield        ensure            sleep
+
+import SeededRandom
+
+/// What a thread does next.
+public enum ThreadAction: Equatable, Sendable {
+  /// Enters a frame: its words are filled with what ``ThreadFrame`` says.
+  case enter(ThreadFrameSize)
+  /// Verifies the words of the frame that was entered last and has not been left, and leaves it.
+  case leave
+  /// Lets others run.
+  case yield
+  /// Sleeps until it is woken.
+  case sleep
+  /// Makes sure that the next bytes below the stack pointer take no fault.
+  case ensure(bytes: Int)
+  /// Ends; all frames have been left.
+  case end
+}
+
+/// What a thread's actions are drawn from.
+public enum ThreadProgramKind: UInt8, Sendable {
+  /// One small frame: yields, sleeps, ends.
+  case rest
+  /// Goes up and down, to random depths, and yields and sleeps on the way.
+  case wander
+  /// Goes down once, as deep as threads of real machines do, and sleeps there and at the top.
+  case dive
+  /// Goes down to a random depth and all the way back, again and again; yields below, and sleeps only at the top.
+  case surge
+}
+
+/// The actions of one thread.
+public struct ThreadProgram: Sendable {
+  private let kind: ThreadProgramKind
+  private var random: SplitMix64
+  private var phase = Phase.down
+  /// How many frames have been entered and not left.
+  public private(set) var depth = 0
+  /// How many frames are left before it turns and goes down again.
+  private var floor = 0
+  /// How many bytes are left where it turns; negative: not chosen yet.
+  private var goal = -1
+  private var roundsLeft: Int
+  private var step = 0
+
+  private enum Phase: UInt8 {
+    case down
+    case up
+    case asleep
+    case over
+  }
+
+  /// The actions of thread `number`.
+  ///
+  /// - Parameters:
+  ///   - kind: what they are drawn from.
+  ///   - seed: the seed that all threads share.
+  ///   - number: the thread's own.
+  public init(_ kind: ThreadProgramKind, seed: UInt64, number: Int) {
+    self.kind = kind
+    var random = SplitMix64(seed: seed)
+    random.state = random.next() &+ UInt64(truncatingIfNeeded: number) &* 0xd134_2543_de82_ef95
+    roundsLeft =
+      switch kind {
+      case .rest, .dive: 1
+      case .wander: 1 + random.next(below: 4)
+      case .surge: 2 + random.next(below: 3)
+      }
+    self.random = random
+  }
+
+  /// What a machine keeps of a stack for itself: room for what it calls below a frame.
+  public static var margin: Int { 1536 }
+
+  /// The next action.
+  ///
+  /// - Parameter bytesLeft: how many bytes of the stack lie below the stack pointer.
+  public mutating func next(bytesLeft: Int) -> ThreadAction {
+    kind == .rest ? nextOfRest() : nextOfDescent(bytesLeft)
+  }
+
+  private mutating func nextOfRest() -> ThreadAction {
+    step += 1
+    switch step {
+    case 1:
+      depth = 1
+      return .enter(.small)
+    case 2: return .yield
+    case 3: return .sleep
+    case 4:
+      depth = 0
+      return .leave
+    default: return .end
+    }
+  }
+
+  private mutating func nextOfDescent(_ bytesLeft: Int) -> ThreadAction {
+    if goal < 0 { chooseGoal(bytesLeft) }
+    while true {
+      switch phase {
+      case .down:
+        if let pause = pause() { return pause }
+        let size = frameSize()
+        if bytesLeft - size.byteCount - ThreadFrameSize.overhead >= max(goal, Self.margin) {
+          depth += 1
+          return .enter(size)
+        }
+        turn()
+        return kind == .dive ? .sleep : .yield
+      case .up:
+        if depth > floor {
+          if let pause = pause() { return pause }
+          depth -= 1
+          return .leave
+        }
+        roundsLeft -= 1
+        phase = roundsLeft > 0 ? .down : .over
+        if kind == .surge || roundsLeft == 0 && kind == .dive {
+          if phase == .down { phase = .asleep }
+          return .sleep
+        }
+        chooseGoal(bytesLeft)
+      case .asleep:
+        phase = .down
+        chooseGoal(bytesLeft)
+      case .over:
+        return .end
+      }
+    }
+  }
+
+  /// Turns back: all the way, or where it is to go down again.
+  private mutating func turn() {
+    phase = .up
+    floor = kind == .wander && roundsLeft > 1 && depth > 0 ? random.next(below: depth) : 0
+  }
+
+  private mutating func chooseGoal(_ bytesLeft: Int) {
+    switch kind {
+    case .dive:
+      // See StackDepths: 97 of 100 stay within the first page, what the machine calls below included.
+      goal = random.next(below: 100) < 97 ? bytesLeft - bytesLeft % 4096 + 1024 : 0
+    default: goal = random.next(below: bytesLeft)
+    }
+  }
+
+  /// Now and then something else on the way.
+  private mutating func pause() -> ThreadAction? {
+    guard kind == .wander || kind == .surge else { return nil }
+    let drawn = random.next(below: 64)
+    if drawn == 0, kind == .wander { return .sleep }
+    if drawn < 3 { return .yield }
+    if drawn == 3 { return .ensure(bytes: random.next(below: 4096)) }
+    return nil
+  }
+
+  private mutating func frameSize() -> ThreadFrameSize {
+    let drawn = random.next(below: 8)
+    return drawn == 0 ? .large : drawn < 3 ? .medium : .small
+  }
+}
+
+/// How large a frame of a thread is.
+public enum ThreadFrameSize: UInt8, Sendable {
+  /// 64 bytes.
+  case small
+  /// 320 bytes.
+  case medium
+  /// 1,024 bytes.
+  case large
+
+  /// How many words it has.
+  public var wordCount: Int {
+    switch self {
+    case .small: 8
+    case .medium: 40
+    case .large: 128
+    }
+  }
+
+  /// How many bytes its words take.
+  public var byteCount: Int { wordCount * 8 }
+
+  /// What a call takes of the stack besides the words, at most.
+  public static var overhead: Int { 384 }
+}
+
+/// What the words of a frame hold: told by their owner, the frame's depth and their place in it.
+public struct ThreadFrame: Sendable {
+  private let origin: UInt64
+
+  /// The frame at a depth of a thread's stack.
+  public init(owner: Int, depth: Int) {
+    origin = UInt64(truncatingIfNeeded: owner) &<< 24 &+ UInt64(truncatingIfNeeded: depth) &<< 8 &+ 1
+  }
+
+  /// A word of it.
+  @inline(__always) public func word(_ index: Int) -> UInt64 {
+    (origin &+ UInt64(truncatingIfNeeded: index)) &* 0x9e37_79b9_7f4a_7c15
+  }
+}

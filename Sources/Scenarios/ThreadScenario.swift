@@ -1,0 +1,88 @@
+// What all scenarios with threads of the kernel do: make them, wake them, look for what they leave behind.
+
+import KernelStacks
+import SeededRandom
+
+extension ScenarioHost {
+  /// Makes threads that carry out their programs when they are woken.
+  ///
+  /// Progress is written now and then.
+  ///
+  /// - Throws: which step failed; the threads that were made stay.
+  func makeThreads(
+    _ count: Int, of total: Int, in processes: borrowing Processes<M>
+  ) throws(KernelThreadError) {
+    for _ in 0..<count {
+      prepare(try processes.makeThread(), in: processes)
+      let made = processes.threadFigures.made
+      if made % 65536 == 0 { writeProgress(made, of: total, "threads") }
+    }
+  }
+
+  /// Wakes the threads that are wanted, and waits until none is awake.
+  ///
+  /// - Returns: how many were woken.
+  @discardableResult
+  func wakeThreads(
+    in processes: borrowing Processes<M>, where isWanted: (KernelThreadPointer) -> Bool = { _ in true }
+  ) -> Int {
+    var woken = 0
+    processes.visitThreads()
+    while let thread = processes.nextToWake(where: isWanted) {
+      resume(thread, in: processes)
+      woken &+= 1
+    }
+    awaitThreads(in: processes)
+    return woken
+  }
+
+  /// Writes how far a scenario is.
+  func writeProgress(_ done: Int, of total: Int, _ what: StaticString) {
+    var json = JSONWriter(console)
+    json.begin("progress")
+    json.field("done", done)
+    json.field("total", max(done, total))
+    json.field("what", what)
+    json.end()
+  }
+}
+
+/// The state of memory before a scenario makes its first thread.
+struct ThreadScenarioStart {
+  let freeFrames: Int
+  let stackBytes: Int
+
+  init<M: Machine>(_ processes: borrowing Processes<M>) {
+    processes.settle()
+    freeFrames = processes.stacks.frames.freeFrames
+    stackBytes = processes.kernelStackBytes
+  }
+
+  /// How many frames are missing, all caches having been given back.
+  func leakedFrames<M: Machine>(_ processes: borrowing Processes<M>) -> Int {
+    processes.settle()
+    return freeFrames - processes.stacks.frames.freeFrames
+  }
+
+  /// Writes the error that no more threads can be made for, and takes the ones there are back.
+  func abandon<Host: ScenarioHost>(
+    _ error: KernelThreadError, in processes: borrowing Processes<Host.M>, host: Host
+  ) -> Bool {
+    writeError(error, to: host.console)
+    processes.discardThreads()
+    return false
+  }
+}
+
+extension ScenarioChecks {
+  /// Checks what must hold of all threads when the last of them has ended.
+  mutating func checkThreads<M: Machine>(
+    _ count: Int, in processes: borrowing Processes<M>, since start: ThreadScenarioStart, leaked: Int
+  ) {
+    let figures = processes.threadFigures
+    check("every thread ran to its end", figures.live == 0 && figures.intact + figures.damaged == count)
+    check("every thread found all that it had left on its stack", figures.damaged == 0)
+    check("no frame was lost", leaked == 0)
+    check("no kernel stack was lost", processes.kernelStackBytes == start.stackBytes)
+  }
+}

@@ -1,0 +1,139 @@
+// Threads of the kernel on the simulated machine: what their records and stacks cost, what is found out, what is left.
+
+import KernelStacks
+import SimulatedMachine
+import Testing
+
+@testable import Scenarios
+@testable import SimulatedScenarios
+
+@Suite struct KernelThreadTests {
+  static let strategies: [StackStrategy] = [.linear, .vmalloc, .growing]
+
+  @Test(arguments: [ScenarioName.deepRecursion, .millionThreads], strategies)
+  func `Thread scenarios pass their own checks with every strategy`(
+    _ scenario: ScenarioName, _ strategy: StackStrategy
+  ) throws {
+    for seed: UInt64 in 1...4 {
+      var options = ScenarioOptions.small(scenario, strategy, seed: seed)
+      options.memoryBytes = 8 << 20
+      options.threadCount = 120
+      let run = try ScenarioRun(options)
+      #expect(run.passed, "seed \(seed): \(run.problems)")
+      let result = try run.result
+      let all = scenario == .millionThreads ? 180 : 120
+      #expect(result["threads"] as? Int == all && result["threadsIntact"] as? Int == all)
+      #expect(result["leakedFrames"] as? Int == 0)
+    }
+  }
+
+  @Test(arguments: [8192, 12288, 24576]) func `Threads go down stacks of every size`(_ size: Int) throws {
+    var options = ScenarioOptions.small(.deepRecursion, .growing)
+    options.stackSize = size
+    options.threadCount = 60
+    let run = try ScenarioRun(options)
+    #expect(run.passed, "\(run.problems)")
+  }
+
+  @Test func `Memory too small for the threads is an error with figures, and all is given back`() throws {
+    var options = ScenarioOptions.small(.deepRecursion, .vmalloc)
+    options.threadCount = 5000
+    let run = try ScenarioRun(options)
+    #expect(!run.passed)
+    #expect(run.problems.count == 1 && run.problems[0].contains("refused: 0 bytes free"), "\(run.problems)")
+  }
+
+  @Test func `Ten records share a frame, and the last one's end gives it back`() throws {
+    try withProcesses(.small(.deepRecursion, .growing)) { processes, _ in
+      processes.beginThreads(.rest, seed: 1)
+      processes.settle()
+      let free = processes.stacks.frames.freeFrames
+      for _ in 0..<20 { _ = try processes.makeThread() }
+      // 20 pages of stack, 2 frames of records, a table of the stacks' addresses.
+      #expect(free - processes.stacks.frames.freeFrames == 23)
+      processes.discardThreads()
+      processes.settle()
+      #expect(processes.stacks.frames.freeFrames == free)
+      #expect(processes.threadFigures.live == 0 && processes.threadFigures.made == 20)
+    }
+  }
+
+  @Test(arguments: strategies) func `A refused allocation leaves nothing of a thread`(_ strategy: StackStrategy)
+    throws
+  {
+    try withProcesses(.small(.deepRecursion, strategy)) { processes, _ in
+      processes.beginThreads(.rest, seed: 1)
+      var number = 1
+      while number < 20 {
+        processes.settle()
+        let free = processes.stacks.frames.freeFrames
+        processes.stacks.frames.refuse(allocation: number, andAllAfter: true)
+        defer { number += 1 }
+        let thread = try? processes.makeThread()
+        processes.stacks.frames.allowAll()
+        if thread != nil { break }
+        processes.settle()
+        #expect(processes.stacks.frames.freeFrames == free && processes.threadFigures.live == 0)
+      }
+      #expect(number > 2 && number < 20, "each allocation was refused, then none")
+      processes.discardThreads()
+    }
+  }
+
+  /// Makes threads that rest, and runs them until they sleep in their frame.
+  private func withSleepers(
+    _ count: Int,
+    _ body: (borrowing Processes<Simulated>, SimulatedThreads, [KernelThreadPointer]) throws -> Void
+  ) throws {
+    try withProcesses(.small(.deepRecursion, .growing)) { processes, kernel in
+      processes.beginThreads(.rest, seed: 1)
+      let threads = SimulatedThreads(kernel: kernel, seed: 1)
+      var made: [KernelThreadPointer] = []
+      for _ in 0..<count {
+        made.append(try processes.makeThread())
+        threads.prepare(made.last!)
+      }
+      wakeAll(processes, threads)
+      #expect(processes.threadFigures.live == count && processes.threadFigures.awake == 0)
+      try body(processes, threads, made)
+      wakeAll(processes, threads)
+      #expect(processes.threadFigures.live == 0)
+    }
+  }
+
+  private func wakeAll(_ processes: borrowing Processes<Simulated>, _ threads: SimulatedThreads) {
+    processes.visitThreads()
+    while let thread = processes.nextToWake(where: { _ in true }) { threads.resume(thread) }
+    threads.run()
+  }
+
+  @Test(arguments: [0, 5, 9]) func `A changed word in a sleeping thread's frame is found`(_ victim: Int) throws
+  {
+    try withSleepers(10) { processes, threads, made in
+      let top = try #require(made[victim].pointee.stack?.usableRange.top)
+      let found = processes.stacks.page(of: top - 8)
+      let page = try #require(found)
+      let words = processes.machine.pointer(to: page.physicalAddress).assumingMemoryBound(to: UInt64.self)
+      let index = try #require((0..<504).first { words[$0] != 0 })
+      words[index] ^= 1
+      wakeAll(processes, threads)
+      #expect(processes.threadFigures.damaged == 1 && processes.threadFigures.intact == 9)
+    }
+  }
+
+  @Test func `A walk goes on although the thread that it stands at ends`() throws {
+    try withSleepers(6) { processes, threads, made in
+      processes.visitThreads()
+      let found = processes.nextToWake(where: { $0 == made[1] })
+      let first = try #require(found)
+      // The walk stands at the third thread, which is taken away.
+      _ = processes.threadHasStopped(made[2])
+      var rest: [KernelThreadPointer] = []
+      while let thread = processes.nextToWake(where: { _ in true }) { rest.append(thread) }
+      #expect(first == made[1] && rest == [made[3], made[4], made[5]])
+      for thread in [first] + rest { threads.resume(thread) }
+      threads.run()
+      #expect(processes.threadFigures.live == 1)
+    }
+  }
+}
