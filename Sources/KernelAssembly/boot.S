@@ -12,6 +12,44 @@
 #define TABLE               0x3
 #define NEVER_EXECUTE       (3 << 53)
 
+  // At EL2, hands EL1 what it needs and goes on at EL1, at `next`; at EL1, falls through.
+  .macro  leave_el2 next
+  mrs     x0, CurrentEL
+  cmp     x0, #(2 << 2)
+  b.ne    \next
+  mov     x0, #(1 << 31)                        // HCR_EL2.RW: EL1 is AArch64
+  msr     hcr_el2, x0
+  mov     x0, #3                                // CNTHCTL_EL2: EL1 may use the physical counter and timer
+  msr     cnthctl_el2, x0
+  msr     cntvoff_el2, xzr
+  mrs     x0, midr_el1                          // EL1 sees the CPU as it is
+  msr     vpidr_el2, x0
+  mrs     x0, mpidr_el1
+  msr     vmpidr_el2, x0
+  mrs     x0, pmcr_el0
+  ubfx    x0, x0, #11, #5
+  msr     mdcr_el2, x0                          // all event counters belong to EL1
+  mov     x0, #0x33ff
+  msr     cptr_el2, x0
+  ldr     x0, =0x30d00800
+  msr     sctlr_el1, x0
+  mov     x0, #0x3c5                            // EL1h, everything masked
+  msr     spsr_el2, x0
+  adr     x0, \next
+  msr     elr_el2, x0
+  eret
+  .endm
+
+  // What is the same on all CPUs and has nothing to do with memory.
+  .macro  set_control_registers
+  ldr     x0, =vectors
+  msr     vbar_el1, x0
+  msr     cpacr_el1, xzr                        // no floating point anywhere
+  msr     mdscr_el1, xzr
+  msr     pmuserenr_el0, xzr                    // no counters for EL0
+  msr     cntkctl_el1, xzr
+  .endm
+
   .section .head.text, "ax", %progbits
   .global image_header
 image_header:
@@ -26,28 +64,7 @@ image_header:
 
 start:
   mov     x19, x0                               // device tree
-  mrs     x0, CurrentEL
-  cmp     x0, #(2 << 2)
-  b.ne    at_el1
-
-  // Started at EL2: hand EL1 the timer and the counters, then drop.
-  mov     x0, #(1 << 31)                        // HCR_EL2.RW: EL1 is AArch64
-  msr     hcr_el2, x0
-  mov     x0, #3                                // CNTHCTL_EL2: EL1 may use the physical counter and timer
-  msr     cnthctl_el2, x0
-  msr     cntvoff_el2, xzr
-  mrs     x0, pmcr_el0
-  ubfx    x0, x0, #11, #5
-  msr     mdcr_el2, x0                          // all event counters belong to EL1
-  mov     x0, #0x33ff
-  msr     cptr_el2, x0
-  ldr     x0, =0x30d00800
-  msr     sctlr_el1, x0
-  mov     x0, #0x3c5                            // EL1h, everything masked
-  msr     spsr_el2, x0
-  adr     x0, at_el1
-  msr     elr_el2, x0
-  eret
+  leave_el2 at_el1
 
 at_el1:
   msr     daifset, #15
@@ -135,15 +152,10 @@ at_el1:
 
   .text
 upper_half:
-  ldr     x0, =vectors
-  msr     vbar_el1, x0
-  msr     cpacr_el1, xzr                        // no floating point anywhere
+  set_control_registers
   ldr     x0, =boot_task
   msr     tpidr_el1, x0
   msr     tpidrro_el0, xzr                      // this CPU's number
-  msr     mdscr_el1, xzr
-  msr     pmuserenr_el0, xzr                    // no counters for EL0
-  msr     cntkctl_el1, xzr
 
   // Exceptions use the emergency stack until the exception stack exists; boot code is thread code.
   ldr     x0, =emergency_stack_top
@@ -158,6 +170,58 @@ upper_half:
   mov     x29, xzr
   mov     x30, xzr
   bl      kernelBoot
+1:
+  wfi
+  b       1b
+
+// Where firmware starts all other CPUs: MMU off, x0 = physical address of a struct kernel_cpu_start, which was cleaned
+// to memory. The kernel's own tables are in use from the first moment; TTBR0 has the image's GiB, read-only, for the
+// few instructions up to the jump.
+  .global secondary_start
+secondary_start:
+  mov     x19, x0
+  leave_el2 1f
+1:
+  msr     daifset, #15
+  msr     SPSel, #1
+  ldp     x0, x1, [x19, #START_TRANSLATION]
+  ldp     x2, x3, [x19, #START_CONTROL]
+  ldr     x4, [x19, #START_SCTLR]
+  msr     ttbr0_el1, x0
+  msr     ttbr1_el1, x1
+  msr     tcr_el1, x2
+  msr     mair_el1, x3
+  isb
+  tlbi    vmalle1
+  dsb     nsh
+  ic      iallu
+  dsb     nsh
+  isb
+  msr     sctlr_el1, x4
+  isb
+  ldr     x0, =secondary_upper_half
+  br      x0
+
+secondary_upper_half:
+  ldr     x20, [x19, #START_EMPTY_ROOT]         // TTBR0 still has the record's address
+  ldp     x21, x22, [x19, #START_NUMBER]        // number, task
+  ldr     x23, [x19, #(START_TASK + 8)]         // exception stack
+  msr     ttbr0_el1, x20
+  isb
+  tlbi    vmalle1
+  dsb     nsh
+  isb
+  set_control_registers
+  msr     tpidrro_el0, x21
+  msr     tpidr_el1, x22
+  mov     sp, x23
+  msr     SPSel, #0
+  ldr     x0, [x22, #TASK_STACK_TOP]
+  mov     sp, x0
+  isb
+  mov     x29, xzr
+  mov     x30, xzr
+  bl      kernelStartSecondary                  // doesn't return
 1:
   wfi
   b       1b

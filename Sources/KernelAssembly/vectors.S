@@ -177,7 +177,10 @@ user_synchronous:
 
 // An exception in a handler at EL1h. x0 and x1 wait in TPIDR_EL0 and CONTEXTIDR_EL1.
 emergency:
-  ldr     x0, =emergency_stack_top - FRAME_SIZE
+  mrs     x0, tpidrro_el0
+  ldr     x1, =emergency_stack_tops
+  ldr     x0, [x1, x0, lsl #3]
+  sub     x0, x0, #FRAME_SIZE
   mov     x1, sp
   mov     sp, x0
   frame_registers stp
@@ -241,13 +244,20 @@ probe_recover:
   mov     x30, x9
   ret
 
-// Static records: of the boot and idle tasks, and of what Swift makes once at boot.
+// The top of each CPU's emergency stack: that of the first is part of the image.
+  .data
+  .p2align 6
+  .global emergency_stack_tops
+emergency_stack_tops:
+  .quad   emergency_stack_top, 0, 0, 0, 0, 0, 0, 0
+
+// Static records: of the boot task, of each CPU, and of what Swift makes once at boot.
   .bss
   .p2align 12
-  .global boot_task, idle_task, kernel_objects, kernel_board, kernel_memory_map
+  .global cpu_records, boot_task, kernel_objects, kernel_board, kernel_memory_map
+cpu_records:
+  .skip   8 * 512
 boot_task:
-  .skip   512
-idle_task:
   .skip   512
 kernel_objects:
   .skip   3072

@@ -4,6 +4,21 @@
 public protocol TextSink {
   /// Appends one byte of UTF-8.
   mutating func write(byte: UInt8)
+
+  /// Says that what follows, up to ``endLine()``, belongs together: on a console that several CPUs write to, nothing else
+  /// comes in between.
+  mutating func beginLine()
+
+  /// Says that what began with ``beginLine()`` is complete.
+  mutating func endLine()
+}
+
+extension TextSink {
+  /// Does nothing: this sink has one writer.
+  @inlinable public mutating func beginLine() {}
+
+  /// Does nothing: this sink has one writer.
+  @inlinable public mutating func endLine() {}
 }
 
 extension TextSink {

@@ -14,6 +14,7 @@ public struct JSONWriter<Sink: TextSink> {
 
   /// Starts a line: `{"type":"…"`.
   public mutating func begin(_ type: StaticString) {
+    sink.beginLine()
     sink.write(byte: UInt8(ascii: "{"))
     needsComma = false
     field("type", type)
@@ -23,6 +24,7 @@ public struct JSONWriter<Sink: TextSink> {
   public mutating func end() {
     sink.write(byte: UInt8(ascii: "}"))
     sink.write(byte: UInt8(ascii: "\n"))
+    sink.endLine()
   }
 
   /// Starts an object inside the object.

@@ -109,6 +109,38 @@
       #expect(errorMessage(withoutTimer)?.contains("timer") == true)
     }
 
+    // A tree whose CPUs have these affinities and are started in this way.
+    private func boot(cpus: [UInt32], method: String, firmware: [(String, [UInt8])]? = nil) async throws
+      -> GuestRun
+    {
+      let nodes = cpus.map {
+        DeviceTreeNode(
+          "cpu@\($0)", [("device_type", text("cpu")), ("reg", cells($0)), ("enable-method", text(method))])
+      }
+      let processors = DeviceTreeNode("cpus", [("#address-cells", cells(1)), ("#size-cells", cells(0))], nodes)
+      let psci = firmware.map { [DeviceTreeNode("psci", $0)] } ?? []
+      return try await boot(
+        [Self.chosen, Self.memory, processors, Self.uart, Self.controller, Self.timer] + psci)
+    }
+
+    @Test func cpusThatCannotBeStartedAreRefused() async throws {
+      let psci = [("compatible", text("arm,psci-1.0")), ("method", text("hvc"))]
+      let tooMany = try await boot(cpus: [0, 1, 2, 3, 4, 5, 6, 7, 8], method: "psci", firmware: psci)
+      #expect(errorMessage(tooMany) == "the device tree describes more than 8 CPUs")
+      let without = try await boot(cpus: [0, 1], method: "psci")
+      #expect(
+        errorMessage(without) == "the device tree describes several CPUs, but no PSCI firmware to start them by"
+      )
+      let spin = try await boot(cpus: [0, 1], method: "spin-table", firmware: psci)
+      #expect(errorMessage(spin) == "the device tree describes a CPU that is not started by PSCI")
+      let others = try await boot(cpus: [4, 5], method: "psci", firmware: psci)
+      #expect(
+        errorMessage(others) == "the device tree does not describe the CPU that the kernel was started on")
+      let absent = try await boot(cpus: [0, 1], method: "psci", firmware: psci)
+      #expect(errorMessage(absent) == "firmware does not start a CPU that the device tree describes")
+      for run in [tooMany, without, spin, others, absent] { #expect(run.exitCode == ExitCode.failure) }
+    }
+
     @Test func treeWithoutSerialPortFailsByExitCodeAlone() async throws {
       let run = try await boot([Self.chosen, Self.processors, Self.controller, Self.timer])
       #expect(run.exitCode == ExitCode.failure)

@@ -24,6 +24,7 @@
       KernelObjects.start(metadata, layout: layout, stacks: configuration)
     }
     startInterrupts()
+    if !options.isBenchmark { startCPUs() }
     ca_enable_interrupts()
     runScenario(options)
   }
@@ -45,7 +46,7 @@
     }
     KernelObjects.board.initialize(to: Board(tree))
     let board = KernelObjects.board
-    Console.use(firmwareByHypervisorCall: board.pointee.firmwareByHypervisorCall)
+    Console.use(board.pointee.firmware)
     if board.pointee.uart.byteCount > 0, early.mapDevice(board.pointee.uart.start) {
       Console.use(serialPort: board.pointee.uart.start + EarlyAddressSpace.linearMapOffset)
     }
@@ -53,7 +54,7 @@
     guard board.pointee.rangesLeftOut == 0 else {
       fail("the device tree describes more ranges of memory than fit")
     }
-    guard board.pointee.cpuCount > 0 else { fail("the device tree describes no CPU") }
+    checkCPUs()
     guard board.pointee.distributor.byteCount > 0 else {
       if board.pointee.hasForeignInterruptController {
         fail("the interrupt controller is no GICv2, which is all that works")
@@ -64,7 +65,27 @@
     guard CommandLine.copy(board.pointee.commandLine) else {
       fail("the command line is longer than 1024 bytes")
     }
-    ca_this_cpu().pointee.node = UInt64(board.pointee.bootNode)
+  }
+
+  // Every CPU that the device tree names is going to run; a tree with one that cannot be started is refused.
+  private func checkCPUs() {
+    let board = KernelObjects.board
+    let count = board.pointee.cpuCount
+    guard count > 0 else { fail("the device tree describes no CPU") }
+    guard count <= Board.maximumCPUs else { fail("the device tree describes more than 8 CPUs") }
+    guard board.pointee.namesBootCPU else {
+      fail("the device tree does not describe the CPU that the kernel was started on")
+    }
+    if count > 1, !board.pointee.firmware.startsCPUs {
+      fail("the device tree describes several CPUs, but no PSCI firmware to start them by")
+    }
+    for number in 0..<count {
+      if number > 0, !board.pointee.cpus[number].isStartedByFirmware {
+        fail("the device tree describes a CPU that is not started by PSCI")
+      }
+      ca_cpu_at(UInt64(number)).pointee.node = UInt64(board.pointee.cpus[number].node)
+    }
+    ca_machine().pointee.cpu_count = UInt64(count)
   }
 
   private func chooseLayout(_ options: KernelOptions) -> AddressLayout {

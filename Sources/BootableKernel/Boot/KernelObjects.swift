@@ -56,6 +56,7 @@
       _ metadata: MetadataPlace, layout: AddressLayout, stacks configuration: StackConfiguration
     ) {
       // The places that vectors.S reserves.
+      precondition(MemoryLayout<PerCPU>.size <= PerCPU.stride)
       precondition(
         MemoryLayout<KernelProcesses>.size <= 3072 && MemoryLayout<Board>.size <= 2048
           && MemoryLayout<PhysicalMemoryMap>.size <= 2048 && MemoryLayout<Thread>.size <= 320)
@@ -65,7 +66,9 @@
       makeExceptionStack(processes.pointee.stacks.arena, processes.pointee.stacks.frames)
       startGrowth(processes.pointee.stacks.grower)
       let idle = allocateStack(whole: true)
-      Scheduler.prepareIdle(stackBase: idle.base.rawValue, stackTop: idle.top.rawValue)
+      PerCPU.at(0).initialize(to: PerCPU())
+      PerCPU.at(0).pointee.idle.prepareIdle(stackBase: idle.base.rawValue, stackTop: idle.top.rawValue)
+      PerCPU.at(0).pointee.state = .online
     }
 
     // One function for each: the map of memory is copied for each call that reads it, and frames are to stay small.
@@ -143,6 +146,18 @@
         use_exception_stack((base + size).rawValue)
       } catch {
         fail("exception stack", error)
+      }
+    }
+
+    /// Pages of the vmalloc area, with an unmapped one on either side, which are never given back.
+    static func allocateArea(pages: Int, _ caller: StaticString) -> StackBounds {
+      let stacks = processes
+      do {
+        let base = try stacks.pointee.stacks.arena.vmalloc(
+          size: pages * pageSize, caller: caller, frames: stacks.pointee.stacks.frames)
+        return StackBounds(base: base, top: base + pages * pageSize)
+      } catch {
+        fail("kernel memory", error)
       }
     }
 

@@ -5,7 +5,13 @@
 
   // Zero until the serial port has been found: then nothing can be said.
   nonisolated(unsafe) private var serialPortAddress: UInt = 0
-  nonisolated(unsafe) private var firmwareByHypervisorCall = true
+  nonisolated(unsafe) private var firmware = Firmware()
+
+  // Who writes a line: a CPU's number + 1, and 0 for nobody. The rest belongs to that CPU, whose interrupts are off.
+  nonisolated(unsafe) private var lineLock: UInt64 = 0
+  nonisolated(unsafe) private var lineOwner: UInt64 = 0
+  nonisolated(unsafe) private var lineDepth = 0
+  nonisolated(unsafe) private var lineInterrupts: UInt64 = 0
 
   /// The console.
   ///
@@ -15,8 +21,40 @@
     static func use(serialPort address: UInt) { serialPortAddress = address }
 
     /// Says how firmware is called, for machines without semihosting.
-    static func use(firmwareByHypervisorCall byHypervisorCall: Bool) {
-      firmwareByHypervisorCall = byHypervisorCall
+    static func use(_ found: Firmware) { firmware = found }
+
+    /// Waits until no other CPU is in the middle of a line; none begins one until ``endLine()``.
+    ///
+    /// Interrupts are off in between. Lines may lie within each other.
+    func beginLine() {
+      let state = ca_disable_interrupts()
+      yieldToReport()
+      let this = ca_cpu_number() + 1
+      if ca_load_acquire(&lineOwner) != this {
+        ca_lock(&lineLock)
+        ca_store_release(&lineOwner, this)
+        lineInterrupts = state
+      }
+      lineDepth += 1
+    }
+
+    /// Ends the line.
+    func endLine() {
+      lineDepth -= 1
+      guard lineDepth == 0 else { return }
+      let state = lineInterrupts
+      ca_store_release(&lineOwner, 0)
+      ca_unlock(&lineLock)
+      ca_restore_interrupts(state)
+    }
+
+    /// Gives the console for good to the CPU that ends the kernel, whoever is in the middle of a line.
+    static func takeOver() {
+      var console = Console()
+      let owner = ca_load_acquire(&lineOwner)
+      if owner != 0, owner != ca_cpu_number() + 1 { console.write("\n") }
+      ca_store_release(&lineOwner, ca_cpu_number() + 1)
+      lineDepth = 1
     }
 
     mutating func write(byte: UInt8) {
@@ -26,44 +64,54 @@
     /// Writes a line.
     static func print(_ text: StaticString) {
       var console = Console()
+      console.beginLine()
       console.write(text)
       console.write("\n")
+      console.endLine()
     }
 
     /// Writes a JSON record of type `error`.
     static func error(_ message: StaticString) {
       var console = Console()
+      console.beginLine()
       console.write("{\"type\":\"error\",\"message\":\"")
       console.write(message)
       console.write("\"}\n")
+      console.endLine()
     }
 
     /// Writes a JSON record of type `error` whose message is `message`, a colon, and `detail`.
     static func error(_ message: StaticString, _ detail: StaticString) {
       var console = Console()
+      console.beginLine()
       console.write("{\"type\":\"error\",\"message\":\"")
       console.write(message)
       console.write(": ")
       console.write(detail)
       console.write("\"}\n")
+      console.endLine()
     }
 
     /// Writes a JSON record of type `error` whose message is `message`, a colon, and a description.
     static func error<Reason: TextDescribable>(_ message: StaticString, _ reason: Reason) {
       var console = Console()
+      console.beginLine()
       console.write("{\"type\":\"error\",\"message\":\"")
       console.write(message)
       console.write(": ")
       reason.write(to: &console)
       console.write("\"}\n")
+      console.endLine()
     }
 
     /// Writes a JSON record of type `check`.
     static func check(_ name: StaticString, passed: Bool) {
       var console = Console()
+      console.beginLine()
       console.write("{\"type\":\"check\",\"name\":\"")
       console.write(name)
       console.write(passed ? "\",\"passed\":true}\n" : "\",\"passed\":false}\n")
+      console.endLine()
     }
   }
 
@@ -88,7 +136,7 @@
 
   /// Switches the machine off by firmware, which knows no exit code.
   func switchOff() -> Never {
-    ca_psci_system_off(firmwareByHypervisorCall ? 1 : 0)
+    firmware.switchOff()
     while true { ca_wait_for_interrupt() }
   }
 

@@ -1,5 +1,6 @@
 // What the device tree says about the board: everything that the kernel needs to know, gathered in one pass.
 #if hasFeature(Embedded)
+  import CAArch64
   import KernelStacks
 
   /// A range of physical memory that the device tree names.
@@ -9,9 +10,21 @@
     var node = 0
   }
 
+  /// A CPU that the device tree names.
+  struct BoardCPU {
+    /// Its affinity, as in MPIDR_EL1.
+    var affinity: UInt64 = 0
+    var node = 0
+    /// Whether it is started by firmware's PSCI functions.
+    var isStartedByFirmware = false
+  }
+
   /// What the device tree describes.
   struct Board {
     static var maximumRanges: Int { 16 }
+    static var maximumCPUs: Int { Int(CA_MAXIMUM_CPUS) }
+    /// The affinity fields of MPIDR_EL1: Aff3 in bits 39:32, Aff2 to Aff0 in bits 23:0.
+    static var affinityMask: UInt64 { 0xff_00ff_ffff }
 
     /// The RAM.
     var memory = InlineArray<16, BoardRange>(repeating: BoardRange())
@@ -22,9 +35,12 @@
     /// How many ranges did not fit.
     var rangesLeftOut = 0
 
+    /// The CPUs, the one that the kernel was started on first, then in the tree's order: their numbers.
+    var cpus = InlineArray<8, BoardCPU>(repeating: BoardCPU())
+    /// How many there are, those that did not fit included.
     var cpuCount = 0
-    /// The NUMA node of the first CPU.
-    var bootNode = 0
+    /// Whether the tree names the CPU that the kernel was started on.
+    var namesBootCPU = false
 
     /// The PL011's registers, or zero bytes where there is none.
     var uart = BoardRange()
@@ -35,8 +51,8 @@
     var hasForeignInterruptController = false
     /// The private interrupt of the virtual timer (0…15), or -1.
     var timerInterrupt = -1
-    /// Whether firmware is called by HVC (as opposed to SMC).
-    var firmwareByHypervisorCall = true
+    /// How firmware is called.
+    var firmware = Firmware()
 
     var initialRAMDisk = BoardRange()
     var commandLine: DeviceTreeValue
@@ -125,11 +141,26 @@
           memoryCount += 1
         }
       } else if node.deviceType.contains("cpu") {
-        if cpuCount == 0 { bootNode = node.numaNode }
-        cpuCount += 1
+        addCPU(node, addressCells: cells.address)
       } else {
         readDevice(node, cells: cells)
       }
+    }
+
+    private mutating func addCPU(_ node: NodeProperties, addressCells: Int) {
+      let affinity = UInt64(node.registers.number(at: 0, cells: min(addressCells, node.registers.cellCount)))
+      let isStarted = node.enableMethod.contains("psci")
+      let cpu = BoardCPU(affinity: affinity, node: node.numaNode, isStartedByFirmware: isStarted)
+      if cpuCount < Self.maximumCPUs { cpus[cpuCount] = cpu }
+      // This one goes to the front, the others keep their order.
+      if affinity == ca_read_mpidr_el1() & Self.affinityMask {
+        namesBootCPU = true
+        for index in stride(from: min(cpuCount, Self.maximumCPUs - 1), to: 0, by: -1) {
+          cpus[index] = cpus[index - 1]
+        }
+        cpus[0] = cpu
+      }
+      cpuCount += 1
     }
 
     private mutating func readDevice(_ node: NodeProperties, cells: (address: Int, size: Int)) {
@@ -148,10 +179,10 @@
         if node.interrupts.cellCount >= 9, node.interrupts.cell(6) == 1 {
           timerInterrupt = Int(node.interrupts.cell(7))
         }
-      } else if node.compatible.contains("arm,psci-1.0") || node.compatible.contains("arm,psci-0.2")
-        || node.compatible.contains("arm,psci")
-      {
-        firmwareByHypervisorCall = node.method.contains("hvc")
+      } else if node.compatible.contains("arm,psci-1.0") || node.compatible.contains("arm,psci-0.2") {
+        firmware = Firmware(node, hasStandardFunctions: true)
+      } else if node.compatible.contains("arm,psci") {
+        firmware = Firmware(node, hasStandardFunctions: false)
       }
     }
   }

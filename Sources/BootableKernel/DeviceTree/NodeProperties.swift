@@ -14,6 +14,9 @@
     var registers: DeviceTreeValue
     var interrupts: DeviceTreeValue
     var method: DeviceTreeValue
+    var enableMethod: DeviceTreeValue
+    var startFunction: DeviceTreeValue
+    var stopFunction: DeviceTreeValue
     var commandLine: DeviceTreeValue
     var ramDiskStart: UInt = 0
     var ramDiskEnd: UInt = 0
@@ -26,6 +29,9 @@
       registers = empty
       interrupts = empty
       method = empty
+      enableMethod = empty
+      startFunction = empty
+      stopFunction = empty
       commandLine = empty
     }
 
@@ -47,6 +53,12 @@
         isAvailable = value.contains("okay") || value.contains("ok")
       } else if nameEquals(name, "method") {
         method = value
+      } else if nameEquals(name, "enable-method") {
+        enableMethod = value
+      } else if nameEquals(name, "cpu_on") {
+        startFunction = value
+      } else if nameEquals(name, "cpu_off") {
+        stopFunction = value
       } else if nameEquals(name, "bootargs") {
         commandLine = value
       } else if nameEquals(name, "linux,initrd-start") {

@@ -1,4 +1,4 @@
-// The interrupt controller: GICv2, private interrupts of the boot CPU only.
+// The interrupt controller: GICv2, private interrupts and those that CPUs send each other.
 //
 // Source: ARM Generic Interrupt Controller Architecture Specification, version 2.0, IHI 0048.
 #if hasFeature(Embedded)
@@ -13,16 +13,35 @@
     /// What acknowledging yields when nothing is pending.
     static var spurious: UInt32 { 1023 }
 
-    /// Forwards interrupts of every priority to this CPU.
-    func start() {
-      ca_store32(distributor + 0x000, 1)  // GICD_CTLR
+    /// Lets the distributor forward interrupts.
+    func start() { ca_store32(distributor + 0x000, 1) }  // GICD_CTLR
+
+    /// Lets this CPU take interrupts of every priority.
+    ///
+    /// - Returns: the CPU's bit in lists of targets: what the registers of its private interrupts have as their target.
+    func startThisCPU() -> UInt32 {
       ca_store32(cpuInterface + 0x004, 0xff)  // GICC_PMR
       ca_store32(cpuInterface + 0x000, 1)  // GICC_CTLR
+      return ca_load32(distributor + 0x800) & 0xff  // GICD_ITARGETSR0
     }
 
     /// Enables a private interrupt by its ID (16…31).
     func enablePrivate(_ interrupt: UInt32) {
       ca_store32(distributor + 0x100, 1 << interrupt)  // GICD_ISENABLER0
+    }
+
+    /// Raises an interrupt (0…15) on the CPUs whose bits are set.
+    ///
+    /// Stores before this are seen by their handlers.
+    func generate(_ interrupt: UInt32, targets: UInt32) {
+      ca_dsb_ishst()
+      ca_store32(distributor + 0xf00, targets << 16 | interrupt)  // GICD_SGIR
+    }
+
+    /// Raises an interrupt (0…15) on all CPUs but this one.
+    func generateOnOthers(_ interrupt: UInt32) {
+      ca_dsb_ishst()
+      ca_store32(distributor + 0xf00, 1 << 24 | interrupt)  // GICD_SGIR
     }
 
     /// Takes the pending interrupt of the highest priority; its ID is in bits 9:0.

@@ -7,35 +7,51 @@
 
   nonisolated(unsafe) private var controller = InterruptController(distributor: 0, cpuInterface: 0)
   nonisolated(unsafe) private var timer: TickTimer?
-  nonisolated(unsafe) private var ticks = 0
-  nonisolated(unsafe) private var userPreemptions = 0
-  nonisolated(unsafe) private var threadPreemptions = 0
-  nonisolated(unsafe) private var systemCallPreemptions = 0
 
-  /// The timer tick and what hangs on it.
+  /// The interrupt controller, the timer tick, and what hangs on it.
   enum Interrupts {
-    /// How many ticks there were.
+    /// How many ticks the first CPU has had: the kernel's clock.
     ///
     /// Read anew each time: a loop may wait for it.
     static var tickCount: Int {
-      withUnsafePointer(to: &ticks) { Int(truncatingIfNeeded: ca_load(UInt(bitPattern: $0))) }
+      withUnsafePointer(to: &PerCPU.at(0).pointee.ticks) {
+        Int(truncatingIfNeeded: ca_load(UInt(bitPattern: $0)))
+      }
     }
-    /// How often a tick took the CPU away from code at EL0.
-    static var userPreemptionCount: Int { userPreemptions }
-    /// How often a tick took the CPU away from a thread of the kernel itself.
-    static var threadPreemptionCount: Int { threadPreemptions }
-    /// How often a tick took the CPU away from a process's system call.
-    static var systemCallPreemptionCount: Int { systemCallPreemptions }
+    /// How often a tick took a CPU away from code at EL0.
+    static var userPreemptionCount: Int { sum { $0.pointee.userPreemptions } }
+    /// How often a tick took a CPU away from a thread of the kernel itself.
+    static var threadPreemptionCount: Int { sum { $0.pointee.threadPreemptions } }
+    /// How often a tick took a CPU away from a process's system call.
+    static var systemCallPreemptionCount: Int { sum { $0.pointee.systemCallPreemptions } }
 
-    /// Starts the tick.
+    private static func sum(_ counter: (CPUPointer) -> Int) -> Int {
+      var result = 0
+      forEachCPU { _, cpu in result &+= counter(cpu) }
+      return result
+    }
+
+    /// The interrupt controller.
+    static var device: InterruptController { controller }
+
+    /// Starts the tick on the boot CPU.
     ///
     /// Interrupts may still be off.
     static func start(_ device: InterruptController, timer tick: TickTimer) {
       controller = device
       timer = tick
       controller.start()
-      controller.enablePrivate(tick.interrupt)
-      tick.arm()
+      startThisCPU()
+    }
+
+    /// Starts the tick on this CPU.
+    ///
+    /// Interrupts are off.
+    static func startThisCPU() {
+      PerCPU.current.pointee.interruptTarget = controller.startThisCPU()
+      guard let timer else { return }
+      controller.enablePrivate(timer.interrupt)
+      timer.arm()
     }
   }
 
@@ -51,22 +67,35 @@
     let acknowledged = controller.acknowledge()
     let interrupt = acknowledged & 0x3ff
     if interrupt == InterruptController.spurious { return current }
-    guard let timer, interrupt == timer.interrupt else {
-      panic("an interrupt that nobody asked for", number: UInt(interrupt))
+    let cpu = PerCPU.current
+    if let timer, interrupt == timer.interrupt {
+      timer.arm()
+      cpu.pointee.ticks &+= 1
+      // The instruction counter has 32 bits and is extended at each reading.
+      _ = AArch64().instructionCount
+      controller.finish(acknowledged)
+    } else {
+      guard let request = InterprocessorInterrupt(rawValue: interrupt) else {
+        panic("an interrupt that nobody asked for", number: UInt(interrupt))
+      }
+      controller.finish(acknowledged)
+      cpu.pointee.interprocessorInterrupts &+= 1
+      switch request {
+      case .reschedule: break
+      case .stop: stopThisCPU()
+      case .call:
+        answerCall()
+        return current
+      }
     }
-    timer.arm()
-    ticks &+= 1
-    // The instruction counter has 32 bits and is extended at each reading.
-    _ = AArch64().instructionCount
-    controller.finish(acknowledged)
     let next = Scheduler.next(after: record)
     if next != record, record != Thread.idle {
       if record.pointee.head.frame.spsr & 0xf == 0 {
-        userPreemptions &+= 1
+        cpu.pointee.userPreemptions &+= 1
       } else if record.pointee.id > 0 {
-        systemCallPreemptions &+= 1
+        cpu.pointee.systemCallPreemptions &+= 1
       } else {
-        threadPreemptions &+= 1
+        cpu.pointee.threadPreemptions &+= 1
       }
     }
     return UnsafeMutableRawPointer(next)
@@ -92,6 +121,7 @@
     if syndrome.exceptionClass == .unknown, isSemihostingCall(record) { switchOff() }
     checkReserve(record, syndrome, address)
     if let successor = endOverflow(record, syndrome, address) { return UnsafeMutableRawPointer(successor) }
+    beginReport()
     reportException("exception in the kernel", record, syndrome, address)
     panic("unhandled exception of thread code")
   }
@@ -104,6 +134,7 @@
   /// An FIQ or SError, which nothing here raises.
   @c func kernelUnexpected(_ current: UnsafeMutableRawPointer, _ syndrome: UInt64, _ address: UInt) {
     let record = current.assumingMemoryBound(to: Thread.self)
+    beginReport()
     reportException("FIQ or SError", record, ExceptionSyndrome(rawValue: syndrome), address)
     panic("unexpected exception")
   }

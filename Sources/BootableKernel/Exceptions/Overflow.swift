@@ -100,6 +100,7 @@
     _ record: ThreadPointer, _ bounds: StackBounds, _ address: UInt, _ discovery: FaultDiscovery, dies: Bool
   ) {
     var console = Console()
+    console.beginLine()
     console.write("kernel stack overflow: task ")
     console.write(record.pointee.id)
     console.write(", found at ")
@@ -123,6 +124,7 @@
     json.field("foundAt", discovery.name)
     json.field("taskDies", dies)
     json.end()
+    console.endLine()
   }
 
   private func lowestMapped(_ bounds: StackBounds) -> UInt {

@@ -7,6 +7,8 @@
 
   nonisolated(unsafe) private var panicDepth = 0
   nonisolated(unsafe) private var recordIsTrusted = true
+  // The number of the CPU that reports what ends the kernel, + 1.
+  nonisolated(unsafe) private var reportingCPU: UInt64 = 0
 
   /// Prints the state of the machine and ends it.
   func panic(_ reason: StaticString) -> Never {
@@ -29,12 +31,58 @@
     endPanic(reason, &console)
   }
 
+  /// Makes this CPU the one that reports what ends the kernel, and stops all others.
+  ///
+  /// Interrupts are off from here on. Only one CPU returns from this; it may call it again.
+  func beginReport() {
+    _ = ca_disable_interrupts()
+    let this = AArch64().currentCPU + 1
+    let first = ca_compare_exchange(&reportingCPU, 0, UInt64(this))
+    if first == UInt64(this) { return }
+    if first != 0 { stopThisCPU() }
+    stopOtherCPUs()
+    Console.takeOver()
+  }
+
+  /// Leaves this CPU doing nothing if another one reports what ends the kernel.
+  func yieldToReport() {
+    let reporting = ca_load_acquire(&reportingCPU)
+    if reporting != 0, reporting != ca_cpu_number() + 1 { stopThisCPU() }
+  }
+
   // A panic while panicking says nothing more, since that could fail again; one while leaving has no semihosting.
   private func beginPanic() {
-    _ = ca_disable_interrupts()
+    beginReport()
     panicDepth += 1
     if panicDepth == 2 { exitMachine(.panic) }
     if panicDepth > 2 { switchOff() }
+  }
+
+  // One that has interrupts off does not hear of it, and goes on until it wants to write a line, or for ever.
+  private func stopOtherCPUs() {
+    guard AArch64().cpuCount > 1 else { return }
+    InterprocessorInterrupt.stop.sendToOthers()
+    let deadline = ca_read_cntvct_el0() + ca_read_cntfrq_el0()
+    while ca_read_cntvct_el0() < deadline {
+      var running = 0
+      forEachCPU { number, cpu in
+        if number != AArch64().currentCPU, cpu.pointee.state == .online { running += 1 }
+      }
+      if running == 0 { return }
+      ca_wait_for_event()
+    }
+  }
+
+  /// Leaves this CPU doing nothing, because another one reports what ends the kernel.
+  func stopThisCPU() -> Never {
+    _ = ca_disable_interrupts()
+    PerCPU.current.pointee.state = .stopped
+    ca_send_event()
+    // An interrupt that is pending ends the first kind of wait at once, although it is masked.
+    while true {
+      ca_wait_for_interrupt()
+      ca_wait_for_event()
+    }
   }
 
   private func endPanic(_ reason: StaticString, _ console: inout Console) -> Never {
@@ -45,6 +93,8 @@
       console.write("record ")
       console.write(hex: UInt(ca_read_tpidr_el1()))
     }
+    console.write(", CPU ")
+    console.write(AArch64().currentCPU)
     console.write(", ticks ")
     console.write(Interrupts.tickCount)
     console.write(", switches ")
@@ -66,6 +116,7 @@
 
   /// An exception in a handler at EL1h: on the emergency stack, and the last thing that happens.
   @c func kernelEmergency(_ frame: UnsafeMutablePointer<kernel_frame>, _ syndrome: UInt64, _ address: UInt) {
+    beginReport()
     recordIsTrusted = false
     if panicDepth > 0 { panic("exception while panicking") }
     var console = Console()

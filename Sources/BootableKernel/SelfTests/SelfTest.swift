@@ -44,6 +44,12 @@
     case growth
     /// Threads grow while nobody gives memory back, until no task can run: a report, then a panic.
     case stall
+    /// All CPUs run, each with what is its own.
+    case cpus
+    /// All CPUs take one lock at the same time.
+    case lockStorm
+    /// A CPU panics while the others write to the console: one report, and silence.
+    case panicOnOtherCPU
     /// An exception in an exception handler ends in a panic on the emergency stack.
     case handlerFault
     /// The kernel panics.
@@ -88,6 +94,12 @@
         self = .growth
       } else if equal(name, "stall") {
         self = .stall
+      } else if equal(name, "cpus") {
+        self = .cpus
+      } else if equal(name, "lock-storm") {
+        self = .lockStorm
+      } else if equal(name, "panic-on-other-cpu") {
+        self = .panicOnOtherCPU
       } else if equal(name, "handler-fault") {
         self = .handlerFault
       } else if equal(name, "panic") {
@@ -120,6 +132,9 @@
       case .lookup: return testLookup()
       case .growth: return testGrowth()
       case .stall: testStall()
+      case .cpus: return testCPUs()
+      case .lockStorm: return testLockStorm()
+      case .panicOnOtherCPU: testPanicOnOtherCPU()
       case .handlerFault: testHandlerFault()
       case .panic: BootableKernel.panic("asked for")
       case .hang: while true { ca_wait_for_interrupt() }

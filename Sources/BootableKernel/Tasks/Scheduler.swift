@@ -93,6 +93,7 @@
     ///
     /// A current task that is ready goes to the end of the queue.
     static func next(after current: ThreadPointer) -> ThreadPointer {
+      guard ca_cpu_number() == 0 else { return current }
       if current != Thread.idle, current.pointee.state == .ready { enqueue(current) }
       let chosen = choose() ?? Thread.idle
       // The idle task was chosen once before, and nobody has woken anybody since.
@@ -159,15 +160,6 @@
       Thread.boot.pointee.head.stack_top = UInt64(kernel_boot_stack_top())
       Thread.boot.pointee.head.ttbr0 = UInt64(emptyRoot)
       placeEndMarker(Thread.boot.pointee)
-    }
-
-    /// Prepares the task that runs when no other can.
-    ///
-    /// Before the first wait, with interrupts off.
-    static func prepareIdle(stackBase: UInt, stackTop: UInt) {
-      Thread.idle.pointee.prepareThread(
-        id: -1, stackBase: stackBase, stackTop: stackTop,
-        body: { _ in while true { ca_wait_for_interrupt() } }, argument: 0)
     }
   }
 #endif

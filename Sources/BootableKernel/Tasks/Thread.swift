@@ -53,8 +53,18 @@
     /// The record that the boot code runs under.
     static var boot: ThreadPointer { ThreadPointer(bitPattern: kernel_boot_task()).unsafelyUnwrapped }
 
-    /// The record of the task that runs when no other can.
-    static var idle: ThreadPointer { ThreadPointer(bitPattern: kernel_idle_task()).unsafelyUnwrapped }
+    /// The record of the task that runs on this CPU when no other can.
+    ///
+    /// Interrupts are off.
+    static var idle: ThreadPointer {
+      UnsafeMutableRawPointer(PerCPU.current).assumingMemoryBound(to: Thread.self)
+    }
+
+    /// Prepares the record of a CPU's idle thread.
+    mutating func prepareIdle(stackBase: UInt, stackTop: UInt) {
+      prepareThread(
+        id: -1, stackBase: stackBase, stackTop: stackTop, body: { _ in BootableKernel.idle() }, argument: 0)
+    }
 
     /// Prepares the record of a thread that calls `body(argument)` at EL1t, with interrupts on.
     mutating func prepareThread(

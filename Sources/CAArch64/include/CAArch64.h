@@ -27,7 +27,10 @@ CA_READ(sctlr_el1)
 CA_WRITE(sctlr_el1)
 CA_READ(tpidr_el1)
 CA_WRITE(tpidr_el1)
+CA_READ(mpidr_el1)
+CA_READ(mair_el1)
 CA_READ(cntfrq_el0)
+CA_READ(cntvct_el0)
 CA_WRITE(cntv_tval_el0)
 CA_WRITE(cntv_ctl_el0)
 CA_WRITE(pmcr_el0)
@@ -92,23 +95,44 @@ static inline void ca_synchronize_instructions(uintptr_t address, uint64_t byte_
   __asm__ volatile("dsb ish\n\tic ialluis\n\tdsb ish\n\tisb" ::: "memory");
 }
 
-// A spin lock: 0 is free, 1 is held.
-static inline void ca_lock(uint64_t *word) {
-  uint64_t value;
-  uint32_t failed;
-  __asm__ volatile(
-      "1:	ldaxr	%0, [%2]\n"
-      "	cbnz	%0, 2f\n"
-      "	stxr	%w1, %3, [%2]\n"
-      "	cbz	%w1, 3f\n"
-      "2:	yield\n"
-      "	b	1b\n"
-      "3:"
-      : "=&r"(value), "=&r"(failed)
-      : "r"(word), "r"((uint64_t)1)
-      : "memory");
+// Single-copy atomic accesses that order what is around them, for words that CPUs hand over to each other.
+static inline uint64_t ca_load_acquire(const uint64_t *word) { return __atomic_load_n(word, __ATOMIC_ACQUIRE); }
+static inline void ca_store_release(uint64_t *word, uint64_t value) { __atomic_store_n(word, value, __ATOMIC_RELEASE); }
+// Replaces `expected` by `value`; gives what was there.
+static inline uint64_t ca_compare_exchange(uint64_t *word, uint64_t expected, uint64_t value) {
+  __atomic_compare_exchange_n(word, &expected, value, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+  return expected;
 }
-static inline void ca_unlock(uint64_t *word) { __asm__ volatile("stlr xzr, [%0]" ::"r"(word) : "memory"); }
+
+static inline void ca_clear_bits(uint64_t *word, uint64_t bits) { __atomic_fetch_and(word, ~bits, __ATOMIC_ACQ_REL); }
+// Gives what was there.
+static inline uint64_t ca_add(uint64_t *word, uint64_t amount) {
+  return __atomic_fetch_add(word, amount, __ATOMIC_ACQ_REL);
+}
+
+// Waits for an event, or not at all: to be used in a loop around a look at what is waited for. An emulator that runs
+// all CPUs in turn goes on to the next one here.
+static inline void ca_wait_for_event(void) { __asm__ volatile("wfe" ::: "memory"); }
+static inline void ca_send_event(void) { __asm__ volatile("dsb ishst\n\tsev" ::: "memory"); }
+
+// A spin lock: 0 when it is free, 1 when it is held and nobody waits; for the rest see lock.c. Interrupts are off from
+// before ca_lock until after ca_unlock.
+void ca_lock_contended(uint64_t *word);
+static inline void ca_lock(uint64_t *word) {
+  __asm__ goto(
+      "1:	ldaxr	x16, [%0]\n"
+      "	cbnz	x16, %l2\n"
+      "	stxr	w16, %1, [%0]\n"
+      "	cbnz	w16, 1b\n"
+      :
+      : "r"(word), "r"((uint64_t)1)
+      : "x16", "memory"
+      : contended);
+  return;
+contended:
+  ca_lock_contended(word);
+}
+static inline void ca_unlock(uint64_t *word) { __asm__ volatile("stlrb wzr, [%0]" ::"r"(word) : "memory"); }
 
 // What is kept per CPU.
 struct ca_cpu {
@@ -158,14 +182,32 @@ static inline void ca_semihosting_exit(uint64_t code) {
   __asm__ volatile("hlt #0xf000" : "+r"(operation) : "r"(argument) : "memory");
 }
 
-// PSCI SYSTEM_OFF, for a machine without semihosting: it carries no exit code.
-static inline void ca_psci_system_off(int by_hypervisor_call) {
-  register uint64_t function __asm__("x0") = 0x84000008;
-  if (by_hypervisor_call) {
-    __asm__ volatile("hvc #0" : "+r"(function)::"memory");
-  } else {
-    __asm__ volatile("smc #0" : "+r"(function)::"memory");
+// A call of firmware by the SMC Calling Convention: a function and three arguments; gives x0.
+//
+// Source: SMC Calling Convention, Arm DEN 0028, 2.6 "SMC and HVC argument passing": x0 to x17 may change.
+#define CA_FIRMWARE_CALL(name, instruction) \
+  static inline uint64_t name(uint64_t function, uint64_t a, uint64_t b, uint64_t c) { \
+    register uint64_t x0 __asm__("x0") = function; \
+    register uint64_t x1 __asm__("x1") = a; \
+    register uint64_t x2 __asm__("x2") = b; \
+    register uint64_t x3 __asm__("x3") = c; \
+    __asm__ volatile(instruction " #0" \
+                     : "+r"(x0), "+r"(x1), "+r"(x2), "+r"(x3)::"memory", "x4", "x5", "x6", "x7", "x8", "x9", "x10", \
+                       "x11", "x12", "x13", "x14", "x15", "x16", "x17"); \
+    return x0; \
   }
+CA_FIRMWARE_CALL(ca_hypervisor_call, "hvc")
+CA_FIRMWARE_CALL(ca_secure_monitor_call, "smc")
+
+// Writes a range of memory back to where CPUs see it that have their caches still off.
+static inline void ca_clean_to_coherency(uintptr_t address, uint64_t byte_count) {
+  uint64_t type;
+  __asm__ volatile("mrs %0, ctr_el0" : "=r"(type));
+  uint64_t line = 4ull << (type >> 16 & 15);
+  for (uintptr_t at = address & ~(line - 1); at < address + byte_count; at += line) {
+    __asm__ volatile("dc cvac, %0" ::"r"(at) : "memory");
+  }
+  __asm__ volatile("dsb sy" ::: "memory");
 }
 
 #pragma clang assume_nonnull end

@@ -24,8 +24,32 @@
 #define TASK_STACK_TOP      0x110
 #define TASK_STACK_BASE     0x120
 
+// What a CPU that firmware has just started reads, before and after its MMU is on:
+//
+//   0x00  TTBR0     the image's GiB at its physical address
+//   0x08  TTBR1     0x10  TCR     0x18  MAIR     0x20  SCTLR
+//   0x28  TTBR0     for good: an empty table
+//   0x30  number of the CPU
+//   0x38  task record of its idle thread
+//   0x40  top of its exception stack
+#define START_TRANSLATION   0x00
+#define START_CONTROL       0x10
+#define START_SCTLR         0x20
+#define START_EMPTY_ROOT    0x28
+#define START_NUMBER        0x30
+#define START_TASK          0x38
+#define START_SIZE          0x48
+
 #ifndef __ASSEMBLER__
 #include <stdint.h>
+
+struct kernel_cpu_start {
+  uint64_t identity_ttbr0, ttbr1;
+  uint64_t tcr, mair;
+  uint64_t sctlr, empty_ttbr0;
+  uint64_t number, task;
+  uint64_t exception_stack_top;
+};
 
 // The registers of interrupted code.
 struct kernel_frame {
@@ -45,6 +69,8 @@ struct kernel_task_head {
 
 _Static_assert(sizeof(struct kernel_frame) == FRAME_SIZE, "assembly relies on the size");
 _Static_assert(__builtin_offsetof(struct kernel_task_head, stack_top) == TASK_STACK_TOP, "assembly relies on it");
+_Static_assert(sizeof(struct kernel_cpu_start) == START_SIZE, "assembly relies on the size");
+_Static_assert(__builtin_offsetof(struct kernel_cpu_start, task) == START_TASK, "assembly relies on it");
 _Static_assert(__builtin_offsetof(struct kernel_task_head, stack_base) == TASK_STACK_BASE, "assembly relies on it");
 #endif
 

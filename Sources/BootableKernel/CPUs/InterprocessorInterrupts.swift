@@ -1,0 +1,89 @@
+// What CPUs ask of each other by interrupts that software generates.
+#if hasFeature(Embedded)
+  import AArch64Machine
+  import CAArch64
+  import KernelStacks
+
+  /// An interrupt from one CPU to another: its number in the interrupt controller (0…15).
+  enum InterprocessorInterrupt: UInt32 {
+    /// There is a thread to run: the handler goes through the scheduler.
+    case reschedule = 0
+    /// Another CPU has panicked: never do anything again.
+    case stop = 1
+    /// There is a function to call.
+    case call = 2
+  }
+
+  // The one call at a time: what, and a bit for each CPU that has not done it yet.
+  nonisolated(unsafe) private var isCalling: UInt64 = 0
+  nonisolated(unsafe) private var calledFunction: (@convention(c) (UInt) -> Void)?
+  nonisolated(unsafe) private var callArgument: UInt = 0
+  nonisolated(unsafe) private var outstandingCalls: UInt64 = 0
+
+  extension InterprocessorInterrupt {
+    /// Sends it to a CPU.
+    ///
+    /// What this CPU has written before is seen by the handler.
+    func send(to number: Int) {
+      Interrupts.device.generate(rawValue, targets: PerCPU.at(number).pointee.interruptTarget)
+    }
+
+    /// Sends it to all other CPUs.
+    func sendToOthers() { Interrupts.device.generateOnOthers(rawValue) }
+  }
+
+  /// Has a CPU, which is online, call a function in its interrupt handler, and waits until it has returned.
+  ///
+  /// For thread code with interrupts on. The function runs at EL1h: it neither waits nor allocates.
+  func callOnCPU(_ number: Int, _ function: @convention(c) (UInt) -> Void, _ argument: UInt) {
+    beginCall(function, argument)
+    ca_store_release(&outstandingCalls, 1 << UInt64(number))
+    InterprocessorInterrupt.call.send(to: number)
+    endCall()
+  }
+
+  /// Has all other CPUs that are online call a function, at the same time, and waits until all have returned.
+  ///
+  /// As ``callOnCPU(_:_:_:)``.
+  func callOnOtherCPUs(_ function: @convention(c) (UInt) -> Void, _ argument: UInt) {
+    beginCallOnOtherCPUs(function, argument)
+    endCall()
+  }
+
+  /// Has all other CPUs that are online call a function; ``endCall()`` waits until all have returned.
+  func beginCallOnOtherCPUs(_ function: @convention(c) (UInt) -> Void, _ argument: UInt) {
+    beginCall(function, argument)
+    let interrupts = ca_disable_interrupts()
+    var targets: UInt64 = 0
+    forEachCPU { number, cpu in
+      if number != AArch64().currentCPU, cpu.pointee.state == .online { targets |= 1 << UInt64(number) }
+    }
+    ca_store_release(&outstandingCalls, targets)
+    for number in 0..<AArch64().cpuCount where targets & 1 << UInt64(number) != 0 {
+      InterprocessorInterrupt.call.send(to: number)
+    }
+    ca_restore_interrupts(interrupts)
+  }
+
+  // Interrupts stay on: whoever waits can itself be called, so that no two CPUs wait for each other.
+  private func beginCall(_ function: @convention(c) (UInt) -> Void, _ argument: UInt) {
+    while ca_compare_exchange(&isCalling, 0, 1) != 0 { Scheduler.yield() }
+    calledFunction = function
+    callArgument = argument
+  }
+
+  /// Waits until all CPUs that were called have returned.
+  func endCall() {
+    while ca_load_acquire(&outstandingCalls) != 0 { ca_wait_for_event() }
+    ca_store_release(&isCalling, 0)
+  }
+
+  /// The handler of ``InterprocessorInterrupt/call``.
+  func answerCall() {
+    let bit: UInt64 = 1 << ca_cpu_number()
+    guard ca_load_acquire(&outstandingCalls) & bit != 0, let function = calledFunction else { return }
+    function(callArgument)
+    ca_clear_bits(&outstandingCalls, bit)
+    ca_send_event()
+  }
+#endif

@@ -1,0 +1,105 @@
+// Starting all other CPUs, by firmware: each begins in boot.S, goes over to the kernel's tables, and becomes its idle
+// thread.
+//
+// What each has of its own, made before it is started and kept for ever:
+//
+//   | exception stack 16 KiB | guard |    areas of the vmalloc area
+//   | emergency stack  8 KiB | guard |
+//   | idle thread's stack            |    a thread's stack, mapped whole
+#if hasFeature(Embedded)
+  import AArch64Machine
+  import CAArch64
+  import KernelAssembly
+  import KernelStacks
+  import Scenarios
+
+  /// Makes what the CPUs have of their own, and starts all but the one that runs this.
+  ///
+  /// On the boot CPU, with interrupts off. One that does not come ends the machine.
+  func startCPUs() {
+    let board = KernelObjects.board
+    let count = AArch64().cpuCount
+    guard count > 1 else { return }
+    let identityRoot = makeIdentityTables()
+    for number in 1..<count {
+      let cpu = PerCPU.at(number)
+      cpu.initialize(to: PerCPU())
+      cpu.pointee.affinity = board.pointee.cpus[number].affinity
+      let idle = KernelObjects.allocateStack(whole: true)
+      cpu.pointee.idle.prepareIdle(stackBase: idle.base.rawValue, stackTop: idle.top.rawValue)
+      let emergency = KernelObjects.allocateArea(pages: 2, "emergency stack")
+      let exceptions = KernelObjects.allocateArea(pages: 4, "exception stack")
+      let tops = UnsafeMutablePointer<UInt64>(bitPattern: kernel_emergency_stack_tops()).unsafelyUnwrapped
+      tops[number] = UInt64(emergency.top.rawValue)
+      cpu.pointee.start = kernel_cpu_start(
+        identity_ttbr0: UInt64(identityRoot.rawValue), ttbr1: ca_read_ttbr1_el1(), tcr: ca_read_tcr_el1(),
+        mair: ca_read_mair_el1(), sctlr: ca_read_sctlr_el1(), empty_ttbr0: UInt64(Scheduler.emptyUserRoot),
+        number: UInt64(number), task: UInt64(UInt(bitPattern: cpu)),
+        exception_stack_top: UInt64(exceptions.top.rawValue))
+    }
+    for number in 1..<count { startCPU(number) }
+  }
+
+  /// Starts a CPU, and waits until its idle thread runs.
+  func startCPU(_ number: Int) {
+    let cpu = PerCPU.at(number)
+    cpu.pointee.state = .starting
+    // The CPU reads this with its caches off.
+    ca_clean_to_coherency(UInt(bitPattern: cpu), UInt64(PerCPU.stride))
+    let argument = withUnsafeMutablePointer(to: &cpu.pointee.start) { UInt(bitPattern: $0) }
+    guard
+      KernelObjects.board.pointee.firmware.start(
+        cpu.pointee.affinity, at: imagePhysicalAddress(kernel_secondary_start()),
+        argument: imagePhysicalAddress(argument))
+    else { fail("firmware does not start a CPU that the device tree describes") }
+    let deadline = ca_read_cntvct_el0() + 5 * ca_read_cntfrq_el0()
+    while cpu.pointee.state != .online {
+      if ca_read_cntvct_el0() > deadline { fail("a CPU was started and has not come in 5 seconds") }
+      ca_wait_for_event()
+    }
+  }
+
+  /// The physical address of something in the image.
+  func imagePhysicalAddress(_ address: UInt) -> PhysicalAddress {
+    let address = VirtualAddress(address)
+    guard let leaf = TranslationTables(kernelOf: AArch64()).translate(address) else {
+      fail("no address of the image")
+    }
+    return leaf.physicalAddress(of: address)
+  }
+
+  // Tables for the moment between MMU on and the jump to the upper half: the image's GiB at its physical address,
+  // read-only. They take two pages that the early tables have left; the user half has as many bits as the kernel's.
+  private func makeIdentityTables() -> PhysicalAddress {
+    let pages = kernel_early_tables() + 4096
+    let tables = UnsafeMutablePointer<UInt64>(bitPattern: pages).unsafelyUnwrapped
+    tables.update(repeating: 0, count: 1024)
+    let image = imagePhysicalAddress(kernel_secondary_start()).rawValue
+    let gigabyte = Int(image >> 30)
+    let block = identityBlock(UInt64(gigabyte) << 30)
+    if AArch64().virtualAddressBits == 39 {
+      tables[gigabyte & 511] = block
+    } else {
+      tables[gigabyte >> 9] = UInt64(imagePhysicalAddress(pages + 4096).rawValue) | 3
+      tables[512 + gigabyte & 511] = block
+    }
+    AArch64().publishEntries()
+    return imagePhysicalAddress(pages)
+  }
+
+  // Normal memory, inner shareable, accessed; read-only, so that SCTLR_EL1.WXN lets it be executed; not by EL0.
+  private func identityBlock(_ address: UInt64) -> UInt64 { address | 1 << 54 | 1 << 11 | 0x781 }
+
+  /// Where a started CPU comes to: its idle thread, at EL1t, with interrupts masked.
+  @c func kernelStartSecondary() {
+    AArch64().startInstructionCounter()
+    Interrupts.startThisCPU()
+    PerCPU.current.pointee.state = .online
+    ca_send_event()
+    ca_enable_interrupts()
+    idle()
+  }
+
+  /// What a CPU does when there is nothing to do.
+  func idle() -> Never { while true { ca_wait_for_interrupt() } }
+#endif

@@ -1,0 +1,131 @@
+// Self-tests of several CPUs: that all run with what is their own, locks, the console, and the end of them all.
+#if hasFeature(Embedded)
+  import AArch64Machine
+  import CAArch64
+  import KernelAssembly
+  import KernelStacks
+  import Scenarios
+
+  // What a CPU says of itself: a bit for each thing that is as it should be.
+  nonisolated(unsafe) private var answers = InlineArray<8, Int>(repeating: 0)
+
+  private func answer() {
+    let number = AArch64().currentCPU
+    let cpu = KernelObjects.board.pointee.cpus[number]
+    var bits = 0
+    if ca_read_mpidr_el1() & Board.affinityMask == cpu.affinity { bits |= 1 }
+    if AArch64().currentNode == NodeID(cpu.node) { bits |= 2 }
+    let top = UInt(PerCPU.at(number).pointee.start.exception_stack_top)
+    let sp = UInt(ca_stack_pointer())
+    // The boot CPU's exception stack is not on record; it makes no call to itself.
+    if sp < top, sp >= top - 16384 { bits |= 4 }
+    if Thread.current == Thread.idle || Thread.current.pointee.id != -1 { bits |= 8 }
+    if ca_read_ttbr1_el1() & 0xffff_ffff_fffe == UInt64(AArch64().kernelRoot.rawValue) { bits |= 16 }
+    answers[number] = bits
+  }
+
+  private func isUnmapped(_ address: UInt) -> Bool {
+    ExceptionSyndrome(rawValue: probe_load(address)).isTranslationFault
+  }
+
+  /// All CPUs of the device tree are there, each with its own number, node, stacks and tick.
+  func testCPUs() -> Bool {
+    let count = AArch64().cpuCount
+    var passed = check("all CPUs of the device tree are counted", count == KernelObjects.board.pointee.cpuCount)
+    var isOnline = true
+    forEachCPU { _, cpu in isOnline = isOnline && cpu.pointee.state == .online }
+    passed = check("all CPUs are online", isOnline) && passed
+    var areRight = true
+    for number in 1..<max(count, 1) {
+      callOnCPU(number, { _ in answer() }, 0)
+      areRight = areRight && answers[number] == 31
+    }
+    passed = check("each CPU has its own affinity, node, exception stack and current task", areRight) && passed
+    callOnOtherCPUs({ _ in answers[AArch64().currentCPU] = 32 }, 0)
+    var allCalled = true
+    for number in 1..<max(count, 1) { allCalled = allCalled && answers[number] == 32 }
+    passed = check("all other CPUs are called at once", allCalled) && passed
+    // A guard below each CPU's stacks.
+    var haveGuards = true
+    for number in 1..<max(count, 1) {
+      let tops = UnsafeMutablePointer<UInt64>(bitPattern: kernel_emergency_stack_tops()).unsafelyUnwrapped
+      let exceptions = UInt(PerCPU.at(number).pointee.start.exception_stack_top)
+      haveGuards =
+        haveGuards && isUnmapped(exceptions - 16384 - 8) && isUnmapped(UInt(tops[number]) - 8192 - 8)
+    }
+    passed = check("a guard lies below each exception stack and each emergency stack", haveGuards) && passed
+    // The boot CPU hears the ticks of its own; all others have theirs.
+    let start = Interrupts.tickCount
+    while Interrupts.tickCount < start + 20 { ca_wait_for_interrupt() }
+    var allTick = true
+    forEachCPU { _, cpu in
+      let ticks = withUnsafePointer(to: &cpu.pointee.ticks) { ca_load(UInt(bitPattern: $0)) }
+      allTick = allTick && ticks > 10
+    }
+    return check("every CPU has its tick", allTick) && passed
+  }
+
+  // MARK: Locks
+
+  nonisolated(unsafe) private var stormLock = SpinLock()
+  nonisolated(unsafe) private var stormCount = 0
+  nonisolated(unsafe) private var stormHolder = 0
+  nonisolated(unsafe) private var stormTrespasses = 0
+  nonisolated(unsafe) private var stormStarted: UInt64 = 0
+
+  // Takes the lock again and again; what it guards is only right if nobody else is there meanwhile.
+  private func storm(_ rounds: UInt) {
+    let machine = AArch64()
+    _ = ca_add(&stormStarted, 1)
+    while ca_load_acquire(&stormStarted) < UInt64(machine.cpuCount) { ca_wait_for_event() }
+    for _ in 0..<rounds {
+      let state = machine.lock(&stormLock)
+      if stormHolder != 0 { stormTrespasses += 1 }
+      stormHolder = machine.currentCPU + 1
+      stormCount += 1
+      if stormHolder != machine.currentCPU + 1 { stormTrespasses += 1 }
+      stormHolder = 0
+      machine.unlock(&stormLock, restoring: state)
+    }
+  }
+
+  nonisolated(unsafe) private var stormRounds: UInt = 0
+
+  /// All CPUs take one lock at the same time, and none is lost in the count.
+  func testLockStorm() -> Bool {
+    let machine = AArch64()
+    let rounds: UInt = 20000
+    let before = machine.counters.lockAcquisitions
+    stormRounds = rounds
+    beginCallOnOtherCPUs({ _ in storm(stormRounds) }, 0)
+    let state = ca_disable_interrupts()
+    storm(rounds)
+    ca_restore_interrupts(state)
+    endCall()
+    let expected = Int(rounds) * machine.cpuCount
+    var passed = check("no CPU was let in while another held the lock", stormTrespasses == 0)
+    passed = check("every turn was counted", stormCount == expected) && passed
+    passed = check("the lock is free at the end", stormLock.word == 0) && passed
+    let counted = Int(machine.counters.lockAcquisitions - before)
+    return check("every CPU counted its turns", counted >= expected && counted < expected + expected / 2)
+      && passed
+  }
+
+  // MARK: The end
+
+  /// The last CPU panics while all others write lines.
+  func testPanicOnOtherCPU() -> Never {
+    let last = AArch64().cpuCount - 1
+    beginCallOnOtherCPUs(
+      { last in
+        if ca_cpu_number() == last {
+          let end = ca_read_cntvct_el0() + ca_read_cntfrq_el0() / 5000
+          while ca_read_cntvct_el0() < end { ca_wait_for_event() }
+          panic("asked for")
+        }
+        // With interrupts off, as in any handler: it does not hear of the panic.
+        while true { Console.check("a line of a CPU that has not heard of the panic", passed: true) }
+      }, UInt(last))
+    while true { Console.check("a line of a CPU that hears of the panic", passed: true) }
+  }
+#endif
