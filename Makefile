@@ -1,10 +1,12 @@
 # The commands of the project; each works on a fresh clone with Swift 6.3 and make.
 
-.PHONY: run test bench linux linux-test docs format clean
+.PHONY: run test verify bench linux linux-test docs format clean
 
 run: ; Scripts/require-qemu && swift run kstacks
 
 test: ; Scripts/require-qemu && swift test --traits Tools,InternalChecks
+
+verify: ; verify/run
 
 bench: ; Scripts/require-qemu && swift run kstacks bench
 
