@@ -48,7 +48,7 @@ public protocol Machine {
   ///   - pages: page-aligned bounds; more may be dropped where that is cheaper. ``VirtualAddressRange/everything`` drops
   ///     the whole space.
   ///   - space: whose translations.
-  ///   - scope: whether table entries may have changed, or only last-level entries.
+  ///   - scope: whether table entries may have changed, or only last-level entries, or both.
   func invalidate(_ pages: VirtualAddressRange, in space: AddressSpaceID, scope: InvalidationScope)
 
   // MARK: CPUs
@@ -143,6 +143,9 @@ extension Machine {
   case leaves
   /// Entries of all levels: needed before a page-table frame is used for anything else.
   case tablesAndLeaves
+  /// Entries that point to tables only: the leaf entries below them are invalid, and an invalidation has completed since
+  /// they became so.
+  case tables
 }
 
 /// Event counts, for measurements and for claims such as "without a TLB invalidation".

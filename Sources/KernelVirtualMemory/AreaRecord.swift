@@ -53,6 +53,8 @@ import KernelMachine
   @usableFromInline var height: UInt8
   @usableFromInline var kind: AreaKind
   @usableFromInline var state: AreaState
+  /// Of a retired area: the pages, from its first on, whose frames have not gone back.
+  @usableFromInline var waitingPages: UInt32
   /// For the alignments 4 KiB « lane: the most that an aligned area could have in a gap of this subtree, in bytes.
   @usableFromInline var room: RoomPerAlignment
 
@@ -68,6 +70,7 @@ import KernelMachine
     height = 1
     kind = .general
     state = .building
+    waitingPages = 0
     room = RoomPerAlignment(repeating: 0)
   }
 

@@ -45,6 +45,11 @@ import KernelMachine
     }
   }
 
+  /// Takes all frames of another chain.
+  @inlinable mutating func append<M: Machine>(_ other: inout FrameChain, machine: M) {
+    while other.count > 0 { push(other.pop(machine: machine), machine: machine) }
+  }
+
   /// Frees all frames.
   @inlinable mutating func giveBack<M: Machine, Frames: FrameSource & ~Copyable>(
     to frames: borrowing Frames, machine: M

@@ -55,19 +55,22 @@ extension TranslationTables {
   /// - Parameter leaves: for each run of leaf entries in one linked table: the location of the first, its virtual
   ///   address, how many there are, their level. It returns how many cease to be live, or -1 to keep the table whatever
   ///   its count says.
+  /// - Parameter retiring: gets the first and the last address of each leaf table that is retired.
   /// - Returns: how many tables were retired.
   @inlinable func withdraw(
-    _ range: VirtualAddressRange, leaves: (PhysicalAddress, UInt, Int, Int) -> Int
+    _ range: VirtualAddressRange, leaves: (PhysicalAddress, UInt, Int, Int) -> Int,
+    retiring: (UInt, UInt) -> Void = { _, _ in }
   ) -> Int {
     var retired = 0
     _ = withdraw(
-      root, level: rootLevel, range.lowerBound.rawValue, range.upperBound.rawValue &- 1, &retired, leaves)
+      root, level: rootLevel, range.lowerBound.rawValue, range.upperBound.rawValue &- 1, &retired, leaves,
+      retiring)
     return retired
   }
 
   @inlinable func withdraw(
     _ table: PhysicalAddress, level: Int, _ first: UInt, _ last: UInt, _ retired: inout Int,
-    _ leaves: (PhysicalAddress, UInt, Int, Int) -> Int
+    _ leaves: (PhysicalAddress, UInt, Int, Int) -> Int, _ retiring: (UInt, UInt) -> Void
   ) -> Int {
     if level == 3 {
       let count = Int(bitPattern: (last &- first) &>> 12) &+ 1
@@ -83,13 +86,15 @@ extension TranslationTables {
       if entry.isValid {
         if entry.isTable {
           let lost = withdraw(
-            entry.frame.physicalAddress, level: level &+ 1, address, lastOfEntry, &retired, leaves)
+            entry.frame.physicalAddress, level: level &+ 1, address, lastOfEntry, &retired, leaves,
+            retiring)
           if lost >= 0 && (lost > 0 || level == 2) {
             let remaining = entry.withEntryCount(entry.entryCount &- lost)
             if remaining.entryCount == 0 {
               machine.writeEntry(remaining.retired, at: location)
               leaving &+= 1
               retired &+= 1
+              if level == 2 { retiring(address & ~(span &- 1), address | (span &- 1)) }
             } else if lost > 0 {
               machine.writeEntry(remaining, at: location)
             }

@@ -1,14 +1,12 @@
 // Freeing areas: entries are retired at once, and everything else waits for an invalidation that many areas share.
 //
-// vfree    leaf entries retired; the area joins the list of those that wait. Its addresses stay taken.
-// flush    1. under the lock: the list is taken; its areas' entries cease to count; tables without any are retired
-//          2. one invalidation, of tables too if one was retired
-//          3. leaf entries emptied, their frames collected
-//          4. under the lock: retired tables collected, addresses and records given back
-//          5. frames freed
+// vfree    leaf entries retired; the area joins the list `retired`. Its addresses stay taken.
+//          When enough wait, this free makes one invalidation for them: they are `ready`.
+//          Otherwise it empties some of the entries of a ready area and gives their frames back: as many pages as it
+//          retires itself and a few more. With its last page a ready area loses its place in the tree, and its tables
+//          count its entries no longer. Tables without entries stay linked, until a flush.
 //
-// Meanwhile other CPUs may link a retired table again (then step 4 finds it valid and leaves it) or retire more areas
-// (they count until the next flush, so their tables stay).
+// So no free pays for others, whatever waits. Small areas do the same with lists of each CPU (VmallocArea+SmallFreeing).
 
 import KernelMachine
 
@@ -18,17 +16,18 @@ extension VmallocArea {
   /// Its frames and addresses are used for nothing before an invalidation has completed.
   ///
   /// Now and then it makes the invalidation for all that wait: when they are ``retiredPagesBound`` pages or
-  /// ``retiredAreasBound`` areas.
+  /// ``retiredAreasBound`` areas. What that sets free is given back by later calls, a few pages in each.
   ///
   /// - Parameters:
   ///   - address: what ``vmalloc(size:alignment:guard:node:caller:frames:)`` returned.
   ///   - frames: where the memory came from.
   /// - Throws: ``VmallocError`` if no area in use starts there; nothing has changed then.
-  /// - Complexity: O(log n) in the number of areas, plus the pages.
+  /// - Complexity: small areas: O(1), plus its own pages. Others: O(log n) in the number of areas, plus its own pages.
   @inlinable public borrowing func vfree<Frames: FrameSource & ~Copyable>(
     _ address: VirtualAddress, frames: borrowing Frames
   ) throws(VmallocError) {
     guard let state = publishedState() else { throw .foreignAddress(address) }
+    if address.rawValue >= smallBase { return try freeSmall(address, in: state, frames: frames) }
     var interrupts = machine.lock(state.lock)
     guard let area = state.state.pointee.areas.area(containing: address.rawValue) else {
       machine.unlock(state.lock, restoring: interrupts)
@@ -40,22 +39,45 @@ extension VmallocArea {
     }
     area.pointee.state = .retired
     let pageCount = area.pointee.byteCount &>> 12
+    area.pointee.waitingPages = UInt32(truncatingIfNeeded: pageCount)
     state.state.pointee.figures.areas &-= 1
     state.state.pointee.figures.mappedPages &-= pageCount
     machine.unlock(state.lock, restoring: interrupts)
 
     retireLeaves(VirtualAddressRange(address, byteCount: area.pointee.byteCount))
 
+    var freed = FrameChain()
+    var records = FrameChain()
+    // Nobody else makes ready what this CPU has taken for its invalidation, so it must not be delayed meanwhile.
+    let outerInterrupts = machine.disableInterrupts()
     interrupts = machine.lock(state.lock)
     area.pointee.link = state.state.pointee.retired
     state.state.pointee.retired = area
+    state.state.pointee.pendingAreas &+= 1
+    state.state.pointee.pendingPages &+= pageCount
     state.state.pointee.figures.retiredAreas &+= 1
     state.state.pointee.figures.retiredPages &+= pageCount
     let isEnough =
-      state.state.pointee.figures.retiredPages >= Self.retiredPagesBound
-      || state.state.pointee.figures.retiredAreas >= Self.retiredAreasBound
+      state.state.pointee.pendingPages >= Self.retiredPagesBound
+      || state.state.pointee.pendingAreas >= Self.retiredAreasBound
+    var batch: AreaPointer?
+    if isEnough && state.state.pointee.ready == nil && !state.state.pointee.isInvalidating {
+      batch = takeRetired(state)
+      state.state.pointee.isInvalidating = true
+    } else {
+      collectReady(state, pages: max(pageCount &+ Self.pagesBesides, Self.leastPages), &freed, &records)
+    }
     machine.unlock(state.lock, restoring: interrupts)
-    if isEnough { _ = flush(frames: frames) }
+    if let batch {
+      machine.invalidate(Self.bounds(of: batch), in: .kernel, scope: .leaves)
+      interrupts = machine.lock(state.lock)
+      state.state.pointee.ready = batch
+      state.state.pointee.isInvalidating = false
+      machine.unlock(state.lock, restoring: interrupts)
+    }
+    machine.restoreInterrupts(outerInterrupts)
+    freed.giveBack(to: frames, machine: machine)
+    records.giveBack(to: frames, machine: machine)
   }
 
   /// Why the area cannot be freed at this address.
@@ -88,102 +110,83 @@ extension VmallocArea {
     machine.publishEntries()
   }
 
-  /// Makes one invalidation for all areas that wait for one, then gives their frames, empty tables and addresses back.
-  ///
-  /// - Returns: how many frames went back; 0 if nothing was waiting, and then no invalidation was made.
-  @discardableResult
-  @inlinable public borrowing func flush<Frames: FrameSource & ~Copyable>(frames: borrowing Frames) -> Int {
-    guard let state = publishedState() else { return 0 }
-    let tables = tables
-    let outerInterrupts = machine.lock(state.flushLock)
-
-    // 1. Take the list, and retire the tables that hold nothing else.
-    var interrupts = machine.lock(state.lock)
+  /// Takes the list of areas that wait for an invalidation; the lock is held.
+  @inlinable borrowing func takeRetired(_ state: VmallocStatePointer) -> AreaPointer? {
     let batch = state.state.pointee.retired
     state.state.pointee.retired = nil
+    state.state.pointee.pendingAreas = 0
+    state.state.pointee.pendingPages = 0
+    return batch
+  }
+
+  /// What the areas of a list span.
+  @inlinable static func bounds(of batch: AreaPointer) -> VirtualAddressRange {
     var lowest = UInt.max
     var highest: UInt = 0
-    var retiredTables = 0
-    var next = batch
+    var next: AreaPointer? = batch
     while let area = next {
       lowest = min(lowest, area.pointee.base)
       highest = max(highest, area.pointee.base &+ UInt(bitPattern: area.pointee.byteCount))
-      retiredTables &+= withdraw(area.pointee.pages)
       next = area.pointee.link
     }
-    machine.unlock(state.lock, restoring: interrupts)
-    guard batch != nil else {
-      machine.unlock(state.flushLock, restoring: outerInterrupts)
-      return 0
-    }
-
-    // 2.
-    machine.invalidate(
-      VirtualAddressRange(VirtualAddress(lowest), VirtualAddress(highest)), in: .kernel,
-      scope: retiredTables > 0 ? .tablesAndLeaves : .leaves)
-
-    // 3. The entries are still the areas' own, and their tables stay until step 4.
-    var freed = FrameChain()
-    next = batch
-    while let area = next {
-      collect(area.pointee.pages, into: &freed)
-      next = area.pointee.link
-    }
-
-    // 4. Tables level by level, lowest first: an upper one may hold the retired descriptors of several areas' tables.
-    interrupts = machine.lock(state.lock)
-    let pageCount = freed.count
-    if retiredTables > 0 {
-      var level = 3
-      while level > tables.rootLevel {
-        next = batch
-        while let area = next {
-          tables.sweepTables(area.pointee.pages, ofLevel: level, into: &freed)
-          next = area.pointee.link
-        }
-        level &-= 1
-      }
-      state.state.pointee.figures.tableFrames &-= freed.count &- pageCount
-    }
-    next = batch
-    while let area = next {
-      next = area.pointee.link
-      state.state.pointee.areas.remove(area)
-      state.state.pointee.figures.retiredAreas &-= 1
-      if let frame = state.state.pointee.records.put(area) { freed.push(frame, machine: machine) }
-    }
-    state.state.pointee.figures.retiredPages &-= pageCount
-    machine.unlock(state.lock, restoring: interrupts)
-    machine.unlock(state.flushLock, restoring: outerInterrupts)
-
-    // 5.
-    let count = freed.count
-    freed.giveBack(to: frames, machine: machine)
-    return count
+    return VirtualAddressRange(VirtualAddress(lowest), VirtualAddress(highest))
   }
 
-  /// Takes the pages of a freed area out of the account.
+  /// Empties entries of ready areas, until `pages` have been or none is left; the lock is held.
   ///
-  /// - Returns: how many tables were retired.
-  @inlinable borrowing func withdraw(_ pages: VirtualAddressRange) -> Int {
-    let tables = tables
-    if let location = tables.leafTableDescriptor(of: pages) {
-      let descriptor = machine.readEntry(at: location)
-      if descriptor.entryCount > pages.pageCount {
-        machine.writeEntry(descriptor.withEntryCount(descriptor.entryCount &- pages.pageCount), at: location)
-        return 0
-      }
+  /// - Parameters:
+  ///   - freed: gets the frames that were mapped.
+  ///   - records: gets the frames of records that are not needed any more.
+  @inlinable borrowing func collectReady(
+    _ state: VmallocStatePointer, pages: Int, _ freed: inout FrameChain, _ records: inout FrameChain
+  ) {
+    var left = pages
+    while left > 0, let area = state.state.pointee.ready {
+      let count = min(left, Int(area.pointee.waitingPages))
+      left &-= count
+      collect(area, pages: count, in: state, into: &freed)
+      state.state.pointee.figures.retiredPages &-= count
+      if area.pointee.waitingPages > 0 { return }
+      state.state.pointee.ready = area.pointee.link
+      forget(area, in: state, &records)
     }
-    return tables.withdraw(pages) { _, _, count, _ in count }
   }
 
-  /// Empties retired leaf entries whose invalidation has completed, and chains their frames.
-  @inlinable borrowing func collect(_ pages: VirtualAddressRange, into chain: inout FrameChain) {
-    tables.sweepLeaves(pages) { leaf in chain.push(leaf.entry.frame, machine: machine) }
+  /// Empties the last of the entries that an area still has, and chains their frames; the lock is held.
+  ///
+  /// Their invalidation has completed.
+  @inlinable borrowing func collect(
+    _ area: AreaPointer, pages: Int, in state: VmallocStatePointer, into chain: inout FrameChain
+  ) {
+    let end = area.pointee.base &+ UInt(area.pointee.waitingPages) &<< 12
+    area.pointee.waitingPages &-= UInt32(truncatingIfNeeded: pages)
+    let tables = tables
+    var address = end &- UInt(bitPattern: pages) &<< 12
+    while address < end {
+      let next = min((address | (2 << 20 - 1)) &+ 1, end)
+      let part = VirtualAddressRange(VirtualAddress(address), VirtualAddress(next))
+      let descriptorLocation = tables.leafTableDescriptor(of: part).unsafelyUnwrapped
+      let descriptor = machine.readEntry(at: descriptorLocation)
+      var location = TranslationTables<M>.location(
+        of: address, in: descriptor.frame.physicalAddress, level: 3)
+      while address < next {
+        chain.push(machine.readEntry(at: location).frame, machine: machine)
+        machine.writeEntry(.empty, at: location)
+        location = location + 8
+        address &+= 4096
+      }
+      let count = descriptor.entryCount &- part.pageCount
+      machine.writeEntry(descriptor.withEntryCount(count), at: descriptorLocation)
+      if count == 0 { state.state.pointee.mayHaveIdleTables = true }
+    }
   }
-}
 
-extension AreaRecord {
-  /// The pages that a general area maps.
-  @inlinable var pages: VirtualAddressRange { VirtualAddressRange(VirtualAddress(base), byteCount: byteCount) }
+  /// Gives the addresses and the record of an area back whose entries are all empty; the lock is held.
+  @inlinable borrowing func forget(
+    _ area: AreaPointer, in state: VmallocStatePointer, _ records: inout FrameChain
+  ) {
+    state.state.pointee.areas.remove(area)
+    state.state.pointee.figures.retiredAreas &-= 1
+    if let frame = state.state.pointee.records.put(area) { records.push(frame, machine: machine) }
+  }
 }

@@ -1,6 +1,7 @@
 // What holds between operations, checked step by step in builds with INTERNAL_CHECKS.
 
 import KernelMachine
+import Synchronization
 
 #if INTERNAL_CHECKS
   extension VmallocArea {
@@ -11,10 +12,11 @@ import KernelMachine
       guard let state = publishedState() else { return }
       let interrupts = machine.lock(state.lock)
       let areas = state.state.pointee.areas
-      areas.checkInvariants(in: range)
+      areas.checkInvariants(in: VirtualAddressRange(range.lowerBound, VirtualAddress(smallBase)))
       var live = 0
       var mapped = 0
       var retired = 0
+      var waiting = 0
       var area = areas.first
       while area != areas.sentinel {
         live += area.pointee.state == .live ? 1 : 0
@@ -24,18 +26,23 @@ import KernelMachine
         }
         area = area.pointee.next!
       }
-      var next = state.state.pointee.retired
-      while let area = next {
-        _check(area.pointee.state == .retired, "an area that waits for an invalidation is in use")
-        retired += 1
-        next = area.pointee.link
+      for batch in [state.state.pointee.retired, state.state.pointee.ready] {
+        var next = batch
+        while let area = next {
+          _check(area.pointee.state == .retired, "an area that waits for an invalidation is in use")
+          retired += 1
+          waiting += Int(area.pointee.waitingPages)
+          next = area.pointee.link
+        }
       }
       let figures = state.state.pointee.figures
       _check(!isQuiet || figures.areas == live, "the number of areas in use is wrong")
       _check(!isQuiet || figures.mappedPages == mapped, "the number of mapped pages is wrong")
       _check(!isQuiet || figures.retiredAreas == retired, "the number of waiting areas is wrong")
+      _check(!isQuiet || figures.retiredPages == waiting, "the number of waiting pages is wrong")
       _check(!isQuiet || areas.count == live + retired, "an area is neither in use nor waiting")
       if isQuiet {
+        checkChunks(state)
         _ = checkCounts(
           tables.root, level: tables.rootLevel, range.lowerBound.rawValue, range.upperBound.rawValue &- 1)
       }
@@ -52,11 +59,74 @@ import KernelMachine
           _check(entry.isEmpty, "a guard page is mapped")
         } else if area.state == .live {
           _check(entry.isValid, "a page of an area in use is not mapped")
-        } else {
+        } else if address &- area.base < UInt(area.waitingPages) &<< 12 {
           _check(entry.isRetired, "a page of a freed area is not retired")
+        } else {
+          _check(entry.isEmpty, "a page of a freed area was given back, but its entry is not empty")
         }
         address &+= 4096
       }
+    }
+
+    /// Bits, words, entries and lists of small areas agree.
+    borrowing func checkChunks(_ state: VmallocStatePointer) {
+      guard chunkCount > 0 else { return }
+      let small = state.small
+      var live = (areas: 0, pages: 0)
+      var retired = (areas: 0, pages: 0)
+      var chunks = 0
+      for index in 0..<chunkCount {
+        guard let chunk = small.chunk(index) else {
+          _check(small.entry(index).pointee.load(ordering: .relaxed) == 0, "a chunk is being made or released")
+          continue
+        }
+        chunks += 1
+        var page = 0
+        while page < SmallChunk.usablePages {
+          let word = SmallAreaWord(rawValue: chunk.word(page).pointee.load(ordering: .relaxed))
+          let isTaken = chunk.bits(page / 64).pointee.load(ordering: .relaxed) >> UInt64(page % 64) & 1 != 0
+          _check(isTaken == (word.rawValue != 0), "a page of a chunk is taken, but by no area, or not taken")
+          _check(word.state != SmallAreaState.building, "a small area is not finished")
+          if word.state == SmallAreaState.live { live = (live.areas + 1, live.pages + word.pages) }
+          if word.state == SmallAreaState.retired { retired = (retired.areas + 1, retired.pages + word.pages) }
+          for offset in 0..<max(word.totalPages, 1) {
+            let entry = machine.readEntry(at: chunk.header.pointee.leafTable + (page + offset) * 8)
+            if offset < word.pages {
+              _check(
+                entry.isValid == (word.state == SmallAreaState.live), "a small area is not mapped, or still is")
+              _check(!entry.isEmpty, "a page of a small area has no entry")
+            } else {
+              _check(entry.isEmpty, "a guard page or a free page has an entry")
+            }
+            let place = page + offset
+            _check(
+              word.rawValue == 0
+                || chunk.bits(place / 64).pointee.load(ordering: .relaxed) >> UInt64(place % 64) & 1 != 0,
+              "a page of a small area is not taken")
+          }
+          page += max(word.totalPages, 1)
+        }
+      }
+      _check(chunks == state.state.pointee.chunks, "the number of chunks is wrong")
+      for cpu in 0..<SmallAreas.recordCount {
+        let record = small.record(cpu).pointee
+        live = (live.areas - record.liveAreas, live.pages - record.livePages)
+        for list in [record.pending, record.ready] {
+          retired = (retired.areas - list.areas, retired.pages - list.pages)
+        }
+        chunks -= record.chunkCount
+        guard record.current > 0 else { continue }
+        var index = record.current - 1
+        for _ in 0..<record.chunkCount {
+          let chunk = small.chunk(index)
+          _check(chunk?.header.pointee.owner == cpu, "a chunk is in another CPU's ring")
+          index = chunk!.header.pointee.next
+        }
+        _check(index == record.current - 1, "a ring of chunks does not close")
+      }
+      _check(live == (0, 0), "the figures of live small areas are wrong")
+      _check(retired == (0, 0), "the figures of waiting small areas are wrong")
+      _check(chunks == 0, "a chunk is in no CPU's ring")
     }
 
     /// Every descriptor counts the entries of its table, except above leaf tables of stack arenas.

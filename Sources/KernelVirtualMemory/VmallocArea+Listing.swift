@@ -1,9 +1,10 @@
 // The listing of all areas, in the form of /proc/vmallocinfo.
 
 import KernelMachine
+import Synchronization
 
 extension VmallocArea {
-  /// Writes one line for each area in use, lowest first: its bounds and size with the guard, who asked for it, how many
+  /// Writes one line for each area in use, lowest first, small ones last: its bounds and size with the guard, who asked for it, how many
   /// pages are mapped, and its kind.
   ///
   ///     0xffffff8008000000-0xffffff8008005000   20480 boot: exception stack pages=4 vmalloc
@@ -22,18 +23,53 @@ extension VmallocArea {
       let isLast = area == state.state.pointee.areas.sentinel
       let record = area.pointee
       machine.unlock(state.lock, restoring: interrupts)
-      if isLast { return }
-      Self.write(record, to: &sink)
+      if isLast { break }
+      Self.write(from: record.start, to: record.end, to: &sink)
+      sink.write(record.caller)
+      Self.write(pages: record.kind == .general ? record.byteCount &>> 12 : nil, to: &sink)
       next = record.end
+    }
+    for index in 0..<chunkCount { writeChunk(index, of: state, to: &sink) }
+  }
+
+  /// Writes the small areas of one chunk.
+  @inlinable borrowing func writeChunk<Sink: TextSink>(
+    _ index: Int, of state: VmallocStatePointer, to sink: inout Sink
+  ) {
+    var page = 0
+    while true {
+      var found: SmallAreaWord?
+      let interrupts = machine.lock(state.lock)
+      if let chunk = state.small.chunk(index) {
+        while page < SmallChunk.usablePages {
+          let word = SmallAreaWord(rawValue: chunk.word(page).pointee.load(ordering: .acquiring))
+          if word.state == SmallAreaState.live {
+            found = word
+            break
+          }
+          page &+= 1
+        }
+      }
+      machine.unlock(state.lock, restoring: interrupts)
+      guard let found else { return }
+      let start = chunkSpan(index).lowerBound.rawValue &+ UInt(bitPattern: page) &<< 12
+      Self.write(from: start, to: start &+ UInt(bitPattern: found.totalPages) &<< 12, to: &sink)
+      var character = found.caller
+      while let current = character, current.pointee != 0 {
+        sink.write(byte: current.pointee)
+        character = current + 1
+      }
+      Self.write(pages: found.pages, to: &sink)
+      page &+= found.totalPages
     }
   }
 
-  @inlinable static func write<Sink: TextSink>(_ area: AreaRecord, to sink: inout Sink) {
-    sink.write(hex: area.start)
+  @inlinable static func write<Sink: TextSink>(from start: UInt, to end: UInt, to sink: inout Sink) {
+    sink.write(hex: start)
     sink.write("-")
-    sink.write(hex: area.end)
+    sink.write(hex: end)
     sink.write(" ")
-    let size = area.end &- area.start
+    let size = end &- start
     var threshold: UInt = 1_000_000
     while threshold > 1 && size < threshold {
       sink.write(" ")
@@ -41,14 +77,12 @@ extension VmallocArea {
     }
     sink.write(size)
     sink.write(" ")
-    sink.write(area.caller)
-    switch area.kind {
-    case .general:
-      sink.write(" pages=")
-      sink.write(area.byteCount &>> 12)
-      sink.write(" vmalloc\n")
-    case .stacks:
-      sink.write(" stacks\n")
-    }
+  }
+
+  @inlinable static func write<Sink: TextSink>(pages: Int?, to sink: inout Sink) {
+    guard let pages else { return sink.write(" stacks\n") }
+    sink.write(" pages=")
+    sink.write(pages)
+    sink.write(" vmalloc\n")
   }
 }

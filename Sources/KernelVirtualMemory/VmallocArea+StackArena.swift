@@ -130,7 +130,8 @@ extension VmallocArea {
       return 0
     }
     let changed = VirtualAddressRange(VirtualAddress(lowest), VirtualAddress(highest))
-    machine.invalidate(changed, in: .kernel, scope: .tablesAndLeaves)
+    // The entries of these tables were empty before: one instruction for each table does.
+    machine.invalidate(changed, in: .kernel, scope: .tables)
 
     var freed = FrameChain()
     interrupts = machine.lock(state.lock)

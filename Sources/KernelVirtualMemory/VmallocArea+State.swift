@@ -21,14 +21,27 @@ extension VmallocArea {
     frames: borrowing Frames
   ) throws(VmallocError) -> VmallocStatePointer {
     if let state = publishedState() { return state }
-    let frame: PageFrame
+    let wanted = chunkCount > 0 ? 2 : 1
+    var chain = FrameChain()
     do {
-      frame = try frames.allocate(FrameRequest(purpose: .metadata, cleared: true))
+      try chain.grow(to: wanted, node: nil, purpose: .metadata, from: frames, machine: machine)
     } catch {
+      chain.giveBack(to: frames, machine: machine)
       throw .frames(error)
     }
+    let frame = chain.pop(machine: machine)
     let memory = machine.pointer(to: frame.physicalAddress)
-    VmallocState.make(at: memory, range: range)
+    var small = SmallAreas(memory: memory)
+    var smallFrame: PageFrame?
+    if wanted > 1 {
+      let second = chain.pop(machine: machine)
+      small = SmallAreas(memory: machine.pointer(to: second.physicalAddress))
+      small.initialize()
+      smallFrame = second
+    }
+    VmallocState.make(
+      at: memory, range: VirtualAddressRange(range.lowerBound, VirtualAddress(smallBase)), small: small,
+      smallFrame: smallFrame)
     return VmallocStatePointer(memory: memory, frame: frame, isPrivate: true)
   }
 
@@ -45,16 +58,24 @@ extension VmallocArea {
   @inlinable borrowing func discard<Frames: FrameSource & ~Copyable>(
     _ state: VmallocStatePointer, frames: borrowing Frames
   ) {
-    if state.isPrivate { giveBackFrame(state.frame, to: frames) }
+    if state.isPrivate { giveBack(state, to: frames) }
   }
 
-  /// Ends the use of the vmalloc area: completes what is pending and gives the last frame of records back.
+  @inlinable borrowing func giveBack<Frames: FrameSource & ~Copyable>(
+    _ state: VmallocStatePointer, to frames: borrowing Frames
+  ) {
+    if let frame = state.state.pointee.smallFrame { giveBackFrame(frame, to: frames) }
+    giveBackFrame(state.frame, to: frames)
+  }
+
+  /// Ends the use of the vmalloc area: completes what is pending and gives the last frames of records back.
   ///
   /// Areas that are still in use stay mapped, and their records and tables stay allocated.
   @inlinable public consuming func close<Frames: FrameSource & ~Copyable>(frames: borrowing Frames) {
     _ = flush(frames: frames)
-    guard let state = publishedState(), state.state.pointee.areas.count == 0 else { return }
-    giveBackFrame(state.frame, to: frames)
+    guard let state = publishedState(), state.state.pointee.areas.count == 0, state.state.pointee.chunks == 0
+    else { return }
+    giveBack(state, to: frames)
   }
 
   /// What is in use and what is waiting, at this moment.
@@ -63,7 +84,19 @@ extension VmallocArea {
       guard let state = publishedState() else { return VmallocFigures() }
       let interrupts = machine.lock(state.lock)
       var figures = state.state.pointee.figures
-      figures.recordFrames = state.state.pointee.records.frameCount
+      figures.recordFrames = state.state.pointee.records.frameCount &+ state.state.pointee.chunks
+      if chunkCount > 0 {
+        figures.recordFrames &+= 1
+        for cpu in 0..<SmallAreas.recordCount {
+          let inner = machine.lock(state.small.lock(cpu))
+          let record = state.small.record(cpu)
+          figures.areas &+= record.pointee.liveAreas
+          figures.mappedPages &+= record.pointee.livePages
+          figures.retiredAreas &+= record.pointee.pending.areas &+ record.pointee.ready.areas
+          figures.retiredPages &+= record.pointee.pending.pages &+ record.pointee.ready.pages
+          machine.unlock(state.small.lock(cpu), restoring: inner)
+        }
+      }
       machine.unlock(state.lock, restoring: interrupts)
       return figures
     }

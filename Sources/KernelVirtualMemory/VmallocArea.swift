@@ -1,7 +1,8 @@
-// The vmalloc area: virtually contiguous memory made of single page frames, at the lowest place where it fits.
+// The vmalloc area: virtually contiguous memory made of single page frames.
 //
-//   range.lowerBound                                                                      range.upperBound
-//   | area | guard | area     | guard |      gap      | area | guard |          gap          |
+//   range.lowerBound                                            smallBase                         range.upperBound
+//   | area | guard | area | guard |   gap   | area | guard | gap | chunk | chunk |    | chunk |      |
+//   +-------------- one tree, the lowest place that fits --------+------ small areas, by CPU -------+
 //
 // An allocation takes its steps in an order in which each can be undone without an invalidation: address space and
 // record, then the frames, then the frames of missing tables; only when all of that is there, tables are linked and
@@ -19,6 +20,10 @@ public struct VmallocArea<M: Machine>: ~Copyable, StackArena {
   public let range: VirtualAddressRange
   /// The machine whose kernel tables are changed.
   public let machine: M
+  /// Where the chunks of small areas begin: the end of the range if it is too small for any.
+  @usableFromInline let smallBase: UInt
+  /// How many chunks there can be.
+  @usableFromInline let chunkCount: Int
   /// The physical address of the state plus 1; 0 before the first allocation has succeeded.
   @usableFromInline let stateAddress: Atomic<UInt>
 
@@ -34,6 +39,11 @@ public struct VmallocArea<M: Machine>: ~Copyable, StackArena {
     let lower = overflow ? upper : min(widened & ~4095, upper)
     self.range = VirtualAddressRange(VirtualAddress(lower), VirtualAddress(upper))
     self.machine = machine
+    // An eighth of the range at most, so that little of a narrow one is lost to areas that are not small.
+    chunkCount = min(Int(bitPattern: (upper &- lower) &>> 24), SmallAreas.largestChunkCount)
+    smallBase =
+      chunkCount == 0
+      ? upper : upper & ~(UInt(bitPattern: SmallChunk.byteCount) &- 1) &- UInt(bitPattern: chunkCount) &<< 21
     stateAddress = Atomic(0)
   }
 
@@ -43,9 +53,9 @@ public struct VmallocArea<M: Machine>: ~Copyable, StackArena {
     self.init(area.lowerBound.rawValue..<area.upperBound.rawValue, machine: machine)
   }
 
-  /// Freed pages that may wait before an invalidation is made for them: 1 MiB.
+  /// Freed pages that may wait before an invalidation is made for them: 1 MiB, on each CPU if they are small areas.
   @inlinable public static var retiredPagesBound: Int { 256 }
-  /// Freed areas that may wait before an invalidation is made for them.
+  /// Freed areas that may wait before an invalidation is made for them, on each CPU if they are small ones.
   @inlinable public static var retiredAreasBound: Int { 32 }
 
   @inlinable var tables: TranslationTables<M> { TranslationTables(kernelOf: machine) }
@@ -61,9 +71,12 @@ public struct VmallocArea<M: Machine>: ~Copyable, StackArena {
   ///   - node: the preferred NUMA node; `nil` means that of the current CPU.
   ///   - caller: who asks; the listing names it.
   ///   - frames: where memory comes from, one frame at a time.
-  /// - Returns: the lowest address where the area fits.
+  /// An area that takes up to 32 pages with its guard, at an alignment of up to 64 pages, is a *small* one: it comes from
+  /// a chunk of the current CPU's, and no lock is taken but the CPU's own, until a chunk is full.
+  ///
+  /// - Returns: the lowest address where the area fits; for a small one, some address.
   /// - Throws: ``VmallocError``; frames, tables and address space are as they were.
-  /// - Complexity: O(log n) in the number of areas, plus the pages. For alignments above 2 MiB, the gaps that hold
+  /// - Complexity: small areas: O(1), plus the pages. Others: O(log n) in the number of areas, plus the pages. For alignments above 2 MiB, the gaps that hold
   ///   `size` bytes at a multiple of 2 MiB but not at one of `alignment` are tried one by one.
   @inlinable public borrowing func vmalloc<Frames: FrameSource & ~Copyable>(
     size: Int, alignment: Int = 4096, guard guardBytes: Int = 4096, node: NodeID? = nil, caller: StaticString,
@@ -77,6 +90,14 @@ public struct VmallocArea<M: Machine>: ~Copyable, StackArena {
     guard guardBytes > 0, guardBytes & 4095 == 0 else { throw .invalidGuard(guardBytes) }
     if let node, node.index < 0 || node.index >= frames.nodeCount {
       throw .unknownNode(node, nodeCount: frames.nodeCount)
+    }
+    let totalPages = smallPages(size: size, guardBytes: guardBytes, alignment: alignment)
+    if totalPages > 0,
+      let address = try allocateSmall(
+        pages: size &>> 12, totalPages: totalPages, alignment: alignment &>> 12, node: node, caller: caller,
+        frames: frames)
+    {
+      return address
     }
     let shape = AreaShape(
       byteCount: size, guardBytes: min(guardBytes, Int.max &- size), alignment: UInt(bitPattern: alignment),
@@ -206,6 +227,7 @@ public struct VmallocArea<M: Machine>: ~Copyable, StackArena {
     frames: borrowing Frames
   ) throws(VmallocError) -> AreaPointer {
     while true {
+      let seen = flushCount
       let interrupts = machine.lock(state.lock)
       let place = state.state.pointee.areas.lowestFit(shape)
       if let place, let record = state.state.pointee.records.take() {
@@ -224,7 +246,7 @@ public struct VmallocArea<M: Machine>: ~Copyable, StackArena {
       machine.unlock(state.lock, restoring: interrupts)
       if place != nil {
         try addRecords(to: state, frames: frames)
-      } else if flush(frames: frames) == 0 {
+      } else if flush(frames: frames) == 0 && flushCount == seen {
         throw .noAddressSpace(
           requestedBytes: shape.byteCount, alignment: Int(bitPattern: shape.alignment),
           largestGapBytes: Int(bitPattern: largest))
@@ -265,10 +287,12 @@ public struct VmallocArea<M: Machine>: ~Copyable, StackArena {
     _ chain: inout FrameChain, to wanted: Int, node: NodeID?, purpose: FramePurpose, frames: borrowing Frames
   ) throws(VmallocError) {
     while chain.count < wanted {
+      let seen = flushCount
       do {
         try chain.grow(to: wanted, node: node, purpose: purpose, from: frames, machine: machine)
       } catch {
-        guard case .refused = error, flush(frames: frames) > 0 else {
+        // If nothing was waiting, it may have been another CPU that has given it back meanwhile.
+        guard case .refused = error, flush(frames: frames) > 0 || flushCount != seen else {
           chain.giveBack(to: frames, machine: machine)
           throw .frames(error)
         }

@@ -1,19 +1,23 @@
-// The changing part of a vmalloc area, in a page frame of its own.
+// The changing part of a vmalloc area, in a page frame of its own; a second one has what is known of small areas
+// (SmallAreas.swift), where the range is large enough for them.
 //
 //   0            64           128            320          384                                       4096
 //   +------------+------------+--------------+------------+-----------------+--------+-- … --+--------+
-//   | order of   | lock of    | VmallocState | RecordPage | record of the   | record |       | record |
-//   | flushes    | the state  |              |            | sentinel        |        |       |        |
+//   | flushLock, | lock of    | VmallocState | RecordPage | record of the   | record |       | record |
+//   | flushCount | the state  |              |            | sentinel        |        |       |        |
 //   +------------+------------+--------------+------------+-----------------+--------+-- … --+--------+
 //
-// Two locks, the first always taken before the second:
-// - `flushLock` makes invalidations follow one another. It is held while one is waited for.
-// - `lock` guards the state and the translation tables above the leaf entries. It is never held while a frame is
-//   allocated, cleared or freed, or an invalidation is waited for.
+// The locks, each taken before those that stand below it:
+// - `flushLock`: giving back all that waits, one CPU at a time. It is held while an invalidation is waited for, and while
+//   frames are freed.
+// - `lock`: the tree, its records, the lists of freed areas, and the translation tables above the leaf entries. It is
+//   never held while a frame is allocated, cleared or freed, or an invalidation is waited for.
+// - the lock of a CPU (SmallAreas.swift), never two at a time: its chunks and its lists. Small areas need no other.
 //
-// Leaf entries are written under neither: they belong to their area, and an area to whoever allocates or frees it.
+// Leaf entries are written under none: they belong to their area, and an area to whoever allocates or frees it.
 
 import KernelMachine
+import Synchronization
 
 /// What a vmalloc area knows.
 ///
@@ -23,14 +27,30 @@ import KernelMachine
   @usableFromInline var records: RecordPages
   /// The freed areas that wait for an invalidation, latest first, linked by their records.
   @usableFromInline var retired: AreaPointer?
+  /// The freed areas whose invalidation has completed, and whose frames have not all gone back.
+  @usableFromInline var ready: AreaPointer?
+  /// How many areas and pages of `figures` are in `retired`: the others are ready, or somebody's invalidation is under way.
+  @usableFromInline var pendingAreas = 0
+  @usableFromInline var pendingPages = 0
+  /// Whether an invalidation is under way after which a batch will be ready.
+  @usableFromInline var isInvalidating = false
+  /// Whether a table may be linked that has no entry left.
+  @usableFromInline var mayHaveIdleTables = false
+  /// How many chunks there are for small areas.
+  @usableFromInline var chunks = 0
   @usableFromInline var figures: VmallocFigures
+  @usableFromInline let small: SmallAreas
+  /// The frame of `small`; `nil` if there are none.
+  @usableFromInline let smallFrame: PageFrame?
 
   @usableFromInline static var lockOffset: Int { 64 }
   @usableFromInline static var stateOffset: Int { 128 }
   @usableFromInline static var recordsOffset: Int { 320 }
 
   /// Prepares the state of an empty area in a cleared frame.
-  @usableFromInline static func make(at memory: UnsafeMutableRawPointer, range: VirtualAddressRange) {
+  @usableFromInline static func make(
+    at memory: UnsafeMutableRawPointer, range: VirtualAddressRange, small: SmallAreas, smallFrame: PageFrame?
+  ) {
     (memory + 0).bindMemory(to: SpinLock.self, capacity: 1).initialize(to: SpinLock())
     (memory + lockOffset).bindMemory(to: SpinLock.self, capacity: 1).initialize(to: SpinLock())
     let page = RecordPage.make(at: memory + recordsOffset, byteCount: pageSize - recordsOffset, frame: nil)
@@ -39,7 +59,9 @@ import KernelMachine
     let areas = AreaTree(
       lowerBound: range.lowerBound.rawValue, upperBound: range.upperBound.rawValue, sentinel: sentinel)
     (memory + stateOffset).bindMemory(to: VmallocState.self, capacity: 1).initialize(
-      to: VmallocState(areas: areas, records: records, retired: nil, figures: VmallocFigures()))
+      to: VmallocState(
+        areas: areas, records: records, retired: nil, figures: VmallocFigures(), small: small,
+        smallFrame: smallFrame))
   }
 }
 
@@ -57,12 +79,17 @@ import KernelMachine
   }
 
   @inlinable var flushLock: UnsafeMutablePointer<SpinLock> { memory.assumingMemoryBound(to: SpinLock.self) }
+  /// How often a flush has given something back.
+  @inlinable var flushCount: UnsafeMutablePointer<Atomic<UInt>> {
+    (memory + 8).assumingMemoryBound(to: Atomic<UInt>.self)
+  }
   @inlinable var lock: UnsafeMutablePointer<SpinLock> {
     (memory + VmallocState.lockOffset).assumingMemoryBound(to: SpinLock.self)
   }
   @inlinable var state: UnsafeMutablePointer<VmallocState> {
     (memory + VmallocState.stateOffset).assumingMemoryBound(to: VmallocState.self)
   }
+  @inlinable var small: SmallAreas { state.pointee.small }
 }
 
 /// What a vmalloc area holds at a moment.
@@ -71,9 +98,9 @@ import KernelMachine
   public var areas = 0
   /// Pages mapped by areas in use (those of stack arenas are not known here).
   public var mappedPages = 0
-  /// Freed areas that wait for an invalidation.
+  /// Freed areas that wait for an invalidation, or for their turn after it.
   public var retiredAreas = 0
-  /// Frames that wait for an invalidation, tables not included.
+  /// Frames that wait for an invalidation, or for their turn after it, tables not included.
   public var retiredPages = 0
   /// Frames that hold translation tables built here.
   public var tableFrames = 0

@@ -45,13 +45,11 @@ extension Simulation {
         address: lower)
       return
     }
-    translations.invalidate(lower, upper, space: space.rawValue, tables: scope == .tablesAndLeaves)
+    translations.invalidate(lower, upper, space: space.rawValue, scope: scope)
     collectFindings()
     if space == .kernel {
       counted.tlbInvalidations += 1
-      // Beyond 512 pages one instruction that drops everything is what a kernel would use.
-      let pageCount = everything ? 513 : (upper - lower) >> 12
-      counted.tlbInstructions += pageCount > 512 ? 1 : UInt64(pageCount)
+      counted.tlbInstructions += UInt64(InvalidationPlan(pages, scope: scope).instructionCount)
     } else {
       userInvalidations += 1
     }

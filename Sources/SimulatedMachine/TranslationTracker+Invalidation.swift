@@ -1,21 +1,24 @@
 // What an invalidation drops, and what may be cached again at once.
 
+import KernelMachine
+
 extension TranslationTracker {
   /// Completes an invalidation of `lower..<upper`.
   ///
-  /// A last-level entry is dropped when its page lies in the range, a block or a table when its span overlaps it. What
+  /// A last-level entry is dropped when its page lies in the range, a block or a table when its span overlaps it, and
+  /// each only if the scope names its kind. What
   /// a walker could fetch again is not dropped: an older value that another CPU has not published over, and the entries
   /// of a table that a stale table entry leads to.
-  func invalidate(_ lower: UInt, _ upper: UInt, space: UInt16, tables: Bool) {
+  func invalidate(_ lower: UInt, _ upper: UInt, space: UInt16, scope: InvalidationScope) {
     let coversAll =
       lower == 0 && upper == UInt.max || space != 0 && lower == 0 && upper >= 1 << UInt(split.bits)
-    if coversAll, tables, space != 0, let known = spaces[space], known.activeCPUs == 0 {
+    if coversAll, scope == .tablesAndLeaves, space != 0, let known = spaces[space], known.activeCPUs == 0 {
       forget(space: space)
       return
     }
     guard !stale.isEmpty, lower < upper else { return }
     for key in keys(lower, upper, space).sorted(by: { Self.level(ofKey: $0) < Self.level(ofKey: $1) }) {
-      drop(key, tables: tables)
+      drop(key, scope)
     }
   }
 
@@ -39,12 +42,12 @@ extension TranslationTracker {
     }
   }
 
-  private func drop(_ key: UInt64, tables: Bool) {
+  private func drop(_ key: UInt64, _ scope: InvalidationScope) {
     let level = Self.level(ofKey: key)
     var tableFrames: [UInt] = []
     filterStale(key) { item in
       let isTable = Self.isTable(item.value, level)
-      if isTable, !tables { return true }
+      if scope == (isTable ? .leaves : .tables) { return true }
       if let items = pending[item.entry], items.contains(where: { Self.walked($0.value, level) == item.value })
       {
         return true

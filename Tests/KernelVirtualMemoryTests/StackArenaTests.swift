@@ -24,9 +24,9 @@ import Testing
     area._checkInvariants()
   }
 
-  @Test func smallAreasFillTheGapBelowButNotTheArenasTables() throws {
+  @Test func generalAreasFillTheGapBelowButNotTheArenasTables() throws {
     let world = try TestWorld()
-    let area = VmallocArea(world.layout, machine: world.machine)
+    let area = world.narrowArea()
     let first = try area.vmalloc(size: 4096, caller: "test", frames: world.frames)
     let base = try area.reserveStackArea(
       byteCount: 1 << 20, alignment: 32 << 10, phase: 16 << 10, frames: world.frames)
@@ -90,7 +90,8 @@ import Testing
     area.releaseStackArea(at: base, frames: world.frames)
     #expect(area.figures.areas == 0)
     #expect(
-      try area.vmalloc(size: 4096, caller: "test", frames: world.frames) == world.layout.vmallocArea.lowerBound)
+      try area.vmalloc(size: 40 * 4096, caller: "test", frames: world.frames)
+        == world.layout.vmallocArea.lowerBound)
     world.expectNoViolations()
   }
 
@@ -125,12 +126,12 @@ import Testing
       #expect(throws: refusal(of: .pageTable)) {
         try area.leafEntry(at: base, node: nil, frames: world.frames)
       }
-      #expect(world.frames.outstanding.count == 1)
+      #expect(world.frames.outstanding.count == 2)
       #expect(area.existingLeafEntry(at: base) == nil)
     }
     world.frames.requestsUntilRefusal = nil
     let range = world.layout.vmallocArea.byteCount
-    let largest = range - (base - world.layout.vmallocArea.lowerBound) - table - 4096
+    let largest = range - (base - world.layout.vmallocArea.lowerBound) - table - 4096 - 256 * table
     #expect(throws: StackArenaError.noAddressSpace(requestedBytes: range, largestGapBytes: largest)) {
       try area.reserveStackArea(byteCount: range, alignment: 4096, phase: 0, frames: world.frames)
     }

@@ -72,6 +72,12 @@ struct TestWorld {
 
   var kernelTables: TranslationTables<Simulated> { TranslationTables(kernelOf: machine) }
 
+  /// A vmalloc area too narrow to have chunks for small areas: all lie in one tree, at the lowest place that fits.
+  func narrowArea() -> VmallocArea<Simulated> {
+    let lower = layout.vmallocArea.lowerBound.rawValue
+    return VmallocArea(lower..<lower + 15 << 20, machine: machine)
+  }
+
   /// The kernel's root table, entry by entry.
   var rootEntries: [PageTableEntry] {
     (0..<512).map { machine.readEntry(at: machine.kernelRoot + $0 * 8) }

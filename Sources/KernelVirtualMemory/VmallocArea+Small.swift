@@ -1,0 +1,164 @@
+// Allocating small areas: from a chunk of the current CPU, under that CPU's own lock.
+//
+// First the frames; then a place among the CPU's chunks, or a new chunk with the place taken in it; then nothing can fail,
+// and the leaf entries are written without a lock, since they belong to the area.
+
+import KernelMachine
+import Synchronization
+
+extension VmallocArea {
+  /// Whether an area is a small one: how many pages it takes with its guard; 0 if it is not.
+  @inlinable borrowing func smallPages(size: Int, guardBytes: Int, alignment: Int) -> Int {
+    guard chunkCount > 0, alignment <= SmallAreas.largestAlignment &<< 12,
+      guardBytes < SmallAreas.largestPages &<< 12, size < SmallAreas.largestPages &<< 12
+    else { return 0 }
+    let pages = (size &+ guardBytes) &>> 12
+    return pages <= SmallAreas.largestPages ? pages : 0
+  }
+
+  /// Which CPU record belongs to the CPU that executes this.
+  ///
+  /// The task may be moved to another CPU at once. It then uses another CPU's record, which its lock allows.
+  @inlinable borrowing func currentRecord() -> Int { machine.currentCPU & (SmallAreas.recordCount &- 1) }
+
+  /// Allocates an area in a chunk.
+  ///
+  /// - Returns: `nil` if there can be no more chunks; nothing has changed then.
+  @inlinable borrowing func allocateSmall<Frames: FrameSource & ~Copyable>(
+    pages: Int, totalPages: Int, alignment: Int, node: NodeID?, caller: StaticString, frames: borrowing Frames
+  ) throws(VmallocError) -> VirtualAddress? {
+    var content = FrameChain()
+    try grow(&content, to: pages, node: node, purpose: .vmalloc, frames: frames)
+    let word = SmallAreaWord(
+      state: SmallAreaState.building, totalPages: totalPages, pages: pages,
+      payload: SmallAreaWord.payload(for: caller))
+    var place: (chunk: SmallChunk, page: Int)?
+    do throws(VmallocError) {
+      if let state = publishedState() {
+        let small = state.small
+        let cpu = currentRecord()
+        let interrupts = machine.lock(small.lock(cpu))
+        place = small.take(cpu, totalPages, alignment: alignment)
+        if let place { begin(place.chunk, place.page, word, on: small.record(cpu)) }
+        machine.unlock(small.lock(cpu), restoring: interrupts)
+      }
+      if place == nil { place = try makeChunk(for: word, alignment: alignment, frames: frames) }
+    } catch {
+      content.giveBack(to: frames, machine: machine)
+      throw error
+    }
+    guard let place else {
+      content.giveBack(to: frames, machine: machine)
+      return nil
+    }
+    let header = place.chunk.header
+    var location = header.pointee.leafTable + place.page &* 8
+    while content.count > 0 {
+      _check(machine.readEntry(at: location).isEmpty, "a page of a new area is mapped already")
+      machine.writeEntry(.page(content.pop(machine: machine), .kernelReadWrite), at: location)
+      location = location + 8
+    }
+    machine.publishEntries()
+    place.chunk.word(place.page).pointee.store(
+      word.with(state: SmallAreaState.live).rawValue, ordering: .releasing)
+    return VirtualAddress(header.pointee.base &+ UInt(bitPattern: place.page) &<< 12)
+  }
+
+  /// Enters an area whose pages have been taken; the lock of the CPU is held.
+  @inlinable borrowing func begin(
+    _ chunk: SmallChunk, _ page: Int, _ word: SmallAreaWord, on record: UnsafeMutablePointer<CPUAreas>
+  ) {
+    chunk.word(page).pointee.store(word.rawValue, ordering: .relaxed)
+    record.pointee.liveAreas &+= 1
+    record.pointee.livePages &+= word.pages
+  }
+
+  /// Makes a chunk for the current CPU and takes the place of an area in it.
+  ///
+  /// - Returns: `nil` if all chunks are in use, or the area does not fit an empty one.
+  @inlinable borrowing func makeChunk<Frames: FrameSource & ~Copyable>(
+    for word: SmallAreaWord, alignment: Int, frames: borrowing Frames
+  ) throws(VmallocError) -> (chunk: SmallChunk, page: Int)? {
+    while true {
+      let state = try openState(frames: frames)
+      let small = state.small
+      guard let index = reserveChunk(in: state) else { return nil }
+      var place: (chunk: SmallChunk, page: Int)?
+      var isShared = false
+      var metadata: PageFrame?
+      do throws(VmallocError) {
+        var spare = FrameChain()
+        try grow(&spare, to: 1, node: nil, purpose: .metadata, frames: frames)
+        let frame = spare.pop(machine: machine)
+        metadata = frame
+        let cpu = currentRecord()
+        let span = chunkSpan(index)
+        let chunk = SmallChunk(
+          at: machine.pointer(to: frame.physicalAddress),
+          ChunkHeader(base: span.lowerBound.rawValue, frame: frame, index: index, owner: cpu))
+        do throws(VmallocError) {
+          isShared = try linkTables(
+            span, spare: &spare, node: nil, in: state, frames: frames,
+            leaves: { location, _, _, _ in
+              chunk.header.pointee.leafTable = location
+              return 0
+            },
+            then: { state in
+              let interrupts = machine.lock(small.lock(cpu))
+              if let page = chunk.take(word.totalPages, alignment: alignment) {
+                begin(chunk, page, word, on: small.record(cpu))
+                place = (chunk, page)
+              }
+              small.add(chunk, to: cpu)
+              machine.unlock(small.lock(cpu), restoring: interrupts)
+              state.pointee.chunks &+= 1
+            })
+          spare.giveBack(to: frames, machine: machine)
+        } catch {
+          spare.giveBack(to: frames, machine: machine)
+          throw error
+        }
+      } catch {
+        if let metadata { giveBackFrame(metadata, to: frames) }
+        if !state.isPrivate { small.entry(index).pointee.store(0, ordering: .releasing) }
+        discard(state, frames: frames)
+        throw error
+      }
+      if isShared { return place }
+      // Another CPU's first allocation was faster: its state is the one.
+      if let metadata { giveBackFrame(metadata, to: frames) }
+      discard(state, frames: frames)
+      if let state = publishedState() {
+        let small = state.small
+        let cpu = currentRecord()
+        let interrupts = machine.lock(small.lock(cpu))
+        place = small.take(cpu, word.totalPages, alignment: alignment)
+        if let place { begin(place.chunk, place.page, word, on: small.record(cpu)) }
+        machine.unlock(small.lock(cpu), restoring: interrupts)
+        if let place { return place }
+      }
+    }
+  }
+
+  /// Reserves an index for a new chunk, the lowest that is free.
+  @inlinable borrowing func reserveChunk(in state: VmallocStatePointer) -> Int? {
+    let interrupts = machine.lock(state.lock)
+    var index = 0
+    while index < chunkCount {
+      let entry = state.small.entry(index)
+      if entry.pointee.load(ordering: .relaxed) == 0 {
+        entry.pointee.store(SmallAreas.reserved, ordering: .relaxed)
+        break
+      }
+      index &+= 1
+    }
+    machine.unlock(state.lock, restoring: interrupts)
+    return index < chunkCount ? index : nil
+  }
+
+  /// The addresses of a chunk.
+  @inlinable borrowing func chunkSpan(_ index: Int) -> VirtualAddressRange {
+    VirtualAddressRange(
+      VirtualAddress(smallBase &+ UInt(bitPattern: index) &<< 21), byteCount: SmallChunk.byteCount)
+  }
+}

@@ -1,0 +1,46 @@
+// How many instructions an invalidation takes, and which pages they name.
+
+import KernelMachine
+import Testing
+
+@Suite struct InvalidationPlanTests {
+  private func plan(_ lower: UInt, _ upper: UInt, _ scope: InvalidationScope) -> InvalidationPlan {
+    InvalidationPlan(VirtualAddressRange(VirtualAddress(lower), VirtualAddress(upper)), scope: scope)
+  }
+
+  @Test(arguments: [InvalidationScope.leaves, .tablesAndLeaves]) func eachPageIsNamed(scope: InvalidationScope)
+  {
+    let base: UInt = 0xffff_ff80_0820_3000
+    for count in [1, 2, 511, 512] as [UInt] {
+      let plan = plan(base, base + count * 4096, scope)
+      #expect(plan.instructionCount == Int(count) && plan.stride == 1 && !plan.dropsEverything)
+      #expect(plan.firstPage.rawValue == base)
+    }
+    #expect(plan(base, base + 513 * 4096, scope).dropsEverything)
+    #expect(plan(base, base, scope).instructionCount == 0)
+  }
+
+  @Test func oneAddressIsNamedForEachTableThatTheRangeTouches() {
+    let table: UInt = 2 << 20
+    let base: UInt = 0xffff_ff80_0820_0000
+    for (lower, upper, count) in [
+      (base, base + 4096, 1), (base + 4096, base + table, 1), (base, base + table + 4096, 2),
+      (base + table - 4096, base + table + 4096, 2), (base + 4096, base + 3 * table - 4096, 3),
+      (base, base + 512 * table, 512),
+    ] {
+      let plan = plan(lower, upper, .tables)
+      #expect(plan.instructionCount == count && plan.stride == 512 && !plan.dropsEverything)
+      #expect(plan.firstPage.rawValue == base || lower >= base + table - 4096)
+      let last = plan.firstPage.rawValue + UInt(count - 1) * table
+      #expect(last < upper && upper - last <= table, "the last one lies in the last table")
+    }
+    #expect(plan(base, base + 513 * table, .tables).dropsEverything)
+  }
+
+  @Test func everythingIsOneInstruction() {
+    for scope in [InvalidationScope.leaves, .tablesAndLeaves, .tables] {
+      let plan = InvalidationPlan(.everything, scope: scope)
+      #expect(plan.dropsEverything && plan.instructionCount == 1)
+    }
+  }
+}
