@@ -254,7 +254,7 @@ emergency_stack_tops:
 // Static records: of the boot task, of each CPU, and of what Swift makes once at boot.
   .bss
   .p2align 12
-  .global cpu_records, boot_task, kernel_objects, kernel_board, kernel_memory_map
+  .global cpu_records, boot_task, kernel_objects, kernel_board, kernel_memory_map, kernel_scheduler
 cpu_records:
   .skip   8 * 512
 boot_task:
@@ -265,4 +265,6 @@ kernel_board:
   .skip   2048
 kernel_memory_map:
   .skip   2048
+kernel_scheduler:
+  .skip   64
 #endif

@@ -73,14 +73,15 @@ import KernelMachine
   /// - Parameters:
   ///   - bytes: how much; 0 is nothing.
   ///   - stackPointer: the running thread's.
-  ///   - base: the base of its stack.
+  ///   - base: the base of its stack. One that is mapped whole, and may be none of this allocator's, has nothing to grow.
   /// - Throws: ``ThreadStackError/beyondStack(requestedBytes:availableBytes:)``, or
   ///   ``ThreadStackError/foreignAddress(_:)`` if the stack pointer is not on the stack. Nothing has changed then.
   @inlinable public func ensure(
     bytes: Int, below stackPointer: VirtualAddress, runningOn base: VirtualAddress
   ) throws(ThreadStackError) {
     let available = stackPointer - base
-    guard available >= 0, available <= control.pointee.geometry.size else {
+    let canGrow = base.rawValue &- control.pointee.firstStack < control.pointee.growingByteCount
+    guard available >= 0, available <= control.pointee.geometry.size || !canGrow else {
       throw .foreignAddress(stackPointer)
     }
     guard bytes >= 0, bytes <= available else {

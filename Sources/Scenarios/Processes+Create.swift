@@ -36,32 +36,38 @@ extension Processes {
   ///   - parent: the process that forks; its address space may be in use on this CPU.
   ///   - userStackPointer: the parent's SP_EL0.
   ///   - reclaims: whether caches are given back and the fork tried once more before it fails.
+  ///   - shrinking: called when that was not enough: gives back what else nobody needs, and tells how many frames.
   /// - Throws: which step failed, and what was asked and there. Everything half-made has been undone; the parent's
   ///   address space is as it was.
   public borrowing func fork(
-    _ parent: TaskPointer, userStackPointer: VirtualAddress, reclaims: Bool = true
+    _ parent: TaskPointer, userStackPointer: VirtualAddress, reclaims: Bool = true,
+    shrinking: () -> Int = { 0 }
   ) throws(ForkError) -> TaskPointer {
     let freeBefore = stacks.frames.freeFrames
     locked { state.pointee.figures.attempted += 1 }
-    do {
-      let child = try forkOnce(parent, userStackPointer)
-      noteFork(of: child, freeBefore: freeBefore)
-      return child
-    } catch {
-      guard reclaims, reclaim() > 0 else {
+    var hasReclaimed = !reclaims
+    var hasShrunk = !reclaims
+    while true {
+      do {
+        let child = try forkOnce(parent, userStackPointer)
+        noteFork(of: child, freeBefore: freeBefore)
+        return child
+      } catch {
+        var given = 0
+        if !hasReclaimed {
+          hasReclaimed = true
+          given = reclaim()
+        }
+        if given == 0, !hasShrunk {
+          hasShrunk = true
+          given = shrinking()
+        }
+        if given > 0 { continue }
+        // A try may have filled a cache before it failed.
+        if reclaims { reclaim() }
         noteFailure(.fork(error))
         throw error
       }
-    }
-    do {
-      let child = try forkOnce(parent, userStackPointer)
-      noteFork(of: child, freeBefore: freeBefore)
-      return child
-    } catch {
-      // The second try may have filled a cache before it failed.
-      reclaim()
-      noteFailure(.fork(error))
-      throw error
     }
   }
 

@@ -1,8 +1,8 @@
 // What the kernel keeps of one task, and where each part of it lies.
 //
-//   offset   0  the machine's own: registers of a task that does not run (320 bytes; assembly may rely on the 0)
-//          320  address space, numbers, state, family, stack
-//        ≤ 448  end of the record; records follow each other at intervals of 512 bytes (see RecordPool)
+//   offset   0  the machine's own: registers of a task that does not run (352 bytes; assembly may rely on the 0)
+//          352  address space, numbers, state, family, stack
+//        ≤ 480  end of the record; records follow each other at intervals of 512 bytes (see RecordPool)
 
 import KernelStacks
 import UserPrograms
@@ -25,8 +25,8 @@ public enum TaskState: UInt8, Sendable {
 
 /// A task: a process with its kernel stack, or a kernel thread.
 public struct TaskRecord: ~Copyable {
-  /// Room for the machine's own, at offset 0 of the record: 320 bytes.
-  public var context = InlineArray<40, UInt64>(repeating: 0)
+  /// Room for the machine's own, at offset 0 of the record: 352 bytes.
+  public var context = InlineArray<44, UInt64>(repeating: 0)
   /// Where the record lies.
   public internal(set) var physicalAddress = PhysicalAddress(0)
   /// The root table of its address space (TTBR0_EL1); 0 when it has none.

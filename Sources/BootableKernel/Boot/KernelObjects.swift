@@ -59,7 +59,7 @@
       precondition(MemoryLayout<PerCPU>.size <= PerCPU.stride)
       precondition(
         MemoryLayout<KernelProcesses>.size <= 3072 && MemoryLayout<Board>.size <= 2048
-          && MemoryLayout<PhysicalMemoryMap>.size <= 2048 && MemoryLayout<Thread>.size <= 320)
+          && MemoryLayout<PhysicalMemoryMap>.size <= 2048 && MemoryLayout<Thread>.size <= 352)
       makeProcesses(makeStacks(makeFrames(metadata), layout, configuration))
       processesExist = true
       adoptBootStack(configuration)
@@ -69,6 +69,7 @@
       PerCPU.at(0).initialize(to: PerCPU())
       PerCPU.at(0).pointee.idle.prepareIdle(stackBase: idle.base.rawValue, stackTop: idle.top.rawValue)
       PerCPU.at(0).pointee.state = .online
+      Scheduler.startCore()
     }
 
     // One function for each: the map of memory is copied for each call that reads it, and frames are to stay small.

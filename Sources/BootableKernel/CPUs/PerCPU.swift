@@ -3,8 +3,8 @@
 //   cpu_records:  | record of CPU 0 | record of CPU 1 | … |     512 bytes each
 //
 //   +0x000  task record of the idle thread
-//   +0x140  what boot.S reads when the CPU is started
-//   +0x188  the rest: state, affinity, counters
+//   +0x160  what boot.S reads when the CPU is started
+//   +0x1a8  the rest: state, affinity, counters
 #if hasFeature(Embedded)
   import AArch64Machine
   import CAArch64

@@ -47,6 +47,9 @@
     /// The class, or `nil` for one that is not told apart.
     var exceptionClass: ExceptionClass? { ExceptionClass(rawValue: UInt8(rawValue >> 26 & 0x3f)) }
 
+    /// The immediate operand of a supervisor call.
+    var immediate: UInt16 { UInt16(truncatingIfNeeded: rawValue) }
+
     /// Whether it is an abort of data or instructions taken from EL1.
     var isAbort: Bool { exceptionClass == .dataAbort || exceptionClass == .instructionAbort }
 

@@ -115,6 +115,10 @@
       return UnsafeMutableRawPointer(resolveStackPointer(record, .exception))
     }
     if syndrome.exceptionClass == .supervisorCall {
+      if syndrome.immediate == UInt16(KERNEL_SVC_ENSURE) {
+        ensureStack(record)
+        return current
+      }
       return UnsafeMutableRawPointer(Scheduler.next(after: record))
     }
     if recoverProbe(record, syndrome) { return current }

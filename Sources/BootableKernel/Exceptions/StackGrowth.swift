@@ -1,6 +1,7 @@
 // Growth of the running thread's stack: the fast path of a translation fault, and what is wrong when it cannot be.
 #if hasFeature(Embedded)
   import AArch64Machine
+  import KernelAssembly
   import KernelStacks
 
   nonisolated(unsafe) private var grower: StackGrower<AArch64>?
@@ -16,6 +17,21 @@
   @c func kernelGrow(_ address: UInt, _ stackBase: UInt) -> UInt {
     guard let grower else { return 0 }
     return grower.grow(at: VirtualAddress(address), runningOn: VirtualAddress(stackBase)) == .grown ? 1 : 0
+  }
+
+  /// Thread code asks for as many bytes of stack as x0 says; x0 and x1 become `kernel_ensured`.
+  func ensureStack(_ record: ThreadPointer) {
+    guard let grower else { panic("a stack is to be ensured before there are any") }
+    let bytes = Int(truncatingIfNeeded: record.pointee.head.frame.x.0)
+    let stackPointer = VirtualAddress(UInt(record.pointee.head.frame.sp))
+    do {
+      let former = try record.scheduled.pointee.ensure(bytes: bytes, below: stackPointer, grower: grower)
+      record.pointee.head.frame.x.0 = 0
+      record.pointee.head.frame.x.1 = UInt64(former.rawValue)
+    } catch {
+      record.pointee.head.frame.x.0 = 1
+      record.pointee.head.frame.x.1 = UInt64(stackPointer - record.scheduled.pointee.stackBase)
+    }
   }
 
   /// Panics if a fault would have been growth, had the reserve been what every switch makes sure of.

@@ -108,7 +108,7 @@
   private func awaitVictim() -> Bool {
     let end = Interrupts.tickCount + 500
     while Interrupts.tickCount < end {
-      if withUnsafePointer(to: &victim, { $0.pointee.state == .dead }) { return true }
+      if withUnsafePointer(to: &victim, { $0.pointee.scheduled.state == .dead }) { return true }
       Scheduler.yield()
     }
     return false
@@ -177,7 +177,7 @@
     }
     badStackPointer = stackPointer(at: place)
     if moment == .switchIn {
-      while withUnsafePointer(to: &victim, { $0.pointee.state != .waiting }) { Scheduler.yield() }
+      while withUnsafePointer(to: &victim, { $0.pointee.scheduled.state != .waiting }) { Scheduler.yield() }
       withUnsafeMutablePointer(to: &victim) {
         $0.pointee.head.frame.sp = UInt64(badStackPointer)
         let state = ca_disable_interrupts()

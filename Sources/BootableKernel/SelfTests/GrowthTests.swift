@@ -65,11 +65,16 @@
     KernelObjects.processes.pointee.stacks.geometry.stackBase(containing: VirtualAddress(lowestUsable))
   }
 
-  // Uses all of its stack and never ends.
+  // Uses all of its stack, keeps it, and never ends.
   private func keepAll() {
-    _ = prove_stack(Thread.current.pointee.stackBase, 1)
-    _ = ca_disable_interrupts()
-    while true { Scheduler.wait() }
+    let pages = VirtualAddress(Thread.current.pointee.stackBase) + pageSize
+    let here = VirtualAddress(UInt(ca_stack_pointer()))
+    do {
+      try Scheduler.withEnsured(here - pages) {
+        _ = ca_disable_interrupts()
+        while true { Scheduler.wait() }
+      }
+    } catch { fail("stack", error) }
   }
 
   func testStall() -> Never {

@@ -1,41 +1,29 @@
-// Who runs next: a round-robin queue, switched at EL1h; and who waits until its stack can grow.
+// Who runs next: the scheduler core on this machine. A switch takes place at EL1h.
 //
 // All of it runs with interrupts off: in exception handlers, or in functions that say so. A task gives up the CPU by an
-// SVC at EL1t, which saves its registers like any other exception from thread code.
+// SVC at EL1t, which saves its registers like any other exception from thread code. So when the core is asked, a thread's
+// context is completely saved, and all that a switch has to change is TPIDR_EL1 and TTBR0_EL1.
 #if hasFeature(Embedded)
+  import AArch64Machine
   import CAArch64
   import KernelAssembly
   import KernelStacks
   import Scenarios
 
-  /// Tasks in the order in which they came, linked by their records.
-  private struct TaskQueue {
-    private(set) var first: ThreadPointer?
-    private var last: ThreadPointer?
-
-    mutating func enqueue(_ task: ThreadPointer) {
-      task.pointee.next = nil
-      if let last { last.pointee.next = task } else { first = task }
-      last = task
-    }
-
-    mutating func dequeue() -> ThreadPointer? {
-      guard let task = first else { return nil }
-      first = task.pointee.next
-      if first == nil { last = nil }
-      return task
-    }
-  }
-
-  /// Tasks that are ready.
-  nonisolated(unsafe) private var ready = TaskQueue()
-  /// Tasks that are ready but for the frames that their stacks may need.
-  nonisolated(unsafe) private var refills = TaskQueue()
   nonisolated(unsafe) private var switches = 0
   nonisolated(unsafe) private var emptyRoot: UInt = 0
 
-  /// The scheduler of the one CPU.
+  /// The scheduler.
   enum Scheduler {
+    typealias Core = ThreadScheduler<AArch64, NoSchedulerEvents>
+
+    /// The policy, which is the same on every machine.
+    ///
+    /// Made by ``startCore()``.
+    static var core: UnsafeMutablePointer<Core> {
+      UnsafeMutablePointer(bitPattern: kernel_kernel_scheduler()).unsafelyUnwrapped
+    }
+
     /// The physical address of an empty table: the user half of tasks that have none.
     static var emptyUserRoot: UInt {
       get { emptyRoot }
@@ -45,91 +33,93 @@
     /// How often another task was switched in.
     static var switchCount: Int { switches }
 
-    /// Puts a task at the end of the queue.
+    // MARK: What exception handlers call
+
+    /// Chooses the task to go on with and makes it the current one.
     ///
-    /// Interrupts are off.
-    static func enqueue(_ task: ThreadPointer) {
-      task.pointee.state = .ready
-      ready.enqueue(task)
-    }
-
-    // Whether the task can grow its stack to the end on this CPU. The idle task's stack is mapped whole.
-    private static func canGrow(_ task: ThreadPointer, mayTakeFrames: Bool) -> Bool {
-      guard KernelObjects.hasProcesses else { return true }
-      return KernelObjects.processes.pointee.stacks.prepareToRun(
-        VirtualAddress(task.pointee.stackBase), mayTakeFrames: mayTakeFrames)
-    }
-
-    /// The next task that may run: one that waits for its reserve first, in the order in which they came.
-    private static func choose() -> ThreadPointer? {
-      if let first = refills.first, canGrow(first, mayTakeFrames: true) { return refills.dequeue() }
-      while let task = ready.dequeue() {
-        if canGrow(task, mayTakeFrames: refills.first == nil) { return task }
-        refills.enqueue(task)
+    /// At EL1h.
+    static func next(after current: ThreadPointer) -> ThreadPointer {
+      guard KernelObjects.hasProcesses, ca_cpu_number() == 0 else { return current }
+      current.pointee.noteContext()
+      var chosen = advance(after: current)
+      if current.scheduled.pointee.state == .dead {
+        threadHasStopped(current)
+        // Somebody may have waited for that.
+        if chosen == Thread.idle { chosen = advance(after: chosen) }
       }
-      return nil
+      if chosen == Thread.idle, core.pointee.takeStall() { reportStall() }
+      interruptIdleCPUs()
+      return chosen
+    }
+
+    private static func advance(after current: ThreadPointer) -> ThreadPointer {
+      ThreadPointer(
+        core.pointee.next(after: current.scheduled, stacks: KernelObjects.processes.pointee.stacks) { chosen in
+          let record = ThreadPointer(chosen)
+          checkSwitch(from: Thread.current, to: record)
+          switches &+= 1
+          ca_write_tpidr_el1(UInt64(UInt(bitPattern: record)))
+          if record.pointee.head.ttbr0 != ca_read_ttbr0_el1() {
+            ca_write_ttbr0_el1(record.pointee.head.ttbr0)
+            ca_isb()
+          }
+        })
     }
 
     /// Reports that no task can run any more, because those that could wait for memory that nobody will give back.
     private static func reportStall() -> Never {
       var console = Console()
       console.write("stall: every task that could run waits for the frames that its stack may need\n")
-      var next = refills.first
-      while let task = next {
+      core.pointee.visitRefillWaiters { thread in
         console.write("  task ")
-        console.write(task.pointee.id)
+        console.write(thread.pointee.id)
         console.write(" waits for ")
-        console.write(
-          KernelObjects.processes.pointee.stacks.missingPageCount(VirtualAddress(task.pointee.stackBase)))
+        console.write(KernelObjects.processes.pointee.stacks.missingPageCount(thread.pointee.stackBase))
         console.write(" frames\n")
-        next = task.pointee.next
       }
       panic("no task can run, and no memory can be given back")
     }
 
-    /// Chooses the task to go on with and makes it the current one.
+    /// Tells the idle CPUs for which there is work.
     ///
-    /// At EL1h.
-    ///
-    /// A current task that is ready goes to the end of the queue.
-    static func next(after current: ThreadPointer) -> ThreadPointer {
-      guard ca_cpu_number() == 0 else { return current }
-      if current != Thread.idle, current.pointee.state == .ready { enqueue(current) }
-      let chosen = choose() ?? Thread.idle
-      // The idle task was chosen once before, and nobody has woken anybody since.
-      if chosen == Thread.idle, current == Thread.idle, refills.first != nil { reportStall() }
-      guard chosen != current else { return current }
-      checkSwitch(from: current, to: chosen)
-      let root = current.pointee.head.ttbr0
-      if current.pointee.state == .dead { threadHasStopped(current) }
-      switches &+= 1
-      ca_write_tpidr_el1(UInt64(UInt(bitPattern: chosen)))
-      if chosen.pointee.head.ttbr0 != root {
-        ca_write_ttbr0_el1(chosen.pointee.head.ttbr0)
-        ca_isb()
+    /// Interrupts are off.
+    private static func interruptIdleCPUs() {
+      var cpus = core.pointee.takeNotifications()
+      while cpus != 0 {
+        let cpu = cpus.trailingZeroBitCount
+        cpus &= cpus &- 1
+        // This CPU is on its way through the scheduler, or runs a task.
+        if cpu != AArch64().currentCPU { InterprocessorInterrupt.reschedule.send(to: cpu) }
       }
-      return chosen
     }
 
     // MARK: What thread code calls
 
+    /// Lets a new task run.
+    ///
+    /// Interrupts are off.
+    static func enqueue(_ task: ThreadPointer) {
+      core.pointee.enqueue(task.scheduled)
+      interruptIdleCPUs()
+    }
+
     /// Lets other tasks run.
     static func yield() { kernel_enter_scheduler() }
 
-    /// Stops the current task until ``wake(_:)``.
+    /// Stops the current task until ``wake(_:)``, or not at all if it was woken since its last wait.
     ///
-    /// Interrupts are off, so that no wake-up is lost between the decision to wait and the wait; they are off again when
-    /// it returns.
+    /// Interrupts are off; they are off again when it returns.
     static func wait() {
-      Thread.current.pointee.state = .waiting
+      Thread.current.pointee.scheduled.request = .wait
       kernel_enter_scheduler()
     }
 
-    /// Lets a waiting task run.
+    /// Lets a waiting task run; the next wait of one that does not wait ends at once.
     ///
     /// Interrupts are off.
     static func wake(_ task: ThreadPointer) {
-      if task.pointee.state == .waiting { enqueue(task) }
+      core.pointee.wake(task.scheduled)
+      interruptIdleCPUs()
     }
 
     /// Ends the current task.
@@ -137,9 +127,39 @@
     /// Its stack and its record stay until its owner takes them back.
     static func exit() -> Never {
       _ = ca_disable_interrupts()
-      Thread.current.pointee.state = .dead
+      Thread.current.pointee.scheduled.request = .exit
       kernel_enter_scheduler()
       panic("a dead task was switched in")
+    }
+
+    /// Gives back memory that no task needs: what allocators keep for speed, and what lies below the stack pointers of
+    /// tasks that wait.
+    ///
+    /// - Returns: how many frames went back.
+    static func reclaim(target: Int) -> Int {
+      let given = core.pointee.reclaim(target: target, stacks: KernelObjects.processes.pointee.stacks)
+      let state = ca_disable_interrupts()
+      interruptIdleCPUs()
+      ca_restore_interrupts(state)
+      return given
+    }
+
+    /// Runs code that takes no fault on its own stack down to `bytes` below here, and none of whose pages are taken while
+    /// it waits.
+    ///
+    /// It is for code that is about to enter a long section with interrupts off, or that lets others write to its stack.
+    /// It may be nested.
+    ///
+    /// - Throws: ``ThreadStackError/beyondStack(requestedBytes:availableBytes:)``; the code has not run then.
+    static func withEnsured<Result: ~Copyable>(
+      _ bytes: Int, _ body: () -> Result
+    ) throws(ThreadStackError) -> Result {
+      let answer = kernel_ensure_stack(Int64(bytes))
+      guard answer.failed == 0 else {
+        throw .beyondStack(requestedBytes: bytes, availableBytes: Int(truncatingIfNeeded: answer.value))
+      }
+      defer { Thread.current.pointee.scheduled.floor = VirtualAddress(UInt(answer.value)) }
+      return body()
     }
 
     /// Changes the current task's address space: its user half and ASID.
@@ -160,6 +180,33 @@
       Thread.boot.pointee.head.stack_top = UInt64(kernel_boot_stack_top())
       Thread.boot.pointee.head.ttbr0 = UInt64(emptyRoot)
       placeEndMarker(Thread.boot.pointee)
+      precondition(
+        UnsafeRawPointer(Thread.boot).load(fromByteOffset: Int(TASK_STACK_BASE), as: UInt.self)
+          == Thread.boot.pointee.stackBase)
+    }
+
+    /// Makes the scheduler core and lets this CPU, the first, take part.
+    ///
+    /// Before the first wait, with interrupts off; its idle thread is prepared.
+    static func startCore() {
+      do {
+        core.initialize(
+          to: try Core(
+            machine: AArch64(), frames: KernelObjects.processes.pointee.stacks.frames,
+            events: NoSchedulerEvents()))
+      } catch {
+        fail("scheduler", error)
+      }
+      startThisCPU(running: Thread.boot)
+    }
+
+    /// Lets this CPU take part.
+    ///
+    /// Interrupts are off.
+    ///
+    /// - Parameter current: the task that runs here now.
+    static func startThisCPU(running current: ThreadPointer) {
+      core.pointee.startCPU(running: current.scheduled, idle: Thread.idle.scheduled)
     }
   }
 #endif

@@ -72,11 +72,15 @@
     return done
   }
 
+  // What a fork may need, and a few more, so that not each one looks for them.
+  private let framesPerShrink = 32
+
   private func fork(_ parent: TaskPointer, _ frame: UnsafeMutablePointer<kernel_frame>) -> Int {
     let child: TaskPointer
     do {
       child = try KernelObjects.processes.pointee.fork(
-        parent, userStackPointer: VirtualAddress(UInt(frame.pointee.sp)))
+        parent, userStackPointer: VirtualAddress(UInt(frame.pointee.sp)),
+        shrinking: { Scheduler.reclaim(target: framesPerShrink) })
     } catch {
       return ForkFailure.noMemory.rawValue
     }

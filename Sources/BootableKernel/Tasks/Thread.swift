@@ -4,16 +4,6 @@
   import KernelAssembly
   import KernelStacks
 
-  /// Whether a task can run.
-  enum ThreadState: UInt8 {
-    /// In the run queue, or running.
-    case ready
-    /// Until somebody wakes it.
-    case waiting
-    /// Never again; whoever reaps it takes back its stack.
-    case dead
-  }
-
   typealias ThreadPointer = UnsafeMutablePointer<Thread>
 
   /// What the scheduler and exception entry keep of a task.
@@ -23,27 +13,39 @@
   ///     +0x000  registers to go on with    written by exception entry, see frame_layout.h
   ///     +0x110  stack top                  read by exception entry
   ///     +0x118  TTBR0
-  ///     +0x120  lowest address of the stack      read by exception entry
-  ///     +0x128  link of the run queue
-  ///     +0x130  number
-  ///     +0x138  state
-  ///     +0x140  (end: it fits the machine's part of a process's task record)
+  ///     +0x120  the scheduler's part: first the base of the stack, which exception entry reads
+  ///     +0x158  sections of the allocators, whether it is dying
+  ///     +0x160  (end: it fits the machine's part of a process's task record)
   struct Thread {
     var head = kernel_task_head()
-    /// The lowest address of the stack.
-    var stackBase: UInt {
-      get { UInt(head.stack_base) }
-      set { head.stack_base = UInt64(newValue) }
-    }
-    /// The next in the run queue.
-    var next: ThreadPointer?
-    /// The number of a process, from 1; threads of the kernel itself count from 0 downwards.
-    var id = 0
-    var state = ThreadState.ready
+    /// What the scheduler keeps of it.
+    ///
+    /// Its number is that of a process, from 1; threads of the kernel itself count from 0 downwards.
+    var scheduled = ScheduledThread(id: 0, stackBase: VirtualAddress(0), stackPointer: VirtualAddress(0))
     /// In how many sections of the allocators the task is, which an overflow must not leave half-way.
     var allocatorSections: UInt16 = 0
     /// Whether an overflow has ended the task: it is on its way out.
     var isDying = false
+
+    /// The lowest address of the stack.
+    var stackBase: UInt {
+      get { scheduled.stackBase.rawValue }
+      set { scheduled.stackBase = VirtualAddress(newValue) }
+    }
+
+    /// The number.
+    var id: Int {
+      get { scheduled.id }
+      set { scheduled.id = newValue }
+    }
+
+    /// Fills in the stack pointer that the scheduler knows; all registers are in the record.
+    ///
+    /// A thread that was at EL0 has nothing on its kernel stack but what lies in the top page.
+    mutating func noteContext() {
+      let isUser = head.frame.spsr & 0xf == 0
+      scheduled.savedStackPointer = VirtualAddress(UInt(isUser ? head.stack_top : head.frame.sp))
+    }
 
     /// The current task.
     static var current: ThreadPointer {
@@ -82,6 +84,18 @@
       head.frame.spsr = 0x4  // EL1t
       head.frame.x.19 = UInt64(UInt(bitPattern: unsafeBitCast(body, to: Int.self)))
       head.frame.x.20 = UInt64(argument)
+    }
+  }
+
+  extension UnsafeMutablePointer where Pointee == Thread {
+    /// The part of the record that the scheduler works with.
+    var scheduled: ScheduledThreadPointer {
+      (UnsafeMutableRawPointer(self) + Int(TASK_STACK_BASE)).assumingMemoryBound(to: ScheduledThread.self)
+    }
+
+    /// The record that the scheduler's part lies in.
+    init(_ scheduled: ScheduledThreadPointer) {
+      self = (UnsafeMutableRawPointer(scheduled) - Int(TASK_STACK_BASE)).assumingMemoryBound(to: Thread.self)
     }
   }
 

@@ -29,6 +29,7 @@ KERNEL_SYMBOL(cpu_records)
 KERNEL_SYMBOL(emergency_stack_tops)
 KERNEL_SYMBOL(secondary_start)
 KERNEL_SYMBOL(kernel_objects)
+KERNEL_SYMBOL(kernel_scheduler)
 KERNEL_SYMBOL(kernel_board)
 KERNEL_SYMBOL(kernel_memory_map)
 KERNEL_SYMBOL(start_thread)
@@ -62,6 +63,19 @@ int kernel_compare(const void *a, const void *b, intptr_t count) __asm__("memcmp
 
 // Takes an exception from thread code to the scheduler.
 static inline void kernel_enter_scheduler(void) { __asm__ volatile("svc #0" ::: "memory"); }
+
+// Grows the current thread's stack by an exception from thread code, and protects it from being shrunk.
+struct kernel_ensured {
+  uint64_t failed;  // 0, or 1 if the stack has too few bytes
+  uint64_t value;   // the floor to go back to, or how many bytes the stack has
+};
+#define KERNEL_SVC_ENSURE 1
+static inline struct kernel_ensured kernel_ensure_stack(int64_t byte_count) {
+  register uint64_t x0 __asm__("x0") = (uint64_t)byte_count;
+  register uint64_t x1 __asm__("x1");
+  __asm__ volatile("svc #1" : "+r"(x0), "=r"(x1)::"memory");
+  return (struct kernel_ensured){x0, x1};
+}
 
 #endif
 #endif

@@ -20,7 +20,7 @@
 //   0x000  frame           what to go on with when the task is switched in
 //   0x110  stack top       where the kernel stack starts from
 //   0x118  TTBR0           root of the user half and ASID
-//   0x120  stack base      the lowest address of the kernel stack
+//   0x120  stack base      the lowest address of the kernel stack: the beginning of the scheduler's part
 #define TASK_STACK_TOP      0x110
 #define TASK_STACK_BASE     0x120
 
@@ -64,14 +64,13 @@ struct kernel_task_head {
   struct kernel_frame frame;
   uint64_t stack_top;
   uint64_t ttbr0;
-  uint64_t stack_base;
 };
 
 _Static_assert(sizeof(struct kernel_frame) == FRAME_SIZE, "assembly relies on the size");
 _Static_assert(__builtin_offsetof(struct kernel_task_head, stack_top) == TASK_STACK_TOP, "assembly relies on it");
 _Static_assert(sizeof(struct kernel_cpu_start) == START_SIZE, "assembly relies on the size");
 _Static_assert(__builtin_offsetof(struct kernel_cpu_start, task) == START_TASK, "assembly relies on it");
-_Static_assert(__builtin_offsetof(struct kernel_task_head, stack_base) == TASK_STACK_BASE, "assembly relies on it");
+_Static_assert(sizeof(struct kernel_task_head) == TASK_STACK_BASE, "what follows begins with the stack base");
 #endif
 
 // MAIR_EL1: attribute 0 is normal write-back memory, attribute 1 is device-nGnRE.
