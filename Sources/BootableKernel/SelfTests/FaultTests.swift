@@ -168,6 +168,8 @@
       fail("test=stack-pointer needs value=PLACE and at=call, interrupt, access or switch")
     }
     startBystander()
+    // Linear stacks side by side: just below its own, a stack pointer is that of an overflow.
+    _ = KernelObjects.allocateStack()
     startVictim { _ in
       if BootableKernel.moment == .switchIn {
         _ = ca_disable_interrupts()
