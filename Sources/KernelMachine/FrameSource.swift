@@ -140,6 +140,19 @@ public protocol FrameSource: ~Copyable {
   /// - Returns: the first frame of a block of `1 << request.order` frames, aligned to its size.
   borrowing func allocate(_ request: FrameRequest) throws(FrameSourceError) -> PageFrame
 
+  /// Hands out several single frames, which need not be neighbours.
+  ///
+  /// A source that has them at hand gives all of them in one step. There is a default, which asks for one after the other.
+  ///
+  /// - Parameters:
+  ///   - request: what each of them is to be; its order is 0.
+  ///   - count: how many.
+  ///   - body: gets each frame, which belongs to the caller from then on.
+  /// - Throws: when there are fewer; what `body` has got by then is the caller's, to keep or to give back.
+  borrowing func allocate(
+    _ request: FrameRequest, count: Int, _ body: (PageFrame) -> Void
+  ) throws(FrameSourceError)
+
   /// Takes back a block that ``allocate(_:)`` handed out with this order.
   borrowing func free(_ frame: PageFrame, order: Int) throws(FrameSourceError)
 
@@ -151,4 +164,17 @@ public protocol FrameSource: ~Copyable {
 
   /// How many frames the source manages, free or not.
   var totalFrames: Int { borrowing get }
+}
+
+extension FrameSource where Self: ~Copyable {
+  /// Hands out several single frames, one after the other.
+  @inlinable public borrowing func allocate(
+    _ request: FrameRequest, count: Int, _ body: (PageFrame) -> Void
+  ) throws(FrameSourceError) {
+    var left = count
+    while left > 0 {
+      body(try allocate(request))
+      left &-= 1
+    }
+  }
 }

@@ -1,23 +1,41 @@
 // How much is free, and how usable it is. Figures are read without locks: each is exact by itself at the moment it is
 // read, and all are exact together while no other CPU allocates. So they can be read even while reporting a crash.
+//
+// Frames in the lists of CPUs and in the pools of zeroed frames count as what they are at that moment: free blocks of
+// order 0.
 
 import KernelMachine
 
 extension BuddyAllocator {
   /// How many frames are free on all nodes.
   ///
-  /// - Complexity: O(nodes).
+  /// - Complexity: O(nodes · CPUs).
   @inlinable public var freeFrames: Int {
     borrowing get {
       var sum = 0
-      for node in 0..<nodeCount { sum &+= nodes[node].freeFrames }
+      for node in 0..<nodeCount { sum &+= nodes[node].freeFrames &+ listedFrames(on: node) }
       return sum
     }
   }
 
   /// How many frames are free on one node; 0 if there is no such node.
   @inlinable public borrowing func freeFrames(on node: NodeID) -> Int {
-    isNode(node) ? nodes[node.index].freeFrames : 0
+    isNode(node) ? nodes[node.index].freeFrames &+ listedFrames(on: node.index) : 0
+  }
+
+  /// How many free frames of one node are in no block: in the lists of CPUs and in the pool.
+  @inlinable borrowing func listedFrames(on node: Int) -> Int {
+    if listedCPUs == 0 { return 0 }
+    var sum = FreeLists(records: records, node: nodes + node).pool.count
+    for cpu in 0..<listedCPUs where (cpuLists + cpu).pointee.homeNode == node {
+      sum &+= (cpuLists + cpu).pointee.ready.value.count &+ (cpuLists + cpu).pointee.zeroed.value.count
+    }
+    return sum
+  }
+
+  /// A bit for each order of which the node has a free block.
+  @inlinable borrowing func freeOrders(on node: Int) -> UInt {
+    nodes[node].nonEmptyOrders | (listedFrames(on: node) > 0 ? 1 : 0)
   }
 
   /// How many frames of one node can be handed out at most; 0 if there is no such node.
@@ -27,10 +45,11 @@ extension BuddyAllocator {
 
   /// How many free blocks of exactly this order there are on one node; 0 if there is no such order or node.
   ///
-  /// - Complexity: O(1).
+  /// - Complexity: O(1); O(CPUs) for order 0.
   @inlinable public borrowing func freeBlocks(ofOrder order: Int, on node: NodeID) -> Int {
     guard order >= 0, order <= Self.maximumOrder, isNode(node) else { return 0 }
-    return Int(nodes[node.index].freeBlocks[order])
+    let listed = order == 0 ? listedFrames(on: node.index) : 0
+    return Int(nodes[node.index].freeBlocks[order]) &+ listed
   }
 
   /// How many free blocks of exactly this order there are on all nodes; 0 if there is no such order.
@@ -48,7 +67,7 @@ extension BuddyAllocator {
   @inlinable public var largestFreeOrder: Int {
     borrowing get {
       var orders: UInt = 0
-      for node in 0..<nodeCount { orders |= nodes[node].nonEmptyOrders }
+      for node in 0..<nodeCount { orders |= freeOrders(on: node) }
       return UInt.bitWidth &- 1 &- orders.leadingZeroBitCount
     }
   }
@@ -57,7 +76,7 @@ extension BuddyAllocator {
   ///
   /// - Complexity: O(1).
   @inlinable public borrowing func largestFreeOrder(on node: NodeID) -> Int {
-    isNode(node) ? UInt.bitWidth &- 1 &- nodes[node.index].nonEmptyOrders.leadingZeroBitCount : -1
+    isNode(node) ? UInt.bitWidth &- 1 &- freeOrders(on: node.index).leadingZeroBitCount : -1
   }
 
   /// The unusable free space index over all nodes: the share of free memory in blocks too small for this order.

@@ -1,45 +1,74 @@
-// Handing out and taking back: the two operations that everything else is measured by.
+// Handing out and taking back: the operations that everything else is measured by.
 
 import KernelMachine
 
 extension BuddyAllocator: FrameSource {
   /// Hands out a block.
   ///
-  /// The preferred node serves first, then the nodes numbered above it, then those below. A node that cannot be named
-  /// because it has no memory (the current CPU's, for example) counts as node 0.
+  /// A single frame comes from the lists of the current CPU, without a lock, if the CPU's node is the preferred one. The
+  /// preferred node serves first, then the nodes numbered above it, then those below. A node that cannot be named because
+  /// it has no memory (the current CPU's, for example) counts as node 0. Before it is refused, free frames in the lists of
+  /// all CPUs are merged.
   ///
   /// - Returns: the first frame of a block of `1 << request.order` frames, aligned to its size.
   /// - Throws: ``FrameSourceError/invalidOrder(_:)``, ``FrameSourceError/unknownNode(_:)`` or
   ///   ``FrameSourceError/refused(_:)``; nothing has changed then.
-  /// - Complexity: O(1): at most 10 splits, and a look at each node.
+  /// - Complexity: O(1): at most 10 splits for a block, or for a batch of frames, and a look at each node; before a
+  ///   refusal, O(CPUs).
   @inlinable public borrowing func allocate(_ request: FrameRequest) throws(FrameSourceError) -> PageFrame {
-    let order = request.order
-    guard UInt(bitPattern: order) <= 10 else { throw .invalidOrder(order) }
-    var preferred: Int
-    if let node = request.node {
-      preferred = node.index
-      guard UInt(bitPattern: preferred) < UInt(bitPattern: nodeCount) else { throw .unknownNode(node) }
-    } else {
-      preferred = machine.currentNode.index
-      if UInt(bitPattern: preferred) >= UInt(bitPattern: nodeCount) { preferred = 0 }
+    if request.order == 0, listedCPUs != 0 {
+      let frame = takeListed(request)
+      if frame != Self.noBlock { return frame }
     }
-    let frame = takeBlock(order: order, node: preferred, purpose: request.purpose)
-    if frame == Self.noBlock { return try allocateElsewhere(request, preferred: preferred) }
-    return request.cleared ? clear(frame, order: order) : frame
+    return try allocateSlowly(request)
+  }
+
+  /// Hands out several single frames, which need not be neighbours.
+  ///
+  /// Where the current CPU's list holds as many, they leave it in one step, without a lock.
+  ///
+  /// - Throws: as ``allocate(_:)``; what `body` has got by then is the caller's.
+  /// - Complexity: O(count).
+  @inlinable public borrowing func allocate(
+    _ request: FrameRequest, count: Int, _ body: (PageFrame) -> Void
+  ) throws(FrameSourceError) {
+    guard request.order == 0 else { throw .invalidOrder(request.order) }
+    var chain = takeListed(request, count: count)
+    var isDirty = false
+    if chain.count == 0 { chain = try takeRefilling(request, count: count, isDirty: &isDirty) }
+    var index = chain.first
+    var left = chain.count
+    while left > 0 {
+      let next = (records + Int(truncatingIfNeeded: index)).next
+      let frame = handOut(index, purpose: request.purpose)
+      body(isDirty ? clear(frame, order: 0) : frame)
+      index = next
+      left &-= 1
+    }
+    // The list had fewer, and could not be filled: as many as there are, one by one.
+    left = count &- chain.count
+    while left > 0 {
+      body(try allocate(request))
+      left &-= 1
+    }
   }
 
   /// Takes back a block that ``allocate(_:)`` handed out with this order, and merges it with its free buddies.
   ///
+  /// A single frame goes to the list of the current CPU, without a lock, if it is of the CPU's node; it is merged when the
+  /// list is full, or when memory is asked for that would be refused otherwise.
+  ///
   /// - Throws: ``FrameSourceError/invalidOrder(_:)``, ``FrameSourceError/foreignFrame(_:)``,
   ///   ``FrameSourceError/doubleFree(_:)`` or ``FrameSourceError/wrongOrder(_:order:)``; nothing has changed then.
-  /// - Complexity: O(ranges of RAM), and at most 10 merges.
+  /// - Complexity: O(ranges of RAM), and at most 10 merges, or those of a batch of frames.
   @inlinable public borrowing func free(_ frame: PageFrame, order: Int) throws(FrameSourceError) {
     guard UInt(bitPattern: order) <= 10 else { throw .invalidOrder(order) }
     guard let range = range(of: frame) else { throw .foreignFrame(frame) }
     let index = UInt32(truncatingIfNeeded: frame.number &- range.pointee.bias)
+    if order == 0, listedCPUs != 0 { return try putListed(index, of: range) }
     let lists = FreeLists(records: records, node: nodes + range.pointee.node)
     let state = machine.lock(lists.lock)
-    let tag = lists.record(index).pointee.tag
+    let tag = lists.record(index).tag
     guard tag.stateAndOrder == FrameState.used &<< 4 | UInt32(truncatingIfNeeded: order) else {
       return try reject(frame, index: index, order: order, in: lists, restoring: state)
     }

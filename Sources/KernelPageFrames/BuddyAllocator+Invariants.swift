@@ -9,28 +9,65 @@ extension BuddyAllocator {
 
     /// Stops if an invariant does not hold.
     ///
-    /// Nobody else may use the allocator meanwhile.
+    /// Nobody else may use the allocator meanwhile, and no CPU may be clearing a frame for the pool.
     ///
     /// - Complexity: O(frames).
     public borrowing func _checkInvariants() {
       var free = 0
       var managed = 0
+      var single = 0
       for number in 0..<rangesEnd - ranges {
-        let (usable, unused) = _checkBlocks(of: number)
+        let (usable, unused, listed) = _checkBlocks(of: number)
         managed += usable
         free += unused
+        single += listed
       }
       var listed = 0
-      for node in 0..<nodeCount { listed += _checkLists(of: node) }
+      for node in 0..<nodeCount { listed += _checkLists(of: node) + _checkPool(of: node) }
+      for cpu in 0..<listedCPUs {
+        let lists = cpuLists + cpu
+        listed += _checkChain(
+          lists.pointee.ready.value, node: lists.pointee.homeNode, limit: CPUFrameLists.limit)
+        listed += _checkChain(
+          lists.pointee.zeroed.value, node: lists.pointee.homeNode, limit: CPUFrameLists.limit)
+      }
       precondition(listed == free, "a free block is in no list, or in two")
+      // Distinct, because as many records say so as there are links, and no link leads to one that says otherwise.
+      precondition(single == _listedFrames(), "a frame is in two lists of CPUs, or says so and is in none")
       precondition(free == freeFrames, "the number of free frames is wrong")
       precondition(managed == totalFrames, "a usable frame has been lost or won")
     }
 
+    private borrowing func _listedFrames() -> Int {
+      var sum = 0
+      for node in 0..<nodeCount { sum += listedFrames(on: node) }
+      return sum
+    }
+
+    private borrowing func _checkPool(of node: Int) -> Int {
+      _checkChain(
+        FreeLists(records: records, node: nodes + node).pool, node: node, limit: nodes[node].poolLimit)
+    }
+
+    /// Walks the list of a CPU, or a pool.
+    ///
+    /// Returns how many frames are in it.
+    private borrowing func _checkChain(_ word: FrameListWord, node: Int, limit: Int) -> Int {
+      precondition(word.count <= limit, "a list of single frames is too long")
+      var index = word.first
+      for _ in 0..<word.count {
+        let record = records[Int(index)]
+        precondition(record.tag.stateAndOrder == FrameState.listed << 4, "a listed frame says something else")
+        precondition(ranges[record.tag.range].node == node, "a frame is in a list of another node")
+        index = record.next
+      }
+      return word.count
+    }
+
     /// Walks a range block by block.
     ///
-    /// Returns how many frames are usable, and how many of these are free.
-    private borrowing func _checkBlocks(of number: Int) -> (usable: Int, free: Int) {
+    /// Returns how many frames are usable, how many of these are free, and how many of these are in no block.
+    private borrowing func _checkBlocks(of number: Int) -> (usable: Int, free: Int, listed: Int) {
       let range = ranges[number]
       let first = Int(range.firstFrame &- range.bias)
       let end = first + Int(range.frameCount)
@@ -38,6 +75,7 @@ extension BuddyAllocator {
         range.firstFrame & 1023 == UInt(first) & 1023, "an index is aligned otherwise than its frame")
       var usable = 0
       var free = 0
+      var listed = 0
       var index = first
       while index < end {
         let tag = records[index].tag
@@ -47,7 +85,9 @@ extension BuddyAllocator {
           continue
         }
         let count = 1 << tag.order
-        precondition(tag.state == FrameState.free || tag.state == FrameState.used, "a block has no head")
+        precondition(
+          tag.state == FrameState.free || tag.state == FrameState.used
+            || tag.state == FrameState.listed && tag.order == 0, "a block has no head")
         precondition(
           tag.order <= 10 && index % count == 0 && index + count <= end, "a block lies where it can't")
         for other in index + 1..<index + count {
@@ -60,10 +100,14 @@ extension BuddyAllocator {
             tag.order == 10 || records[index ^ count].tag != tag, "two free buddies have not been merged")
           free += count
         }
+        if tag.state == FrameState.listed {
+          free += 1
+          listed += 1
+        }
         usable += count
         index += count
       }
-      return (usable, free)
+      return (usable, free, listed)
     }
 
     /// Walks the free lists of a node.

@@ -8,7 +8,7 @@ import KernelMachine
   case unmanaged
   /// RAM that is never handed out.
   case reserved
-  /// Part of a free block.
+  /// Part of a free block, or in the list of a CPU or in a pool of zeroed frames.
   case free
   /// Part of a block that was handed out for this purpose.
   case used(FramePurpose)
@@ -25,7 +25,7 @@ extension BuddyAllocator {
     let tag = lists.blockTag(at: UInt32(truncatingIfNeeded: frame.number &- range.pointee.bias))
     machine.unlock(lists.lock, restoring: state)
     switch tag.state {
-    case FrameState.free: return .free
+    case FrameState.free, FrameState.listed: return .free
     case FrameState.used:
       guard let purpose = FramePurpose(rawValue: tag.purpose) else { return .reserved }
       return .used(purpose)
@@ -34,6 +34,8 @@ extension BuddyAllocator {
   }
 
   /// Writes one line per node, in the format of Linux's `/proc/buddyinfo`: how many free blocks each order has.
+  ///
+  /// Frames in lists of CPUs and in pools of zeroed frames are among those of order 0, where Linux leaves them out.
   ///
   ///     Node 0, zone   Normal      1      0      0      1      1      1      1      0      1      1     31
   @inlinable public borrowing func writeBuddyInfo<Sink: TextSink>(to sink: inout Sink) {

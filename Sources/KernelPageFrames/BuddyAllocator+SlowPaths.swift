@@ -4,6 +4,27 @@
 import KernelMachine
 
 extension BuddyAllocator {
+  /// The node that a request prefers.
+  @inlinable borrowing func preferredNode(_ request: FrameRequest) throws(FrameSourceError) -> Int {
+    guard let node = request.node else { return homeNode() }
+    guard isNode(node) else { throw .unknownNode(node) }
+    return node.index
+  }
+
+  /// The rest of handing out: the current CPU's lists have not served.
+  @inlinable @inline(never)
+  borrowing func allocateSlowly(_ request: FrameRequest) throws(FrameSourceError) -> PageFrame {
+    guard UInt(bitPattern: request.order) <= 10 else { throw .invalidOrder(request.order) }
+    let preferred = try preferredNode(request)
+    if request.order == 0, listedCPUs != 0 {
+      let frame = takeRefilling(request, node: preferred)
+      if frame != Self.noBlock { return frame }
+    }
+    let frame = takeBlock(order: request.order, node: preferred, purpose: request.purpose)
+    if frame == Self.noBlock { return try allocateElsewhere(request, preferred: preferred) }
+    return request.cleared ? clear(frame, order: request.order) : frame
+  }
+
   /// Takes a block from one node.
   ///
   /// - Returns: its first frame, or ``noBlock``.
@@ -12,32 +33,48 @@ extension BuddyAllocator {
   ) -> PageFrame {
     let lists = FreeLists(records: records, node: nodes + node)
     let state = machine.lock(lists.lock)
+    let index = takeBlock(order: order, from: lists, purpose: purpose)
+    machine.unlock(lists.lock, restoring: state)
+    return index == Self.noIndex ? Self.noBlock : frame(at: index)
+  }
+
+  /// Takes a block from a node whose lock is held.
+  ///
+  /// - Returns: the index of its first frame, or ``noIndex``.
+  @inlinable @inline(__always) borrowing func takeBlock(
+    order: Int, from lists: FreeLists, purpose: FramePurpose
+  ) -> UInt32 {
     let available = lists.node.pointee.nonEmptyOrders &>> UInt(truncatingIfNeeded: order)
-    guard available != 0 else {
-      machine.unlock(lists.lock, restoring: state)
-      return Self.noBlock
-    }
+    guard available != 0 else { return Self.noIndex }
     let found = order &+ available.trailingZeroBitCount
     let index = lists.pop(order: found)
-    let tag = lists.record(index).pointee.tag
+    let tag = lists.record(index).tag
     if found != order { lists.split(index, from: found, to: order, range: tag) }
-    lists.record(index).pointee.tag = tag.with(state: FrameState.used, order: order, purpose: purpose.rawValue)
+    lists.record(index).tag = tag.with(state: FrameState.used, order: order, purpose: purpose.rawValue)
     lists.node.pointee.freeFrames &-= 1 &<< order
-    machine.unlock(lists.lock, restoring: state)
+    return index
+  }
+
+  /// The frame that has the record with this index.
+  @inlinable @inline(__always) borrowing func frame(at index: UInt32) -> PageFrame {
+    let tag = (records + Int(truncatingIfNeeded: index)).tag
     return PageFrame(UInt(truncatingIfNeeded: index) &+ ranges[tag.range].bias)
   }
 
-  /// Takes a block from the nodes above the preferred one, then from those below it.
+  /// Takes a block from the nodes above the preferred one, then from those below it, then from wherever free frames are
+  /// kept.
   @inlinable @inline(never) borrowing func allocateElsewhere(
     _ request: FrameRequest, preferred: Int
   ) throws(FrameSourceError) -> PageFrame {
     var node = preferred
-    for _ in 1..<nodeCount {
+    var frame = Self.noBlock
+    for _ in 1..<nodeCount where frame == Self.noBlock {
       node &+= 1
       if node == nodeCount { node = 0 }
-      let frame = takeBlock(order: request.order, node: node, purpose: request.purpose)
-      if frame != Self.noBlock { return request.cleared ? clear(frame, order: request.order) : frame }
+      frame = takeBlock(order: request.order, node: node, purpose: request.purpose)
     }
+    if frame == Self.noBlock, listedCPUs != 0 { frame = takeDraining(request, preferred: preferred) }
+    guard frame == Self.noBlock else { return request.cleared ? clear(frame, order: request.order) : frame }
     throw .refused(
       FrameRefusal(
         order: request.order, purpose: request.purpose, freeFrames: freeFrames,
@@ -65,9 +102,19 @@ extension BuddyAllocator {
     let tag = lists.blockTag(at: index)
     machine.unlock(lists.lock, restoring: state)
     switch tag.state {
-    case FrameState.free: throw .doubleFree(frame)
+    case FrameState.free, FrameState.listed: throw .doubleFree(frame)
     case FrameState.used: throw .wrongOrder(frame, order: order)
     default: throw .foreignFrame(frame)
     }
+  }
+
+  /// Says why a single frame cannot be taken back.
+  @inlinable @inline(never) borrowing func rejectListed(
+    _ index: UInt32, of range: UnsafeMutablePointer<RangeRecord>
+  ) throws(FrameSourceError) {
+    let lists = FreeLists(records: records, node: nodes + range.pointee.node)
+    let state = machine.lock(lists.lock)
+    let frame = PageFrame(UInt(truncatingIfNeeded: index) &+ range.pointee.bias)
+    try reject(frame, index: index, order: 0, in: lists, restoring: state)
   }
 }

@@ -1,14 +1,30 @@
-// The buddy allocator: blocks of 2⁰ to 2¹⁰ page frames, free lists per NUMA node.
+// The buddy allocator: blocks of 2⁰ to 2¹⁰ page frames, free lists per NUMA node; above them, single frames per CPU.
+//
+//      allocate, free of one frame                                      allocate, free of a block
+//          |        no lock                                                  |
+//     +----------------+  +----------------+       +-----------------+       |
+//     | lists of CPU 0 |  | lists of CPU 1 |       | zeroed frames   |       |
+//     | ready | zeroed |  | ready | zeroed |       | of the node     |       |
+//     +----------------+  +----------------+       +-----------------+       |
+//            |  ^ a batch        |  ^                 ^ idle CPUs            |
+//     - - - -v - - - - - - - - - v - - the node's lock| - - - - - - - - - - -v- - -
+//     +--------------------------------------------------------------------------+
+//     | blocks of the node, per order                                            |
+//     +--------------------------------------------------------------------------+
 //
 // Protocol
-//   1. A node's lock guards its lists, its figures and the records of all its frames. No function holds two locks.
-//   2. What a caller gets wrong is found under the lock, before anything is changed.
+//   1. A node's lock guards its blocks, its pool, its figures, and the records of all its frames that are neither handed
+//      out nor in a CPU's list. No function holds two locks.
+//   2. What a caller gets wrong is found before anything is changed: by the tag of the frame's record, which is replaced
+//      in one step where no lock is held.
 //   3. Frames are cleared, and errors made, after the lock was released.
+//   4. CPUs' lists: see CPUFrameLists.
 //
 // Invariants (`_checkInvariants()`)
 //   a. Each usable frame belongs to exactly one block; a block of order n starts at a multiple of 2ⁿ frames, lies in
 //      one range of RAM, and contains no reserved frame.
-//   b. The first record of a block says `free` or `used` and its order, all others of it say `inside`.
+//   b. The first record of a block says `free` or `used` and its order, all others of it say `inside`. That of a free
+//      frame in a CPU's list or in a pool says `listed`; such a frame is no block's buddy.
 //   c. A free block is in the list of its order and node, once; nothing else is in a list.
 //   d. Two free blocks that are buddies of each other don't exist: what can be merged is merged.
 //   e. Figures and the bit map of non-empty orders agree with the lists.
@@ -24,6 +40,7 @@ import Synchronization
 public struct BuddyAllocator<M: Machine>: ~Copyable {
   @usableFromInline let records: UnsafeMutablePointer<FrameRecord>
   @usableFromInline let nodes: UnsafeMutablePointer<NodeRecord>
+  @usableFromInline let cpuLists: UnsafeMutablePointer<CPUFrameLists>
   @usableFromInline let ranges: UnsafeMutablePointer<RangeRecord>
   @usableFromInline let rangesEnd: UnsafeMutablePointer<RangeRecord>
 
@@ -38,6 +55,9 @@ public struct BuddyAllocator<M: Machine>: ~Copyable {
   /// How many frames can be handed out: RAM without what is reserved.
   public let totalFrames: Int
 
+  /// How many CPUs keep lists of free frames: those numbered below; 0 for none.
+  public let listedCPUs: Int
+
   // A value that holds an atomic is passed by its address. Without one, each use of an allocator that is part of
   // another value would copy all of the above.
   @usableFromInline let passedByAddress = Atomic<UInt8>(0)
@@ -45,33 +65,44 @@ public struct BuddyAllocator<M: Machine>: ~Copyable {
   /// The largest order there is: blocks of 1,024 frames, 4 MiB.
   @inlinable public static var maximumOrder: Int { 10 }
 
-  /// How many bytes of metadata an allocator over this map needs: 12 per frame, and some.
-  @inlinable public static func metadataByteCount(for map: borrowing PhysicalMemoryMap) -> Int {
-    MetadataLayout(map).byteCount + MetadataLayout.alignment - 1
+  /// How many bytes of metadata an allocator over this map needs: 12 per frame, 128 per CPU, and some.
+  ///
+  /// - Parameter cpuCount: for how many CPUs it is to keep lists.
+  @inlinable public static func metadataByteCount(
+    for map: borrowing PhysicalMemoryMap, cpuCount: Int = 0
+  ) -> Int {
+    MetadataLayout(map, cpuCount: cpuCount).byteCount + MetadataLayout.alignment - 1
   }
 
   /// Makes an allocator to which all memory of the map, except what is reserved, is free.
   ///
   /// - Parameters:
   ///   - map: the memory. It must not change hands elsewhere while the allocator lives.
-  ///   - metadata: at least ``metadataByteCount(for:)`` bytes, of any alignment and content, for as long as the
+  ///   - metadata: at least ``metadataByteCount(for:cpuCount:)`` bytes, of any alignment and content, for as long as the
   ///     allocator lives. If they lie in the map's RAM, the map must say that they are reserved.
   ///   - machine: gives the locks, and clears frames.
-  /// - Throws: when no memory is usable or the metadata is too small. No byte has been written then.
+  ///   - cpuCount: the CPUs with lower numbers keep lists of single free frames, so that their common path takes no lock.
+  ///     0: every operation takes its node's lock, and free frames are always merged.
+  /// - Throws: when no memory is usable, the metadata is too small, or the number of CPUs is none. No byte has been
+  ///   written then.
   /// - Complexity: O(frames).
   @inlinable public init(
-    frames map: borrowing PhysicalMemoryMap, metadata: UnsafeMutableRawBufferPointer, machine: M
+    frames map: borrowing PhysicalMemoryMap, metadata: UnsafeMutableRawBufferPointer, machine: M,
+    cpuCount: Int = 0
   ) throws(PhysicalMemoryError) {
-    let prepared = try PreparedMetadata(map, in: metadata)
+    let prepared = try PreparedMetadata(map, cpuCount: cpuCount, in: metadata)
     self.records = prepared.records
     self.nodes = prepared.nodes
+    self.cpuLists = prepared.cpuLists
     self.ranges = prepared.ranges
     self.rangesEnd = prepared.ranges + map.memoryRangeCount
     self.nodeCount = map.nodeCount
     self.totalFrames = prepared.totalFrames
+    self.listedCPUs = cpuCount
     self.machine = machine
   }
 }
 
-// The pointers lead to memory that is guarded by the nodes' locks (protocol 1) or constant after `init`.
+// The pointers lead to memory that is guarded by the nodes' locks (protocol 1), by the protocol of CPUFrameLists, or
+// constant after `init`.
 extension BuddyAllocator: @unchecked Sendable where M: Sendable {}

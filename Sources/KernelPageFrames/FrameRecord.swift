@@ -2,7 +2,8 @@
 //
 //            31            16 15           8 7      4 3      0
 //           +-------------------------------------------------+
-//   word 0  | next: index of the next free block's record     |   only while the frame is the first of a free block
+//   word 0  | next: index of the next free block's record     |   only while the frame is the first of a free block;
+//           |                                                 |   of a CPU's list: next alone
 //   word 1  | previous: index of the previous one's           |
 //   word 2  | range          | purpose      | state  | order  |   the tag
 //           +----------------+--------------+--------+--------+
@@ -10,7 +11,12 @@
 // Only the first record of a block, its *head*, knows the block's order and purpose; all others of the block say
 // `inside`. So handing out or taking back a block of any order writes one record, and so does each split or merge.
 
+// Without the node's lock a CPU touches only records of frames that it owns, or that are in its list. It may then read the
+// link of a frame that another CPU is just taking away, and others may read the tag of a frame that it takes or gives.
+// So `next` and the tag are read and written as atomic words, without any order: these are plain loads and stores.
+
 import KernelMachine
+import Synchronization
 
 /// What a frame is, as its record says.
 ///
@@ -26,6 +32,8 @@ import KernelMachine
   @inlinable static var used: UInt32 { 3 }
   /// A frame of a block, free or used, but not its first.
   @inlinable static var inside: UInt32 { 4 }
+  /// A free frame in the list of a CPU, or in a node's pool of zeroed frames; for those above a used block of order 0.
+  @inlinable static var listed: UInt32 { 5 }
 }
 
 /// State, order, purpose and range of a frame in one word, so that one comparison decides whether a buddy can merge.
@@ -67,5 +75,45 @@ import KernelMachine
     self.next = next
     self.previous = previous
     self.tag = tag
+  }
+}
+
+extension UnsafeMutablePointer where Pointee == FrameRecord {
+  // Why the casts are sound: (1) `next` is the first, the tag the last of three 32-bit fields without padding, so both
+  // lie aligned inside the record; (2) an Atomic<UInt32> is stored as a UInt32; (3) the record is initialized.
+  @inlinable @inline(__always) var nextWord: UnsafeMutablePointer<Atomic<UInt32>> {
+    UnsafeMutableRawPointer(self).assumingMemoryBound(to: Atomic<UInt32>.self)
+  }
+  @inlinable @inline(__always) var tagWord: UnsafeMutablePointer<Atomic<UInt32>> {
+    (UnsafeMutableRawPointer(self) + 8).assumingMemoryBound(to: Atomic<UInt32>.self)
+  }
+
+  /// The index of the next block's record.
+  @inlinable var next: UInt32 {
+    @inline(__always) get { nextWord.pointee.load(ordering: .relaxed) }
+    @inline(__always) nonmutating set { nextWord.pointee.store(newValue, ordering: .relaxed) }
+  }
+
+  /// The index of the previous block's record; under the node's lock only.
+  @inlinable var previous: UInt32 {
+    @inline(__always) get { pointee.previous }
+    @inline(__always) nonmutating set { pointee.previous = newValue }
+  }
+
+  /// What the frame is.
+  @inlinable var tag: FrameTag {
+    @inline(__always) get { FrameTag(rawValue: tagWord.pointee.load(ordering: .relaxed)) }
+    @inline(__always) nonmutating set { tagWord.pointee.store(newValue.rawValue, ordering: .relaxed) }
+  }
+
+  /// Makes a used frame a listed one.
+  ///
+  /// Of two CPUs that give the same frame back at the same time, one succeeds.
+  ///
+  /// - Returns: whether `used`, what the tag was when it was looked at, was replaced.
+  @inlinable @inline(__always) func claim(_ used: FrameTag) -> Bool {
+    tagWord.pointee.compareExchange(
+      expected: used.rawValue, desired: used.with(state: FrameState.listed).rawValue, ordering: .relaxed
+    ).exchanged
   }
 }

@@ -30,7 +30,7 @@ extension FreeLists {
   @inlinable @inline(__always) func canMerge(_ index: UInt32, order: Int, range: FrameTag) -> Bool {
     // Blocks of the largest order have no buddy; cutting the bit off makes them look at themselves, who are not free.
     let bit = 1 &<< UInt32(truncatingIfNeeded: order) & 1023
-    return record(index ^ bit).pointee.tag == range.with(state: FrameState.free, order: order)
+    return record(index ^ bit).tag == range.with(state: FrameState.free, order: order)
   }
 
   /// Merges a block with its buddy, which is free, and so on as long as possible, then puts the result into its list.
@@ -40,7 +40,7 @@ extension FreeLists {
     repeat {
       let bit: UInt32 = 1 &<< UInt32(truncatingIfNeeded: order)
       remove(index ^ bit, order: order)
-      record(index | bit).pointee.tag = range.with(state: FrameState.inside)
+      record(index | bit).tag = range.with(state: FrameState.inside)
       index &= ~bit
       order &+= 1
       // Neither half says `free` with the new order, so `canMerge` holds for the block as if it were not free.
@@ -56,9 +56,9 @@ extension FreeLists {
     var head = index
     for order in 0..<10 {
       head &= ~(1 &<< UInt32(truncatingIfNeeded: order) &- 1)
-      let tag = record(head).pointee.tag
+      let tag = record(head).tag
       if tag.state != FrameState.inside { return tag }
     }
-    return record(head & ~1023).pointee.tag
+    return record(head & ~1023).tag
   }
 }

@@ -9,6 +9,7 @@
 // Every operation takes constant time, and none has a case for the empty list or for its ends.
 
 import KernelMachine
+import Synchronization
 
 /// The free lists of one node, held under the node's lock.
 @frozen @usableFromInline struct FreeLists {
@@ -35,13 +36,27 @@ import KernelMachine
     UnsafeMutableRawPointer(node).assumingMemoryBound(to: SpinLock.self)
   }
 
+  /// The node's zeroed frames.
+  ///
+  /// Written under the lock; read without it too, by those who only want to know whether there are any. So it is one
+  /// atomic word: the one at byte 128 of the node's record.
+  @inlinable var pool: FrameListWord {
+    @inline(__always) get { FrameListWord(rawValue: poolWord.pointee.load(ordering: .relaxed)) }
+    @inline(__always) nonmutating set { poolWord.pointee.store(newValue.rawValue, ordering: .relaxed) }
+  }
+  @inlinable @inline(__always) var poolWord: UnsafeMutablePointer<Atomic<UInt64>> {
+    (UnsafeMutableRawPointer(node) + 128).assumingMemoryBound(to: Atomic<UInt64>.self)
+  }
+
   /// Puts a block at the front of the list of its order, and says so in its record.
   @inlinable @inline(__always) func push(_ index: UInt32, order: Int, tag: FrameTag) {
     let head = head(order)
-    let first = record(head).pointee.next
-    record(index).initialize(to: FrameRecord(next: first, previous: head, tag: tag))
-    record(first).pointee.previous = index
-    record(head).pointee.next = index
+    let first = record(head).next
+    record(index).next = first
+    record(index).previous = head
+    record(index).tag = tag
+    record(first).previous = index
+    record(head).next = index
     node.pointee.nonEmptyOrders |= 1 &<< UInt(truncatingIfNeeded: order)
     node.pointee.freeBlocks[unchecked: order] &+= 1
   }
@@ -51,9 +66,11 @@ import KernelMachine
   /// The bit of that order is the caller's to set.
   @inlinable @inline(__always) func pushFirst(_ index: UInt32, order: Int, tag: FrameTag) {
     let head = head(order)
-    record(index).initialize(to: FrameRecord(next: head, previous: head, tag: tag))
-    record(head).pointee.next = index
-    record(head).pointee.previous = index
+    record(index).next = head
+    record(index).previous = head
+    record(index).tag = tag
+    record(head).next = index
+    record(head).previous = index
     node.pointee.freeBlocks[unchecked: order] = 1
   }
 
@@ -62,10 +79,10 @@ import KernelMachine
   /// Its record still says that it is free.
   @inlinable @inline(__always) func pop(order: Int) -> UInt32 {
     let head = head(order)
-    let index = record(head).pointee.next
-    let next = record(index).pointee.next
-    record(head).pointee.next = next
-    record(next).pointee.previous = head
+    let index = record(head).next
+    let next = record(index).next
+    record(head).next = next
+    record(next).previous = head
     if next == head { node.pointee.nonEmptyOrders &= ~(1 &<< UInt(truncatingIfNeeded: order)) }
     node.pointee.freeBlocks[unchecked: order] &-= 1
     return index
@@ -75,10 +92,10 @@ import KernelMachine
   ///
   /// Its record still says that it is free.
   @inlinable @inline(__always) func remove(_ index: UInt32, order: Int) {
-    let next = record(index).pointee.next
-    let previous = record(index).pointee.previous
-    record(previous).pointee.next = next
-    record(next).pointee.previous = previous
+    let next = record(index).next
+    let previous = record(index).previous
+    record(previous).next = next
+    record(next).previous = previous
     // Only in a ring of one are both neighbours the same record as the head.
     if next == previous, next == head(order) {
       node.pointee.nonEmptyOrders &= ~(1 &<< UInt(truncatingIfNeeded: order))

@@ -1,10 +1,10 @@
 // How the metadata memory is laid out, and how large it has to be.
 //
-//   +-----------------+------------------+------------------------------------------+--------------------+
-//   | NodeRecord      | RangeRecord      | FrameRecord per frame, each range filled | FrameRecord per    |
-//   | per node, 128 B | per range, 32 B  | up to whole blocks of order 10, 12 B     | free list, 12 B    |
-//   +-----------------+------------------+------------------------------------------+--------------------+
-//                                        ^ index 0                                  ^ listHeads
+//   +-----------------+---------------+-----------------+------------------------------------------+-----------------+
+//   | NodeRecord      | CPUFrameLists | RangeRecord     | FrameRecord per frame, each range filled | FrameRecord per |
+//   | per node, 192 B | per CPU, 128 B| per range, 32 B | up to whole blocks of order 10, 12 B     | free list, 12 B |
+//   +-----------------+---------------+-----------------+------------------------------------------+-----------------+
+//                                                       ^ index 0                                  ^ listHeads
 //
 // A frame's *index* is its number minus its range's bias. The bias is a multiple of 1,024, so an index has the alignment
 // of its frame: the buddy of a block is found by flipping one bit of its index, always lies inside the table, and
@@ -14,7 +14,8 @@ import KernelMachine
 
 /// One node: its lock, and what its free lists hold.
 ///
-/// Two cache lines of its own, so that nodes don't disturb each other.
+/// Three cache lines of its own, so that nodes don't disturb each other. The last is the pool's, so that looking whether
+/// there is anything in it does not wait for those who take the lock.
 @frozen @usableFromInline struct NodeRecord {
   /// Guards everything below, the node's free lists, and the records of all frames of the node.
   ///
@@ -28,6 +29,13 @@ import KernelMachine
   /// The index of the head record of the list of order 0; those of higher orders follow.
   @usableFromInline var listHeads: UInt32
   @usableFromInline var padding = InlineArray<6, UInt64>(repeating: 0)
+  /// The pool of zeroed frames: a list as a CPU's, but under the lock.
+  ///
+  /// Stays at byte 128.
+  @usableFromInline var pool = FrameListWord.empty
+  /// How many frames the pool holds at most.
+  @usableFromInline var poolLimit = 0
+  @usableFromInline var poolPadding = InlineArray<6, UInt64>(repeating: 0)
 
   @inlinable init(listHeads: UInt32) { self.listHeads = listHeads }
 }
@@ -54,17 +62,19 @@ import KernelMachine
 @usableFromInline struct MetadataLayout {
   @usableFromInline static var alignment: Int { 64 }
 
+  @usableFromInline let listsOffset: Int
   @usableFromInline let rangesOffset: Int
   @usableFromInline let recordsOffset: Int
   /// How many records frames and padding have together: the index of the first free list's head.
   @usableFromInline let listHeads: Int
   @usableFromInline let byteCount: Int
 
-  @usableFromInline init(_ map: borrowing PhysicalMemoryMap) {
+  @usableFromInline init(_ map: borrowing PhysicalMemoryMap, cpuCount: Int) {
     var records = 0
     for index in 0..<map.memoryRangeCount { records += Self.paddedBounds(map.memoryRange(at: index)).count }
     listHeads = records
-    rangesOffset = map.nodeCount * MemoryLayout<NodeRecord>.stride
+    listsOffset = map.nodeCount * MemoryLayout<NodeRecord>.stride
+    rangesOffset = listsOffset + max(cpuCount, 0) * MemoryLayout<CPUFrameLists>.stride
     recordsOffset = rangesOffset + map.memoryRangeCount * MemoryLayout<RangeRecord>.stride
     byteCount = recordsOffset + (records + map.nodeCount * 11) * MemoryLayout<FrameRecord>.stride
   }

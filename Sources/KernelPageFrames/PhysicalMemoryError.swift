@@ -24,6 +24,8 @@ import KernelMachine
   case noUsableMemory(totalFrames: Int)
   /// The memory given for the allocator's metadata is too small.
   case metadataTooSmall(neededBytes: Int, givenBytes: Int)
+  /// The number of CPUs is negative or too large.
+  case invalidCPUCount(Int, limit: Int)
   /// There are more frames than 32-bit links can name.
   case tooManyFrames(Int)
 
@@ -75,6 +77,11 @@ import KernelMachine
       sink.write(" bytes, but ")
       sink.write(given)
       sink.write(" were given")
+    case .invalidCPUCount(let count, let limit):
+      sink.write("lists of free frames for ")
+      sink.write(count)
+      sink.write(" CPUs: the number is to be from 0 to ")
+      sink.write(limit)
     case .tooManyFrames(let count):
       sink.write(count)
       sink.write(" frames are more than 32-bit links can name")

@@ -6,13 +6,20 @@ import KernelMachine
 @usableFromInline struct PreparedMetadata {
   @usableFromInline let records: UnsafeMutablePointer<FrameRecord>
   @usableFromInline let nodes: UnsafeMutablePointer<NodeRecord>
+  @usableFromInline let cpuLists: UnsafeMutablePointer<CPUFrameLists>
   @usableFromInline let ranges: UnsafeMutablePointer<RangeRecord>
   @usableFromInline let totalFrames: Int
 
+  /// Of how many CPUs an allocator can keep lists at most.
+  @usableFromInline static var cpuLimit: Int { 4096 }
+
   @usableFromInline init(
-    _ map: borrowing PhysicalMemoryMap, in metadata: UnsafeMutableRawBufferPointer
+    _ map: borrowing PhysicalMemoryMap, cpuCount: Int, in metadata: UnsafeMutableRawBufferPointer
   ) throws(PhysicalMemoryError) {
-    let layout = MetadataLayout(map)
+    guard cpuCount >= 0, cpuCount <= Self.cpuLimit else {
+      throw .invalidCPUCount(cpuCount, limit: Self.cpuLimit)
+    }
+    let layout = MetadataLayout(map, cpuCount: cpuCount)
     totalFrames = map.usableFrames
     guard totalFrames > 0 else { throw .noUsableMemory(totalFrames: map.totalFrames) }
     guard layout.listHeads + map.nodeCount * 11 <= Int(UInt32.max) else {
@@ -25,10 +32,11 @@ import KernelMachine
     }
 
     // Why these pointers are sound: (1) `base` and the whole layout lie in the caller's buffer, by the check above;
-    // (2) each part starts at a multiple of its type's alignment, since 64, 128, 32 divide the offsets before it;
+    // (2) each part starts at a multiple of its type's alignment, since 64, 64, 32 divide the offsets before it;
     // (3) the types are trivial, every element is initialized below before it is read, and nothing is deinitialized.
     let base = memory.alignedUp(toMultipleOf: MetadataLayout.alignment)
     nodes = base.bindMemory(to: NodeRecord.self, capacity: map.nodeCount)
+    cpuLists = (base + layout.listsOffset).bindMemory(to: CPUFrameLists.self, capacity: cpuCount)
     ranges = (base + layout.rangesOffset).bindMemory(to: RangeRecord.self, capacity: map.memoryRangeCount)
     records = (base + layout.recordsOffset)
       .bindMemory(to: FrameRecord.self, capacity: layout.listHeads + map.nodeCount * 11)
@@ -40,6 +48,11 @@ import KernelMachine
         (records + index).initialize(
           to: FrameRecord(next: UInt32(index), previous: UInt32(index), tag: .absent))
       }
+    }
+
+    // With one node every CPU's home is known; with several, each CPU says when it first asks.
+    for cpu in 0..<cpuCount {
+      (cpuLists + cpu).initialize(to: CPUFrameLists(home: map.nodeCount == 1 ? 0 : -1))
     }
 
     var index = 0
@@ -62,7 +75,16 @@ import KernelMachine
 
     // From high to low, so that the lists begin with the lowest block.
     map.forEachUsableRunDescending { number, run in makeFree(run, range: number) }
+    guard cpuCount > 0 else { return }
+    for node in 0..<map.nodeCount {
+      nodes[node].poolLimit = min(Self.poolLimit, nodes[node].totalFrames / Self.poolShare)
+    }
   }
+
+  /// How many zeroed frames a node keeps at most, however large it is: 4 MiB.
+  static var poolLimit: Int { 1024 }
+  /// And which part of a small node's memory.
+  static var poolShare: Int { 64 }
 
   /// Cuts a run of frames into the largest aligned blocks, and puts them into the free lists.
   private func makeFree(_ run: ReservedRange, range number: Int) {

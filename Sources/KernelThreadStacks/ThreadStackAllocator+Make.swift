@@ -28,14 +28,14 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     // Named once, so that a thread that moves to another CPU halfway does not get frames of both nodes.
     let request = FrameRequest(node: node ?? homeNode, purpose: .threadStack, cleared: true)
     var next = first
-    while next < end {
-      do {
-        machine.writeEntry(arena.stackEntry(for: try frames.allocate(request)).retired, at: next)
-      } catch {
-        undo(slot: slot, entries: entries, pages: (next.rawValue &- entries.rawValue) &>> 3)
-        throw .frames(error)
+    do {
+      try frames.allocate(request, count: Int(bitPattern: (end.rawValue &- first.rawValue) &>> 3)) { frame in
+        machine.writeEntry(arena.stackEntry(for: frame).retired, at: next)
+        next = next + 8
       }
-      next = next + 8
+    } catch {
+      undo(slot: slot, entries: entries, pages: (next.rawValue &- entries.rawValue) &>> 3)
+      throw .frames(error)
     }
     let stack = PackedStack(word: base.rawValue | (layout.looksAtTags ? tag(ofEntries: entries) : 0))
     next = first

@@ -8,6 +8,8 @@ struct StackCostLimits {
   var clearing = 600
   /// Allocating a new stack, clearing not counted.
   var new = 800
+  /// Allocating a new stack of frames that read as zero already.
+  var fromZeroed = 450
   /// Allocating a cached stack, clearing not counted.
   var cached = 120
   /// Freeing a stack into the cache.

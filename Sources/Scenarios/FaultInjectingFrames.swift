@@ -60,8 +60,7 @@ public struct FaultInjectingFrames<Base: CountingFrameSource & ~Copyable>: ~Copy
 
   /// Hands out a block, unless this allocation was to be refused.
   public borrowing func allocate(_ request: FrameRequest) throws(FrameSourceError) -> PageFrame {
-    let step = UInt64(request.order) << 8 | UInt64(request.purpose.rawValue) + 1
-    path.store((path.load(ordering: .relaxed) ^ step) &* 0x100_0000_01b3, ordering: .relaxed)
+    note(request)
     let left = countdown.subtract(1, ordering: .relaxed).newValue
     if left == 0 || (left < 0 && refusesAllAfter.load(ordering: .relaxed)) {
       refusals.add(1, ordering: .relaxed)
@@ -73,6 +72,28 @@ public struct FaultInjectingFrames<Base: CountingFrameSource & ~Copyable>: ~Copy
     let frame = try base.allocate(request)
     outstanding.add(1 << request.order, ordering: .relaxed)
     return frame
+  }
+
+  /// Hands out several single frames; each counts as an allocation of its own.
+  public borrowing func allocate(
+    _ request: FrameRequest, count: Int, _ body: (PageFrame) -> Void
+  ) throws(FrameSourceError) {
+    // Those before the one to be refused come one by one, as they would from a source that has no more.
+    guard count > 0, countdown.load(ordering: .relaxed) > count else {
+      for _ in 0..<max(count, 0) { body(try allocate(request)) }
+      return
+    }
+    for _ in 0..<count { note(request) }
+    countdown.subtract(count, ordering: .relaxed)
+    try base.allocate(request, count: count) { frame in
+      outstanding.add(1, ordering: .relaxed)
+      body(frame)
+    }
+  }
+
+  private borrowing func note(_ request: FrameRequest) {
+    let step = UInt64(request.order) << 8 | UInt64(request.purpose.rawValue) + 1
+    path.store((path.load(ordering: .relaxed) ^ step) &* 0x100_0000_01b3, ordering: .relaxed)
   }
 
   /// Takes a block back.

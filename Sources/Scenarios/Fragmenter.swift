@@ -93,6 +93,8 @@ extension Processes {
         count -= 1
       }
     }
+    // What lies in lists of CPUs would be free in pieces, whether its neighbours are free or not.
+    stacks.frames.base.drain()
     let now = stacks.frames.freeFrames
     let largest = stacks.frames.base.largestFreeOrder
     guard now == target, largest <= order else {

@@ -141,12 +141,14 @@ public struct Processes<M: Machine>: ~Copyable {
     return fromStacks + stacks.arena.flush(frames: stacks.frames)
   }
 
-  /// Gives back what is only kept for speed, and brings the reserve that stacks grow from to its full size.
+  /// Gives back what is only kept for speed, brings the reserve that stacks grow from to its full size, and merges all free
+  /// frames.
   ///
   /// All frames that are not free then are needed. Not for code that runs on a stack that grows.
   public borrowing func settle() {
     reclaim()
     stacks.fillReserve()
+    stacks.frames.base.drain()
   }
 
   /// Where a process number's record is noted, as a host address.

@@ -61,6 +61,8 @@ struct StackBenchmark<M: Machine> {
 
   static var few: Int { 10 }
   private static var many: Int { 4000 }
+  /// More than a stack takes, tables included.
+  private static var framesZeroedAtOnce: Int { 16 }
   static var sample: Int { 1024 }
   /// Room for the addresses of all stacks in use at a time.
   private static var blockOrder: Int { 4 }
@@ -116,9 +118,12 @@ struct StackBenchmark<M: Machine> {
   }
 
   /// Allocates stacks until `end` are in use; tells what each cost.
-  func fill(_ first: Int, _ end: Int, _ stacks: borrowing BareStacks<M>) -> Cost? {
+  ///
+  /// - Parameter zeroing: whether there are zeroed frames before each, as an idle CPU would have seen to.
+  func fill(_ first: Int, _ end: Int, zeroing: Bool = false, _ stacks: borrowing BareStacks<M>) -> Cost? {
     var total = Cost()
     for number in first..<end {
+      if zeroing { stacks.frames.fillZeroedPool(budget: Self.framesZeroedAtOnce) }
       guard let cost = allocate(number, stacks) else {
         for undone in first..<number { _ = free(undone, stacks) }
         return nil
@@ -162,6 +167,7 @@ struct StackBenchmark<M: Machine> {
       checks.check("there is memory for the measurements", false)
       return false
     }
+    measureFromZeroed(options.strategy, isLimited: limits != nil, stacks, &rows, &checks)
     let cached = measureCached(limits: limits, clearing: atOnce, stacks, &rows)
     if let limits {
       checks.check(

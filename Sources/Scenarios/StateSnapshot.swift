@@ -66,9 +66,11 @@ struct Digest: TextSink {
 extension Processes {
   /// Takes digests of everything.
   ///
-  /// Nothing else runs meanwhile.
+  /// Nothing else runs meanwhile. Free frames in lists of CPUs are merged first, so that free blocks follow from what is
+  /// free.
   borrowing func snapshot() -> StateSnapshot {
     var snapshot = StateSnapshot()
+    stacks.frames.base.drain()
 
     var blocks = Digest()
     var stackMemory = Digest()

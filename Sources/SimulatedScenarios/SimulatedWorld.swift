@@ -56,7 +56,9 @@ final class SimulatedWorld {
           // Filling large memory with garbage takes longer than the scenario.
           initialContents: options.memoryBytes <= 32 << 20 ? .garbage : .zero))
     } catch { throw .simulation(error) }
-    metadata = .allocate(byteCount: BuddyAllocator<Simulated>.metadataByteCount(for: map), alignment: 64)
+    metadata = .allocate(
+      byteCount: BuddyAllocator<Simulated>.metadataByteCount(for: map, cpuCount: options.cpuCount),
+      alignment: 64)
     code = .allocate(byteCount: 64, alignment: 8)
     code.initializeMemory(as: UInt8.self, repeating: 0x5a)
   }
@@ -73,7 +75,8 @@ final class SimulatedWorld {
   /// Once only.
   func makeFrames() throws(SimulatedRunError) -> BuddyAllocator<Simulated> {
     do {
-      return try BuddyAllocator(frames: map, metadata: metadata, machine: simulation.machine)
+      let machine = simulation.machine
+      return try BuddyAllocator(frames: map, metadata: metadata, machine: machine, cpuCount: machine.cpuCount)
     } catch { throw .memory(error) }
   }
 

@@ -8,7 +8,7 @@ import Testing
 struct InvariantCheckTests {
   /// 64 frames, of which the first is taken: free blocks of order 0 to 5 follow it.
   ///
-  /// Metadata begins at the buffer's start: 128 bytes for the node, 32 for the range, then 12 for each frame.
+  /// Metadata begins at the buffer's start: 192 bytes for the node, 32 for the range, then 12 for each frame.
   static func damage(at offset: Int) throws {
     let bed = try Bed(frames: 64)
     _ = try bed.take(0)
@@ -36,14 +36,14 @@ struct InvariantCheckTests {
   }
 
   @Test("A torn list stops") func tornList() async {
-    await #expect(processExitsWith: .failure) { try InvariantCheckTests.damage(at: 160 + 12 * 2 + 4) }
+    await #expect(processExitsWith: .failure) { try InvariantCheckTests.damage(at: 224 + 12 * 2 + 4) }
   }
 
   @Test("A wrong order in a block's first record stops") func wrongOrder() async {
-    await #expect(processExitsWith: .failure) { try InvariantCheckTests.damage(at: 160 + 12 * 4 + 8) }
+    await #expect(processExitsWith: .failure) { try InvariantCheckTests.damage(at: 224 + 12 * 4 + 8) }
   }
 
   @Test("A frame inside of a block that says something else stops") func inside() async {
-    await #expect(processExitsWith: .failure) { try InvariantCheckTests.damage(at: 160 + 12 * 5 + 8) }
+    await #expect(processExitsWith: .failure) { try InvariantCheckTests.damage(at: 224 + 12 * 5 + 8) }
   }
 }

@@ -12,6 +12,10 @@ final class TestWorld {
 
   var clearings: [Clearing] = []
   var node = NodeID(0)
+  /// The CPU that executes.
+  var cpu = 0
+  /// How often interrupts are off.
+  var interruptsOff = 0
   var locksHeld = 0
   var locksTaken: UInt64 = 0
 }
@@ -21,11 +25,15 @@ struct TestMachine: Machine {
 
   var linearMapOffset: UInt { 0xffff_ffc0_0000_0000 }
   var currentNode: NodeID { world.node }
-  var currentCPU: Int { 0 }
+  var currentCPU: Int {
+    precondition(world.interruptsOff > 0, "the CPU's number was asked for with interrupts on")
+    return world.cpu
+  }
   var cpuCount: Int { 1 }
 
   func clear(_ address: VirtualAddress, byteCount: Int) {
     precondition(world.locksHeld == 0, "cleared under a lock")
+    precondition(world.interruptsOff == 0, "cleared with interrupts off")
     world.clearings.append(TestWorld.Clearing(address: address, byteCount: byteCount))
   }
 
@@ -61,8 +69,16 @@ struct TestMachine: Machine {
   func invalidate(_ pages: VirtualAddressRange, in space: AddressSpaceID, scope: InvalidationScope) {
     fatalError("translations were invalidated")
   }
-  func disableInterrupts() -> InterruptState { fatalError("the locks do that") }
-  func restoreInterrupts(_ state: InterruptState) { fatalError("the locks do that") }
+
+  func disableInterrupts() -> InterruptState {
+    world.interruptsOff += 1
+    return InterruptState(rawValue: 5)
+  }
+
+  func restoreInterrupts(_ state: InterruptState) {
+    precondition(state.rawValue == 5 && world.interruptsOff > 0, "restored what was not disabled")
+    world.interruptsOff -= 1
+  }
 }
 
 /// An allocator together with the memory for its metadata.
@@ -72,25 +88,27 @@ final class Bed {
   let metadata: UnsafeMutableRawBufferPointer
   let allocator: BuddyAllocator<TestMachine>
 
-  /// - Parameter misalignment: how far the metadata is from a multiple of 64.
-  init(_ map: PhysicalMemoryMap, misalignment: Int = 0) throws {
+  /// - Parameters:
+  ///   - misalignment: how far the metadata is from a multiple of 64.
+  ///   - cpuCount: how many CPUs keep lists.
+  init(_ map: PhysicalMemoryMap, misalignment: Int = 0, cpuCount: Int = 0) throws {
     self.map = map
-    let byteCount = BuddyAllocator<TestMachine>.metadataByteCount(for: map)
+    let byteCount = BuddyAllocator<TestMachine>.metadataByteCount(for: map, cpuCount: cpuCount)
     metadata = .allocate(byteCount: byteCount + misalignment, alignment: 64)
     // Whatever was there must not matter.
     for index in metadata.indices { metadata[index] = 0xa5 }
     allocator = try BuddyAllocator(
       frames: map, metadata: UnsafeMutableRawBufferPointer(rebasing: metadata[misalignment...]),
-      machine: TestMachine(world: world))
+      machine: TestMachine(world: world), cpuCount: cpuCount)
   }
 
   deinit { metadata.deallocate() }
 
   /// One range of RAM from address 0x4000_0000.
-  convenience init(frames: Int) throws {
+  convenience init(frames: Int, cpuCount: Int = 0) throws {
     var map = PhysicalMemoryMap()
     try map.addMemory(firstFrame: 0x40000, frames: frames)
-    try self.init(map)
+    try self.init(map, cpuCount: cpuCount)
   }
 
   func take(_ order: Int, on node: Int? = nil, for purpose: FramePurpose = .userMemory) throws(FrameSourceError)

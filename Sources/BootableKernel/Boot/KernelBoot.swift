@@ -134,7 +134,8 @@
     let board = KernelObjects.board
     let map = KernelObjects.memory
     let tableFrames = KernelAddressSpace.frameLimit(map.pointee)
-    let metadataBytes = BuddyAllocator<AArch64>.metadataByteCount(for: map.pointee)
+    let metadataBytes = BuddyAllocator<AArch64>.metadataByteCount(
+      for: map.pointee, cpuCount: board.pointee.cpuCount)
     let needed = tableFrames * pageSize + metadataBytes
     guard let start = map.pointee.lowestUnreserved(byteCount: needed) else {
       fail("memory is too small for the kernel's own tables")

@@ -80,7 +80,8 @@
       let records = UnsafeMutableRawBufferPointer(
         start: machine.pointer(to: metadata.start), count: metadata.byteCount)
       do {
-        return try BuddyAllocator(frames: memory.pointee, metadata: records, machine: machine)
+        return try BuddyAllocator(
+          frames: memory.pointee, metadata: records, machine: machine, cpuCount: board.pointee.cpuCount)
       } catch {
         fail("frame allocator", error)
       }

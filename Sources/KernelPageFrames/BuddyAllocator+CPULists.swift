@@ -1,0 +1,125 @@
+// The common path of single frames: out of and into the current CPU's list, without a lock.
+
+import KernelMachine
+
+extension BuddyAllocator {
+  /// Stands for the absence of a frame; there are fewer records.
+  @inlinable static var noIndex: UInt32 { .max }
+
+  /// The lists of the current CPU, or `nil` if it keeps none.
+  ///
+  /// Interrupts are off.
+  @inlinable @inline(__always) borrowing func ownLists() -> UnsafeMutablePointer<CPUFrameLists>? {
+    let cpu = machine.currentCPU
+    return UInt(bitPattern: cpu) < UInt(bitPattern: listedCPUs) ? cpuLists + cpu : nil
+  }
+
+  // MARK: One frame
+
+  /// Takes the first frame of a list.
+  ///
+  /// The list is the current CPU's, and interrupts are off.
+  ///
+  /// - Returns: its index, or ``noIndex``.
+  @inlinable @inline(__always) borrowing func pop(_ list: borrowing FrameList) -> UInt32 {
+    while true {
+      let word = list.value
+      if word.count == 0 { return Self.noIndex }
+      // Another CPU may be taking the list away; then this is not the link any more, and the word not the same.
+      let next = (records + Int(truncatingIfNeeded: word.first)).next
+      if list.replace(word, with: word.removing(1, next: next)) { return word.first }
+    }
+  }
+
+  /// Puts a frame that says `listed` before the first of a list.
+  ///
+  /// The list is the current CPU's, and interrupts are off.
+  @inlinable @inline(__always) borrowing func push(_ index: UInt32, to list: borrowing FrameList) {
+    while true {
+      let word = list.value
+      (records + Int(truncatingIfNeeded: index)).next = word.first
+      if list.replace(word, with: word.adding(index)) { return }
+    }
+  }
+
+  /// Says in a listed frame's record what it is used for from now on.
+  @inlinable @inline(__always) borrowing func handOut(_ index: UInt32, purpose: FramePurpose) -> PageFrame {
+    let record = records + Int(truncatingIfNeeded: index)
+    let tag = record.tag
+    record.tag = tag.with(state: FrameState.used, purpose: purpose.rawValue)
+    return PageFrame(UInt(truncatingIfNeeded: index) &+ ranges[tag.range].bias)
+  }
+
+  /// Takes a frame of the wanted kind from the current CPU's lists.
+  ///
+  /// - Returns: the frame, or ``noBlock``: then the rest of ``allocate(_:)`` may still find one.
+  @inlinable @inline(__always) borrowing func takeListed(_ request: FrameRequest) -> PageFrame {
+    let interrupts = machine.disableInterrupts()
+    var index = Self.noIndex
+    // A CPU whose home is not known yet has nothing in its lists.
+    if let own = ownLists(), request.node == nil || request.node?.index == own.pointee.homeNode {
+      index = request.cleared ? pop(own.pointee.zeroed) : pop(own.pointee.ready)
+    }
+    machine.restoreInterrupts(interrupts)
+    return index == Self.noIndex ? Self.noBlock : handOut(index, purpose: request.purpose)
+  }
+
+  /// Puts a frame into the current CPU's list.
+  @inlinable @inline(__always) borrowing func putListed(
+    _ index: UInt32, of range: UnsafeMutablePointer<RangeRecord>
+  ) throws(FrameSourceError) {
+    let record = records + Int(truncatingIfNeeded: index)
+    let tag = record.tag
+    guard tag.stateAndOrder == FrameState.used &<< 4, record.claim(tag) else {
+      return try rejectListed(index, of: range)
+    }
+    let interrupts = machine.disableInterrupts()
+    if let own = ownLists(), own.pointee.homeNode == range.pointee.node,
+      own.pointee.ready.value.count < CPUFrameLists.limit
+    {
+      push(index, to: own.pointee.ready)
+    } else {
+      putSlowly(index, node: range.pointee.node)
+    }
+    machine.restoreInterrupts(interrupts)
+  }
+
+  // MARK: Several frames
+
+  /// Takes the first `count` frames of the current CPU's list, which stay linked through their records.
+  ///
+  /// - Returns: the first and `count`, or ``FrameListWord/empty`` when the list has fewer.
+  @inlinable @inline(__always)
+  borrowing func takeListed(_ request: FrameRequest, count: Int) -> FrameListWord {
+    guard listedCPUs != 0, count > 0 else { return .empty }
+    let interrupts = machine.disableInterrupts()
+    var chain = FrameListWord.empty
+    if let own = ownLists(), request.node == nil || request.node?.index == own.pointee.homeNode {
+      chain =
+        request.cleared
+        ? popChain(count, of: own.pointee.zeroed) : popChain(count, of: own.pointee.ready)
+    }
+    machine.restoreInterrupts(interrupts)
+    return chain
+  }
+
+  /// Takes the first `count` frames of a list, if it has as many.
+  ///
+  /// The list is the current CPU's, and interrupts are off.
+  @inlinable @inline(__always)
+  borrowing func popChain(_ count: Int, of list: borrowing FrameList) -> FrameListWord {
+    while true {
+      let word = list.value
+      if word.count < count { return .empty }
+      var index = word.first
+      var left = count
+      while left > 0 {
+        index = (records + Int(truncatingIfNeeded: index)).next
+        left &-= 1
+      }
+      if list.replace(word, with: word.removing(count, next: index)) {
+        return FrameListWord(first: word.first, count: count)
+      }
+    }
+  }
+}

@@ -1,0 +1,125 @@
+// Merging again what lists and pools hold: when memory is short, and before blocks are looked at.
+//
+// A list of another CPU is taken as a whole, without that CPU's help: it may be idle, have interrupts off, or have stopped.
+
+import KernelMachine
+
+extension BuddyAllocator {
+  /// Merges all frames in the lists of all CPUs and in the pools of zeroed frames.
+  ///
+  /// They count as free before and after. Whenever nobody else uses the allocator, the free blocks then follow from which
+  /// frames are free: the largest that alignment allows.
+  ///
+  /// - Returns: how many frames there were.
+  /// - Complexity: O(CPUs · nodes), and what is needed for each frame.
+  @discardableResult
+  @inlinable public borrowing func drain() -> Int {
+    var count = 0
+    for node in 0..<nodeCount where listedCPUs != 0 {
+      count &+= drainPool(of: node)
+      for cpu in 0..<listedCPUs { count &+= drainLists(of: cpu, node: node) }
+    }
+    return count
+  }
+
+  /// Merges all frames in the lists of one CPU, for example because it has stopped.
+  ///
+  /// - Parameter cpu: its number. It may be running.
+  /// - Returns: how many frames there were; 0 for a CPU that keeps no lists.
+  @discardableResult
+  @inlinable public borrowing func drain(cpu: Int) -> Int {
+    guard cpu >= 0, cpu < listedCPUs else { return 0 }
+    let home = (cpuLists + cpu).pointee.homeNode
+    return home < 0 ? 0 : drainLists(of: cpu, node: home)
+  }
+
+  /// Merges the frames of one CPU's lists if they are of this node.
+  ///
+  /// The lock is not held.
+  @inlinable @inline(never) borrowing func drainLists(of cpu: Int, node: Int) -> Int {
+    guard holdsFrames(cpu, of: node) else { return 0 }
+    let lists = FreeLists(records: records, node: nodes + node)
+    let state = machine.lock(lists.lock)
+    let count = releaseLists(of: cpu, to: lists)
+    machine.unlock(lists.lock, restoring: state)
+    return count
+  }
+
+  /// Merges all zeroed frames of a node's pool, a batch for each time that the lock is taken.
+  @inlinable @inline(never) borrowing func drainPool(of node: Int) -> Int {
+    let lists = FreeLists(records: records, node: nodes + node)
+    var count = 0
+    while lists.pool.count != 0 {
+      let state = machine.lock(lists.lock)
+      count &+= releasePool(atMost: CPUFrameLists.limit, to: lists)
+      machine.unlock(lists.lock, restoring: state)
+    }
+    return count
+  }
+
+  /// Whether a CPU's lists hold any frames of a node.
+  @inlinable borrowing func holdsFrames(_ cpu: Int, of node: Int) -> Bool {
+    let lists = cpuLists + cpu
+    return lists.pointee.homeNode == node
+      && lists.pointee.ready.value.count &+ lists.pointee.zeroed.value.count != 0
+  }
+
+  /// The node's lock is held, and the lists are of that node.
+  @inlinable borrowing func releaseLists(of cpu: Int, to lists: FreeLists) -> Int {
+    let ready = (cpuLists + cpu).pointee.ready.takeAll()
+    let zeroed = (cpuLists + cpu).pointee.zeroed.takeAll()
+    lists.release(ready.first, count: ready.count)
+    lists.release(zeroed.first, count: zeroed.count)
+    return ready.count &+ zeroed.count
+  }
+
+  /// The node's lock is held.
+  @inlinable borrowing func releasePool(atMost limit: Int, to lists: FreeLists) -> Int {
+    let pool = lists.pool
+    let count = min(pool.count, limit)
+    lists.pool = pool.removing(count, next: record(count, from: pool.first))
+    lists.release(pool.first, count: count)
+    return count
+  }
+
+  // MARK: Before a refusal
+
+  /// Takes a block after merging what lists and pools hold, no more of them than it takes, the preferred node's first.
+  ///
+  /// - Returns: its first frame, or ``noBlock``.
+  @inlinable @inline(never)
+  borrowing func takeDraining(_ request: FrameRequest, preferred: Int) -> PageFrame {
+    var node = preferred
+    for _ in 0..<nodeCount {
+      // From the pool first, then -1 has become the number of a CPU.
+      for cpu in -1..<listedCPUs {
+        let count = cpu < 0 ? drainPool(of: node) : drainLists(of: cpu, node: node)
+        guard count > 0 else { continue }
+        let frame = takeBlock(order: request.order, node: node, purpose: request.purpose)
+        if frame != Self.noBlock { return frame }
+      }
+      node = node &+ 1 == nodeCount ? 0 : node &+ 1
+    }
+    // Meanwhile frames may have moved into a list that was empty when it was looked at.
+    guard request.order == 0 else { return Self.noBlock }
+    for _ in 0..<nodeCount where freeFrames > 0 {
+      let frame = takeLast(node: node, purpose: request.purpose)
+      if frame != Self.noBlock { return frame }
+      node = node &+ 1 == nodeCount ? 0 : node &+ 1
+    }
+    return Self.noBlock
+  }
+
+  /// Takes a single frame if there is any on the node, wherever: nothing can move to a list while the lock is held.
+  @inlinable @inline(never) borrowing func takeLast(node: Int, purpose: FramePurpose) -> PageFrame {
+    let lists = FreeLists(records: records, node: nodes + node)
+    let state = machine.lock(lists.lock)
+    _ = releasePool(atMost: .max, to: lists)
+    for cpu in 0..<listedCPUs where (cpuLists + cpu).pointee.homeNode == node {
+      _ = releaseLists(of: cpu, to: lists)
+    }
+    let index = takeBlock(order: 0, from: lists, purpose: purpose)
+    machine.unlock(lists.lock, restoring: state)
+    return index == Self.noIndex ? Self.noBlock : frame(at: index)
+  }
+}

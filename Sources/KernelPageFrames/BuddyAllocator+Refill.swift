@@ -1,0 +1,219 @@
+// Between the current CPU's lists and its node, a batch at a time under the node's lock.
+//
+// Interrupts are off throughout, and the lists are the current CPU's: nobody else adds to them, and those who take a list
+// away need the node's lock as well. So under the lock a list changes only here.
+
+import KernelMachine
+
+extension BuddyAllocator {
+  /// The current CPU's node; node 0 for a CPU whose node has no memory and no number among these.
+  @inlinable borrowing func homeNode() -> Int {
+    let node = machine.currentNode.index
+    return UInt(bitPattern: node) < UInt(bitPattern: nodeCount) ? node : 0
+  }
+
+  /// The lists of the current CPU if they hold frames of a node; their home is known from then on.
+  @inlinable borrowing func ownLists(of node: Int) -> UnsafeMutablePointer<CPUFrameLists>? {
+    guard let own = ownLists() else { return nil }
+    if own.pointee.homeNode < 0 { own.pointee.settle(on: homeNode()) }
+    return own.pointee.homeNode == node ? own : nil
+  }
+
+  /// Takes a single frame from what the current CPU can get without another's help: its lists, filled up from its node.
+  ///
+  /// - Returns: the frame, or ``noBlock``.
+  @inlinable @inline(never)
+  borrowing func takeRefilling(_ request: FrameRequest, node: Int) -> PageFrame {
+    let interrupts = machine.disableInterrupts()
+    var index = Self.noIndex
+    var isDirty = false
+    if let own = ownLists(of: node) {
+      // The look at the pool takes no lock; a wrong answer costs a clearing that was not needed.
+      if request.cleared, FreeLists(records: records, node: nodes + node).pool.count != 0 {
+        fillZeroed(own, node: node)
+        index = pop(own.pointee.zeroed)
+      }
+      if index == Self.noIndex {
+        isDirty = request.cleared
+        index = pop(own.pointee.ready)
+      }
+      if index == Self.noIndex {
+        fillReady(own, node: node)
+        index = pop(own.pointee.ready)
+      }
+      if index == Self.noIndex {
+        isDirty = false
+        fillZeroed(own, node: node)
+        index = pop(own.pointee.zeroed)
+      }
+    }
+    machine.restoreInterrupts(interrupts)
+    guard index != Self.noIndex else { return Self.noBlock }
+    let frame = handOut(index, purpose: request.purpose)
+    return isDirty ? clear(frame, order: 0) : frame
+  }
+
+  /// Takes several frames from what the current CPU can get without another's help, if these are enough.
+  ///
+  /// - Parameter isDirty: whether they have to be cleared, though the request was for zeroed ones.
+  /// - Returns: a chain of `count` frames, or ``FrameListWord/empty``.
+  @inlinable @inline(never) borrowing func takeRefilling(
+    _ request: FrameRequest, count: Int, isDirty: inout Bool
+  ) throws(FrameSourceError) -> FrameListWord {
+    guard listedCPUs != 0, count > 0, count <= CPUFrameLists.batch else { return .empty }
+    let node = try preferredNode(request)
+    let interrupts = machine.disableInterrupts()
+    var chain = FrameListWord.empty
+    if let own = ownLists(of: node) {
+      if request.cleared, FreeLists(records: records, node: nodes + node).pool.count != 0 {
+        fillZeroed(own, node: node)
+        chain = popChain(count, of: own.pointee.zeroed)
+      }
+      if chain.count == 0 {
+        isDirty = request.cleared
+        if own.pointee.ready.value.count < count { fillReady(own, node: node) }
+        chain = popChain(count, of: own.pointee.ready)
+      }
+    }
+    machine.restoreInterrupts(interrupts)
+    return chain
+  }
+
+  /// Adds a batch of the node's frames to the list of those that nobody has cleared, from the smallest blocks there are.
+  @inlinable borrowing func fillReady(_ own: UnsafeMutablePointer<CPUFrameLists>, node: Int) {
+    let lists = FreeLists(records: records, node: nodes + node)
+    let state = machine.lock(lists.lock)
+    let word = own.pointee.ready.value
+    let end = min(word.count &+ CPUFrameLists.batch, CPUFrameLists.limit)
+    var (first, count) = lists.popSingles(atMost: end &- word.count, before: word.first)
+    count &+= word.count
+    while count < end, lists.node.pointee.nonEmptyOrders != 0 {
+      let found = lists.node.pointee.nonEmptyOrders.trailingZeroBitCount
+      // More than a batch rather than part of a small block: the rest of it would be in pieces.
+      let room = CPUFrameLists.limit &- count
+      let order = min(found, min(CPUFrameLists.batchOrder, Int.bitWidth &- 1 &- room.leadingZeroBitCount))
+      let block = lists.pop(order: found)
+      let tag = lists.record(block).tag.with(state: FrameState.listed)
+      if found != order { lists.split(block, from: found, to: order, range: tag) }
+      // From the last to the first, so that the lowest is handed out first.
+      var index = block &+ 1 &<< UInt32(truncatingIfNeeded: order)
+      repeat {
+        index &-= 1
+        lists.record(index).next = first
+        lists.record(index).tag = tag
+        first = index
+      } while index != block
+      count &+= 1 &<< order
+      lists.node.pointee.freeFrames &-= 1 &<< order
+    }
+    _ = own.pointee.ready.replace(word, with: FrameListWord(first: first, count: count))
+    machine.unlock(lists.lock, restoring: state)
+  }
+
+  /// Moves a batch of the node's zeroed frames into the list of those.
+  @inlinable borrowing func fillZeroed(_ own: UnsafeMutablePointer<CPUFrameLists>, node: Int) {
+    let lists = FreeLists(records: records, node: nodes + node)
+    let state = machine.lock(lists.lock)
+    let pool = lists.pool
+    let word = own.pointee.zeroed.value
+    let count = min(pool.count, min(CPUFrameLists.batch, CPUFrameLists.limit &- word.count))
+    if count > 0 {
+      let last = record(count &- 1, from: pool.first)
+      lists.pool = pool.removing(count, next: lists.record(last).next)
+      lists.record(last).next = word.first
+      _ = own.pointee.zeroed.replace(word, with: FrameListWord(first: pool.first, count: word.count &+ count))
+    }
+    machine.unlock(lists.lock, restoring: state)
+  }
+
+  /// The index that is `steps` links behind another.
+  @inlinable borrowing func record(_ steps: Int, from first: UInt32) -> UInt32 {
+    var index = first
+    var left = steps
+    while left > 0 {
+      index = (records + Int(truncatingIfNeeded: index)).next
+      left &-= 1
+    }
+    return index
+  }
+
+  /// The rest of giving back a single frame, which says `listed`: the list is full, or the frame is another node's.
+  ///
+  /// Of a full list the frames that came last stay, and a batch of the others is merged.
+  @inlinable @inline(never) borrowing func putSlowly(_ index: UInt32, node: Int) {
+    guard let own = ownLists(of: node) else {
+      let lists = FreeLists(records: records, node: nodes + node)
+      let state = machine.lock(lists.lock)
+      lists.release(index)
+      machine.unlock(lists.lock, restoring: state)
+      return
+    }
+    if own.pointee.ready.value.count >= CPUFrameLists.limit {
+      let lists = FreeLists(records: records, node: nodes + node)
+      let state = machine.lock(lists.lock)
+      let word = own.pointee.ready.value
+      let keep = word.count &- CPUFrameLists.batch
+      if keep > 0, own.pointee.ready.replace(word, with: FrameListWord(first: word.first, count: keep)) {
+        lists.release(record(keep, from: word.first), count: CPUFrameLists.batch)
+      }
+      machine.unlock(lists.lock, restoring: state)
+    }
+    push(index, to: own.pointee.ready)
+  }
+}
+
+extension FreeLists {
+  /// Takes blocks of order 0, which stay linked in their order; the last is linked to `next`.
+  ///
+  /// The lock is held. All say `listed` then.
+  ///
+  /// - Returns: the first, or `next` if there is none, and how many there are.
+  @inlinable func popSingles(atMost limit: Int, before next: UInt32) -> (first: UInt32, count: Int) {
+    let head = head(0)
+    let first = record(head).next
+    var last = head
+    var index = first
+    var count = 0
+    while count < limit, index != head {
+      record(index).tag = record(index).tag.with(state: FrameState.listed)
+      last = index
+      index = record(index).next
+      count &+= 1
+    }
+    guard count > 0 else { return (next, 0) }
+    record(head).next = index
+    record(index).previous = head
+    record(last).next = next
+    if index == head { node.pointee.nonEmptyOrders &= ~1 }
+    node.pointee.freeBlocks[unchecked: 0] &-= UInt32(truncatingIfNeeded: count)
+    node.pointee.freeFrames &-= count
+    return (first, count)
+  }
+
+  /// Merges a single frame that says `listed`, or puts it into the list of its order.
+  ///
+  /// The lock is held.
+  @inlinable func release(_ index: UInt32) {
+    let tag = record(index).tag
+    if canMerge(index, order: 0, range: tag) {
+      mergeAndPush(index, order: 0, range: tag)
+    } else {
+      push(index, order: 0, tag: tag.with(state: FrameState.free))
+      node.pointee.freeFrames &+= 1
+    }
+  }
+
+  /// Releases frames that are linked through their records.
+  ///
+  /// The lock is held.
+  @inlinable func release(_ first: UInt32, count: Int) {
+    var index = first
+    var left = count
+    while left > 0 {
+      let next = record(index).next
+      release(index)
+      index = next
+      left &-= 1
+    }
+  }
+}

@@ -1,0 +1,96 @@
+// Free frames that one CPU keeps for itself: two lists through the records of their frames, one word each.
+//
+//        63            32 31             0
+//       +----------------+----------------+      record     record     record
+//       | count: 3       | first: index   | ---> | next ---> | next ---> | … |      last in, first out;
+//       +----------------+----------------+                                        the last link means nothing
+//
+// Protocol
+//   1. Only its own CPU adds to a list, or takes single frames from it, and only with interrupts off: by one
+//      compare-and-swap of the word. So the first frame of a list can't leave and come back in between.
+//   2. Any CPU that holds the lock of the list's node may take the whole list, by one swap with the empty word. Then the
+//      owner's next compare-and-swap fails, and it begins again with what it finds.
+//   3. Frames change between a list and the node's free blocks under the node's lock. So whoever holds the lock and looks
+//      at the blocks and at all lists of the node has seen all that is free.
+//   4. A frame's record says `listed` before the frame is in a list, and until it has left it.
+//
+// By 1 and 2 the common path takes no lock, and nobody writes a CPU's two words but itself while memory suffices.
+
+import KernelMachine
+import Synchronization
+
+/// The first frame of a list, by its index, and how many there are.
+@frozen @usableFromInline struct FrameListWord: Equatable {
+  @usableFromInline let rawValue: UInt64
+
+  @inlinable init(rawValue: UInt64) { self.rawValue = rawValue }
+  @inlinable init(first: UInt32, count: Int) {
+    rawValue = UInt64(truncatingIfNeeded: count) &<< 32 | UInt64(first)
+  }
+
+  @inlinable static var empty: Self { Self(rawValue: 0) }
+
+  @inlinable var first: UInt32 { UInt32(truncatingIfNeeded: rawValue) }
+  @inlinable var count: Int { Int(truncatingIfNeeded: rawValue &>> 32) }
+
+  /// The word after a frame was put before the first.
+  @inlinable func adding(_ index: UInt32) -> Self {
+    Self(rawValue: rawValue & ~0xffff_ffff &+ 1 &<< 32 | UInt64(index))
+  }
+
+  /// The word after the first `count` frames were taken and `next` has become the first.
+  @inlinable func removing(_ count: Int, next: UInt32) -> Self {
+    Self(first: next, count: self.count &- count)
+  }
+}
+
+/// One list of free frames.
+@frozen @usableFromInline struct FrameList: ~Copyable {
+  @usableFromInline let word = Atomic<UInt64>(0)
+
+  @inlinable init() {}
+
+  @inlinable var value: FrameListWord {
+    @inline(__always) borrowing get { FrameListWord(rawValue: word.load(ordering: .relaxed)) }
+  }
+
+  /// Takes everything.
+  ///
+  /// The node's lock is held.
+  @inlinable borrowing func takeAll() -> FrameListWord {
+    FrameListWord(rawValue: word.exchange(0, ordering: .acquiring))
+  }
+
+  /// Replaces the word if nobody else has.
+  @inlinable @inline(__always)
+  borrowing func replace(_ old: FrameListWord, with new: FrameListWord) -> Bool {
+    word.compareExchange(
+      expected: old.rawValue, desired: new.rawValue, successOrdering: .releasing, failureOrdering: .relaxed
+    ).exchanged
+  }
+}
+
+/// What one CPU keeps: frames of its home node, in two cache lines of its own.
+@frozen @usableFromInline struct CPUFrameLists: ~Copyable {
+  /// Frames with whatever their last owner left in them.
+  @usableFromInline let ready = FrameList()
+  /// Frames that read as zero.
+  @usableFromInline let zeroed = FrameList()
+  /// The node whose frames these are: that of the CPU, or node 0 if that has no memory; -1 until the CPU first asks.
+  @usableFromInline let home: Atomic<Int>
+  @usableFromInline let padding = InlineArray<13, UInt64>(repeating: 0)
+
+  @inlinable init(home: Int) { self.home = Atomic(home) }
+
+  /// How many frames a list holds at most.
+  @inlinable static var limit: Int { 32 }
+  /// How many frames a list gets at least when it is empty, and loses when it is full.
+  @inlinable static var batch: Int { 1 &<< batchOrder }
+  /// A batch as one block.
+  @inlinable static var batchOrder: Int { 4 }
+
+  /// ``home``, whose owner alone sets it, once.
+  @inlinable var homeNode: Int { @inline(__always) borrowing get { home.load(ordering: .relaxed) } }
+
+  @inlinable borrowing func settle(on node: Int) { home.store(node, ordering: .relaxed) }
+}

@@ -1,0 +1,211 @@
+// Several CPUs at once: interleaved by seed on the simulated machine, and at full speed on the host's own threads.
+//
+// The model is a table of owners: a frame that is handed out must have none, and one that is given back must be its
+// giver's. Whoever gets a cleared frame reads it; whoever gives a frame back leaves rubbish in it.
+
+import Foundation
+import KernelMachine
+import KernelPageFrames
+import SeededRandom
+import SimulatedMachine
+import Testing
+
+@Suite("Several CPUs and one allocator of frames") struct SeveralCPUTests {
+  /// The allocator on a simulated machine, and who owns what.
+  final class World {
+    let simulation: Simulation
+    let metadata: UnsafeMutableRawBufferPointer
+    let frames: BuddyAllocator<Simulated>
+    var owners: [PageFrame: Int] = [:]
+    /// Frames that one CPU leaves for whoever gives them back.
+    var parcels: [(PageFrame, Int)] = []
+    var problems: [String] = []
+
+    init(frames count: Int, cpus: Int, nodes: Int, seed: UInt64) throws {
+      var map = PhysicalMemoryMap()
+      var banks: [MemoryBank] = []
+      for node in 0..<nodes {
+        let start = PhysicalAddress(0x4000_0000) + node * count * pageSize
+        banks.append(MemoryBank(start: start, byteCount: count * pageSize, node: NodeID(node)))
+        try map.addMemory(start: start, byteCount: count * pageSize, node: NodeID(node))
+      }
+      simulation = try Simulation(SimulationConfiguration(memory: banks, cpuCount: cpus, seed: seed))
+      metadata = .allocate(
+        byteCount: BuddyAllocator<Simulated>.metadataByteCount(for: map, cpuCount: cpus), alignment: 64)
+      frames = try BuddyAllocator(
+        frames: map, metadata: metadata, machine: simulation.machine, cpuCount: cpus)
+    }
+
+    deinit { metadata.deallocate() }
+
+    func got(_ frame: PageFrame, order: Int, by cpu: Int, cleared: Bool) {
+      for index in 0..<1 << order {
+        if let owner = owners.updateValue(cpu, forKey: frame + index) {
+          problems.append("frame \(frame + index) was handed to CPU \(cpu), and is CPU \(owner)'s")
+        }
+        let words = simulation.machine.pointer(to: (frame + index).physicalAddress)
+          .assumingMemoryBound(to: UInt64.self)
+        if cleared, words[0] != 0 || words[511] != 0 { problems.append("frame \(frame + index) is not zero") }
+        words[0] = 0xbad
+        words[511] = 0xbad
+      }
+    }
+
+    func give(_ frame: PageFrame, order: Int) throws {
+      for index in 0..<1 << order where owners.removeValue(forKey: frame + index) == nil {
+        problems.append("frame \(frame + index) had no owner")
+      }
+      try frames.free(frame, order: order)
+    }
+
+    func picture() -> [Int] {
+      (0...10).flatMap { order in
+        (0..<frames.nodeCount).map { frames.freeBlocks(ofOrder: order, on: NodeID($0)) }
+      }
+    }
+  }
+
+  /// What one CPU does, at random.
+  private func work(_ world: World, _ cpu: Simulated, number: Int, seed: UInt64, steps: Int) throws {
+    var random = SplitMix64(seed: seed &* 64 &+ UInt64(number))
+    var mine: [(PageFrame, Int)] = []
+    for _ in 0..<steps {
+      switch random.next(below: 16) {
+      case 0..<6:
+        let cleared = random.next(below: 2) == 0
+        let order = random.next(below: 6) == 0 ? 1 + random.next(below: 4) : 0
+        let node = random.next(below: 4) == 0 ? NodeID(random.next(below: world.frames.nodeCount)) : nil
+        let request = FrameRequest(order: order, node: node, purpose: .vmalloc, cleared: cleared)
+        if let frame = try? world.frames.allocate(request) {
+          world.got(frame, order: order, by: number, cleared: cleared)
+          mine.append((frame, order))
+        }
+      case 6..<8:
+        let request = FrameRequest(purpose: .threadStack, cleared: random.next(below: 2) == 0)
+        try? world.frames.allocate(request, count: 1 + random.next(below: 6)) { frame in
+          world.got(frame, order: 0, by: number, cleared: request.cleared)
+          mine.append((frame, 0))
+        }
+      case 8..<12 where !mine.isEmpty:
+        let (frame, order) = mine.remove(at: random.next(below: mine.count))
+        try world.give(frame, order: order)
+      case 12 where !mine.isEmpty:
+        world.parcels.append(mine.removeLast())
+      case 13:
+        if let (frame, order) = world.parcels.popLast() { try world.give(frame, order: order) }
+      case 14:
+        world.frames.fillZeroedPool(budget: 3)
+      case 15 where random.next(below: 8) == 0:
+        if random.next(below: 2) == 0 {
+          world.frames.drain()
+        } else {
+          world.frames.drain(cpu: random.next(below: cpu.cpuCount))
+        }
+      default: break
+      }
+    }
+    for (frame, order) in mine { try world.give(frame, order: order) }
+  }
+
+  @Test(
+    "No frame is handed out twice, cleared ones are zero, and all come back",
+    arguments: 1...30 as ClosedRange<UInt64>)
+  func randomWork(seed: UInt64) throws {
+    let cpus = 2 + Int(seed % 3)
+    let nodes = 1 + Int(seed % 2)
+    // Small enough that memory runs out again and again.
+    let world = try World(frames: 128 << (seed % 3), cpus: cpus, nodes: nodes, seed: seed)
+    let before = world.picture()
+    let bodies = (0..<cpus).map { number in
+      { (cpu: Simulated) in try work(world, cpu, number: number, seed: seed, steps: 300) }
+    }
+    try world.simulation.run(bodies)
+    for (frame, order) in world.parcels { try world.give(frame, order: order) }
+    world.frames._checkInvariants()
+    #expect(world.problems.isEmpty, "seed \(seed): \(world.problems.first ?? "")")
+    #expect(world.simulation.violations.isEmpty, "seed \(seed)")
+    #expect(world.frames.freeFrames == world.frames.totalFrames && world.owners.isEmpty, "seed \(seed)")
+    world.frames.drain()
+    #expect(world.picture() == before, "seed \(seed)")
+    world.frames._checkInvariants()
+  }
+
+  @Test("The same seed gives the same run", arguments: 1...3 as ClosedRange<UInt64>)
+  func repeatable(seed: UInt64) throws {
+    func trace() throws -> UInt64 {
+      let world = try World(frames: 256, cpus: 3, nodes: 1, seed: seed)
+      let bodies = (0..<3).map { number in
+        { (cpu: Simulated) in try work(world, cpu, number: number, seed: seed, steps: 150) }
+      }
+      try world.simulation.run(bodies)
+      return world.simulation.traceHash
+    }
+    #expect(try trace() == trace(), "seed \(seed)")
+  }
+
+  @Test("While a frame is free, none is refused, wherever it lies", arguments: 1...20 as ClosedRange<UInt64>)
+  func neverRefusedWhileFree(seed: UInt64) throws {
+    let cpus = 4
+    let world = try World(frames: 64, cpus: cpus, nodes: 1, seed: seed)
+    // Each CPU may hold a quarter of memory, so together they never hold more than all.
+    let bodies = (0..<cpus).map { number in
+      { (_: Simulated) in
+        var random = SplitMix64(seed: seed &* 64 &+ UInt64(number))
+        var mine: [PageFrame] = []
+        for _ in 0..<400 {
+          if mine.count < 16, random.next(below: 3) != 0 {
+            let request = FrameRequest(purpose: .vmalloc, cleared: random.next(below: 4) == 0)
+            mine.append(try world.frames.allocate(request))
+          } else if !mine.isEmpty {
+            try world.frames.free(mine.remove(at: random.next(below: mine.count)), order: 0)
+          }
+        }
+        for frame in mine { try world.frames.free(frame, order: 0) }
+      }
+    }
+    #expect(throws: Never.self, "seed \(seed)") { try world.simulation.run(bodies) }
+    #expect(world.frames.freeFrames == 64)
+    world.frames._checkInvariants()
+  }
+
+  @Test("Of several CPUs that give back the same frame, one succeeds", arguments: 1...20 as ClosedRange<UInt64>)
+  func doubleFree(seed: UInt64) throws {
+    let world = try World(frames: 64, cpus: 3, nodes: 1, seed: seed)
+    let frame = try world.frames.allocate(FrameRequest(purpose: .vmalloc))
+    var errors: [FrameSourceError] = []
+    let body: (Simulated) -> Void = { _ in
+      do {
+        try world.frames.free(frame, order: 0)
+      } catch { errors.append(error as! FrameSourceError) }
+    }
+    try world.simulation.run([body, body, body])
+    #expect(errors == [.doubleFree(frame), .doubleFree(frame)], "seed \(seed)")
+    world.frames._checkInvariants()
+  }
+
+  // MARK: On the host's threads
+
+  @Test("The same on threads that run at the same time", arguments: 1...4 as ClosedRange<UInt64>)
+  func hostThreads(seed: UInt64) throws {
+    let cpus = 4
+    var map = PhysicalMemoryMap()
+    try map.addMemory(firstFrame: 0x40000, frames: 2048)
+    let byteCount = BuddyAllocator<HostMachine>.metadataByteCount(for: map, cpuCount: cpus)
+    let metadata = UnsafeMutableRawBufferPointer.allocate(byteCount: byteCount, alignment: 64)
+    defer { metadata.deallocate() }
+    let frames = HostFrames(
+      try BuddyAllocator(frames: map, metadata: metadata, machine: HostMachine(), cpuCount: cpus))
+    let owners = Owners(first: 0x40000, count: 2048)
+    DispatchQueue.concurrentPerform(iterations: cpus) { number in
+      HostMachine.sit(on: number)
+      frames.work(number, seed: seed, owners: owners)
+    }
+    #expect(owners.problems == 0, "seed \(seed)")
+    #expect(frames.allocator.freeFrames == 2048, "seed \(seed)")
+    HostMachine.sit(on: 0)
+    frames.allocator._checkInvariants()
+    frames.allocator.drain()
+    frames.allocator._checkInvariants()
+    #expect(frames.allocator.freeBlocks(ofOrder: 10) == 2, "seed \(seed)")
+  }
+}

@@ -1,0 +1,142 @@
+// Frames that idle CPUs clear, and several frames at once.
+
+import KernelMachine
+import KernelPageFrames
+import Testing
+
+@Suite("Zeroed frames, and several at once") struct ZeroedFrameTests {
+  func cleared(_ bed: Bed) -> Set<PageFrame> {
+    Set(bed.world.clearings.map { bed.allocator.machine.frame(ofLinear: $0.address) })
+  }
+
+  @Test("A request for a cleared frame takes one that was cleared before, and clears nothing")
+  func takesZeroed() throws {
+    let bed = try Bed(frames: 4096, cpuCount: 1)
+    #expect(bed.allocator.zeroedFrameLimit(on: NodeID(0)) == 64)
+    #expect(bed.allocator.fillZeroedPool(budget: 40) == 40)
+    #expect(bed.allocator.zeroedFrames(on: NodeID(0)) == 40 && bed.allocator.freeFrames == 4096)
+    let zeroed = cleared(bed)
+    #expect(zeroed.count == 40)
+    var taken: Set<PageFrame> = []
+    for _ in 0..<40 {
+      taken.insert(try bed.allocator.allocate(FrameRequest(purpose: .threadStack, cleared: true)))
+    }
+    #expect(taken == zeroed && bed.world.clearings.count == 40)
+    let next = try bed.allocator.allocate(FrameRequest(purpose: .threadStack, cleared: true))
+    #expect(bed.world.clearings.count == 41 && cleared(bed).contains(next))
+    bed.allocator._checkInvariants()
+  }
+
+  @Test("Zeroed frames are taken without a lock, but for one in a batch of 16")
+  func locks() throws {
+    let bed = try Bed(frames: 4096, cpuCount: 1)
+    bed.allocator.fillZeroedPool(budget: 64)
+    let before = bed.world.locksTaken
+    for _ in 0..<64 { _ = try bed.allocator.allocate(FrameRequest(purpose: .threadStack, cleared: true)) }
+    #expect(bed.world.locksTaken - before == 4)
+  }
+
+  @Test("A request for any frame leaves the zeroed ones, as long as there are others")
+  func sparesZeroed() throws {
+    let bed = try Bed(frames: 4096, cpuCount: 1)
+    bed.allocator.fillZeroedPool(budget: 64)
+    let zeroed = cleared(bed)
+    for _ in 0..<4096 - 64 { #expect(try !zeroed.contains(bed.take(0))) }
+    for _ in 0..<64 { #expect(try zeroed.contains(bed.take(0))) }
+    #expect(bed.allocator.freeFrames == 0)
+    bed.allocator._checkInvariants()
+  }
+
+  @Test("The pool has a bound, and is not filled when memory is short")
+  func bounds() throws {
+    let bed = try Bed(frames: 4096, cpuCount: 1)
+    #expect(bed.allocator.fillZeroedPool(budget: .max) == 64)
+    #expect(bed.allocator.zeroOneFrame() == false)
+    #expect(bed.allocator.drain() == 64)
+    let held = try (0..<4096 - 64 - 10).map { _ in try bed.take(0) }
+    #expect(bed.allocator.fillZeroedPool(budget: .max) <= 10)
+    #expect(bed.allocator.freeFrames == 74)
+    for frame in held { try bed.allocator.free(frame, order: 0) }
+    bed.allocator.drain()
+    #expect(bed.blocks() == [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4])
+    bed.allocator._checkInvariants()
+  }
+
+  @Test("Without lists there is no pool")
+  func noPool() throws {
+    let bed = try Bed(frames: 4096)
+    #expect(bed.allocator.zeroedFrameLimit(on: NodeID(0)) == 0 && bed.allocator.zeroOneFrame() == false)
+    #expect(bed.allocator.zeroedFrames(on: NodeID(3)) == 0 && bed.world.locksTaken == 0)
+  }
+
+  @Test("A block merges the pool before it is refused")
+  func poolUnderPressure() throws {
+    let bed = try Bed(frames: 4096, cpuCount: 1)
+    bed.allocator.fillZeroedPool(budget: .max)
+    for _ in 0..<4 { _ = try bed.take(10) }
+    #expect(bed.allocator.freeFrames == 0)
+  }
+
+  // MARK: Several at once
+
+  @Test("Several frames are distinct, and take no lock when the list has them", arguments: [false, true])
+  func several(cleared: Bool) throws {
+    let bed = try Bed(frames: 4096, cpuCount: 1)
+    if cleared { bed.allocator.fillZeroedPool(budget: 64) }
+    let request = FrameRequest(purpose: .threadStack, cleared: cleared)
+    var frames: [PageFrame] = []
+    try bed.allocator.allocate(request, count: 4) { frames.append($0) }
+    let before = bed.world.locksTaken
+    let clearings = bed.world.clearings.count
+    for _ in 0..<3 { try bed.allocator.allocate(request, count: 4) { frames.append($0) } }
+    #expect(bed.world.locksTaken == before && bed.world.clearings.count == clearings)
+    #expect(Set(frames).count == 16)
+    #expect(frames.allSatisfy { bed.allocator.owner(of: $0) == .used(.threadStack) })
+    #expect(bed.allocator.freeFrames == 4096 - 16)
+    for frame in frames { try bed.allocator.free(frame, order: 0) }
+    bed.allocator._checkInvariants()
+  }
+
+  @Test("Where nothing was cleared before, each of several is cleared")
+  func severalCleared() throws {
+    for cpuCount in 0...1 {
+      let bed = try Bed(frames: 256, cpuCount: cpuCount)
+      var frames: Set<PageFrame> = []
+      for count in [4, 20, 0, -3] {
+        try bed.allocator.allocate(FrameRequest(purpose: .threadStack, cleared: true), count: count) {
+          frames.insert($0)
+        }
+      }
+      #expect(frames.count == 24 && cleared(bed) == frames && bed.world.clearings.count == 24)
+      bed.allocator._checkInvariants()
+    }
+  }
+
+  @Test(
+    "When there are fewer, the caller has got those, and the refusal says what was left", arguments: [0, 1, 2])
+  func tooFew(cpuCount: Int) throws {
+    let bed = try Bed(frames: 64, cpuCount: cpuCount)
+    let held = try (0..<62).map { _ in try bed.take(0) }
+    bed.world.cpu = 1
+    var frames: [PageFrame] = []
+    let refusal = FrameRefusal(order: 0, purpose: .vmalloc, freeFrames: 0, largestFreeOrder: -1)
+    #expect(throws: FrameSourceError.refused(refusal)) {
+      try bed.allocator.allocate(FrameRequest(purpose: .vmalloc), count: 4) { frames.append($0) }
+    }
+    #expect(frames.count == 2 && Set(frames + held).count == 64)
+    bed.allocator._checkInvariants()
+  }
+
+  @Test("Only single frames come in numbers; a node that does not exist is told")
+  func severalMisuse() throws {
+    let bed = try Bed(frames: 64, cpuCount: 1)
+    let before = bed.picture()
+    #expect(throws: FrameSourceError.invalidOrder(1)) {
+      try bed.allocator.allocate(FrameRequest(order: 1, purpose: .vmalloc), count: 2) { _ in }
+    }
+    #expect(throws: FrameSourceError.unknownNode(NodeID(4))) {
+      try bed.allocator.allocate(FrameRequest(node: NodeID(4), purpose: .vmalloc), count: 2) { _ in }
+    }
+    #expect(bed.picture() == before)
+  }
+}
