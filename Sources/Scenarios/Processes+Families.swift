@@ -16,11 +16,13 @@ public enum ReapResult: Sendable {
 }
 
 extension Processes {
-  /// Ends a process: its address space is given back, and its children become the first process's.
+  /// Ends a process: its address space and what it has taken are given back, and its children become the first
+  /// process's.
   ///
   /// The machine has left the process's address space on all CPUs (TTBR0_EL1 holds another root), and calls
   /// ``hasStopped(_:)`` when nothing runs on the process's kernel stack any more.
   public borrowing func exit(_ task: TaskPointer, status: Int, end: EndOfProcess = .exited) {
+    giveBackAll(from: &task.pointee.registry)
     locked {
       destroyAddressSpace(of: task)
       task.pointee.exitStatus = status

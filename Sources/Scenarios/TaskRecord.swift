@@ -50,6 +50,8 @@ public struct TaskRecord: ~Copyable {
   public internal(set) var nextSibling: TaskPointer?
   /// The parent's previous child.
   public internal(set) var previousSibling: TaskPointer?
+  /// What it has taken for itself; given back when it ends.
+  public var registry = TaskRegistry()
   /// The kernel stack; `nil` once it has been freed.
   public var stack: ThreadStack?
 
