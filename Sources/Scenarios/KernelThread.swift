@@ -1,7 +1,7 @@
 // A thread of the kernel itself: its record, which it owns its stack by.
 //
 //   offset   0  the machine's own: registers of a thread that does not run (352 bytes; assembly may rely on the 0)
-//          352  place, number, state, list, stack
+//          352  place, number, state, registry, list, stack
 //        ≤ 400  end of the record; ten share a page frame
 
 import KernelStacks
@@ -20,14 +20,17 @@ public enum KernelThreadState: UInt8, Sendable {
 public struct KernelThread: ~Copyable {
   /// Room for the machine's own, at offset 0 of the record: 352 bytes.
   public var context = InlineArray<44, UInt64>(repeating: 0)
-  /// Where the record lies.
-  public internal(set) var physicalAddress = PhysicalAddress(0)
-  /// Its number, from 0 in the order in which threads were made.
-  public internal(set) var number: Int32 = 0
-  /// How often it has begun or been woken.
-  public internal(set) var wakeCount: UInt16 = 0
+  private var frameNumber: UInt32 = 0
+  /// Where in the frame it lies, in bytes.
+  private var frameOffset: UInt16 = 0
+  /// How often it has begun or been woken; stops at 255.
+  public internal(set) var wakeCount: UInt8 = 0
   /// Where it stands.
   public internal(set) var state = KernelThreadState.created
+  /// Its number, from 0 in the order in which threads were made.
+  public internal(set) var number: Int32 = 0
+  /// What it has taken for itself; given back when it ends.
+  public var registry = TaskRegistry()
   /// The thread that was made after it.
   public internal(set) var next: KernelThreadPointer?
   /// The thread that was made before it.
@@ -36,6 +39,15 @@ public struct KernelThread: ~Copyable {
   public var stack: ThreadStack?
 
   init() {}
+
+  /// Where the record lies.
+  public internal(set) var physicalAddress: PhysicalAddress {
+    get { PhysicalAddress(UInt(frameNumber) << 12 + UInt(frameOffset)) }
+    set {
+      frameNumber = UInt32(newValue.rawValue >> 12)
+      frameOffset = UInt16(newValue.rawValue & 0xfff)
+    }
+  }
 }
 
 /// The record of a thread in its place, where it stays until the thread has ended.

@@ -27,6 +27,7 @@ extension Processes {
       destroyAddressSpace(of: task)
       task.pointee.exitStatus = status
       task.pointee.end = end
+      if end == .stackOverflow { state.pointee.overflows.died += 1 }
       task.pointee.state = .exiting
       let heir = state.pointee.first == task ? nil : state.pointee.first
       while let child = task.pointee.firstChild {

@@ -36,6 +36,8 @@ public struct KernelThreadFigures: Sendable {
   public internal(set) var intact = 0
   /// How many have ended and found something else on their stacks.
   public internal(set) var damaged = 0
+  /// How many have overflown their stacks, and were ended for it.
+  public internal(set) var overflown = 0
   /// How many have ended having begun, or been woken, less than twice.
   public internal(set) var wokenOnce = 0
 
@@ -110,7 +112,7 @@ extension Processes {
         state.pointee.threads.visited = thread.pointee.next
         guard thread.pointee.state != .awake, isWanted(thread) else { continue }
         thread.pointee.state = .awake
-        thread.pointee.wakeCount &+= 1
+        if thread.pointee.wakeCount < UInt8.max { thread.pointee.wakeCount += 1 }
         state.pointee.threads.figures.awake &+= 1
         return thread
       }
@@ -157,12 +159,21 @@ extension Processes {
     }
   }
 
-  /// Takes back the stack and the record of a thread that has ended.
+  /// Notes that a thread ends because it has overflown its stack.
+  public borrowing func threadOverflowed(_ thread: KernelThreadPointer) {
+    locked {
+      state.pointee.threads.figures.overflown &+= 1
+      state.pointee.overflows.died += 1
+    }
+  }
+
+  /// Takes back the stack and the record of a thread that has ended, and what it had taken.
   ///
   /// Nothing runs on its stack any more: its successor calls this, with interrupts off.
   ///
   /// - Returns: whether no thread is awake now.
   public borrowing func threadHasStopped(_ thread: KernelThreadPointer) -> Bool {
+    giveBackAll(from: &thread.pointee.registry)
     if let stack = thread.pointee.stack.take() { stacks.free(stack) }
     return locked {
       let (next, previous) = (thread.pointee.next, thread.pointee.previous)

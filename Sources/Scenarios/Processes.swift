@@ -19,6 +19,7 @@ struct ProcessesState {
   var lock = SpinLock()
   var records = RecordPool<TaskRecord>()
   var threads = KernelThreadsState()
+  var overflows = OverflowFigures()
   var lastProcessID = 0
   var processCount = 0
   var first: TaskPointer?

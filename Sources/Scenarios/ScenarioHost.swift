@@ -36,6 +36,16 @@ public protocol ScenarioHost {
 
   /// Runs threads until none is awake.
   func awaitThreads(in processes: borrowing Processes<M>)
+
+  /// Whether the kernel has come to its end because of an overflow that was found late.
+  ///
+  /// A machine that really ends then never answers.
+  var hasPanicked: Bool { get }
+}
+
+extension ScenarioHost {
+  /// It goes on.
+  public var hasPanicked: Bool { false }
 }
 
 /// Runs the scenario that the options name, all but ``ScenarioName/bench``, and writes its result to the console.
@@ -58,6 +68,7 @@ public func runScenario<Host: ScenarioHost>(
   case .kernelMemory: runProgramScenario(.readKernelMemory, options, in: processes, host: host)
   case .deepRecursion: runDeepRecursion(options, in: processes, host: host)
   case .millionThreads: runMillionThreads(options, in: processes, host: host)
+  case .overflow: runOverflow(options, in: processes, host: host)
   case .bench: false
   }
 }

@@ -20,6 +20,8 @@ public enum ScenarioName: UInt8, Sendable {
   case deepRecursion
   /// As many threads of the kernel as memory has room for.
   case millionThreads
+  /// Some tasks overflow their stacks while others go on.
+  case overflow
 
   /// The name on a command line.
   public var name: StaticString {
@@ -33,6 +35,7 @@ public enum ScenarioName: UInt8, Sendable {
     case .bench: "bench"
     case .deepRecursion: "deep-recursion"
     case .millionThreads: "million-threads"
+    case .overflow: "overflow"
     }
   }
 
@@ -48,6 +51,7 @@ public enum ScenarioName: UInt8, Sendable {
     case .bench: "count the instructions of each stack operation"
     case .deepRecursion: "threads of the kernel go to random depths and check every frame on the way back"
     case .millionThreads: "hold a million threads of the kernel in 8 GiB, and switch through every one"
+    case .overflow: "let some tasks overflow their stacks; they die, and all others go on"
     }
   }
 
@@ -56,6 +60,7 @@ public enum ScenarioName: UInt8, Sendable {
     switch self {
     case .deepRecursion: 1000
     case .millionThreads: 1_000_000
+    case .overflow: 24
     default: 0
     }
   }

@@ -15,8 +15,13 @@ import KernelStacks
 
 /// The page frames and vmalloc areas that belong to one task.
 public struct TaskRegistry: Sendable {
-  /// The physical address of the newest page of entries; 0: nothing is registered.
-  fileprivate var newest: UInt = 0
+  /// The frame number of the newest page of entries; 0: nothing is registered.
+  private var newestFrame: UInt32 = 0
+  /// The physical address of that page.
+  fileprivate var newest: UInt {
+    get { UInt(newestFrame) << 12 }
+    set { newestFrame = UInt32(newValue >> 12) }
+  }
 
   /// Nothing is registered.
   public init() {}

@@ -20,6 +20,8 @@ public enum ThreadAction: Equatable, Sendable {
   case sleep
   /// Makes sure that the next bytes below the stack pointer take no fault.
   case ensure(bytes: Int)
+  /// Leaves the stack at its lower end.
+  case overflow
   /// Ends; all frames have been left.
   case end
 }
@@ -34,6 +36,8 @@ public enum ThreadProgramKind: UInt8, Sendable {
   case dive
   /// Goes down to a random depth and all the way back, again and again; yields below, and sleeps only at the top.
   case surge
+  /// Goes up and down, to random depths, and yields; the first thread, and one of three others, overflows on the way.
+  case reckless
 }
 
 /// The actions of one thread.
@@ -49,6 +53,8 @@ public struct ThreadProgram: Sendable {
   private var goal = -1
   private var roundsLeft: Int
   private var step = 0
+  /// How many actions are left before it overflows; negative: it does not.
+  private var actionsToOverflow = -1
 
   private enum Phase: UInt8 {
     case down
@@ -70,9 +76,14 @@ public struct ThreadProgram: Sendable {
     roundsLeft =
       switch kind {
       case .rest, .dive: 1
-      case .wander: 1 + random.next(below: 4)
+      case .wander, .reckless: 1 + random.next(below: 4)
       case .surge: 2 + random.next(below: 3)
       }
+    if kind == .reckless, number == 0 || random.next(below: 3) == 0 {
+      actionsToOverflow = random.next(below: 24)
+      // It does not end before.
+      roundsLeft = 32
+    }
     self.random = random
   }
 
@@ -83,7 +94,9 @@ public struct ThreadProgram: Sendable {
   ///
   /// - Parameter bytesLeft: how many bytes of the stack lie below the stack pointer.
   public mutating func next(bytesLeft: Int) -> ThreadAction {
-    kind == .rest ? nextOfRest() : nextOfDescent(bytesLeft)
+    if actionsToOverflow == 0 { return .overflow }
+    actionsToOverflow -= actionsToOverflow > 0 ? 1 : 0
+    return kind == .rest ? nextOfRest() : nextOfDescent(bytesLeft)
   }
 
   private mutating func nextOfRest() -> ThreadAction {
@@ -139,7 +152,8 @@ public struct ThreadProgram: Sendable {
   /// Turns back: all the way, or where it is to go down again.
   private mutating func turn() {
     phase = .up
-    floor = kind == .wander && roundsLeft > 1 && depth > 0 ? random.next(below: depth) : 0
+    floor =
+      (kind == .wander || kind == .reckless) && roundsLeft > 1 && depth > 0 ? random.next(below: depth) : 0
   }
 
   private mutating func chooseGoal(_ bytesLeft: Int) {
@@ -153,7 +167,7 @@ public struct ThreadProgram: Sendable {
 
   /// Now and then something else on the way.
   private mutating func pause() -> ThreadAction? {
-    guard kind == .wander || kind == .surge else { return nil }
+    guard kind == .wander || kind == .surge || kind == .reckless else { return nil }
     let drawn = random.next(below: 64)
     if drawn == 0, kind == .wander { return .sleep }
     if drawn < 3 { return .yield }

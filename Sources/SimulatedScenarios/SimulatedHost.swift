@@ -12,6 +12,8 @@ struct SimulatedHost: ScenarioHost {
 
   var console: LineConsole { kernel.console }
 
+  var hasPanicked: Bool { kernel.hasPanicked }
+
   var machineName: StaticString { "simulated" }
 
   var programImage: ProgramImage { kernel.image }

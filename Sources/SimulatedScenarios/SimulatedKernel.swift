@@ -17,6 +17,10 @@ final class SimulatedKernel {
 
   /// What each holding child does when it is released, by its number.
   var afterHold: [Int: (SimulatedSystemCalls) -> Int] = [:]
+  /// Whether an overflow was found late: nothing that a process or a thread does has an effect any more.
+  var hasPanicked = false
+  /// The process that is on the CPU.
+  private var current: TaskPointer?
   /// Processes that have been killed but whose calls on the host's stack have not returned yet.
   var killed: [TaskPointer: EndOfProcess] = [:]
 
@@ -32,6 +36,8 @@ final class SimulatedKernel {
 
   /// Switches to a process: its stack can grow to the end, and this CPU uses its address space.
   func enter(_ task: TaskPointer) {
+    if current != task { checkEnd(of: current?.pointee.stack?.base) }
+    current = task
     if let base = task.pointee.stack?.base {
       precondition(
         processes.pointee.stacks.prepareToRun(base),
@@ -43,6 +49,8 @@ final class SimulatedKernel {
 
   /// Ends a process, as the successor on its CPU would.
   func end(_ task: TaskPointer, status: Int) {
+    checkEnd(of: task.pointee.stack?.base)
+    current = nil
     machine.activate(root: nil)
     if let reason = killed.removeValue(forKey: task) {
       processes.pointee.exit(task, status: 0, end: reason)
@@ -55,6 +63,7 @@ final class SimulatedKernel {
   /// Runs the first process from its beginning to its end.
   func run(_ first: TaskPointer, _ arguments: ProgramArguments) {
     first.pointee.state = .runnable
+    if let base = first.pointee.stack?.base { placeEndMarker(base) }
     enter(first)
     let calls = SimulatedSystemCalls(kernel: self, task: first)
     calls.fetch(image.entry)
@@ -66,7 +75,7 @@ final class SimulatedKernel {
     _ task: TaskPointer, _ address: VirtualAddress, _ access: UserAccess,
     _ body: () throws(SimulatedFault) -> Value
   ) -> Value? {
-    guard killed[task] == nil else { return nil }
+    guard killed[task] == nil, !hasPanicked else { return nil }
     // A fault may be taken once more on an older translation; one that never ends is a mistake in the handler.
     for _ in 0..<8 {
       do throws(SimulatedFault) { return try body() } catch {

@@ -11,7 +11,7 @@ struct SimulatedSystemCalls: SystemCalls {
   let kernel: SimulatedKernel
   let task: TaskPointer
 
-  private var isAlive: Bool { kernel.killed[task] == nil }
+  private var isAlive: Bool { kernel.killed[task] == nil && !kernel.hasPanicked }
 
   func write(_ text: StaticString) {
     guard isAlive else { return }
@@ -30,6 +30,7 @@ struct SimulatedSystemCalls: SystemCalls {
       return ForkFailure.noMemory.rawValue
     }
     childTask.pointee.state = .runnable
+    if let base = childTask.pointee.stack?.base { kernel.placeEndMarker(base) }
     kernel.enter(childTask)
     let calls = SimulatedSystemCalls(kernel: kernel, task: childTask)
     calls.fetch(kernel.image.entry)
@@ -115,11 +116,7 @@ struct SimulatedSystemCalls: SystemCalls {
 
   func overflowStack() {
     guard isAlive, let base = task.pointee.stack?.base else { return }
-    do throws(SimulatedFault) {
-      try kernel.machine.store(UInt64(0), to: base - 8)
-    } catch {
-      kernel.killed[task] = .stackOverflow
-    }
+    if case .hitGuard = kernel.leaveStack(base, &task.pointee.registry) { kernel.killed[task] = .stackOverflow }
   }
 
   func note(_ note: Note, _ value: Int) {

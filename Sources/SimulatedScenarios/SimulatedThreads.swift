@@ -43,6 +43,7 @@ final class SimulatedThreads {
   func prepare(_ thread: KernelThreadPointer) {
     guard let bounds = thread.pointee.stack?.usableRange else { return }
     threads[thread] = SimulatedThread(thread, bounds, stacks.pointee.threadProgram(of: thread))
+    if let base = thread.pointee.stack?.base { kernel.placeEndMarker(base) }
   }
 
   func resume(_ thread: KernelThreadPointer) {
@@ -52,7 +53,8 @@ final class SimulatedThreads {
 
   /// Runs threads, each for some actions at a time, until none is awake.
   func run() {
-    while let thread = next() {
+    while !kernel.hasPanicked, let thread = next() {
+      let base = thread.thread.pointee.stack?.base
       var actions = 1 + random.next(below: 40)
       running: while true {
         switch thread.program.next(bytesLeft: thread.stackPointer - thread.bounds.base) {
@@ -67,9 +69,13 @@ final class SimulatedThreads {
           break running
         case .end:
           stacks.pointee.threadEnds(thread.thread, intact: thread.isIntact)
-          threads[thread.thread] = nil
-          // As its successor on the CPU would.
-          _ = stacks.pointee.threadHasStopped(thread.thread)
+          stop(thread)
+          break running
+        case .overflow:
+          if let base, case .hitGuard = kernel.leaveStack(base, &thread.thread.pointee.registry) {
+            stacks.pointee.threadOverflowed(thread.thread)
+            stop(thread)
+          }
           break running
         }
         actions -= 1
@@ -78,7 +84,15 @@ final class SimulatedThreads {
           break
         }
       }
+      if threads[thread.thread] != nil { kernel.checkEnd(of: base) }
     }
+  }
+
+  /// Takes back what a thread had, as its successor on the CPU would.
+  private func stop(_ thread: SimulatedThread) {
+    kernel.checkEnd(of: thread.thread.pointee.stack?.base)
+    threads[thread.thread] = nil
+    _ = stacks.pointee.threadHasStopped(thread.thread)
   }
 
   /// The next thread that may run: those that wait for frames first.

@@ -88,6 +88,8 @@ public enum Note: Int, Sendable {
   case childrenOutOfMemory = 5
   /// How many forks succeeded after everything had been given back.
   case forksAfterRecovery = 6
+  /// How many children were killed because they left their kernel stacks.
+  case childrenOverflown = 7
 }
 
 /// The result of a `fork` that failed.

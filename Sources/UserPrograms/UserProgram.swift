@@ -20,6 +20,8 @@ public enum UserProgram: UInt64, Sendable {
   case proveStacks = 8
   /// Writes a line of text.
   case writeLine = 9
+  /// Children prove their kernel stacks; some then leave theirs, by seed, and must die; the others go on.
+  case overflowAmongOthers = 10
 }
 
 /// What the first process is told when it starts, in x0 to x2.
@@ -55,6 +57,8 @@ public func runProgram<Kernel: SystemCalls>(_ arguments: ProgramArguments, on ke
     case .exhaustAndRecover: exhaustAndRecover(on: kernel)
     case .proveStacks: proveStacks(rounds: arguments.operations, on: kernel)
     case .writeLine: writeLine(on: kernel)
+    case .overflowAmongOthers:
+      overflowAmongOthers(seed: arguments.seed, operations: arguments.operations, on: kernel)
     }
   return failed?.rawValue ?? 0
 }

@@ -72,6 +72,32 @@
       #expect(errorMessage(run) == late)
     }
 
+    // Processes and threads of the kernel, with memory that only the registry of their task knows of.
+    @Test(arguments: ["vmalloc", "growing"], [1, 2, 3])
+    func tasksThatOverflowDieAndAllOthersGoOn(strategy: String, seed: Int) async throws {
+      let run = try await boot("scenario=overflow strategy=\(strategy) seed=\(seed) threads=40")
+      expectSuccess(run)
+      let result = try #require(run.records(ofType: "result").first)
+      let overflowed = try #require(result["overflowed"]?.integer)
+      #expect(overflowed >= 2)
+      #expect(result["died"]?.integer == overflowed)
+      #expect(result["survived"]?.integer == 80 - overflowed)
+      #expect(result["leakedFrames"]?.integer == 0)
+      #expect(run.records(ofType: "overflow").count == overflowed)
+      #expect(run.records(ofType: "overflow").allSatisfy { $0["taskDies"]?.bool == true })
+    }
+
+    @Test(arguments: [1, 2]) func linearStacksEndTheKernelAtTheFirstOverflowThatIsFound(seed: Int) async throws
+    {
+      let run = try await boot("scenario=overflow strategy=linear seed=\(seed)")
+      #expect(run.exitCode == ExitCode.panic)
+      let result = try #require(run.records(ofType: "result").first)
+      #expect(result["kernelEnd"]?.string == "panic")
+      #expect(result["overflowed"]?.integer == 1)
+      #expect(run.records(ofType: "overflow").map { $0["foundAt"]?.string } == ["switch out"])
+      #expect(errorMessage(run) == late)
+    }
+
     private var late: String {
       "panic: kernel stack overflow, found late: memory below the stack may be damaged"
     }
@@ -140,12 +166,20 @@
       #expect(errorMessage(run) == "panic: corrupted stack pointer")
     }
 
-    @Test(arguments: [("outside", "0x00000000dead0000"), ("exhausted", "0xffffff80")])
-    func unusableExceptionStackIsReportedOnTheEmergencyStack(value: String, stackPointer: String) async throws {
+    @Test(arguments: [
+      (
+        "outside", "0x00000000dead0000",
+        "panic: the exception stack pointer is not on the CPU's exception stack"
+      ),
+      ("exhausted", "0xffffff80", "panic: exception stack overflow"),
+    ])
+    func unusableExceptionStackIsReportedOnTheEmergencyStack(
+      value: String, stackPointer: String, message: String
+    ) async throws {
       let run = try await boot("scenario=self-test test=exception-stack value=\(value) strategy=vmalloc")
       #expect(run.exitCode == ExitCode.panic)
       #expect(run.lines.contains { $0.hasPrefix("  SP          \(stackPointer)") })
-      #expect(errorMessage(run) == "panic: exception in an exception handler")
+      #expect(errorMessage(run) == message)
     }
 
     private func expectReport(

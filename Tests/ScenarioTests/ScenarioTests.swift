@@ -27,6 +27,28 @@ import Testing
     }
   }
 
+  @Test(arguments: [StackStrategy.vmalloc, .growing], 1...5 as ClosedRange<UInt64>)
+  func `Tasks that overflow their stacks die, all others go on, and nothing is lost`(
+    _ strategy: StackStrategy, _ seed: UInt64
+  ) throws {
+    let run = try ScenarioRun(.small(.overflow, strategy, seed: seed))
+    #expect(run.passed, "seed \(seed): \(run.problems)")
+    let result = try run.result
+    let overflowed = try #require(result["overflowed"] as? Int)
+    #expect(overflowed >= 2 && result["died"] as? Int == overflowed, "seed \(seed)")
+    #expect(result["survived"] as? Int == 48 - overflowed, "seed \(seed)")
+    #expect(result["leakedFrames"] as? Int == 0, "seed \(seed)")
+  }
+
+  @Test func `Without a guard the first overflow that is found ends the kernel`() throws {
+    let run = try ScenarioRun(.small(.overflow, .linear))
+    #expect(run.passed, "\(run.problems)")
+    let result = try run.result
+    #expect(result["kernelEnd"] as? String == "panic")
+    #expect(result["overflowed"] as? Int == 1)
+    #expect(result["leakedFrames"] is NSNull)
+  }
+
   @Test(arguments: [8192, 12288, 20480, 24576])
   func `Stacks that are no power of two fork until memory ends`(_ size: Int) throws {
     var options = ScenarioOptions.small(.fragmentedFork, .vmalloc)

@@ -26,6 +26,8 @@ import Testing
       case .end:
         #expect(frames.isEmpty, "all frames have been left")
         return (actions, stackBytes - lowest)
+      case .overflow:
+        return (actions, stackBytes - lowest)
       case .yield, .sleep, .ensure: break
       }
       #expect(program.depth == frames.count)
@@ -35,7 +37,7 @@ import Testing
     return (actions, stackBytes - lowest)
   }
 
-  static let kinds: [ThreadProgramKind] = [.rest, .wander, .dive, .surge]
+  static let kinds: [ThreadProgramKind] = [.rest, .wander, .dive, .surge, .reckless]
 
   @Test(arguments: kinds, [8192, 12288, 16384, 24576])
   func `A program ends, leaves what it has entered, and keeps within the stack`(
@@ -68,6 +70,16 @@ import Testing
     }
     #expect(seen == ["enter", "leave", "yield", "sleep", "ensure", "end"])
     #expect(depths == [0, 1, 2, 3])
+  }
+
+  @Test func `The first reckless thread overflows, and about one of three others; the rest end`() throws {
+    var overflowing = 0
+    for number in 0..<300 {
+      let last = try Self.actions(.reckless, seed: 1, number: number, stackBytes: 16320).actions.last
+      if number == 0 { #expect(last == .overflow) }
+      if last == .overflow { overflowing += 1 }
+    }
+    #expect((70...130).contains(overflowing))
   }
 
   @Test func `A surging thread sleeps only at the top of its stack`() throws {

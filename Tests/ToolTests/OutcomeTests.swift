@@ -25,6 +25,15 @@
     static let result = #"{"type":"result","strategy":"vmalloc","leakedFrames":0}"#
     static let passed = #"{"type":"check","name":"nothing leaks","passed":true}"#
 
+    @Test func panicIsASuccessOnlyIfTheResultPromisesIt() throws {
+      let promised = #"{"type":"result","strategy":"linear","kernelEnd":"panic","leakedFrames":null}"#
+      let panic = #"{"type":"error","message":"panic: kernel stack overflow, found late"}"#
+      #expect(try outcome([promised, panic], exitCode: 2).failure == nil)
+      #expect(refusal([promised], exitCode: 0).contains("the kernel went on"))
+      #expect(refusal([promised, panic], exitCode: 1).contains("the kernel went on"))
+      #expect(refusal([Self.result, panic], exitCode: 2).contains("found late"))
+    }
+
     @Test func resultAndChecksMakeAGoodRun() throws {
       let good = try outcome(["booting", Self.passed, Self.result])
       #expect(good.result?["strategy"]?.string == "vmalloc")

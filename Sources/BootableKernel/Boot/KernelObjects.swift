@@ -62,11 +62,11 @@
           && MemoryLayout<PhysicalMemoryMap>.size <= 2048 && MemoryLayout<Thread>.size <= 352)
       makeProcesses(makeStacks(makeFrames(metadata), layout, configuration))
       processesExist = true
+      PerCPU.at(0).initialize(to: PerCPU())
       adoptBootStack(configuration)
       makeExceptionStack(processes.pointee.stacks.arena, processes.pointee.stacks.frames)
       startGrowth(processes.pointee.stacks.grower)
       let idle = allocateStack(whole: true)
-      PerCPU.at(0).initialize(to: PerCPU())
       PerCPU.at(0).pointee.idle.prepareIdle(stackBase: idle.base.rawValue, stackTop: idle.top.rawValue)
       PerCPU.at(0).pointee.state = .online
       Scheduler.startCore()
@@ -146,6 +146,7 @@
       do {
         let base = try arena.vmalloc(size: size, caller: "exception stack", frames: frames)
         use_exception_stack((base + size).rawValue)
+        PerCPU.at(0).pointee.start.exception_stack_top = UInt64((base + size).rawValue)
       } catch {
         fail("exception stack", error)
       }

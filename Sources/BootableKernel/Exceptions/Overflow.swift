@@ -20,6 +20,7 @@
       return nil
     }
     guard isOwn(bounds, record) else {
+      beginReport()
       reportOverflow(record, bounds, address, .access, dies: false)
       panic("access to the guard of another task's stack")
     }
@@ -53,8 +54,12 @@
     let bounds = StackBounds(
       base: VirtualAddress(record.pointee.stackBase), top: VirtualAddress(UInt(record.pointee.head.stack_top)))
     let obstacle = obstacleToDying(record, discovery)
+    if obstacle != nil { beginReport() }
     reportOverflow(record, bounds, address, discovery, dies: obstacle == nil)
-    if let obstacle { panic(obstacle) }
+    if let obstacle {
+      if hasEndMarkers, discovery != .access { writeLateOverflowResult() }
+      panic(obstacle)
+    }
     record.pointee.isDying = true
     let end: @convention(c) () -> Void = endOverflowedTask
     record.pointee.head.frame.sp = record.pointee.head.stack_top - UInt64(FRAME_SIZE)
@@ -128,16 +133,28 @@
   }
 
   private func lowestMapped(_ bounds: StackBounds) -> UInt {
-    guard KernelObjects.hasProcesses, bounds.base.rawValue & ~0xfff != kernel_boot_stack() else {
-      return bounds.base.rawValue
-    }
+    let page = bounds.base.rawValue & ~0xfff
+    guard KernelObjects.hasProcesses, page != kernel_boot_stack() else { return page }
     return KernelObjects.processes.pointee.stacks.geometry.stackBase(containing: bounds.base).rawValue
+  }
+
+  /// Lets the current task leave its stack downwards, having taken memory that only its registry knows of.
+  ///
+  /// Where there is no guard it goes as far as the end marker and comes back: what lies below belongs to others.
+  func leaveStack(_ registry: inout TaskRegistry) {
+    inAllocatorSection { KernelObjects.processes.pointee.prepareOverflow(of: &registry) }
+    if !hasEndMarkers { return overflow_stack() }
+    _ = prove_stack(Thread.current.pointee.stackBase - UInt(StackEndMarker.byteCount), 0)
+    Scheduler.yield()
   }
 
   /// Where an overflowed task goes on: at the top of its stack.
   @c func endOverflowedTask() {
     let record = Thread.current
     if record.pointee.id > 0 { endProcess(status: 0, end: .stackOverflow) }
+    if record.pointee.isManaged {
+      inAllocatorSection { KernelObjects.processes.pointee.threadOverflowed(kernelThread(of: record)) }
+    }
     Scheduler.exit()
   }
 #endif

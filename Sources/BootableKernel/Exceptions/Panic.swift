@@ -122,7 +122,19 @@
     var console = Console()
     writeException(
       "exception in an exception handler", frame, ExceptionSyndrome(rawValue: syndrome), address, to: &console)
+    if !isOnExceptionStack(UInt(frame.pointee.sp)) {
+      panic("the exception stack pointer is not on the CPU's exception stack")
+    }
+    if isOnExceptionStack(address + UInt(pageSize)), !isOnExceptionStack(address) {
+      panic("exception stack overflow")
+    }
     panic("exception in an exception handler")
+  }
+
+  // Until there is one, handlers use the emergency stack themselves.
+  private func isOnExceptionStack(_ address: UInt) -> Bool {
+    let top = UInt(PerCPU.current.pointee.start.exception_stack_top)
+    return top == 0 || address <= top && address >= top - UInt(4 * pageSize)
   }
 
   /// Prints an exception: what, where, the registers, and the calls that led there.

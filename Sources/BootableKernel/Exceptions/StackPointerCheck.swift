@@ -142,6 +142,7 @@
     if case .overflow = fault {
       return resolveOverflow(record, address: UInt(record.pointee.head.frame.sp), discovery)
     }
+    beginReport()
     reportStackPointer(record, fault, discovery)
     panic("corrupted stack pointer")
   }

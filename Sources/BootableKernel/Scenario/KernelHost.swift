@@ -61,6 +61,15 @@
     }
   }
 
+  nonisolated(unsafe) private var overflowScenario: ScenarioOptions?
+
+  /// Writes the result of the scenario `overflow`, if that runs, before the panic that it has led to.
+  func writeLateOverflowResult() {
+    guard let options = overflowScenario else { return }
+    writeLateOverflow(
+      options, machine: "qemu", in: KernelObjects.processes.pointee, to: Console())
+  }
+
   /// Runs what the command line asks for, and ends the machine.
   func runScenario(_ options: KernelOptions) -> Never {
     if options.isBenchmark {
@@ -77,6 +86,7 @@
     } catch {
       fail("EL0 program", error)
     }
+    if options.scenario.scenario == .overflow { overflowScenario = options.scenario }
     let passed = Scenarios.runScenario(options.scenario, in: processes.pointee, host: host)
     exitMachine(passed ? .success : .failure)
   }

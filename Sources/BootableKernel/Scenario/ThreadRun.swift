@@ -23,7 +23,7 @@
       thread: thread, stackBase: Thread.current.pointee.stackBase,
       program: KernelObjects.processes.pointee.threadProgram(of: thread))
     withUnsafeMutablePointer(to: &run) { carryOut($0) }
-    KernelObjects.processes.pointee.threadEnds(thread, intact: run.isIntact)
+    inAllocatorSection { KernelObjects.processes.pointee.threadEnds(thread, intact: run.isIntact) }
   }
 
   /// Carries out actions until the frame that it is called in is left.
@@ -34,6 +34,7 @@
       case .enter(.small): enterSmall(run)
       case .enter(.medium): enterMedium(run)
       case .enter(.large): enterLarge(run)
+      case .overflow: leaveStack(&run.pointee.thread.pointee.registry)
       case .leave, .end: return
       case .yield: Scheduler.yield()
       case .sleep: sleepKernelThread(run.pointee.thread)

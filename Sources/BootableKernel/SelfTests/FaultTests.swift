@@ -169,7 +169,7 @@
     }
     startBystander()
     // Linear stacks side by side: just below its own, a stack pointer is that of an overflow.
-    _ = KernelObjects.allocateStack()
+    for _ in 0..<3 { _ = KernelObjects.allocateStack() }
     startVictim { _ in
       if BootableKernel.moment == .switchIn {
         _ = ca_disable_interrupts()
@@ -228,14 +228,8 @@
   func testExceptionStack() -> Never {
     _ = ca_disable_interrupts()
     if place == .exhausted {
-      // The lowest word of an area; below it is the guard of the area before.
-      do {
-        let area = try KernelObjects.processes.pointee.stacks.arena.vmalloc(
-          size: 4096, caller: "self-test", frames: KernelObjects.processes.pointee.stacks.frames)
-        use_exception_stack(area.rawValue)
-      } catch {
-        fail("vmalloc", error)
-      }
+      // Its lowest word; below it is the guard of the area before.
+      use_exception_stack(UInt(PerCPU.current.pointee.start.exception_stack_top) - UInt(4 * pageSize))
     } else {
       use_exception_stack(0xdead_0000)
     }

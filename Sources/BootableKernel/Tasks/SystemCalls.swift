@@ -40,7 +40,7 @@
     case .note:
       inAllocatorSection { processes.pointee.takeNote(first, second, from: task, console: Console()) }
     case .overflowStack:
-      overflow_stack()
+      leaveStack(&task.pointee.registry)
     }
     frame.pointee.x.0 = UInt64(bitPattern: Int64(result))
   }
