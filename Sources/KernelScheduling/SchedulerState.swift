@@ -17,8 +17,8 @@ import KernelMachine
   @usableFromInline var isServing = false
   /// Whether a stall was found that nobody has taken the report of.
   @usableFromInline var isStalled = false
-  /// Whether a stall was ever found since a thread last ran.
-  @usableFromInline var wasReported = false
+  /// The sum of all activity when a stall was last found.
+  @usableFromInline var reportedSignature = -1
   /// The sum of all activity when a CPU last found that nothing could run; -1 when something could.
   @usableFromInline var stallSignature = -1
   /// The CPU whose sleepers are shrunk next.

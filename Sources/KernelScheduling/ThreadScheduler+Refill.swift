@@ -69,6 +69,7 @@ extension ThreadScheduler {
     let outer = machine.lock(sharedLock)
     let inner = machine.lock(lock(of: queue))
     thread.pointee.currentState = .waitingForRefill
+    thread.pointee.isShrunk = false
     machine.unlock(lock(of: queue), restoring: inner)
     let isFirst = shared.pointee.refills.first == nil
     shared.pointee.refills.append(thread)
@@ -92,28 +93,33 @@ extension ThreadScheduler {
     guard let waiter else { return nil }
 
     let before = stacks.reservedFrameCount(ofCPU: cpu)
-    let isPrepared = stacks.prepareToRun(waiter.pointee.stackBase) || prepareAfterReclaim(waiter, stacks)
+    var isPrepared = stacks.prepareToRun(waiter.pointee.stackBase) || prepareAfterReclaim(waiter, stacks)
+    if !isPrepared {
+      let missing = stacks.missingPageCount(waiter.pointee.stackBase)
+      isPrepared =
+        shrinkWaiters(behind: waiter, target: missing, cpu, stacks) > 0
+        && stacks.prepareToRun(waiter.pointee.stackBase)
+    }
     if Events.isListening { noteRefill(cpu, waiter, since: before, stacks) }
 
     state = machine.lock(sharedLock)
     shared.pointee.isServing = false
     if isPrepared {
       _ = shared.pointee.refills.removeFirst()
-      shared.pointee.wasReported = false
+      queue(cpu).pointee.isIdle = false
       let old = queue(Int(waiter.pointee.cpuNumber))
       let inner = machine.lock(lock(of: old))
       waiter.pointee.currentState = .running
       waiter.pointee.cpuNumber = Int32(truncatingIfNeeded: cpu)
       machine.unlock(lock(of: old), restoring: inner)
+      note(.switchIn, cpu, waiter)
     }
     machine.unlock(sharedLock, restoring: state)
-    guard isPrepared else { return nil }
-    queue(cpu).pointee.isIdle = false
-    note(.switchIn, cpu, waiter)
-    return waiter
+    return isPrepared ? waiter : nil
   }
 
-  /// This CPU has nothing to run, and there are threads that wait for frames: its reserve goes back.
+  /// This CPU has nothing to run, and there are threads that wait for frames: its reserve goes back, and its cached
+  /// stacks, which nobody else can reach.
   ///
   /// - Parameter again: whether it was idle before this.
   @inlinable @inline(never)
@@ -121,6 +127,7 @@ extension ThreadScheduler {
     _ cpu: Int, _ queue: UnsafeMutablePointer<RunQueue>, _ stacks: borrowing ThreadStackAllocator<M, F, A>,
     again: Bool
   ) {
+    _ = stacks.reclaim(target: .max)
     let given = stacks.releaseReserve()
     if given > 0 { note(.giveBackReserve, cpu, nil, count: given) }
     let isFirstTime = !queue.pointee.hasReleasedReserve
@@ -131,28 +138,30 @@ extension ThreadScheduler {
   }
 
   /// Finds out whether nothing can run, after a vain attempt to serve the first that waits.
+  ///
+  /// Nobody is served meanwhile, and whatever becomes ready or runs is seen in the sum of activity.
   @inlinable borrowing func lookForStall() {
+    let outer = machine.lock(sharedLock)
     var signature = 0
-    var isBusy = false
+    var isBusy = shared.pointee.isServing
     for cpu in 0..<cpuCount {
       let queue = queue(cpu)
       guard queue.pointee.idle != nil else { continue }
-      let state = machine.lock(lock(of: queue))
+      let inner = machine.lock(lock(of: queue))
       if !queue.pointee.isIdle || !queue.pointee.hasReleasedReserve || queue.pointee.ready.first != nil {
         isBusy = true
       }
       signature &+= queue.pointee.activity
-      machine.unlock(lock(of: queue), restoring: state)
+      machine.unlock(lock(of: queue), restoring: inner)
     }
-    let state = machine.lock(sharedLock)
-    if isBusy || shared.pointee.isServing {
+    if isBusy {
       shared.pointee.stallSignature = -1
     } else if shared.pointee.stallSignature != signature {
       shared.pointee.stallSignature = signature
-    } else if !shared.pointee.wasReported {
-      shared.pointee.wasReported = true
+    } else if shared.pointee.reportedSignature != signature {
+      shared.pointee.reportedSignature = signature
       shared.pointee.isStalled = true
     }
-    machine.unlock(sharedLock, restoring: state)
+    machine.unlock(sharedLock, restoring: outer)
   }
 }

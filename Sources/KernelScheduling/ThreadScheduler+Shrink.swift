@@ -133,4 +133,70 @@ extension ThreadScheduler {
     if isReady { notify(queue, home, from: cpu) }
     return given
   }
+
+  // MARK: Those that wait for a refill
+
+  /// Shrinks threads that wait for a refill behind the first, which this CPU serves: so nobody is taken out meanwhile.
+  ///
+  /// Without this, frames that no thread needs could keep the first waiting. They keep their places.
+  ///
+  /// - Returns: how many frames went back.
+  @inlinable @inline(never)
+  borrowing func shrinkWaiters<F: FrameSource & ~Copyable, A: ~Copyable>(
+    behind first: ScheduledThreadPointer, target: Int, _ cpu: Int,
+    _ stacks: borrowing ThreadStackAllocator<M, F, A>
+  ) -> Int {
+    var given = 0
+    var start = waiter(behind: first)
+    while given < target, let begin = start {
+      var batch = ShrinkBatch()
+      var looked = 0
+      var thread = start
+      while looked < Self.shrinkBatchCount, let claimed = thread {
+        looked &+= 1
+        if !claimed.pointee.isShrunk {
+          setState(.claimed, of: claimed)
+          note(.claim, cpu, claimed)
+          let pages = stacks.retireDeadPages(
+            of: claimed.pointee.stackBase, below: claimed.pointee.lowestLiveAddress, into: &batch)
+          note(.retire, cpu, claimed, count: pages)
+        }
+        thread = waiter(behind: claimed)
+      }
+      let end = thread
+      if !batch.isEmpty {
+        stacks.completeInvalidation(of: &batch)
+        note(.invalidateDone, cpu, nil)
+      }
+      thread = begin
+      while let claimed = thread, claimed != end {
+        if claimed.pointee.state == .claimed {
+          let released = stacks.releaseRetiredPages(of: claimed.pointee.stackBase)
+          given &+= released
+          note(.release, cpu, claimed, count: released)
+          claimed.pointee.isShrunk = true
+          note(.unclaim, cpu, claimed)
+          setState(.waitingForRefill, of: claimed)
+        }
+        thread = waiter(behind: claimed)
+      }
+      start = end
+    }
+    return given
+  }
+
+  /// The thread that waits for a refill behind another.
+  @inlinable borrowing func waiter(behind thread: ScheduledThreadPointer) -> ScheduledThreadPointer? {
+    let state = machine.lock(sharedLock)
+    let next = thread.pointee.next
+    machine.unlock(sharedLock, restoring: state)
+    return next
+  }
+
+  @inlinable borrowing func setState(_ new: ThreadState, of thread: ScheduledThreadPointer) {
+    let queue = queue(Int(thread.pointee.cpuNumber))
+    let state = machine.lock(lock(of: queue))
+    thread.pointee.currentState = new
+    machine.unlock(lock(of: queue), restoring: state)
+  }
 }

@@ -1,0 +1,218 @@
+// What the tests stand on: a simulated machine with growing stacks, and a kernel's part of switching.
+
+import KernelStacks
+import SimulatedMachine
+import Testing
+
+/// The buddy allocator, shared by the stacks and by whoever takes memory away from them.
+final class SharedFrames: @unchecked Sendable {
+  let buddy: BuddyAllocator<Simulated>
+  private let metadata: UnsafeMutableRawBufferPointer
+
+  init(_ simulation: Simulation) throws {
+    var map = PhysicalMemoryMap()
+    for bank in simulation.memoryBanks {
+      try map.addMemory(start: bank.start, byteCount: bank.byteCount, node: bank.node)
+    }
+    metadata = .allocate(byteCount: BuddyAllocator<Simulated>.metadataByteCount(for: map), alignment: 64)
+    buddy = try BuddyAllocator(frames: map, metadata: metadata, machine: simulation.machine)
+  }
+
+  deinit { metadata.deallocate() }
+}
+
+/// The handle that an allocator consumes.
+struct TestFrames: FrameSource {
+  let shared: SharedFrames
+  func allocate(_ request: FrameRequest) throws(FrameSourceError) -> PageFrame {
+    try shared.buddy.allocate(request)
+  }
+  func free(_ frame: PageFrame, order: Int) throws(FrameSourceError) {
+    try shared.buddy.free(frame, order: order)
+  }
+  func node(of frame: PageFrame) -> NodeID { shared.buddy.node(of: frame) }
+  var nodeCount: Int { shared.buddy.nodeCount }
+  var totalFrames: Int { shared.buddy.totalFrames }
+}
+
+typealias TestStacks = ThreadStackAllocator<Simulated, TestFrames, VmallocArea<Simulated>>
+
+/// Keeps what the scheduler notes, and lets a test look at each event when it happens.
+final class EventLog: @unchecked Sendable {
+  var events: [SchedulerEvent] = []
+  var look: ((SchedulerEvent) -> Void)?
+  private(set) var counts: [SchedulerEvent.Kind: Int] = [:]
+  func count(_ kind: SchedulerEvent.Kind) -> Int { counts[kind] ?? 0 }
+  func add(_ event: SchedulerEvent) {
+    counts[event.kind, default: 0] += 1
+    events.append(event)
+    look?(event)
+  }
+}
+
+struct LoggedEvents: SchedulerEvents {
+  let log: EventLog
+  static var isListening: Bool { true }
+  func note(_ event: SchedulerEvent) { log.add(event) }
+}
+
+typealias TestScheduler = ThreadScheduler<Simulated, LoggedEvents>
+
+/// A thread's record outside of simulated memory.
+final class Record {
+  let scheduled: ScheduledThreadPointer
+  var stack: ThreadStack?
+
+  init(id: Int, _ stack: consuming ThreadStack) {
+    scheduled = .allocate(capacity: 1)
+    scheduled.initialize(
+      to: ScheduledThread(id: id, stackBase: stack.base, stackPointer: stack.base + stack.size))
+    self.stack = consume stack
+  }
+
+  /// An idle thread, whose stack is not one of the allocator's.
+  init(idle cpu: Int) {
+    scheduled = .allocate(capacity: 1)
+    scheduled.initialize(
+      to: ScheduledThread(id: -1 - cpu, stackBase: VirtualAddress(0), stackPointer: VirtualAddress(0)))
+  }
+
+  deinit { scheduled.deallocate() }
+}
+
+/// A simulated machine with a scheduler on it.
+final class SchedulingWorld: @unchecked Sendable {
+  static let vmallocArea: Range<UInt> = 0xffff_ff80_0800_0000..<0xffff_ffbc_0000_0000
+
+  let simulation: Simulation
+  let frames: SharedFrames
+  let stacks: TestStacks
+  let scheduler: TestScheduler
+  let log = EventLog()
+  let idle: [Record]
+  /// What each CPU runs, as the machine knows it.
+  var current: [ScheduledThreadPointer]
+  private let memory: UnsafeMutableRawPointer
+  private var taken: [PageFrame] = []
+  var machine: Simulated { simulation.machine }
+  var cpuCount: Int { idle.count }
+
+  init(memoryBytes: Int = 2 << 20, cpuCount: Int = 1, seed: UInt64 = 1, recordsTrace: Bool = false) throws {
+    let bank = MemoryBank(start: PhysicalAddress(1 << 30), byteCount: memoryBytes)
+    simulation = try Simulation(
+      SimulationConfiguration(
+        memory: [bank], cpuCount: cpuCount, seed: seed, recordsTrace: recordsTrace, stepLimit: 3_000_000))
+    frames = try SharedFrames(simulation)
+    stacks = try TestStacks(
+      StackConfiguration(.growing, cachedStacksPerCPU: Int(seed % 3), retirementBatch: 1 + Int(seed % 5)),
+      machine: simulation.machine, frames: TestFrames(shared: frames),
+      arena: VmallocArea(Self.vmallocArea, machine: simulation.machine))
+    memory = .allocate(byteCount: TestScheduler.byteCount(cpuCount: cpuCount), alignment: 64)
+    scheduler = TestScheduler(machine: simulation.machine, memory: memory, events: LoggedEvents(log: log))
+    idle = (0..<cpuCount).map { Record(idle: $0) }
+    current = idle.map(\.scheduled)
+  }
+
+  deinit { memory.deallocate() }
+
+  /// Starts all CPUs on their idle threads.
+  func start() {
+    for cpu in 0..<cpuCount {
+      simulation.onCPU(cpu) { _ in
+        let interrupts = machine.disableInterrupts()
+        scheduler.startCPU(running: idle[cpu].scheduled, idle: idle[cpu].scheduled)
+        machine.restoreInterrupts(interrupts)
+      }
+    }
+  }
+
+  /// What an exception from the current thread of a CPU leads to: a switch, or none.
+  @discardableResult
+  func reschedule(_ cpu: Int, _ request: SwitchRequest = .stay) -> ScheduledThreadPointer {
+    let interrupts = machine.disableInterrupts()
+    let leaving = current[cpu]
+    leaving.pointee.request = request
+    let chosen = scheduler.next(after: leaving, stacks: stacks) { self.current[cpu] = $0 }
+    machine.restoreInterrupts(interrupts)
+    return chosen
+  }
+
+  func takeStall() -> Bool { scheduler.takeStall() }
+
+  func notifications() -> UInt64 {
+    let interrupts = machine.disableInterrupts()
+    defer { machine.restoreInterrupts(interrupts) }
+    return scheduler.takeNotifications()
+  }
+
+  func thread(_ id: Int) throws -> Record { Record(id: id, try stacks.allocate(node: nil)) }
+
+  /// Somebody else takes frames, as many as there are.
+  func takeAway(_ count: Int = .max) {
+    var left = count
+    while left > 0, let frame = try? frames.buddy.allocate(FrameRequest(purpose: .ballast)) {
+      taken.append(frame)
+      left -= 1
+    }
+  }
+
+  func giveBack(_ count: Int = .max) {
+    var left = count
+    while left > 0, let frame = taken.popLast() {
+      try? frames.buddy.free(frame, order: 0)
+      left -= 1
+    }
+  }
+
+  var takenCount: Int { taken.count }
+
+  /// A store by the current thread of a CPU; a fault is handled as exception code does.
+  func store(_ value: UInt64, at address: VirtualAddress, cpu: Int) throws {
+    try access(address, cpu) { () throws(SimulatedFault) in try machine.store(value, to: address) }
+  }
+
+  func load(_ address: VirtualAddress, cpu: Int) throws -> UInt64 {
+    try access(address, cpu) { () throws(SimulatedFault) in try machine.load(address) }
+  }
+
+  func readyCount(_ cpu: Int) -> Int { scheduler.readyCount(ofCPU: cpu) }
+
+  func reserved(_ cpu: Int) -> Int { stacks.reservedFrameCount(ofCPU: cpu) }
+
+  /// How many faults were growth, on each CPU.
+  private(set) var growthFaults: [Int: Int] = [:]
+
+  private func access<Result>(
+    _ address: VirtualAddress, _ cpu: Int, _ body: () throws(SimulatedFault) -> Result
+  ) throws -> Result {
+    var hasGrown = false
+    while true {
+      do {
+        return try body()
+      } catch {
+        try #require(!hasGrown, "a second fault at the same address")
+        let interrupts = machine.disableInterrupts()
+        let base = current[cpu].pointee.stackBase
+        let before = stacks.reservedFrameCount(ofCPU: cpu)
+        let growth = stacks.grower.grow(at: address, runningOn: base)
+        try #require(growth == .grown, "thread \(current[cpu].pointee.id) on CPU \(cpu)")
+        scheduler.events.note(
+          SchedulerEvent(
+            .grow, cpu: cpu, thread: current[cpu].pointee.id,
+            count: before - stacks.reservedFrameCount(ofCPU: cpu)))
+        expectReserve(cpu)
+        machine.restoreInterrupts(interrupts)
+        growthFaults[cpu, default: 0] += 1
+        hasGrown = true
+      }
+    }
+  }
+
+  /// The invariant of growth, for what a CPU runs now.
+  func expectReserve(_ cpu: Int) {
+    let need = stacks.missingPageCount(current[cpu].pointee.stackBase)
+    let has = stacks.reservedFrameCount(ofCPU: cpu)
+    #expect(
+      has >= need, "CPU \(cpu) has \(has) frames for thread \(current[cpu].pointee.id), which needs \(need)")
+  }
+}
