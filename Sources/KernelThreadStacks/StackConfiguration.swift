@@ -58,6 +58,10 @@
   public var capacity: Int?
   /// How many freed stacks each CPU keeps mapped: 0…``maximumCachedStacksPerCPU``.
   public var cachedStacksPerCPU: Int
+  /// How many freed stacks the depot that CPUs share keeps mapped, at most: 0…``maximumDepotStacks``.
+  ///
+  /// It keeps no more than were lately wanted at a time.
+  public var depotStacks: Int
   /// How many unmapped stacks one TLB invalidation serves: 1…``maximumRetirementBatch``.
   public var retirementBatch: Int
   /// Called with the base of a stack whose owner was dropped without freeing it; the stack is lost.
@@ -71,6 +75,8 @@
   @inlinable public static var maximumStride: Int { 2 << 20 }
   /// The largest ``cachedStacksPerCPU``.
   @inlinable public static var maximumCachedStacksPerCPU: Int { 64 }
+  /// The largest ``depotStacks``.
+  @inlinable public static var maximumDepotStacks: Int { 4096 }
   /// The largest ``retirementBatch``.
   @inlinable public static var maximumRetirementBatch: Int { 256 }
 
@@ -86,7 +92,8 @@
     threadInfoSize: Int = 64,
     capacity: Int? = nil,
     cachedStacksPerCPU: Int = 8,
-    retirementBatch: Int = 32,
+    depotStacks: Int = 256,
+    retirementBatch: Int = 64,
     leakHandler: (@convention(c) (UInt) -> Void)? = nil
   ) {
     self.strategy = strategy
@@ -97,6 +104,7 @@
     self.threadInfoSize = threadInfoSize
     self.capacity = capacity
     self.cachedStacksPerCPU = cachedStacksPerCPU
+    self.depotStacks = depotStacks
     self.retirementBatch = retirementBatch
     self.leakHandler = leakHandler
   }

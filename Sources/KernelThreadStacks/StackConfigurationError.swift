@@ -34,6 +34,8 @@ import KernelMachine
   case capacityOutOfRange(Int, maximum: Int)
   /// The number of cached stacks is negative or above the hard cap.
   case cacheOutOfRange(Int, maximum: Int)
+  /// The number of stacks in the depot is negative or above the hard cap.
+  case depotOutOfRange(Int, maximum: Int)
   /// The number of stacks that one invalidation serves is below 1 or above the hard cap.
   case batchOutOfRange(Int, maximum: Int)
   /// The frame source has more NUMA nodes than stacks can be counted for.
@@ -78,6 +80,8 @@ import KernelMachine
       sink.write(figures: "a capacity of ", capacity, " stacks is outside 1…", maximum)
     case .cacheOutOfRange(let count, let maximum):
       sink.write(figures: "a cache of ", count, " stacks per CPU is outside 0…", maximum)
+    case .depotOutOfRange(let count, let maximum):
+      sink.write(figures: "a depot of ", count, " stacks is outside 0…", maximum)
     case .batchOutOfRange(let count, let maximum):
       sink.write(figures: "a batch of ", count, " stacks per invalidation is outside 1…", maximum)
     case .tooManyNodes(let count, let maximum):

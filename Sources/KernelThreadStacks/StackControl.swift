@@ -3,16 +3,17 @@
 //   +0   StackControl      read by every CPU, never written again (but for two counts of mistakes)
 //   …    StackShared       what the lock guards
 //   …    ring              slots waiting for an invalidation, then for their frames to go back
-//   …    CPU records       one per CPU, each on cache lines of its own: its magazine and its counts
+//   …    CPU records       one per CPU, each on cache lines of its own: its magazine and its counts (see CPURecord.swift)
 //                        and, where stacks grow, its reserve (see StackReserve.swift)
 //   …    pool              where stacks grow: what refills reserves when the frame source refuses
+//   …    depots            for each node, how many freed stacks there are, then these
 //   …    group records     one for each group of up to 64 slots
 //
 // Each part begins on a cache line of its own.
 //
-// Who may touch what: a CPU record belongs to its CPU while that has interrupts off, without a lock. Group records, the
-// ring and StackShared belong to the holder of the lock, except that a group's `location` may be read without it by
-// whoever holds a stack of the group (it does not change while one exists).
+// Who may touch what: a CPU record belongs to its CPU while that has interrupts off, without a lock. Group records, ring,
+// pool, depots and StackShared belong to the holder of the lock, except that a group's `location` may be read without it
+// by whoever holds a stack of the group (it does not change while one exists).
 
 import KernelMachine
 import Synchronization
@@ -42,6 +43,12 @@ import Synchronization
   /// The same seen from the stack's first entry, and where its entries end, in bytes.
   @usableFromInline let firstInitialEntry: Int
   @usableFromInline let stackEntryBytes: Int
+  /// How much of a stack is mapped, and cleared, when it is handed out, in bytes.
+  @usableFromInline let initialBytes: Int
+  /// What the tag of a stack has besides its node's number when it serves from the cache without a further look.
+  @usableFromInline let cachedTag: UInt
+  /// How many stacks go from a full magazine to the depot at once, or the other way.
+  @usableFromInline let exchange: Int
   /// The bytes from the first stack on in which bases of growing stacks lie; 0 for other strategies.
   @usableFromInline let growingByteCount: UInt
   @usableFromInline let groups: UnsafeMutablePointer<GroupRecord>
@@ -67,6 +74,9 @@ import Synchronization
     firstInitialPage = configuration.strategy == .growing ? geometry.size &- pageSize : 0
     firstInitialEntry = firstInitialPage &>> 9
     stackEntryBytes = geometry.size &>> 9
+    initialBytes = configuration.strategy == .growing ? pageSize : geometry.size
+    cachedTag = configuration.strategy == .growing ? PackedStack.growingBit : 0
+    exchange = (configuration.cachedStacksPerCPU &+ 1) / 2
     growingByteCount =
       configuration.strategy == .growing
       ? UInt(bitPattern: layout.slotCount) &<< UInt(bitPattern: geometry.strideShift) : 0
@@ -89,68 +99,6 @@ import Synchronization
     lostStacks.add(1, ordering: .relaxed)
     if let handler = configuration.leakHandler { handler(stack.base.rawValue) }
   }
-}
-
-/// What the allocator's lock guards.
-@frozen @usableFromInline struct StackShared {
-  @usableFromInline var lock = SpinLock()
-  /// The first of the groups that have a table and a free slot, or -1.
-  @usableFromInline var firstPartial: Int32 = -1
-  /// The first of the tables that were there and went back, or -1; linked by their first groups' `next`.
-  @usableFromInline var firstBareTable: Int32 = -1
-  /// All tables from this one on were never there.
-  @usableFromInline var firstUntouchedTable: Int32 = 0
-  /// Slots in use: live, cached, waiting in the ring, or promised to someone who builds a table.
-  @usableFromInline var usedSlots: Int32 = 0
-
-  // The ring holds three runs of slots, by ever-growing indices: drained ≤ invalidated ≤ retired.
-  //
-  //     drained                    invalidated               retired
-  //        |  frames may go back        |  need an invalidation  |
-
-  /// How many slots have given their frames back.
-  @usableFromInline var drained: UInt32 = 0
-  /// How many slots have seen a completed invalidation.
-  @usableFromInline var invalidated: UInt32 = 0
-  /// How many slots have been unmapped.
-  @usableFromInline var retired: UInt32 = 0
-
-  /// The lowest and the highest base among the slots that need an invalidation.
-  @usableFromInline var lowestRetired: UInt = .max
-  @usableFromInline var highestRetired: UInt = 0
-
-  /// How many frames the pool has, from which reserves are refilled when the frame source refuses.
-  @usableFromInline var poolCount = 0
-
-  /// The static boot stack; base 0: none.
-  @usableFromInline var bootStackBase: UInt = 0
-  @usableFromInline var bootStackFrame: UInt = 0
-
-  @inlinable init() {}
-}
-
-/// One CPU's share: its live frames per node, its counts, and its magazine of freed stacks.
-///
-///      -16          -8    0                  32
-///   ---+------------+-----+------------------+-----------+-----------+---
-///    … | node 1     | 0   | this header      | magazine 0| 1         | …
-///   ---+------------+-----+------------------+-----------+-----------+---
-///      live frames, Int each                  PackedStack each
-///
-/// Both arrays thus have fixed places, and with up to four nodes all but the magazine share one cache line. A CPU that
-/// frees what another allocated has a negative count; only sums mean something.
-@frozen @usableFromInline struct CPURecord {
-  /// How many stacks the magazine holds.
-  @usableFromInline var count = 0
-  /// Stacks that were made anew, because the magazine had none that fitted.
-  @usableFromInline var coldAllocations = 0
-  /// Stacks that were given back, because the magazine was full.
-  @usableFromInline var overflows = 0
-  /// The number of the CPU's node; -1, which is no stack's tag, until the CPU has said it.
-  @usableFromInline var home: Int
-
-  @inlinable init(home: Int) { self.home = home }
-  @inlinable static var headerBytes: Int { 32 }
 }
 
 /// What a group of slots is doing.
@@ -201,10 +149,10 @@ import Synchronization
   @usableFromInline let reserveDistance: Int
   /// How many frames a full reserve has: the pages of a stack that can be missing.
   @usableFromInline let reserveLimit: Int
-  /// Whether a freed stack's tag has to be looked at before the stack serves again: there are several nodes, or stacks
-  /// grow.
-  @usableFromInline let looksAtTags: Bool
   @usableFromInline let poolOffset: Int
+  @usableFromInline let depotOffset: Int
+  /// How many freed stacks the depots hold at most, together.
+  @usableFromInline let depotLimit: Int
   @usableFromInline let groupOffset: Int
   @usableFromInline let order: Int
 
@@ -223,22 +171,24 @@ import Synchronization
     let batch = configuration.retirementBatch
     let largestCache = StackConfiguration.maximumCachedStacksPerCPU
     let largestBatch = StackConfiguration.maximumRetirementBatch
+    let depot = configuration.depotStacks
+    let largestDepot = StackConfiguration.maximumDepotStacks
     guard cache >= 0, cache <= largestCache else { throw .cacheOutOfRange(cache, maximum: largestCache) }
     guard batch >= 1, batch <= largestBatch else { throw .batchOutOfRange(batch, maximum: largestBatch) }
+    guard depot >= 0, depot <= largestDepot else { throw .depotOutOfRange(depot, maximum: largestDepot) }
     guard nodeCount <= PackedStack.maximumNodes else {
       throw .tooManyNodes(nodeCount, maximum: PackedStack.maximumNodes)
     }
     self.nodeCount = nodeCount
     self.cpuCount = cpuCount
     var ringSize = 2
-    while ringSize < 2 &* batch { ringSize &*= 2 }
+    while ringSize < 4 &* batch { ringSize &*= 2 }
     ringMask = UInt32(truncatingIfNeeded: ringSize &- 1)
     let firstRecord = Self.linesUp(Self.ringOffset &+ ringSize &* 4)
     let untilMagazine = Self.linesUp(nodeCount &* 8 &+ CPURecord.headerBytes)
     cpuOffset = firstRecord &+ untilMagazine &- CPURecord.headerBytes
     let isGrowing = configuration.strategy == .growing
     if isGrowing, cpuCount < 1 { throw .noCPUs }
-    looksAtTags = isGrowing || nodeCount > 1
     reserveLimit = isGrowing ? geometry.pageCount &- 1 : 0
     let untilReserve = untilMagazine &+ Self.linesUp(cache &* 8)
     reserveDistance = untilReserve &- untilMagazine &+ CPURecord.headerBytes
@@ -249,7 +199,11 @@ import Synchronization
       throw .tooManyCPUs(cpuCount)
     }
     poolOffset = firstRecord &+ cpuCount &* cpuStride
-    groupOffset = poolOffset &+ Self.linesUp(reserveLimit &* cpuCount &* ReservedFrame.bytes)
+    depotOffset = poolOffset &+ Self.linesUp(reserveLimit &* cpuCount &* ReservedFrame.bytes)
+    // Each node's depot could be the one that has all; with very many nodes that has to be less.
+    let depotRoom = blockBytes / 4 / 8 / nodeCount &- 1
+    depotLimit = depot < depotRoom ? depot : depotRoom
+    groupOffset = depotOffset &+ Self.linesUp(nodeCount &* (1 &+ depotLimit) &* 8)
 
     var bytes = groupOffset
     if configuration.strategy == .linear {

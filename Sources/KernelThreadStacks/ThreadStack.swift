@@ -79,6 +79,8 @@ import Synchronization
   @inlinable var tag: UInt { word & 0xfff }
   /// Whether the frames are of several nodes.
   @inlinable var isMixed: Bool { word & Self.mixedBit != 0 }
+  /// Whether not all of its pages need be there.
+  @inlinable var isGrowing: Bool { word & Self.growingBit != 0 }
   /// Whether its pages have to be looked at one by one: they are of several nodes, or not all are there.
   @inlinable var isIrregular: Bool { word & (Self.mixedBit | Self.growingBit) != 0 }
 }

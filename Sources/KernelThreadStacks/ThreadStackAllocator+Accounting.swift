@@ -1,4 +1,7 @@
 // How much memory stacks take, counted from the frames behind them, in shares that each CPU keeps for itself.
+//
+// What is counted is mapping and unmapping. A stack that goes into a magazine and comes out again changes no count: what
+// is in use is what is mapped less what the magazines and depots have.
 
 import KernelMachine
 import Synchronization
@@ -11,8 +14,17 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     if stack.isIrregular {
       accountPages(stack, sign, in: record)
     } else {
-      liveFrames(of: record, node: stack.node).pointee &+= sign &* geometry.pageCount
+      mappedFrames(of: record, node: stack.node).pointee &+= sign &* geometry.pageCount
     }
+  }
+
+  /// Adds the frames of a stack that has just been made: all are there, or the top one where stacks grow.
+  ///
+  /// Interrupts are off.
+  @inlinable @inline(__always)
+  func accountInitial(_ stack: PackedStack, in record: UnsafeMutablePointer<CPURecord>) {
+    if stack.isMixed { return accountPages(stack, 1, in: record) }
+    mappedFrames(of: record, node: stack.node).pointee &+= control.pointee.initialBytes &>> 12
   }
 
   /// The same for a stack whose frames are of several nodes, or not all there: each frame is looked up.
@@ -24,7 +36,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       let entry = machine.readEntry(at: entries + page &* 8)
       if !entry.isEmpty {
         let node = layout.nodeCount == 1 ? 0 : frames.node(of: entry.frame).index
-        liveFrames(of: record, node: node).pointee &+= sign
+        mappedFrames(of: record, node: node).pointee &+= sign
       }
       page &+= 1
     }
@@ -38,24 +50,52 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     guard node.index >= 0, node.index < layout.nodeCount else { return 0 }
     var sum = 0
     for cpu in 0..<layout.cpuCount {
-      sum &+= liveFrames(of: record(ofCPU: cpu), node: node.index).pointee
+      sum &+= mappedFrames(of: record(ofCPU: cpu), node: node.index).pointee
       if isGrowing { sum &+= grownFrames(of: reserve(ofCPU: cpu))[node.index] }
     }
-    return sum &* 4
+    return (sum &- cachedFrames(on: node.index)) &* 4
   }
 
-  /// How many stacks are in use: their frames, divided by those that each has; of growing ones, slots that are
-  /// neither cached nor retired, quarantined ones included.
+  /// The frames of a node behind cached stacks.
+  @inlinable @inline(never) borrowing func cachedFrames(on node: Int) -> Int {
+    if layout.nodeCount == 1 { return cachedStackCount &* (control.pointee.initialBytes &>> 12) }
+    var sum = 0
+    for cpu in 0..<layout.cpuCount {
+      let record = record(ofCPU: cpu)
+      for index in 0..<record.pointee.count { sum &+= frameCount(of: magazine(of: record)[index], on: node) }
+    }
+    for depot in 0..<layout.nodeCount {
+      for index in 0..<depotCount(ofNode: depot).pointee {
+        sum &+= frameCount(of: self.depot(ofNode: depot)[index], on: node)
+      }
+    }
+    return sum
+  }
+
+  /// How many frames of a cached stack are of a node.
+  @inlinable borrowing func frameCount(of stack: PackedStack, on node: Int) -> Int {
+    if !stack.isMixed { return stack.node == node ? control.pointee.initialBytes &>> 12 : 0 }
+    let entries = stackEntries(ofBase: stack.base)
+    var count = 0
+    for page in 0..<geometry.pageCount {
+      let entry = machine.readEntry(at: entries + page &* 8)
+      if !entry.isEmpty, frames.node(of: entry.frame).index == node { count &+= 1 }
+    }
+    return count
+  }
+
+  /// How many stacks are in use: slots that are neither cached nor retired, quarantined ones included; of linear stacks,
+  /// their frames, divided by those that each has.
   @inlinable public var liveStackCount: Int {
-    if isGrowing { return usedSlotCount &- cachedStackCount &- retiredStackCount }
+    if !isLinear { return usedSlotCount &- cachedStackCount &- retiredStackCount }
     var sum = 0
     for node in 0..<layout.nodeCount { sum &+= kernelStackKiB(on: NodeID(node)) }
     return (sum &* 1024) &>> 12 / geometry.pageCount
   }
 
-  /// How many freed stacks lie in the magazines of all CPUs.
+  /// How many freed stacks lie in the magazines of all CPUs and in the depot.
   @inlinable public var cachedStackCount: Int {
-    var sum = 0
+    var sum = shared.pointee.depotCount
     for cpu in 0..<layout.cpuCount { sum &+= record(ofCPU: cpu).pointee.count }
     return sum
   }
@@ -63,17 +103,17 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// How many unmapped stacks have not yet given their frames back.
   @inlinable public var retiredStackCount: Int { Int(shared.pointee.retired &- shared.pointee.drained) }
 
-  /// How many stacks were made of new frames, because no magazine had one.
+  /// How many stacks were made of new frames, because neither magazine nor depot had one.
   @inlinable public var coldAllocationCount: Int {
     var sum = 0
-    for cpu in 0..<layout.cpuCount { sum &+= record(ofCPU: cpu).pointee.coldAllocations }
+    for cpu in 0..<layout.cpuCount { sum &+= Int(record(ofCPU: cpu).pointee.coldAllocations) }
     return sum
   }
 
-  /// How many freed stacks found their magazine full.
+  /// How many freed stacks were unmapped, because neither magazine nor depot kept them.
   @inlinable public var overflowCount: Int {
     var sum = 0
-    for cpu in 0..<layout.cpuCount { sum &+= record(ofCPU: cpu).pointee.overflows }
+    for cpu in 0..<layout.cpuCount { sum &+= Int(record(ofCPU: cpu).pointee.overflows) }
     return sum
   }
 

@@ -5,14 +5,16 @@ import KernelMachine
 extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Hands out a stack that reads as zero everywhere.
   ///
-  /// A freed stack of this CPU serves first, which takes no lock and writes no cache line that CPUs share. Where none
-  /// fits, one is made of new frames; where these run out, freed stacks are given back first and it is tried once more.
+  /// A freed stack of this CPU serves first, which takes no lock and writes no cache line that CPUs share; then one of the
+  /// depot. Where none fits, one is made of new frames; where these run out, freed stacks are given back first and it is
+  /// tried once more.
   ///
   /// - Parameter node: the preferred node; `nil` means the node of the current CPU. Other nodes serve when it cannot.
   /// - Throws: ``ThreadStackError/frames(_:)`` or ``ThreadStackError/slotsExhausted(capacity:)``; nothing half-made
   ///   remains.
   /// - Complexity: O(1) in the number of stacks.
-  @inlinable public borrowing func allocate(node: NodeID?) throws(ThreadStackError) -> ThreadStack {
+  @inlinable @inline(__always)
+  public borrowing func allocate(node: NodeID?) throws(ThreadStackError) -> ThreadStack {
     if let node, UInt(bitPattern: node.index) >= UInt(bitPattern: layout.nodeCount) {
       throw .frames(.unknownNode(node))
     }
@@ -23,58 +25,118 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     return cleared(stack)
   }
 
-  @inlinable func cleared(_ stack: PackedStack) -> ThreadStack {
-    machine.clear(stack.base, byteCount: geometry.size)
+  /// Clears what a former owner may have used of a cached stack.
+  @inlinable @inline(__always) func cleared(_ stack: PackedStack) -> ThreadStack {
+    machine.clear(stack.base + control.pointee.firstInitialPage, byteCount: control.pointee.initialBytes)
     return ThreadStack(stack, control: control)
   }
 
   /// Takes the stack that was freed last on this CPU, if it is of the wanted node.
   ///
-  /// Interrupts are off.
+  /// It counts as in use from then on because it is in no magazine any more. Interrupts are off.
   @inlinable @inline(__always) func takeLast(node: NodeID?) -> PackedStack? {
     let record = record(ofCPU: machine.currentCPU)
     let last = record.pointee.count &- 1
     guard last >= 0 else { return nil }
     let stack = magazine(of: record)[last]
-    // A stack whose pages have to be looked at one by one has a tag that is no node's number.
-    guard stack.tag == UInt(bitPattern: node?.index ?? record.pointee.home) else { return nil }
+    guard stack.tag == (node.map { cachedTag(ofNode: $0.index) } ?? record.pointee.homeTag) else { return nil }
     record.pointee.count = last
-    liveFrames(of: record, node: stack.node).pointee &+= geometry.pageCount
     mark(stack, .live(stack))
     return stack
+  }
+
+  /// The tag of a stack of a node whose frames need no further look.
+  @inlinable @inline(__always) func cachedTag(ofNode node: Int) -> UInt {
+    UInt(bitPattern: node) | control.pointee.cachedTag
+  }
+
+  /// What the slow path found while it held the lock.
+  @frozen @usableFromInline enum Found {
+    case stack(PackedStack)
+    /// A slot whose table is there.
+    case slot(Int)
+    /// Neither: a table has to be built, or the stack needs no slot.
+    case nothing
   }
 
   /// The rest of `allocate`: the stack that was freed last does not fit, or there is none.
   @inlinable @inline(never)
   func allocateSlowly(node: NodeID?) throws(ThreadStackError) -> ThreadStack {
-    if layout.looksAtTags {
+    let found = find(node: node)
+    if case .stack(let stack) = found { return cleared(stack) }
+    do throws(ThreadStackError) {
+      return try make(found, node: node)
+    } catch { return try allocateAgain(node: node, after: error) }
+  }
+
+  /// Makes a stack of new frames.
+  @inlinable @inline(__always)
+  func make(_ found: Found, node: NodeID?) throws(ThreadStackError) -> ThreadStack {
+    let stack: PackedStack
+    if case .slot(let slot) = found {
+      stack = try makeMappedStack(slot: slot, node: node)
+    } else {
+      stack = try makeOtherwise(node: node)
+    }
+    let interrupts = machine.disableInterrupts()
+    let record = record(ofCPU: machine.currentCPU)
+    record.pointee.coldAllocations &+= 1
+    accountInitial(stack, in: record)
+    machine.restoreInterrupts(interrupts)
+    return ThreadStack(stack, control: control)
+  }
+
+  /// The rest of `make`: the stack needs no slot, or the slot needs a table.
+  @inlinable @inline(never) func makeOtherwise(node: NodeID?) throws(ThreadStackError) -> PackedStack {
+    if isLinear { return try makeLinearStack(node: node) }
+    return try makeMappedStack(slot: try takeSlotWithTable(node: node), node: node)
+  }
+
+  /// Gives freed stacks back, under memory pressure, and tries once more.
+  @inlinable @inline(never)
+  func allocateAgain(node: NodeID?, after error: ThreadStackError) throws(ThreadStackError) -> ThreadStack {
+    noteReturned(1)
+    guard reclaim(target: geometry.pageCount) > 0 else { throw error }
+    let found = find(node: node)
+    if case .stack(let stack) = found { return cleared(stack) }
+    do throws(ThreadStackError) {
+      return try make(found, node: node)
+    } catch {
+      noteReturned(1)
+      throw error
+    }
+  }
+
+  /// Looks for a freed stack in all of the magazine and in the depot, then for a free slot; notes the demand for it.
+  @inlinable @inline(__always) func find(node: NodeID?) -> Found {
+    var wanted = 0
+    if layout.nodeCount > 1 {
       let interrupts = machine.disableInterrupts()
       let record = record(ofCPU: machine.currentCPU)
-      record.pointee.home = layout.nodeCount == 1 ? 0 : homeNode.index
-      let stack = takeCached(node: node?.index ?? record.pointee.home, from: record)
+      let home = homeNode.index
+      record.pointee.homeTag = cachedTag(ofNode: home)
+      wanted = node?.index ?? home
+      let cached = takeCached(node: wanted, from: record)
       machine.restoreInterrupts(interrupts)
-      if let stack {
-        let first = control.pointee.firstInitialPage
-        machine.clear(stack.base + first, byteCount: geometry.size &- first)
-        return ThreadStack(stack, control: control)
-      }
+      if let cached { return .stack(cached) }
     }
-    var mayReclaim = true
-    while true {
-      do throws(ThreadStackError) {
-        let stack = isLinear ? try makeLinearStack(node: node) : try makeMappedStack(node: node)
-        let interrupts = machine.disableInterrupts()
-        let record = record(ofCPU: machine.currentCPU)
-        record.pointee.coldAllocations &+= 1
-        account(stack, 1, in: record)
-        machine.restoreInterrupts(interrupts)
-        return ThreadStack(stack, control: control)
-      } catch {
-        // Under memory pressure freed stacks go back; then it is tried once more.
-        guard mayReclaim, reclaim(target: geometry.pageCount) > 0 else { throw error }
-        mayReclaim = false
-      }
+    let state = machine.lock(lock)
+    if depotCount(ofNode: wanted).pointee > 0 {
+      let stack = takeFromDepot(node: wanted, record(ofCPU: machine.currentCPU))
+      machine.unlock(lock, restoring: state)
+      mark(stack, .live(stack))
+      return .stack(stack)
     }
+    shared.pointee.demand.take(1)
+    let first = Int(shared.pointee.firstPartial)
+    if first >= 0, Int(shared.pointee.usedSlots) < layout.capacity {
+      let slot = takeSlot(ofPartialGroup: first)
+      shared.pointee.usedSlots &+= 1
+      machine.unlock(lock, restoring: state)
+      return .slot(slot)
+    }
+    machine.unlock(lock, restoring: state)
+    return .nothing
   }
 
   /// Looks through the whole magazine for a stack of the wanted node.
@@ -90,7 +152,6 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       if stack.node == node {
         entries[index] = entries[last]
         record.pointee.count = last
-        account(stack, 1, in: record)
         mark(stack, .live(stack))
         return stack
       }

@@ -1,4 +1,4 @@
-// Taking stacks back: into this CPU's magazine, else towards the frame source.
+// Taking stacks back: into this CPU's magazine, into the depot, else towards the frame source.
 
 import KernelMachine
 
@@ -10,26 +10,24 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Nobody runs on the stack any more: a thread's stack is freed by its successor. A stack of another allocator is not
   /// taken, but reported as lost by its own.
   ///
-  /// - Complexity: O(1); when the magazine is full, it unmaps this stack and gives back the frames of at most two
-  ///   others, and every ``StackConfiguration/retirementBatch``-th time it waits for one TLB invalidation.
-  @inlinable public borrowing func free(_ stack: consuming ThreadStack) {
+  /// - Complexity: O(1); when magazine and depot have enough, it unmaps this stack and gives back the frames of at most
+  ///   two others, and every ``StackConfiguration/retirementBatch``-th time it waits for one TLB invalidation.
+  @inlinable @inline(__always) public borrowing func free(_ stack: consuming ThreadStack) {
     guard stack.control == control else { return }
     let freed = stack.take()
     let interrupts = machine.disableInterrupts()
     let record = record(ofCPU: machine.currentCPU)
     let count = record.pointee.count
-    if count < configuration.cachedStacksPerCPU, !freed.isIrregular {
+    if count < record.pointee.magazineLimit, markCached(freed) {
       magazine(of: record)[count] = freed
       record.pointee.count = count &+ 1
-      liveFrames(of: record, node: freed.node).pointee &-= geometry.pageCount
-      mark(freed, .cached(freed))
     } else {
       freeSlowly(freed, record)
     }
     machine.restoreInterrupts(interrupts)
   }
 
-  /// The rest of `free`: the magazine is full, or the stack's pages have to be looked at one by one.
+  /// The rest of `free`: the magazine is full, or is to be emptied, or the stack has grown.
   ///
   /// A stack that has grown is not cached: it would keep what others may need, and a cached stack has as many pages as
   /// one that is made anew.
@@ -37,24 +35,77 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Interrupts are off.
   @inlinable @inline(never)
   func freeSlowly(_ stack: PackedStack, _ record: UnsafeMutablePointer<CPURecord>) {
-    account(stack, -1, in: record)
-    let count = record.pointee.count
-    if count < configuration.cachedStacksPerCPU, isAsWhenMade(stack) {
+    if record.pointee.magazineLimit < configuration.cachedStacksPerCPU {
+      return freeOnRequest(stack, record)
+    }
+    let mayCache = isAsWhenMade(stack)
+    let exchange = control.pointee.exchange
+    let state = machine.lock(lock)
+    if mayCache, exchangeFull(record) {
+      shared.pointee.demand.put(exchange)
+      machine.unlock(lock, restoring: state)
+      let count = record.pointee.count
       magazine(of: record)[count] = stack
       record.pointee.count = count &+ 1
       mark(stack, .cached(stack))
-    } else {
-      record.pointee.overflows &+= 1
-      if isLinear {
-        _ = giveBackLinear(stack)
-      } else {
-        retire(stack)
-      }
+      return
     }
+    if mayCache, exchange == 0, shared.pointee.depotCount < depotBound {
+      // Marked before anybody else can take it.
+      mark(stack, .cached(stack))
+      putIntoDepot(stack)
+      shared.pointee.demand.put(1)
+      machine.unlock(lock, restoring: state)
+      return
+    }
+    shared.pointee.demand.put(1)
+    machine.unlock(lock, restoring: state)
+    record.pointee.overflows &+= 1
+    _ = giveUp(stack)
+  }
+
+  /// Frees while another CPU has asked for what this one keeps: this stack and a cached one are unmapped, until the
+  /// magazine is empty.
+  ///
+  /// Interrupts are off.
+  @inlinable @inline(never)
+  func freeOnRequest(_ stack: PackedStack, _ record: UnsafeMutablePointer<CPURecord>) {
+    record.pointee.overflows &+= 1
+    let count = record.pointee.count
+    noteReturned(count > 0 ? 2 : 1)
+    if count > 0 {
+      record.pointee.count = count &- 1
+      _ = giveUp(magazine(of: record)[count &- 1])
+    }
+    if record.pointee.count == 0 {
+      record.pointee.owesCompletion = 1
+      allowCaching(record)
+    }
+    _ = giveUp(stack)
+  }
+
+  /// Notes that nobody needs so many stacks any more that magazines or threads had.
+  @inlinable func noteReturned(_ count: Int) {
+    let state = machine.lock(lock)
+    shared.pointee.demand.put(count)
+    machine.unlock(lock, restoring: state)
+  }
+
+  /// Marks a stack as cached and returns true, if no more pages are mapped than `allocate` has mapped.
+  @inlinable @inline(__always) func markCached(_ stack: PackedStack) -> Bool {
+    if isLinear { return true }
+    let entries = stackEntries(ofBase: stack.base)
+    if stack.isGrowing {
+      let first = control.pointee.firstInitialEntry
+      if first != 0, !machine.readEntry(at: entries + (first &- 8)).isEmpty { return false }
+    }
+    machine.writeEntry(StackMarker.cached(stack).entry, at: entries + control.pointee.markerDistance)
+    return true
   }
 
   /// Whether no more pages are mapped than `allocate` has mapped.
   @inlinable func isAsWhenMade(_ stack: PackedStack) -> Bool {
+    guard stack.isGrowing else { return true }
     let first = control.pointee.firstInitialEntry
     return first == 0 || machine.readEntry(at: stackEntries(ofBase: stack.base) + (first &- 8)).isEmpty
   }
@@ -63,29 +114,46 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     giveBack(machine.frame(ofLinear: stack.base), order: geometry.strideShift &- 12)
   }
 
-  /// Takes a stack out of this CPU's cache for good, because someone has freed it twice and may still be using it.
+  /// Takes a stack out of this CPU's cache, or the depot, for good, because someone has freed it twice and may still be using it.
   ///
   /// The stack counts as lost: it stays mapped and keeps its slot, and the leak handler is told. It is legal with
   /// interrupts off.
   ///
   /// - Parameter address: the stack's base.
-  /// - Returns: whether this CPU had it in its cache.
+  /// - Returns: whether it was there.
   @discardableResult
   @inlinable public borrowing func quarantine(at address: VirtualAddress) -> Bool {
     let interrupts = machine.disableInterrupts()
     let record = record(ofCPU: machine.currentCPU)
-    let entries = magazine(of: record)
-    let last = record.pointee.count &- 1
-    var index = last
-    while index >= 0, entries[index].base != address { index &-= 1 }
-    if index >= 0 {
-      let stack = entries[index]
-      entries[index] = entries[last]
-      record.pointee.count = last
+    var count = record.pointee.count
+    var stack = takeOut(address, from: magazine(of: record), &count)
+    record.pointee.count = count
+    if stack == nil {
+      let state = machine.lock(lock)
+      for node in 0..<layout.nodeCount where stack == nil {
+        stack = takeOut(address, from: depot(ofNode: node), &depotCount(ofNode: node).pointee)
+      }
+      if stack != nil { shared.pointee.depotCount &-= 1 }
+      machine.unlock(lock, restoring: state)
+    }
+    if let stack {
       mark(stack, .quarantined(stack))
       control.pointee.reportLeak(of: stack)
     }
     machine.restoreInterrupts(interrupts)
-    return index >= 0
+    return stack != nil
+  }
+
+  /// Takes the stack with a base out of a magazine or a depot.
+  @inlinable func takeOut(
+    _ base: VirtualAddress, from stacks: UnsafeMutablePointer<PackedStack>, _ count: inout Int
+  ) -> PackedStack? {
+    var index = count &- 1
+    while index >= 0, stacks[index].base != base { index &-= 1 }
+    guard index >= 0 else { return nil }
+    let stack = stacks[index]
+    count &-= 1
+    stacks[index] = stacks[count]
+    return stack
   }
 }

@@ -83,7 +83,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
         machine.writeEntry(arena.stackEntry(for: frame), at: entry)
         let node = layout.nodeCount == 1 ? 0 : frames.node(of: frame).index
         let interrupts = machine.disableInterrupts()
-        liveFrames(of: record(ofCPU: machine.currentCPU), node: node).pointee &+= 1
+        mappedFrames(of: record(ofCPU: machine.currentCPU), node: node).pointee &+= 1
         machine.restoreInterrupts(interrupts)
       } catch { throw .frames(error) }
     }

@@ -13,7 +13,8 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     /// 2. A free slot's entries are all empty; any other slot's marker says live, cached, retired or quarantined.
     /// 3. A live, cached or quarantined stack that does not grow is mapped, every page; a retired one is not, and its
     ///    entries name its frames.
-    /// 4. A stack in a magazine is marked cached, and in no other magazine; the ring holds the retired slots, once each.
+    /// 4. A stack in a magazine or a depot is marked cached, and is in one of them once; the ring holds the retired slots,
+    ///    once each.
     /// 5. The counts agree with the slots.
     /// 6. A growing stack's entries are valid from some page up to the top; of a cached one, the top page's alone. Of a
     ///    live one that is being shrunk, those below the valid ones may be retired, without a hole.
@@ -50,8 +51,8 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
         }
         used += 1
         let marker = marker(ofSlot: slot)
-        // Where stacks grow, all that are neither cached nor retired count as live.
-        if marker.isLive || isGrowing && marker.isQuarantined { live += 1 }
+        // All that are neither cached nor retired count as live.
+        if marker.isLive || marker.isQuarantined { live += 1 }
         if marker.isCached { marked += 1 }
         if marker.isRetired { retired += 1 }
         precondition(
@@ -73,7 +74,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
           isShrinking = false
           precondition(marker.isRetired ? entry.isRetired : entry.isValid, "an entry contradicts its marker")
         }
-        if marker.isLive { liveFrames += mapped }
+        if marker.isLive || marker.isQuarantined { liveFrames += mapped }
         precondition(!isGrowing || !marker.isCached || mapped == 1, "a cached growing stack has not one page")
       }
       precondition(used <= layout.capacity, "there are more stacks than the capacity")
@@ -95,19 +96,34 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
         precondition(
           record.pointee.count >= 0 && record.pointee.count <= configuration.cachedStacksPerCPU,
           "a magazine has overflowed")
-        for index in 0..<record.pointee.count {
-          let stack = magazine(of: record)[index]
-          cached += 1
-          if isLinear { continue }
-          let marker = marker(ofSlot: slot(ofBase: stack.base))
-          precondition(
-            marker.isCached && marker.stack(at: stack.base) == stack, "a cached stack is not marked so")
-          for other in 0..<index {
-            precondition(magazine(of: record)[other].base != stack.base, "a stack is cached twice")
-          }
+        cached += record.pointee.count
+        checkCached(magazine(of: record), record.pointee.count)
+      }
+      var inDepots = 0
+      for node in 0..<layout.nodeCount {
+        let count = depotCount(ofNode: node).pointee
+        precondition(count >= 0, "a depot has less than nothing")
+        inDepots += count
+        checkCached(depot(ofNode: node), count)
+        for index in 0..<count {
+          precondition(depot(ofNode: node)[index].node == node, "a stack is in another node's depot")
         }
       }
-      return cached
+      precondition(inDepots == shared.pointee.depotCount, "the depots' stacks are miscounted")
+      precondition(inDepots <= layout.depotLimit, "the depots have overflowed")
+      return cached + inDepots
+    }
+
+    // A stack in two places would make more cached stacks than there are slots marked so.
+    borrowing func checkCached(_ stacks: UnsafeMutablePointer<PackedStack>, _ count: Int) {
+      if isLinear { return }
+      for index in 0..<count {
+        let stack = stacks[index]
+        let marker = marker(ofSlot: slot(ofBase: stack.base))
+        precondition(
+          marker.isCached && marker.stack(at: stack.base) == stack, "a cached stack is not marked so")
+        for other in 0..<index { precondition(stacks[other].base != stack.base, "a stack is cached twice") }
+      }
     }
 
     borrowing func checkRing() {

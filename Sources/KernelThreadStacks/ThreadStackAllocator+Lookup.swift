@@ -50,7 +50,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   ///
   /// The address must have come from ``ThreadStack/detach()``. What is found out: a foreign address, one within a stack,
   /// a stack that has been freed already. For ``StackStrategy/linear``, which has no record per stack, a double free is
-  /// found out while the stack is in a magazine; afterwards the frame source refuses it (see
+  /// found out while the stack is cached; afterwards the frame source refuses it (see
   /// ``refusedFreeCount``). Two CPUs that free the same address at the same time are not told apart.
   @inlinable public borrowing func stack(at address: VirtualAddress) throws(ThreadStackError) -> ThreadStack {
     if let boot = bootStack, boot.contains(address) { throw .bootStack(address) }
@@ -73,8 +73,21 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
         throw .notLive(address)
       }
     }
+    if isInDepot(address) { throw .notLive(address) }
     let home = layout.nodeCount == 1 ? 0 : frames.node(of: machine.frame(ofLinear: address)).index
     return ThreadStack(PackedStack(base: address, node: home, isMixed: false), control: control)
+  }
+
+  @inlinable func isInDepot(_ base: VirtualAddress) -> Bool {
+    var isThere = false
+    let state = machine.lock(lock)
+    for node in 0..<layout.nodeCount {
+      for index in 0..<depotCount(ofNode: node).pointee where depot(ofNode: node)[index].base == base {
+        isThere = true
+      }
+    }
+    machine.unlock(lock, restoring: state)
+    return isThere
   }
 
   // MARK: Slots

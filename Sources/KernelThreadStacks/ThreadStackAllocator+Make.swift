@@ -14,13 +14,12 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     } catch { throw .frames(error) }
   }
 
-  /// Takes a slot and maps new frames into it: all of the stack, or its top page if it is to grow.
+  /// Maps new frames into a slot: all of the stack, or its top page if it is to grow.
   ///
   /// The frames are first noted in invalid entries and become valid when no more can be refused: an entry that was valid
   /// for a moment could not be taken back without an invalidation.
   @inlinable @inline(__always)
-  func makeMappedStack(node: NodeID?) throws(ThreadStackError) -> PackedStack {
-    let slot = try takeSlot(node: node)
+  func makeMappedStack(slot: Int, node: NodeID?) throws(ThreadStackError) -> PackedStack {
     let base = base(ofSlot: slot)
     let entries = stackEntries(ofBase: base)
     let first = entries + control.pointee.firstInitialEntry
@@ -37,7 +36,8 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       undo(slot: slot, entries: entries, pages: (next.rawValue &- entries.rawValue) &>> 3)
       throw .frames(error)
     }
-    let stack = PackedStack(word: base.rawValue | (layout.looksAtTags ? tag(ofEntries: entries) : 0))
+    let stack = PackedStack(
+      word: base.rawValue | (layout.nodeCount == 1 ? control.pointee.cachedTag : tag(ofEntries: entries)))
     next = first
     while next < end {
       machine.writeEntry(PageTableEntry(rawValue: machine.readEntry(at: next).rawValue | 1), at: next)
@@ -60,7 +60,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   @inlinable @inline(never) func tag(ofEntries entries: PhysicalAddress) -> UInt {
     if isGrowing {
       let top = machine.readEntry(at: entries + (geometry.pageCount &- 1) &* 8)
-      return UInt(bitPattern: layout.nodeCount == 1 ? 0 : frames.node(of: top.frame).index)
+      return UInt(bitPattern: frames.node(of: top.frame).index)
         | PackedStack.growingBit
     }
     let home = frames.node(of: machine.readEntry(at: entries).frame).index

@@ -1,25 +1,54 @@
-// Memory pressure: freed stacks and empty tables go back.
+// Memory pressure: freed stacks and empty tables go back, those of all CPUs.
+//
+// A magazine belongs to its CPU, which uses it without a lock. So that memory pressure on one CPU empties it all the same,
+// whoever reclaims lowers the magazine's limit to 0 and goes on. Its CPU meets the limit where it looks at it anyway:
+//
+//     reclaiming CPU                        the other CPU
+//       limit = 0 ----------------------->  its next frees unmap one cached stack each, and what they free, or
+//                                           serviceReclaimRequest(), from its timer tick or an interrupt: all at once
+//                                           then limit = what was configured
+//
+// A request that comes while its CPU restores the limit is lost, and meets an empty magazine.
 
 import KernelMachine
 
 extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
-  /// Gives back frames that no live stack needs: unmapped stacks, then this CPU's cached ones, then empty tables.
+  /// Gives back frames that no live stack needs: unmapped stacks, then the depot's, then this CPU's cached ones, then empty
+  /// tables.
   ///
-  /// Magazines of other CPUs are theirs alone; each CPU has to call this for its own (see also
-  /// ``reclaim(fromStoppedCPU:)``). It takes only spin locks. The frames that growth relies on are not touched: an idle
-  /// CPU gives its reserve back by ``releaseReserve()``.
+  /// If that is not enough, the other CPUs are asked to empty their magazines, which they do in their next frees, and at
+  /// the latest in ``serviceReclaimRequest()``; what comes back then is not counted here. It takes only spin locks. The
+  /// frames that growth relies on are not touched: an idle CPU gives its reserve back by ``releaseReserve()``.
   ///
   /// - Parameter target: how many frames are enough; `Int.max` for all.
   /// - Returns: how many frames went back, which may be more or fewer.
   @discardableResult
   @inlinable public borrowing func reclaim(target: Int) -> Int {
     var given = completeRetirement()
+    if given < target { given &+= emptyDepot(target: target &- given) }
     if given < target {
       let interrupts = machine.disableInterrupts()
       given &+= emptyMagazine(record(ofCPU: machine.currentCPU), target: target &- given)
       machine.restoreInterrupts(interrupts)
     }
     if given < target { given &+= releaseEmptyTables() }
+    if given < target { requestMagazines() }
+    return given
+  }
+
+  /// Empties this CPU's magazine if another CPU has asked for it.
+  ///
+  /// To be called on each CPU now and then, such as from its timer tick, or by an inter-processor interrupt after
+  /// ``reclaim(target:)`` has given too little. A CPU that has been asked for nothing does nothing.
+  ///
+  /// - Returns: how many frames went back.
+  @discardableResult
+  @inlinable @inline(__always) public borrowing func serviceReclaimRequest() -> Int {
+    let interrupts = machine.disableInterrupts()
+    let record = record(ofCPU: machine.currentCPU)
+    var given = 0
+    if record.pointee.owesCompletion != 0 || isAskedToEmpty(record) { given = serve(record) }
+    machine.restoreInterrupts(interrupts)
     return given
   }
 
@@ -32,40 +61,68 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   @discardableResult
   @inlinable public borrowing func reclaim(fromStoppedCPU cpu: Int) -> Int {
     guard cpu >= 0, cpu < layout.cpuCount else { return 0 }
+    let interrupts = machine.disableInterrupts()
     let reserved = isGrowing ? releaseReserve(reserve(ofCPU: cpu)) : 0
-    return reserved &+ emptyMagazine(record(ofCPU: cpu), target: .max)
+    let given = emptyMagazine(record(ofCPU: cpu), target: .max)
+    machine.restoreInterrupts(interrupts)
+    return reserved &+ given
+  }
+
+  // MARK: Magazines
+
+  /// Asks all other CPUs to empty their magazines.
+  @inlinable func requestMagazines() {
+    let current = machine.currentCPU
+    for cpu in 0..<layout.cpuCount where cpu != current {
+      record(ofCPU: cpu).pointee.limitMagazine(to: 0)
+    }
+  }
+
+  @inlinable @inline(__always) func isAskedToEmpty(_ record: UnsafeMutablePointer<CPURecord>) -> Bool {
+    record.pointee.magazineLimit < configuration.cachedStacksPerCPU
+  }
+
+  /// Ends a request: the magazine is empty.
+  @inlinable func allowCaching(_ record: UnsafeMutablePointer<CPURecord>) {
+    record.pointee.limitMagazine(to: configuration.cachedStacksPerCPU)
+  }
+
+  @inlinable @inline(never) func serve(_ record: UnsafeMutablePointer<CPURecord>) -> Int {
+    let given = emptyMagazine(record, target: .max)
+    return given == 0 ? 0 : given &+ releaseEmptyTables()
   }
 
   /// Takes stacks out of a magazine until their frames reach `target`, and gives these back.
   ///
-  /// Interrupts are off and the magazine is this CPU's, or its CPU has stopped, or nobody else uses the allocator.
+  /// Interrupts are off, and the magazine is this CPU's, or its CPU has stopped, or nobody else uses the allocator.
   @inlinable @inline(never)
   func emptyMagazine(_ record: UnsafeMutablePointer<CPURecord>, target: Int) -> Int {
     var given = 0
     var promised = 0
+    let before = record.pointee.count
     while record.pointee.count > 0, promised < target {
       let count = record.pointee.count &- 1
-      let stack = magazine(of: record)[count]
       record.pointee.count = count
-      promised &+= (geometry.size &- control.pointee.firstInitialPage) &>> 12
-      if isLinear {
-        given &+= giveBackLinear(stack)
-      } else {
-        let state = machine.lock(lock)
-        if shared.pointee.retired &- shared.pointee.drained > layout.ringMask {
-          invalidateRetired()
-          given &+= drain(atMost: .max)
-        }
-        enqueueRetired(stack)
-        machine.unlock(lock, restoring: state)
-      }
+      promised &+= control.pointee.initialBytes &>> 12
+      given &+= giveUp(magazine(of: record)[count])
+    }
+    if before > record.pointee.count { noteReturned(before &- record.pointee.count) }
+    if record.pointee.count == 0 {
+      record.pointee.owesCompletion = 0
+      allowCaching(record)
     }
     return given &+ completeRetirement()
   }
 
+  // MARK: Tables
+
   /// Gives back the tables none of whose slots is in use.
   @inlinable func releaseEmptyTables() -> Int {
-    releaseEmptyTables(from: 0, to: layout.groupCount &>> layout.tableShift)
+    if isLinear { return 0 }
+    let state = machine.lock(lock)
+    let end = Int(shared.pointee.firstUntouchedTable)
+    machine.unlock(lock, restoring: state)
+    return releaseEmptyTables(from: 0, to: end)
   }
 
   /// Gives back those of the tables `first..<end` none of whose slots is in use.

@@ -2,88 +2,207 @@
 //
 // An unmapped slot waits in the ring, its frames named by its own invalid entries. When a batch has gathered, one
 // invalidation serves it; after that, each further free gives back two slots' frames, so that no single free pays for
-// all. Two per free outrun the one that each free adds: the ring, twice a batch long, never overflows.
+// all.
+//
+// The lock is held only while slots enter and leave the ring. Entries are made invalid before, the invalidation is waited
+// for and frames are given back after it has been released. Meanwhile others go on: the ring is four batches long. A
+// stack that finds it full all the same, because an invalidation is slow, gets one of its own.
 
 import KernelMachine
 import Synchronization
+
+/// Frames on their way to the frame source, once the lock has been released.
+@frozen @usableFromInline struct FrameBuffer {
+  @usableFromInline var frames = InlineArray<16, PageFrame>(repeating: PageFrame(0))
+  @usableFromInline var count = 0
+
+  @inlinable init() {}
+  @inlinable static var capacity: Int { 16 }
+  @inlinable var isFull: Bool { count == Self.capacity }
+  @inlinable mutating func add(_ frame: PageFrame) {
+    frames[unchecked: count] = frame
+    count &+= 1
+  }
+}
 
 extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// How many slots give their frames back in one free.
   @inlinable static var slotsPerFree: Int { 2 }
 
-  /// Unmaps a stack and lets it wait for an invalidation.
-  @inlinable func retire(_ stack: PackedStack) {
-    let state = machine.lock(lock)
-    _ = drain(atMost: Self.slotsPerFree)
-    enqueueRetired(stack)
-    if shared.pointee.retired &- shared.pointee.invalidated >= UInt32(configuration.retirementBatch) {
-      invalidateRetired()
-    }
-    machine.unlock(lock, restoring: state)
+  /// Takes a stack out of use that is in no magazine and no depot any more.
+  ///
+  /// Interrupts are off.
+  ///
+  /// - Returns: how many frames went back, its own or others'.
+  @inlinable func giveUp(_ stack: PackedStack) -> Int {
+    account(stack, -1, in: record(ofCPU: machine.currentCPU))
+    return isLinear ? giveBackLinear(stack) : retire(stack)
   }
 
-  /// Makes a stack's entries invalid and puts its slot into the ring, which has room.
+  /// Unmaps a stack and lets it wait for an invalidation, which it issues when a batch has gathered; gives back the
+  /// frames of some that have waited.
   ///
-  /// The lock is held.
-  @inlinable func enqueueRetired(_ stack: PackedStack) {
-    let slot = slot(ofBase: stack.base)
-    let entries = stackEntries(ofSlot: slot)
-    var page = 0
-    while page < geometry.pageCount {
-      let entry = machine.readEntry(at: entries + page &* 8)
-      machine.writeEntry(entry.retired, at: entries + page &* 8)
-      page &+= 1
+  /// Interrupts are off.
+  ///
+  /// - Returns: how many frames went back.
+  @inlinable @inline(never) func retire(_ stack: PackedStack) -> Int {
+    unmap(stack)
+    var left = Self.slotsPerFree
+    var state = machine.lock(lock)
+    guard enqueueRetired(stack) else {
+      machine.unlock(lock, restoring: state)
+      return completeAlone(stack)
     }
-    mark(stack, .retired(stack))
+    var mustInvalidate = false
+    if !shared.pointee.isInvalidating,
+      shared.pointee.retired &- shared.pointee.invalidated >= UInt32(configuration.retirementBatch)
+    {
+      shared.pointee.isInvalidating = true
+      mustInvalidate = true
+    }
+    var given = 0
+    while true {
+      var buffer = FrameBuffer()
+      collect(into: &buffer, slots: &left)
+      let end = shared.pointee.retired
+      let range = retiredRange
+      machine.unlock(lock, restoring: state)
+      if mustInvalidate {
+        mustInvalidate = false
+        machine.invalidate(range, in: .kernel, scope: .leaves)
+        state = machine.lock(lock)
+        noteInvalidated(upTo: end)
+        shared.pointee.isInvalidating = false
+        machine.unlock(lock, restoring: state)
+      }
+      given &+= giveBack(buffer)
+      // Stacks of more pages than the buffer takes need several rounds.
+      guard buffer.isFull, left > 0 else { return given }
+      state = machine.lock(lock)
+    }
+  }
+
+  /// Makes a stack's entries invalid; they keep their frames.
+  @inlinable func unmap(_ stack: PackedStack) {
+    let entries = stackEntries(ofBase: stack.base)
+    let end = entries + control.pointee.stackEntryBytes
+    var next = entries
+    while next < end {
+      let entry = machine.readEntry(at: next)
+      if entry.isValid { machine.writeEntry(entry.retired, at: next) }
+      next = next + 8
+    }
+    machine.writeEntry(StackMarker.retired(stack).entry, at: entries + control.pointee.markerDistance)
     // Another CPU may issue the invalidation, and it publishes only its own stores.
     machine.publishEntries()
+  }
+
+  /// Puts an unmapped stack's slot into the ring, if there is room.
+  ///
+  /// The lock is held.
+  @inlinable func enqueueRetired(_ stack: PackedStack) -> Bool {
     let index = shared.pointee.retired
-    ring[Int(index & layout.ringMask)] = UInt32(truncatingIfNeeded: slot)
+    guard index &- shared.pointee.drained <= layout.ringMask else { return false }
+    ring[Int(index & layout.ringMask)] = UInt32(truncatingIfNeeded: slot(ofBase: stack.base))
     shared.pointee.retired = index &+ 1
     let base = stack.base.rawValue
     if base < shared.pointee.lowestRetired { shared.pointee.lowestRetired = base }
     if base > shared.pointee.highestRetired { shared.pointee.highestRetired = base }
+    return true
   }
 
-  /// Completes one invalidation for all retired slots.
+  /// What an invalidation of all retired slots has to cover.
   ///
   /// The lock is held.
-  @inlinable func invalidateRetired() {
-    guard shared.pointee.retired != shared.pointee.invalidated else { return }
-    let lowest = VirtualAddress(shared.pointee.lowestRetired)
-    let range = VirtualAddressRange(lowest, VirtualAddress(shared.pointee.highestRetired) + geometry.size)
-    machine.invalidate(range, in: .kernel, scope: .leaves)
-    shared.pointee.invalidated = shared.pointee.retired
-    shared.pointee.lowestRetired = .max
-    shared.pointee.highestRetired = 0
+  @inlinable var retiredRange: VirtualAddressRange {
+    VirtualAddressRange(
+      VirtualAddress(shared.pointee.lowestRetired),
+      VirtualAddress(shared.pointee.highestRetired) + geometry.size)
   }
 
-  /// Gives back the frames of up to `limit` invalidated slots and frees the slots.
+  /// Notes that an invalidation has completed that covers all slots that were retired before `end`.
+  ///
+  /// The bounds stay where others have been retired meanwhile: they are only wider than they need be then. The lock is
+  /// held.
+  @inlinable func noteInvalidated(upTo end: UInt32) {
+    // Another CPU may have completed a later one.
+    if Int32(bitPattern: end &- shared.pointee.invalidated) > 0 { shared.pointee.invalidated = end }
+    if shared.pointee.retired == end {
+      shared.pointee.lowestRetired = .max
+      shared.pointee.highestRetired = 0
+    }
+  }
+
+  /// Takes the frames of up to `slots` invalidated slots, as far as the buffer takes them, and frees the slots.
   ///
   /// The lock is held.
-  ///
-  /// - Returns: how many frames went back.
-  @inlinable func drain(atMost limit: Int) -> Int {
-    var given = 0
-    var left = limit
-    while left > 0, shared.pointee.drained != shared.pointee.invalidated {
+  @inlinable func collect(into buffer: inout FrameBuffer, slots: inout Int) {
+    while slots > 0, shared.pointee.drained != shared.pointee.invalidated {
       let slot = Int(ring[Int(shared.pointee.drained & layout.ringMask)])
+      let entries = stackEntries(ofSlot: slot)
+      let end = entries + control.pointee.stackEntryBytes
+      var next = entries
+      while next < end {
+        let entry = machine.readEntry(at: next)
+        if !entry.isEmpty {
+          // The rest of this slot comes the next time.
+          if buffer.isFull { return }
+          machine.writeEntry(.empty, at: next)
+          buffer.add(entry.frame)
+        }
+        next = next + 8
+      }
       shared.pointee.drained &+= 1
-      given &+= emptyEntries(stackEntries(ofSlot: slot), pages: geometry.pageCount)
       putSlot(slot)
-      left &-= 1
+      slots &-= 1
+    }
+  }
+
+  @inlinable func giveBack(_ buffer: borrowing FrameBuffer) -> Int {
+    var given = 0
+    var index = 0
+    while index < buffer.count {
+      given &+= giveBack(buffer.frames[unchecked: index], order: 0)
+      index &+= 1
     }
     return given
   }
 
-  /// Completes what is pending: one invalidation at most, then all frames go back.
-  @inlinable func completeRetirement() -> Int {
-    if isLinear { return 0 }
+  /// Gives a stack that found no room in the ring an invalidation of its own.
+  @inlinable @inline(never) func completeAlone(_ stack: PackedStack) -> Int {
+    let range = VirtualAddressRange(stack.base, byteCount: geometry.size)
+    machine.invalidate(range, in: .kernel, scope: .leaves)
+    let slot = slot(ofBase: stack.base)
+    let given = emptyEntries(stackEntries(ofSlot: slot), pages: geometry.pageCount)
     let state = machine.lock(lock)
-    invalidateRetired()
-    let given = drain(atMost: .max)
+    putSlot(slot)
     machine.unlock(lock, restoring: state)
     return given
+  }
+
+  /// Completes what is pending: one invalidation at most, then all frames go back.
+  @inlinable @inline(never) func completeRetirement() -> Int {
+    if isLinear { return 0 }
+    var state = machine.lock(lock)
+    let end = shared.pointee.retired
+    if end != shared.pointee.invalidated {
+      // Another CPU may be at it. This covers the same slots once more, and nobody waits for anybody.
+      let range = retiredRange
+      machine.unlock(lock, restoring: state)
+      machine.invalidate(range, in: .kernel, scope: .leaves)
+      state = machine.lock(lock)
+      noteInvalidated(upTo: end)
+    }
+    var given = 0
+    while true {
+      var buffer = FrameBuffer()
+      var left = Int.max
+      collect(into: &buffer, slots: &left)
+      machine.unlock(lock, restoring: state)
+      given &+= giveBack(buffer)
+      guard buffer.isFull else { return given }
+      state = machine.lock(lock)
+    }
   }
 
   /// Counts a block that the frame source refused to take back.

@@ -156,7 +156,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   @inlinable borrowing func release(_ frame: PageFrame, poolHasRoom: inout Bool) {
     let node = layout.nodeCount == 1 ? 0 : frames.node(of: frame).index
     let interrupts = machine.disableInterrupts()
-    liveFrames(of: record(ofCPU: machine.currentCPU), node: node).pointee &-= 1
+    mappedFrames(of: record(ofCPU: machine.currentCPU), node: node).pointee &-= 1
     machine.restoreInterrupts(interrupts)
     if poolHasRoom {
       machine.clear(machine.linearAddress(of: frame), byteCount: pageSize)

@@ -13,7 +13,7 @@ import KernelMachine
 
 extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Takes a free slot; has one more table built if no group with a table has one.
-  @inlinable @inline(__always) func takeSlot(node: NodeID?) throws(ThreadStackError) -> Int {
+  @inlinable @inline(never) func takeSlotWithTable(node: NodeID?) throws(ThreadStackError) -> Int {
     let state = machine.lock(lock)
     guard Int(shared.pointee.usedSlots) < layout.capacity else {
       machine.unlock(lock, restoring: state)

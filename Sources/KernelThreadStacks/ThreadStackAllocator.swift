@@ -2,7 +2,7 @@
 //
 // Life of a stack (vmalloc; a linear stack is never mapped, so it goes straight from cached to free):
 //
-//        allocate, cold            free                 cache full            one invalidation
+//        allocate, cold            free                  not wanted           one invalidation
 //   FREE ------------------> LIVE --------> CACHED ----------------> RETIRED ----------------> INVALIDATED
 //    ^    frames, entries      ^              |                       entries invalid,              |
 //    |                         +--------------+                       frames still named            |
@@ -88,9 +88,13 @@ public struct ThreadStackAllocator<M: Machine, F: FrameSource & ~Copyable, A: St
         metadata: metadata, metadataFrame: block))
     shared.initialize(to: StackShared())
     for cpu in 0..<layout.cpuCount {
-      record(ofCPU: cpu).initialize(to: CPURecord(home: layout.nodeCount == 1 ? 0 : -1))
+      record(ofCPU: cpu).initialize(
+        to: CPURecord(
+          homeTag: layout.nodeCount == 1 ? control.pointee.cachedTag : .max,
+          limit: configuration.cachedStacksPerCPU))
       reserve(ofCPU: cpu).initialize(to: StackReserve())
     }
+    for node in 0..<layout.nodeCount { depotCount(ofNode: node).initialize(to: 0) }
     for group in 0..<layout.groupCount { self.group(group).initialize(to: GroupRecord()) }
     if configuration.strategy == .growing { fillReserves() }
   }
@@ -99,6 +103,7 @@ public struct ThreadStackAllocator<M: Machine, F: FrameSource & ~Copyable, A: St
   ///
   /// Stacks that are still in use keep their slots, and with them the records that they point to.
   @inlinable deinit {
+    _ = emptyDepot(target: .max)
     for cpu in 0..<layout.cpuCount { _ = emptyMagazine(record(ofCPU: cpu), target: .max) }
     _ = completeRetirement()
     _ = releaseEmptyTables()
@@ -149,9 +154,10 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     (control.pointee.firstRecord + cpu &* layout.cpuStride).assumingMemoryBound(to: CPURecord.self)
   }
 
-  /// The live frames of a node, as one CPU has counted them.
-  @inlinable func liveFrames(of record: UnsafeMutablePointer<CPURecord>, node: Int) -> UnsafeMutablePointer<Int>
-  {
+  /// The frames of a node that lie behind stacks, cached ones included, as one CPU has counted them.
+  @inlinable func mappedFrames(of record: UnsafeMutablePointer<CPURecord>, node: Int) -> UnsafeMutablePointer<
+    Int
+  > {
     UnsafeMutableRawPointer(record).assumingMemoryBound(to: Int.self) - (node &+ 1)
   }
 

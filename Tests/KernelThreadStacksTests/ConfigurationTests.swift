@@ -30,6 +30,8 @@ import Testing
     (StackConfiguration(.vmalloc, capacity: .max), .capacityOutOfRange(.max, maximum: 8_388_480)),
     (StackConfiguration(cachedStacksPerCPU: -1), .cacheOutOfRange(-1, maximum: 64)),
     (StackConfiguration(cachedStacksPerCPU: 65), .cacheOutOfRange(65, maximum: 64)),
+    (StackConfiguration(depotStacks: -1), .depotOutOfRange(-1, maximum: 4096)),
+    (StackConfiguration(depotStacks: 4097), .depotOutOfRange(4097, maximum: 4096)),
     (StackConfiguration(retirementBatch: 0), .batchOutOfRange(0, maximum: 256)),
     (StackConfiguration(retirementBatch: 257), .batchOutOfRange(257, maximum: 256)),
   ]

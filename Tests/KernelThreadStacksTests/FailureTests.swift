@@ -92,7 +92,8 @@ import Testing
   @Test("Slots end too, and unmapped stacks give theirs back first")
   func slots() throws {
     let world = try World()
-    let stacks = try world.stacks(StackConfiguration(.vmalloc, capacity: 5, cachedStacksPerCPU: 0))
+    let stacks = try world.stacks(
+      StackConfiguration(.vmalloc, capacity: 5, cachedStacksPerCPU: 0, depotStacks: 0))
     var owners = try (0..<5).map { _ in Owner(try stacks.allocate(node: nil)) }
     #expect(throws: ThreadStackError.slotsExhausted(capacity: 5)) {
       _ = try stacks.allocate(node: nil).detach()

@@ -46,7 +46,7 @@ import Testing
   @Test("The cache is bounded per CPU, and each CPU has its own")
   func cacheIsBounded() throws {
     let world = try World(cpuCount: 2)
-    let stacks = try world.stacks(StackConfiguration(.vmalloc, cachedStacksPerCPU: 3))
+    let stacks = try world.stacks(StackConfiguration(.vmalloc, cachedStacksPerCPU: 3, depotStacks: 0))
     let owners = try (0..<8).map { _ in Owner(try stacks.allocate(node: nil)) }
     for owner in owners { stacks.free(owner.take()) }
     #expect(stacks.cachedStackCount == 3 && stacks.overflowCount == 5)
@@ -65,6 +65,7 @@ import Testing
     let world = try World()
     var configuration = configuration
     configuration.cachedStacksPerCPU = 0
+    configuration.depotStacks = 0
     configuration.retirementBatch = 1
     let stacks = try world.stacks(configuration)
     for _ in 0..<10 {

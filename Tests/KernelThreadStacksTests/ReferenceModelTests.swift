@@ -13,7 +13,7 @@ import Testing
   }
 
   static let cases: [Case] = [
-    Case(configuration: StackConfiguration(.linear, cachedStacksPerCPU: 2), seed: 1),
+    Case(configuration: StackConfiguration(.linear, cachedStacksPerCPU: 2, depotStacks: 0), seed: 1),
     Case(configuration: StackConfiguration(.vmalloc, cachedStacksPerCPU: 2, retirementBatch: 4), seed: 2),
     Case(
       configuration: StackConfiguration(.vmalloc, size: 8192, cachedStacksPerCPU: 1, retirementBatch: 1),
@@ -22,6 +22,10 @@ import Testing
     Case(
       configuration: StackConfiguration(.vmalloc, size: 20480, capacity: 40, cachedStacksPerCPU: 3), seed: 5),
     Case(configuration: StackConfiguration(.vmalloc, size: 12288, phase: 12288, retirementBatch: 3), seed: 6),
+    Case(
+      configuration: StackConfiguration(
+        .vmalloc, cachedStacksPerCPU: 5, depotStacks: 0, retirementBatch: 16), seed: 10),
+    Case(configuration: StackConfiguration(.vmalloc, cachedStacksPerCPU: 0, depotStacks: 9), seed: 11),
     Case(configuration: StackConfiguration(.vmalloc, guardMinimum: 20480, phase: 32768), seed: 7),
     Case(configuration: StackConfiguration(.vmalloc, phase: 16384, threadInfoPlacement: .top), seed: 8),
   ]
@@ -45,6 +49,10 @@ import Testing
       case 0:
         let held = world.ledger.heldFrames
         let given = stacks.reclaim(target: random.next(below: 40))
+        #expect(world.ledger.heldFrames == held - given, note)
+      case 1 where random.next(below: 3) == 0:
+        let held = world.ledger.heldFrames
+        let given = stacks.age()
         #expect(world.ledger.heldFrames == held - given, note)
       case 1 where random.next(below: 4) == 0:
         world.ledger.refuseRequest = random.next(below: 6) + 1
@@ -78,6 +86,7 @@ import Testing
       }
       world.ledger.refuseRequest = step % 10 == 9 ? nil : world.ledger.refuseRequest
       stacks._checkInvariants()
+      #expect(stacks.depotStackCount <= test.configuration.depotStacks, note)
       #expect(stacks.liveStackCount == live.count, note)
       #expect(stacks.kernelStackKiB(on: NodeID(0)) == live.count * size / 1024, note)
       let all = live.count + stacks.cachedStackCount + stacks.retiredStackCount

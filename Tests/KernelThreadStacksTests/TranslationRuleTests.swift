@@ -9,8 +9,8 @@ import Testing
   @Test("One invalidation serves a whole batch of overflowing frees, and frames go back a few per free")
   func batches() throws {
     let world = try World(memoryBytes: 16 << 20)
-    let stacks = try world.stacks(StackConfiguration(.vmalloc))
-    let owners = try (0..<8 + 128).map { _ in Owner(try stacks.allocate(node: nil)) }
+    let stacks = try world.stacks(StackConfiguration(.vmalloc, depotStacks: 0))
+    let owners = try (0..<8 + 256).map { _ in Owner(try stacks.allocate(node: nil)) }
     let before = world.machine.counters.tlbInvalidations
     var most = 0
     for owner in owners {

@@ -1,0 +1,47 @@
+// What each CPU has for itself: its magazine of freed stacks and its counts.
+
+import Synchronization
+
+/// One CPU's share: the frames that it has mapped less those that it has unmapped, per node, its counts, and its magazine.
+///
+///      -16          -8    0                  32
+///   ---+------------+-----+------------------+-----------+-----------+---
+///    … | node 1     | 0   | this header      | magazine 0| 1         | …
+///   ---+------------+-----+------------------+-----------+-----------+---
+///      mapped frames, Int each                PackedStack each
+///
+/// Both arrays thus have fixed places, and with up to four nodes all but the magazine share one cache line. A CPU that
+/// unmaps what another mapped has a negative count; only sums mean something.
+///
+/// All but `limit` belongs to its CPU while that has interrupts off. Handing out and taking back a cached stack touches
+/// nothing but this record and the stack's own entries.
+@frozen @usableFromInline struct CPURecord: ~Copyable {
+  /// How many stacks the magazine holds.
+  @usableFromInline var count = 0
+  /// How many it may hold: what was configured, or 0 when another CPU wants it emptied.
+  ///
+  /// The only field that other CPUs write, and only under memory pressure.
+  @usableFromInline let limit: Atomic<UInt32>
+  /// Whether what this CPU unmapped on request may still wait for its invalidation: 0 or 1.
+  @usableFromInline var owesCompletion: UInt32 = 0
+  /// The tag of stacks of the CPU's node that serve without a further look; all ones, which is no stack's tag, until the
+  /// CPU has said which node that is.
+  @usableFromInline var homeTag: UInt
+  /// Stacks that were made anew, because neither magazine nor depot had one that fitted.
+  @usableFromInline var coldAllocations: UInt32 = 0
+  /// Stacks that were unmapped, because neither magazine nor depot kept them.
+  @usableFromInline var overflows: UInt32 = 0
+
+  @inlinable init(homeTag: UInt, limit: Int) {
+    self.homeTag = homeTag
+    self.limit = Atomic(UInt32(truncatingIfNeeded: limit))
+  }
+
+  @inlinable @inline(__always) var magazineLimit: Int { Int(limit.load(ordering: .relaxed)) }
+
+  @inlinable func limitMagazine(to count: Int) {
+    limit.store(UInt32(truncatingIfNeeded: count), ordering: .relaxed)
+  }
+
+  @inlinable static var headerBytes: Int { 32 }
+}

@@ -1,0 +1,204 @@
+// Memory pressure reaches the freed stacks of all CPUs, in their own time.
+
+import KernelStacks
+import SeededRandom
+import SimulatedMachine
+import Testing
+
+@Suite struct ReclaimTests {
+  static let strategies = [StackStrategy.linear, .vmalloc, .growing]
+
+  /// Lets each CPU free stacks that CPU 0 has made.
+  static func fillMagazines(_ world: World, _ stacks: borrowing TestStacks, cpuCount: Int, each: Int) throws {
+    var owners = try (0..<each * cpuCount).map { _ in Owner(try stacks.allocate(node: nil)) }
+    for cpu in 0..<cpuCount {
+      world.simulation.onCPU(cpu) { _ in for _ in 0..<each { stacks.free(owners.removeLast().take()) } }
+    }
+  }
+
+  @Test("After a reclaim and every CPU's service, all frames are back, to the frame", arguments: strategies)
+  func everyCPU(_ strategy: StackStrategy) throws {
+    let world = try World(memoryBytes: 8 << 20, cpuCount: 4)
+    let stacks = try world.stacks(StackConfiguration(strategy))
+    stacks.free(try stacks.allocate(node: nil))
+    stacks.reclaim(target: .max)
+    for cpu in 0..<4 { world.simulation.onCPU(cpu) { _ in _ = stacks.serviceReclaimRequest() } }
+    let held = world.ledger.heldFrames
+    for _ in 0..<2 {
+      try Self.fillMagazines(world, stacks, cpuCount: 4, each: 60)
+      #expect(stacks.cachedStackCount >= 4 * 8)
+      let before = world.ledger.heldFrames
+      let given = stacks.reclaim(target: .max)
+      #expect(world.ledger.heldFrames == before - given)
+      // The magazines of the others, which only they may touch.
+      #expect(stacks.cachedStackCount == 3 * 8 && stacks.depotStackCount == 0)
+      for cpu in 1..<4 {
+        let held = world.ledger.heldFrames
+        let given = world.simulation.onCPU(cpu) { _ in stacks.serviceReclaimRequest() }
+        #expect(world.ledger.heldFrames == held - given && given > 0)
+        stacks._checkInvariants()
+      }
+      #expect(stacks.cachedStackCount == 0 && stacks.retiredStackCount == 0)
+      #expect(world.ledger.heldFrames == held)
+    }
+    #expect(world.simulation.violations.isEmpty)
+  }
+
+  @Test("A CPU that was asked for nothing does nothing, and takes no lock")
+  func nothingAsked() throws {
+    let world = try World(cpuCount: 2)
+    let stacks = try world.stacks(StackConfiguration(.vmalloc))
+    try Self.fillMagazines(world, stacks, cpuCount: 2, each: 6)
+    let before = world.machine.counters
+    for cpu in 0..<2 {
+      #expect(world.simulation.onCPU(cpu) { _ in stacks.serviceReclaimRequest() } == 0)
+    }
+    #expect(world.machine.counters == before && stacks.cachedStackCount == 12)
+    // Little is wanted, and there is enough without the others.
+    #expect(stacks.reclaim(target: 3) >= 3)
+    #expect(world.simulation.onCPU(1) { _ in stacks.serviceReclaimRequest() } == 0)
+  }
+
+  @Test("A CPU that is asked gives its magazine back in its frees, a few frames at a time, and caches again")
+  func inFrees() throws {
+    let world = try World(memoryBytes: 8 << 20, cpuCount: 2)
+    let stacks = try world.stacks(StackConfiguration(.vmalloc))
+    var owners = try (0..<40).map { _ in Owner(try stacks.allocate(node: nil)) }
+    world.simulation.onCPU(1) { _ in for _ in 0..<8 { stacks.free(owners.removeLast().take()) } }
+    let held = world.ledger.heldFrames
+    stacks.reclaim(target: .max)
+    #expect(stacks.cachedStackCount == 8)
+    world.simulation.onCPU(1) { _ in
+      for left in (0..<8).reversed() {
+        let held = world.ledger.heldFrames
+        stacks.free(owners.removeLast().take())
+        #expect(stacks.cachedStackCount == left && held - world.ledger.heldFrames <= 16)
+        stacks._checkInvariants()
+      }
+      stacks.free(owners.removeLast().take())
+      #expect(stacks.cachedStackCount == 1)
+      // The rest of the request: what was unmapped on the way has to be invalidated.
+      #expect(stacks.retiredStackCount == 16)
+      _ = stacks.serviceReclaimRequest()
+      #expect(stacks.cachedStackCount == 0 && stacks.retiredStackCount == 0)
+    }
+    #expect(world.ledger.heldFrames == held - 17 * 4)
+    for owner in owners { stacks.free(owner.take()) }
+    stacks._checkInvariants()
+    #expect(world.simulation.violations.isEmpty)
+  }
+
+  @Test("A CPU that goes offline is drained, asked or not; online again it works as before")
+  func offline() throws {
+    for isAsked in [false, true] {
+      let world = try World(memoryBytes: 8 << 20, cpuCount: 2)
+      let stacks = try world.stacks(StackConfiguration(.growing))
+      try Self.fillMagazines(world, stacks, cpuCount: 2, each: 8)
+      let held = world.ledger.heldFrames
+      if isAsked { stacks.reclaim(target: .max) }
+      let given = stacks.reclaim(fromStoppedCPU: 1)
+      #expect(given >= 8 + 3 && stacks.cachedStackCount == (isAsked ? 0 : 8))
+      #expect(world.ledger.heldFrames < held)
+      stacks._checkInvariants()
+      #expect(stacks.reclaim(fromStoppedCPU: 1) == 0)
+      #expect(stacks.reclaim(fromStoppedCPU: 2) == 0 && stacks.reclaim(fromStoppedCPU: -1) == 0)
+      let stack = Owner(try stacks.allocate(node: nil))
+      world.simulation.onCPU(1) { _ in
+        #expect(stacks.prepareToRun(stack.base) == true)
+        stacks.free(stack.take())
+      }
+      #expect(stacks.cachedStackCount == (isAsked ? 1 : 8))
+      stacks._checkInvariants()
+      #expect(world.simulation.violations.isEmpty)
+    }
+  }
+
+  @Test("An allocation that finds no memory takes what the depot has, and asks the other CPUs for theirs")
+  func exhausted() throws {
+    let world = try World(memoryBytes: 2 << 20, cpuCount: 2)
+    let stacks = try world.stacks(StackConfiguration(.vmalloc))
+    try Self.fillMagazines(world, stacks, cpuCount: 2, each: 8)
+    var owners: [Owner] = []
+    while let stack = try? stacks.allocate(node: nil) { owners.append(Owner(stack)) }
+    #expect(stacks.cachedStackCount == 8 && stacks.depotStackCount == 0)
+    #expect(world.simulation.onCPU(1) { _ in stacks.serviceReclaimRequest() } == 32)
+    for _ in 0..<8 { owners.append(Owner(try stacks.allocate(node: nil))) }
+    #expect(throws: ThreadStackError.self) { _ = try stacks.allocate(node: nil).detach() }
+    stacks._checkInvariants()
+    for owner in owners { stacks.free(owner.take()) }
+    #expect(world.simulation.violations.isEmpty)
+  }
+
+  @Test(
+    "CPUs that allocate, pass on, free, reclaim, serve, age, go offline and come back break no rule and lose nothing",
+    arguments: 1...40)
+  func severalCPUs(seed: UInt64) throws {
+    let cpuCount = 4
+    let strategy = Self.strategies[Int(seed % 3)]
+    let world = try World(memoryBytes: 3 << 20, cpuCount: cpuCount, seed: seed)
+    var configuration = StackConfiguration(strategy)
+    configuration.cachedStacksPerCPU = Int(seed % 5)
+    configuration.depotStacks = Int(seed % 4) * 8
+    configuration.retirementBatch = 1 + Int(seed % 7)
+    let shared = PassedStacks(try world.stacks(configuration), cpuCount: cpuCount)
+    let held = world.ledger.heldFrames
+    try world.simulation.run(
+      (0..<cpuCount).map { cpu in
+        { machine in
+          var random = SplitMix64(seed: seed &* 131 &+ UInt64(cpu))
+          for _ in 0..<150 { try shared.step(cpu, machine, &random, seed) }
+        }
+      })
+    shared.stacks._checkInvariants()
+    let frames = shared.owners.count * (strategy == .growing ? 1 : 4)
+    #expect(shared.stacks.kernelStackKiB(on: NodeID(0)) == frames * 4, "seed \(seed)")
+    for owner in shared.owners { shared.stacks.free(owner.take()) }
+    shared.owners = []
+    shared.stacks.reclaim(target: .max)
+    for cpu in 1..<cpuCount {
+      world.simulation.onCPU(cpu) { _ in
+        _ = shared.stacks.serviceReclaimRequest()
+        shared.stacks.fillReserve()
+      }
+    }
+    world.simulation.onCPU(0) { _ in shared.stacks.fillReserve() }
+    shared.stacks._checkInvariants()
+    #expect(shared.stacks.cachedStackCount == 0 && shared.stacks.retiredStackCount == 0, "seed \(seed)")
+    // What the vmalloc area keeps for itself was made with the first table.
+    #expect(world.ledger.heldFrames - held <= 1, "seed \(seed)")
+    #expect(world.ledger.frames(for: .pageTable) <= 2, "seed \(seed)")
+    #expect(world.simulation.violations.isEmpty, "seed \(seed)")
+  }
+}
+
+/// What several simulated CPUs reach; only one executes at a time.
+private final class PassedStacks: @unchecked Sendable {
+  let stacks: TestStacks
+  var owners: [Owner] = []
+  init(_ stacks: consuming TestStacks, cpuCount: Int) { self.stacks = stacks }
+
+  func step(_ cpu: Int, _ machine: Simulated, _ random: inout SplitMix64, _ seed: UInt64) throws {
+    switch random.next(below: 20) {
+    case 0: stacks.reclaim(target: random.next(below: 2) == 0 ? .max : random.next(below: 30))
+    case 1, 2: stacks.serviceReclaimRequest()
+    case 3: stacks.age()
+    case 4...11:
+      do {
+        let owner = Owner(try stacks.allocate(node: nil))
+        let word = UInt64(owner.base.rawValue) | 1
+        let pages = stacks.configuration.strategy == .growing ? 3..<4 : 0..<4
+        for page in pages {
+          let address = owner.base + (page * 4096 + random.next(below: 512) * 8)
+          #expect(try machine.load(address, as: UInt64.self) == 0, "seed \(seed)")
+          try machine.store(word, to: address)
+        }
+        owners.append(owner)
+      } catch let error as ThreadStackError {
+        guard case .frames = error else { throw error }
+      }
+    default:
+      if owners.isEmpty { return }
+      stacks.free(owners.remove(at: random.next(below: owners.count)).take())
+    }
+  }
+}
