@@ -171,7 +171,7 @@
         "outside", "0x00000000dead0000",
         "panic: the exception stack pointer is not on the CPU's exception stack"
       ),
-      ("exhausted", "0xffffff80", "panic: exception stack overflow"),
+      ("exhausted", "0xffffff", "panic: exception stack overflow"),
     ])
     func unusableExceptionStackIsReportedOnTheEmergencyStack(
       value: String, stackPointer: String, message: String
