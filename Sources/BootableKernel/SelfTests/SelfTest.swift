@@ -42,6 +42,8 @@
     case memoryRoutines
     /// Threads of the kernel go deep into growing stacks and back, preempted all the while, and find what they left.
     case growth
+    /// Sections of thread code that take no fault, and whose pages stay while others' are taken.
+    case ensured
     /// Threads grow while nobody gives memory back, until no task can run: a report, then a panic.
     case stall
     /// All CPUs run, each with what is its own.
@@ -92,6 +94,8 @@
         self = .lookup
       } else if equal(name, "growth") {
         self = .growth
+      } else if equal(name, "ensured") {
+        self = .ensured
       } else if equal(name, "stall") {
         self = .stall
       } else if equal(name, "cpus") {
@@ -131,6 +135,7 @@
       case .memoryRoutines: return testMemoryRoutines()
       case .lookup: return testLookup()
       case .growth: return testGrowth()
+      case .ensured: return testEnsured()
       case .stall: testStall()
       case .cpus: return testCPUs()
       case .lockStorm: return testLockStorm()

@@ -1,0 +1,86 @@
+// Self-test of sections of thread code that take no fault, and whose pages stay when sleepers are shrunk.
+#if hasFeature(Embedded)
+  import CAArch64
+  import KernelAssembly
+  import KernelStacks
+  import Scenarios
+
+  nonisolated(unsafe) private var keeper = Thread()
+  nonisolated(unsafe) private var sleeper = Thread()
+  nonisolated(unsafe) private var asleep = 0
+  nonisolated(unsafe) private var ended = 0
+  nonisolated(unsafe) private var faults = -1
+  nonisolated(unsafe) private var isIntact = false
+  nonisolated(unsafe) private var isNested = false
+  nonisolated(unsafe) private var refused = 0
+
+  private func sleepOnce() {
+    let state = ca_disable_interrupts()
+    asleep += 1
+    Scheduler.wait()
+    ca_restore_interrupts(state)
+  }
+
+  // Below its own frame, where somebody else may write: down to a page above the base.
+  private func keep() {
+    let here = UInt(ca_stack_pointer())
+    let bytes = Int(here - Thread.current.pointee.stackBase) - pageSize
+    let lowest = (here - UInt(bytes) + 15) & ~15
+    let record = Thread.current.scheduled
+    do throws(ThreadStackError) {
+      let stacks = KernelObjects.processes
+      try Scheduler.withEnsured(bytes) {
+        let before = stacks.pointee.stacks.grownPageCount
+        let floor = record.pointee.floor
+        ca_store(lowest, 0x1234)
+        do throws(ThreadStackError) {
+          try Scheduler.withEnsured(64) { isNested = record.pointee.floor == floor }
+        } catch { isNested = false }
+        isNested = isNested && record.pointee.floor == floor
+        faults = stacks.pointee.stacks.grownPageCount - before
+        sleepOnce()
+        isIntact = ca_load(lowest) == 0x1234
+      }
+      isNested = isNested && record.pointee.floor == ScheduledThread.noFloor
+    } catch { isIntact = false }
+    do throws(ThreadStackError) {
+      try Scheduler.withEnsured(1 << 20) { refused = -1 }
+    } catch {
+      if case .beyondStack(1 << 20, _) = error { refused += 1 }
+    }
+    ended += 1
+  }
+
+  // The same depth, without a section: nothing keeps its pages.
+  private func use() {
+    _ = prove_stack(Thread.current.pointee.stackBase + UInt(pageSize), 1)
+    sleepOnce()
+    ended += 1
+  }
+
+  func testEnsured() -> Bool {
+    let stacks = KernelObjects.processes
+    let isGrowing = stacks.pointee.stacks.configuration.strategy == .growing
+    withUnsafeMutablePointer(to: &keeper) { startThread($0, id: -2, body: { _ in keep() }, argument: 0) }
+    withUnsafeMutablePointer(to: &sleeper) { startThread($0, id: -3, body: { _ in use() }, argument: 0) }
+    while withUnsafePointer(to: &asleep, { ca_load(UInt(bitPattern: $0)) }) < 2 { Scheduler.yield() }
+    while withUnsafePointer(to: &sleeper, { $0.pointee.scheduled.state != .waiting }) { Scheduler.yield() }
+    let whole = stacks.pointee.stacks.geometry.pageCount
+    let bases = (keeper.scheduled.stackBase, sleeper.scheduled.stackBase)
+    let before = stacks.pointee.stacks.mappedPageCount(bases.1)
+    _ = Scheduler.reclaim(target: Int.max)
+    let kept = stacks.pointee.stacks.mappedPageCount(bases.0)
+    let left = stacks.pointee.stacks.mappedPageCount(bases.1)
+    var passed = check("a sleeper's dead pages went back", !isGrowing || before == whole - 1 && left == 1)
+    passed = check("what a section has ensured stayed", !isGrowing || kept >= whole - 1) && passed
+    let state = ca_disable_interrupts()
+    withUnsafeMutablePointer(to: &keeper) { Scheduler.wake($0) }
+    withUnsafeMutablePointer(to: &sleeper) { Scheduler.wake($0) }
+    ca_restore_interrupts(state)
+    while withUnsafePointer(to: &ended, { ca_load(UInt(bitPattern: $0)) }) < 2 { Scheduler.yield() }
+    passed = check("no fault came inside the section", faults == 0) && passed
+    passed = check("what others wrote below the stack pointer was there after the wait", isIntact) && passed
+    passed = check("floors nest, and are gone at the end", isNested) && passed
+    return check("more than the stack has is an error, and the code does not run", refused == 1) && passed
+  }
+#endif
