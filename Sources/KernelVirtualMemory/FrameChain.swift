@@ -40,9 +40,9 @@ import KernelMachine
   @inlinable mutating func grow<M: Machine, Frames: FrameSource & ~Copyable>(
     to wanted: Int, node: NodeID?, purpose: FramePurpose, from frames: borrowing Frames, machine: M
   ) throws(FrameSourceError) {
-    while count < wanted {
-      push(try frames.allocate(FrameRequest(node: node, purpose: purpose, cleared: true)), machine: machine)
-    }
+    guard count < wanted else { return }
+    let request = FrameRequest(node: node, purpose: purpose, cleared: true)
+    try frames.allocate(request, count: wanted &- count) { frame in push(frame, machine: machine) }
   }
 
   /// Takes all frames of another chain.

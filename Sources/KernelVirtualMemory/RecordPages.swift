@@ -78,6 +78,24 @@ import KernelMachine
     return frame
   }
 
+  /// Takes out a page none of whose records is in use.
+  ///
+  /// There may be one when several CPUs have added a page at once.
+  ///
+  /// - Returns: its frame; `nil` if there is none.
+  @usableFromInline mutating func takeUnused() -> PageFrame? {
+    var next = partial
+    while let page = next {
+      if page.pointee.used == 0, let frame = page.pointee.frame {
+        remove(page)
+        frameCount &-= 1
+        return frame
+      }
+      next = page.pointee.next
+    }
+    return nil
+  }
+
   /// Adds a page all of whose records are free.
   @usableFromInline mutating func addNew(_ page: UnsafeMutablePointer<RecordPage>) {
     frameCount &+= 1

@@ -3,7 +3,7 @@
 // 1. under the locks: all lists are taken
 // 2. one invalidation of leaf entries, if something waited for one
 // 3. leaf entries emptied, addresses given back
-// 4. under the lock: tables without entries and the tables of chunks without areas are retired
+// 4. under the lock: pages without records taken; tables without entries and the tables of chunks without areas are retired
 // 5. one invalidation of table entries, if there are any
 // 6. under the lock: retired tables collected
 // 7. frames freed
@@ -113,6 +113,7 @@ extension VmallocArea {
       state.state.pointee.mayHaveIdleTables = false
       retireIdleTables(state, &changed)
     }
+    while let frame = state.state.pointee.records.takeUnused() { freed.push(frame, machine: machine) }
     let chunkFrames = retireChunks(state, &changed)
     machine.unlock(state.lock, restoring: interrupts)
     guard changed.lowest < changed.highest else { return }

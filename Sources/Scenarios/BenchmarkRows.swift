@@ -66,8 +66,8 @@ struct BenchmarkRows<Console: TextSink> {
   }
 
   /// The largest cost of a sample.
-  mutating func worstRow(_ name: StaticString, _ cost: Cost, live: Int) {
-    write(name, cost.worst, cost, live, nil)
+  mutating func worstRow(_ name: StaticString, _ cost: Cost, live: Int, limit: Int? = nil) {
+    write(name, cost.worst, cost, live, limit)
   }
 
   /// Memory that a stack costs besides itself, of which at most 2 % of the stack are allowed.

@@ -41,6 +41,12 @@ public protocol ScenarioHost {
   ///
   /// A machine that really ends then never answers.
   var hasPanicked: Bool { get }
+
+  /// How many CPUs ``runOnEachCPU(_:in:_:)`` can use.
+  var usableCPUs: Int { get }
+
+  /// Runs `body` on CPUs 0 to `count - 1` at once, with the number of each, and waits until all have ended.
+  func runOnEachCPU(_ count: Int, in processes: borrowing Processes<M>, _ body: (Int) -> Void)
 }
 
 extension ScenarioHost {
@@ -69,6 +75,7 @@ public func runScenario<Host: ScenarioHost>(
   case .deepRecursion: runDeepRecursion(options, in: processes, host: host)
   case .millionThreads: runMillionThreads(options, in: processes, host: host)
   case .overflow: runOverflow(options, in: processes, host: host)
+  case .vmallocSuite: runVmallocSuite(options, in: processes, host: host)
   case .bench: false
   }
 }

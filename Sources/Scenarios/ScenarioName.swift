@@ -22,6 +22,8 @@ public enum ScenarioName: UInt8, Sendable {
   case millionThreads
   /// Some tasks overflow their stacks while others go on.
   case overflow
+  /// Workloads for the vmalloc area.
+  case vmallocSuite
 
   /// The name on a command line.
   public var name: StaticString {
@@ -36,6 +38,7 @@ public enum ScenarioName: UInt8, Sendable {
     case .deepRecursion: "deep-recursion"
     case .millionThreads: "million-threads"
     case .overflow: "overflow"
+    case .vmallocSuite: "vmalloc-suite"
     }
   }
 
@@ -52,6 +55,8 @@ public enum ScenarioName: UInt8, Sendable {
     case .deepRecursion: "threads of the kernel go to random depths and check every frame on the way back"
     case .millionThreads: "hold a million threads of the kernel in 8 GiB, and switch through every one"
     case .overflow: "let some tasks overflow their stacks; they die, and all others go on"
+    case .vmallocSuite:
+      "allocate and free areas of the vmalloc area, in seven workloads, and count what it costs"
     }
   }
 
@@ -69,7 +74,13 @@ public enum ScenarioName: UInt8, Sendable {
   public var isAboutGrowth: Bool { self == .millionThreads }
 
   /// How much RAM there is when nobody says how much, in bytes.
-  public var defaultMemoryBytes: Int { self == .millionThreads ? 8 << 30 : 128 << 20 }
+  public var defaultMemoryBytes: Int {
+    switch self {
+    case .millionThreads: 8 << 30
+    case .vmallocSuite: 512 << 20
+    default: 128 << 20
+    }
+  }
 
   /// The scenario with this name.
   public init?(named text: UnsafeRawBufferPointer) {

@@ -178,6 +178,20 @@ struct StackBenchmark<M: Machine> {
       checks.check("freeing into the cache takes at most 100 instructions", cached.free.mean <= limits.caching)
     }
 
+    if options.strategy == .vmalloc {
+      let limits = limits.map { _ in VmallocCostLimits() }
+      let costs = measureVmalloc(limits: limits, clearing: byPage, stacks, &rows)
+      checks.check("there is memory for 1,000 areas of four pages", costs != nil)
+      if let costs, let limits {
+        checks.check(
+          "an area of four pages takes at most 2,000 instructions besides clearing",
+          costs.allocation.mean <= limits.allocation)
+        checks.check(
+          "no free of an area of four pages takes more than 5,000 instructions",
+          costs.release.worst <= limits.worstFree)
+      }
+    }
+
     if options.strategy == .growing {
       let limit = empty.instructions > 0 ? StackCostLimits().switchIn : nil
       let cost = measureGrowth(limit: limit, stacks, &rows)

@@ -31,4 +31,18 @@ struct SimulatedHost: ScenarioHost {
   }
 
   func awaitThreads(in processes: borrowing Processes<Simulated>) { threads.run() }
+
+  var usableCPUs: Int { kernel.machine.cpuCount }
+
+  func runOnEachCPU(_ count: Int, in processes: borrowing Processes<Simulated>, _ body: (Int) -> Void) {
+    // The bodies have ended when `run` returns.
+    withoutActuallyEscaping(body) { body in
+      let bodies = (0..<count).map { cpu in { (_: Simulated) in body(cpu) } }
+      do {
+        try kernel.machine.simulation.run(bodies)
+      } catch {
+        preconditionFailure("\(error)")
+      }
+    }
+  }
 }

@@ -7,7 +7,23 @@ func resultTable(_ results: [JSON]) -> TextTable {
   if results.allSatisfy({ $0["forksSucceeded"] != nil && $0["freeBytesBefore"] != nil }) {
     return forkTable(results)
   }
+  if results.count == 1, let workloads = results[0]["workloads"]?.members { return workloadTable(workloads) }
   return comparisonTable(results)
+}
+
+/// One row for each workload of `vmalloc-suite`, in instructions.
+private func workloadTable(_ workloads: [String: JSON]) -> TextTable {
+  let keys = [
+    "standingAreas", "allocation", "free", "worstFree", "instructionsPerOperation", "locksPerOperation",
+    "tlbInvalidations",
+  ]
+  return TextTable(
+    heading: [
+      "workload", "areas besides", "vmalloc", "vfree", "worst vfree", "per operation", "locks", "invalidations",
+    ],
+    rows: workloads.keys.sorted().map { name in
+      [inWords(name)] + keys.map { workloads[name]?[$0].map { text($0) } ?? "-" }
+    }, numericColumns: Set(1...7))
 }
 
 /// One row for each strategy, in words and units.

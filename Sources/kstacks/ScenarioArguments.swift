@@ -43,7 +43,10 @@
       parsing: .unconditional,
       help: "How deep children go into growing stacks: typical (97 of 100 within 4 KiB) or full.")
     var depths: String?
-    @Option(parsing: .unconditional, help: "fork-churn: how many forks and exits.") var operations: String?
+    @Option(
+      parsing: .unconditional,
+      help: "fork-churn: how many forks and exits; vmalloc-suite: how many rounds of each workload on each CPU."
+    ) var operations: String?
     @Option(
       parsing: .unconditional,
       help: "deep-recursion, million-threads: how many threads of the kernel.")

@@ -11,6 +11,7 @@ enum ScenarioCatalogue {
   /// The strategies that a scenario compares; of one that does not exist, all.
   static func strategies(for scenario: String) -> [String] {
     let found = ScenarioName.allCases.first { "\($0.name)" == scenario }
+    if found == .vmallocSuite { return ["\(StackStrategy.vmalloc.name)"] }
     return found?.isAboutGrowth == true ? ["\(StackStrategy.growing.name)"] : strategies
   }
 

@@ -55,6 +55,19 @@
     }
 
     @Test(arguments: Guest.CPU.allCases, [39, 48])
+    func noFreeOfASmallAreaPaysForOthers(cpu: Guest.CPU, addressBits: Int) async throws {
+      let run = try await boot("scenario=vmalloc-suite strategy=vmalloc operations=300 va-bits=\(addressBits)")
+      {
+        $0.cpu = cpu
+      }
+      expectSuccess(run)
+      let result = try #require(run.records(ofType: "result").first)
+      let worst = try #require(result["worstSmallFree"]?.integer)
+      #expect(worst > 0 && worst <= 5000)
+      #expect(result["leakedFrames"]?.integer == 0)
+    }
+
+    @Test(arguments: Guest.CPU.allCases, [39, 48])
     func scenarioHoldsOnEveryCPUAndAddressSpace(cpu: Guest.CPU, addressBits: Int) async throws {
       for scenario in ["fork-churn", "fragmented-fork"] {
         let run = try await boot("scenario=\(scenario) strategy=vmalloc va-bits=\(addressBits) seed=3") {

@@ -48,6 +48,13 @@
       while processes.threadFigures.awake > 0 { Scheduler.wait() }
       ca_restore_interrupts(state)
     }
+
+    // Only the boot CPU runs scenarios.
+    var usableCPUs: Int { 1 }
+
+    func runOnEachCPU(_ count: Int, in processes: borrowing Processes<AArch64>, _ body: (Int) -> Void) {
+      body(0)
+    }
   }
 
   // The program's code was written as data, through the linear map.
