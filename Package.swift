@@ -86,6 +86,7 @@ let package = Package(
     .testTarget(
       name: "KernelSchedulingTests", dependencies: core + ["SimulatedMachine", "SeededRandom"],
       swiftSettings: internalChecks),
+    .testTarget(name: "VerifyTests", dependencies: core + ["SimulatedMachine", "SeededRandom"]),
     .testTarget(
       name: "SimulatedMachineTests", dependencies: core + ["SimulatedMachine", "SeededRandom"]),
     .testTarget(

@@ -45,9 +45,17 @@ byte lifted[THREADS];   /* pages of a claimed thread whose entries are retired: 
 byte live[THREADS];     /* of a thread that a CPU has left: pages with something at or above its stack pointer */
 bool wanted[THREADS];   /* woken while the shrinker has claimed it */
 bool serving;           /* a CPU considers the first that waits: one at a time */
-bool covered;           /* the invalidation of the shrinker's batch has completed */
+bool covered[THREADS];  /* the invalidation of its retired pages has completed */
+byte shrinks[THREADS];  /* the shrinker that has claimed it: 1 + its CPU */
 chan queue[CPUS] = [THREADS] of { byte };
 chan waiters = [THREADS] of { byte };   /* for a refill, in the order in which they came */
+
+/* Where a thread leaves a queue of those that are ready: a trace does not tell their order. */
+#ifdef REPLAY
+#define FIRST ??
+#else
+#define FIRST ?
+#endif
 
 /* Within a step only. */
 short sum;
@@ -102,8 +110,8 @@ inline considerFirst(onCPU, ofThread) {
 }
 /* Frames go to the first that waits; to others only while nobody waits. */
 inline consider(onCPU, fromCPU, ofThread) {
-  d_step { (candidate[onCPU] == NONE && queue[fromCPU]?[eval(ofThread)]) ->
-    queue[fromCPU]?eval(ofThread); place[ofThread] = considered; candidate[onCPU] = ofThread;
+  d_step { (candidate[onCPU] == NONE && queue[fromCPU]FIRST[eval(ofThread)]) ->
+    queue[fromCPU]FIRST eval(ofThread); place[ofThread] = considered; candidate[onCPU] = ofThread;
 #ifdef NO_WAITERS_FIRST
     allowed[onCPU] = true
 #else
@@ -160,16 +168,27 @@ inline grow(onCPU, byPages) {
 
 /* ---- Shrinking (ThreadScheduler+Shrink, ThreadStackAllocator+Shrink) ---- */
 
-inline claim(ofThread) {
-  d_step { (place[ofThread] == sleeping) -> place[ofThread] = claimed; covered = false }
+inline claim(onCPU, ofThread) {
+  d_step { (place[ofThread] == sleeping) -> place[ofThread] = claimed; shrinks[ofThread] = onCPU + 1 }
 }
 inline retire(ofThread, byPages) {
   d_step { (place[ofThread] == claimed && live[ofThread] + byPages <= mapped[ofThread]) ->
-    n = byPages; mapped[ofThread] = mapped[ofThread] - n; lifted[ofThread] = lifted[ofThread] + n; n = 0; check() }
+    n = byPages; covered[ofThread] = false; mapped[ofThread] = mapped[ofThread] - n; lifted[ofThread] = lifted[ofThread] + n; n = 0; check() }
 }
-inline invalidate() { covered = true }
+/* One for all threads that this shrinker has claimed. */
+inline invalidate(onCPU) {
+  d_step {
+    for (i : 0 .. THREADS - 1) {
+      if
+      :: place[i] == claimed && shrinks[i] == onCPU + 1 -> covered[i] = true
+      :: else
+      fi
+    }
+    i = 0
+  }
+}
 inline releasePage(ofThread) {
-  d_step { (place[ofThread] == claimed && covered && lifted[ofThread] > 0) ->
+  d_step { (place[ofThread] == claimed && covered[ofThread] && lifted[ofThread] > 0) ->
     lifted[ofThread]--;
     if
     :: pool < POOL -> pool++
@@ -183,6 +202,7 @@ inline putBack(ofThread) {
 }
 inline unclaim(onCPU, ofThread) {
   d_step { (place[ofThread] == claimed && lifted[ofThread] == 0) ->
+    covered[ofThread] = false; shrinks[ofThread] = 0;
     if
     :: wanted[ofThread] -> wanted[ofThread] = false; forget(ofThread); place[ofThread] = ready; queue[onCPU]!ofThread
     :: else -> place[ofThread] = sleeping
@@ -290,9 +310,9 @@ go:
 #define shrinkable(t) (place[t] == sleeping && mapped[t] > live[t])
 
 inline shrink(t) {
-  atomic { shrinkable(t) -> claim(t); retire(t, (mapped[t] - live[t])) };
+  atomic { shrinkable(t) -> claim(0, t); retire(t, (mapped[t] - live[t])) };
   atomic {
-    invalidate();
+    invalidate(0);
     if
     :: wanted[t] -> putBack(t)
     :: else ->

@@ -4,6 +4,8 @@
 // or frees a stack notes them through ``ThreadScheduler/events``.
 //
 //   event            noted by      when
+//   consider         scheduler     a CPU looks whether its reserve suffices for a thread; `count` 1: it may refill it
+//   putOff           scheduler     … in vain, and the thread remains the first of those that wait
 //   switchIn         scheduler     the reserve suffices for the thread, and it is the one that this CPU goes on with
 //   refill           scheduler     `count` frames came into this CPU's reserve, from the frame source or the pool
 //   giveBackReserve  scheduler     an idle CPU gave its reserve back, `count` frames
@@ -24,7 +26,7 @@
 @frozen public struct SchedulerEvent: Equatable, Sendable {
   /// What happened.
   @frozen public enum Kind: UInt8, Equatable, Sendable {
-    case switchIn, refill, giveBackReserve, waitForRefill, sleep, wake, exit
+    case consider, putOff, switchIn, refill, giveBackReserve, waitForRefill, sleep, wake, exit
     case claim, retire, invalidateDone, release, putBack, unclaim, grow, free
   }
   /// What happened.

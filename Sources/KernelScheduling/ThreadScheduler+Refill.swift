@@ -34,6 +34,7 @@ extension ThreadScheduler {
   ) -> Bool {
     let before = Events.isListening ? stacks.reservedFrameCount(ofCPU: cpu) : 0
     let mayTakeFrames = shared.pointee.refills.first == nil
+    note(.consider, cpu, thread, count: mayTakeFrames ? 1 : 0)
     var isPrepared = stacks.prepareToRun(thread.pointee.stackBase, mayTakeFrames: mayTakeFrames)
     if !isPrepared, mayTakeFrames { isPrepared = prepareAfterReclaim(thread, stacks) }
     if Events.isListening { noteRefill(cpu, thread, since: before, stacks) }
@@ -88,7 +89,10 @@ extension ThreadScheduler {
   ) -> ScheduledThreadPointer? {
     var state = machine.lock(sharedLock)
     let waiter = shared.pointee.isServing ? nil : shared.pointee.refills.first
-    if waiter != nil { shared.pointee.isServing = true }
+    if waiter != nil {
+      shared.pointee.isServing = true
+      note(.consider, cpu, waiter, count: 1)
+    }
     machine.unlock(sharedLock, restoring: state)
     guard let waiter else { return nil }
 
@@ -106,13 +110,16 @@ extension ThreadScheduler {
     shared.pointee.isServing = false
     if isPrepared {
       _ = shared.pointee.refills.removeFirst()
+      // At once, so that the notes have the order of the queue.
+      note(.switchIn, cpu, waiter)
       queue(cpu).pointee.isIdle = false
       let old = queue(Int(waiter.pointee.cpuNumber))
       let inner = machine.lock(lock(of: old))
       waiter.pointee.currentState = .running
       waiter.pointee.cpuNumber = Int32(truncatingIfNeeded: cpu)
       machine.unlock(lock(of: old), restoring: inner)
-      note(.switchIn, cpu, waiter)
+    } else {
+      note(.putOff, cpu, waiter)
     }
     machine.unlock(sharedLock, restoring: state)
     return isPrepared ? waiter : nil

@@ -1,0 +1,65 @@
+// Has the model checker say whether a trace is one of the model's.
+
+import Foundation
+
+/// The model of the reserve invariant, and the program that replays traces by it.
+enum ModelReplay {
+  /// Whether what it needs is installed: spin, which calls a C preprocessor.
+  static var isInstalled: Bool { find("spin") && (find("cpp") || find("cc")) }
+
+  static let advice = "spin or a C compiler is missing: `make verify` installs spin"
+
+  /// Why the model does not accept a trace; `nil` if it does.
+  ///
+  /// - Parameter input: what `ReplayInput` makes of a trace.
+  /// - Throws: `Failure`, or what could not be written or started.
+  static func refusal(of input: String, cpuCount: Int, threadCount: Int, pageCount: Int) throws -> String? {
+    let folder = FileManager.default.temporaryDirectory.appending(path: "replay-\(UUID().uuidString)")
+    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let trace = folder.appending(path: "trace")
+    try Data(input.utf8).write(to: trace)
+
+    let models = URL(filePath: #filePath).appending(path: "../../../verify").standardizedFileURL
+    for name in ["reserve.pml", "replay.pml"] {
+      try FileManager.default.copyItem(at: models.appending(path: name), to: folder.appending(path: name))
+    }
+    let process = Process()
+    process.executableURL = URL(filePath: "/usr/bin/env")
+    process.arguments = [
+      "spin", "-T", "-DCPUS=\(cpuCount)", "-DTHREADS=\(threadCount)", "-DPAGES=\(pageCount)", "-DFRAMES=30000",
+      "-DOTHERS=0", "replay.pml",
+    ]
+    process.currentDirectoryURL = folder
+    process.standardInput = try FileHandle(forReadingFrom: trace)
+    let output = folder.appending(path: "output")
+    try Data().write(to: output)
+    process.standardOutput = try FileHandle(forWritingTo: output)
+    process.standardError = process.standardOutput
+    try process.run()
+    // A replay ends with its input; this is for a model that goes round in circles.
+    let deadline = DispatchTime.now() + .seconds(120)
+    let watch = DispatchWorkItem { process.terminate() }
+    DispatchQueue.global().asyncAfter(deadline: deadline, execute: watch)
+    process.waitUntilExit()
+    watch.cancel()
+    let text = String(decoding: try Data(contentsOf: output), as: UTF8.self)
+    if text.hasPrefix("accepted: "), process.terminationStatus == 0 { return nil }
+    guard text.hasPrefix("rejected: ") || text.contains("assertion violated") else {
+      throw Failure(output: text)
+    }
+    return text
+  }
+
+  /// The replay came to no verdict.
+  struct Failure: Error {
+    var output: String
+  }
+
+  private static func find(_ program: String) -> Bool {
+    let path = ProcessInfo.processInfo.environment["PATH"] ?? ""
+    return path.split(separator: ":").contains {
+      FileManager.default.isExecutableFile(atPath: "\($0)/\(program)")
+    }
+  }
+}
