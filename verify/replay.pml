@@ -7,6 +7,7 @@
 // The pool counts as part of the frame source, and that has no end: a trace does not say who else takes frames.
 
 #define REPLAY
+#define DEPTHS
 #define COUNT short
 #define POOL 0
 #include "reserve.pml"
@@ -53,9 +54,9 @@ next:
      :: candidate[c] == t -> possible(switchIn(c))
      :: else -> goto rejected
      fi
-  :: letter == 'L' ->   /* left, ready */
+  :: letter == 'L' ->   /* left, ready, k pages live */
      if
-     :: current[c] == t -> leaveReady(c, 0)
+     :: current[c] == t && k <= mapped[t] -> leaveReady(c, k)
      :: else -> goto rejected
      fi
   :: letter == 'D' ->   /* left, asleep, k pages live */

@@ -62,6 +62,7 @@ short sum;
 byte i, n, x;
 
 #define need(t)     (PAGES - mapped[t])
+#define serves(c)   (candidate[c] != NONE && place[candidate[c]] == waiting)
 #define isBacked(c) (reserve[c] >= need(candidate[c]))
 
 inline check() {
@@ -150,7 +151,7 @@ inline putOff(onCPU) {
     candidate[onCPU] = NONE; allowed[onCPU] = false; x = 0 }
 }
 inline wake(onCPU, ofThread) {
-  d_step { (place[ofThread] == sleeping || (place[ofThread] == claimed && !wanted[ofThread])) ->
+  d_step { (place[ofThread] == sleeping || (place[ofThread] == claimed && !wanted[ofThread] && !(waiters??[eval(ofThread)]))) ->
     if
     :: place[ofThread] == claimed -> wanted[ofThread] = true
     :: else -> place[ofThread] = ready; forget(ofThread); queue[onCPU]!ofThread
@@ -168,8 +169,10 @@ inline grow(onCPU, byPages) {
 
 /* ---- Shrinking (ThreadScheduler+Shrink, ThreadStackAllocator+Shrink) ---- */
 
+/* A thread that sleeps; or one that waits behind the first, by the CPU that serves that. */
 inline claim(onCPU, ofThread) {
-  d_step { (place[ofThread] == sleeping) -> place[ofThread] = claimed; shrinks[ofThread] = onCPU + 1 }
+  d_step { (place[ofThread] == sleeping || (place[ofThread] == waiting && serves(onCPU) && candidate[onCPU] != ofThread)) ->
+    place[ofThread] = claimed; shrinks[ofThread] = onCPU + 1 }
 }
 inline retire(ofThread, byPages) {
   d_step { (place[ofThread] == claimed && live[ofThread] + byPages <= mapped[ofThread]) ->
@@ -204,8 +207,9 @@ inline unclaim(onCPU, ofThread) {
   d_step { (place[ofThread] == claimed && lifted[ofThread] == 0) ->
     covered[ofThread] = false; shrinks[ofThread] = 0;
     if
-    :: wanted[ofThread] -> wanted[ofThread] = false; forget(ofThread); place[ofThread] = ready; queue[onCPU]!ofThread
-    :: else -> place[ofThread] = sleeping
+    :: waiters??[eval(ofThread)] -> place[ofThread] = waiting
+    :: !(waiters??[eval(ofThread)]) && wanted[ofThread] -> wanted[ofThread] = false; forget(ofThread); place[ofThread] = ready; queue[onCPU]!ofThread
+    :: !(waiters??[eval(ofThread)]) && !wanted[ofThread] -> place[ofThread] = sleeping
     fi }
 }
 
@@ -249,7 +253,34 @@ inline leave(c) {
   fi
 }
 
+#ifdef DEPTHS
+/* Whoever serves the first that waits shrinks what sleeps or waits behind it. */
+#define shrinkableNow(t) (serves(c) && !isBacked(c) && (place[t] == sleeping || place[t] == waiting && t != candidate[c]) && mapped[t] > live[t])
+inline shrinkNow(t) {
+  claim(c, t);
+  retire(t, (mapped[t] - live[t]));
+  invalidate(c);
+  do
+  :: releasePage(t)
+  :: else -> break
+  od;
+  unclaim(0, t)
+}
+#endif
+
 inline refill(c) {
+#ifdef DEPTHS
+  atomic {
+    do
+    :: shrinkableNow(0) -> shrinkNow(0)
+    :: shrinkableNow(1) -> shrinkNow(1)
+#if THREADS > 2
+    :: shrinkableNow(2) -> shrinkNow(2)
+#endif
+    :: else -> break
+    od
+  };
+#endif
   do
   :: refillFromSource(c)
   :: else -> break
@@ -353,7 +384,11 @@ proctype environment() {
 #define WHO 0
 #endif
 #ifdef DEPTHS
-#define pagesOf(t) (live[t] == 0 -> mapped[t] + lifted[t] : live[t])
+#ifdef READY_COUNT_LIVE_ONLY
+#define pagesOf(t) (place[t] == running -> mapped[t] : live[t])
+#else
+#define pagesOf(t) (place[t] == sleeping || place[t] == waiting || place[t] == claimed -> live[t] : mapped[t])
+#endif
 #else
 #define pagesOf(t) (mapped[t] + lifted[t])
 #endif
@@ -364,7 +399,7 @@ proctype environment() {
 #endif
 /* Live stack pages and a full reserve for each CPU fit into what others don't hold. */
 #define fits       (FRAMES - others >= liveFrames + RESERVE * CPUS)
-#define isRunnable (place[WHO] == ready || place[WHO] == considered || place[WHO] == waiting || (place[WHO] == claimed && wanted[WHO]))
+#define isRunnable (place[WHO] == ready || place[WHO] == considered || place[WHO] == waiting || (place[WHO] == claimed && (wanted[WHO] || waiters??[WHO])))
 
 #ifdef FITS_AGAIN_AND_AGAIN
 /* A thread that could run never does, although the condition holds again and again. */
@@ -402,5 +437,8 @@ init { atomic { start(); run cpu(0);
 #if CPUS > 1
   run cpu(1);
 #endif
-  run shrinker(); run environment() } }
+#if CPUS > 1 || !defined(DEPTHS) || defined(WOKEN_WHILE_CLAIMED)
+  run shrinker();
+#endif
+  run environment() } }
 #endif

@@ -141,7 +141,7 @@ struct ReplayInput {
   /// A CPU has left its thread, which is asleep or ready.
   private mutating func leave(_ cpu: Int, asleep: Bool) {
     let thread = current[cpu]!
-    emit(asleep ? "D" : "L", cpu, thread, asleep ? pages[thread] : 0)
+    emit(asleep ? "D" : "L", cpu, thread, pages[thread])
     isAsleepEarly[thread] = asleep
     current[cpu] = nil
   }
