@@ -177,10 +177,18 @@ static unsigned long count_cached(struct shrinker *shrinker, struct shrink_contr
 	return frames > 0 ? frames : SHRINK_EMPTY;
 }
 
+/* On each CPU, by an interrupt: what it keeps, if it has been asked for that. */
+static void serve(void *unused)
+{
+	swift_stacks_serve(handle);
+}
+
 static unsigned long scan_cached(struct shrinker *shrinker, struct shrink_control *control)
 {
 	long frames = swift_stacks_reclaim(handle, control->nr_to_scan);
 
+	if (frames < (long)control->nr_to_scan)
+		on_each_cpu(serve, NULL, 0);
 	return frames > 0 ? frames : SHRINK_STOP;
 }
 
@@ -191,8 +199,19 @@ static struct shrinker cache_shrinker = {
 	.batch = STACK_PAGES,
 };
 
+/* Stacks that nobody has wanted for a while go back, also while no memory is short. An idle CPU is not woken for it. */
+static void age(struct work_struct *work);
+static DECLARE_DEFERRABLE_WORK(aging, age);
+
+static void age(struct work_struct *work)
+{
+	swift_stacks_age(handle);
+	schedule_delayed_work(&aging, HZ);
+}
+
 static int __init register_cache_shrinker(void)
 {
+	schedule_delayed_work(&aging, HZ);
 	return register_shrinker(&cache_shrinker, "kernelstacks");
 }
 core_initcall(register_cache_shrinker);

@@ -14,6 +14,8 @@ bool swift_stacks_free(void *handle, unsigned long stack);
 bool swift_stacks_quarantine(void *handle, unsigned long stack);
 long swift_stacks_cached_frames(void *handle);
 long swift_stacks_reclaim(void *handle, long target);
+long swift_stacks_serve(void *handle);
+long swift_stacks_age(void *handle);
 long swift_stacks_reclaim_stopped(void *handle, long cpu);
 
 struct task_struct;

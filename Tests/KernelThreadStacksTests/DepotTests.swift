@@ -92,6 +92,9 @@ import Testing
     #expect(stacks.depotStackLimit == 0)
     for owner in owners { stacks.free(owner.take()) }
     #expect(stacks.depotStackCount == 0 && stacks.cachedStackCount == 8 && stacks.overflowCount == 142)
+    // That new ones follow in the same period is one.
+    try Self.burst(100, stacks)
+    #expect(stacks.depotStackLimit >= 92 && stacks.overflowCount == 142)
     stacks._checkInvariants()
   }
 

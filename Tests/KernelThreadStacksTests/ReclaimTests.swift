@@ -130,6 +130,27 @@ import Testing
   }
 
   @Test(
+    "A stack that finds the ring full, because invalidations are slow, goes back all the same",
+    arguments: 1...12)
+  func fullRing(seed: UInt64) throws {
+    let cpuCount = 8
+    let world = try World(memoryBytes: 8 << 20, cpuCount: cpuCount, seed: seed)
+    let stacks = try world.stacks(
+      StackConfiguration(.vmalloc, size: 4096, cachedStacksPerCPU: 0, depotStacks: 0, retirementBatch: 1))
+    let shared = PassedStacks(stacks, cpuCount: cpuCount)
+    for _ in 0..<cpuCount * 24 { shared.owners.append(Owner(try shared.stacks.allocate(node: nil))) }
+    try world.simulation.run(
+      (0..<cpuCount).map { _ in
+        { _ in for _ in 0..<24 { shared.stacks.free(shared.owners.removeLast().take()) } }
+      })
+    shared.stacks._checkInvariants()
+    shared.stacks.reclaim(target: .max)
+    shared.stacks._checkInvariants()
+    #expect(world.ledger.frames(for: .threadStack) == 0, "seed \(seed)")
+    #expect(world.simulation.violations.isEmpty, "seed \(seed)")
+  }
+
+  @Test(
     "CPUs that allocate, pass on, free, reclaim, serve, age, go offline and come back break no rule and lose nothing",
     arguments: 1...40)
   func severalCPUs(seed: UInt64) throws {

@@ -70,11 +70,26 @@ typealias LinuxStacks = ThreadStackAllocator<LinuxMachine, LinuxFrames, LinuxAre
     &* stacks.pointee.geometry.pageCount
 }
 
-/// Gives back freed stacks, this CPU's among them, until their frames reach `target`.
+/// Gives back freed stacks, the depot's and this CPU's among them, until their frames reach `target`; asks the other CPUs
+/// for theirs if that is not enough.
 ///
 /// Returns frames given back.
 @c func swift_stacks_reclaim(_ handle: UnsafeMutableRawPointer, _ target: Int) -> Int {
   handle.assumingMemoryBound(to: LinuxStacks.self).pointee.reclaim(target: target)
+}
+
+/// Gives back this CPU's freed stacks if another CPU has asked for them.
+///
+/// Returns frames given back. Legal with interrupts off.
+@c func swift_stacks_serve(_ handle: UnsafeMutableRawPointer) -> Int {
+  handle.assumingMemoryBound(to: LinuxStacks.self).pointee.serviceReclaimRequest()
+}
+
+/// Lets the demand for freed stacks age, and gives back a few that nobody has wanted; to be called once a second.
+///
+/// Returns frames given back.
+@c func swift_stacks_age(_ handle: UnsafeMutableRawPointer) -> Int {
+  handle.assumingMemoryBound(to: LinuxStacks.self).pointee.age()
 }
 
 /// Gives back the freed stacks that a CPU kept when it went offline.
