@@ -112,6 +112,12 @@ struct work_struct {
 };
 #define DECLARE_WORK(name, does) struct work_struct name = {.function = does}
 bool schedule_work(struct work_struct *work);
+struct delayed_work {
+  struct work_struct work;
+};
+#define DECLARE_DEFERRABLE_WORK(name, does) struct delayed_work name = {.work = {.function = does}}
+#define HZ 250
+bool schedule_delayed_work(struct delayed_work *work, unsigned long delay);
 
 #define SHRINK_STOP (~0ul)
 #define SHRINK_EMPTY (~0ul - 1)

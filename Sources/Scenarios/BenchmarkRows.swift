@@ -10,10 +10,10 @@ struct StackCostLimits {
   var new = 800
   /// Allocating a new stack of frames that read as zero already.
   var fromZeroed = 450
-  /// Allocating a cached stack, clearing not counted.
-  var cached = 120
-  /// Freeing a stack into the cache.
-  var caching = 100
+  /// Allocating a cached stack, clearing not counted, or freeing one into the cache.
+  var cached = 60
+  /// Any one free.
+  var worstFree = 5000
   /// The check at switch-in while the reserve is full, where stacks grow.
   var switchIn = 10
 }

@@ -35,12 +35,14 @@ public func runStackBenchmark<M: Machine, Console: TextSink>(
 struct Cost {
   var instructions = 0
   var tlbInvalidations = 0
+  var locks = 0
   var count = 0
   var worst = 0
 
   mutating func add(_ cost: Cost) {
     instructions += cost.instructions
     tlbInvalidations += cost.tlbInvalidations
+    locks += cost.locks
     count += cost.count
     worst = max(worst, cost.worst)
   }
@@ -92,7 +94,8 @@ struct StackBenchmark<M: Machine> {
     let instructions = Int(after.instructions &- before.instructions) - nothing.instructions
     return Cost(
       instructions: instructions,
-      tlbInvalidations: Int(after.tlbInvalidations &- before.tlbInvalidations), count: 1, worst: instructions)
+      tlbInvalidations: Int(after.tlbInvalidations &- before.tlbInvalidations),
+      locks: Int(after.lockAcquisitions &- before.lockAcquisitions), count: 1, worst: instructions)
   }
 
   @inline(__always)
@@ -146,7 +149,8 @@ struct StackBenchmark<M: Machine> {
   ) -> Bool {
     var rows = BenchmarkRows(console, strategy: options.strategy)
     var checks = ScenarioChecks(console)
-    let isLimited = empty.instructions > 0 && options.strategy == .vmalloc && bytesPerStack == 16 << 10
+    let isCounted = empty.instructions > 0
+    let isLimited = isCounted && options.strategy == .vmalloc && bytesPerStack == 16 << 10
     let limits = isLimited ? StackCostLimits() : nil
     rows.row("empty measurement", empty, live: 0)
     let (atOnce, byPage) = measureClearing(stacks)
@@ -161,21 +165,33 @@ struct StackBenchmark<M: Machine> {
       return false
     }
     // A cached stack, then none: the first allocation of a run takes what the last one freed.
-    guard let atFew = measureNew(live: Self.few, limit: limits?.new, clearing: clearingNew, stacks, &rows)
+    guard
+      let atFew = measureNew(
+        live: Self.few, limit: limits?.new, clearing: clearingNew, stacks, &rows, &checks)
     else {
       _ = drain(0, Self.few, stacks)
       checks.check("there is memory for the measurements", false)
       return false
     }
     measureFromZeroed(options.strategy, isLimited: limits != nil, stacks, &rows, &checks)
-    let cached = measureCached(limits: limits, clearing: atOnce, stacks, &rows)
+    let cached = measureCached(
+      limit: isCounted ? StackCostLimits().cached : nil, clearing: atOnce, stacks, &rows)
+    checks.check(
+      "a cached stack and freeing into the cache take no lock and no invalidation",
+      cached.allocate.locks + cached.free.locks == 0
+        && cached.allocate.tlbInvalidations + cached.free.tlbInvalidations == 0)
+    if isCounted {
+      checks.check(
+        "a cached stack takes at most 60 instructions besides clearing",
+        cached.allocate.mean <= StackCostLimits().cached)
+      checks.check(
+        "freeing into the cache takes at most 60 instructions", cached.free.mean <= StackCostLimits().cached)
+    }
+    measureBursts(clearing: atOnce, isCounted: isCounted, stacks, &rows, &checks)
     if let limits {
       checks.check(
         "clearing 16 KiB takes at most 600 instructions", max(byPage.mean, atOnce.mean) <= limits.clearing)
       checks.check("a new stack takes at most 800 instructions besides clearing", atFew.mean <= limits.new)
-      checks.check(
-        "a cached stack takes at most 120 instructions besides clearing", cached.allocate.mean <= limits.cached)
-      checks.check("freeing into the cache takes at most 100 instructions", cached.free.mean <= limits.caching)
     }
 
     if options.strategy == .vmalloc {
@@ -196,6 +212,7 @@ struct StackBenchmark<M: Machine> {
       let limit = empty.instructions > 0 ? StackCostLimits().switchIn : nil
       let cost = measureGrowth(limit: limit, stacks, &rows)
       checks.check("stacks grew whenever they were to", cost != nil)
+      checks.check("stacks shrank whenever they were to", measureShrinking(stacks, &rows))
       if let cost, let limit {
         checks.check(
           "the check at switch-in takes at most 10 instructions while the reserve is full", cost <= limit)
@@ -216,7 +233,7 @@ struct StackBenchmark<M: Machine> {
     checks.check("page tables and metadata take at most 2 % of a stack", overhead * 50 <= initialBytes)
     let limitAtMany = atFew.mean + atFew.mean / 10
     if let atMany = measureNew(
-      live: Self.many, limit: limitAtMany, clearing: clearingNew, stacks, &rows)
+      live: Self.many, limit: limitAtMany, clearing: clearingNew, stacks, &rows, &checks)
     {
       let difference = atMany.mean - atFew.mean
       checks.check(
@@ -270,7 +287,7 @@ struct StackBenchmark<M: Machine> {
   /// New stacks, with nothing cached, above `live` that are in use; and their way back.
   private func measureNew<Console: TextSink>(
     live: Int, limit: Int?, clearing: Cost, _ stacks: borrowing BareStacks<M>,
-    _ rows: inout BenchmarkRows<Console>
+    _ rows: inout BenchmarkRows<Console>, _ checks: inout ScenarioChecks<Console>
   ) -> Cost? {
     stacks.reclaim(target: Int.max)
     guard var new = fill(live, live + Self.sample, stacks) else { return nil }
@@ -279,13 +296,18 @@ struct StackBenchmark<M: Machine> {
     rows.row("allocate new stack", new, live: live, limit: limit)
     rows.worstRow("allocate new stack, worst", new, live: live)
     let freed = drain(live, live + Self.sample, stacks)
+    let worstLimit = empty.instructions > 0 ? StackCostLimits().worstFree : nil
     rows.row("free stack, cache full", freed, live: live)
-    rows.worstRow("free stack, cache full, worst", freed, live: live)
+    rows.worstRow("free stack, cache full, worst", freed, live: live, limit: worstLimit)
+    checks.check("one invalidation serves at least 64 frees", freed.tlbInvalidations * 64 <= freed.count)
+    if let worstLimit {
+      checks.check("no single free takes more than 5,000 instructions", freed.worst <= worstLimit)
+    }
     return new
   }
 
   private func measureCached<Console: TextSink>(
-    limits: StackCostLimits?, clearing: Cost, _ stacks: borrowing BareStacks<M>,
+    limit: Int?, clearing: Cost, _ stacks: borrowing BareStacks<M>,
     _ rows: inout BenchmarkRows<Console>
   ) -> (allocate: Cost, free: Cost) {
     stacks.reclaim(target: Int.max)
@@ -296,8 +318,8 @@ struct StackBenchmark<M: Machine> {
       if let cost = allocate(Self.few - 1, stacks) { allocation.add(cost) }
     }
     allocation.instructions -= clearing.instructions * allocation.count
-    rows.row("allocate cached stack", allocation, live: Self.few, limit: limits?.cached)
-    rows.row("free stack into cache", release, live: Self.few, limit: limits?.caching)
+    rows.row("allocate cached stack", allocation, live: Self.few, limit: limit)
+    rows.row("free stack into cache", release, live: Self.few, limit: limit)
     return (allocation, release)
   }
 }

@@ -74,6 +74,7 @@
       // The instruction counter has 32 bits and is extended at each reading.
       _ = AArch64().instructionCount
       controller.finish(acknowledged)
+      serveFreedStacks(tick: cpu.pointee.ticks)
     } else {
       guard let request = InterprocessorInterrupt(rawValue: interrupt) else {
         panic("an interrupt that nobody asked for", number: UInt(interrupt))

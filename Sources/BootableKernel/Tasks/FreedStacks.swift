@@ -1,0 +1,17 @@
+// What the timer tick does for freed stacks: other CPUs' requests, and the passing of time.
+#if hasFeature(Embedded)
+  import AArch64Machine
+  import KernelStacks
+  import Scenarios
+
+  /// Gives back freed stacks: those that another CPU has asked this one for, and once a second some that nobody has wanted.
+  ///
+  /// In the tick's handler, with interrupts off.
+  func serveFreedStacks(tick: Int) {
+    guard KernelObjects.hasProcesses else { return }
+    KernelObjects.processes.pointee.stacks.serviceReclaimRequest()
+    if AArch64().currentCPU == 0, tick % Int(TickTimer.frequency) == 0 {
+      KernelObjects.processes.pointee.stacks.age()
+    }
+  }
+#endif
