@@ -20,8 +20,17 @@ extension Processes {
   /// process's.
   ///
   /// The machine has left the process's address space on all CPUs (TTBR0_EL1 holds another root), and calls
-  /// ``hasStopped(_:)`` when nothing runs on the process's kernel stack any more.
-  public borrowing func exit(_ task: TaskPointer, status: Int, end: EndOfProcess = .exited) {
+  /// ``hasStopped(_:wake:)`` when nothing runs on the process's kernel stack any more.
+  ///
+  /// - Parameters:
+  ///   - task: the process.
+  ///   - status: what its parent is told.
+  ///   - end: how it ended.
+  ///   - wake: called with the first process if that has inherited children, which it may be waiting for; the lock is
+  ///     held, so that the process stays one meanwhile.
+  public borrowing func exit(
+    _ task: TaskPointer, status: Int, end: EndOfProcess = .exited, wake: (TaskPointer) -> Void = { _ in }
+  ) {
     giveBackAll(from: &task.pointee.registry)
     locked {
       destroyAddressSpace(of: task)
@@ -34,14 +43,23 @@ extension Processes {
         removeChild(child, from: task)
         if let heir { addChild(child, to: heir) }
       }
+      if let heir { wake(heir) }
     }
   }
 
   /// Says that nothing runs on an exiting process's kernel stack any more: its parent may reap it.
-  public borrowing func hasStopped(_ task: TaskPointer) {
+  ///
+  /// The task must not be touched any more after this: the parent may do so at once, on another CPU.
+  ///
+  /// - Parameters:
+  ///   - task: the process.
+  ///   - wake: called with its parent, or `nil` where there is none; the lock is held, so that the parent stays one.
+  public borrowing func hasStopped(_ task: TaskPointer, wake: (TaskPointer?) -> Void = { _ in }) {
     locked {
       task.pointee.state = .zombie
-      if let parent = task.pointee.parent { moveToFront(task, of: parent) }
+      let parent = task.pointee.parent
+      if let parent { moveToFront(task, of: parent) }
+      wake(parent)
     }
   }
 
@@ -96,10 +114,15 @@ extension Processes {
   /// Makes a process hold; the machine stops running it.
   ///
   /// A forked child that comes here has run.
-  public borrowing func hold(_ task: TaskPointer) {
+  ///
+  /// - Parameters:
+  ///   - task: the process.
+  ///   - wake: called with its parent, which may be waiting for this; the lock is held.
+  public borrowing func hold(_ task: TaskPointer, wake: (TaskPointer) -> Void = { _ in }) {
     locked {
       task.pointee.state = .holding
       noteHolding(task)
+      if let parent = task.pointee.parent { wake(parent) }
     }
   }
 

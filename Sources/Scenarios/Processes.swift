@@ -27,6 +27,7 @@ struct ProcessesState {
   var record = ScenarioRecord()
   var stackDepths = StackDepths.typical
   var depthSeed: UInt64 = 1
+  var reclaimOnOtherCPUs: (@convention(c) () -> Int)?
 }
 
 /// All processes of a machine, with the allocator of their stacks.
@@ -133,13 +134,21 @@ public struct Processes<M: Machine>: ~Copyable {
     return UnsafeMutablePointer(bitPattern: tableEntry(processID).pointee)
   }
 
-  /// Gives back what is only kept for speed: cached stacks, and areas that wait for an invalidation.
+  /// Gives back what is only kept for speed, on all CPUs: cached stacks, and areas that wait for an invalidation.
+  ///
+  /// For thread code that holds no lock.
   ///
   /// - Returns: how many frames went back.
   @discardableResult public borrowing func reclaim() -> Int {
     // One page at a time would do; all of it makes counts exact.
-    let fromStacks = stacks.reclaim(target: Int.max)
-    return fromStacks + stacks.arena.flush(frames: stacks.frames)
+    var given = stacks.reclaim(target: Int.max)
+    if let reclaimOnOtherCPUs = state.pointee.reclaimOnOtherCPUs { given += reclaimOnOtherCPUs() }
+    return given + stacks.arena.flush(frames: stacks.frames)
+  }
+
+  /// Says how all other CPUs are made to give back what they keep for speed; it tells how many frames went back.
+  public borrowing func setReclaimOnOtherCPUs(_ function: @convention(c) () -> Int) {
+    state.pointee.reclaimOnOtherCPUs = function
   }
 
   /// Gives back what is only kept for speed, brings the reserve that stacks grow from to its full size, and merges all free

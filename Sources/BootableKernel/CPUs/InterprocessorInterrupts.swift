@@ -3,6 +3,7 @@
   import AArch64Machine
   import CAArch64
   import KernelStacks
+  import Scenarios
 
   /// An interrupt from one CPU to another: its number in the interrupt controller (0…15).
   enum InterprocessorInterrupt: UInt32 {
@@ -63,6 +64,21 @@
       InterprocessorInterrupt.call.send(to: number)
     }
     ca_restore_interrupts(interrupts)
+  }
+
+  nonisolated(unsafe) private var reclaimedFrames: UInt64 = 0
+
+  /// Has all other CPUs give back what they keep for speed.
+  ///
+  /// - Returns: how many frames went back.
+  func reclaimOnOtherCPUs() -> Int {
+    if AArch64().cpuCount == 1 { return 0 }
+    callOnOtherCPUs(
+      { _ in
+        let stacks = KernelObjects.processes
+        _ = ca_add(&reclaimedFrames, UInt64(stacks.pointee.stacks.reclaim(target: .max)))
+      }, 0)
+    return Int(ca_exchange(&reclaimedFrames, 0))
   }
 
   // Interrupts stay on: whoever waits can itself be called, so that no two CPUs wait for each other.

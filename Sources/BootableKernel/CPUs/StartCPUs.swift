@@ -38,6 +38,7 @@
         exception_stack_top: UInt64(exceptions.top.rawValue))
     }
     for number in 1..<count { startCPU(number) }
+    KernelObjects.processes.pointee.setReclaimOnOtherCPUs(reclaimOnOtherCPUs)
   }
 
   /// Starts a CPU, and waits until its idle thread runs.

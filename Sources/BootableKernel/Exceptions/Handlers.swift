@@ -89,11 +89,13 @@
         return current
       }
     }
+    // Once the scheduler has let go of it, the record is another CPU's, or nobody's.
+    let (level, id) = (record.pointee.head.frame.spsr & 0xf, record.pointee.id)
     let next = Scheduler.next(after: record)
     if next != record, record != Thread.idle {
-      if record.pointee.head.frame.spsr & 0xf == 0 {
+      if level == 0 {
         cpu.pointee.userPreemptions &+= 1
-      } else if record.pointee.id > 0 {
+      } else if id > 0 {
         cpu.pointee.systemCallPreemptions &+= 1
       } else {
         cpu.pointee.threadPreemptions &+= 1

@@ -53,11 +53,11 @@
     let state = ca_disable_interrupts()
     Scheduler.use(userRoot: UInt64(Scheduler.emptyUserRoot))
     ca_restore_interrupts(state)
-    inAllocatorSection { KernelObjects.processes.pointee.exit(task, status: status, end: end) }
     // The first process may wait for a child: it has inherited those of this one, dead ones too.
-    _ = ca_disable_interrupts()
-    if let heir = KernelObjects.processes.pointee.first, heir != task {
-      Scheduler.wake(BootableKernel.thread(of: heir))
+    inAllocatorSection {
+      KernelObjects.processes.pointee.exit(task, status: status, end: end) {
+        Scheduler.wake(BootableKernel.thread(of: $0))
+      }
     }
     Scheduler.exit()
   }
@@ -72,13 +72,8 @@
       return
     }
     guard thread.pointee.id > 0 else { return }
-    let task = task(of: thread)
-    let parent = task.pointee.parent
-    KernelObjects.processes.pointee.hasStopped(task)
-    if let parent {
-      Scheduler.wake(BootableKernel.thread(of: parent))
-    } else {
-      Scheduler.wake(Thread.boot)
+    KernelObjects.processes.pointee.hasStopped(task(of: thread)) { parent in
+      Scheduler.wake(parent.map { BootableKernel.thread(of: $0) } ?? Thread.boot)
     }
   }
 #endif

@@ -121,8 +121,7 @@
 
   private func hold(_ task: TaskPointer) {
     let state = ca_disable_interrupts()
-    KernelObjects.processes.pointee.hold(task)
-    if let parent = task.pointee.parent { Scheduler.wake(thread(of: parent)) }
+    KernelObjects.processes.pointee.hold(task) { Scheduler.wake(thread(of: $0)) }
     // A child's end wakes its parent, whatever that waits for.
     while task.pointee.state == .holding { Scheduler.wait() }
     ca_restore_interrupts(state)

@@ -105,7 +105,10 @@ static inline uint64_t ca_compare_exchange(uint64_t *word, uint64_t expected, ui
 }
 
 static inline void ca_clear_bits(uint64_t *word, uint64_t bits) { __atomic_fetch_and(word, ~bits, __ATOMIC_ACQ_REL); }
-// Gives what was there.
+// These give what was there.
+static inline uint64_t ca_exchange(uint64_t *word, uint64_t value) {
+  return __atomic_exchange_n(word, value, __ATOMIC_ACQ_REL);
+}
 static inline uint64_t ca_add(uint64_t *word, uint64_t amount) {
   return __atomic_fetch_add(word, amount, __ATOMIC_ACQ_REL);
 }
