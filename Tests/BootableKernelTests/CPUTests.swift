@@ -44,6 +44,49 @@
       }
     }
 
+    @Test(arguments: Guest.CPU.allCases, [1, 2, 8])
+    func threadsRunOnAllCPUsAndMoveBetweenThem(cpu: Guest.CPU, count: Int) async throws {
+      for strategy in ["growing", "linear"] {
+        let run = try await boot("scenario=self-test test=threads-on-cpus strategy=\(strategy)") {
+          $0.cpu = cpu
+          $0.cpuCount = count
+          $0.countsInstructions = strategy == "linear"
+        }
+        expectSuccess(run)
+      }
+    }
+
+    @Test(arguments: [1, 2, 8], [true, false])
+    func wakeUpsReachThreadsOnOtherCPUs(count: Int, countsInstructions: Bool) async throws {
+      let run = try await boot("scenario=self-test test=wake-ups strategy=vmalloc") {
+        $0.cpuCount = count
+        $0.countsInstructions = countsInstructions
+      }
+      expectSuccess(run)
+    }
+
+    @Test(arguments: ["linear", "vmalloc", "growing"], [true, false])
+    func processesForkAndEndOnFourCPUs(strategy: String, countsInstructions: Bool) async throws {
+      let run = try await boot("scenario=fork-churn strategy=\(strategy)") {
+        $0.cpuCount = 4
+        $0.cpu = countsInstructions ? .cortexA72 : .max
+        $0.countsInstructions = countsInstructions
+      }
+      expectSuccess(run)
+      #expect(run.records(ofType: "result").first?["leakedFrames"]?.integer == 0)
+    }
+
+    @Test(
+      arguments: ["linear", "vmalloc", "growing"], ["fragmented-fork", "exhaustion", "isolation"])
+    func scenarioHoldsItsChecksOnFourCPUs(strategy: String, scenario: String) async throws {
+      let run = try await boot("scenario=\(scenario) strategy=\(strategy)") {
+        $0.cpuCount = 4
+        $0.countsInstructions = false
+      }
+      expectSuccess(run)
+      #expect(run.records(ofType: "result").first?["leakedFrames"]?.integer == 0)
+    }
+
     @Test(arguments: [2, 4, 8], [true, false])
     func panicOfOneCPUEndsAllWithOneReport(count: Int, countsInstructions: Bool) async throws {
       let run = try await boot("scenario=self-test test=panic-on-other-cpu") {

@@ -95,6 +95,7 @@
   @c func kernelStartSecondary() {
     AArch64().startInstructionCounter()
     Interrupts.startThisCPU()
+    Scheduler.startThisCPU(running: Thread.idle)
     PerCPU.current.pointee.state = .online
     ca_send_event()
     ca_enable_interrupts()

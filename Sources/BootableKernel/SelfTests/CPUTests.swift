@@ -111,6 +111,142 @@
       && passed
   }
 
+  // MARK: Threads
+
+  nonisolated(unsafe) private var seenCPUs: UInt64 = 0
+  nonisolated(unsafe) private var travellers: UInt64 = 0
+  nonisolated(unsafe) private var rightThreads: UInt64 = 0
+
+  private func noteThisCPU() -> UInt64 {
+    let bit: UInt64 = 1 << ca_cpu_number()
+    ca_set_bits(&seenCPUs, bit)
+    return bit
+  }
+
+  // Computes, preempted and moved at any instruction, and with words on its stack that nobody else may touch.
+  private func travel(_ seed: UInt) {
+    var words = InlineArray<64, UInt64>(repeating: 0)
+    let end = Interrupts.tickCount + 100
+    var value = seed | 1
+    var count = 0
+    var seen: UInt64 = 0
+    let isRight = withUnsafeMutablePointer(to: &words) { pointer in
+      let address = UInt(bitPattern: pointer)
+      for index in 0..<64 { ca_store(address + UInt(index) * 8, UInt64(seed &* UInt(index + 1))) }
+      while Interrupts.tickCount < end {
+        value = value &* 6_364_136_223_846_793_005 &+ seed
+        count += 1
+        if count % 1024 == 0 {
+          seen |= noteThisCPU()
+          Scheduler.yield()
+        }
+      }
+      for index in 0..<64 where ca_load(address + UInt(index) * 8) != UInt64(seed &* UInt(index + 1)) {
+        return false
+      }
+      var expected = seed | 1
+      for _ in 0..<count { expected = expected &* 6_364_136_223_846_793_005 &+ seed }
+      return expected == value
+    }
+    if isRight { _ = ca_add(&rightThreads, 1) }
+    if seen & (seen - 1) != 0 { _ = ca_add(&travellers, 1) }
+  }
+
+  private func startThreads(_ count: Int, _ body: @convention(c) (UInt) -> Void) {
+    let processes = KernelObjects.processes
+    processes.pointee.beginThreads(.rest, seed: 1)
+    for _ in 0..<count {
+      do {
+        prepareKernelThread(try processes.pointee.makeThread(), body: body)
+      } catch {
+        fail("thread", error)
+      }
+    }
+    processes.pointee.visitThreads()
+    while let thread = processes.pointee.nextToWake(where: { _ in true }) { wakeKernelThread(thread) }
+  }
+
+  private func awaitThreads() {
+    let processes = KernelObjects.processes
+    let state = ca_disable_interrupts()
+    while processes.pointee.threadFigures.live > 0 { Scheduler.wait() }
+    ca_restore_interrupts(state)
+  }
+
+  nonisolated(unsafe) private var othersMayRun: UInt64 = 0
+  nonisolated(unsafe) private var busyCPUs: UInt64 = 0
+
+  /// Three threads for each CPU: they run everywhere, move, and keep their registers and stacks.
+  ///
+  /// They begin on the first CPU, while all others are kept busy in a handler; then these take from it what they can.
+  func testThreadsOnCPUs() -> Bool {
+    let count = AArch64().cpuCount
+    KernelObjects.processes.pointee.settle()
+    let free = KernelObjects.processes.pointee.stacks.frames.freeFrames
+    beginCallOnOtherCPUs(
+      { _ in
+        _ = ca_add(&busyCPUs, 1)
+        while ca_load_acquire(&othersMayRun) == 0 { ca_wait_for_event() }
+      }, 0)
+    // One that came later might come upon this very thread.
+    while ca_load_acquire(&busyCPUs) < UInt64(count - 1) { ca_wait_for_event() }
+    startThreads(3 * count, { travel($0) })
+    let begin = Interrupts.tickCount
+    while Interrupts.tickCount < begin + 20 { Scheduler.yield() }
+    ca_store_release(&othersMayRun, 1)
+    endCall()
+    awaitThreads()
+    KernelObjects.processes.pointee.settle()
+    var passed = check("threads ran on every CPU", seenCPUs == 1 << UInt64(count) - 1)
+    passed = check("threads moved from CPU to CPU", count == 1 || travellers > 0) && passed
+    passed = check("every thread kept its registers and its stack", rightThreads == 3 * UInt64(count)) && passed
+    return check("no frame was lost", KernelObjects.processes.pointee.stacks.frames.freeFrames == free)
+      && passed
+  }
+
+  nonisolated(unsafe) private var turn: UInt64 = 0
+  nonisolated(unsafe) private var firstPartner: UInt64 = 0
+  nonisolated(unsafe) private var secondPartner: UInt64 = 0
+  nonisolated(unsafe) private var finishedPartners: UInt64 = 0
+  private let rallies: UInt64 = 2000
+
+  // Two threads take turns, each waking the other and waiting for it.
+  private func rally() {
+    let this = UInt64(UInt(bitPattern: Thread.current))
+    let isFirst = ca_compare_exchange(&firstPartner, 0, this) == 0
+    if !isFirst { ca_store_release(&secondPartner, this) }
+    while ca_load_acquire(&secondPartner) == 0 { Scheduler.yield() }
+    let other = isFirst ? ca_load_acquire(&secondPartner) : ca_load_acquire(&firstPartner)
+    let parity: UInt64 = isFirst ? 0 : 1
+    while true {
+      let state = ca_disable_interrupts()
+      var now = ca_load_acquire(&turn)
+      while now < rallies, now & 1 != parity {
+        Scheduler.wait()
+        now = ca_load_acquire(&turn)
+      }
+      if now < rallies {
+        ca_store_release(&turn, now + 1)
+        if let partner = ThreadPointer(bitPattern: UInt(other)) { Scheduler.wake(partner) }
+      }
+      ca_restore_interrupts(state)
+      if now >= rallies { break }
+    }
+    // Neither ends before the other is done with its record.
+    _ = ca_add(&finishedPartners, 1)
+    while ca_load_acquire(&finishedPartners) < 2 { Scheduler.yield() }
+  }
+
+  /// Two threads wake each other, from one CPU to another where there are several, and no wake-up is lost.
+  func testWakeUps() -> Bool {
+    var interrupts = 0
+    startThreads(2, { _ in rally() })
+    awaitThreads()
+    forEachCPU { _, cpu in interrupts += cpu.pointee.interprocessorInterrupts }
+    let passed = check("every turn was taken", turn == rallies)
+    return check("CPUs were woken by other CPUs", AArch64().cpuCount == 1 || interrupts > 0) && passed
+  }
+
   // MARK: The end
 
   /// The last CPU panics while all others write lines.

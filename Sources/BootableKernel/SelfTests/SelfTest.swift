@@ -50,6 +50,10 @@
     case cpus
     /// All CPUs take one lock at the same time.
     case lockStorm
+    /// Threads run on all CPUs and move between them.
+    case threadsOnCPUs
+    /// Threads wake each other across CPUs.
+    case wakeUps
     /// A CPU panics while the others write to the console: one report, and silence.
     case panicOnOtherCPU
     /// An exception in an exception handler ends in a panic on the emergency stack.
@@ -102,6 +106,10 @@
         self = .cpus
       } else if equal(name, "lock-storm") {
         self = .lockStorm
+      } else if equal(name, "threads-on-cpus") {
+        self = .threadsOnCPUs
+      } else if equal(name, "wake-ups") {
+        self = .wakeUps
       } else if equal(name, "panic-on-other-cpu") {
         self = .panicOnOtherCPU
       } else if equal(name, "handler-fault") {
@@ -139,6 +147,8 @@
       case .stall: testStall()
       case .cpus: return testCPUs()
       case .lockStorm: return testLockStorm()
+      case .threadsOnCPUs: return testThreadsOnCPUs()
+      case .wakeUps: return testWakeUps()
       case .panicOnOtherCPU: testPanicOnOtherCPU()
       case .handlerFault: testHandlerFault()
       case .panic: BootableKernel.panic("asked for")

@@ -10,7 +10,6 @@
   import KernelStacks
   import Scenarios
 
-  nonisolated(unsafe) private var switches = 0
   nonisolated(unsafe) private var emptyRoot: UInt = 0
 
   /// The scheduler.
@@ -31,7 +30,11 @@
     }
 
     /// How often another task was switched in.
-    static var switchCount: Int { switches }
+    static var switchCount: Int {
+      var sum = 0
+      forEachCPU { _, cpu in sum &+= cpu.pointee.switches }
+      return sum
+    }
 
     // MARK: What exception handlers call
 
@@ -39,16 +42,15 @@
     ///
     /// At EL1h.
     static func next(after current: ThreadPointer) -> ThreadPointer {
-      guard KernelObjects.hasProcesses, ca_cpu_number() == 0 else { return current }
+      guard KernelObjects.hasProcesses else { return current }
       current.pointee.noteContext()
+      // When the core has let go of it, another CPU may run it, and only one that has ended stays what it is.
+      let hasEnded = current.scheduled.pointee.request == .exit
       var chosen = advance(after: current)
-      if current.scheduled.pointee.state == .dead {
-        threadHasStopped(current)
-        // Somebody may have waited for that.
-        if chosen == Thread.idle { chosen = advance(after: chosen) }
-      }
+      if hasEnded { threadHasStopped(current) }
+      // There may be work for this CPU too, since it last looked.
+      while interruptIdleCPUs(), chosen == Thread.idle { chosen = advance(after: chosen) }
       if chosen == Thread.idle, core.pointee.takeStall() { reportStall() }
-      interruptIdleCPUs()
       return chosen
     }
 
@@ -57,7 +59,7 @@
         core.pointee.next(after: current.scheduled, stacks: KernelObjects.processes.pointee.stacks) { chosen in
           let record = ThreadPointer(chosen)
           checkSwitch(from: Thread.current, to: record)
-          switches &+= 1
+          PerCPU.current.pointee.switches &+= 1
           ca_write_tpidr_el1(UInt64(UInt(bitPattern: record)))
           if record.pointee.head.ttbr0 != ca_read_ttbr0_el1() {
             ca_write_ttbr0_el1(record.pointee.head.ttbr0)
@@ -83,14 +85,18 @@
     /// Tells the idle CPUs for which there is work.
     ///
     /// Interrupts are off.
-    private static func interruptIdleCPUs() {
+    ///
+    /// - Returns: whether this CPU is one of them.
+    @discardableResult private static func interruptIdleCPUs() -> Bool {
       var cpus = core.pointee.takeNotifications()
+      let this: UInt64 = 1 << ca_cpu_number()
+      let isWanted = cpus & this != 0
+      cpus &= ~this
       while cpus != 0 {
-        let cpu = cpus.trailingZeroBitCount
-        cpus &= cpus &- 1
-        // This CPU is on its way through the scheduler, or runs a task.
-        if cpu != AArch64().currentCPU { InterprocessorInterrupt.reschedule.send(to: cpu) }
+        InterprocessorInterrupt.reschedule.send(to: cpus.trailingZeroBitCount)
+        cpus &= cpus - 1
       }
+      return isWanted
     }
 
     // MARK: What thread code calls

@@ -105,6 +105,7 @@ static inline uint64_t ca_compare_exchange(uint64_t *word, uint64_t expected, ui
 }
 
 static inline void ca_clear_bits(uint64_t *word, uint64_t bits) { __atomic_fetch_and(word, ~bits, __ATOMIC_ACQ_REL); }
+static inline void ca_set_bits(uint64_t *word, uint64_t bits) { __atomic_fetch_or(word, bits, __ATOMIC_ACQ_REL); }
 // These give what was there.
 static inline uint64_t ca_exchange(uint64_t *word, uint64_t value) {
   return __atomic_exchange_n(word, value, __ATOMIC_ACQ_REL);
