@@ -171,6 +171,7 @@ import Testing
         }
       })
     shared.stacks._checkInvariants()
+    #expect(shared.drains > 0, "seed \(seed)")
     let frames = shared.owners.count * (strategy == .growing ? 1 : 4)
     #expect(shared.stacks.kernelStackKiB(on: NodeID(0)) == frames * 4, "seed \(seed)")
     for owner in shared.owners { shared.stacks.free(owner.take()) }
@@ -196,10 +197,36 @@ import Testing
 private final class PassedStacks: @unchecked Sendable {
   let stacks: TestStacks
   var owners: [Owner] = []
-  init(_ stacks: consuming TestStacks, cpuCount: Int) { self.stacks = stacks }
+  /// What each CPU is doing: one that has stopped may be drained by another.
+  private enum CPUState { case running, stopped, drained }
+  private var states: [CPUState]
+  private(set) var drains = 0
+
+  init(_ stacks: consuming TestStacks, cpuCount: Int) {
+    self.stacks = stacks
+    states = Array(repeating: .running, count: cpuCount)
+  }
+
+  /// Stops, until another CPU has taken what this one kept, or long enough.
+  private func stop(_ cpu: Int, _ machine: Simulated) {
+    states[cpu] = .stopped
+    for _ in 0..<40 where states[cpu] == .stopped { machine.publishEntries() }
+    while states[cpu] == .drained { machine.publishEntries() }
+    states[cpu] = .running
+  }
+
+  private func drainOneThatHasStopped() {
+    guard let cpu = states.firstIndex(of: .stopped) else { return }
+    states[cpu] = .drained
+    stacks.reclaim(fromStoppedCPU: cpu)
+    drains += 1
+    states[cpu] = .running
+  }
 
   func step(_ cpu: Int, _ machine: Simulated, _ random: inout SplitMix64, _ seed: UInt64) throws {
-    switch random.next(below: 20) {
+    drainOneThatHasStopped()
+    switch random.next(below: 21) {
+    case 20: stop(cpu, machine)
     case 0: stacks.reclaim(target: random.next(below: 2) == 0 ? .max : random.next(below: 30))
     case 1, 2: stacks.serviceReclaimRequest()
     case 3: stacks.age()
