@@ -60,6 +60,13 @@ public enum JSON: Equatable, Sendable {
     guard case .object(let members) = self else { return self }
     return .object(members.filter { !keys.contains($0.key) })
   }
+
+  /// The object with one member more, or another value for it.
+  public func adding(_ key: String, _ value: JSON) -> JSON {
+    guard case .object(var members) = self else { return self }
+    members[key] = value
+    return .object(members)
+  }
 }
 
 extension JSON: Codable {

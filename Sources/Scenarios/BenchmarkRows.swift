@@ -70,6 +70,16 @@ struct BenchmarkRows<Console: TextSink> {
     write(name, cost.worst, cost, live, limit)
   }
 
+  /// Memory that a thread's stack costs, page tables and metadata included.
+  mutating func threadMemoryRow(_ name: StaticString, _ bytes: Int, live: Int) {
+    begin(name)
+    json.nullField("instructions")
+    json.nullField("tlbInvalidations")
+    json.field("live", live)
+    json.field("bytesPerThread", bytes)
+    json.end()
+  }
+
   /// Memory that a stack costs besides itself, of which at most 2 % of the stack are allowed.
   mutating func memoryRow(_ bytes: Int, of stackBytes: Int, live: Int) {
     begin("page tables and metadata per stack")

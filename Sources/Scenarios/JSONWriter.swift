@@ -40,6 +40,26 @@ public struct JSONWriter<Sink: TextSink> {
     needsComma = true
   }
 
+  /// Starts a list of numbers inside the object.
+  public mutating func beginNumbers(_ key: StaticString) {
+    self.key(key)
+    sink.write(byte: UInt8(ascii: "["))
+    needsComma = false
+  }
+
+  /// Writes the next number of the list.
+  public mutating func number(_ value: Int) {
+    if needsComma { sink.write(byte: UInt8(ascii: ",")) }
+    needsComma = true
+    sink.write(value)
+  }
+
+  /// Ends a list of numbers.
+  public mutating func endNumbers() {
+    sink.write(byte: UInt8(ascii: "]"))
+    needsComma = true
+  }
+
   /// Writes a key; what follows must be one value.
   public mutating func key(_ key: StaticString) {
     if needsComma { sink.write(byte: UInt8(ascii: ",")) }

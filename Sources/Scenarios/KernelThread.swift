@@ -21,8 +21,10 @@ public struct KernelThread: ~Copyable {
   /// Room for the machine's own, at offset 0 of the record: 352 bytes.
   public var context = InlineArray<44, UInt64>(repeating: 0)
   private var frameNumber: UInt32 = 0
-  /// Where in the frame it lies, in bytes.
-  private var frameOffset: UInt16 = 0
+  /// Where in the frame it lies, in units of 16 bytes.
+  private var frameOffset: UInt8 = 0
+  /// How deep its program has gone from where its stack begins, in units of 128 bytes, rounded down; stops at 255.
+  private var depth: UInt8 = 0
   /// How often it has begun or been woken; stops at 255.
   public internal(set) var wakeCount: UInt8 = 0
   /// Where it stands.
@@ -42,11 +44,19 @@ public struct KernelThread: ~Copyable {
 
   /// Where the record lies.
   public internal(set) var physicalAddress: PhysicalAddress {
-    get { PhysicalAddress(UInt(frameNumber) << 12 + UInt(frameOffset)) }
+    get { PhysicalAddress(UInt(frameNumber) << 12 + UInt(frameOffset) << 4) }
     set {
       frameNumber = UInt32(newValue.rawValue >> 12)
-      frameOffset = UInt16(newValue.rawValue & 0xfff)
+      frameOffset = UInt8(newValue.rawValue >> 4 & 0xff)
     }
+  }
+
+  /// How deep its program has gone at least, in bytes from where its stack begins; what it calls comes on top.
+  var deepestByteCount: Int { Int(depth) * 128 }
+
+  /// Notes how deep the program is.
+  public mutating func note(byteCount: Int) {
+    depth = max(depth, UInt8(clamping: byteCount / 128))
   }
 }
 

@@ -76,6 +76,7 @@ public func runScenario<Host: ScenarioHost>(
   case .millionThreads: runMillionThreads(options, in: processes, host: host)
   case .overflow: runOverflow(options, in: processes, host: host)
   case .vmallocSuite: runVmallocSuite(options, in: processes, host: host)
+  case .stackDepths: runStackDepths(options, in: processes, host: host)
   case .bench: false
   }
 }

@@ -24,6 +24,8 @@ public enum ScenarioName: UInt8, Sendable {
   case overflow
   /// Workloads for the vmalloc area.
   case vmallocSuite
+  /// How deep each thread of the kernel has been.
+  case stackDepths
 
   /// The name on a command line.
   public var name: StaticString {
@@ -39,6 +41,7 @@ public enum ScenarioName: UInt8, Sendable {
     case .millionThreads: "million-threads"
     case .overflow: "overflow"
     case .vmallocSuite: "vmalloc-suite"
+    case .stackDepths: "stack-depths"
     }
   }
 
@@ -53,6 +56,7 @@ public enum ScenarioName: UInt8, Sendable {
     case .kernelMemory: "a process that touches kernel memory must be killed"
     case .bench: "count the instructions of each stack operation"
     case .deepRecursion: "threads of the kernel go to random depths and check every frame on the way back"
+    case .stackDepths: "list how deep each thread of the kernel has been, while all live"
     case .millionThreads: "hold a million threads of the kernel in 8 GiB, and switch through every one"
     case .overflow: "let some tasks overflow their stacks; they die, and all others go on"
     case .vmallocSuite:
@@ -66,6 +70,7 @@ public enum ScenarioName: UInt8, Sendable {
     case .deepRecursion: 1000
     case .millionThreads: 1_000_000
     case .overflow: 24
+    case .stackDepths: 200
     default: 0
     }
   }

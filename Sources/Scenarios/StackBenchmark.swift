@@ -62,7 +62,7 @@ struct StackBenchmark<M: Machine> {
   private let initialBytes: Int
 
   static var few: Int { 10 }
-  private static var many: Int { 4000 }
+  static var many: Int { 4000 }
   /// More than a stack takes, tables included.
   private static var framesZeroedAtOnce: Int { 16 }
   static var sample: Int { 1024 }
@@ -231,6 +231,7 @@ struct StackBenchmark<M: Machine> {
     let overhead = tableFrames * pageSize / (Self.many - Self.few) + stacks.metadataByteCount / Self.many
     rows.memoryRow(overhead, of: initialBytes, live: Self.many)
     checks.check("page tables and metadata take at most 2 % of a stack", overhead * 50 <= initialBytes)
+    measureThreadMemory(overhead: overhead, seed: options.seed, stacks, &rows)
     let limitAtMany = atFew.mean + atFew.mean / 10
     if let atMany = measureNew(
       live: Self.many, limit: limitAtMany, clearing: clearingNew, stacks, &rows, &checks)

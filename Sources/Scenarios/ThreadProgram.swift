@@ -160,7 +160,9 @@ public struct ThreadProgram: Sendable {
     switch kind {
     case .dive:
       // See StackDepths: 97 of 100 stay within the first page, what the machine calls below included.
-      goal = random.next(below: 100) < 97 ? bytesLeft - bytesLeft % 4096 + 1024 : 0
+      let inFirstPage = bytesLeft % 4096
+      let spare = 1024 + (inFirstPage > 1024 ? random.next(below: inFirstPage - 1024) : 0)
+      goal = random.next(below: 100) < 97 ? bytesLeft - inFirstPage + spare : 0
     default: goal = random.next(below: bytesLeft)
     }
   }

@@ -123,6 +123,7 @@ final class SimulatedThreads {
     // What a call saves lies above the words.
     thread.stackPointer = thread.stackPointer - (size.byteCount + 96)
     thread.frames.append((thread.stackPointer, size))
+    thread.thread.pointee.note(byteCount: thread.bounds.top - thread.stackPointer)
     let frame = ThreadFrame(owner: Int(thread.thread.pointee.number), depth: thread.frames.count)
     for index in 0..<size.wordCount {
       access(thread, thread.stackPointer + index * 8) { address throws(SimulatedFault) in

@@ -13,6 +13,7 @@ func reportLines(
   if !pictures.isEmpty { lines += [""] + pictures }
   if !results.isEmpty {
     lines += [""] + resultTable(results).lines
+    lines += depthLines(results)
     // A picture's title quotes the refusal.
     if pictures.isEmpty { lines += refusalLines(results) }
   }

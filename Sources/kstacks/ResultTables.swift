@@ -83,9 +83,10 @@ func benchmarkTable(_ benchmarks: [JSON]) -> TextTable {
       return [
         row["name"]?.string ?? "?", row["strategy"]?.string ?? "?", text(row["live"]),
         memory.map { "\(readable(byteCount: $0)), \(percent(share))" }
+          ?? row["bytesPerThread"]?.integer.map { "\(grouped($0)) bytes" }
           ?? (counts ? text(row["instructions"]) : "-"),
         row["shareLimit"]?.number.map(percent) ?? row["limit"].map { text($0) } ?? "",
-        memory == nil ? text(row["tlbInvalidations"]) : "-",
+        text(row["tlbInvalidations"]),
       ]
     }, numericColumns: Set(2...5))
 }

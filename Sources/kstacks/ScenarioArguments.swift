@@ -49,7 +49,7 @@
     ) var operations: String?
     @Option(
       parsing: .unconditional,
-      help: "deep-recursion, million-threads: how many threads of the kernel.")
+      help: "deep-recursion, million-threads, stack-depths: how many threads of the kernel.")
     var threads: String?
     @Option(
       name: .customLong("time-limit"), parsing: .unconditional,

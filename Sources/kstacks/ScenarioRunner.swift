@@ -36,6 +36,8 @@
         throw CommandError("\(what) failed with exit code \(exitCode)\(last)")
       }
       result = ofType("result").last
+      let stacks = ofType("stack")
+      if !stacks.isEmpty { result = result?.adding("stacks", .array(stacks.map { $0.removing(["type"]) })) }
       benchmarks = ofType("benchmark")
       if !failed.isEmpty {
         let checks = failed.count == 1 ? "this check" : "these checks"

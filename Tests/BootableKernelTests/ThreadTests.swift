@@ -32,6 +32,17 @@
       #expect((500...1500).contains(few))
     }
 
+    @Test(arguments: ["linear", "vmalloc", "growing"])
+    func highWaterMarksAreListedWhileThreadsLive(strategy: String) async throws {
+      let run = try await boot("scenario=stack-depths strategy=\(strategy) threads=150")
+      expectSuccess(run)
+      let result = try #require(run.records(ofType: "result").first)
+      let marks = run.records(ofType: "stack").compactMap { $0["highWaterBytes"]?.integer }
+      #expect(marks.count == 150)
+      #expect(result["deepestBytes"]?.integer == marks.max())
+      #expect(result["highWaterHistogram"]?.array?.compactMap(\.integer).reduce(0, +) == 150)
+    }
+
     @Test func moreThreadsThanMemoryHoldsAreAnErrorWithFigures() async throws {
       let run = try await boot("scenario=deep-recursion strategy=growing threads=100000")
       #expect(run.exitCode == ExitCode.failure)

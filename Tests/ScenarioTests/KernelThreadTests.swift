@@ -10,7 +10,7 @@ import Testing
 @Suite struct KernelThreadTests {
   static let strategies: [StackStrategy] = [.linear, .vmalloc, .growing]
 
-  @Test(arguments: [ScenarioName.deepRecursion, .millionThreads], strategies)
+  @Test(arguments: [ScenarioName.deepRecursion, .millionThreads, .stackDepths], strategies)
   func `Thread scenarios pass their own checks with every strategy`(
     _ scenario: ScenarioName, _ strategy: StackStrategy
   ) throws {
@@ -33,6 +33,30 @@ import Testing
     options.threadCount = 60
     let run = try ScenarioRun(options)
     #expect(run.passed, "\(run.problems)")
+  }
+
+  @Test(arguments: strategies)
+  func `High-water marks are those of the threads' depths, and no page is faulted in to find them`(
+    _ strategy: StackStrategy
+  ) throws {
+    var options = ScenarioOptions.small(.stackDepths, strategy)
+    options.threadCount = 150
+    options.memoryBytes = 8 << 20
+    let run = try ScenarioRun(options)
+    #expect(run.passed, "\(run.problems)")
+    let marks = run.objects.filter { $0["type"] as? String == "stack" }
+    let bytes = marks.compactMap { $0["highWaterBytes"] as? Int }
+    #expect(marks.compactMap { $0["thread"] as? Int } == Array(0..<150))
+    let result = try run.result
+    let histogram = try #require(result["highWaterHistogram"] as? [Int])
+    #expect(histogram == (0..<16).map { kib in bytes.count { ($0 - 1) / 1024 == kib } })
+    #expect(result["deepestBytes"] as? Int == bytes.max() && (bytes.max() ?? 0) > 12 << 10)
+    #expect(result["withinFirstPage"] as? Int == bytes.count { $0 <= 4096 })
+    for mark in marks {
+      let pages = try #require(mark["mappedPages"] as? Int)
+      let used = try #require(mark["highWaterBytes"] as? Int)
+      #expect(pages == (strategy == .growing ? max(1, (used + 4095) / 4096) : 4))
+    }
   }
 
   @Test func `Memory too small for the threads is an error with figures, and all is given back`() throws {

@@ -110,11 +110,11 @@ import Testing
     let run = try ScenarioRun(options)
     #expect(run.passed, "\(run.problems)")
     let rows = run.objects.filter { $0["type"] as? String == "benchmark" }
-    #expect(rows.count == (strategy == .linear ? 16 : 22))
+    #expect(rows.count == (strategy == .linear ? 18 : 24))
     for row in rows {
       #expect(row["name"] is String && row["live"] is Int && row["strategy"] as? String == "\(strategy.name)")
       // A row is about time or about memory; what it is not about is null, never left out.
-      if row["bytesPerStack"] is Int {
+      if row["bytesPerStack"] is Int || row["bytesPerThread"] is Int {
         #expect(row["instructions"] is NSNull && row["tlbInvalidations"] is NSNull)
       } else {
         #expect(row["instructions"] is Int && row["tlbInvalidations"] is Int)

@@ -221,3 +221,31 @@ import Testing
     #expect(Steps.bar(done: 64, total: 0) == "… 64")
   }
 }
+
+@Suite struct DepthTableTests {
+  static func result(_ histogram: String, stacks: String) throws -> JSON {
+    try JSON(parsing: #"{"strategy":"growing","highWaterHistogram":[\#(histogram)],"stacks":[\#(stacks)]}"#)
+  }
+
+  @Test func everyBucketUpToTheLastHasABarInProportion() throws {
+    let lines = depthLines([try Self.result("0,80,1,0,0", stacks: "")])
+    #expect(lines[1] == "High-water marks of 81 growing stacks, in KiB:")
+    #expect(lines[2] == "  0… 1       0")
+    #expect(lines[3] == "  1… 2      80 " + String(repeating: "#", count: 40))
+    #expect(lines[4] == "  2… 3       1 #")
+    #expect(!lines.contains { $0.hasPrefix("  3…") })
+  }
+
+  @Test func theDeepestThreadsComeFirstAndOnlyTheyAreShown() throws {
+    let stacks = (0..<20).map { #"{"thread":\#($0),"mappedPages":1,"highWaterBytes":\#($0 * 100)}"# }
+    let lines = depthLines([try Self.result("20", stacks: stacks.joined(separator: ","))])
+    let rows = lines.filter { $0.hasPrefix("|  ") }
+    #expect(rows.count == 8)
+    #expect(rows[0].contains("19") && rows[0].contains("1,900"))
+    #expect(lines.last == "(all 20 are in the results)")
+  }
+
+  @Test func resultsWithoutMarksHaveNoHistogram() {
+    #expect(depthLines([.object(["strategy": .string("linear")])]).isEmpty)
+  }
+}

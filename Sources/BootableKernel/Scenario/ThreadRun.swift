@@ -11,6 +11,7 @@
   private struct ThreadRun {
     let thread: KernelThreadPointer
     let stackBase: UInt
+    let stackTop: UInt
     var program: ThreadProgram
     var depth = 0
     var isIntact = true
@@ -21,6 +22,7 @@
     guard let thread = KernelThreadPointer(bitPattern: address) else { return }
     var run = ThreadRun(
       thread: thread, stackBase: Thread.current.pointee.stackBase,
+      stackTop: UInt(Thread.current.pointee.head.stack_top),
       program: KernelObjects.processes.pointee.threadProgram(of: thread))
     withUnsafeMutablePointer(to: &run) { carryOut($0) }
     inAllocatorSection { KernelObjects.processes.pointee.threadEnds(thread, intact: run.isIntact) }
@@ -65,6 +67,7 @@
   @inline(__always)
   private func carryOut(_ run: UnsafeMutablePointer<ThreadRun>, in words: UInt, _ size: ThreadFrameSize) {
     run.pointee.depth += 1
+    run.pointee.thread.pointee.note(byteCount: Int(run.pointee.stackTop &- words))
     let frame = ThreadFrame(owner: Int(run.pointee.thread.pointee.number), depth: run.pointee.depth)
     for index in 0..<size.wordCount { ca_store(words &+ UInt(index) &* 8, frame.word(index)) }
     carryOut(run)
