@@ -6,7 +6,7 @@ import SeededRandom
 func runDeepRecursion<Host: ScenarioHost>(
   _ options: ScenarioOptions, in processes: borrowing Processes<Host.M>, host: Host
 ) -> Bool {
-  let start = ThreadScenarioStart(processes)
+  let start = ThreadScenarioStart(processes, host)
   let count = options.threadCount
   processes.beginThreads(.wander, seed: options.seed)
   do throws(KernelThreadError) {
@@ -17,16 +17,17 @@ func runDeepRecursion<Host: ScenarioHost>(
   var random = SplitMix64(seed: options.seed)
   var rounds = 0
   var largestStackBytes = 0
-  host.wakeThreads(in: processes)
-  while processes.threadFigures.live > 0 {
+  var canGoOn = host.wakeThreads(in: processes)
+  while canGoOn, processes.threadFigures.live > 0 {
     largestStackBytes = max(largestStackBytes, processes.kernelStackBytes - start.stackBytes)
-    host.wakeThreads(in: processes) { _ in random.next(below: 4) > 0 }
+    canGoOn = host.wakeThreads(in: processes) { _ in random.next(below: 4) > 0 }
     rounds += 1
     let figures = processes.threadFigures
     if rounds % 16 == 0 { host.writeProgress(figures.intact + figures.damaged, of: count, "threads ended") }
   }
+  guard canGoOn else { return false }
 
-  let leaked = start.leakedFrames(processes)
+  let leaked = start.leakedFrames(processes, host)
   var checks = ScenarioChecks(host.console)
   checks.checkThreads(count, in: processes, since: start, leaked: leaked)
   var json = JSONWriter(host.console)

@@ -6,7 +6,7 @@ import KernelStacks
 func runMillionThreads<Host: ScenarioHost>(
   _ options: ScenarioOptions, in processes: borrowing Processes<Host.M>, host: Host
 ) -> Bool {
-  let start = ThreadScenarioStart(processes)
+  let start = ThreadScenarioStart(processes, host)
   let count = options.threadCount
   // What one costs is measured above 1,000 threads, and above all of them, by making 4,096 in a row; with less on a
   // small machine.
@@ -24,19 +24,19 @@ func runMillionThreads<Host: ScenarioHost>(
 
   // All begin, and sleep; then all end.
   let all = count + sample
-  host.wakeThreads(in: processes)
+  guard host.wakeThreads(in: processes) else { return false }
   host.writeProgress(all, of: all, "threads asleep")
   let live = processes.threadFigures.live
   let stackBytes = processes.kernelStackBytes - start.stackBytes
   let usedFrames = start.freeFrames - processes.stacks.frames.freeFrames
   let recordFrames = processes.threadRecordFrames
   let ownBytes = processes.stacks.metadataByteCount
-  host.wakeThreads(in: processes)
+  guard host.wakeThreads(in: processes) else { return false }
 
   // Tables of the stacks' addresses are part of what stacks cost, as are the allocator's own records.
   let stackTotal = (usedFrames - recordFrames) * pageSize + ownBytes
   let total = usedFrames * pageSize + ownBytes
-  let leaked = start.leakedFrames(processes)
+  let leaked = start.leakedFrames(processes, host)
   let figures = processes.threadFigures
   var checks = ScenarioChecks(host.console)
   checks.checkThreads(all, in: processes, since: start, leaked: leaked)

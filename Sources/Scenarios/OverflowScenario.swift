@@ -38,7 +38,7 @@ extension Processes {
 func runOverflow<Host: ScenarioHost>(
   _ options: ScenarioOptions, in processes: borrowing Processes<Host.M>, host: Host
 ) -> Bool {
-  let start = ThreadScenarioStart(processes)
+  let start = ThreadScenarioStart(processes, host)
   let count = options.threadCount
   processes.beginThreads(.reckless, seed: options.seed)
   let first: TaskPointer
@@ -71,7 +71,7 @@ func runOverflow<Host: ScenarioHost>(
   let (end, status) = (first.pointee.end, first.pointee.exitStatus)
   let verified = processes.noted(.childrenVerified)
   let leftBehind = processes.destroyAll()
-  let leaked = start.leakedFrames(processes)
+  let leaked = start.leakedFrames(processes, host)
   let overflows = processes.overflowFigures
   let threads = processes.threadFigures
 

@@ -35,7 +35,15 @@ public protocol ScenarioHost {
   func resume(_ thread: KernelThreadPointer, in processes: borrowing Processes<M>)
 
   /// Runs threads until none is awake.
-  func awaitThreads(in processes: borrowing Processes<M>)
+  ///
+  /// - Returns: whether none is; a machine that cannot go on when nothing can run does not return then.
+  @discardableResult func awaitThreads(in processes: borrowing Processes<M>) -> Bool
+
+  /// Lets threads run for a while.
+  func letThreadsRun(in processes: borrowing Processes<M>)
+
+  /// Does what ``Processes/settle()`` does, on every CPU.
+  func settle(_ processes: borrowing Processes<M>)
 
   /// Whether the kernel has come to its end because of an overflow that was found late.
   ///
@@ -77,6 +85,7 @@ public func runScenario<Host: ScenarioHost>(
   case .overflow: runOverflow(options, in: processes, host: host)
   case .vmallocSuite: runVmallocSuite(options, in: processes, host: host)
   case .stackDepths: runStackDepths(options, in: processes, host: host)
+  case .pressure: runPressure(options, in: processes, host: host)
   case .bench: false
   }
 }

@@ -26,6 +26,8 @@ public enum ScenarioName: UInt8, Sendable {
   case vmallocSuite
   /// How deep each thread of the kernel has been.
   case stackDepths
+  /// Threads of the kernel grow and are shrunk while memory runs out and returns.
+  case pressure
 
   /// The name on a command line.
   public var name: StaticString {
@@ -42,6 +44,7 @@ public enum ScenarioName: UInt8, Sendable {
     case .overflow: "overflow"
     case .vmallocSuite: "vmalloc-suite"
     case .stackDepths: "stack-depths"
+    case .pressure: "pressure"
     }
   }
 
@@ -56,6 +59,7 @@ public enum ScenarioName: UInt8, Sendable {
     case .kernelMemory: "a process that touches kernel memory must be killed"
     case .bench: "count the instructions of each stack operation"
     case .deepRecursion: "threads of the kernel go to random depths and check every frame on the way back"
+    case .pressure: "grow, sleep, be shrunk and grow again while memory runs out and returns"
     case .stackDepths: "list how deep each thread of the kernel has been, while all live"
     case .millionThreads: "hold a million threads of the kernel in 8 GiB, and switch through every one"
     case .overflow: "let some tasks overflow their stacks; they die, and all others go on"
@@ -67,7 +71,7 @@ public enum ScenarioName: UInt8, Sendable {
   /// How many threads there are when nobody says how many; 0 for scenarios without threads of the kernel.
   public var defaultThreadCount: Int {
     switch self {
-    case .deepRecursion: 1000
+    case .deepRecursion, .pressure: 1000
     case .millionThreads: 1_000_000
     case .overflow: 24
     case .stackDepths: 200
@@ -76,7 +80,7 @@ public enum ScenarioName: UInt8, Sendable {
   }
 
   /// Whether it is about growing stacks alone: others are run only when they are asked for.
-  public var isAboutGrowth: Bool { self == .millionThreads }
+  public var isAboutGrowth: Bool { self == .millionThreads || self == .pressure }
 
   /// How much RAM there is when nobody says how much, in bytes.
   public var defaultMemoryBytes: Int {

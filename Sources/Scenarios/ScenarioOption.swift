@@ -28,6 +28,8 @@ public enum ScenarioOption: UInt8, Sendable {
   case operations
   /// The number of threads of the kernel.
   case threads
+  /// Whether the liveness condition is to be broken.
+  case breakCondition
 
   /// The name on a command line, without dashes.
   public var name: StaticString {
@@ -45,6 +47,7 @@ public enum ScenarioOption: UInt8, Sendable {
     case .depths: "depths"
     case .operations: "operations"
     case .threads: "threads"
+    case .breakCondition: "break-condition"
     }
   }
 
@@ -64,6 +67,7 @@ public enum ScenarioOption: UInt8, Sendable {
     case .depths: "typical or full"
     case .operations: "a number from 1"
     case .threads: "a number from 1"
+    case .breakCondition: "yes or no"
     }
   }
 }

@@ -91,6 +91,11 @@ extension ScenarioOptions {
       }
     case .operations:
       operations = try accepted(1...Int(Int32.max))
+    case .breakCondition:
+      guard matches(value, "yes") || matches(value, "no") else {
+        throw .badValue(option: option, value: ShortText(value))
+      }
+      breaksCondition = matches(value, "yes")
     case .threads:
       threadCount = try accepted(1...100_000_000)
     }

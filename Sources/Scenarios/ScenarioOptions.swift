@@ -28,6 +28,8 @@ public struct ScenarioOptions: Sendable {
   public var stackDepths = StackDepths.typical
   /// `fork-churn`: how many forks and exits.
   public var operations = 1000
+  /// `pressure`: whether others take so much memory that threads cannot go on.
+  public var breaksCondition = false
   /// How many threads of the kernel there are, if it was said.
   public var givenThreadCount: Int?
 

@@ -5,7 +5,7 @@ import KernelStacks
 func runStackDepths<Host: ScenarioHost>(
   _ options: ScenarioOptions, in processes: borrowing Processes<Host.M>, host: Host
 ) -> Bool {
-  let start = ThreadScenarioStart(processes)
+  let start = ThreadScenarioStart(processes, host)
   let count = options.threadCount
   processes.beginThreads(.dive, seed: options.seed)
   do throws(KernelThreadError) {
@@ -13,8 +13,7 @@ func runStackDepths<Host: ScenarioHost>(
   } catch { return start.abandon(error, in: processes, host: host) }
 
   // All go down and sleep there; then all come back, and sleep at the top of their stacks.
-  host.wakeThreads(in: processes)
-  host.wakeThreads(in: processes)
+  guard host.wakeThreads(in: processes), host.wakeThreads(in: processes) else { return false }
   let freeBefore = processes.stacks.frames.freeFrames
   var depths = StackDepthList(stackSize: options.stackSize)
   var json = JSONWriter(host.console)
@@ -30,9 +29,9 @@ func runStackDepths<Host: ScenarioHost>(
     json.end()
   }
   let faultedIn = freeBefore - processes.stacks.frames.freeFrames
-  host.wakeThreads(in: processes)
+  guard host.wakeThreads(in: processes) else { return false }
 
-  let leaked = start.leakedFrames(processes)
+  let leaked = start.leakedFrames(processes, host)
   var checks = ScenarioChecks(host.console)
   checks.checkThreads(count, in: processes, since: start, leaked: leaked)
   checks.check("every thread was listed while it lived", depths.count == count)

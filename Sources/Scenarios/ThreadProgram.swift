@@ -18,8 +18,9 @@ public enum ThreadAction: Equatable, Sendable {
   case yield
   /// Sleeps until it is woken.
   case sleep
-  /// Makes sure that the next bytes below the stack pointer take no fault.
-  case ensure(bytes: Int)
+  /// Makes sure that the next bytes below the stack pointer take no fault, and uses the lowest of them; then lets others
+  /// run, or sleeps, and finds that it is as it was.
+  case ensure(bytes: Int, sleeps: Bool)
   /// Leaves the stack at its lower end.
   case overflow
   /// Ends; all frames have been left.
@@ -38,6 +39,8 @@ public enum ThreadProgramKind: UInt8, Sendable {
   case surge
   /// Goes up and down, to random depths, and yields; the first thread, and one of three others, overflows on the way.
   case reckless
+  /// Goes down to the end of its stack and sleeps there, with nothing dead below.
+  case sink
 }
 
 /// The actions of one thread.
@@ -75,7 +78,7 @@ public struct ThreadProgram: Sendable {
     random.state = random.next() &+ UInt64(truncatingIfNeeded: number) &* 0xd134_2543_de82_ef95
     roundsLeft =
       switch kind {
-      case .rest, .dive: 1
+      case .rest, .dive, .sink: 1
       case .wander, .reckless: 1 + random.next(below: 4)
       case .surge: 2 + random.next(below: 3)
       }
@@ -119,17 +122,17 @@ public struct ThreadProgram: Sendable {
     while true {
       switch phase {
       case .down:
-        if let pause = pause() { return pause }
+        if let pause = pause(bytesLeft) { return pause }
         let size = frameSize()
         if bytesLeft - size.byteCount - ThreadFrameSize.overhead >= max(goal, Self.margin) {
           depth += 1
           return .enter(size)
         }
         turn()
-        return kind == .dive ? .sleep : .yield
+        return kind == .dive || kind == .sink ? .sleep : .yield
       case .up:
         if depth > floor {
-          if let pause = pause() { return pause }
+          if let pause = pause(bytesLeft) { return pause }
           depth -= 1
           return .leave
         }
@@ -163,18 +166,22 @@ public struct ThreadProgram: Sendable {
       let inFirstPage = bytesLeft % 4096
       let spare = 1024 + (inFirstPage > 1024 ? random.next(below: inFirstPage - 1024) : 0)
       goal = random.next(below: 100) < 97 ? bytesLeft - inFirstPage + spare : 0
+    case .sink: goal = 0
     default: goal = random.next(below: bytesLeft)
     }
   }
 
   /// Now and then something else on the way.
-  private mutating func pause() -> ThreadAction? {
+  private mutating func pause(_ bytesLeft: Int) -> ThreadAction? {
     guard kind == .wander || kind == .surge || kind == .reckless else { return nil }
     let drawn = random.next(below: 64)
     if drawn == 0, kind == .wander { return .sleep }
     if drawn < 3 { return .yield }
-    if drawn == 3 { return .ensure(bytes: random.next(below: 4096)) }
-    return nil
+    // More than what the machine calls below the stack pointer: it must not be disturbed by that.
+    let room = bytesLeft - 2 * Self.margin
+    guard drawn == 3, room > 0 else { return nil }
+    let bytes = (Self.margin + random.next(below: room)) & ~15
+    return .ensure(bytes: bytes, sleeps: kind == .wander && random.next(below: 2) == 0)
   }
 
   private mutating func frameSize() -> ThreadFrameSize {

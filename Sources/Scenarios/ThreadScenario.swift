@@ -21,19 +21,15 @@ extension ScenarioHost {
 
   /// Wakes the threads that are wanted, and waits until none is awake.
   ///
-  /// - Returns: how many were woken.
-  @discardableResult
+  /// - Returns: whether none is: otherwise nothing can run any more.
   func wakeThreads(
     in processes: borrowing Processes<M>, where isWanted: (KernelThreadPointer) -> Bool = { _ in true }
-  ) -> Int {
-    var woken = 0
+  ) -> Bool {
     processes.visitThreads()
     while let thread = processes.nextToWake(where: isWanted) {
       resume(thread, in: processes)
-      woken &+= 1
     }
-    awaitThreads(in: processes)
-    return woken
+    return awaitThreads(in: processes)
   }
 
   /// Writes how far a scenario is.
@@ -52,15 +48,15 @@ struct ThreadScenarioStart {
   let freeFrames: Int
   let stackBytes: Int
 
-  init<M: Machine>(_ processes: borrowing Processes<M>) {
-    processes.settle()
+  init<Host: ScenarioHost>(_ processes: borrowing Processes<Host.M>, _ host: Host) {
+    host.settle(processes)
     freeFrames = processes.stacks.frames.freeFrames
     stackBytes = processes.kernelStackBytes
   }
 
   /// How many frames are missing, all caches having been given back.
-  func leakedFrames<M: Machine>(_ processes: borrowing Processes<M>) -> Int {
-    processes.settle()
+  func leakedFrames<Host: ScenarioHost>(_ processes: borrowing Processes<Host.M>, _ host: Host) -> Int {
+    host.settle(processes)
     return freeFrames - processes.stacks.frames.freeFrames
   }
 

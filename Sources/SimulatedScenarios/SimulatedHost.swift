@@ -30,7 +30,18 @@ struct SimulatedHost: ScenarioHost {
     threads.resume(thread)
   }
 
-  func awaitThreads(in processes: borrowing Processes<Simulated>) { threads.run() }
+  func awaitThreads(in processes: borrowing Processes<Simulated>) -> Bool {
+    threads.run()
+    return !threads.hasStalled
+  }
+
+  func letThreadsRun(in processes: borrowing Processes<Simulated>) { threads.run(slices: 8) }
+
+  func settle(_ processes: borrowing Processes<Simulated>) {
+    for cpu in 0..<kernel.machine.cpuCount {
+      kernel.machine.simulation.onCPU(cpu) { _ in processes.settle() }
+    }
+  }
 
   var usableCPUs: Int { kernel.machine.cpuCount }
 

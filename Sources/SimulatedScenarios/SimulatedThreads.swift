@@ -1,160 +1,140 @@
-// Threads of the kernel on the simulated machine: their programs are carried out action by action, each access in the
-// thread's name through the MMU; a fault is growth, or a mistake.
+// Threads of the kernel on the simulated machine: the scheduler that kernels use chooses who runs on each simulated CPU;
+// programs are carried out action by action, and a thread may be preempted after any of them.
 
 import KernelStacks
 import Scenarios
 import SeededRandom
 import SimulatedMachine
 
-/// A thread's stack pointer, its frames, and how far it is with its program.
-final class SimulatedThread {
-  let thread: KernelThreadPointer
-  let bounds: StackBounds
-  var program: ThreadProgram
-  var stackPointer: VirtualAddress
-  var frames: [(address: VirtualAddress, size: ThreadFrameSize)] = []
-  var isIntact = true
-
-  init(_ thread: KernelThreadPointer, _ bounds: StackBounds, _ program: ThreadProgram) {
-    self.thread = thread
-    self.bounds = bounds
-    self.program = program
-    stackPointer = bounds.top
-  }
-}
-
-/// Who runs next among the threads of a simulated kernel; one CPU.
-final class SimulatedThreads {
+/// The threads of a simulated kernel, and the CPUs that run them.
+///
+/// Only one CPU executes at a time.
+final class SimulatedThreads: @unchecked Sendable {
   private let kernel: SimulatedKernel
-  private var threads: [KernelThreadPointer: SimulatedThread] = [:]
-  private var ready: [SimulatedThread] = []
-  private var firstReady = 0
-  private var refills: [SimulatedThread] = []
-  private var random: SplitMix64
+  private let scheduler: UnsafeMutablePointer<ThreadScheduler<Simulated, NoSchedulerEvents>>
+  private let memory: UnsafeMutableRawPointer
+  /// What each CPU runs when there is nothing to do, and what drives the scenario.
+  private let idle: UnsafeMutablePointer<ScheduledThread>
+  private var threads: [ScheduledThreadPointer: SimulatedThread] = [:]
+  /// What each CPU runs, or ran when it was stopped.
+  private var current: [ScheduledThreadPointer] = []
+  private let seed: UInt64
+  private var runs: UInt64 = 0
+  /// Whether nothing could run any more, because those that could waited for memory that nobody would give back.
+  private(set) var hasStalled = false
 
   init(kernel: SimulatedKernel, seed: UInt64) {
     self.kernel = kernel
-    random = SplitMix64(seed: seed)
+    self.seed = seed
+    let count = kernel.machine.cpuCount
+    memory = .allocate(
+      byteCount: ThreadScheduler<Simulated, NoSchedulerEvents>.byteCount(cpuCount: count), alignment: 64)
+    scheduler = .allocate(capacity: 1)
+    scheduler.initialize(
+      to: ThreadScheduler(machine: kernel.machine, memory: memory, events: NoSchedulerEvents()))
+    idle = .allocate(capacity: count)
+    for cpu in 0..<count {
+      (idle + cpu).initialize(
+        to: ScheduledThread(id: -1, stackBase: VirtualAddress(0), stackPointer: VirtualAddress(0)))
+      current.append(idle + cpu)
+      kernel.machine.simulation.onCPU(cpu) { _ in
+        scheduler.pointee.startCPU(running: idle + cpu, idle: idle + cpu)
+      }
+    }
   }
 
-  private var machine: Simulated { kernel.machine }
-  private var stacks: UnsafeMutablePointer<Processes<Simulated>> { kernel.processes }
+  deinit {
+    scheduler.deinitialize(count: 1)
+    scheduler.deallocate()
+    memory.deallocate()
+    idle.deallocate()
+  }
+
+  private var processes: UnsafeMutablePointer<Processes<Simulated>> { kernel.processes }
+
+  // The scheduler's part is the first of the room that a record has for its machine.
+  private func scheduled(_ thread: KernelThreadPointer) -> ScheduledThreadPointer {
+    UnsafeMutableRawPointer(thread).assumingMemoryBound(to: ScheduledThread.self)
+  }
 
   func prepare(_ thread: KernelThreadPointer) {
-    guard let bounds = thread.pointee.stack?.usableRange else { return }
-    threads[thread] = SimulatedThread(thread, bounds, stacks.pointee.threadProgram(of: thread))
-    if let base = thread.pointee.stack?.base { kernel.placeEndMarker(base) }
+    guard let bounds = thread.pointee.stack?.usableRange, let base = thread.pointee.stack?.base else { return }
+    scheduled(thread).initialize(
+      to: ScheduledThread(id: Int(thread.pointee.number), stackBase: base, stackPointer: bounds.top))
+    threads[scheduled(thread)] = SimulatedThread(
+      thread, scheduled(thread), bounds, kernel, processes.pointee.threadProgram(of: thread))
+    kernel.placeEndMarker(base)
   }
 
   func resume(_ thread: KernelThreadPointer) {
-    guard let simulated = threads[thread] else { preconditionFailure("a thread was not prepared") }
-    ready.append(simulated)
+    if thread.pointee.wakeCount == 1 {
+      scheduler.pointee.enqueue(scheduled(thread))
+    } else {
+      scheduler.pointee.wake(scheduled(thread))
+    }
   }
 
-  /// Runs threads, each for some actions at a time, until none is awake.
-  func run() {
-    while !kernel.hasPanicked, let thread = next() {
-      let base = thread.thread.pointee.stack?.base
-      var actions = 1 + random.next(below: 40)
-      running: while true {
-        switch thread.program.next(bytesLeft: thread.stackPointer - thread.bounds.base) {
-        case .enter(let size): enter(size, thread)
-        case .leave: leave(thread)
-        case .ensure: break
-        case .yield:
-          ready.append(thread)
-          break running
-        case .sleep:
-          _ = stacks.pointee.threadSleeps(thread.thread)
-          break running
-        case .end:
-          stacks.pointee.threadEnds(thread.thread, intact: thread.isIntact)
-          stop(thread)
-          break running
-        case .overflow:
-          if let base, case .hitGuard = kernel.leaveStack(base, &thread.thread.pointee.registry) {
-            stacks.pointee.threadOverflowed(thread.thread)
-            stop(thread)
+  func reclaim(target: Int) -> Int {
+    scheduler.pointee.reclaim(target: target, stacks: processes.pointee.stacks)
+  }
+
+  /// Runs threads on all CPUs.
+  ///
+  /// - Parameter slices: how often threads are switched to at most; `nil`: until none is awake, or all wait in vain.
+  func run(slices: Int? = nil) {
+    runs += 1
+    var left = slices ?? Int.max
+    let bodies: [(Simulated) throws -> Void] = (0..<kernel.machine.cpuCount).map { cpu in
+      { [self] machine in
+        var random = SplitMix64(seed: seed &+ runs &<< 8 &+ UInt64(cpu))
+        while left > 0, !hasStalled, !kernel.hasPanicked {
+          next(cpu, machine)
+          guard let thread = threads[current[cpu]] else {
+            if processes.pointee.threadFigures.awake == 0 { return }
+            continue
           }
-          break running
-        }
-        actions -= 1
-        if actions == 0 {
-          ready.append(thread)
-          break
+          left -= 1
+          thread.run(actions: 1 + random.next(below: 40), machine)
         }
       }
-      if threads[thread.thread] != nil { kernel.checkEnd(of: base) }
     }
+    do {
+      try kernel.machine.simulation.run(bodies)
+    } catch { preconditionFailure("\(error)") }
   }
 
-  /// Takes back what a thread had, as its successor on the CPU would.
-  private func stop(_ thread: SimulatedThread) {
-    kernel.checkEnd(of: thread.thread.pointee.stack?.base)
-    threads[thread.thread] = nil
-    _ = stacks.pointee.threadHasStopped(thread.thread)
-  }
-
-  /// The next thread that may run: those that wait for frames first.
-  private func next() -> SimulatedThread? {
-    if let first = refills.first, mayRun(first, mayTakeFrames: true) { return refills.removeFirst() }
-    while firstReady < ready.count {
-      let thread = ready[firstReady]
-      firstReady += 1
-      if firstReady * 2 > ready.count {
-        ready.removeFirst(firstReady)
-        firstReady = 0
-      }
-      if mayRun(thread, mayTakeFrames: refills.isEmpty) { return thread }
-      refills.append(thread)
+  /// Goes over to the next thread on a CPU, as an exception handler would.
+  private func next(_ cpu: Int, _ machine: Simulated) {
+    let interrupts = machine.disableInterrupts()
+    defer { machine.restoreInterrupts(interrupts) }
+    let old = current[cpu]
+    if let thread = threads[old] {
+      old.pointee.savedStackPointer = thread.stackPointer
+      kernel.checkEnd(of: old.pointee.stackBase)
     }
-    precondition(refills.isEmpty, "every thread that could run waits for the frames that its stack may need")
-    return nil
-  }
-
-  private func mayRun(_ thread: SimulatedThread, mayTakeFrames: Bool) -> Bool {
-    guard let base = thread.thread.pointee.stack?.base else { return true }
-    return stacks.pointee.stacks.prepareToRun(base, mayTakeFrames: mayTakeFrames)
-  }
-
-  // MARK: Frames
-
-  private func enter(_ size: ThreadFrameSize, _ thread: SimulatedThread) {
-    // What a call saves lies above the words.
-    thread.stackPointer = thread.stackPointer - (size.byteCount + 96)
-    thread.frames.append((thread.stackPointer, size))
-    thread.thread.pointee.note(byteCount: thread.bounds.top - thread.stackPointer)
-    let frame = ThreadFrame(owner: Int(thread.thread.pointee.number), depth: thread.frames.count)
-    for index in 0..<size.wordCount {
-      access(thread, thread.stackPointer + index * 8) { address throws(SimulatedFault) in
-        try machine.store(frame.word(index), to: address)
-      }
+    let ends = old.pointee.request == .exit
+    current[cpu] = scheduler.pointee.next(after: old, stacks: processes.pointee.stacks) { _ in }
+    if ends, let ended = threads.removeValue(forKey: old) {
+      _ = processes.pointee.threadHasStopped(ended.thread)
     }
+    if current[cpu] == idle + cpu, scheduler.pointee.takeStall() { reportStall() }
+    _ = scheduler.pointee.takeNotifications()
   }
 
-  private func leave(_ thread: SimulatedThread) {
-    let frame = ThreadFrame(owner: Int(thread.thread.pointee.number), depth: thread.frames.count)
-    guard let (words, size) = thread.frames.popLast() else { preconditionFailure("no frame is left to leave") }
-    for index in 0..<size.wordCount {
-      access(thread, words + index * 8) { address throws(SimulatedFault) in
-        if try machine.load(address) != frame.word(index) { thread.isIntact = false }
-      }
+  private func reportStall() {
+    hasStalled = true
+    var console = kernel.console
+    console.write("stall: every task that could run waits for the frames that its stack may need\n")
+    scheduler.pointee.visitRefillWaiters { thread in
+      console.write("  task ")
+      console.write(thread.pointee.id)
+      console.write(" waits for ")
+      console.write(processes.pointee.stacks.missingPageCount(thread.pointee.stackBase))
+      console.write(" frames\n")
     }
-    thread.stackPointer = thread.frames.last?.address ?? thread.bounds.top
-  }
-
-  /// An access of a thread; if it faults, its stack grows as in an exception, and it is repeated.
-  private func access(
-    _ thread: SimulatedThread, _ address: VirtualAddress,
-    _ body: (VirtualAddress) throws(SimulatedFault) -> Void
-  ) {
-    for _ in 0..<4 {
-      do throws(SimulatedFault) { return try body(address) } catch {
-        guard let base = thread.thread.pointee.stack?.base,
-          stacks.pointee.stacks.grower.grow(at: address, runningOn: base) == .grown
-        else { break }
-      }
-    }
-    thread.isIntact = false
+    var json = JSONWriter(console)
+    json.begin("error")
+    json.field("message", "panic: no task can run, and no memory can be given back")
+    json.end()
   }
 }

@@ -4,13 +4,22 @@ import ImageTools
 
 /// The sentence for a scenario's results, one per strategy; all its figures are the results' own.
 func closingSentence(scenario: String, results: [JSON]) -> String {
-  let strategies = results.map { $0["strategy"]?.string ?? "?" }
+  var strategies: [String] = []
+  for result in results {
+    let strategy = result["strategy"]?.string ?? "?"
+    if !strategies.contains(strategy) { strategies.append(strategy) }
+  }
   guard scenario == "fragmented-fork", let first = results.first, let free = first["freeBytesBefore"]?.integer,
     let largest = first["largestFreeBlockBytes"]?.integer
   else {
     let stacks =
       strategies.count == 1 ? "\(strategies[0]) stacks" : strategies.joined(separator: " and ") + " stacks"
-    return "\(scenario): every check held with \(stacks)."
+    let seeds = results.count / max(1, strategies.count)
+    let seedNote = seeds > 1 ? ", with each of \(seeds) seeds" : ""
+    if results.contains(where: { $0["stallReported"] != nil }) {
+      return "\(scenario): the liveness condition was broken, and the stall was reported\(seedNote)."
+    }
+    return "\(scenario): every check held with \(stacks)\(seedNote)."
   }
   let outcomes = results.enumerated().map { index, result in
     let name = strategies[index] == "linear" ? "contiguous" : strategies[index]

@@ -7,6 +7,7 @@ func resultTable(_ results: [JSON]) -> TextTable {
   if results.allSatisfy({ $0["forksSucceeded"] != nil && $0["freeBytesBefore"] != nil }) {
     return forkTable(results)
   }
+  if Set(results.map { $0["strategy"]?.string }).count < results.count { return seedTable(results) }
   if results.count == 1, let workloads = results[0]["workloads"]?.members { return workloadTable(workloads) }
   return comparisonTable(results)
 }
@@ -24,6 +25,24 @@ private func workloadTable(_ workloads: [String: JSON]) -> TextTable {
     rows: workloads.keys.sorted().map { name in
       [inWords(name)] + keys.map { workloads[name]?[$0].map { text($0) } ?? "-" }
     }, numericColumns: Set(1...7))
+}
+
+/// One row for each strategy: what all its seeds have in common.
+private func seedTable(_ results: [JSON]) -> TextTable {
+  var strategies: [String] = []
+  for strategy in results.compactMap({ $0["strategy"]?.string }) where !strategies.contains(strategy) {
+    strategies.append(strategy)
+  }
+  return TextTable(
+    heading: ["strategy", "seeds", "threads", "threads intact", "leaked frames"],
+    rows: strategies.map { strategy in
+      let own = results.filter { $0["strategy"]?.string == strategy }
+      func sum(_ key: String) -> String {
+        let values = own.compactMap { $0[key]?.integer }
+        return values.isEmpty ? "-" : grouped(values.reduce(0, +))
+      }
+      return [strategy, grouped(own.count), sum("threads"), sum("threadsIntact"), sum("leakedFrames")]
+    }, numericColumns: Set(1...4))
 }
 
 /// One row for each strategy, in words and units.

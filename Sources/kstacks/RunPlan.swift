@@ -17,6 +17,13 @@
     var timeLimit: Int
     var machine: MachineChoice
 
+    /// Says the seed of a run that is one of many.
+    var isOneOfMany = false
+    var seedNote: String { isOneOfMany ? ", seed \(options.seed)" : "" }
+
+    /// Whether the run is to end in the report of a stall.
+    var endsInStall: Bool { options.scenario == .pressure && options.breaksCondition }
+
     var scenario: String { "\(options.scenario.name)" }
     var strategy: String { "\(options.strategy.name)" }
 
@@ -44,6 +51,9 @@
       if options.strategy == .linear && size & (size - 1) != 0 {
         throw CommandError(
           "linear stacks are blocks of 8 or 16 KiB, not \(readable(byteCount: size)): add --strategy vmalloc")
+      }
+      if options.breaksCondition && options.scenario != .pressure {
+        throw CommandError("only pressure has a liveness condition that could be broken")
       }
       guard machine == .qemu else { return }
       if memory % (1 << 20) != 0 {

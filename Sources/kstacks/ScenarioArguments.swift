@@ -49,8 +49,14 @@
     ) var operations: String?
     @Option(
       parsing: .unconditional,
-      help: "deep-recursion, million-threads, stack-depths: how many threads of the kernel.")
+      help: "deep-recursion, million-threads, pressure, stack-depths: how many threads of the kernel.")
     var threads: String?
+    @Flag(
+      name: .customLong("break-condition"),
+      help:
+        "pressure: take so much memory that threads cannot go on; the run is to end in the report of a stall.")
+    var breakCondition = false
+    @Option(help: "How many seeds to run, one after the other, from the seed given on.") var seeds = 1
     @Option(
       name: .customLong("time-limit"), parsing: .unconditional,
       help: "How many seconds one run may take before it is stopped as hung.")
@@ -58,12 +64,13 @@
     @Flag(help: "Show every line of the kernel's console.") var verbose = false
 
     /// The options that were given, as words of a kernel command line.
-    func words(scenario: String, strategy: String) throws(CommandError) -> [String] {
+    func words(scenario: String, strategy: String, seed: String?) throws(CommandError) -> [String] {
       let given: [(String, String?)] = [
         ("scenario", scenario), ("strategy", strategy), ("seed", seed), ("memory", memory), ("cpus", cpus),
         ("numa-nodes", numaNodes), ("va-bits", virtualAddressBits), ("stack-size", stackSize),
         ("largest-free-order", largestFreeOrder), ("free-share", freeShare), ("depths", depths),
         ("operations", operations), ("threads", threads),
+        ("break-condition", breakCondition ? "yes" : nil),
       ]
       var words: [String] = []
       for (key, value) in given {
@@ -84,13 +91,24 @@
     /// One run for each strategy, all options checked.
     func plans(scenario: String) throws(CommandError) -> [RunPlan] {
       guard timeLimit > 0 else { throw CommandError("the time limit is a number of seconds above 0") }
+      guard seeds > 0 else { throw CommandError("the number of seeds is 1 or more") }
       var plans: [RunPlan] = []
       for strategy in strategies(for: scenario) {
-        plans.append(
-          try RunPlan(
-            words(scenario: scenario, strategy: strategy), cpu: cpu, timeLimit: timeLimit, machine: machine))
+        let first = try plan(scenario, strategy, seed: seed)
+        plans.append(first)
+        for number in 1..<max(1, UInt64(seeds)) {
+          plans.append(try plan(scenario, strategy, seed: "\(first.options.seed &+ number)"))
+        }
       }
       return plans
+    }
+
+    private func plan(_ scenario: String, _ strategy: String, seed: String?) throws(CommandError) -> RunPlan {
+      var plan = try RunPlan(
+        words(scenario: scenario, strategy: strategy, seed: seed), cpu: cpu, timeLimit: timeLimit,
+        machine: machine)
+      plan.isOneOfMany = seeds > 1
+      return plan
     }
   }
 #endif

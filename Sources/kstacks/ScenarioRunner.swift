@@ -21,6 +21,18 @@
     init(plan: RunPlan, exitCode: Int, lines: [String], records: [JSON]) throws(CommandError) {
       let what = "\(plan.scenario) with \(plan.strategy) stacks"
       func ofType(_ type: String) -> [JSON] { records.filter { $0["type"]?.string == type } }
+      if plan.endsInStall {
+        try Self.checkStall(
+          plan, exitCode: exitCode, lines: lines, message: ofType("error").first?["message"]?.string)
+        benchmarks = []
+        result = .object([
+          "scenario": .string(plan.scenario), "machine": .string(plan.machine.rawValue),
+          "strategy": .string(plan.strategy), "seed": .integer(Int(truncatingIfNeeded: plan.options.seed)),
+          "threads": .integer(plan.options.threadCount), "stallReported": .bool(true),
+          "threadsWaiting": .integer(lines.count { $0.hasPrefix("  task ") && $0.contains(" waits for ") }),
+        ])
+        return
+      }
       // Stacks without a guard: the result says that an overflow has ended the kernel, and that must have happened.
       let isPromisedPanic = ofType("result").last?["kernelEnd"]?.string == "panic"
       let promisedCode = isPromisedPanic && plan.machine == .qemu ? Self.panicCode : 0
@@ -50,6 +62,24 @@
     }
   }
 
+  extension RunOutcome {
+    /// Checks that a run has ended in one report of a stall, with those who wait, and a panic.
+    private static func checkStall(
+      _ plan: RunPlan, exitCode: Int, lines: [String], message: String?
+    ) throws(CommandError) {
+      let what = "\(plan.scenario) with \(plan.strategy) stacks and a broken condition"
+      let expected = "panic: no task can run, and no memory can be given back"
+      guard message == expected else {
+        throw CommandError("\(what) failed: \(message ?? "it did not end in a stall")")
+      }
+      let reports = lines.count { $0.hasPrefix("stall: ") }
+      let panicCode = plan.machine == .qemu ? 2 : 1
+      guard reports == 1, exitCode == panicCode else {
+        throw CommandError("\(what) failed: \(reports) reports of a stall, exit code \(exitCode)")
+      }
+    }
+  }
+
   /// Runs plans, and shows progress while it does.
   struct ScenarioRunner: Sendable {
     var steps: Steps
@@ -57,7 +87,7 @@
 
     /// Runs one plan as step `number`.
     func run(_ plan: RunPlan, step number: Int, kernel: KernelProducts?) async throws -> RunOutcome {
-      let what = "\(plan.scenario), \(plan.strategy) stacks"
+      let what = "\(plan.scenario), \(plan.strategy) stacks\(plan.seedNote)"
       steps.begin(number, what)
       let show: @Sendable (String) -> Void = { [steps, verbose] line in
         if verbose { Terminal.line("  | \(line)") }
@@ -125,6 +155,7 @@
     private func summary(of outcome: RunOutcome) -> String {
       if outcome.failure != nil { return "failed" }
       if let forks = outcome.result?["forksSucceeded"]?.integer { return counted(forks, "fork") }
+      if outcome.result?["stallReported"] != nil { return "stalled, as it was to" }
       if !outcome.benchmarks.isEmpty { return counted(outcome.benchmarks.count, "measurement") }
       return "every check held"
     }

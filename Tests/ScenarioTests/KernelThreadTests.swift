@@ -35,6 +35,56 @@ import Testing
     #expect(run.passed, "\(run.problems)")
   }
 
+  @Test(arguments: [1, 3]) func `Threads under pressure all finish while the liveness condition holds`(
+    _ cpuCount: Int
+  ) throws {
+    for seed: UInt64 in 1...4 {
+      var options = ScenarioOptions.small(.pressure, .growing, seed: seed)
+      options.threadCount = 60
+      options.cpuCount = cpuCount
+      let run = try ScenarioRun(options)
+      #expect(run.passed, "seed \(seed): \(run.problems)")
+      let result = try run.result
+      #expect(result["threadsIntact"] as? Int == 60 && result["leakedFrames"] as? Int == 0, "seed \(seed)")
+      #expect(try #require(result["shrunkThreads"] as? Int) > 0, "seed \(seed)")
+      #expect(try #require(result["leastFreeBytes"] as? Int) == 0, "seed \(seed)")
+    }
+  }
+
+  @Test(arguments: [1, 2]) func `A broken liveness condition ends in one report of who waits for how much`(
+    _ cpuCount: Int
+  ) throws {
+    var options = ScenarioOptions.small(.pressure, .growing)
+    options.threadCount = 40
+    options.breaksCondition = true
+    options.cpuCount = cpuCount
+    var lines: [String] = []
+    #expect(try !runSimulated(options) { lines.append($0) })
+    #expect(lines.count { $0.hasPrefix("stall: ") } == 1)
+    let waiting = lines.count { $0.hasPrefix("  task ") && $0.contains(" waits for ") }
+    #expect((30..<40).contains(waiting))
+    #expect(lines.contains { $0.contains("no task can run, and no memory can be given back") })
+    #expect(!lines.contains { $0.contains("\"result\"") })
+  }
+
+  @Test(arguments: [StackStrategy.linear, .vmalloc]) func `Only growing stacks can be put under pressure`(
+    _ strategy: StackStrategy
+  ) throws {
+    let run = try ScenarioRun(.small(.pressure, strategy))
+    #expect(run.problems == ["only growing stacks can be put under pressure: add strategy=growing"])
+  }
+
+  @Test(arguments: [2, 4]) func `Threads find their frames wherever they run`(_ cpuCount: Int) throws {
+    for strategy in Self.strategies {
+      var options = ScenarioOptions.small(.deepRecursion, strategy, seed: 5)
+      options.memoryBytes = 8 << 20
+      options.threadCount = 60
+      options.cpuCount = cpuCount
+      let run = try ScenarioRun(options)
+      #expect(run.passed, "\(strategy): \(run.problems)")
+    }
+  }
+
   @Test(arguments: strategies)
   func `High-water marks are those of the threads' depths, and no page is faulted in to find them`(
     _ strategy: StackStrategy
@@ -72,9 +122,11 @@ import Testing
       processes.beginThreads(.rest, seed: 1)
       processes.settle()
       let free = processes.stacks.frames.freeFrames
-      for _ in 0..<20 { _ = try processes.makeThread() }
-      // 20 pages of stack, 2 frames of records, a table of the stacks' addresses.
-      #expect(free - processes.stacks.frames.freeFrames == 23)
+      var recordFrames: Set<PageFrame> = []
+      for _ in 0..<20 { recordFrames.insert(try processes.makeThread().pointee.physicalAddress.frame) }
+      #expect(recordFrames.count == 2)
+      // 20 pages of stack, 2 frames of records, tables of the stacks' addresses.
+      #expect((23...24).contains(free - processes.stacks.frames.freeFrames))
       processes.discardThreads()
       processes.settle()
       #expect(processes.stacks.frames.freeFrames == free)

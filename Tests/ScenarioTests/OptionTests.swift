@@ -8,7 +8,7 @@ import Testing
   @Test func `All options are read`() throws {
     let options = try ScenarioOptions.parsing(
       "scenario=fork-churn strategy=vmalloc seed=0x1f memory=64M cpus=2\tnuma-nodes=2  va-bits=48 stack-size=20480 "
-        + "largest-free-order=0 free-share=30 depths=full operations=77\n\0ignored")
+        + "largest-free-order=0 free-share=30 depths=full operations=77 threads=9 break-condition=yes\n\0ignored")
     #expect(options.scenario == .forkChurn)
     #expect(options.strategy == .vmalloc)
     #expect(options.seed == 31)
@@ -21,6 +21,8 @@ import Testing
     #expect(options.freeSharePercent == 30)
     #expect(options.stackDepths == .full)
     #expect(options.operations == 77)
+    #expect(options.threadCount == 9)
+    #expect(options.breaksCondition)
   }
 
   @Test func `Without options the main scenario runs with contiguous stacks`() throws {
@@ -29,6 +31,14 @@ import Testing
     #expect(options.strategy == .linear)
     #expect(options.virtualAddressBits == 39)
     #expect(options.freeSharePercent == 50)
+  }
+
+  @Test func `Memory and threads that nobody has chosen are what the scenario needs`() throws {
+    let many = try ScenarioOptions.parsing("scenario=million-threads")
+    #expect(many.memoryBytes == 8 << 30 && many.threadCount == 1_000_000)
+    let few = try ScenarioOptions.parsing("threads=5 memory=64M scenario=million-threads")
+    #expect(few.memoryBytes == 64 << 20 && few.threadCount == 5)
+    #expect(try ScenarioOptions.parsing("").memoryBytes == 128 << 20)
   }
 
   @Test func `The largest seed is a seed, and nothing larger`() throws {
@@ -53,6 +63,8 @@ import Testing
     ("depths=deep", "depths cannot be deep; it takes typical or full"),
     ("operations=-1", "operations cannot be -1"),
     ("operations=0", "operations cannot be 0"),
+    ("threads=0", "threads cannot be 0; it takes a number from 1"),
+    ("break-condition=maybe", "break-condition cannot be maybe; it takes yes or no"),
     ("seed=", "seed cannot be ; it takes a number"),
     ("seed=12x", "seed cannot be 12x"),
     ("memory=99999999999999999999", "memory cannot be"),

@@ -28,7 +28,8 @@ import Testing
         return (actions, stackBytes - lowest)
       case .overflow:
         return (actions, stackBytes - lowest)
-      case .yield, .sleep, .ensure: break
+      case .ensure(let bytes, _): #expect(bytes >= 1024 && bytes % 16 == 0 && bytes <= left)
+      case .yield, .sleep: break
       }
       #expect(program.depth == frames.count)
       lowest = min(lowest, left)
@@ -37,7 +38,7 @@ import Testing
     return (actions, stackBytes - lowest)
   }
 
-  static let kinds: [ThreadProgramKind] = [.rest, .wander, .dive, .surge, .reckless]
+  static let kinds: [ThreadProgramKind] = [.rest, .wander, .dive, .surge, .reckless, .sink]
 
   @Test(arguments: kinds, [8192, 12288, 16384, 24576])
   func `A program ends, leaves what it has entered, and keeps within the stack`(
@@ -93,6 +94,14 @@ import Testing
         default: break
         }
       }
+    }
+  }
+
+  @Test func `A sinking thread sleeps once, at the end of its stack`() throws {
+    for number in 0..<100 {
+      let (actions, deepest) = try Self.actions(.sink, seed: 2, number: number, stackBytes: 16320)
+      #expect(actions.count { $0 == .sleep } == 1)
+      #expect(deepest > 3 * 4096)
     }
   }
 

@@ -43,10 +43,11 @@
     }
 
     /// Waits until no thread is awake; the boot task waits meanwhile.
-    func awaitThreads(in processes: borrowing Processes<AArch64>) {
+    func awaitThreads(in processes: borrowing Processes<AArch64>) -> Bool {
       let state = ca_disable_interrupts()
       while processes.threadFigures.awake > 0 { Scheduler.wait() }
       ca_restore_interrupts(state)
+      return true
     }
 
     // Only the boot CPU runs scenarios.
@@ -55,6 +56,10 @@
     func runOnEachCPU(_ count: Int, in processes: borrowing Processes<AArch64>, _ body: (Int) -> Void) {
       body(0)
     }
+
+    func letThreadsRun(in processes: borrowing Processes<AArch64>) { Scheduler.yield() }
+
+    func settle(_ processes: borrowing Processes<AArch64>) { processes.settle() }
   }
 
   // The program's code was written as data, through the linear map.

@@ -40,9 +40,22 @@
       case .leave, .end: return
       case .yield: Scheduler.yield()
       case .sleep: sleepKernelThread(run.pointee.thread)
-      case .ensure: break
+      case .ensure(let bytes, let sleeps): makeRoom(run, bytes, sleeps)
       }
     }
+  }
+
+  /// Makes room, uses its lowest word, which is mapped by then, and finds it again after others have run.
+  @inline(never)
+  private func makeRoom(_ run: UnsafeMutablePointer<ThreadRun>, _ bytes: Int, _ sleeps: Bool) {
+    let lowest = UInt(ca_stack_pointer()) &- UInt(bytes)
+    let held = try? Scheduler.withEnsured(bytes) {
+      let isMapped = KernelObjects.processes.pointee.stacks.page(of: VirtualAddress(lowest)) != nil
+      ca_store(lowest, UInt64(lowest))
+      if sleeps { sleepKernelThread(run.pointee.thread) } else { Scheduler.yield() }
+      return isMapped && ca_load(lowest) == UInt64(lowest)
+    }
+    if held != true { run.pointee.isIntact = false }
   }
 
   @inline(never)

@@ -1,0 +1,129 @@
+// One simulated thread of the kernel: its stack pointer and frames, and its program carried out through the MMU.
+
+import KernelStacks
+import Scenarios
+import SimulatedMachine
+
+/// A thread's stack pointer, its frames, and how far it is with its program.
+final class SimulatedThread {
+  let thread: KernelThreadPointer
+  let bounds: StackBounds
+  private(set) var stackPointer: VirtualAddress
+  private let scheduled: ScheduledThreadPointer
+  private let kernel: SimulatedKernel
+  private var program: ThreadProgram
+  private var frames: [(address: VirtualAddress, size: ThreadFrameSize)] = []
+  private var isIntact = true
+  /// The room that was asked for, until the thread has been somewhere else and come back.
+  private var ensured: (lowest: VirtualAddress, floor: VirtualAddress)?
+
+  init(
+    _ thread: KernelThreadPointer, _ scheduled: ScheduledThreadPointer, _ bounds: StackBounds,
+    _ kernel: SimulatedKernel, _ program: ThreadProgram
+  ) {
+    self.thread = thread
+    self.scheduled = scheduled
+    self.bounds = bounds
+    self.kernel = kernel
+    self.program = program
+    stackPointer = bounds.top
+  }
+
+  /// Carries out some actions, or as many as there are before the thread gives the CPU away.
+  func run(actions: Int, _ machine: Simulated) {
+    // A wait may end without a reason.
+    if thread.pointee.state == .asleep {
+      scheduled.pointee.request = .wait
+      return
+    }
+    if let (lowest, floor) = ensured {
+      // Nobody has taken the room meanwhile.
+      if (try? machine.load(lowest)) != UInt64(lowest.rawValue) { isIntact = false }
+      scheduled.pointee.floor = floor
+      ensured = nil
+    }
+    for _ in 0..<actions {
+      switch program.next(bytesLeft: stackPointer - bounds.base) {
+      case .enter(let size): enter(size, machine)
+      case .leave: leave(machine)
+      case .ensure(let bytes, let sleeps):
+        ensure(bytes, machine)
+        return sleeps ? sleep() : ()
+      case .overflow:
+        if case .hitGuard = kernel.leaveStack(scheduled.pointee.stackBase, &thread.pointee.registry) {
+          kernel.processes.pointee.threadOverflowed(thread)
+          scheduled.pointee.request = .exit
+        }
+        return
+      case .yield: return
+      case .sleep: return sleep()
+      case .end:
+        kernel.processes.pointee.threadEnds(thread, intact: isIntact)
+        scheduled.pointee.request = .exit
+        return
+      }
+    }
+  }
+
+  private func sleep() {
+    _ = kernel.processes.pointee.threadSleeps(thread)
+    scheduled.pointee.request = .wait
+  }
+
+  // MARK: Frames
+
+  private func enter(_ size: ThreadFrameSize, _ machine: Simulated) {
+    // What a call saves lies above the words.
+    stackPointer = stackPointer - (size.byteCount + 96)
+    frames.append((stackPointer, size))
+    thread.pointee.note(byteCount: bounds.top - stackPointer)
+    let frame = ThreadFrame(owner: Int(thread.pointee.number), depth: frames.count)
+    for index in 0..<size.wordCount {
+      access(stackPointer + index * 8, machine) { address throws(SimulatedFault) in
+        try machine.store(frame.word(index), to: address)
+      }
+    }
+  }
+
+  private func leave(_ machine: Simulated) {
+    let frame = ThreadFrame(owner: Int(thread.pointee.number), depth: frames.count)
+    guard let (words, size) = frames.popLast() else { preconditionFailure("no frame is left to leave") }
+    for index in 0..<size.wordCount {
+      access(words + index * 8, machine) { address throws(SimulatedFault) in
+        if try machine.load(address) != frame.word(index) { isIntact = false }
+      }
+    }
+    stackPointer = frames.last?.address ?? bounds.top
+  }
+
+  /// Makes room below the stack pointer, and uses its lowest word, which must not fault.
+  private func ensure(_ bytes: Int, _ machine: Simulated) {
+    let interrupts = machine.disableInterrupts()
+    defer { machine.restoreInterrupts(interrupts) }
+    let lowest = stackPointer - bytes
+    do {
+      let floor = try scheduled.pointee.ensure(
+        bytes: bytes, below: stackPointer, grower: kernel.processes.pointee.stacks.grower)
+      try machine.store(UInt64(lowest.rawValue), to: lowest)
+      ensured = (lowest, floor)
+    } catch { isIntact = false }
+  }
+
+  /// An access of the thread; if it faults, its stack grows as in an exception, and it is repeated.
+  private func access(
+    _ address: VirtualAddress, _ machine: Simulated,
+    _ body: (VirtualAddress) throws(SimulatedFault) -> Void
+  ) {
+    // A fault may be taken once more on an older translation.
+    for _ in 0..<4 {
+      do throws(SimulatedFault) { return try body(address) } catch {
+        let interrupts = machine.disableInterrupts()
+        let growth = kernel.processes.pointee.stacks.grower.grow(
+          at: address, runningOn: scheduled.pointee.stackBase)
+        machine.restoreInterrupts(interrupts)
+        guard growth == .grown else { break }
+      }
+    }
+    isIntact = false
+  }
+}
