@@ -1,6 +1,6 @@
 # The commands of the project; each works on a fresh clone with Swift 6.3 and make.
 
-.PHONY: run test verify bench linux linux-test docs format clean
+.PHONY: run test soak verify bench linux linux-test docs format clean
 
 run: ; Scripts/require-qemu && swift run kstacks
 
@@ -9,6 +9,8 @@ test: ; Scripts/require-qemu && swift test --traits Tools,InternalChecks
 verify: ; verify/run
 
 bench: ; Scripts/require-qemu && swift run kstacks bench
+
+soak: ; Scripts/require-qemu && Scripts/soak
 
 linux: ; Linux/run
 

@@ -21,6 +21,8 @@ extension StackBenchmark {
       if stacks.prepareToRun(base) { _ = stacks.grower.grow(at: base, runningOn: base) }
     }
     machine.restoreInterrupts(interrupts)
+    // What is measured next relies on a full reserve.
+    stacks.fillReserve()
     rows.threadMemoryRow(
       "stack memory of a thread, after typical depths", mappedBytes(stacks) / live + overhead, live: live)
   }
