@@ -41,6 +41,14 @@
       areRight = areRight && answers[number] == 31
     }
     passed = check("each CPU has its own affinity, node, exception stack and current task", areRight) && passed
+    var areApart = true
+    for number in 2..<max(count, 2) {
+      for other in 1..<number {
+        let (one, two) = (PerCPU.at(number).pointee.start, PerCPU.at(other).pointee.start)
+        areApart = areApart && one.exception_stack_top != two.exception_stack_top && one.task != two.task
+      }
+    }
+    passed = check("no two CPUs share an exception stack or an idle thread", areApart) && passed
     callOnOtherCPUs({ _ in answers[AArch64().currentCPU] = 32 }, 0)
     var allCalled = true
     for number in 1..<max(count, 1) { allCalled = allCalled && answers[number] == 32 }
