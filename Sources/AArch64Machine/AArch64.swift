@@ -49,6 +49,8 @@
       ca_isb()
     }
 
+    @inlinable public var tracksDirtyPages: Bool { ca_machine().pointee.tracks_dirty_pages != 0 }
+
     // MARK: CPUs
 
     @inlinable public var currentCPU: Int { Int(truncatingIfNeeded: ca_cpu_number()) }

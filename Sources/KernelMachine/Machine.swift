@@ -51,6 +51,11 @@ public protocol Machine {
   ///   - scope: whether table entries may have changed, or only last-level entries, or both.
   func invalidate(_ pages: VirtualAddressRange, in space: AddressSpaceID, scope: InvalidationScope)
 
+  /// Whether all CPUs keep dirty state in ``PageTableEntry/writableClean`` entries; false unless a machine says otherwise.
+  ///
+  /// It never changes.
+  var tracksDirtyPages: Bool { get }
+
   // MARK: CPUs
 
   /// The number of the CPU that executes this, from 0. Stable only while interrupts are off.
@@ -81,6 +86,9 @@ public protocol Machine {
 }
 
 extension Machine {
+  /// No: whether a page was written is not known.
+  @inlinable public var tracksDirtyPages: Bool { false }
+
   /// The address of a frame in the linear map.
   @inlinable public func linearAddress(of frame: PageFrame) -> VirtualAddress {
     VirtualAddress(frame.physicalAddress.rawValue &+ linearMapOffset)

@@ -45,6 +45,11 @@ import Synchronization
   @usableFromInline let stackEntryBytes: Int
   /// How much of a stack is mapped, and cleared, when it is handed out, in bytes.
   @usableFromInline let initialBytes: Int
+  /// How much of a cached stack is cleared, whatever was used of it, when it is handed out; 0 where its entries tell what
+  /// was used.
+  @usableFromInline let clearedBytes: Int
+  /// What makes the invalid entry of a new stack's page valid: writable-clean where the machine tracks that.
+  @usableFromInline let mappedBits: UInt64
   /// What the tag of a stack has besides its node's number when it serves from the cache without a further look.
   @usableFromInline let cachedTag: UInt
   /// How many stacks go from a full magazine to the depot at once, or the other way.
@@ -59,7 +64,7 @@ import Synchronization
 
   @inlinable init(
     geometry: StackGeometry, layout: StackMetadataLayout, configuration: StackConfiguration, firstWindow: UInt,
-    metadata: UnsafeMutableRawPointer, metadataFrame: PageFrame
+    metadata: UnsafeMutableRawPointer, metadataFrame: PageFrame, tracksDirtyPages: Bool
   ) {
     self.geometry = geometry
     self.layout = layout
@@ -75,6 +80,8 @@ import Synchronization
     firstInitialEntry = firstInitialPage &>> 9
     stackEntryBytes = geometry.size &>> 9
     initialBytes = configuration.strategy == .growing ? pageSize : geometry.size
+    clearedBytes = tracksDirtyPages ? 0 : initialBytes
+    mappedBits = tracksDirtyPages ? PageTableEntry.empty.writableClean.rawValue | 1 : 1
     cachedTag = configuration.strategy == .growing ? PackedStack.growingBit : 0
     exchange = (configuration.cachedStacksPerCPU &+ 1) / 2
     growingByteCount =

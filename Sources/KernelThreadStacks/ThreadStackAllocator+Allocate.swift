@@ -27,7 +27,12 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   /// Clears what a former owner may have used of a cached stack.
   @inlinable @inline(__always) func cleared(_ stack: PackedStack) -> ThreadStack {
-    machine.clear(stack.base + control.pointee.firstInitialPage, byteCount: control.pointee.initialBytes)
+    let byteCount = control.pointee.clearedBytes
+    if byteCount > 0 {
+      machine.clear(stack.base + control.pointee.firstInitialPage, byteCount: byteCount)
+    } else {
+      clearDirtyPages(of: stack.base)
+    }
     return ThreadStack(stack, control: control)
   }
 

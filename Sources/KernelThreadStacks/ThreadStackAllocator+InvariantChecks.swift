@@ -19,6 +19,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     /// 6. A growing stack's entries are valid from some page up to the top; of a cached one, the top page's alone. Of a
     ///    live one that is being shrunk, those below the valid ones may be retired, without a hole.
     /// 7. What reserves and pool hold is zero, and no more than there is room for.
+    /// 8. A page of a cached stack whose entry is writable-clean reads as zero.
     public borrowing func _checkInvariants() {
       let cached = checkMagazines()
       if isLinear { return }
@@ -122,7 +123,19 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
         let marker = marker(ofSlot: slot(ofBase: stack.base))
         precondition(
           marker.isCached && marker.stack(at: stack.base) == stack, "a cached stack is not marked so")
+        checkCleanPages(of: stack.base)
         for other in 0..<index { precondition(stacks[other].base != stack.base, "a stack is cached twice") }
+      }
+    }
+
+    borrowing func checkCleanPages(of base: VirtualAddress) {
+      guard clearsOnlyDirtyPages else { return }
+      machine.publishEntries()
+      for page in 0..<geometry.pageCount {
+        let entry = machine.readEntry(at: stackEntries(ofBase: base) + page * 8)
+        if entry.isDirty { continue }
+        let words = machine.pointer(to: entry.frame.physicalAddress).assumingMemoryBound(to: UInt64.self)
+        for index in 0..<512 { precondition(words[index] == 0, "a clean page is not zero") }
       }
     }
 

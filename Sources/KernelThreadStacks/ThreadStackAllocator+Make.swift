@@ -39,8 +39,10 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     let stack = PackedStack(
       word: base.rawValue | (layout.nodeCount == 1 ? control.pointee.cachedTag : tag(ofEntries: entries)))
     next = first
+    let mappedBits = control.pointee.mappedBits
     while next < end {
-      machine.writeEntry(PageTableEntry(rawValue: machine.readEntry(at: next).rawValue | 1), at: next)
+      machine.writeEntry(
+        PageTableEntry(rawValue: machine.readEntry(at: next).rawValue | mappedBits), at: next)
       next = next + 8
     }
     machine.writeEntry(StackMarker.live(stack).entry, at: entries + control.pointee.markerDistance)

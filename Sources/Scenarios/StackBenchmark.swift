@@ -104,7 +104,7 @@ struct StackBenchmark<M: Machine> {
   // MARK: Stacks in use, by number
 
   /// Allocates stack `number`; `nil` when there is no memory for it.
-  private func allocate(_ number: Int, _ stacks: borrowing BareStacks<M>) -> Cost? {
+  func allocate(_ number: Int, _ stacks: borrowing BareStacks<M>) -> Cost? {
     var address: VirtualAddress?
     let cost = measure {
       if let stack = try? stacks.allocate(node: nil) { address = stack.detach() }
@@ -174,8 +174,9 @@ struct StackBenchmark<M: Machine> {
       return false
     }
     measureFromZeroed(options.strategy, isLimited: limits != nil, stacks, &rows, &checks)
+    let clearingCached = measureClearingCached(atOnce, stacks)
     let cached = measureCached(
-      limit: isCounted ? StackCostLimits().cached : nil, clearing: atOnce, stacks, &rows)
+      limit: isCounted ? StackCostLimits().cached : nil, clearing: clearingCached, stacks, &rows)
     checks.check(
       "a cached stack and freeing into the cache take no lock and no invalidation",
       cached.allocate.locks + cached.free.locks == 0
@@ -187,7 +188,8 @@ struct StackBenchmark<M: Machine> {
       checks.check(
         "freeing into the cache takes at most 60 instructions", cached.free.mean <= StackCostLimits().cached)
     }
-    measureBursts(clearing: atOnce, isCounted: isCounted, stacks, &rows, &checks)
+    measureDirty(clearingCached, stacks, &rows, &checks)
+    measureBursts(clearing: clearingCached, isCounted: isCounted, stacks, &rows, &checks)
     if let limits {
       checks.check(
         "clearing 16 KiB takes at most 600 instructions", max(byPage.mean, atOnce.mean) <= limits.clearing)

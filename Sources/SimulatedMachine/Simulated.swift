@@ -8,7 +8,7 @@ import KernelMachine
 /// A simulated machine, as the allocators see it.
 ///
 /// A copyable handle; it keeps its ``Simulation`` alive. Each call is a point at which another CPU may be handed over
-/// to, except for reading a constant (``linearMapOffset``, ``virtualAddressBits``, ``kernelRoot``, ``cpuCount``).
+/// to, except for reading a constant (``linearMapOffset``, ``virtualAddressBits``, ``kernelRoot``, ``cpuCount``, ``tracksDirtyPages``).
 public struct Simulated: Machine, Sendable {
   /// The world behind the handle.
   public let simulation: Simulation
@@ -40,6 +40,8 @@ public struct Simulated: Machine, Sendable {
   public func invalidate(_ pages: VirtualAddressRange, in space: AddressSpaceID, scope: InvalidationScope) {
     simulation.invalidate(pages, in: space, scope: scope)
   }
+
+  public var tracksDirtyPages: Bool { simulation.configuration.tracksDirtyPages }
 
   public var currentCPU: Int { simulation.currentCPU() }
 

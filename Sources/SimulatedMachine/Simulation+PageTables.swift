@@ -9,7 +9,10 @@ extension Simulation {
       report(.invalidArgument, "an entry was read at \(hex(address)), which is unaligned or not memory")
       return .empty
     }
-    let value = host.load(as: UInt64.self)
+    var value = host.load(as: UInt64.self)
+    if translations.isDirtyUpdateUnordered(at: address.rawValue, for: running), random.next() & 1 == 0 {
+      value = PageTableEntry(rawValue: value).writableClean.rawValue
+    }
     record(.readEntry, UInt64(address.rawValue), value)
     return PageTableEntry(rawValue: value)
   }

@@ -62,7 +62,8 @@ public final class Simulation: @unchecked Sendable {
     cpus = (0..<configuration.cpuCount).map { _ in SimulatedCPU() }
     random = SplitMix64(seed: configuration.seed)
     translations = TranslationTracker(
-      memory: memory, split: split, kernelRoot: kernelRoot.number, cpuCount: configuration.cpuCount)
+      memory: memory, split: split, kernelRoot: kernelRoot.number, cpuCount: configuration.cpuCount,
+      tracksDirtyPages: configuration.tracksDirtyPages)
   }
 
   /// Makes a machine with one bank of memory at 1 GiB, where QEMU's `virt` has it.
@@ -110,7 +111,12 @@ public final class Simulation: @unchecked Sendable {
     precondition(runner == nil && cpus.indices.contains(cpu), "onCPU: no such CPU, or inside a run")
     let before = running
     running = cpu
-    defer { running = before }
+    // Whoever goes on elsewhere has been switched to there, which orders what was done before.
+    translations.orderDirtyUpdates()
+    defer {
+      running = before
+      translations.orderDirtyUpdates()
+    }
     return try body(machine)
   }
 

@@ -56,12 +56,14 @@ public struct SimulationConfiguration: Sendable {
   public var recordsTrace: Bool
   /// After how many machine calls of one run it is given up as endless.
   public var stepLimit: Int
+  /// Whether the CPUs keep dirty state in last-level entries (FEAT_HAFDBS).
+  public var tracksDirtyPages: Bool
 
   /// A machine with the given memory.
   public init(
     memory: [MemoryBank], cpuCount: Int = 1, nodeOfCPU: [NodeID] = [], seed: UInt64 = 1,
     virtualAddressBits: Int = 39, kernelRoot: PageFrame? = nil, initialContents: InitialContents = .garbage,
-    recordsTrace: Bool = false, stepLimit: Int = 50_000_000
+    recordsTrace: Bool = false, stepLimit: Int = 50_000_000, tracksDirtyPages: Bool = false
   ) {
     self.memory = memory
     self.cpuCount = cpuCount
@@ -72,6 +74,7 @@ public struct SimulationConfiguration: Sendable {
     self.initialContents = initialContents
     self.recordsTrace = recordsTrace
     self.stepLimit = stepLimit
+    self.tracksDirtyPages = tracksDirtyPages
   }
 }
 

@@ -5,6 +5,7 @@ import KernelMachine
 extension TranslationTracker {
   /// Performs the store of an entry.
   func write(_ newValue: UInt64, at entry: UInt, by cpu: Int) {
+    unorderedUpdates[entry] = nil
     let host = memory.host(entry)!
     let oldValue = host.load(as: UInt64.self)
     host.storeBytes(of: newValue, as: UInt64.self)
@@ -255,6 +256,7 @@ extension TranslationTracker {
 
   /// A CPU's stores reach the walkers; with a store, all older ones to the same entry are past.
   func publish(by cpu: Int) {
+    orderDirtyUpdates(of: cpu)
     if !unpublishedEntries[cpu].isEmpty {
       for entry in unpublishedEntries[cpu] {
         guard let items = pending[entry], let last = items.lastIndex(where: { $0.cpu == cpu }) else { continue }

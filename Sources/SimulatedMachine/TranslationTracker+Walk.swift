@@ -28,8 +28,19 @@ extension TranslationTracker {
     return memory[word: (kernelRoot << 12) + AddressSplit.index(address, level) * 8] & 1 == 0
   }
 
-  /// Translates an address; finds the use of a stale translation, or of one that could be.
+  /// Translates an address; finds the use of a stale translation, or of one that could be. A store leaves its mark in
+  /// the entry where the CPU keeps dirty state.
   func translate(
+    _ request: TranslationRequest, seed: UInt64, random: inout SplitMix64
+  ) -> TranslationOutcome {
+    let outcome = resolve(request, seed: seed, random: &random)
+    if tracksDirtyPages, request.access == .write, case .address = outcome {
+      updateDirtyState(request, seed: seed)
+    }
+    return outcome
+  }
+
+  private func resolve(
     _ request: TranslationRequest, seed: UInt64, random: inout SplitMix64
   ) -> TranslationOutcome {
     guard let space = spaces[request.space] else { return .fault(.translation, level: split.rootLevel) }
@@ -86,11 +97,11 @@ extension TranslationTracker {
     let isAllowed =
       switch (request.privilege, request.access) {
       case (.kernel, .read): true
-      case (.kernel, .write): entry.isWritable
+      case (.kernel, .write): isStoreAllowed(entry)
       // What EL0 can write, EL1 never executes.
-      case (.kernel, .execute): entry.isKernelExecutable && !(entry.isUserAccessible && entry.isWritable)
+      case (.kernel, .execute): entry.isKernelExecutable && !(entry.isUserAccessible && isStoreAllowed(entry))
       case (.user, .read): entry.isUserAccessible
-      case (.user, .write): entry.isUserAccessible && entry.isWritable
+      case (.user, .write): entry.isUserAccessible && isStoreAllowed(entry)
       case (.user, .execute): entry.isUserAccessible && entry.isUserExecutable
       }
     guard isAllowed else { return .fault(.permission, level: level) }

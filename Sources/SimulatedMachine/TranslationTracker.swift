@@ -78,8 +78,16 @@ final class TranslationTracker {
   var unpublishedEntries: [[UInt]]
   var unpublishedClears: [Set<UInt>]
 
-  init(memory: PhysicalMemory, split: AddressSplit, kernelRoot: UInt, cpuCount: Int) {
+  /// Whether CPUs keep dirty state (see TranslationTracker+DirtyState.swift).
+  let tracksDirtyPages: Bool
+  /// Entries that a CPU made dirty by a store that not everybody is ordered after.
+  var unorderedUpdates: [UInt: UnorderedUpdate] = [:]
+
+  init(
+    memory: PhysicalMemory, split: AddressSplit, kernelRoot: UInt, cpuCount: Int, tracksDirtyPages: Bool = false
+  ) {
     self.memory = memory
+    self.tracksDirtyPages = tracksDirtyPages
     self.split = split
     self.kernelRoot = kernelRoot
     unpublishedEntries = Array(repeating: [], count: cpuCount)

@@ -12,6 +12,8 @@ public struct Violation: Equatable, Sendable, CustomStringConvertible {
     case unpublishedAccess
     /// A valid entry was given another output address, type or memory kind without becoming invalid first.
     case liveEntryChanged
+    /// A store went, or could have gone, through a translation that is dirty, while the entry says that it is clean.
+    case dirtyStateLost
     /// An address was mapped anew before the invalidation of its last mapping completed.
     case addressReused
     /// A frame was used anew before the invalidation of a translation that named it completed.

@@ -26,6 +26,19 @@ struct PageTableEntryTests {
     #expect(PageTableEntry.block(PageFrame(0x4_0000), permissions).rawValue == bits | 0x4000_0701)
   }
 
+  // DBM is bit 51; with it, AP[2] set means "not written yet".
+  @Test func aWritableCleanEntryBecomesDirtyByClearingOneBit() {
+    let entry = PageTableEntry.page(frame, .kernelReadWrite)
+    #expect(entry.isDirty)
+    #expect(entry.writableClean.rawValue == 0x0068_0000_4123_4783)
+    #expect(!entry.writableClean.isDirty && !entry.writableClean.isWritable)
+    #expect(entry.writableClean.writable.rawValue == 0x0068_0000_4123_4703)
+    #expect(entry.writableClean.writable.isDirty && entry.writableClean.writable.isWritable)
+    // Read-only without DBM says nothing about what was written before.
+    #expect(PageTableEntry.page(frame, .kernelReadOnly).isDirty)
+    #expect(PageTableEntry.empty.isDirty)
+  }
+
   @Test func noPermissionIsBothWritableAndExecutable() {
     let all: [PagePermissions] = [
       .kernelReadWrite, .kernelReadOnly, .kernelExecute, .userReadWrite, .userReadOnly, .userExecute,

@@ -9,7 +9,10 @@ import Testing
   struct Case: CustomTestStringConvertible {
     var configuration: StackConfiguration
     var seed: UInt64
-    var testDescription: String { "\(configuration.testDescription), seed \(seed)" }
+    var tracksDirtyPages = false
+    var testDescription: String {
+      "\(configuration.testDescription), seed \(seed)\(tracksDirtyPages ? ", dirty state" : "")"
+    }
   }
 
   static let cases: [Case] = [
@@ -26,13 +29,19 @@ import Testing
       configuration: StackConfiguration(
         .vmalloc, cachedStacksPerCPU: 5, depotStacks: 0, retirementBatch: 16), seed: 10),
     Case(configuration: StackConfiguration(.vmalloc, cachedStacksPerCPU: 0, depotStacks: 9), seed: 11),
+    Case(
+      configuration: StackConfiguration(.vmalloc, cachedStacksPerCPU: 3, depotStacks: 4, retirementBatch: 5),
+      seed: 12, tracksDirtyPages: true),
+    Case(
+      configuration: StackConfiguration(.vmalloc, size: 24576, phase: 24576), seed: 13, tracksDirtyPages: true),
     Case(configuration: StackConfiguration(.vmalloc, guardMinimum: 20480, phase: 32768), seed: 7),
     Case(configuration: StackConfiguration(.vmalloc, phase: 16384, threadInfoPlacement: .top), seed: 8),
   ]
 
   @Test("Stacks never overlap, keep what is written, come back zeroed, and all figures agree", arguments: cases)
   func randomSequence(_ test: Case) throws {
-    let world = try World(memoryBytes: 2 << 20, seed: test.seed)
+    let world = try World(
+      memoryBytes: 2 << 20, seed: test.seed, tracksDirtyPages: test.tracksDirtyPages)
     let machine = world.machine
     let stacks = try world.stacks(test.configuration)
     let size = test.configuration.size

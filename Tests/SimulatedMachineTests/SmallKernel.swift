@@ -13,10 +13,13 @@ final class SmallKernel {
   static let vmalloc = VirtualAddress(0xffff_ff80_0800_0000)
 
   init(
-    memoryBytes: Int = 1 << 20, cpuCount: Int = 1, seed: UInt64 = 1, virtualAddressBits: Int = 39
+    memoryBytes: Int = 1 << 20, cpuCount: Int = 1, seed: UInt64 = 1, virtualAddressBits: Int = 39,
+    tracksDirtyPages: Bool = false
   ) throws {
     simulation = try Simulation(
-      memoryBytes: memoryBytes, cpuCount: cpuCount, seed: seed, virtualAddressBits: virtualAddressBits)
+      SimulationConfiguration(
+        memory: [MemoryBank(start: PhysicalAddress(1 << 30), byteCount: memoryBytes)], cpuCount: cpuCount,
+        seed: seed, virtualAddressBits: virtualAddressBits, tracksDirtyPages: tracksDirtyPages))
     machine = simulation.machine
     nextFrame = simulation.memoryBanks[0].firstFrame.number
   }

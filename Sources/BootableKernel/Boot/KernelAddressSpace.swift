@@ -101,7 +101,10 @@
       let emptyRoot = PhysicalAddress(early.physical(kernel_early_tables()))
       let size = UInt64(64 - layout.virtualAddressBits)
       let sizes: UInt64 = 0x3f << 16 | 0x3f
-      let old = ca_read_tcr_el1()
+      // Where the CPU can keep dirty state, it does from here on (TCR_EL1.HA, HD; HD wants HA, which finds each access
+      // flag set). It looks at entries only that have DBM set.
+      let tracksDirtyPages = Self.keepsDirtyState
+      let old = ca_read_tcr_el1() | (tracksDirtyPages ? 1 << 39 | 1 << 40 : 0)
       // The size of the lower half must not change while code runs there.
       switch_kernel_tables(
         UInt64(tables.root.rawValue), old & ~(0x3f << 16) | size << 16, UInt64(early.imageBase))
@@ -116,7 +119,11 @@
       ca_write_sctlr_el1(ca_read_sctlr_el1() | 1 << 19)
       ca_isb()
       AArch64().invalidate(.everything, in: .kernel, scope: .tablesAndLeaves)
+      ca_machine().pointee.tracks_dirty_pages = tracksDirtyPages ? 1 : 0
       Scheduler.emptyUserRoot = emptyRoot.rawValue
     }
+
+    /// Whether this CPU can keep dirty state in the translation tables (ID_AA64MMFR1_EL1.HAFDBS).
+    static var keepsDirtyState: Bool { ca_read_id_aa64mmfr1_el1() & 0xf >= 2 }
   }
 #endif

@@ -71,7 +71,8 @@
     ]
     for index in 0..<ranges.count {
       tables.visitLeaves(in: ranges[index]) { leaf in
-        if leaf.entry.isWritable && leaf.entry.isKernelExecutable { both += 1 }
+        // One that is not written yet can become writable.
+        if leaf.entry.isWritable || !leaf.entry.isDirty, leaf.entry.isKernelExecutable { both += 1 }
         if leaf.entry.isUserAccessible || leaf.entry.isUserExecutable { user += 1 }
       }
     }

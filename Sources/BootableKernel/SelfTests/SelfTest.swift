@@ -46,6 +46,9 @@
     case ensured
     /// Threads grow while nobody gives memory back, until no task can run: a report, then a panic.
     case stall
+    /// What an owner of a stack leaves at any depth is gone for the next one, and CPUs that can tell which pages were
+    /// used do.
+    case dirtyState
     /// All CPUs run, each with what is its own.
     case cpus
     /// All CPUs take one lock at the same time.
@@ -102,6 +105,8 @@
         self = .ensured
       } else if equal(name, "stall") {
         self = .stall
+      } else if equal(name, "dirty-state") {
+        self = .dirtyState
       } else if equal(name, "cpus") {
         self = .cpus
       } else if equal(name, "lock-storm") {
@@ -145,6 +150,7 @@
       case .growth: return testGrowth()
       case .ensured: return testEnsured()
       case .stall: testStall()
+      case .dirtyState: return testDirtyState()
       case .cpus: return testCPUs()
       case .lockStorm: return testLockStorm()
       case .threadsOnCPUs: return testThreadsOnCPUs()

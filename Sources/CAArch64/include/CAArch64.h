@@ -28,6 +28,7 @@ CA_WRITE(sctlr_el1)
 CA_READ(tpidr_el1)
 CA_WRITE(tpidr_el1)
 CA_READ(mpidr_el1)
+CA_READ(id_aa64mmfr1_el1)
 CA_READ(mair_el1)
 CA_READ(cntfrq_el0)
 CA_READ(cntvct_el0)
@@ -158,6 +159,7 @@ struct ca_machine {
   uint64_t virtual_address_bits;
   uint64_t kernel_root;
   uint64_t cpu_count;
+  uint64_t tracks_dirty_pages;  // 1 where TCR_EL1.HD is set
 };
 extern struct ca_machine ca_machine_state;
 static inline struct ca_machine *ca_machine(void) { return &ca_machine_state; }

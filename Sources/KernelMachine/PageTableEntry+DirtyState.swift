@@ -1,0 +1,33 @@
+// Dirty state that the CPU keeps in a last-level entry by itself (FEAT_HAFDBS): whether a page was ever stored to.
+//
+//   DBM (bit 51)   AP[2] (bit 7)
+//        1              1          writable-clean: the first store clears AP[2], in memory, atomically
+//        1              0          writable-dirty
+//        0              0          writable; whether it was written is not known
+//        0              1          read-only
+//
+// The rule. A CPU that has cached a dirty entry stores without looking at memory again. So an entry becomes clean anew
+// only after an invalidation that completed since it was last valid and dirty: here, only by being mapped anew. The other
+// way, clean to dirty, needs none: a CPU that has cached the clean entry makes it dirty once more.
+//
+// A CPU's update races with software's plain stores to the same entry. To a valid tracked entry, software stores what the
+// CPU would store, the dirty value, or an invalid one; never a clean one that it has read before.
+//
+// The CPU's update comes before the store that caused it, for everyone who is ordered after that store. Whoever reads
+// entries, to learn what was written, is ordered after these stores: by a lock, and on the same CPU by
+// ``Machine/publishEntries()``, whose DSB waits for them.
+//
+// Source: Arm Architecture Reference Manual (DDI 0487), D8.5 "Hardware updates to the translation tables".
+
+extension PageTableEntry {
+  @usableFromInline static var cleanBits: UInt64 { 1 &<< 51 | 1 &<< 7 }
+
+  /// Whether the page may have been written through this entry: not if the entry is writable-clean.
+  ///
+  /// Only entries that were made ``writableClean`` know better than "maybe".
+  @inlinable public var isDirty: Bool { rawValue & Self.cleanBits != Self.cleanBits }
+
+  /// The same leaf entry, writable-clean: allowed to be stored through only where the CPU keeps dirty state
+  /// (``Machine/tracksDirtyPages``).
+  @inlinable public var writableClean: Self { Self(rawValue: rawValue | Self.cleanBits) }
+}

@@ -1,0 +1,85 @@
+// Clearing only what a former owner has used, where the CPUs keep dirty state (see PageTableEntry+DirtyState.swift).
+//
+//     a cached stack's entries            base                            top
+//                                    +--------+--------+--------+--------+
+//                                    | dirty  | clean  | clean  | dirty  |
+//                                    +--------+--------+--------+--------+
+//                                    thread_info                 frames
+//      handed out again              cleared   as it is          cleared
+//
+// What always holds: a page whose entry is clean reads as zero. Frames are cleared before they are mapped, they are mapped
+// clean, and from then on every store through the stack's addresses makes its page dirty. Stores by another way, through
+// the linear map or by a device, leave no mark: whoever makes them says so (`markWritten`).
+//
+// A page stays dirty until its stack is unmapped. Making it clean earlier would take an invalidation of its own, more
+// than clearing a page costs; a stack that goes through the retirement ring has its invalidation there, and what is
+// mapped afterwards is clean again.
+
+import KernelMachine
+
+extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
+  /// Whether only those pages of a cached stack are cleared that were used: ``StackStrategy/vmalloc`` on CPUs that keep
+  /// dirty state.
+  @inlinable public var clearsOnlyDirtyPages: Bool { control.pointee.clearedBytes == 0 }
+
+  /// Clears the pages of a mapped stack that may have been stored to.
+  @inlinable @inline(never) func clearDirtyPages(of base: VirtualAddress) {
+    // On this CPU a former owner's last stores may be under way. What others did is ordered by the lock that led here.
+    machine.publishEntries()
+    var entry = stackEntries(ofBase: base)
+    let end = entry + control.pointee.stackEntryBytes
+    var page = base
+    repeat {
+      if machine.readEntry(at: entry).isDirty { machine.clear(page, byteCount: pageSize) }
+      entry = entry + 8
+      page = page + pageSize
+    } while entry != end
+  }
+
+  /// What `allocate` does to a cached stack where only used pages are cleared; for measurements.
+  @inlinable @inline(__always) public borrowing func _clearDirtyPages(of stack: VirtualAddress) {
+    clearDirtyPages(of: stack)
+  }
+
+  /// How many pages of a stack its owners have stored to since it was mapped; all of them where that is not known.
+  ///
+  /// It reads page-table entries only. 0 for an address that is no stack's base.
+  @inlinable public borrowing func dirtyPageCount(_ base: VirtualAddress) -> Int {
+    guard clearsOnlyDirtyPages else { return mappedPageCount(base) }
+    guard let slot = slot(containing: base), base == self.base(ofSlot: slot), hasTable(slot) else { return 0 }
+    let entries = stackEntries(ofSlot: slot)
+    machine.publishEntries()
+    var count = 0
+    for page in 0..<geometry.pageCount {
+      let entry = machine.readEntry(at: entries + page &* 8)
+      if entry.isValid, entry.isDirty { count &+= 1 }
+    }
+    return count
+  }
+
+  /// Says that a stack in use is written by another way than through its own addresses, such as the linear map or a
+  /// device: the pages will be cleared for the next owner.
+  ///
+  /// To be called before the stack is freed. What is not on a stack is ignored.
+  ///
+  /// - Parameters:
+  ///   - address: the first byte that is written, as an address of the stack.
+  ///   - byteCount: how many are.
+  @inlinable public borrowing func markWritten(_ address: VirtualAddress, byteCount: Int) {
+    guard clearsOnlyDirtyPages, byteCount > 0, let slot = slot(containing: address), hasTable(slot) else {
+      return
+    }
+    let base = base(ofSlot: slot)
+    let first = max(0, address - base) &>> 12
+    let end = min(address - base &+ min(byteCount, geometry.stride) &+ 0xfff, geometry.size) &>> 12
+    let entries = stackEntries(ofSlot: slot)
+    var page = first
+    while page < end {
+      let entry = machine.readEntry(at: entries + page &* 8)
+      // The same value as the CPU stores, should the owner store to the page at the same moment.
+      if entry.isValid, !entry.isDirty { machine.writeEntry(entry.writable, at: entries + page &* 8) }
+      page &+= 1
+    }
+    machine.publishEntries()
+  }
+}
