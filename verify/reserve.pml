@@ -93,7 +93,8 @@ inline fillPool() {
 }
 inline releaseReserve(onCPU) {
   d_step { (current[onCPU] == NONE && candidate[onCPU] == NONE) ->
-    source = source + reserve[onCPU]; reserve[onCPU] = 0; check() }
+    n = (reserve[onCPU] < POOL - pool -> reserve[onCPU] : POOL - pool);
+    pool = pool + n; source = source + reserve[onCPU] - n; reserve[onCPU] = 0; n = 0; check() }
 }
 
 /* ---- Switching (ThreadScheduler.next) ---- */

@@ -13,6 +13,7 @@
 //   sleep            scheduler     a thread is among the sleepers; its context is saved
 //   wake             scheduler     a sleeping thread is ready
 //   exit             scheduler     a thread has left its CPU for good
+//   stall            scheduler     the report is taken that nothing can ever run
 //   claim            scheduler     a sleeping thread belongs to the shrinker
 //   retire           scheduler     `count` of its pages are unmapped, still named by their entries
 //   invalidateDone   scheduler     no CPU has a translation of any page that was retired before on this CPU
@@ -26,7 +27,7 @@
 @frozen public struct SchedulerEvent: Equatable, Sendable {
   /// What happened.
   @frozen public enum Kind: UInt8, Equatable, Sendable {
-    case consider, putOff, switchIn, refill, giveBackReserve, waitForRefill, sleep, wake, exit
+    case consider, putOff, switchIn, refill, giveBackReserve, waitForRefill, sleep, wake, exit, stall
     case claim, retire, invalidateDone, release, putBack, unclaim, grow, free
   }
   /// What happened.

@@ -19,8 +19,10 @@ import KernelMachine
   @usableFromInline var isStalled = false
   /// The sum of all activity when a stall was last found.
   @usableFromInline var reportedSignature = -1
-  /// The sum of all activity when a CPU last found that nothing could run; -1 when something could.
+  /// The sum of all activity at the last vain attempt during which nothing else happened; -1 if something did.
   @usableFromInline var stallSignature = -1
+  /// The sum of all activity when the present attempt began; -1 if another CPU was not quiet.
+  @usableFromInline var attemptSignature = -1
   /// The CPU whose sleepers are shrunk next.
   @usableFromInline var cursor = 0
 
@@ -41,14 +43,15 @@ import KernelMachine
   @usableFromInline var idle: ScheduledThreadPointer?
   /// The first and last of the sleepers that have been shrunk since they fell asleep.
   @usableFromInline var shrunk = ThreadList()
-  /// Grows whenever a thread became ready here or was switched in.
+  /// Grows whenever a thread became ready here, was switched in, or began to wait for a refill.
   @usableFromInline var activity = 0
   /// The CPUs that ought to be told that there is work, one bit each; only this CPU touches it.
   @usableFromInline var notifications: UInt64 = 0
   /// Whether this CPU runs its idle thread, or is about to; only this CPU writes it.
   @usableFromInline var isIdle = false
-  /// Whether it gave its reserve back when it became idle; only this CPU writes it.
-  @usableFromInline var hasReleasedReserve = false
+  /// Whether it has done nothing but idle since it gave back all that it had for itself; only this CPU writes it, and
+  /// sets it under the lock.
+  @usableFromInline var isQuiet = false
 
   @inlinable init() {}
   @inlinable static var stride: Int { 128 }

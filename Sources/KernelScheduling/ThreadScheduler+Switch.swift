@@ -25,7 +25,9 @@ extension ThreadScheduler {
   ///   - switching: called with the new thread, when it is another one: makes it the current one of this CPU, and leaves
   ///     the old one's address space. It must not call the scheduler. It can be called twice.
   /// - Returns: the thread to go on with. One that left for good is the caller's to dispose of: the scheduler does not
-  ///   touch it any more. Ask ``takeNotifications()`` afterwards, and ``takeStall()`` if it is the idle thread.
+  ///   touch it any more. Its stack, if it is to be freed here, is freed before the next call. Ask
+  ///   ``takeNotifications()`` afterwards, and ``takeStall()`` if it is the idle thread. An idle CPU calls this again
+  ///   now and then, such as at its tick.
   @inlinable public borrowing func next<F: FrameSource & ~Copyable, A: ~Copyable>(
     after current: ScheduledThreadPointer, stacks: borrowing ThreadStackAllocator<M, F, A>,
     switching: (ScheduledThreadPointer) -> Void
@@ -48,20 +50,25 @@ extension ThreadScheduler {
     _ cpu: Int, _ queue: UnsafeMutablePointer<RunQueue>, _ leaving: ScheduledThreadPointer,
     _ stacks: borrowing ThreadStackAllocator<M, F, A>
   ) -> ScheduledThreadPointer {
-    let hasWaiters = shared.pointee.refills.first != nil
-    if hasWaiters, let thread = serveFirstWaiter(cpu, stacks) {
+    let idle = queue.pointee.idle.unsafelyUnwrapped
+    var isServing = false
+    if shared.pointee.refills.first != nil,
+      let thread = serveFirstWaiter(cpu, queue, isIdle: leaving == idle, &isServing, stacks)
+    {
       return thread
     }
     while let candidate = takeReady(cpu, queue, leaving) {
       if candidate == leaving { return leaving }
       if prepare(candidate, cpu, stacks) {
         note(.switchIn, cpu, candidate)
+        if isServing { endServing(provesStall: false) }
         return candidate
       }
       waitForRefill(candidate, cpu, queue)
     }
-    let idle = queue.pointee.idle.unsafelyUnwrapped
-    if shared.pointee.refills.first != nil { idleWithWaiters(cpu, queue, stacks, again: leaving == idle) }
+    if shared.pointee.refills.first != nil {
+      idleWithWaiters(cpu, queue, stacks, again: leaving == idle, isServing: isServing)
+    }
     return idle
   }
 
@@ -72,7 +79,7 @@ extension ThreadScheduler {
     let state = machine.lock(lock(of: queue))
     if let thread = queue.pointee.ready.removeFirst() {
       thread.pointee.currentState = .running
-      queue.pointee.isIdle = false
+      noteBusy(queue)
       machine.unlock(lock(of: queue), restoring: state)
       return thread
     }
@@ -86,10 +93,7 @@ extension ThreadScheduler {
     var distance = 1
     while distance < cpuCount {
       let other = cpu &+ distance < cpuCount ? cpu &+ distance : cpu &+ distance &- cpuCount
-      if let thread = steal(from: other, cpu) {
-        queue.pointee.isIdle = false
-        return thread
-      }
+      if let thread = steal(from: other, cpu, queue) { return thread }
       distance &+= 1
     }
     return nil
@@ -107,16 +111,26 @@ extension ThreadScheduler {
   }
 
   /// Takes the first thread out of another CPU's queue.
-  @inlinable borrowing func steal(from other: Int, _ cpu: Int) -> ScheduledThreadPointer? {
+  @inlinable borrowing func steal(
+    from other: Int, _ cpu: Int, _ own: UnsafeMutablePointer<RunQueue>
+  ) -> ScheduledThreadPointer? {
     let queue = queue(other)
     let state = machine.lock(lock(of: queue))
     let thread = queue.pointee.ready.removeFirst()
     if let thread {
       thread.pointee.currentState = .running
       thread.pointee.cpuNumber = Int32(truncatingIfNeeded: cpu)
+      // Whoever finds the thread gone sees that this CPU is not idle.
+      noteBusy(own)
     }
     machine.unlock(lock(of: queue), restoring: state)
     return thread
+  }
+
+  /// Says that this CPU has a thread, which it may be about to take frames for.
+  @inlinable @inline(__always) func noteBusy(_ queue: UnsafeMutablePointer<RunQueue>) {
+    queue.pointee.isIdle = false
+    queue.pointee.isQuiet = false
   }
 
   /// Lets go of a thread that this CPU does not run any more.
@@ -128,10 +142,7 @@ extension ThreadScheduler {
   ) -> Bool {
     let state = machine.lock(lock(of: queue))
     let isIdle = chosen == queue.pointee.idle
-    if !isIdle {
-      queue.pointee.activity &+= 1
-      queue.pointee.hasReleasedReserve = false
-    }
+    if !isIdle { queue.pointee.activity &+= 1 }
     if thread != queue.pointee.idle {
       if goesOn(thread) {
         makeReady(thread, queue)

@@ -79,12 +79,16 @@ extension ThreadScheduler {
     }
   }
 
-  /// Notes that all idle CPUs but this one are wanted.
+  /// Notes that all idle CPUs but this one are wanted, because of what was changed under the shared lock.
   ///
-  /// Interrupts are off.
+  /// Interrupts are off. A CPU that becomes idle after its lock was held here sees the change itself.
   @inlinable borrowing func notifyIdleCPUs(from cpu: Int) {
-    for other in 0..<cpuCount where other != cpu && queue(other).pointee.isIdle {
-      queue(cpu).pointee.notifications |= 1 &<< UInt64(truncatingIfNeeded: other)
+    for other in 0..<cpuCount where other != cpu {
+      let queue = queue(other)
+      let state = machine.lock(lock(of: queue))
+      let isIdle = queue.pointee.isIdle
+      machine.unlock(lock(of: queue), restoring: state)
+      if isIdle { self.queue(cpu).pointee.notifications |= 1 &<< UInt64(truncatingIfNeeded: other) }
     }
   }
 }

@@ -35,7 +35,8 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     return geometry.pageCount &- mappedPageCount(ofSlot: slot)
   }
 
-  /// Gives this CPU's reserve back to the frame source, because the CPU runs no thread that grows.
+  /// Gives this CPU's reserve back, because the CPU runs no thread that grows: to the pool while that has room, then to
+  /// the frame source.
   ///
   /// The conditions are those of ``prepareToRun(_:mayTakeFrames:)``. The next such call fills it again. It is for CPUs
   /// that idle on a stack of their own which is mapped to the end.
@@ -192,12 +193,15 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     }
   }
 
+  /// Empties a reserve into the pool, so that nobody who asks for memory comes before a refill; what does not fit there
+  /// goes to the frame source.
   @inlinable borrowing func releaseReserve(_ reserve: UnsafeMutablePointer<StackReserve>) -> Int {
     var given = 0
     reserve.pointee.readyCount = layout.reserveLimit == 0 ? 0 : -1
     while reserve.pointee.count > 0 {
       reserve.pointee.count &-= 1
-      given &+= giveBack(reserve.reservedFrames[reserve.pointee.count].entry.frame, order: 0)
+      let frame = reserve.reservedFrames[reserve.pointee.count]
+      given &+= putIntoPool(frame) ? 1 : giveBack(frame.entry.frame, order: 0)
     }
     return given
   }

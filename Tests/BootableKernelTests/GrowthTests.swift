@@ -11,6 +11,11 @@
       expectSuccess(run)
     }
 
+    @Test(arguments: ["linear", "vmalloc", "growing"])
+    func ensuredSectionsTakeNoFaultAndKeepTheirPages(strategy: String) async throws {
+      expectSuccess(try await boot("scenario=self-test test=ensured strategy=\(strategy)"))
+    }
+
     @Test func stallIsReportedOnceWithWhoWaitsForHowMuch() async throws {
       let run = try await boot("scenario=self-test test=stall strategy=growing")
       #expect(run.exitCode == ExitCode.panic)

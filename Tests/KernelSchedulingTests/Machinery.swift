@@ -9,13 +9,16 @@ final class SharedFrames: @unchecked Sendable {
   let buddy: BuddyAllocator<Simulated>
   private let metadata: UnsafeMutableRawBufferPointer
 
-  init(_ simulation: Simulation) throws {
+  /// - Parameter listedCPUs: how many CPUs keep lists of free frames of their own.
+  init(_ simulation: Simulation, listedCPUs: Int) throws {
     var map = PhysicalMemoryMap()
     for bank in simulation.memoryBanks {
       try map.addMemory(start: bank.start, byteCount: bank.byteCount, node: bank.node)
     }
-    metadata = .allocate(byteCount: BuddyAllocator<Simulated>.metadataByteCount(for: map), alignment: 64)
-    buddy = try BuddyAllocator(frames: map, metadata: metadata, machine: simulation.machine)
+    metadata = .allocate(
+      byteCount: BuddyAllocator<Simulated>.metadataByteCount(for: map, cpuCount: listedCPUs), alignment: 64)
+    buddy = try BuddyAllocator(
+      frames: map, metadata: metadata, machine: simulation.machine, cpuCount: listedCPUs)
   }
 
   deinit { metadata.deallocate() }
@@ -97,12 +100,16 @@ final class SchedulingWorld: @unchecked Sendable {
   var machine: Simulated { simulation.machine }
   var cpuCount: Int { idle.count }
 
-  init(memoryBytes: Int = 2 << 20, cpuCount: Int = 1, seed: UInt64 = 1, recordsTrace: Bool = false) throws {
+  /// - Parameter hasFrameLists: whether each CPU keeps a list of free frames of its own.
+  init(
+    memoryBytes: Int = 2 << 20, cpuCount: Int = 1, seed: UInt64 = 1, hasFrameLists: Bool = false,
+    recordsTrace: Bool = false
+  ) throws {
     let bank = MemoryBank(start: PhysicalAddress(1 << 30), byteCount: memoryBytes)
     simulation = try Simulation(
       SimulationConfiguration(
         memory: [bank], cpuCount: cpuCount, seed: seed, recordsTrace: recordsTrace, stepLimit: 3_000_000))
-    frames = try SharedFrames(simulation)
+    frames = try SharedFrames(simulation, listedCPUs: hasFrameLists ? cpuCount : 0)
     stacks = try TestStacks(
       StackConfiguration(.growing, cachedStacksPerCPU: Int(seed % 3), retirementBatch: 1 + Int(seed % 5)),
       machine: simulation.machine, frames: TestFrames(shared: frames),
@@ -132,7 +139,11 @@ final class SchedulingWorld: @unchecked Sendable {
     let interrupts = machine.disableInterrupts()
     let leaving = current[cpu]
     leaving.pointee.request = request
-    let chosen = scheduler.next(after: leaving, stacks: stacks) { self.current[cpu] = $0 }
+    let chosen = scheduler.next(after: leaving, stacks: stacks) {
+      // A hand-over point: others see what a thread that has not left its CPU yet must not show.
+      _ = machine.currentCPU
+      self.current[cpu] = $0
+    }
     machine.restoreInterrupts(interrupts)
     return chosen
   }

@@ -63,15 +63,22 @@ final class RandomRun: @unchecked Sendable {
   var figures = RunFigures()
   /// All frames that stacks, reserves, pool and takers can have together.
   var budget = 0
-  var isOver: Bool { threads.allSatisfy(\.isOver) }
+  /// Whether something was wrong: then the run ends, because what follows says nothing.
+  private(set) var hasFailed = false
+  /// Pages of each thread's stack, and whether a CPU may take frames for the thread that it considers.
+  private var mapped: [Int]
+  private var mayTakeFrames: [Bool]
+  var isOver: Bool { hasFailed || threads.allSatisfy(\.isOver) }
 
   init(seed: UInt64) throws {
     self.seed = seed
     var random = SplitMix64(seed: seed &* 77)
     let cpuCount = 1 + Int(seed % 4)
-    world = try SchedulingWorld(cpuCount: cpuCount, seed: seed)
+    world = try SchedulingWorld(cpuCount: cpuCount, seed: seed, hasFrameLists: seed / 4 % 2 == 1)
     world.start()
     let threadCount = 4 + 3 * cpuCount + random.next(below: 6)
+    mapped = Array(repeating: 1, count: threadCount)
+    mayTakeFrames = Array(repeating: true, count: cpuCount)
     for id in 1...threadCount {
       threads.append(ModelThread(try world.thread(id), operations: 20 + random.next(below: 40)))
     }
@@ -83,14 +90,25 @@ final class RandomRun: @unchecked Sendable {
     scheduled.pointee.id > 0 ? thread(scheduled.pointee.id) : nil
   }
 
-  func fail(_ text: String) { Issue.record("seed \(seed): \(text)") }
+  func fail(_ text: String) {
+    hasFailed = true
+    Issue.record("seed \(seed): \(text)")
+  }
 
   // MARK: The model follows what the scheduler notes
 
   func look(at event: SchedulerEvent) {
+    if event.kind == .stall { lookAtStall() }
     guard event.thread > 0 else { return }
     let thread = thread(event.thread)
     switch event.kind {
+    case .consider:
+      mayTakeFrames[event.cpu] = event.count > 0
+      if event.count > 0, let first = waiters.first, first != event.thread {
+        fail("thread \(event.thread) may take frames while \(first) waits")
+      }
+    case .refill:
+      if !mayTakeFrames[event.cpu] { fail("frames are taken for thread \(event.thread), which may not") }
     case .waitForRefill:
       waiters.append(event.thread)
       figures.refillWaits += 1
@@ -104,6 +122,10 @@ final class RandomRun: @unchecked Sendable {
       }
       if !thread.isSaved { fail("thread \(event.thread) is switched in before its context is saved") }
       if thread.isClaimed { fail("thread \(event.thread) is switched in while it is claimed") }
+      let (has, needs) = (world.reserved(event.cpu), 4 - mapped[event.thread - 1])
+      if has < needs {
+        fail("thread \(event.thread), which needs \(needs) frames, is switched in with \(has)")
+      }
       if thread.lastCPU >= 0, thread.lastCPU != event.cpu { figures.migrations += 1 }
       thread.lastCPU = event.cpu
     case .sleep:
@@ -114,9 +136,14 @@ final class RandomRun: @unchecked Sendable {
       }
       thread.isClaimed = true
     case .unclaim: thread.isClaimed = false
+    case .retire: mapped[event.thread - 1] -= event.count
     case .release: figures.released += event.count
-    case .putBack: figures.putBack += event.count
-    case .grow: figures.growths += event.count
+    case .putBack:
+      mapped[event.thread - 1] += event.count
+      figures.putBack += event.count
+    case .grow:
+      mapped[event.thread - 1] += event.count
+      figures.growths += event.count
     default: break
     }
   }
@@ -124,6 +151,16 @@ final class RandomRun: @unchecked Sendable {
   // MARK: A CPU
 
   func run(cpu: Int, _ random: inout SplitMix64) throws {
+    do {
+      try operate(cpu, &random)
+    } catch {
+      // The other CPUs would wait for the threads that this one has.
+      hasFailed = true
+      throw error
+    }
+  }
+
+  private func operate(_ cpu: Int, _ random: inout SplitMix64) throws {
     var idleTurns = 0
     while !isOver {
       let current = world.current[cpu]
@@ -142,7 +179,7 @@ final class RandomRun: @unchecked Sendable {
       if let request { try switchAway(cpu, request) }
     }
     // A CPU that ends runs nothing.
-    if thread(world.current[cpu]) != nil { fail("CPU \(cpu) still runs a thread at the end") }
+    if !hasFailed, thread(world.current[cpu]) != nil { fail("CPU \(cpu) still runs a thread at the end") }
   }
 
   func switchAway(_ cpu: Int, _ request: SwitchRequest) throws {
@@ -174,18 +211,17 @@ final class RandomRun: @unchecked Sendable {
     _ = world.scheduler.takeNotifications()
     let isStalled = world.scheduler.takeStall()
     world.machine.restoreInterrupts(interrupts)
-    if isStalled { try resolveStall() }
+    if isStalled { world.giveBack() }
     if let entered = thread(chosen) { try verify(entered, cpu) }
   }
 
   /// A stall is right only if what threads need and others hold is more than there is.
-  func resolveStall() throws {
+  private func lookAtStall() {
     figures.stalls += 1
     if world.current.contains(where: { $0.pointee.id > 0 }) { fail("a stall while a thread runs") }
     let live = threads.filter { !$0.isOver }.reduce(0) { $0 + $1.livePageCount }
     let needed = live + 3 * world.cpuCount + world.takenCount
     if needed <= budget { fail("a stall, and \(needed) of \(budget) frames would do: \(live) live") }
-    world.giveBack()
   }
 
   /// Everything at or above the stack pointer, or the floor, is there.
@@ -265,8 +301,13 @@ final class RandomRun: @unchecked Sendable {
     let available = thread.stackPointer - thread.base
     let before = thread.record.scheduled.pointee.floor
     do {
+      let missing = world.stacks.missingPageCount(thread.base)
       let former = try thread.record.scheduled.pointee.ensure(
         bytes: bytes, below: thread.stackPointer, grower: world.stacks.grower)
+      let grown = missing - world.stacks.missingPageCount(thread.base)
+      if grown > 0 {
+        world.scheduler.events.note(SchedulerEvent(.grow, cpu: cpu, thread: thread.id, count: grown))
+      }
       if bytes > available { fail("more than the stack has was ensured") }
       if former != before { fail("the former floor is another") }
       let floor = min(before, thread.stackPointer - bytes)

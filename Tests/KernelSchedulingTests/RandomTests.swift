@@ -45,6 +45,7 @@ import Testing
           try run.run(cpu: cpu, &random)
         }
       })
+    if run.hasFailed { return run.figures }
     #expect(world.simulation.violations.isEmpty, "seed \(seed)")
     #expect(run.waiters.isEmpty && world.scheduler.refillWaiterCount == 0, "seed \(seed)")
     world.giveBack()

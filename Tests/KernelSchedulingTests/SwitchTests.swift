@@ -141,4 +141,50 @@ import Testing
     world.giveBack()
     for thread in threads { world.stacks.free(thread.stack.take()!) }
   }
+
+  /// A world whose one CPU has found a stall: some threads sleep on stacks that are used to their ends, the others wait.
+  private func stalledWorld() throws -> (SchedulingWorld, [Record]) {
+    let world = try SchedulingWorld()
+    world.start()
+    let threads = try (1...4).map { try world.thread($0) }
+    world.takeAway()
+    for thread in threads { world.scheduler.enqueue(thread.scheduled) }
+    while world.reschedule(0, world.current[0].pointee.id > 0 ? .wait : .stay).pointee.id > 0 {
+      let thread = world.current[0]
+      try world.store(1, at: thread.pointee.stackBase, cpu: 0)
+      thread.pointee.savedStackPointer = thread.pointee.stackBase
+    }
+    for _ in 0..<4 { #expect(world.reschedule(0).pointee.id == -1) }
+    return (world, threads)
+  }
+
+  @Test("A stall that a wake-up ended before it was reported is not reported; the next one is")
+  func staleStall() throws {
+    let (world, threads) = try stalledWorld()
+    // Its stack is mapped whole: it can run.
+    world.scheduler.wake(threads[0].scheduled)
+    #expect(!world.takeStall())
+    #expect(world.reschedule(0).pointee.id == 1)
+    #expect(!world.takeStall())
+    #expect(world.reschedule(0, .wait).pointee.id == -1)
+    var reports = 0
+    for _ in 0..<6 {
+      #expect(world.reschedule(0).pointee.id == -1)
+      if world.takeStall() { reports += 1 }
+    }
+    #expect(reports == 1)
+    #expect(world.log.count(.stall) == 1)
+    world.giveBack()
+    for thread in threads { world.stacks.free(thread.stack.take()!) }
+  }
+
+  @Test("A stall that nobody ended is reported, whenever the report is taken")
+  func lateReport() throws {
+    let (world, threads) = try stalledWorld()
+    for _ in 0..<10 { #expect(world.reschedule(0).pointee.id == -1) }
+    #expect(world.takeStall())
+    #expect(!world.takeStall())
+    world.giveBack()
+    for thread in threads { world.stacks.free(thread.stack.take()!) }
+  }
 }

@@ -108,6 +108,33 @@ import Testing
     stacks.free(owner.take())
   }
 
+  @Test(
+    "While the pool has room, an idle CPU's reserve goes there: a thread that waits gets it, a fork does not")
+  func reserveGoesToThePool() throws {
+    let world = try World(cpuCount: 2)
+    let stacks = try world.stacks(StackConfiguration(.growing))
+    let owners = try (0..<3).map { _ in Owner(try stacks.allocate(node: nil)) }
+    let held = world.ledger.heldFrames
+    // Two threads use up CPU 0's reserve and take three of the pool's six frames.
+    for owner in owners[..<2] {
+      world.ledger.refuseRequest = 1
+      world.ledger.refusesAllFrom = true
+      #expect(stacks.prepareToRun(owner.base) == true)
+      #expect(stacks.grower.grow(at: owner.base, runningOn: owner.base) == .grown)
+    }
+    #expect(stacks.reservedFrameCount == 6 && stacks.reservedFrameCount(ofCPU: 1) == 3)
+    #expect(world.simulation.onCPU(1) { _ in stacks.releaseReserve() } == 3)
+    // Nobody else can take them; the next refill does, without a request.
+    #expect(world.ledger.heldFrames == held && stacks.reservedFrameCount == 6)
+    stacks._checkInvariants()
+    #expect(stacks.prepareToRun(owners[2].base) == true)
+    #expect(stacks.reservedFrameCount(ofCPU: 0) == 3)
+    world.ledger.refuseRequest = nil
+    world.ledger.refusesAllFrom = false
+    for owner in owners { stacks.free(owner.take()) }
+    stacks._checkInvariants()
+  }
+
   /// A thread of the random test, as its model knows it.
   final class Thread {
     let owner: Owner

@@ -134,6 +134,7 @@ struct ReplayInput {
     case .unclaim:
       if wasWokenWhileClaimed(index + 1) { emit("W", home[thread], thread, 0) }
       emit("U", home[thread], thread, 0)
+    case .stall: break
     case .exit, .free: fatalError("the model's threads live for ever")
     }
   }
@@ -149,7 +150,7 @@ struct ReplayInput {
   private func sleepsNext(_ thread: Int, after index: Int) -> Bool {
     for entry in entries[(index + 1)...] {
       if case .event(let event) = entry, event.thread == thread, event.kind != .invalidateDone,
-        event.kind != .giveBackReserve
+        event.kind != .giveBackReserve, event.kind != .stall
       {
         return event.kind == .sleep
       }
