@@ -19,10 +19,8 @@ import KernelMachine
   @usableFromInline var isStalled = false
   /// The sum of all activity when a stall was last found.
   @usableFromInline var reportedSignature = -1
-  /// The sum of all activity at the last vain attempt during which nothing else happened; -1 if something did.
+  /// The sum of all activity when the last vain attempt ended; -1 if not all CPUs were quiet then.
   @usableFromInline var stallSignature = -1
-  /// The sum of all activity when the present attempt began; -1 if another CPU was not quiet.
-  @usableFromInline var attemptSignature = -1
   /// The CPU whose sleepers are shrunk next.
   @usableFromInline var cursor = 0
 

@@ -81,7 +81,6 @@ extension ThreadScheduler {
     let waiter = shared.pointee.isServing ? nil : shared.pointee.refills.first
     if waiter != nil {
       shared.pointee.isServing = true
-      shared.pointee.attemptSignature = isIdle ? signatureOfQuiet(besides: cpu) : -1
       note(.consider, cpu, waiter, count: 1)
     }
     machine.unlock(sharedLock, restoring: state)

@@ -9,15 +9,15 @@
 // shrunk, and the stack of a thread that ended has been freed. A quiet CPU takes nothing and holds nothing.
 //
 //     idle CPU                                                          other CPUs
-//       lock: this CPU serves; all others quiet? sum of activity = s      quiet  ─┐
-//       collect frames for the first that waits: in vain                          │ nothing becomes ready, runs,
-//       nothing is ready                                                          │ or begins to wait
-//       reserve and cache go back                                                 │
-//       lock: all quiet, and the sum still s? then the attempt counts     quiet  ─┘
+//       1st attempt: in vain, nothing is ready
+//       reserve and cache go back
+//       lock: all quiet, sum of activity = s; unlock: others may serve    quiet  ─┐
+//       2nd attempt, on whichever CPU: in vain, nothing is ready                  │ nothing becomes ready, runs,
+//       reserve and cache go back                                                 │ or begins to wait
+//       lock: all quiet, and the sum still s? a stall                     quiet  ─┘
 //
-// A stall is two such attempts with the same sum. One would do for all that the scheduler moves; the second is for frames
-// that an interrupt handler had in its hands. While a CPU serves, quiet ones leave everything alone, so that CPUs whose
-// ticks coincide do not keep each other from an attempt that counts.
+// While a CPU serves, quiet ones leave everything alone, so that CPUs whose ticks coincide do not keep each other from an
+// attempt that counts. Only one CPU serves, until after its look: so the second attempt begins after the first look.
 
 import KernelMachine
 import KernelThreadStacks
@@ -34,7 +34,7 @@ extension ThreadScheduler {
     // While another CPU serves, it may succeed: then the stall is over, and otherwise it is reported the next time.
     if shared.pointee.isStalled, !shared.pointee.isServing {
       shared.pointee.isStalled = false
-      isStalled = signatureOfQuiet(besides: -1) == shared.pointee.reportedSignature
+      isStalled = signatureOfQuiet() == shared.pointee.reportedSignature
       if isStalled { note(.stall, machine.currentCPU, nil) }
     }
     machine.unlock(sharedLock, restoring: state)
@@ -80,9 +80,8 @@ extension ThreadScheduler {
   @inlinable @inline(never) borrowing func endServing(provesStall: Bool) {
     let state = machine.lock(sharedLock)
     shared.pointee.isServing = false
-    let before = shared.pointee.attemptSignature
-    let now = provesStall && before >= 0 ? signatureOfQuiet(besides: -1) : -1
-    if now < 0 || now != before {
+    let now = provesStall ? signatureOfQuiet() : -1
+    if now < 0 {
       shared.pointee.stallSignature = -1
     } else if shared.pointee.stallSignature != now {
       shared.pointee.stallSignature = now
@@ -93,18 +92,17 @@ extension ThreadScheduler {
     machine.unlock(sharedLock, restoring: state)
   }
 
-  /// The sum of all activity if all CPUs are quiet, or all but one; else -1.
+  /// The sum of all activity if all CPUs are quiet, else -1.
   ///
   /// The shared lock is held.
-  @inlinable borrowing func signatureOfQuiet(besides exception: Int) -> Int {
+  @inlinable borrowing func signatureOfQuiet() -> Int {
     var signature = 0
     var isBusy = false
     for cpu in 0..<cpuCount {
       let queue = queue(cpu)
       guard queue.pointee.idle != nil else { continue }
       let state = machine.lock(lock(of: queue))
-      if cpu != exception, !queue.pointee.isIdle || !queue.pointee.isQuiet { isBusy = true }
-      if queue.pointee.ready.first != nil { isBusy = true }
+      if !queue.pointee.isIdle || !queue.pointee.isQuiet || queue.pointee.ready.first != nil { isBusy = true }
       signature &+= queue.pointee.activity
       machine.unlock(lock(of: queue), restoring: state)
     }
