@@ -27,6 +27,7 @@ let package = Package(
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2", traits: []),
+    .package(url: "https://github.com/hummingbird-project/swift-mustache", from: "2.1.1"),
   ],
   targets: [
     // The core: compiles unchanged for a host and in Embedded mode.
@@ -67,10 +68,16 @@ let package = Package(
       dependencies: [
         .product(name: "Subprocess", package: "swift-subprocess", condition: .when(traits: ["Tools"]))
       ]),
+    .target(
+      name: "Figures",
+      dependencies: [
+        "ImageTools",
+        .product(name: "Mustache", package: "swift-mustache", condition: .when(traits: ["Tools"])),
+      ]),
     .executableTarget(
       name: "kstacks",
       dependencies: core + [
-        "ImageTools", "Scenarios", "SimulatedScenarios", "SimulatedMachine", "UserPrograms",
+        "ImageTools", "Figures", "Scenarios", "SimulatedScenarios", "SimulatedMachine", "UserPrograms",
         .product(name: "ArgumentParser", package: "swift-argument-parser", condition: .when(traits: ["Tools"])),
       ]),
 
@@ -95,7 +102,8 @@ let package = Package(
         "Scenarios", "SimulatedScenarios", "SimulatedMachine", "SeededRandom", "UserPrograms",
       ]),
     .testTarget(name: "LinuxTests"),
-    .testTarget(name: "ToolTests", dependencies: ["ImageTools", "kstacks"]),
+    .testTarget(name: "ToolTests", dependencies: ["ImageTools", "Figures", "kstacks"]),
+    .testTarget(name: "FiguresTests", dependencies: ["ImageTools", "Figures"]),
     .testTarget(name: "BootableKernelTests", dependencies: ["ImageTools"]),
     .testTarget(name: "PackageTests", dependencies: ["ImageTools"]),
   ],

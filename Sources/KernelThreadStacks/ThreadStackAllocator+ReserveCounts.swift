@@ -1,4 +1,4 @@
-// What reserves hold, looked at from outside.
+// What reserves and magazines hold, looked at from outside.
 
 import KernelMachine
 
@@ -12,4 +12,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   /// How many frames the pool behind the reserves holds.
   @inlinable public var pooledFrameCount: Int { shared.pointee.poolCount }
+
+  /// How many freed stacks a CPU's magazine holds: exact on that CPU, with interrupts off.
+  @inlinable public borrowing func cachedStackCount(ofCPU cpu: Int) -> Int { record(ofCPU: cpu).pointee.count }
 }

@@ -102,6 +102,21 @@ public struct JSONWriter<Sink: TextSink> {
     sink.write(byte: UInt8(ascii: "\""))
   }
 
+  /// Starts a text that is written in pieces, which need no escaping.
+  mutating func beginText(_ key: StaticString) {
+    self.key(key)
+    sink.write(byte: UInt8(ascii: "\""))
+  }
+
+  /// Writes a piece of the text.
+  mutating func append(byte: UInt8) { sink.write(byte: byte) }
+
+  /// Writes a number into the text.
+  mutating func append(_ number: Int) { sink.write(number) }
+
+  /// Ends the text.
+  mutating func endText() { sink.write(byte: UInt8(ascii: "\"")) }
+
   /// Writes a key and `null`.
   public mutating func nullField(_ key: StaticString) {
     self.key(key)

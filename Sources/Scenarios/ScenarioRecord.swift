@@ -38,6 +38,7 @@ extension Processes {
       json.field("done", value)
       json.field("total", max(value, state.pointee.record.total))
       json.field("what", state.pointee.record.unit)
+      writeMemoryState(to: &json)
       json.end()
     case .firstFailure:
       reclaim()

@@ -1,5 +1,6 @@
 // How deep threads have been: a histogram, and the threads that were deepest.
 
+import Figures
 import ImageTools
 
 /// The lines about high-water marks of results that have them, each strategy apart.

@@ -23,6 +23,7 @@
             ended.signal()
           }
           _ = ended.wait(timeout: .now() + 2)
+          LiveView.restoreTerminal()
           // Below the line of a step that is under way.
           if Terminal.isInteractive { Terminal.line() }
           exit(128 + number)

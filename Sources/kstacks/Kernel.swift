@@ -1,6 +1,7 @@
 // The kernel that a run boots.
 
 #if Tools
+  import Figures
   import ImageTools
 
   /// Builds the kernel as step 1 of a run, and says how its largest stack frame compares with the guard.

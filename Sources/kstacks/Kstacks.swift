@@ -10,7 +10,9 @@
       abstract: "Runs kernel-stack scenarios on an arm64 kernel in QEMU or on a simulated machine.",
       discussion: "Without arguments it runs the scenario fragmented-fork with every strategy.",
       version: "0.1.0",
-      subcommands: [RunCommand.self, ListCommand.self, BenchCommand.self],
+      subcommands: [
+        RunCommand.self, ListCommand.self, BenchCommand.self, ReportCommand.self, WatchCommand.self,
+      ],
       defaultSubcommand: RunCommand.self)
 
     static func main() async {

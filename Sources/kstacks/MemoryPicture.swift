@@ -1,5 +1,7 @@
 // A picture of physical memory: half-blocks in colour on a terminal, characters otherwise.
 
+import Figures
+
 /// One frame map as a picture, lowest frame top left.
 struct MemoryPicture {
   var map: FrameMap

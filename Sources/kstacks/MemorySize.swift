@@ -1,4 +1,4 @@
-// Sizes as people write them on a command line, and as they read them in a table.
+// Sizes as people write them on a command line.
 
 /// A size in bytes, written with a binary suffix: `128M`, `1G`, `16384`, `16 KiB`.
 struct MemorySize: Equatable, Sendable {
@@ -23,28 +23,3 @@ struct MemorySize: Equatable, Sendable {
     byteCount = product
   }
 }
-
-/// A size in the largest binary unit that leaves at least 1: `57 MiB`, `1.5 MiB`, `8 KiB`.
-func readable(byteCount: Int) -> String {
-  let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")]
-  for (size, name) in units where byteCount >= size {
-    let tenths = byteCount / (size / 10)
-    return tenths >= 100 || tenths % 10 == 0 || byteCount % size == 0
-      ? "\(byteCount / size) \(name)" : "\(tenths / 10).\(tenths % 10) \(name)"
-  }
-  return byteCount == 1 ? "1 byte" : "\(byteCount) bytes"
-}
-
-/// A number with commas between groups of three digits.
-func grouped(_ number: Int) -> String {
-  let digits = String(number.magnitude)
-  var result = ""
-  for (index, digit) in digits.enumerated() {
-    if index > 0, (digits.count - index) % 3 == 0 { result += "," }
-    result.append(digit)
-  }
-  return number < 0 ? "-" + result : result
-}
-
-/// A count with its noun: `1 fork`, `1,412 forks`.
-func counted(_ number: Int, _ noun: String) -> String { "\(grouped(number)) \(noun)\(number == 1 ? "" : "s")" }

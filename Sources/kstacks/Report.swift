@@ -1,5 +1,6 @@
 // All that a run says when it is over: pictures, table, closing sentence.
 
+import Figures
 import ImageTools
 
 /// The lines about results and measurements.

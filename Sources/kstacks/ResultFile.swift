@@ -1,4 +1,4 @@
-// Writes results as JSON files.
+// Writes results as JSON files, and other files as safely.
 
 import Foundation
 import ImageTools
@@ -11,8 +11,8 @@ struct CommandError: Error, CustomStringConvertible {
 }
 
 enum ResultFile {
-  /// The keys that travel on the console but have no place in a file: the kind of line, and the large frame maps.
-  private static let consoleKeys = ["type", "frameMaps"]
+  /// What travels on the console but has no place in a file: the kind of line.
+  private static let consoleKeys = ["type"]
 
   /// The contents of a file with these results: an array, one object for each.
   static func contents(_ results: [JSON]) throws -> String {
@@ -60,8 +60,19 @@ enum ResultFile {
 
   /// Replaces a file in one step: who reads it meanwhile gets the old one or the new one.
   static func write(_ results: [JSON], to path: String) throws(CommandError) {
+    let text: String
     do {
-      try Data(contents(results).utf8).write(to: target(of: path), options: .atomic)
+      text = try contents(results)
+    } catch {
+      throw CommandError("cannot write \(path): \(reason(error))")
+    }
+    try write(text: text, to: path)
+  }
+
+  /// Replaces a file by a text in one step.
+  static func write(text: String, to path: String) throws(CommandError) {
+    do {
+      try Data(text.utf8).write(to: target(of: path), options: .atomic)
     } catch {
       throw CommandError("cannot write \(path): \(reason(error))")
     }

@@ -1,5 +1,6 @@
 // The pictures of physical memory that belong to results: before the first fork, and when the first fork failed.
 
+import Figures
 import ImageTools
 
 /// The pictures, with one legend for all; how memory was before, only once where all runs began alike.

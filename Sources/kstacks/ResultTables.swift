@@ -1,5 +1,6 @@
 // The tables that show results of scenarios.
 
+import Figures
 import ImageTools
 
 /// The table for a scenario's results, one per strategy.

@@ -1,6 +1,8 @@
 // kstacks run: a scenario with one strategy or all of them, its pictures, its table and its closing sentence.
 
 #if Tools
+  import Figures
+  import Foundation
   import ArgumentParser
   import ImageTools
 
@@ -17,14 +19,16 @@
     /// Runs a scenario under every strategy that was asked for, writes the results, and shows them.
     ///
     /// - Throws: the first failure; results that a failed run has produced are written and shown before.
-    static func run(_ scenario: String, _ arguments: ScenarioArguments, json: String?) async throws {
+    static func run(
+      _ scenario: String, _ arguments: ScenarioArguments, json: String?, view: LiveView? = nil
+    ) async throws {
       let plans = try arguments.plans(scenario: scenario)
       let path = try json ?? ResultFile.defaultPath(scenario)
       try ResultFile.prepare(path)
       let onQemu = arguments.machine == .qemu
       if onQemu && !Guest.isQemuInstalled { throw CommandError("\(GuestError.qemuMissing)") }
       Terminal.line("\(scenario) on \(describeMachine(plans[0]))")
-      let steps = Steps(total: plans.count + (onQemu ? 1 : 0))
+      let steps = Steps(total: plans.count + (onQemu ? 1 : 0), view: view)
       let kernel = onQemu ? try await buildKernel(steps: steps) : nil
 
       let runner = ScenarioRunner(steps: steps, verbose: arguments.verbose)
@@ -44,8 +48,23 @@
           inColour: Terminal.hasColour)
         for line in lines { Terminal.line(line) }
         Terminal.line("(results: \(ResultFile.displayed(path)))")
+        if json == nil { showReport(besides: path) }
       }
       if let failure { throw failure }
+    }
+
+    /// Makes the page of all results anew, and says where it is.
+    ///
+    /// A run's success does not depend on it.
+    private static func showReport(besides path: String) {
+      let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
+      let page = "\(folder)/report.html"
+      do {
+        try ReportCommand.write(from: folder, to: page)
+        Terminal.line("(report: \(ResultFile.displayed(page)))")
+      } catch {
+        Terminal.errorLine("kstacks: no report was made: \(error)")
+      }
     }
 
     private static func describeMachine(_ plan: RunPlan) -> String {

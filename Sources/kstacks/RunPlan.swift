@@ -1,6 +1,7 @@
 // One run of a scenario with one strategy on one machine.
 
 #if Tools
+  import Figures
   import ImageTools
   import Scenarios
 

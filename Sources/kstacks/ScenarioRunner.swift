@@ -1,6 +1,7 @@
 // Runs one plan on its machine and judges what came back.
 
 #if Tools
+  import Figures
   import ImageTools
   import SimulatedScenarios
 
@@ -50,6 +51,7 @@
       result = ofType("result").last
       let stacks = ofType("stack")
       if !stacks.isEmpty { result = result?.adding("stacks", .array(stacks.map { $0.removing(["type"]) })) }
+      if let series = Self.series(of: ofType("progress")) { result = result?.adding("series", series) }
       benchmarks = ofType("benchmark")
       if !failed.isEmpty {
         let checks = failed.count == 1 ? "this check" : "these checks"
@@ -78,6 +80,19 @@
         throw CommandError("\(what) failed: \(reports) reports of a stall, exit code \(exitCode)")
       }
     }
+
+    /// Free memory while a run went on, as a member of its result: `"series": ["64:62914560", …]`.
+    ///
+    /// At most 64 points, evenly spread.
+    static func series(of progress: [JSON]) -> JSON? {
+      let points = progress.compactMap { line -> String? in
+        guard let done = line["done"]?.integer, let free = line["freeBytes"]?.integer else { return nil }
+        return "\(done):\(free)"
+      }
+      if points.isEmpty { return nil }
+      let step = (points.count + 63) / 64
+      return .array(stride(from: 0, to: points.count, by: step).map { .string(points[$0]) })
+    }
   }
 
   /// Runs plans, and shows progress while it does.
@@ -95,6 +110,12 @@
           let record = try? JSON(parsing: line),
           let done = record["done"]?.integer
         else { return }
+        if let view = steps.view {
+          return view.draw(
+            watchLines(
+              "[\(number)/\(steps.total)] \(what)", record, memoryBytes: plan.options.memoryBytes,
+              inColour: Terminal.hasColour))
+        }
         steps.progress(
           number, what, done: done, total: record["total"]?.integer ?? 0, unit: record["what"]?.string ?? "")
       }

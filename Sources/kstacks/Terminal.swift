@@ -1,5 +1,6 @@
 // What standard output is, and numbered steps with progress that only a terminal gets to see.
 
+import Figures
 import Foundation
 
 /// Where the command writes to.
@@ -27,10 +28,13 @@ enum Terminal {
 struct Steps: Sendable {
   let total: Int
   let isInteractive: Bool
+  /// Where a run is watched, what is drawn of it.
+  let view: LiveView?
 
-  init(total: Int, isInteractive: Bool = Terminal.isInteractive) {
+  init(total: Int, isInteractive: Bool = Terminal.isInteractive, view: LiveView? = nil) {
     self.total = total
     self.isInteractive = isInteractive
+    self.view = view
   }
 
   /// Says what begins now.
@@ -45,16 +49,18 @@ struct Steps: Sendable {
 
   /// Says what came of a step.
   func end(_ number: Int, _ what: String, _ outcome: String) {
-    if isInteractive { FileHandle.standardOutput.write(Data("\r\u{1b}[K".utf8)) }
+    abandon()
     Terminal.line("[\(number)/\(total)] \(what): \(outcome)")
   }
 
   /// Leaves the line of a step that failed.
   func abandon() {
+    if let view { return view.clear() }
     if isInteractive { FileHandle.standardOutput.write(Data("\r\u{1b}[K".utf8)) }
   }
 
   private func rewrite(_ text: String) {
+    if let view { return view.draw([text]) }
     guard isInteractive else { return }
     FileHandle.standardOutput.write(Data("\r\(text)\u{1b}[K".utf8))
   }

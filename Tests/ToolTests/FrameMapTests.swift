@@ -1,5 +1,6 @@
 // Frame maps: reading them, showing them in fewer cells, and drawing them.
 
+import Figures
 import Testing
 
 @testable import kstacks

@@ -1,5 +1,6 @@
 // What a run says: table, closing sentence, refusals, pictures, steps, and the result file.
 
+import Figures
 import Foundation
 import ImageTools
 import Testing
@@ -168,7 +169,7 @@ import Testing
       Set(array[0].keys) == [
         "scenario", "machine", "strategy", "seed", "memoryBytes", "freeBytesBefore", "largestFreeBlockBytes",
         "unusableFreeIndex", "forksAttempted", "forksSucceeded", "firstFailure", "framesPerFork",
-        "freeBytesAtFailure", "stackBytes", "leakedFrames",
+        "freeBytesAtFailure", "stackBytes", "frameMaps", "leakedFrames",
       ])
   }
 

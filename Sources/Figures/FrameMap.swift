@@ -1,7 +1,7 @@
 // Who has which page frame: the run-length text of a result, and the same map in fewer cells.
 
 /// What a page frame is used for; the raw value is the letter in a frame map.
-enum FrameUse: Character, CaseIterable, Sendable {
+public enum FrameUse: Character, CaseIterable, Sendable {
   case reserved = "r"
   case free = "f"
   case ballast = "b"
@@ -14,7 +14,7 @@ enum FrameUse: Character, CaseIterable, Sendable {
   case absent = "x"
 
   /// The use in a word or two.
-  var name: String {
+  public var name: String {
     switch self {
     case .reserved: "kernel"
     case .free: "free"
@@ -30,7 +30,7 @@ enum FrameUse: Character, CaseIterable, Sendable {
   }
 
   /// The character that stands for it in a picture of characters.
-  var symbol: Character {
+  public var symbol: Character {
     switch self {
     case .reserved: "#"
     case .free: "."
@@ -46,7 +46,7 @@ enum FrameUse: Character, CaseIterable, Sendable {
   }
 
   /// The colour that stands for it, of the 256 of a terminal.
-  var colour: Int {
+  public var colour: Int {
     switch self {
     case .reserved: 238
     case .free: 114
@@ -63,18 +63,23 @@ enum FrameUse: Character, CaseIterable, Sendable {
 }
 
 /// The use of every frame from the lowest to the highest, as runs.
-struct FrameMap: Equatable, Sendable {
-  struct Run: Equatable, Sendable {
-    var use: FrameUse
-    var count: Int
+public struct FrameMap: Equatable, Sendable {
+  public struct Run: Equatable, Sendable {
+    public var use: FrameUse
+    public var count: Int
+
+    public init(use: FrameUse, count: Int) {
+      self.use = use
+      self.count = count
+    }
   }
 
-  let runs: [Run]
+  public let runs: [Run]
 
-  init(runs: [Run]) { self.runs = runs }
+  public init(runs: [Run]) { self.runs = runs }
 
   /// Reads run-length text such as `r120f1b1f1`; `nil` when it is not that.
-  init?(_ text: String) {
+  public init?(_ text: String) {
     var runs: [Run] = []
     var use: FrameUse?
     var count = 0
@@ -101,16 +106,16 @@ struct FrameMap: Equatable, Sendable {
     self.runs = runs
   }
 
-  var frameCount: Int { runs.reduce(0) { $0 + $1.count } }
+  public var frameCount: Int { runs.reduce(0) { $0 + $1.count } }
 
-  func count(of use: FrameUse) -> Int { runs.reduce(0) { $1.use == use ? $0 + $1.count : $0 } }
+  public func count(of use: FrameUse) -> Int { runs.reduce(0) { $1.use == use ? $0 + $1.count : $0 } }
 
   /// Whether another map looks the same from afar.
   ///
   /// The runs of a scenario begin with the same amounts of memory for each use in the same places, but not with
   /// the same frames: what the kernel takes for itself differs a little between strategies. So memory is compared
   /// in 16 stretches, and the frames that differ may be one in 16.
-  func isMuchLike(_ other: FrameMap) -> Bool {
+  public func isMuchLike(_ other: FrameMap) -> Bool {
     guard frameCount == other.frameCount else { return false }
     var different = 0
     for (mine, theirs) in zip(counts(inStretches: 16), other.counts(inStretches: 16)) {
@@ -142,7 +147,7 @@ struct FrameMap: Equatable, Sendable {
   /// A cell usually covers frames of several uses. Choosing the most frequent one would hide the others everywhere, so
   /// what a cell does not show is carried over to the next ones (error diffusion): a stretch of memory of which a third
   /// is free has a third of its cells free.
-  func cells(_ cellCount: Int) -> [FrameUse] {
+  public func cells(_ cellCount: Int) -> [FrameUse] {
     let total = frameCount
     guard total > 0, cellCount > 0 else { return [] }
     var cells: [FrameUse] = []

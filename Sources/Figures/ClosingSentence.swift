@@ -3,7 +3,7 @@
 import ImageTools
 
 /// The sentence for a scenario's results, one per strategy; all its figures are the results' own.
-func closingSentence(scenario: String, results: [JSON]) -> String {
+public func closingSentence(scenario: String, results: [JSON]) -> String {
   var strategies: [String] = []
   for result in results {
     let strategy = result["strategy"]?.string ?? "?"

@@ -1,0 +1,141 @@
+// A picture as SVG: elements are added one after the other, each drawn above those before.
+
+/// A value of an attribute.
+public protocol SVGValue {
+  /// The value as text, not yet escaped.
+  var svgText: String { get }
+}
+
+extension String: SVGValue { public var svgText: String { self } }
+extension Int: SVGValue { public var svgText: String { "\(self)" } }
+
+extension Double: SVGValue {
+  /// At most two digits after the point, and none that say nothing; what is no number is 0.
+  public var svgText: String {
+    guard isFinite, magnitude < 1e15 else { return "0" }
+    let hundredths = Int((self * 100).rounded())
+    let (whole, part) = (abs(hundredths) / 100, abs(hundredths) % 100)
+    let sign = hundredths < 0 ? "-" : ""
+    if part == 0 { return "\(sign)\(whole)" }
+    return part % 10 == 0 ? "\(sign)\(whole).\(part / 10)" : "\(sign)\(whole).\(part < 10 ? "0" : "")\(part)"
+  }
+}
+
+/// An SVG picture with its alternative text.
+public struct Drawing: Sendable {
+  /// What the picture is, in a few words.
+  public let title: String
+  /// What one sees in it.
+  public let summary: String
+  public let width: Double
+  public private(set) var height: Double
+  /// The elements so far.
+  public private(set) var body = ""
+
+  public init(_ title: String, _ summary: String, width: Double, height: Double) {
+    (self.title, self.summary, self.width, self.height) = (title, summary, width, height)
+  }
+
+  /// Adds an element; one with text between its tags, or without.
+  public mutating func add(
+    _ name: String, _ attributes: KeyValuePairs<String, any SVGValue>, text: String? = nil
+  ) {
+    body += "<\(name)"
+    for (key, value) in attributes { body += " \(key)=\"\(escaped(value.svgText))\"" }
+    body += text.map { ">\(escaped($0))</\(name)>" } ?? "/>"
+    body += "\n"
+  }
+
+  /// Adds elements that share attributes.
+  public mutating func group(
+    _ attributes: KeyValuePairs<String, any SVGValue>, _ content: (inout Drawing) -> Void
+  ) {
+    body += "<g"
+    for (key, value) in attributes { body += " \(key)=\"\(escaped(value.svgText))\"" }
+    body += ">\n"
+    content(&self)
+    body += "</g>\n"
+  }
+
+  public mutating func rectangle(
+    _ x: Double, _ y: Double, _ width: Double, _ height: Double, fill: Role, radius: Double = 0
+  ) {
+    add("rect", ["class": "f-\(fill)", "x": x, "y": y, "width": width, "height": height, "rx": radius])
+  }
+
+  public mutating func line(
+    _ x1: Double, _ y1: Double, _ x2: Double, _ y2: Double, stroke: Role, width: Double = 1,
+    dashed: Bool = false
+  ) {
+    add(
+      "path",
+      [
+        "class": "s-\(stroke)\(dashed ? " dashed" : "")", "stroke-width": width,
+        "d": "M\(x1.svgText) \(y1.svgText)L\(x2.svgText) \(y2.svgText)",
+      ])
+  }
+
+  public mutating func polyline(_ points: [(Double, Double)], stroke: Role, width: Double = 2.5) {
+    guard let first = points.first else { return }
+    var path = "M\(first.0.svgText) \(first.1.svgText)"
+    for point in points.dropFirst() { path += "L\(point.0.svgText) \(point.1.svgText)" }
+    add("path", ["class": "s-\(stroke)", "stroke-width": width, "stroke-linejoin": "round", "d": path])
+  }
+
+  public mutating func circle(_ x: Double, _ y: Double, radius: Double, fill: Role) {
+    add("circle", ["class": "f-\(fill)", "cx": x, "cy": y, "r": radius])
+  }
+
+  public enum Anchor: String, Sendable { case start, middle, end }
+
+  public mutating func text(
+    _ text: String, _ x: Double, _ y: Double, size: Double = 13, fill: Role = .text, anchor: Anchor = .start,
+    bold: Bool = false
+  ) {
+    add(
+      "text",
+      [
+        "class": "f-\(fill)\(bold ? " bold" : "")", "x": x, "y": y, "font-size": size,
+        "text-anchor": anchor.rawValue,
+      ], text: text)
+  }
+
+  private var alternative: String { escaped("\(title). \(summary)") }
+
+  /// The picture for a page, which has the style sheet already.
+  public var inline: String {
+    "<svg viewBox=\"0 0 \(width.svgText) \(height.svgText)\" role=\"img\" aria-label=\"\(alternative)\">\n\(body)</svg>\n"
+  }
+
+  /// The picture as a file of its own.
+  public var file: String {
+    """
+    <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 \(width.svgText) \(height.svgText)" \
+    width="\(width.svgText)" height="\(height.svgText)" role="img">
+    <title>\(escaped(title))</title>
+    <desc>\(escaped(summary))</desc>
+    <style>\(Role.styleSheet)</style>
+    <rect class="f-page" width="100%" height="100%"/>
+    \(body)</svg>
+
+    """
+  }
+}
+
+/// Text as XML and HTML hold it, in an element or in an attribute; what XML cannot hold at all is left out.
+public func escaped(_ text: String) -> String {
+  var result = ""
+  for scalar in text.unicodeScalars {
+    switch scalar {
+    case "&": result += "&amp;"
+    case "<": result += "&lt;"
+    case ">": result += "&gt;"
+    case "\"": result += "&quot;"
+    case "'": result += "&#39;"
+    case "\t", "\n", "\r": result += " "
+    case "\u{0}"..<"\u{20}", "\u{7f}"..<"\u{a0}", "\u{fffe}", "\u{ffff}": break
+    default: result.unicodeScalars.append(scalar)
+    }
+  }
+  return result
+}

@@ -1,0 +1,46 @@
+// Where a value lies on an axis.
+
+import Foundation
+
+/// Maps values to places, evenly or by their logarithms.
+public struct Scale: Sendable {
+  public let lowest: Double
+  public let highest: Double
+  /// The places of the lowest and the highest value.
+  public let start: Double
+  public let end: Double
+  public let isLogarithmic: Bool
+
+  /// A scale; one without extent gets some, and one by logarithms begins above 0.
+  public init(
+    _ lowest: Double, _ highest: Double, from start: Double, to end: Double, logarithmic: Bool = false
+  ) {
+    let low = logarithmic ? max(lowest.isFinite ? lowest : 1, 1e-9) : (lowest.isFinite ? lowest : 0)
+    self.lowest = low
+    self.highest = highest.isFinite && highest > low ? highest : (logarithmic ? low * 10 : low + 1)
+    (self.start, self.end, isLogarithmic) = (start, end, logarithmic)
+  }
+
+  /// The place of a value; those outside are at the nearer end.
+  public func callAsFunction(_ value: Double) -> Double {
+    let value = min(max(value.isNaN ? lowest : value, lowest), highest)
+    let share =
+      isLogarithmic
+      ? (log10(value) - log10(lowest)) / (log10(highest) - log10(lowest))
+      : (value - lowest) / (highest - lowest)
+    return start + share * (end - start)
+  }
+
+  /// Round values, about `count` of them: 1, 2 or 5 times a power of ten apart, or the powers of ten themselves.
+  public func ticks(_ count: Int = 5) -> [Double] {
+    if isLogarithmic {
+      let first = Int(log10(lowest).rounded(.up)), last = Int((log10(highest) + 1e-9).rounded(.down))
+      return first > last ? [lowest, highest] : (first...last).map { pow(10, Double($0)) }
+    }
+    let rough = (highest - lowest) / Double(max(1, count))
+    let power = pow(10, log10(rough).rounded(.down))
+    let step = [1, 2, 5, 10].map { $0 * power }.first { $0 >= rough * 0.999 } ?? rough
+    let first = (lowest / step - 1e-9).rounded(.up)
+    return (0...count + 2).map { (first + Double($0)) * step }.filter { $0 <= highest + step * 1e-9 }
+  }
+}

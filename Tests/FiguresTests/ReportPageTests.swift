@@ -1,0 +1,163 @@
+// The page: complete, self-contained, and made also of figures that make no sense.
+
+import Foundation
+import ImageTools
+import Testing
+
+@testable import Figures
+
+@Suite struct ReportPageTests {
+  @Test func allResultsGiveAllPictures() throws {
+    let page = ReportPage(try Sample.all())
+    #expect(
+      page.figures.map(\.name) == [
+        "memory-pair", "forks", "memory-per-thread", "cost-live", "cost-free", "growth-fault",
+      ])
+    #expect(
+      page.files.map(\.name).suffix(6) == [
+        "memory-before.svg", "memory-needs.svg", "memory-failure-linear.svg", "memory-failure-vmalloc.svg",
+        "memory-failure-growing.svg", "memory-after.svg",
+      ])
+    for (name, text) in page.files { #expect(parsedXML(text) != nil, "\(name) is well-formed") }
+  }
+
+  @Test func memoryPerThreadIsTheDifferenceOfTheMaps() throws {
+    let memory = try #require(ThreadMemory(forked: Sample.fork("vmalloc", forks: 100)))
+    #expect(memory.parts.map(\.name) == ["stack", "page tables", "records", "metadata", "its own memory"])
+    #expect(
+      memory.parts.map { Int($0.bytes) } == [250 * 4096 / 100, 125 * 4096 / 100, 40, 163, 125 * 4096 / 100])
+    #expect(ThreadMemory(forked: Sample.forks[0]) == nil, "nothing was forked")
+  }
+
+  @Test func aSeriesRunsFromTheStartToTheFailure() throws {
+    let series = try #require(ForkSeries(Sample.fork("vmalloc", forks: 200)))
+    #expect(series.points.map(\.forks) == [0, 64, 128, 200])
+    #expect(series.points.map(\.bytes) == [2_097_152, 1_000_000, 500_000, 4096])
+  }
+
+  /// The steps of a growth fault are as long as the code in the vector is.
+  @Test func theStepsOfAGrowthFaultAreThoseOfTheVector() throws {
+    let source = try String(
+      contentsOfFile: "\(try #require(PackageRoot.path))/Sources/KernelAssembly/vectors.S", encoding: .utf8)
+    let start = try #require(source.range(of: "\nthread_synchronous:\n")).upperBound
+    let body = source[
+      start..<(try #require(source.range(of: "\n1:\n", range: start..<source.endIndex))).lowerBound]
+    let lines = body.split(separator: "\n").filter { !$0.trimmingCharacters(in: .whitespaces).isEmpty }
+    let call = try #require(lines.firstIndex { $0.contains("kernelGrow") })
+    // The vector itself holds a branch to this place.
+    #expect(1 + call + 1 == GrowthVector.entry)
+    #expect(lines.count - call - 1 == GrowthVector.exit)
+  }
+
+  @Test func figuresWithoutSenseAreDrawnOrLeftOutButNeverFatal() throws {
+    let values: [JSON] = [
+      .integer(-1), .integer(.max), .integer(.min), .number(1e308), .null, .string("x"), .array([]),
+      .bool(true),
+    ]
+    for (index, value) in values.enumerated() {
+      for base in [Sample.forks[1], Sample.costs[1], Sample.linux[1]] {
+        for key in (base.members ?? [:]).keys.sorted() where key != "scenario" {
+          var set = ResultSet()
+          set.add("a.json", try Sample.text([base.adding(key, value)]))
+          let page = ReportPage(set)
+          #expect(page.files.allSatisfy { parsedXML($0.text) != nil }, "\(key), value \(index)")
+        }
+      }
+    }
+  }
+
+  #if Tools
+    @Test func thePageIsSelfContainedAndSmall() throws {
+      let html = try ReportPage(Sample.all()).html()
+      #expect(html.utf8.count < 1 << 20)
+      for outside in ["http://", "https://", "<script", "@import", "<link rel=\"stylesheet", "src=", "url("] {
+        #expect(!html.contains(outside), "\(outside)")
+      }
+      #expect(html.contains("prefers-color-scheme:dark"))
+      let pictures = html.components(separatedBy: "<svg ").dropFirst()
+      #expect(pictures.count >= 14)
+      #expect(pictures.allSatisfy { $0.prefix { $0 != ">" }.contains("aria-label=\"") })
+    }
+
+    @Test func aLargeMemoryStillGivesASmallPage() throws {
+      var forks: [JSON] = []
+      for (seed, strategy) in ["linear", "vmalloc", "growing"].enumerated() {
+        func text(_ offset: Int) -> JSON {
+          .string(
+            MemoryMapTests.map(frames: 1 << 17, seed: UInt64(seed * 3 + offset)).runs
+              .map { "\($0.use.rawValue)\($0.count)" }.joined())
+        }
+        forks.append(
+          Sample.fork(strategy, forks: 100).adding(
+            "frameMaps", .object(["before": text(0), "atFailure": text(1), "after": text(2)])))
+      }
+      var set = ResultSet()
+      set.forks = forks
+      #expect(try ReportPage(set).html().utf8.count < 1 << 20)
+    }
+
+    @Test func whatIsMissingStandsOnThePage() throws {
+      var set = ResultSet()
+      set.add("bench.json", "[")
+      let html = try ReportPage(set).html()
+      #expect(html.contains("bench.json is truncated or no JSON"))
+      #expect(try !ReportPage(Sample.all()).html().contains("class=\"problems\""))
+    }
+
+    @Test func hostileNamesStayText() throws {
+      var set = ResultSet()
+      let evil = "</style><script>alert(1)</script>"
+      set.add(evil + ".json", "[")
+      set.add("a.json", try Sample.text([Sample.fork(evil, forks: 3), Sample.fork("../../x", forks: 4)]))
+      set.add("l.json", try Sample.text([Sample.linux[0].adding("kernel", .string(evil))]))
+      let page = ReportPage(set)
+      #expect(try !page.html().contains("<script"))
+      #expect(page.files.allSatisfy { !$0.name.contains("/") && !$0.text.contains("<script") })
+    }
+
+    @Test(.enabled(if: Browser.path != nil, "Debian's chromium is not installed"), .timeLimit(.minutes(2)))
+    func aBrowserShowsThePageWithoutComplaint() throws {
+      let folder = FileManager.default.temporaryDirectory.appendingPathComponent("report-\(UUID().uuidString)")
+      try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+      defer { try? FileManager.default.removeItem(at: folder) }
+      let file = folder.appendingPathComponent("report.html")
+      try Data(ReportPage(Sample.all()).html().utf8).write(to: file)
+      let (html, log) = try Browser.open(file, profile: folder.appendingPathComponent("profile"))
+      #expect(html.contains("What happened to memory"), "the page came up: \(log)")
+      #expect(!log.contains("CONSOLE"), "\(log)")
+
+      // The check sees complaints when there are some.
+      try Data("<script>console.error('planted')</script>".utf8).write(to: file)
+      #expect(try Browser.open(file, profile: folder.appendingPathComponent("profile")).log.contains("planted"))
+    }
+  #endif
+}
+
+/// A browser without a window.
+enum Browser {
+  static let path = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].first {
+    FileManager.default.isExecutableFile(atPath: $0)
+  }
+
+  /// Opens a page; tells what became of it, and what the browser said.
+  static func open(_ file: URL, profile: URL) throws -> (html: String, log: String) {
+    let process = Process()
+    let folder = file.deletingLastPathComponent()
+    let (output, errors) = (folder.appendingPathComponent("output"), folder.appendingPathComponent("errors"))
+    for url in [output, errors] { _ = FileManager.default.createFile(atPath: url.path, contents: nil) }
+    process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+    process.arguments = [
+      "timeout", "50", path ?? "", "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+      "--user-data-dir=\(profile.path)", "--enable-logging=stderr", "--v=0", "--dump-dom", "--timeout=20000",
+      file.absoluteString,
+    ]
+    process.standardOutput = try FileHandle(forWritingTo: output)
+    process.standardError = try FileHandle(forWritingTo: errors)
+    try process.run()
+    process.waitUntilExit()
+    return (
+      try String(contentsOf: output, encoding: .utf8),
+      String(decoding: try Data(contentsOf: errors), as: UTF8.self)
+    )
+  }
+}
