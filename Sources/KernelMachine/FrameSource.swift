@@ -153,6 +153,25 @@ public protocol FrameSource: ~Copyable {
     _ request: FrameRequest, count: Int, _ body: (PageFrame) -> Void
   ) throws(FrameSourceError)
 
+  /// Hands out single frames that the current CPU has at hand, all of them or none.
+  ///
+  /// It takes no lock and clears nothing. Interrupts are off. There is a default, which has nothing at hand.
+  ///
+  /// - Parameters:
+  ///   - request: what each of them is to be; its order is 0, and its node that of the current CPU (`nil`).
+  ///   - count: how many; at least 1.
+  ///   - body: gets each frame, which belongs to the caller from then on.
+  /// - Returns: whether there were as many; nothing has changed if not.
+  borrowing func allocateAtHand(_ request: FrameRequest, count: Int, _ body: (PageFrame) -> Void) -> Bool
+
+  /// Brings frames to the current CPU's hand, for ``allocateAtHand(_:count:_:)``, which has found too few.
+  ///
+  /// It takes spin locks, and clears nothing: for cleared frames, it looks where there are any. Interrupts are off. There is
+  /// a default, which brings nothing.
+  ///
+  /// - Returns: whether it is worth asking again.
+  borrowing func bringToHand(_ request: FrameRequest, count: Int) -> Bool
+
   /// Takes back a block that ``allocate(_:)`` handed out with this order.
   borrowing func free(_ frame: PageFrame, order: Int) throws(FrameSourceError)
 
@@ -167,6 +186,14 @@ public protocol FrameSource: ~Copyable {
 }
 
 extension FrameSource where Self: ~Copyable {
+  /// Has nothing at hand.
+  @inlinable public borrowing func allocateAtHand(
+    _ request: FrameRequest, count: Int, _ body: (PageFrame) -> Void
+  ) -> Bool { false }
+
+  /// Brings nothing.
+  @inlinable public borrowing func bringToHand(_ request: FrameRequest, count: Int) -> Bool { false }
+
   /// Hands out several single frames, one after the other.
   @inlinable public borrowing func allocate(
     _ request: FrameRequest, count: Int, _ body: (PageFrame) -> Void

@@ -122,4 +122,33 @@ extension BuddyAllocator {
       }
     }
   }
+
+  /// Hands out the first `count` frames of a list, if it has as many.
+  ///
+  /// The list is the current CPU's, and interrupts are off.
+  @inlinable @inline(__always) borrowing func handOutListed(
+    _ list: borrowing FrameList, _ request: FrameRequest, count: Int, _ body: (PageFrame) -> Void
+  ) -> Bool {
+    if count == 1 {
+      while true {
+        let word = list.value
+        if word.count == 0 { return false }
+        let next = (records + Int(truncatingIfNeeded: word.first)).next
+        guard list.replace(word, with: word.removing(1, next: next)) else { continue }
+        body(handOut(word.first, purpose: request.purpose))
+        return true
+      }
+    }
+    let chain = popChain(count, of: list)
+    guard chain.count != 0 else { return false }
+    var index = chain.first
+    var left = count
+    while left > 0 {
+      let next = (records + Int(truncatingIfNeeded: index)).next
+      body(handOut(index, purpose: request.purpose))
+      index = next
+      left &-= 1
+    }
+    return true
+  }
 }

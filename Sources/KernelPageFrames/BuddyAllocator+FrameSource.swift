@@ -53,6 +53,31 @@ extension BuddyAllocator: FrameSource {
     }
   }
 
+  /// Hands out single frames of the current CPU's list, all of them or none.
+  ///
+  /// - Complexity: O(count).
+  @inlinable @inline(__always) public borrowing func allocateAtHand(
+    _ request: FrameRequest, count: Int, _ body: (PageFrame) -> Void
+  ) -> Bool {
+    guard request.order == 0, let own = ownLists(),
+      request.node == nil || request.node?.index == own.pointee.homeNode
+    else { return false }
+    return request.cleared
+      ? handOutListed(own.pointee.zeroed, request, count: count, body)
+      : handOutListed(own.pointee.ready, request, count: count, body)
+  }
+
+  /// Fills up one of the current CPU's lists from its node.
+  ///
+  /// - Returns: whether it may have as many now.
+  /// - Complexity: O(1): what is needed for a batch of frames.
+  @inlinable public borrowing func bringToHand(_ request: FrameRequest, count: Int) -> Bool {
+    guard request.order == 0, let own = ownLists(),
+      request.node == nil || request.node?.index == own.pointee.homeNode
+    else { return false }
+    return request.cleared ? refillZeroed(own, count: count) : refillReady(own, count: count)
+  }
+
   /// Takes back a block that ``allocate(_:)`` handed out with this order, and merges it with its free buddies.
   ///
   /// A single frame goes to the list of the current CPU, without a lock, if it is of the CPU's node; it is merged when the

@@ -79,6 +79,29 @@ extension BuddyAllocator {
     return chain
   }
 
+  /// Fills up the current CPU's list of zeroed frames, if its node's pool has enough for a list that lacks some of `count`.
+  ///
+  /// - Returns: whether it may have as many now. A CPU that has not said which node is its home gets nothing.
+  @inlinable @inline(never)
+  borrowing func refillZeroed(_ own: UnsafeMutablePointer<CPUFrameLists>, count: Int) -> Bool {
+    let home = own.pointee.homeNode
+    // The look at the pool takes no lock; a wrong answer costs a clearing that was not needed.
+    guard home >= 0, count <= CPUFrameLists.batch,
+      FreeLists(records: records, node: nodes + home).pool.count >= count
+    else { return false }
+    fillZeroed(own, node: home)
+    return true
+  }
+
+  /// The same for the list of frames that nobody has cleared, from the node's free blocks.
+  @inlinable @inline(never)
+  borrowing func refillReady(_ own: UnsafeMutablePointer<CPUFrameLists>, count: Int) -> Bool {
+    let home = own.pointee.homeNode
+    guard home >= 0, count <= CPUFrameLists.batch else { return false }
+    fillReady(own, node: home)
+    return own.pointee.ready.value.count >= count
+  }
+
   /// Adds a batch of the node's frames to the list of those that nobody has cleared, from the smallest blocks there are.
   @inlinable borrowing func fillReady(_ own: UnsafeMutablePointer<CPUFrameLists>, node: Int) {
     let lists = FreeLists(records: records, node: nodes + node)
@@ -110,13 +133,13 @@ extension BuddyAllocator {
     machine.unlock(lists.lock, restoring: state)
   }
 
-  /// Moves a batch of the node's zeroed frames into the list of those.
+  /// Moves as many of the node's zeroed frames into the list of those as it takes.
   @inlinable borrowing func fillZeroed(_ own: UnsafeMutablePointer<CPUFrameLists>, node: Int) {
     let lists = FreeLists(records: records, node: nodes + node)
     let state = machine.lock(lists.lock)
     let pool = lists.pool
     let word = own.pointee.zeroed.value
-    let count = min(pool.count, min(CPUFrameLists.batch, CPUFrameLists.limit &- word.count))
+    let count = min(pool.count, CPUFrameLists.limit &- word.count)
     if count > 0 {
       let last = record(count &- 1, from: pool.first)
       lists.pool = pool.removing(count, next: lists.record(last).next)

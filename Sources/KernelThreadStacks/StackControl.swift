@@ -50,6 +50,16 @@ import Synchronization
   @usableFromInline let clearedBytes: Int
   /// What makes the invalid entry of a new stack's page valid: writable-clean where the machine tracks that.
   @usableFromInline let mappedBits: UInt64
+  /// The same in pages.
+  @usableFromInline let initialPages: Int
+  /// Where the first entry that is mapped from the beginning lies, seen from its window's first, in bytes.
+  @usableFromInline let initialEntryOffset: Int
+  /// Where a marker entry lies, seen from there, in bytes.
+  @usableFromInline let initialMarkerDistance: Int
+  /// log2 of the bytes of a window's entries.
+  @usableFromInline let windowEntryShift: Int
+  /// Whether stacks lie in slots, and all memory is of one node.
+  @usableFromInline let isUniform: Bool
   /// What the tag of a stack has besides its node's number when it serves from the cache without a further look.
   @usableFromInline let cachedTag: UInt
   /// How many stacks go from a full magazine to the depot at once, or the other way.
@@ -82,6 +92,11 @@ import Synchronization
     initialBytes = configuration.strategy == .growing ? pageSize : geometry.size
     clearedBytes = tracksDirtyPages ? 0 : initialBytes
     mappedBits = tracksDirtyPages ? PageTableEntry.empty.writableClean.rawValue | 1 : 1
+    initialPages = initialBytes &>> 12
+    initialEntryOffset = geometry.stackEntryOffset &+ firstInitialEntry
+    initialMarkerDistance = markerDistance &- firstInitialEntry
+    windowEntryShift = geometry.strideShift &- 9
+    isUniform = configuration.strategy != .linear && layout.nodeCount == 1
     cachedTag = configuration.strategy == .growing ? PackedStack.growingBit : 0
     exchange = (configuration.cachedStacksPerCPU &+ 1) / 2
     growingByteCount =

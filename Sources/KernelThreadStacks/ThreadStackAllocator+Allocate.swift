@@ -19,9 +19,11 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       throw .frames(.unknownNode(node))
     }
     let interrupts = machine.disableInterrupts()
-    let stack = takeLast(node: node)
+    let record = record(ofCPU: machine.currentCPU)
+    guard let stack = takeLast(node: node, from: record) else {
+      return try allocateSlowly(node: node, record, restoring: interrupts)
+    }
     machine.restoreInterrupts(interrupts)
-    guard let stack else { return try allocateSlowly(node: node) }
     return cleared(stack)
   }
 
@@ -39,8 +41,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Takes the stack that was freed last on this CPU, if it is of the wanted node.
   ///
   /// It counts as in use from then on because it is in no magazine any more. Interrupts are off.
-  @inlinable @inline(__always) func takeLast(node: NodeID?) -> PackedStack? {
-    let record = record(ofCPU: machine.currentCPU)
+  @inlinable @inline(__always) func takeLast(
+    node: NodeID?, from record: UnsafeMutablePointer<CPURecord>
+  ) -> PackedStack? {
     let last = record.pointee.count &- 1
     guard last >= 0 else { return nil }
     let stack = magazine(of: record)[last]
@@ -65,8 +68,127 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   /// The rest of `allocate`: the stack that was freed last does not fit, or there is none.
+  ///
+  /// Interrupts are off; they are restored. What a CPU can do with what it has at hand is done here, the rest by others.
   @inlinable @inline(never)
-  func allocateSlowly(node: NodeID?) throws(ThreadStackError) -> ThreadStack {
+  func allocateSlowly(
+    node: NodeID?, _ record: UnsafeMutablePointer<CPURecord>, restoring interrupts: InterruptState
+  ) throws(ThreadStackError) -> ThreadStack {
+    guard control.pointee.isUniform else {
+      return try allocateOtherwise(node: node, record, restoring: interrupts)
+    }
+    // There is one node, which need not be named.
+    let state = machine.lock(lock)
+    if shared.pointee.depotCount != 0 { return takeFromDepot(record, unlocking: state, restoring: interrupts) }
+    let index = Int(shared.pointee.firstPartial)
+    let used = shared.pointee.usedSlots
+    guard index >= 0, Int(used) < layout.capacity else {
+      machine.unlock(lock, restoring: state)
+      machine.restoreInterrupts(interrupts)
+      return try allocateAnyhow(node: nil)
+    }
+    shared.pointee.usedSlots = used &+ 1
+    shared.pointee.demand.take(1)
+    let group = group(index)
+    let bit = takeFirstSlot(of: group, index)
+    machine.unlock(lock, restoring: state)
+
+    let slot = index &<< layout.groupShift &+ bit
+    let stack = PackedStack(word: base(ofSlot: slot).rawValue | control.pointee.cachedTag)
+    let first =
+      PhysicalAddress(
+        group.pointee.location &+ UInt(bitPattern: bit &<< control.pointee.windowEntryShift))
+      + control.pointee.initialEntryOffset
+    guard mapFramesAtHand(stack, from: first, cleared: true) else {
+      return try makeBringing(stack, from: first, record, restoring: interrupts)
+    }
+    noteMade(record, restoring: interrupts)
+    return ThreadStack(stack, control: control)
+  }
+
+  /// The rest of `allocateSlowly`: the depot of the only node has a stack.
+  ///
+  /// Interrupts are off, and the lock is held; this ends.
+  @inlinable @inline(never) func takeFromDepot(
+    _ record: UnsafeMutablePointer<CPURecord>, unlocking state: InterruptState,
+    restoring interrupts: InterruptState
+  ) -> ThreadStack {
+    let stack = takeFromDepot(node: 0, record)
+    machine.unlock(lock, restoring: state)
+    mark(stack, .live(stack))
+    machine.restoreInterrupts(interrupts)
+    return cleared(stack)
+  }
+
+  /// The rest of `allocateSlowly`: this CPU has not enough zeroed frames at hand.
+  ///
+  /// If there are zeroed frames anywhere else they are brought here; otherwise what others left is cleared.
+  ///
+  /// Interrupts are off; they are restored.
+  @inlinable @inline(never) func makeBringing(
+    _ stack: PackedStack, from first: PhysicalAddress, _ record: UnsafeMutablePointer<CPURecord>,
+    restoring interrupts: InterruptState
+  ) throws(ThreadStackError) -> ThreadStack {
+    let count = control.pointee.initialPages
+    if frames.bringToHand(FrameRequest(purpose: .threadStack, cleared: true), count: count),
+      mapFramesAtHand(stack, from: first, cleared: true)
+    {
+      noteMade(record, restoring: interrupts)
+      return ThreadStack(stack, control: control)
+    }
+    var isMapped = mapFramesAtHand(stack, from: first, cleared: false)
+    if !isMapped, frames.bringToHand(FrameRequest(purpose: .threadStack), count: count) {
+      isMapped = mapFramesAtHand(stack, from: first, cleared: false)
+    }
+    if isMapped {
+      noteMade(record, restoring: interrupts)
+      clearNew(stack, from: first)
+      return ThreadStack(stack, control: control)
+    }
+    machine.restoreInterrupts(interrupts)
+    do throws(ThreadStackError) {
+      return try make(.slot(slot(ofBase: stack.base)), node: nil)
+    } catch { return try allocateAgain(node: nil, after: error) }
+  }
+
+  /// The rest of `allocateSlowly`: there are several nodes, or no slots.
+  ///
+  /// Interrupts are off; they are restored.
+  @inlinable @inline(never)
+  func allocateOtherwise(
+    node: NodeID?, _ record: UnsafeMutablePointer<CPURecord>, restoring interrupts: InterruptState
+  ) throws(ThreadStackError) -> ThreadStack {
+    guard layout.nodeCount == 1 else {
+      machine.restoreInterrupts(interrupts)
+      return try allocateAnyhow(node: node)
+    }
+    let state = machine.lock(lock)
+    if shared.pointee.depotCount != 0 { return takeFromDepot(record, unlocking: state, restoring: interrupts) }
+    shared.pointee.demand.take(1)
+    machine.unlock(lock, restoring: state)
+    machine.restoreInterrupts(interrupts)
+    let block: PageFrame
+    do {
+      block = try frames.allocate(
+        FrameRequest(order: geometry.strideShift &- 12, purpose: .threadStack, cleared: true))
+    } catch { return try allocateAgain(node: nil, after: .frames(error)) }
+    let stack = PackedStack(base: machine.linearAddress(of: block), node: 0, isMixed: false)
+    return counted(stack)
+  }
+
+  /// Counts a stack that has just been made.
+  @inlinable @inline(__always) func counted(_ stack: PackedStack) -> ThreadStack {
+    let interrupts = machine.disableInterrupts()
+    let record = record(ofCPU: machine.currentCPU)
+    record.pointee.coldAllocations &+= 1
+    accountInitial(stack, in: record)
+    machine.restoreInterrupts(interrupts)
+    return ThreadStack(stack, control: control)
+  }
+
+  /// Allocates where there are several nodes, or a table has to be built.
+  @inlinable @inline(never)
+  func allocateAnyhow(node: NodeID?) throws(ThreadStackError) -> ThreadStack {
     let found = find(node: node)
     if case .stack(let stack) = found { return cleared(stack) }
     do throws(ThreadStackError) {
@@ -83,12 +205,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     } else {
       stack = try makeOtherwise(node: node)
     }
-    let interrupts = machine.disableInterrupts()
-    let record = record(ofCPU: machine.currentCPU)
-    record.pointee.coldAllocations &+= 1
-    accountInitial(stack, in: record)
-    machine.restoreInterrupts(interrupts)
-    return ThreadStack(stack, control: control)
+    return counted(stack)
   }
 
   /// The rest of `make`: the stack needs no slot, or the slot needs a table.

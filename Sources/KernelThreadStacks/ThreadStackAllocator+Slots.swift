@@ -37,15 +37,26 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   ///
   /// The lock is held.
   @inlinable @inline(__always) func takeSlot(ofPartialGroup index: Int) -> Int {
-    let group = group(index)
+    index &<< layout.groupShift &+ takeFirstSlot(of: group(index), index)
+  }
+
+  /// The same, as the slot's number in its group.
+  @inlinable @inline(__always) func takeFirstSlot(of group: UnsafeMutablePointer<GroupRecord>, _ index: Int)
+    -> Int
+  {
     let free = group.pointee.free
     let left = free & (free &- 1)
     group.pointee.free = left
-    if left == 0 {
-      unlink(index)
-      group.pointee.state = .full
-    }
-    return index &<< layout.groupShift &+ free.trailingZeroBitCount
+    if left == 0 { close(group, index) }
+    return free.trailingZeroBitCount
+  }
+
+  /// Takes a group without a free slot out of the list.
+  ///
+  /// The lock is held.
+  @inlinable @inline(never) func close(_ group: UnsafeMutablePointer<GroupRecord>, _ index: Int) {
+    unlink(index)
+    group.pointee.state = .full
   }
 
   // MARK: Tables

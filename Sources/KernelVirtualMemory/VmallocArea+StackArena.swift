@@ -80,6 +80,8 @@ extension VmallocArea {
     var spare = FrameChain()
     var found = PhysicalAddress(0)
     do throws(VmallocError) {
+      // Most often one table is missing, and seldom none: the tables need not be counted twice.
+      try grow(&spare, to: 1, node: node, purpose: .pageTable, frames: frames)
       _ = try linkTables(
         page, spare: &spare, node: node, in: state, frames: frames,
         leaves: { location, _, _, _ in

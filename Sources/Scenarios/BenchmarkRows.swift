@@ -10,6 +10,8 @@ struct StackCostLimits {
   var new = 800
   /// Allocating a new stack of frames that read as zero already.
   var fromZeroed = 450
+  /// The same of one frame, where stacks grow.
+  var fromZeroedFrame = 200
   /// Allocating a cached stack, clearing not counted, or freeing one into the cache.
   var cached = 60
   /// Any one free.

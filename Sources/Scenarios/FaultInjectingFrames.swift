@@ -91,6 +91,26 @@ public struct FaultInjectingFrames<Base: CountingFrameSource & ~Copyable>: ~Copy
     }
   }
 
+  /// Hands out frames that the current CPU has at hand, unless one of them was to be refused.
+  ///
+  /// Each counts as an allocation of its own.
+  public borrowing func allocateAtHand(
+    _ request: FrameRequest, count: Int, _ body: (PageFrame) -> Void
+  ) -> Bool {
+    guard countdown.load(ordering: .relaxed) > count, base.allocateAtHand(request, count: count, body) else {
+      return false
+    }
+    for _ in 0..<count { note(request) }
+    countdown.subtract(count, ordering: .relaxed)
+    outstanding.add(count, ordering: .relaxed)
+    return true
+  }
+
+  /// Brings frames to the current CPU's hand.
+  public borrowing func bringToHand(_ request: FrameRequest, count: Int) -> Bool {
+    base.bringToHand(request, count: count)
+  }
+
   private borrowing func note(_ request: FrameRequest) {
     let step = UInt64(request.order) << 8 | UInt64(request.purpose.rawValue) + 1
     path.store((path.load(ordering: .relaxed) ^ step) &* 0x100_0000_01b3, ordering: .relaxed)

@@ -11,7 +11,7 @@ extension StackBenchmark {
     _ rows: inout BenchmarkRows<Console>, _ checks: inout ScenarioChecks<Console>
   ) {
     if strategy == .linear { return }
-    let limit = StackCostLimits().fromZeroed
+    let limit = strategy == .growing ? StackCostLimits().fromZeroedFrame : StackCostLimits().fromZeroed
     stacks.reclaim(target: Int.max)
     let numbers = Self.few..<Self.few + Self.sample
     guard let new = fill(numbers.lowerBound, numbers.upperBound, zeroing: true, stacks) else {

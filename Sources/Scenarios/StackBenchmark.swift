@@ -2,7 +2,7 @@
 //
 // Each operation is measured alone, with interrupts off, between two readings of the machine's counters; what two
 // readings with nothing between them cost is subtracted. Clearing has rows of its own and is subtracted from the
-// allocations, in the pieces in which the allocator clears: a new stack of single frames page by page, all others at once.
+// allocations.
 
 import KernelStacks
 
@@ -158,7 +158,7 @@ struct StackBenchmark<M: Machine> {
     rows.row("clear stack by pages", byPage, live: 0, limit: limits?.clearing)
     measurePageFrames(stacks, &rows)
 
-    let clearingNew = options.strategy == .linear ? atOnce : byPage
+    let clearingNew = atOnce
     stacks.reclaim(target: Int.max)
     guard fill(0, Self.few, stacks) != nil else {
       checks.check("there is memory for the measurements", false)
@@ -173,7 +173,8 @@ struct StackBenchmark<M: Machine> {
       checks.check("there is memory for the measurements", false)
       return false
     }
-    measureFromZeroed(options.strategy, isLimited: limits != nil, stacks, &rows, &checks)
+    measureFromZeroed(
+      options.strategy, isLimited: isCounted && bytesPerStack == 16 << 10, stacks, &rows, &checks)
     let clearingCached = measureClearingCached(atOnce, stacks)
     let cached = measureCached(
       limit: isCounted ? StackCostLimits().cached : nil, clearing: clearingCached, stacks, &rows)

@@ -18,6 +18,8 @@ final class TestWorld {
   var interruptsOff = 0
   var locksHeld = 0
   var locksTaken: UInt64 = 0
+  /// What another CPU does each time that a lock has been released.
+  var afterUnlock: (() -> Void)?
 }
 
 struct TestMachine: Machine {
@@ -49,6 +51,7 @@ struct TestMachine: Machine {
     precondition(lock.pointee.word == 1 && state.rawValue == 7, "unlocked what was not locked")
     lock.pointee.word = 0
     world.locksHeld -= 1
+    world.afterUnlock?()
   }
 
   var counters: MachineCounters {

@@ -27,13 +27,47 @@ import Testing
     bed.allocator._checkInvariants()
   }
 
-  @Test("Zeroed frames are taken without a lock, but for one in a batch of 16")
+  @Test("Zeroed frames are taken without a lock, but for one for each 32")
   func locks() throws {
     let bed = try Bed(frames: 4096, cpuCount: 1)
     bed.allocator.fillZeroedPool(budget: 64)
     let before = bed.world.locksTaken
     for _ in 0..<64 { _ = try bed.allocator.allocate(FrameRequest(purpose: .threadStack, cleared: true)) }
-    #expect(bed.world.locksTaken - before == 4)
+    #expect(bed.world.locksTaken - before == 2)
+  }
+
+  @Test("Frames at hand are handed out without a lock, all or none, and zeroed ones only when these are wanted")
+  func atHand() throws {
+    let bed = try Bed(frames: 4096, cpuCount: 1)
+    bed.allocator.fillZeroedPool(budget: 8)
+    let zeroed = cleared(bed)
+    var taken: [PageFrame] = []
+    func take(_ count: Int, cleared: Bool) -> Bool {
+      let state = bed.allocator.machine.disableInterrupts()
+      let request = FrameRequest(purpose: .threadStack, cleared: cleared)
+      let found = bed.allocator.allocateAtHand(request, count: count) { taken.append($0) }
+      bed.allocator.machine.restoreInterrupts(state)
+      return found
+    }
+    func bring(_ count: Int, cleared: Bool) -> Bool {
+      let state = bed.allocator.machine.disableInterrupts()
+      let request = FrameRequest(purpose: .threadStack, cleared: cleared)
+      let brought = bed.allocator.bringToHand(request, count: count)
+      bed.allocator.machine.restoreInterrupts(state)
+      return brought
+    }
+    let first = try bed.allocator.allocate(FrameRequest(purpose: .threadStack))
+    #expect(!zeroed.contains(first))
+    #expect(!take(1, cleared: true) && !bring(9, cleared: true) && bring(8, cleared: true))
+    let before = bed.world.locksTaken
+    #expect(take(1, cleared: true) && take(4, cleared: true) && !take(4, cleared: true))
+    #expect(taken.count == 5 && zeroed.isSuperset(of: taken))
+    #expect(take(1, cleared: false) && take(14, cleared: false) && !take(40, cleared: false))
+    #expect(bed.world.locksTaken == before && zeroed.isDisjoint(with: taken.dropFirst(5)))
+    #expect(bring(16, cleared: false) && take(16, cleared: false))
+    #expect(Set(taken).count == taken.count && bed.allocator.freeFrames == 4096 - 1 - taken.count)
+    for frame in taken { try bed.allocator.free(frame, order: 0) }
+    bed.allocator._checkInvariants()
   }
 
   @Test("A request for any frame leaves the zeroed ones, as long as there are others")

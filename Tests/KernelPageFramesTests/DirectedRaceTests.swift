@@ -1,0 +1,99 @@
+// Races whose moment is chosen: one frame given back by two threads at once, and frames that move while one is sought.
+
+import Foundation
+import KernelMachine
+import KernelPageFrames
+import Synchronization
+import Testing
+
+@Suite("Races of frames, at the moment that matters") struct DirectedRaceTests {
+  @Test("Of two threads that give back the same frame at the same moment, one succeeds")
+  func simultaneousDoubleFree() throws {
+    let rounds = 200_000
+    var map = PhysicalMemoryMap()
+    try map.addMemory(firstFrame: 0x40000, frames: 1024)
+    let byteCount = BuddyAllocator<HostMachine>.metadataByteCount(for: map, cpuCount: 2)
+    let metadata = UnsafeMutableRawBufferPointer.allocate(byteCount: byteCount, alignment: 64)
+    defer { metadata.deallocate() }
+    let frames = HostFrames(
+      try BuddyAllocator(frames: map, metadata: metadata, machine: HostMachine(), cpuCount: 2))
+    let meeting = Meeting()
+    DispatchQueue.concurrentPerform(iterations: 2) { number in
+      HostMachine.sit(on: number)
+      for round in 0..<rounds where meeting.firstWrongRound < 0 {
+        if number == 0, let frame = try? frames.allocator.allocate(FrameRequest(purpose: .vmalloc)) {
+          meeting.frame.store(frame.number, ordering: .relaxed)
+        }
+        // The second meeting makes both go on within some nanoseconds.
+        meeting.wait()
+        let frame = PageFrame(meeting.frame.load(ordering: .relaxed))
+        meeting.wait()
+        do {
+          try frames.allocator.free(frame, order: 0)
+          meeting.successes.add(1, ordering: .relaxed)
+        } catch {}
+        meeting.wait()
+        if number == 0 { meeting.check(round) }
+        meeting.wait()
+      }
+    }
+    #expect(meeting.firstWrongRound < 0, "not one thread succeeded")
+    HostMachine.sit(on: 0)
+    #expect(frames.allocator.freeFrames == 1024)
+    frames.allocator._checkInvariants()
+  }
+
+  @Test("A frame that moves into a list while lists are drained is found before a request is refused")
+  func lastLook() throws {
+    var map = PhysicalMemoryMap()
+    try map.addMemory(firstFrame: 0x40000, frames: 48)
+    let bed = try Bed(map, cpuCount: 2)
+    let request = FrameRequest(purpose: .vmalloc)
+    // CPU 1 has what is left of a batch in its list, CPU 0 all the rest in use.
+    bed.world.cpu = 1
+    _ = try bed.allocator.allocate(request)
+    bed.world.cpu = 0
+    for _ in 0..<32 { _ = try bed.allocator.allocate(request) }
+    #expect(bed.allocator.freeFrames == 15)
+
+    // As soon as CPU 0 has emptied CPU 1's list, CPU 1 fills it up again with all that there is.
+    var moved = 0
+    bed.world.afterUnlock = {
+      let isMerged = (1...4).contains { bed.allocator.freeBlocks(ofOrder: $0) > 0 }
+      guard isMerged else { return }
+      bed.world.afterUnlock = nil
+      bed.world.cpu = 1
+      if (try? bed.allocator.allocate(request)) != nil { moved += 1 }
+      bed.world.cpu = 0
+    }
+    #expect(throws: Never.self) { _ = try bed.allocator.allocate(request) }
+    #expect(moved == 1)
+    #expect(bed.allocator.freeFrames == 13)
+    bed.allocator._checkInvariants()
+  }
+}
+
+/// Where two threads wait for each other, and what they did.
+private final class Meeting: Sendable {
+  let frame = Atomic<UInt>(0)
+  let successes = Atomic<Int>(0)
+  private let arrivals = Atomic<Int>(0)
+  private let wrong = Atomic<Int>(-1)
+
+  var firstWrongRound: Int { wrong.load(ordering: .relaxed) }
+
+  /// Waits until both threads have come as often as this one.
+  func wait() {
+    let mine = arrivals.add(1, ordering: .acquiringAndReleasing).newValue
+    let both = (mine + 1) & ~1
+    var looks = 0
+    while arrivals.load(ordering: .acquiring) < both {
+      looks += 1
+      if looks & 1023 == 0 { sched_yield() }
+    }
+  }
+
+  func check(_ round: Int) {
+    if successes.exchange(0, ordering: .relaxed) != 1 { wrong.store(round, ordering: .relaxed) }
+  }
+}
