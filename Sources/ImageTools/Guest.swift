@@ -120,6 +120,8 @@
 
     /// Boots the guest and waits until it ends.
     ///
+    /// It may have to wait for other guests of this process first; its time limit counts from its start.
+    ///
     /// - Parameter onLine: called with each console line as it comes.
     /// - Throws: ``GuestError``. A failing exit code is no error here.
     public func run(onLine: @Sendable (String) -> Void = { _ in }) async throws -> GuestRun {
@@ -133,6 +135,18 @@
         throw GuestError.configuration(
           "a guest's memory is a whole number of MiB, not \(memoryByteCount) bytes")
       }
+      await GuestTurns.shared.begin()
+      do {
+        let run = try await runNow(onLine: onLine)
+        await GuestTurns.shared.end()
+        return run
+      } catch {
+        await GuestTurns.shared.end()
+        throw error
+      }
+    }
+
+    private func runNow(onLine: @Sendable (String) -> Void) async throws -> GuestRun {
       let timeLimit = timeLimit
       let lines: [String]
       let status: TerminationStatus

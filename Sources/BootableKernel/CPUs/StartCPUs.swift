@@ -53,9 +53,9 @@
         cpu.pointee.affinity, at: imagePhysicalAddress(kernel_secondary_start()),
         argument: imagePhysicalAddress(argument))
     else { fail("firmware does not start a CPU that the device tree describes") }
-    let deadline = ca_read_cntvct_el0() + 5 * ca_read_cntfrq_el0()
+    let deadline = ca_read_cntvct_el0() + 60 * ca_read_cntfrq_el0()
     while cpu.pointee.state != .online {
-      if ca_read_cntvct_el0() > deadline { fail("a CPU was started and has not come in 5 seconds") }
+      if ca_read_cntvct_el0() > deadline { fail("a CPU was started and has not come within a minute") }
       ca_wait_for_event()
     }
   }

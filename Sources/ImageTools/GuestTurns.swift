@@ -1,0 +1,34 @@
+// How many guests run at a time: as many as there are processors, so that none waits for one while its time passes.
+
+#if Tools
+  import Foundation
+
+  /// Admits guests in the order in which they came.
+  actor GuestTurns {
+    /// The guests of this process.
+    static let shared = GuestTurns(count: ProcessInfo.processInfo.activeProcessorCount)
+
+    private var free: Int
+    private var waiting: [CheckedContinuation<Void, Never>] = []
+
+    init(count: Int) { free = max(1, count) }
+
+    /// Waits until a guest may start.
+    func begin() async {
+      if free > 0 {
+        free -= 1
+      } else {
+        await withCheckedContinuation { waiting.append($0) }
+      }
+    }
+
+    /// Lets the next guest start.
+    func end() {
+      if waiting.isEmpty {
+        free += 1
+      } else {
+        waiting.removeFirst().resume()
+      }
+    }
+  }
+#endif
