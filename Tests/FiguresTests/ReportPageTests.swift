@@ -35,6 +35,18 @@ import Testing
     #expect(series.points.map(\.bytes) == [2_097_152, 1_000_000, 500_000, 4096])
   }
 
+  @Test func whatWasThereBeforeTheFirstForkIsNobodysMemory() throws {
+    let maps = JSON.object(["before": .string("s3f9"), "atFailure": .string("s7f5"), "after": .string("s3f9")])
+    let memory = try #require(ThreadMemory(forked: Sample.fork("vmalloc", forks: 1).adding("frameMaps", maps)))
+    #expect(memory.parts.map(\.bytes) == [4 * 4096])
+  }
+
+  @Test func pointsBeyondTheFailureAreNoPartOfTheSeries() throws {
+    let points = JSON.array(["64:9", "300:8", "x", "-4:2", "0:7"].map { .string($0) })
+    let series = try #require(ForkSeries(Sample.fork("vmalloc", forks: 200).adding("series", points)))
+    #expect(series.points.map(\.forks) == [0, 64, 200])
+  }
+
   /// The steps of a growth fault are as long as the code in the vector is.
   @Test func theStepsOfAGrowthFaultAreThoseOfTheVector() throws {
     let source = try String(
