@@ -59,7 +59,7 @@ let package = Package(
     .target(name: "KernelAssembly"),
     .executableTarget(
       name: "BootableKernel",
-      dependencies: core + ["AArch64Machine", "CAArch64", "KernelAssembly", "Scenarios"]),
+      dependencies: core + ["AArch64Machine", "CAArch64", "KernelAssembly", "Scenarios", "SeededRandom"]),
     .executableTarget(name: "Init", dependencies: ["UserPrograms", "CAArch64"]),
 
     // The host command.
@@ -101,6 +101,7 @@ let package = Package(
       dependencies: core + [
         "Scenarios", "SimulatedScenarios", "SimulatedMachine", "SeededRandom", "UserPrograms",
       ]),
+    .executableTarget(name: "HostStorm", dependencies: core + ["Scenarios"], path: "Tests/HostStorm"),
     .testTarget(name: "LinuxTests"),
     .testTarget(name: "ToolTests", dependencies: ["ImageTools", "Figures", "kstacks"]),
     .testTarget(name: "FiguresTests", dependencies: ["ImageTools", "Figures"]),

@@ -20,6 +20,7 @@ struct ProcessesState {
   var records = RecordPool<TaskRecord>()
   var threads = KernelThreadsState()
   var overflows = OverflowFigures()
+  var storm = StormState()
   var lastProcessID = 0
   var processCount = 0
   var first: TaskPointer?
@@ -28,6 +29,7 @@ struct ProcessesState {
   var stackDepths = StackDepths.typical
   var depthSeed: UInt64 = 1
   var reclaimOnOtherCPUs: (@convention(c) () -> Int)?
+  var settleOnOtherCPUs: (@convention(c) () -> Void)?
 }
 
 /// All processes of a machine, with the allocator of their stacks.
@@ -151,12 +153,23 @@ public struct Processes<M: Machine>: ~Copyable {
     state.pointee.reclaimOnOtherCPUs = function
   }
 
-  /// Gives back what is only kept for speed, brings the reserve that stacks grow from to its full size, and merges all free
-  /// frames.
+  /// Says how all other CPUs are made to do what ``settleThisCPU()`` does.
+  public borrowing func setSettleOnOtherCPUs(_ function: @convention(c) () -> Void) {
+    state.pointee.settleOnOtherCPUs = function
+  }
+
+  /// Gives back what is only kept for speed, brings the reserves that stacks grow from to their full size, and merges all
+  /// free frames, on all CPUs where the machine has said how.
   ///
   /// All frames that are not free then are needed. Not for code that runs on a stack that grows.
   public borrowing func settle() {
     reclaim()
+    if let settleOnOtherCPUs = state.pointee.settleOnOtherCPUs { settleOnOtherCPUs() }
+    settleThisCPU()
+  }
+
+  /// Brings this CPU's reserve to its full size, and merges the free frames that it keeps.
+  public borrowing func settleThisCPU() {
     stacks.fillReserve()
     stacks.frames.base.drain()
   }

@@ -31,6 +31,11 @@ public protocol ScenarioHost {
   /// ``Processes/threadProgram(of:)`` on its own stack.
   func prepare(_ thread: KernelThreadPointer, in processes: borrowing Processes<M>)
 
+  /// Fills in the registers of a new thread of the scenario `smp-storm`.
+  ///
+  /// Without more, it is a thread like any other.
+  func prepareStorm(_ thread: KernelThreadPointer, in processes: borrowing Processes<M>)
+
   /// Lets a thread run that has been counted as awake: for the first time, or on from where it sleeps.
   func resume(_ thread: KernelThreadPointer, in processes: borrowing Processes<M>)
 
@@ -60,6 +65,11 @@ public protocol ScenarioHost {
 extension ScenarioHost {
   /// It goes on.
   public var hasPanicked: Bool { false }
+
+  /// It carries out its program.
+  public func prepareStorm(_ thread: KernelThreadPointer, in processes: borrowing Processes<M>) {
+    prepare(thread, in: processes)
+  }
 }
 
 /// Runs the scenario that the options name, all but ``ScenarioName/bench``, and writes its result to the console.
@@ -86,6 +96,7 @@ public func runScenario<Host: ScenarioHost>(
   case .vmallocSuite: runVmallocSuite(options, in: processes, host: host)
   case .stackDepths: runStackDepths(options, in: processes, host: host)
   case .pressure: runPressure(options, in: processes, host: host)
+  case .smpStorm: runSMPStorm(options, in: processes, host: host)
   case .bench: false
   }
 }

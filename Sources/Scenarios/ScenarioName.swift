@@ -28,6 +28,8 @@ public enum ScenarioName: UInt8, Sendable {
   case stackDepths
   /// Threads of the kernel grow and are shrunk while memory runs out and returns.
   case pressure
+  /// Everything at once on all CPUs.
+  case smpStorm
 
   /// The name on a command line.
   public var name: StaticString {
@@ -45,6 +47,7 @@ public enum ScenarioName: UInt8, Sendable {
     case .vmallocSuite: "vmalloc-suite"
     case .stackDepths: "stack-depths"
     case .pressure: "pressure"
+    case .smpStorm: "smp-storm"
     }
   }
 
@@ -60,6 +63,7 @@ public enum ScenarioName: UInt8, Sendable {
     case .bench: "count the instructions of each stack operation"
     case .deepRecursion: "threads of the kernel go to random depths and check every frame on the way back"
     case .pressure: "grow, sleep, be shrunk and grow again while memory runs out and returns"
+    case .smpStorm: "fork, exit, grow, shrink, reclaim and vmalloc on all CPUs at once; nobody loses a word"
     case .stackDepths: "list how deep each thread of the kernel has been, while all live"
     case .millionThreads: "hold a million threads of the kernel in 8 GiB, and switch through every one"
     case .overflow: "let some tasks overflow their stacks; they die, and all others go on"
@@ -74,6 +78,7 @@ public enum ScenarioName: UInt8, Sendable {
     case .deepRecursion, .pressure: 1000
     case .millionThreads: 1_000_000
     case .overflow: 24
+    case .smpStorm: 48
     case .stackDepths: 200
     default: 0
     }

@@ -146,6 +146,8 @@
       guest.cpuCount = plan.options.cpuCount
       guest.numaNodeCount = plan.options.nodeCount
       guest.cpu = plan.cpu
+      // Races take CPUs that really run at the same time.
+      guest.countsInstructions = plan.options.scenario != .smpStorm
       guest.timeLimit = .seconds(plan.timeLimit)
       do {
         let run = try await guest.run(onLine: show)

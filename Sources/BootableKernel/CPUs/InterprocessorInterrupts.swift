@@ -81,6 +81,12 @@
     return Int(ca_exchange(&reclaimedFrames, 0))
   }
 
+  /// Has all other CPUs fill their reserves and merge their free frames.
+  func settleOnOtherCPUs() {
+    if AArch64().cpuCount == 1 { return }
+    callOnOtherCPUs({ _ in KernelObjects.processes.pointee.settleThisCPU() }, 0)
+  }
+
   // Interrupts stay on: whoever waits can itself be called, so that no two CPUs wait for each other.
   private func beginCall(_ function: @convention(c) (UInt) -> Void, _ argument: UInt) {
     while ca_compare_exchange(&isCalling, 0, 1) != 0 { Scheduler.yield() }

@@ -39,6 +39,7 @@
     }
     for number in 1..<count { startCPU(number) }
     KernelObjects.processes.pointee.setReclaimOnOtherCPUs(reclaimOnOtherCPUs)
+    KernelObjects.processes.pointee.setSettleOnOtherCPUs(settleOnOtherCPUs)
   }
 
   /// Starts a CPU, and waits until its idle thread runs.

@@ -38,6 +38,10 @@
       prepareKernelThread(thread, body: { runThreadProgram($0) })
     }
 
+    func prepareStorm(_ thread: KernelThreadPointer, in processes: borrowing Processes<AArch64>) {
+      prepareKernelThread(thread, body: { runStormThread($0) })
+    }
+
     func resume(_ thread: KernelThreadPointer, in processes: borrowing Processes<AArch64>) {
       wakeKernelThread(thread)
     }

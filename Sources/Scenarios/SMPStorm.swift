@@ -1,0 +1,177 @@
+// The scenario `smp-storm`: forks, exits, threads that make threads, growth, shrinking, reclaim and areas of the vmalloc
+// area on all CPUs at once. Everybody verifies what is his own; at the end, nothing is missing.
+
+import KernelStacks
+import UserPrograms
+
+/// What the threads of a storm share; part of the state that all processes share.
+struct StormState {
+  var figures = StormFigures()
+  var threads = StormThreadFigures()
+  /// How many more operations threads may begin.
+  var left = 0
+  var seed: UInt64 = 1
+}
+
+/// What threads of a storm do besides the steps of a ``StormWorker``.
+public struct StormThreadFigures: Sendable {
+  /// How often a thread grew its own stack on a fault.
+  public var growths = 0
+  /// How often a thread that slept found that its stack had been shrunk.
+  public var shrinks = 0
+  /// How many threads were to be made without memory for them.
+  public var refused = 0
+
+  /// Nothing yet.
+  public init() {}
+}
+
+extension Processes {
+  /// The seed of the storm.
+  public var stormSeed: UInt64 { state.pointee.storm.seed }
+
+  /// Takes a share of the operations that are left.
+  ///
+  /// - Returns: how many a thread may do; 0 when the storm is over.
+  public borrowing func takeStormShare(_ wanted: Int) -> Int {
+    locked {
+      let share = min(wanted, state.pointee.storm.left)
+      state.pointee.storm.left -= share
+      return share
+    }
+  }
+
+  /// Adds what a thread of the storm did and found.
+  public borrowing func addStorm(_ figures: StormFigures, _ threads: StormThreadFigures) {
+    locked {
+      state.pointee.storm.figures.add(figures)
+      state.pointee.storm.threads.growths += threads.growths
+      state.pointee.storm.threads.shrinks += threads.shrinks
+      state.pointee.storm.threads.refused += threads.refused
+    }
+  }
+
+  /// Counts a thread that has been prepared as awake; the machine lets it run.
+  ///
+  /// Its record may be gone once it runs.
+  public borrowing func startThread(_ thread: KernelThreadPointer) {
+    locked {
+      thread.pointee.state = .awake
+      thread.pointee.wakeCount = 1
+      state.pointee.threads.figures.awake &+= 1
+    }
+  }
+
+  /// Wakes sleeping threads.
+  ///
+  /// - Parameters:
+  ///   - limit: how many at most.
+  ///   - resume: lets a thread run; the lock is held, so that its record is there.
+  public borrowing func wakeSleepers(_ limit: Int, resume: (KernelThreadPointer) -> Void) {
+    locked {
+      var left = limit
+      var next = state.pointee.threads.first
+      while left > 0, let thread = next {
+        next = thread.pointee.next
+        guard thread.pointee.state == .asleep else { continue }
+        thread.pointee.state = .awake
+        if thread.pointee.wakeCount < UInt8.max { thread.pointee.wakeCount += 1 }
+        state.pointee.threads.figures.awake &+= 1
+        resume(thread)
+        left -= 1
+      }
+    }
+  }
+}
+
+func runSMPStorm<Host: ScenarioHost>(
+  _ options: ScenarioOptions, in processes: borrowing Processes<Host.M>, host: Host
+) -> Bool {
+  let start = ThreadScenarioStart(processes, host)
+  let first: TaskPointer
+  do {
+    first = try processes.createFirst(host.programImage)
+  } catch {
+    writeError(error, to: host.console)
+    return false
+  }
+  processes.resetFigures()
+  // One operation of forty is the program's, which forks in every second of them.
+  let programOperations = max(1, options.operations / 40)
+  processes.beginRecord(unit: "operations", total: programOperations)
+  processes.beginThreads(.wander, seed: options.seed)
+  processes.beginStorm(operations: options.operations, seed: options.seed)
+  do throws(KernelThreadError) {
+    for _ in 0..<options.threadCount {
+      let thread = try processes.makeThread()
+      host.prepareStorm(thread, in: processes)
+      processes.startThread(thread)
+      host.resume(thread, in: processes)
+    }
+  } catch {
+    // Those that run go on; fewer will do.
+    writeError(error, to: host.console)
+  }
+  host.run(
+    first, ProgramArguments(.forkChurn, seed: options.seed, operations: programOperations), in: processes)
+  // Sleepers are woken by others, and by nobody when all sleep.
+  var canGoOn = true
+  while canGoOn, processes.threadFigures.live > 0 {
+    processes.wakeSleepers(.max) { host.resume($0, in: processes) }
+    canGoOn = host.awaitThreads(in: processes)
+  }
+  guard canGoOn else { return false }
+
+  let forks = processes.figures
+  let (end, status) = (first.pointee.end, first.pointee.exitStatus)
+  let leftBehind = processes.destroyAll()
+  let threads = processes.threadFigures
+  let storm = processes.state.pointee.storm
+  let leaked = start.leakedFrames(processes, host)
+  var checks = ScenarioChecks(host.console)
+  checks.check("the first process ran to its end", end == .exited)
+  checks.check("the program found nothing wrong", status == 0)
+  checks.check("every child was reaped", leftBehind == 0)
+  checks.check("every new page read as zero", storm.figures.notZero == 0)
+  checks.check("every owner found its marks", storm.figures.changed == 0)
+  checks.check("no legal operation was refused", storm.figures.failed == 0)
+  checks.checkThreads(threads.made, in: processes, since: start, leaked: leaked)
+
+  var json = JSONWriter(host.console)
+  json.beginResult(options, machine: host.machineName, in: processes)
+  json.field("cpus", processes.machine.cpuCount)
+  let exits = forks.succeeded + threads.intact + threads.damaged
+  let operations =
+    storm.figures.operations + storm.threads.growths + storm.threads.shrinks + forks.attempted + threads.made
+    + exits
+  json.field("operations", operations)
+  json.beginObject("mix")
+  json.field("forks", forks.succeeded)
+  json.field("threadsMade", threads.made)
+  json.field("exits", exits)
+  json.field("allocations", storm.figures.count(of: .allocate))
+  json.field("frees", storm.figures.count(of: .free))
+  json.field("growths", storm.figures.count(of: .grow) + storm.threads.growths)
+  json.field("growthsOnFault", storm.threads.growths)
+  json.field("shrinks", storm.figures.count(of: .shrink) + storm.threads.shrinks)
+  json.field("shrinksOfSleepers", storm.threads.shrinks)
+  json.field("reclaims", storm.figures.count(of: .reclaim))
+  json.field("vmallocs", storm.figures.count(of: .vmalloc) + storm.figures.count(of: .vfree))
+  json.endObject()
+  json.field("refused", storm.figures.refused + storm.threads.refused)
+  json.field("violations", storm.figures.violations + threads.damaged)
+  json.field("firstWrongAddress", Int(bitPattern: storm.figures.firstAddress))
+  json.field("firstWrongValue", storm.figures.firstValue)
+  json.field("leakedFrames", leaked)
+  json.end()
+  return checks.allHeld
+}
+
+extension Processes {
+  /// Starts a storm.
+  borrowing func beginStorm(operations: Int, seed: UInt64) {
+    state.pointee.storm = StormState()
+    state.pointee.storm.left = operations
+    state.pointee.storm.seed = seed
+  }
+}
