@@ -1,6 +1,6 @@
 # The commands of the project; each works on a fresh clone with Swift 6.3 and make.
 
-.PHONY: run report pictures test soak verify bench linux linux-test docs format clean
+.PHONY: run report pictures test races soak verify bench linux linux-test docs format clean
 
 run: ; Scripts/require-qemu && swift run kstacks
 
@@ -9,6 +9,8 @@ report: ; swift run kstacks report
 pictures: run ; cp build/figures/memory-pair.svg docs/images/memory-maps.svg
 
 test: ; Scripts/require-qemu && swift test --traits Tools,InternalChecks
+
+races: ; Scripts/races
 
 verify: ; verify/run
 

@@ -57,7 +57,7 @@ func runOverflow<Host: ScenarioHost>(
 
   // Threads and processes run side by side, where more than one can.
   processes.visitThreads()
-  while let thread = processes.nextToWake(where: { _ in true }) { host.resume(thread, in: processes) }
+  while processes.wakeNext(where: { _ in true }, resume: { host.resume($0, in: processes) }) {}
   host.run(
     first, ProgramArguments(.overflowAmongOthers, seed: options.seed, operations: count), in: processes)
   host.awaitThreads(in: processes)

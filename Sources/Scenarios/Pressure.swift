@@ -136,13 +136,13 @@ struct Pressure {
     var skipped = live > left ? random.next(below: live - left + 1) : 0
     processes.visitThreads()
     while left > 0,
-      let thread = processes.nextToWake(where: { _ in
-        skipped -= 1
-        return skipped < 0
-      })
+      processes.wakeNext(
+        where: { _ in
+          skipped -= 1
+          return skipped < 0
+        }, resume: { host.resume($0, in: processes) })
     {
       left -= 1
-      host.resume(thread, in: processes)
       switch random.next(below: 32) {
       case 0: hold(random.next(below: mayHold + 1), processes)
       case 1: hold(mayHold, processes)

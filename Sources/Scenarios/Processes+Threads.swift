@@ -111,13 +111,42 @@ extension Processes {
       while let thread = state.pointee.threads.visited {
         state.pointee.threads.visited = thread.pointee.next
         guard thread.pointee.state != .awake, isWanted(thread) else { continue }
-        thread.pointee.state = .awake
-        if thread.pointee.wakeCount < UInt8.max { thread.pointee.wakeCount += 1 }
-        state.pointee.threads.figures.awake &+= 1
+        noteAwake(thread)
         return thread
       }
       return nil
     }
+  }
+
+  /// Goes on with the walk as ``nextToWake(where:)`` does, and lets the thread run that it finds.
+  ///
+  /// A thread that is about to sleep when it is counted as awake does not sleep at all, and may end before anybody could wake
+  /// it: so it is woken while its record cannot go.
+  ///
+  /// - Parameters:
+  ///   - isWanted: asked about each such thread; the lock is held.
+  ///   - resume: lets a thread run; the lock is held.
+  /// - Returns: whether there was one.
+  public borrowing func wakeNext(
+    where isWanted: (KernelThreadPointer) -> Bool, resume: (KernelThreadPointer) -> Void
+  ) -> Bool {
+    locked {
+      while let thread = state.pointee.threads.visited {
+        state.pointee.threads.visited = thread.pointee.next
+        guard thread.pointee.state != .awake, isWanted(thread) else { continue }
+        noteAwake(thread)
+        resume(thread)
+        return true
+      }
+      return false
+    }
+  }
+
+  /// The lock is held.
+  borrowing func noteAwake(_ thread: KernelThreadPointer) {
+    thread.pointee.state = .awake
+    if thread.pointee.wakeCount < UInt8.max { thread.pointee.wakeCount += 1 }
+    state.pointee.threads.figures.awake &+= 1
   }
 
   /// Calls `body` with each thread in the order in which they were made, the lock being held.

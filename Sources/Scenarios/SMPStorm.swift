@@ -56,9 +56,7 @@ extension Processes {
   /// Its record may be gone once it runs.
   public borrowing func startThread(_ thread: KernelThreadPointer) {
     locked {
-      thread.pointee.state = .awake
-      thread.pointee.wakeCount = 1
-      state.pointee.threads.figures.awake &+= 1
+      noteAwake(thread)
     }
   }
 
@@ -74,9 +72,7 @@ extension Processes {
       while left > 0, let thread = next {
         next = thread.pointee.next
         guard thread.pointee.state == .asleep else { continue }
-        thread.pointee.state = .awake
-        if thread.pointee.wakeCount < UInt8.max { thread.pointee.wakeCount += 1 }
-        state.pointee.threads.figures.awake &+= 1
+        noteAwake(thread)
         resume(thread)
         left -= 1
       }

@@ -26,9 +26,7 @@ extension ScenarioHost {
     in processes: borrowing Processes<M>, where isWanted: (KernelThreadPointer) -> Bool = { _ in true }
   ) -> Bool {
     processes.visitThreads()
-    while let thread = processes.nextToWake(where: isWanted) {
-      resume(thread, in: processes)
-    }
+    while processes.wakeNext(where: isWanted, resume: { resume($0, in: processes) }) {}
     return awaitThreads(in: processes)
   }
 
