@@ -23,10 +23,10 @@ extension BuddyAllocator {
     isNode(node) ? nodes[node.index].freeFrames &+ listedFrames(on: node.index) : 0
   }
 
-  /// How many free frames of one node are in no block: in the lists of CPUs and in the pool.
+  /// How many free frames of one node are in no block: in the lists of CPUs, in the pool, or on their way to it.
   @inlinable borrowing func listedFrames(on node: Int) -> Int {
     if listedCPUs == 0 { return 0 }
-    var sum = FreeLists(records: records, node: nodes + node).pool.count
+    var sum = FreeLists(records: records, node: nodes + node).pool.count &+ nodes[node].clearing
     for cpu in 0..<listedCPUs where (cpuLists + cpu).pointee.homeNode == node {
       sum &+= (cpuLists + cpu).pointee.ready.value.count &+ (cpuLists + cpu).pointee.zeroed.value.count
     }

@@ -25,7 +25,7 @@ extension BuddyAllocator {
   ///
   /// To be called by a CPU that has nothing else to do, in the loop in which it looks for work: what it does is short
   /// enough to be done before each look. No lock is held, and interrupts are as the caller has them, while it clears;
-  /// meanwhile the frame does not count as free.
+  /// meanwhile the frame counts as free and cannot be handed out.
   ///
   /// - Returns: whether there was anything to do: the pool is not full, and the node has more free frames besides than
   ///   the pool could hold.
@@ -40,11 +40,13 @@ extension BuddyAllocator {
       return false
     }
     let index = takeBlock(order: 0, from: lists, purpose: .metadata)
+    lists.node.pointee.clearing &+= 1
     machine.unlock(lists.lock, restoring: state)
 
     _ = clear(frame(at: index), order: 0)
 
     let again = machine.lock(lists.lock)
+    lists.node.pointee.clearing &-= 1
     let pool = lists.pool
     lists.record(index).tag = lists.record(index).tag.with(state: FrameState.listed)
     let isWanted = pool.count < lists.node.pointee.poolLimit

@@ -35,7 +35,9 @@ import KernelMachine
   @usableFromInline var pool = FrameListWord.empty
   /// How many frames the pool holds at most.
   @usableFromInline var poolLimit = 0
-  @usableFromInline var poolPadding = InlineArray<6, UInt64>(repeating: 0)
+  /// How many free frames CPUs are clearing for the pool: in no list, and still free.
+  @usableFromInline var clearing = 0
+  @usableFromInline var poolPadding = InlineArray<5, UInt64>(repeating: 0)
 
   @inlinable init(listHeads: UInt32) { self.listHeads = listHeads }
 }

@@ -50,6 +50,8 @@ import KernelMachine
   /// Whether it has done nothing but idle since it gave back all that it had for itself; only this CPU writes it, and
   /// sets it under the lock.
   @usableFromInline var isQuiet = false
+  /// Whether nothing becomes ready here any more, because the CPU is to stop, or has stopped.
+  @usableFromInline var isClosed = false
 
   @inlinable init() {}
   @inlinable static var stride: Int { 128 }

@@ -120,17 +120,22 @@ extension ThreadScheduler {
     state = machine.lock(lock(of: queue))
     note(.unclaim, cpu, thread)
     let isReady = thread.pointee.isWakePending
+    var isHomeless = false
     if isReady {
       thread.pointee.isWakePending = false
       note(.wake, cpu, thread)
-      makeReady(thread, queue)
+      isHomeless = !makeReady(thread, queue)
     } else {
       thread.pointee.currentState = .waiting
       thread.pointee.isShrunk = true
       queue.pointee.shrunk.append(thread)
     }
     machine.unlock(lock(of: queue), restoring: state)
-    if isReady { notify(queue, home, from: cpu) }
+    if isHomeless {
+      rehome(thread, from: cpu)
+    } else if isReady {
+      notify(queue, home, from: cpu)
+    }
     return given
   }
 

@@ -51,6 +51,7 @@ extension ThreadScheduler {
     _ stacks: borrowing ThreadStackAllocator<M, F, A>
   ) -> ScheduledThreadPointer {
     let idle = queue.pointee.idle.unsafelyUnwrapped
+    if queue.pointee.isClosed { return idleForGood(cpu, queue, leaving, stacks) }
     var isServing = false
     if shared.pointee.refills.first != nil,
       let thread = serveFirstWaiter(cpu, queue, isIdle: leaving == idle, &isServing, stacks)
@@ -142,10 +143,11 @@ extension ThreadScheduler {
   ) -> Bool {
     let state = machine.lock(lock(of: queue))
     let isIdle = chosen == queue.pointee.idle
+    var isHomeless = false
     if !isIdle { queue.pointee.activity &+= 1 }
     if thread != queue.pointee.idle {
       if goesOn(thread) {
-        makeReady(thread, queue)
+        isHomeless = !makeReady(thread, queue)
       } else if thread.pointee.request == .wait {
         thread.pointee.currentState = .waiting
         thread.pointee.isShrunk = false
@@ -160,17 +162,26 @@ extension ThreadScheduler {
     let isWanted = isIdle && queue.pointee.ready.first != nil
     if !isIdle, queue.pointee.ready.first != nil { notifyIdleCPU(from: cpu) }
     machine.unlock(lock(of: queue), restoring: state)
+    if isHomeless { rehome(thread, from: cpu) }
     return isWanted
   }
 
   /// Puts a thread at the end of the queue of the CPU that it names.
   ///
   /// The lock of the queue is held.
+  ///
+  /// - Returns: whether it is there. If not, the queue is closed: the thread is in no list, as if it ran, and goes to
+  ///   another by ``rehome(_:from:)``, without the lock.
   @inlinable borrowing func makeReady(
     _ thread: ScheduledThreadPointer, _ queue: UnsafeMutablePointer<RunQueue>
-  ) {
+  ) -> Bool {
+    if queue.pointee.isClosed {
+      thread.pointee.currentState = .running
+      return false
+    }
     thread.pointee.currentState = .ready
     queue.pointee.ready.append(thread)
     queue.pointee.activity &+= 1
+    return true
   }
 }

@@ -12,22 +12,22 @@ extension ThreadScheduler {
     let queue = queue(cpu)
     let state = machine.lock(lock(of: queue))
     thread.pointee.cpuNumber = Int32(truncatingIfNeeded: cpu)
-    makeReady(thread, queue)
+    let isThere = makeReady(thread, queue)
     machine.unlock(lock(of: queue), restoring: state)
-    notify(queue, cpu, from: cpu)
+    if isThere { notify(queue, cpu, from: cpu) } else { rehome(thread, from: cpu) }
     machine.restoreInterrupts(interrupts)
   }
 
   /// Lets a sleeping thread run; one that does not sleep will find its next wait ended at once.
   ///
-  /// It is ready on the CPU that it ran on last. Interrupts on this CPU may be on or off; ask ``takeNotifications()``
-  /// afterwards. A dead thread stays dead, but its record must still be one.
+  /// It is ready on the CPU that it ran on last, or on another if that one is closed. Interrupts on this CPU may be on or
+  /// off; ask ``takeNotifications()`` afterwards. A dead thread stays dead, but its record must still be one.
   @inlinable public borrowing func wake(_ thread: ScheduledThreadPointer) {
     let interrupts = machine.disableInterrupts()
     var state = interrupts
     let queue = lockQueue(of: thread, &state)
     let home = Int(thread.pointee.cpuNumber)
-    var isReady = false
+    var (isReady, isHomeless) = (false, false)
     if thread.pointee.state == .waiting {
       if thread.pointee.isShrunk {
         queue.pointee.shrunk.remove(thread)
@@ -35,13 +35,14 @@ extension ThreadScheduler {
         queue.pointee.sleepers.remove(thread)
       }
       note(.wake, machine.currentCPU, thread)
-      makeReady(thread, queue)
-      isReady = true
+      isReady = makeReady(thread, queue)
+      isHomeless = !isReady
     } else {
       thread.pointee.isWakePending = true
     }
     machine.unlock(lock(of: queue), restoring: state)
     if isReady { notify(queue, home, from: machine.currentCPU) }
+    if isHomeless { rehome(thread, from: machine.currentCPU) }
     machine.restoreInterrupts(interrupts)
   }
 
@@ -73,7 +74,7 @@ extension ThreadScheduler {
   /// Interrupts are off.
   @inlinable borrowing func notifyIdleCPU(from cpu: Int) {
     if cpuCount == 1 { return }
-    for other in 0..<cpuCount where other != cpu && queue(other).pointee.isIdle {
+    for other in 0..<cpuCount where other != cpu && canBeNotified(other) {
       queue(cpu).pointee.notifications |= 1 &<< UInt64(truncatingIfNeeded: other)
       return
     }
@@ -86,9 +87,13 @@ extension ThreadScheduler {
     for other in 0..<cpuCount where other != cpu {
       let queue = queue(other)
       let state = machine.lock(lock(of: queue))
-      let isIdle = queue.pointee.isIdle
+      let isIdle = canBeNotified(other)
       machine.unlock(lock(of: queue), restoring: state)
       if isIdle { self.queue(cpu).pointee.notifications |= 1 &<< UInt64(truncatingIfNeeded: other) }
     }
+  }
+
+  @inlinable borrowing func canBeNotified(_ cpu: Int) -> Bool {
+    queue(cpu).pointee.isIdle && !queue(cpu).pointee.isClosed
   }
 }

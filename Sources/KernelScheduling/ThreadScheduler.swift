@@ -85,6 +85,7 @@ public struct ThreadScheduler<M: Machine, Events: SchedulerEvents>: ~Copyable {
 
   /// Says that the current CPU takes part: what it runs at this moment, and what it runs when there is nothing to do.
   ///
+  /// Also when it comes back after ``closeCPU(_:)``, on its idle thread then.
   /// Interrupts are off.
   ///
   /// - Parameters:
@@ -102,6 +103,7 @@ public struct ThreadScheduler<M: Machine, Events: SchedulerEvents>: ~Copyable {
     idle.pointee.currentState = .running
     queue.pointee.idle = idle
     queue.pointee.isIdle = current == idle
+    queue.pointee.isClosed = false
     machine.unlock(lock(of: queue), restoring: state)
   }
 }

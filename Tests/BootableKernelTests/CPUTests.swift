@@ -65,6 +65,26 @@
       expectSuccess(run)
     }
 
+    @Test(arguments: ["linear", "vmalloc", "growing"], [1, 2, 4])
+    func cpusGoOfflineAndComeBackWhileThreadsRun(strategy: String, count: Int) async throws {
+      let run = try await boot("scenario=self-test test=cpus-come-and-go strategy=\(strategy)") {
+        $0.cpuCount = count
+        $0.cpu = count == 2 ? .max : .cortexA72
+        $0.countsInstructions = false
+      }
+      expectSuccess(run)
+    }
+
+    @Test(arguments: Guest.CPU.allCases, ["vmalloc", "growing"])
+    func whatOneCPUUnmapsNoOtherSees(cpu: Guest.CPU, strategy: String) async throws {
+      let run = try await boot("scenario=self-test test=translations strategy=\(strategy)") {
+        $0.cpuCount = 2
+        $0.cpu = cpu
+        $0.countsInstructions = false
+      }
+      expectSuccess(run)
+    }
+
     @Test(arguments: ["linear", "vmalloc", "growing"], [true, false])
     func processesForkAndEndOnFourCPUs(strategy: String, countsInstructions: Bool) async throws {
       let run = try await boot("scenario=fork-churn strategy=\(strategy)") {

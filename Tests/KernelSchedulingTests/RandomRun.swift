@@ -52,6 +52,8 @@ struct RunFigures {
   var migrations = 0
   var stalls = 0
   var sections = 0
+  var closings = 0
+  var openings = 0
 }
 
 /// One run. Only one CPU executes at a time.
@@ -167,6 +169,7 @@ final class RandomRun: @unchecked Sendable {
       guard let thread = thread(current) else {
         // Time passes: a tick now and then, which may wake somebody.
         idleTurns += 1
+        if world.scheduler.isClosed(cpu), random.next(below: 8) == 0 { try reopen(cpu) }
         _ = world.machine.currentCPU
         if idleTurns % 4 == 0 {
           if random.next(below: 2) == 0 { wake(threads[random.next(below: threads.count)]) }
@@ -194,7 +197,12 @@ final class RandomRun: @unchecked Sendable {
         leaving.isWakePending = false
       }
     }
+    let wasClosed = world.scheduler.isClosed(cpu)
     let chosen = world.reschedule(cpu, request)
+    if wasClosed {
+      if chosen.pointee.id > 0 { fail("thread \(chosen.pointee.id) runs on CPU \(cpu), which is closed") }
+      if world.reserved(cpu) != 0 { fail("CPU \(cpu) is closed and keeps a reserve") }
+    }
     if request == .exit, let leaving {
       if chosen == leaving.record.scheduled { fail("a dead thread goes on") }
       // The stack is freed by the successor.
@@ -213,6 +221,18 @@ final class RandomRun: @unchecked Sendable {
     world.machine.restoreInterrupts(interrupts)
     if isStalled { world.giveBack() }
     if let entered = thread(chosen) { try verify(entered, cpu) }
+  }
+
+  /// A CPU comes back that has been closed.
+  func reopen(_ cpu: Int) throws {
+    try switchAway(cpu, .stay)
+    // Whoever closes it may not be done with those that were ready there.
+    guard world.scheduler.mayStop(cpu) else { return }
+    if world.readyCount(cpu) > 0 { fail("threads are ready on CPU \(cpu), which may stop") }
+    figures.openings += 1
+    let interrupts = world.machine.disableInterrupts()
+    world.scheduler.startCPU(running: world.current[cpu], idle: world.current[cpu])
+    world.machine.restoreInterrupts(interrupts)
   }
 
   /// A stall is right only if what threads need and others hold is more than there is.
@@ -246,7 +266,7 @@ final class RandomRun: @unchecked Sendable {
   func operation(of thread: ModelThread, _ cpu: Int, _ random: inout SplitMix64) throws -> SwitchRequest? {
     thread.operationsLeft -= 1
     if thread.operationsLeft <= 0 { return .exit }
-    switch random.next(below: 16) {
+    switch random.next(below: 17) {
     case 0..<4: try push(thread, cpu, &random)
     case 4..<6: pop(thread)
     case 6: try verify(thread, cpu)
@@ -258,6 +278,8 @@ final class RandomRun: @unchecked Sendable {
     case 11: world.giveBack(random.next(below: 4))
     case 12: _ = world.scheduler.reclaim(target: 1 + random.next(below: 6), stacks: world.stacks)
     case 13..<15: return .wait
+    case 15:
+      if world.scheduler.closeCPU(random.next(below: world.cpuCount)) { figures.closings += 1 }
     default: return .stay
     }
     return nil

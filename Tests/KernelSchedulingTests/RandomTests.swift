@@ -7,7 +7,7 @@ import Testing
 
 @Suite struct RandomTests {
   @Test(
-    "Threads that grow, sleep, wake, migrate, are shrunk and run out of memory keep what they stored, wait in order, and end",
+    "Threads that grow, sleep, wake, migrate, are shrunk and run out of memory keep what they stored, wait in order, and end, while CPUs come and go",
     arguments: 0..<8)
   func runs(part: UInt64) throws {
     var total = RunFigures()
@@ -20,8 +20,11 @@ import Testing
       total.migrations += figures.migrations
       total.stalls += figures.stalls
       total.sections += figures.sections
+      total.closings += figures.closings
+      total.openings += figures.openings
     }
     #expect(total.growths > 500 && total.refillWaits > 20 && total.released > 100 && total.sections > 200)
+    #expect(total.closings > 200 && total.openings > 100)
     #expect(total.migrations > 500 && total.stalls + total.putBack > 0, "\(total)")
   }
 

@@ -33,13 +33,16 @@
     func sendToOthers() { Interrupts.device.generateOnOthers(rawValue) }
   }
 
-  /// Has a CPU, which is online, call a function in its interrupt handler, and waits until it has returned.
+  /// Has a CPU call a function in its interrupt handler, and waits until it has returned.
   ///
-  /// For thread code with interrupts on. The function runs at EL1h: it neither waits nor allocates.
+  /// One that is not online is not called. For thread code with interrupts on. The function runs at EL1h: it neither waits
+  /// nor allocates.
   func callOnCPU(_ number: Int, _ function: @convention(c) (UInt) -> Void, _ argument: UInt) {
     beginCall(function, argument)
-    ca_store_release(&outstandingCalls, 1 << UInt64(number))
-    InterprocessorInterrupt.call.send(to: number)
+    if PerCPU.at(number).pointee.state == .online {
+      ca_store_release(&outstandingCalls, 1 << UInt64(number))
+      InterprocessorInterrupt.call.send(to: number)
+    }
     endCall()
   }
 
@@ -89,9 +92,18 @@
 
   // Interrupts stay on: whoever waits can itself be called, so that no two CPUs wait for each other.
   private func beginCall(_ function: @convention(c) (UInt) -> Void, _ argument: UInt) {
-    while ca_compare_exchange(&isCalling, 0, 1) != 0 { Scheduler.yield() }
+    excludeCalls()
     calledFunction = function
     callArgument = argument
+  }
+
+  private func excludeCalls() { while ca_compare_exchange(&isCalling, 0, 1) != 0 { Scheduler.yield() } }
+
+  /// Runs `body` while no call is under way.
+  func withoutCalls(_ body: () -> Void) {
+    excludeCalls()
+    body()
+    ca_store_release(&isCalling, 0)
   }
 
   /// Waits until all CPUs that were called have returned.

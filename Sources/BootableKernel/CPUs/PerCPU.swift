@@ -21,6 +21,8 @@
     case online
     /// Another CPU has panicked: it never does anything again.
     case stopped
+    /// It is to go offline, and is not called any more.
+    case stopping
   }
 
   typealias CPUPointer = UnsafeMutablePointer<PerCPU>

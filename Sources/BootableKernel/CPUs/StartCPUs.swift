@@ -102,7 +102,4 @@
     ca_enable_interrupts()
     idle()
   }
-
-  /// What a CPU does when there is nothing to do.
-  func idle() -> Never { while true { ca_wait_for_interrupt() } }
 #endif

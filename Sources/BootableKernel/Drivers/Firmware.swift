@@ -19,6 +19,8 @@
     private(set) var startFunction: UInt64 = 0
     /// CPU_OFF, or 0.
     private(set) var stopFunction: UInt64 = 0
+    /// AFFINITY_INFO, or 0.
+    private var stateFunction: UInt64 = 0
     private var hasSystemOff = false
 
     /// No firmware.
@@ -37,6 +39,7 @@
       if hasStandardFunctions {
         startFunction = 0xc400_0003
         stopFunction = 0x8400_0002
+        stateFunction = 0xc400_0004
       }
       if node.startFunction.cellCount == 1 { startFunction = UInt64(node.startFunction.cell(0)) }
       if node.stopFunction.cellCount == 1 { stopFunction = UInt64(node.stopFunction.cell(0)) }
@@ -54,6 +57,12 @@
 
     /// Stops the CPU that calls this; returns only if that is refused.
     func stopThisCPU() { _ = call(stopFunction, 0, 0, 0) }
+
+    /// Whether it can be asked which CPUs have stopped.
+    var tellsStates: Bool { startsCPUs && stateFunction != 0 }
+
+    /// Whether a CPU has stopped: it executes nothing, and can be started.
+    func hasStopped(_ affinity: UInt64) -> Bool { call(stateFunction, affinity, 0, 0) == 1 }
 
     /// Switches the machine off, if firmware can; it knows no exit code.
     func switchOff() { if hasSystemOff { _ = call(0x8400_0008, 0, 0, 0) } }

@@ -25,6 +25,9 @@
       return ca_load32(distributor + 0x800) & 0xff  // GICD_ITARGETSR0
     }
 
+    /// Lets this CPU take no interrupt any more.
+    func stopThisCPU() { ca_store32(cpuInterface + 0x000, 0) }
+
     /// Enables a private interrupt by its ID (16…31).
     func enablePrivate(_ interrupt: UInt32) {
       ca_store32(distributor + 0x100, 1 << interrupt)  // GICD_ISENABLER0

@@ -20,6 +20,12 @@
       interval = ca_read_cntfrq_el0() / Self.frequency
     }
 
+    /// Ends the tick; lowers the interrupt.
+    func stop() {
+      ca_write_cntv_ctl_el0(0)
+      ca_isb()
+    }
+
     /// Starts the next interval; lowers the interrupt.
     func arm() {
       ca_write_cntv_tval_el0(interval)

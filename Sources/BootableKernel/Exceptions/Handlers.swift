@@ -53,6 +53,14 @@
       controller.enablePrivate(timer.interrupt)
       timer.arm()
     }
+
+    /// Ends the tick on this CPU, and all other interrupts.
+    ///
+    /// Interrupts are off.
+    static func stopThisCPU() {
+      timer?.stop()
+      controller.stopThisCPU()
+    }
   }
 
   /// An interrupt, from EL0 or EL1t.

@@ -160,7 +160,8 @@
     if seen & (seen - 1) != 0 { _ = ca_add(&travellers, 1) }
   }
 
-  private func startThreads(_ count: Int, _ body: @convention(c) (UInt) -> Void) {
+  /// Makes threads that run `body`, and lets them run.
+  func startThreads(_ count: Int, _ body: @convention(c) (UInt) -> Void) {
     let processes = KernelObjects.processes
     processes.pointee.beginThreads(.rest, seed: 1)
     for _ in 0..<count {
@@ -174,7 +175,8 @@
     while let thread = processes.pointee.nextToWake(where: { _ in true }) { wakeKernelThread(thread) }
   }
 
-  private func awaitThreads() {
+  /// Waits until all threads have ended.
+  func awaitThreads() {
     let processes = KernelObjects.processes
     let state = ca_disable_interrupts()
     while processes.pointee.threadFigures.live > 0 { Scheduler.wait() }

@@ -57,6 +57,10 @@
     case threadsOnCPUs
     /// Threads wake each other across CPUs.
     case wakeUps
+    /// CPUs go offline and come back while threads run.
+    case cpusComeAndGo
+    /// What one CPU has unmapped, another does not see.
+    case translations
     /// A CPU panics while the others write to the console: one report, and silence.
     case panicOnOtherCPU
     /// An exception in an exception handler ends in a panic on the emergency stack.
@@ -115,6 +119,10 @@
         self = .threadsOnCPUs
       } else if equal(name, "wake-ups") {
         self = .wakeUps
+      } else if equal(name, "cpus-come-and-go") {
+        self = .cpusComeAndGo
+      } else if equal(name, "translations") {
+        self = .translations
       } else if equal(name, "panic-on-other-cpu") {
         self = .panicOnOtherCPU
       } else if equal(name, "handler-fault") {
@@ -155,6 +163,8 @@
       case .lockStorm: return testLockStorm()
       case .threadsOnCPUs: return testThreadsOnCPUs()
       case .wakeUps: return testWakeUps()
+      case .cpusComeAndGo: return testCPUsComeAndGo()
+      case .translations: return testTranslationsOfOtherCPUs()
       case .panicOnOtherCPU: testPanicOnOtherCPU()
       case .handlerFault: testHandlerFault()
       case .panic: BootableKernel.panic("asked for")

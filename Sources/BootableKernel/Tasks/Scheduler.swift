@@ -101,6 +101,20 @@
 
     // MARK: What thread code calls
 
+    /// Whether this CPU, which is closed, has nothing left that others could need.
+    ///
+    /// Interrupts are off.
+    static var mayStop: Bool { core.pointee.mayStop(AArch64().currentCPU) }
+
+    /// Lets no task run on a CPU any more; see ``ThreadScheduler/closeCPU(_:)``.
+    static func close(_ number: Int) -> Bool {
+      let isClosed = core.pointee.closeCPU(number)
+      let state = ca_disable_interrupts()
+      interruptIdleCPUs()
+      ca_restore_interrupts(state)
+      return isClosed
+    }
+
     /// Lets a new task run.
     ///
     /// Interrupts are off.

@@ -1,0 +1,134 @@
+// A self-test of CPUs that go offline and come back while threads run everywhere.
+#if hasFeature(Embedded)
+  import AArch64Machine
+  import CAArch64
+  import KernelStacks
+  import Scenarios
+
+  nonisolated(unsafe) private var ring = InlineArray<32, UInt64>(repeating: 0)
+  nonisolated(unsafe) private var joined: UInt64 = 0
+  nonisolated(unsafe) private var finished: UInt64 = 0
+  nonisolated(unsafe) private var left: UInt64 = 0
+  nonisolated(unsafe) private var isOver: UInt64 = 0
+  nonisolated(unsafe) private var damages: UInt64 = 0
+  nonisolated(unsafe) private var failures: UInt64 = 0
+  nonisolated(unsafe) private var turns: UInt64 = 0
+  nonisolated(unsafe) private var seenCPUs: UInt64 = 0
+  nonisolated(unsafe) private var threadCount: UInt64 = 0
+
+  private func seen(by number: Int) -> Bool { ca_load_acquire(&seenCPUs) & 1 << UInt64(number) != 0 }
+
+  private func wakeNext(after index: UInt64) {
+    let next = ca_load(
+      UInt(bitPattern: withUnsafePointer(to: &ring) { $0 }) + UInt((index + 1) % threadCount) * 8)
+    let state = ca_disable_interrupts()
+    if let thread = ThreadPointer(bitPattern: UInt(next)) { Scheduler.wake(thread) }
+    ca_restore_interrupts(state)
+  }
+
+  // Goes deep, lets others run there, and finds on the way back what it has left.
+  @inline(never)
+  private func descend(_ depth: Int, _ seed: UInt64) {
+    var words = InlineArray<64, UInt64>(repeating: 0)
+    withUnsafeMutablePointer(to: &words) { pointer in
+      let address = UInt(bitPattern: pointer)
+      for index in 0..<64 { ca_store(address + UInt(index) * 8, seed &* UInt64(index + depth + 1)) }
+      if depth > 0 { descend(depth - 1, seed) } else { Scheduler.yield() }
+      for index in 0..<64 where ca_load(address + UInt(index) * 8) != seed &* UInt64(index + depth + 1) {
+        _ = ca_add(&damages, 1)
+      }
+    }
+  }
+
+  // Each wakes the next before it sleeps, so that there is always one that is awake.
+  private func goRound() {
+    let index = ca_add(&joined, 1)
+    ca_store(
+      UInt(bitPattern: withUnsafePointer(to: &ring) { $0 }) + UInt(index) * 8,
+      UInt64(UInt(bitPattern: Thread.current)))
+    _ = ca_add(&turns, 1)
+    while ca_load_acquire(&turns) < threadCount { Scheduler.yield() }
+    var turn: UInt64 = 0
+    while ca_load_acquire(&isOver) == 0 {
+      turn += 1
+      descend(Int(turn % 12), index + turn)
+      do {
+        let processes = KernelObjects.processes
+        try inAllocatorSection { () throws(ThreadStackError) in
+          let stack = try processes.pointee.stacks.allocate(node: nil)
+          processes.pointee.stacks.free(stack)
+        }
+      } catch {
+        _ = ca_add(&failures, 1)
+      }
+      ca_set_bits(&seenCPUs, 1 << ca_cpu_number())
+      _ = ca_add(&turns, 1)
+      wakeNext(after: index)
+      let state = ca_disable_interrupts()
+      if turn % 4 == 0, ca_load_acquire(&isOver) == 0 { Scheduler.wait() }
+      ca_restore_interrupts(state)
+    }
+    // Nobody ends before all are done with the others' records.
+    _ = ca_add(&finished, 1)
+    while ca_load_acquire(&finished) < threadCount {
+      wakeNext(after: index)
+      Scheduler.yield()
+    }
+    _ = ca_add(&left, 1)
+    while ca_load_acquire(&left) < threadCount { Scheduler.yield() }
+  }
+
+  private func pass(ticks: Int, until isDone: () -> Bool = { false }) {
+    let end = Interrupts.tickCount + ticks
+    while Interrupts.tickCount < end, !isDone() {
+      Scheduler.yield()
+      ca_wait_for_event()
+    }
+  }
+
+  /// Each CPU but the first goes offline and comes back, several times, while three threads for each CPU run, sleep, wake
+  /// each other, grow their stacks and use the allocator.
+  func testCPUsComeAndGo() -> Bool {
+    let count = AArch64().cpuCount
+    KernelObjects.processes.pointee.settle()
+    let free = KernelObjects.processes.pointee.stacks.frames.freeFrames
+    var passed = check("the first CPU stays", !takeOffline(0) && !bringOnline(0))
+    passed = check("there are no other CPUs", !takeOffline(count) && !bringOnline(count)) && passed
+    threadCount = UInt64(3 * count)
+    startThreads(3 * count, { _ in goRound() })
+    var (changes, areOff, areQuiet, areBack, goOn) = (0, true, true, true, true)
+    for _ in 0..<5 {
+      for number in 1..<max(count, 1) {
+        areOff = takeOffline(number) && PerCPU.at(number).pointee.state == .offline && areOff
+        areOff = !takeOffline(number) && areOff
+        seenCPUs = 0
+        let before = turns
+        pass(ticks: 200) { ca_load_acquire(&turns) > before + 4 * threadCount }
+        goOn = turns > before && goOn
+        areQuiet = !seen(by: number) && areQuiet
+        areBack = bringOnline(number) && !bringOnline(number) && areBack
+        pass(ticks: 2000) { seen(by: number) }
+        areBack = seen(by: number) && areBack
+        changes += 1
+      }
+    }
+    // All but the first at once.
+    for number in 1..<max(count, 1) { areOff = takeOffline(number) && areOff }
+    let before = turns
+    pass(ticks: 500) { ca_load_acquire(&turns) > before + 4 * threadCount }
+    goOn = turns > before && goOn
+    for number in 1..<max(count, 1) { areBack = bringOnline(number) && areBack }
+    ca_store_release(&isOver, 1)
+    awaitThreads()
+    KernelObjects.processes.pointee.settle()
+    passed =
+      check("each CPU went offline as often as it was asked to", areOff && changes == 5 * (count - 1)) && passed
+    passed = check("nothing ran on a CPU that was offline", areQuiet) && passed
+    passed = check("threads went on meanwhile", goOn) && passed
+    passed = check("each CPU came back and ran threads", areBack) && passed
+    passed = check("every thread found what it had left on its stack", damages == 0) && passed
+    passed = check("no allocation failed", failures == 0) && passed
+    return check("no frame was lost", KernelObjects.processes.pointee.stacks.frames.freeFrames == free)
+      && passed
+  }
+#endif

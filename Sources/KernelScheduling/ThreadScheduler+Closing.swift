@@ -1,0 +1,122 @@
+// CPUs that stop while others go on.
+//
+//     closeCPU(n)         no thread becomes ready on CPU n any more; those that are ready there go to others
+//     n: next(…)          yields the idle thread, and the thread that n ran goes to another CPU; reserve and cached stacks
+//                         go back
+//     n: mayStop(n)       true when it has been through next(…) from idle to idle: stops, when it pleases
+//     n: startCPU(…)      takes part again
+//
+// Sleepers stay in the closed CPU's lists, where shrinking finds them: its lock needs no CPU. When they are woken, they
+// are ready elsewhere. A closed CPU that idles has no reserve, so stalls are found as if it were idle.
+
+import KernelMachine
+import KernelThreadStacks
+
+extension ThreadScheduler {
+  /// Lets no thread run on a CPU any more, from its next switch on.
+  ///
+  /// The caller sees to it that the CPU comes to ``next(after:stacks:switching:)`` once more: it then has nothing left,
+  /// and may stop. It takes part again by ``startCPU(running:idle:)``. Interrupts may be on or off; ask
+  /// ``takeNotifications()`` afterwards.
+  ///
+  /// - Parameter cpu: its number; it may be the current one.
+  /// - Returns: whether it is closed now: not if it takes no part, is closed already, or is the last that is not.
+  /// - Complexity: O(threads that are ready there).
+  @inlinable public borrowing func closeCPU(_ cpu: Int) -> Bool {
+    guard cpu >= 0, cpu < cpuCount else { return false }
+    let queue = queue(cpu)
+    // Under this lock, so that two do not close the last two.
+    let outer = machine.lock(sharedLock)
+    var others = 0
+    for other in 0..<cpuCount where other != cpu && isOpen(other) { others &+= 1 }
+    let isClosing = others > 0 && isOpen(cpu)
+    if isClosing {
+      let inner = machine.lock(lock(of: queue))
+      queue.pointee.isClosed = true
+      machine.unlock(lock(of: queue), restoring: inner)
+    }
+    machine.unlock(sharedLock, restoring: outer)
+    if isClosing { while rehomeReady(of: queue) {} }
+    return isClosing
+  }
+
+  /// Whether a CPU that took part has been closed.
+  @inlinable public borrowing func isClosed(_ cpu: Int) -> Bool { queue(cpu).pointee.isClosed }
+
+  /// Whether threads can become ready on a CPU.
+  @inlinable borrowing func isOpen(_ cpu: Int) -> Bool {
+    queue(cpu).pointee.idle != nil && !queue(cpu).pointee.isClosed
+  }
+
+  /// Moves the first thread of a closed queue to another.
+  ///
+  /// - Returns: whether there was one.
+  @inlinable borrowing func rehomeReady(of queue: UnsafeMutablePointer<RunQueue>) -> Bool {
+    let interrupts = machine.disableInterrupts()
+    let state = machine.lock(lock(of: queue))
+    let thread = queue.pointee.ready.removeFirst()
+    if let thread { thread.pointee.currentState = .running }
+    machine.unlock(lock(of: queue), restoring: state)
+    if let thread { rehome(thread, from: machine.currentCPU) }
+    machine.restoreInterrupts(interrupts)
+    return thread != nil
+  }
+
+  /// Makes a thread ready on a CPU that is not closed.
+  ///
+  /// It is in no list, in state `running`, and its context is saved. Interrupts are off.
+  ///
+  /// - Parameter cpu: the current CPU.
+  @inlinable @inline(never) borrowing func rehome(_ thread: ScheduledThreadPointer, from cpu: Int) {
+    var home = Int(thread.pointee.cpuNumber)
+    while true {
+      var candidate = home
+      for _ in 0..<cpuCount {
+        candidate = candidate &+ 1 < cpuCount ? candidate &+ 1 : 0
+        if isOpen(candidate) { break }
+      }
+      var state = machine.lock(lock(of: queue(home)))
+      thread.pointee.cpuNumber = Int32(truncatingIfNeeded: candidate)
+      machine.unlock(lock(of: queue(home)), restoring: state)
+      // It may have been closed since, while another was opened.
+      state = machine.lock(lock(of: queue(candidate)))
+      let isThere = makeReady(thread, queue(candidate))
+      machine.unlock(lock(of: queue(candidate)), restoring: state)
+      if isThere {
+        notify(queue(candidate), candidate, from: cpu)
+        return
+      }
+      home = candidate
+    }
+  }
+
+  /// Whether a closed CPU idles and has nothing left that others could need: it may stop.
+  @inlinable public borrowing func mayStop(_ cpu: Int) -> Bool {
+    let queue = queue(cpu)
+    return queue.pointee.isClosed && queue.pointee.isIdle && queue.pointee.isQuiet
+      && queue.pointee.ready.first == nil
+  }
+
+  /// The current CPU, which is closed, keeps nothing that others could need.
+  ///
+  /// - Returns: its idle thread.
+  @inlinable @inline(never)
+  borrowing func idleForGood<F: FrameSource & ~Copyable, A: ~Copyable>(
+    _ cpu: Int, _ queue: UnsafeMutablePointer<RunQueue>, _ leaving: ScheduledThreadPointer,
+    _ stacks: borrowing ThreadStackAllocator<M, F, A>
+  ) -> ScheduledThreadPointer {
+    let idle = queue.pointee.idle.unsafelyUnwrapped
+    let given = stacks.releaseReserve()
+    if given > 0 { note(.giveBackReserve, cpu, nil, count: given) }
+    _ = stacks.reclaim(fromStoppedCPU: cpu)
+    let wasQuiet = queue.pointee.isQuiet
+    let state = machine.lock(lock(of: queue))
+    queue.pointee.isIdle = true
+    if leaving == idle { queue.pointee.isQuiet = true }
+    machine.unlock(lock(of: queue), restoring: state)
+    // The stack of a thread that ended is freed after this: it looks once more.
+    if leaving != idle { queue.pointee.notifications |= 1 &<< UInt64(truncatingIfNeeded: cpu) }
+    if !wasQuiet, shared.pointee.refills.first != nil { notifyIdleCPUs(from: cpu) }
+    return idle
+  }
+}
