@@ -170,9 +170,21 @@ inline grow(onCPU, byPages) {
 
 /* ---- Shrinking (ThreadScheduler+Shrink, ThreadStackAllocator+Shrink) ---- */
 
-/* A thread that sleeps; or one that waits behind the first, by the CPU that serves that. */
+/* A thread that sleeps; or one that is ready or waits behind the first, by the CPU that serves that. */
 inline claim(onCPU, ofThread) {
-  d_step { (place[ofThread] == sleeping || (place[ofThread] == waiting && serves(onCPU) && candidate[onCPU] != ofThread)) ->
+  d_step { (place[ofThread] == sleeping || ((place[ofThread] == waiting || place[ofThread] == ready) && serves(onCPU) && candidate[onCPU] != ofThread)) ->
+    if
+    :: place[ofThread] == ready ->   /* and ready again afterwards */
+       wanted[ofThread] = true;
+       for (i : 0 .. CPUS - 1) {
+         if
+         :: queue[i]??[eval(ofThread)] -> queue[i]??eval(ofThread)
+         :: else
+         fi
+       }
+       i = 0
+    :: else
+    fi;
     place[ofThread] = claimed; shrinks[ofThread] = onCPU + 1 }
 }
 inline retire(ofThread, byPages) {
@@ -255,8 +267,13 @@ inline leave(c) {
 }
 
 #ifdef DEPTHS
-/* Whoever serves the first that waits shrinks what sleeps or waits behind it. */
-#define shrinkableNow(t) (serves(c) && !isBacked(c) && (place[t] == sleeping || place[t] == waiting && t != candidate[c]) && mapped[t] > live[t])
+/* Whoever serves the first that waits shrinks what sleeps, waits behind it, or is ready. */
+#ifdef READY_KEEP_THEIRS
+#define isListed(t) (place[t] == sleeping || place[t] == waiting && t != candidate[c])
+#else
+#define isListed(t) (place[t] == sleeping || place[t] == ready || place[t] == waiting && t != candidate[c])
+#endif
+#define shrinkableNow(t) (serves(c) && !isBacked(c) && isListed(t) && mapped[t] > live[t])
 inline shrinkNow(t) {
   claim(c, t);
   retire(t, (mapped[t] - live[t]));
@@ -341,12 +358,19 @@ go:
 
 #define shrinkable(t) (place[t] == sleeping && mapped[t] > live[t])
 
+/* While somebody waits for frames, even a thread that was woken loses its dead pages. */
+#ifdef PUT_BACK_WHENEVER_WOKEN
+#define isPutBack(t) wanted[t]
+#else
+#define isPutBack(t) (wanted[t] && len(waiters) == 0)
+#endif
+
 inline shrink(t) {
   atomic { shrinkable(t) -> claim(0, t); retire(t, (mapped[t] - live[t])) };
   atomic {
     invalidate(0);
     if
-    :: wanted[t] -> putBack(t)
+    :: isPutBack(t) -> putBack(t)
     :: else ->
        do
        :: releasePage(t)
@@ -385,11 +409,7 @@ proctype environment() {
 #define WHO 0
 #endif
 #ifdef DEPTHS
-#ifdef READY_COUNT_LIVE_ONLY
 #define pagesOf(t) (place[t] == running -> mapped[t] : live[t])
-#else
-#define pagesOf(t) (place[t] == sleeping || place[t] == waiting || place[t] == claimed -> live[t] : mapped[t])
-#endif
 #else
 #define pagesOf(t) (mapped[t] + lifted[t])
 #endif

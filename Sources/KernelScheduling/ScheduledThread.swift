@@ -14,7 +14,7 @@ import KernelMachine
   case waitingForRefill
   /// Sleeps until somebody wakes it; its context is saved.
   case waiting
-  /// Sleeps, and is being shrunk: nobody else touches its stack or its links.
+  /// Sleeps, waits or is ready, and is being shrunk: nobody else touches its stack or its links.
   case claimed
   /// Never runs again.
   case dead
@@ -64,7 +64,7 @@ import KernelMachine
   public var request: SwitchRequest
   /// Whether a wake-up came while it did not sleep: its next wait returns at once.
   @usableFromInline var isWakePending: Bool
-  /// Whether it sleeps among those that have nothing left to shrink.
+  /// Whether its dead pages have been taken since it left a CPU: if it sleeps, it is among those that have nothing left.
   @usableFromInline var isShrunk: Bool
 
   /// A thread that has not been given to a scheduler.

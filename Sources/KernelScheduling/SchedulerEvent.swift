@@ -14,12 +14,12 @@
 //   wake             scheduler     a sleeping thread is ready
 //   exit             scheduler     a thread has left its CPU for good
 //   stall            scheduler     the report is taken that nothing can ever run
-//   claim            scheduler     a sleeping thread belongs to the shrinker
+//   claim            scheduler     a thread that sleeps, waits or is ready belongs to the shrinker
 //   retire           scheduler     `count` of its pages are unmapped, still named by their entries
 //   invalidateDone   scheduler     no CPU has a translation of any page that was retired before on this CPU
 //   release          scheduler     `count` of the thread's retired pages went back; the claim is over with the next line
 //   putBack          scheduler     `count` of them are valid again as they were
-//   unclaim          scheduler     the thread sleeps again, or is ready if it was woken meanwhile (then `wake` follows)
+//   unclaim          scheduler     the thread is what it was, or ready if it slept and was woken (then `wake` follows)
 //   grow             fault code    `count` pages came out of the CPU's reserve
 //   free             owner         the thread's stack has been freed
 

@@ -1,9 +1,10 @@
 // Threads whose stacks may need frames that are not there: who gets them first.
 //
 // The first of those that wait is served by one CPU at a time, which collects frames in its own reserve, from the frame
-// source, the pool, what the allocator keeps for speed, and the dead pages of sleepers. Until it has been served, no other
+// source, the pool, what the allocator keeps for speed, and the dead pages of others. Until it has been served, no other
 // thread's reserve is refilled: others run only on what is there. A CPU that idles meanwhile gives its reserve back, to
-// the pool first, so that frames do not lie in pieces that are too small for anybody.
+// the pool first, so that frames do not lie in pieces that are too small for anybody. The allocator is told how many wait,
+// and makes no new stack meanwhile.
 
 import KernelMachine
 import KernelThreadStacks
@@ -48,8 +49,9 @@ extension ThreadScheduler {
   ///
   /// It is in no list, and its CPU is this one.
   @inlinable @inline(never)
-  borrowing func waitForRefill(
-    _ thread: ScheduledThreadPointer, _ cpu: Int, _ queue: UnsafeMutablePointer<RunQueue>
+  borrowing func waitForRefill<F: FrameSource & ~Copyable, A: ~Copyable>(
+    _ thread: ScheduledThreadPointer, _ cpu: Int, _ queue: UnsafeMutablePointer<RunQueue>,
+    _ stacks: borrowing ThreadStackAllocator<M, F, A>
   ) {
     let outer = machine.lock(sharedLock)
     let inner = machine.lock(lock(of: queue))
@@ -60,6 +62,7 @@ extension ThreadScheduler {
     machine.unlock(lock(of: queue), restoring: inner)
     let isFirst = shared.pointee.refills.first == nil
     shared.pointee.refills.append(thread)
+    stacks.noteRefillWaiters(shared.pointee.refills.count)
     note(.waitForRefill, cpu, thread)
     machine.unlock(sharedLock, restoring: outer)
     // Idle CPUs have reserves to give back.
@@ -93,6 +96,9 @@ extension ThreadScheduler {
       isPrepared =
         shrinkWaiters(behind: waiter, target: missing, cpu, stacks) > 0
         && stacks.prepareToRun(waiter.pointee.stackBase)
+      while !isPrepared, shrinkReady(target: missing, stacks) > 0 {
+        isPrepared = stacks.prepareToRun(waiter.pointee.stackBase)
+      }
     }
     if Events.isListening { noteRefill(cpu, waiter, since: before, stacks) }
 
@@ -100,6 +106,7 @@ extension ThreadScheduler {
     if isPrepared {
       shared.pointee.isServing = false
       _ = shared.pointee.refills.removeFirst()
+      stacks.noteRefillWaiters(shared.pointee.refills.count)
       // At once, so that the notes have the order of the queue.
       note(.switchIn, cpu, waiter)
       noteBusy(queue)

@@ -5,16 +5,20 @@
 //     1. claim        under its queue's lock: out of the list, state `claimed`. Many threads, one after the other.
 //     2. retire       pages wholly below min(saved stack pointer, floor): entries invalid, frames still named by them
 //     3. invalidate   once for all of them
-//     4. release      frames go back, entries empty; or, if the thread was woken meanwhile,
+//     4. release      frames go back, entries empty; or, if the thread was woken meanwhile and nobody waits for frames,
 //        put back     the same frames become valid again
 //     5. unclaim      under its queue's lock: asleep among those that have nothing left to give, or ready if woken
+//
+// Whoever serves the first thread that waits for a refill shrinks those behind it and those that are ready, too: they are
+// in lists like sleepers. Otherwise the dead pages of threads that are always ready could keep it waiting for ever, and so
+// could sleepers that are woken in the middle of each claim, if their pages were put back then.
 //
 // A wake-up between 1 and 5 is only remembered: so no CPU switches the thread in before its pages are either gone
 // everywhere or there again. All of it happens with interrupts off, so claims don't outlive a switch, and the thread that
 // shrinks others cannot come to wait for them.
 //
-// A sleeper is looked at once for each time it falls asleep: afterwards it is in another list. So shrinking costs no more,
-// in all, than going to sleep did.
+// A thread is looked at once for each time it leaves a CPU: a sleeper is in another list afterwards. So shrinking costs no
+// more, in all, than going to sleep did.
 
 import KernelMachine
 import KernelThreadStacks
@@ -37,26 +41,42 @@ extension ThreadScheduler {
     target: Int, stacks: borrowing ThreadStackAllocator<M, F, A>
   ) -> Int {
     var given = stacks.reclaim(target: target)
-    while given < target, shrinkBatch(target: target &- given, stacks, &given) {}
+    while given < target, shrinkBatch(areReady: false, target: target &- given, stacks, &given) {}
     return given
   }
 
-  /// Shrinks some sleepers.
+  /// Takes the dead pages of threads that are ready, for the first that waits for a refill, which this CPU serves.
+  ///
+  /// Each goes to the end of its queue, once for each time it leaves a CPU.
+  ///
+  /// - Returns: how many frames went back.
+  @inlinable borrowing func shrinkReady<F: FrameSource & ~Copyable, A: ~Copyable>(
+    target: Int, _ stacks: borrowing ThreadStackAllocator<M, F, A>
+  ) -> Int {
+    var given = 0
+    while given < target, shrinkBatch(areReady: true, target: target &- given, stacks, &given) {}
+    return given
+  }
+
+  /// Shrinks some sleepers, or some threads that are ready.
   ///
   /// - Parameters:
+  ///   - areReady: which of them.
   ///   - target: how many frames are enough.
   ///   - given: grows by the frames that went back.
   /// - Returns: whether there was a thread to look at.
   @inlinable @inline(never)
   borrowing func shrinkBatch<F: FrameSource & ~Copyable, A: ~Copyable>(
-    target: Int, _ stacks: borrowing ThreadStackAllocator<M, F, A>, _ given: inout Int
+    areReady: Bool, target: Int, _ stacks: borrowing ThreadStackAllocator<M, F, A>, _ given: inout Int
   ) -> Bool {
     let interrupts = machine.disableInterrupts()
     let cpu = machine.currentCPU
     var batch = ShrinkBatch()
     var claimed = ThreadList()
     var retired = 0
-    while claimed.count < Self.shrinkBatchCount, retired < target, let thread = claimSleeper(cpu) {
+    while claimed.count < Self.shrinkBatchCount, retired < target,
+      let thread = areReady ? claimReady(cpu) : claimSleeper(cpu)
+    {
       claimed.append(thread)
       let pages = stacks.retireDeadPages(
         of: thread.pointee.stackBase, below: thread.pointee.lowestLiveAddress, into: &batch)
@@ -68,7 +88,7 @@ extension ThreadScheduler {
       note(.invalidateDone, cpu, nil)
     }
     let hasLooked = claimed.first != nil
-    while let thread = claimed.removeFirst() { given &+= settle(thread, cpu, stacks) }
+    while let thread = claimed.removeFirst() { given &+= settle(thread, wasReady: areReady, cpu, stacks) }
     machine.restoreInterrupts(interrupts)
     return hasLooked
   }
@@ -97,11 +117,34 @@ extension ThreadScheduler {
     return nil
   }
 
+  /// Claims a thread that is ready, and has not been looked at since it left a CPU; of any CPU.
+  ///
+  /// Interrupts are off. Those that have been looked at already are passed over, one by one.
+  @inlinable borrowing func claimReady(_ cpu: Int) -> ScheduledThreadPointer? {
+    for other in 0..<cpuCount {
+      let queue = queue(other)
+      if queue.pointee.ready.first == nil { continue }
+      let state = machine.lock(lock(of: queue))
+      var thread = queue.pointee.ready.first
+      while let shrunk = thread, shrunk.pointee.isShrunk { thread = shrunk.pointee.next }
+      if let thread {
+        queue.pointee.ready.remove(thread)
+        thread.pointee.currentState = .claimed
+        note(.claim, cpu, thread)
+      }
+      machine.unlock(lock(of: queue), restoring: state)
+      if let thread { return thread }
+    }
+    return nil
+  }
+
   /// Ends a claim; the invalidation has completed.
   ///
+  /// - Parameter wasReady: whether the thread was ready when it was claimed, and is so again.
   /// - Returns: how many frames went back.
   @inlinable borrowing func settle<F: FrameSource & ~Copyable, A: ~Copyable>(
-    _ thread: ScheduledThreadPointer, _ cpu: Int, _ stacks: borrowing ThreadStackAllocator<M, F, A>
+    _ thread: ScheduledThreadPointer, wasReady: Bool, _ cpu: Int,
+    _ stacks: borrowing ThreadStackAllocator<M, F, A>
   ) -> Int {
     // Whose CPU it is does not change while it is claimed.
     let home = Int(thread.pointee.cpuNumber)
@@ -110,7 +153,8 @@ extension ThreadScheduler {
     let isWanted = thread.pointee.isWakePending
     machine.unlock(lock(of: queue), restoring: state)
     var given = 0
-    if isWanted {
+    let isPutBack = isWanted && !wasReady && shared.pointee.refills.first == nil
+    if isPutBack {
       let restored = stacks.restoreRetiredPages(of: thread.pointee.stackBase)
       note(.putBack, cpu, thread, count: restored)
     } else {
@@ -119,15 +163,17 @@ extension ThreadScheduler {
     }
     state = machine.lock(lock(of: queue))
     note(.unclaim, cpu, thread)
-    let isReady = thread.pointee.isWakePending
+    thread.pointee.isShrunk = !isPutBack
+    let isReady = wasReady || thread.pointee.isWakePending
     var isHomeless = false
     if isReady {
-      thread.pointee.isWakePending = false
-      note(.wake, cpu, thread)
+      if !wasReady {
+        thread.pointee.isWakePending = false
+        note(.wake, cpu, thread)
+      }
       isHomeless = !makeReady(thread, queue)
     } else {
       thread.pointee.currentState = .waiting
-      thread.pointee.isShrunk = true
       queue.pointee.shrunk.append(thread)
     }
     machine.unlock(lock(of: queue), restoring: state)

@@ -65,7 +65,7 @@ extension ThreadScheduler {
         if isServing { endServing(provesStall: false) }
         return candidate
       }
-      waitForRefill(candidate, cpu, queue)
+      waitForRefill(candidate, cpu, queue, stacks)
     }
     if shared.pointee.refills.first != nil {
       idleWithWaiters(cpu, queue, stacks, again: leaving == idle, isServing: isServing)
@@ -146,11 +146,11 @@ extension ThreadScheduler {
     var isHomeless = false
     if !isIdle { queue.pointee.activity &+= 1 }
     if thread != queue.pointee.idle {
+      thread.pointee.isShrunk = false
       if goesOn(thread) {
         isHomeless = !makeReady(thread, queue)
       } else if thread.pointee.request == .wait {
         thread.pointee.currentState = .waiting
-        thread.pointee.isShrunk = false
         queue.pointee.sleepers.append(thread)
         note(.sleep, cpu, thread)
       } else {

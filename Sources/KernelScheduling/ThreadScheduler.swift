@@ -30,7 +30,8 @@
 //     shared   those that wait for a refill
 //     queue    one CPU's lists; state, links and wake-up of the threads whose CPU it is
 //
-// Both are held for a few stores. Neither is held when the stack allocator or the caller's code is called.
+// Both are held for a few stores. Neither is held when the caller's code is called, or the stack allocator, but for the
+// store of how many wait.
 
 import KernelMachine
 

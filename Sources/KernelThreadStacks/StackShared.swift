@@ -38,6 +38,8 @@ import KernelMachine
 
   /// How many frames the pool has, from which reserves are refilled when the frame source refuses.
   @usableFromInline var poolCount = 0
+  /// How many threads wait for a refill; written by their scheduler, under a lock of its own.
+  @usableFromInline var refillWaiterCount = 0
 
   /// The static boot stack; base 0: none.
   @usableFromInline var bootStackBase: UInt = 0

@@ -6,12 +6,12 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Hands out a stack that reads as zero everywhere.
   ///
   /// A freed stack of this CPU serves first, which takes no lock and writes no cache line that CPUs share; then one of the
-  /// depot. Where none fits, one is made of new frames; where these run out, freed stacks are given back first and it is
-  /// tried once more.
+  /// depot. Where none fits, one is made of new frames, unless threads wait for a refill
+  /// (``noteRefillWaiters(_:)``); where these run out, freed stacks are given back first and it is tried once more.
   ///
   /// - Parameter node: the preferred node; `nil` means the node of the current CPU. Other nodes serve when it cannot.
-  /// - Throws: ``ThreadStackError/frames(_:)`` or ``ThreadStackError/slotsExhausted(capacity:)``; nothing half-made
-  ///   remains.
+  /// - Throws: ``ThreadStackError/frames(_:)``, ``ThreadStackError/refillsWait(threads:)`` or
+  ///   ``ThreadStackError/slotsExhausted(capacity:)``; nothing half-made remains.
   /// - Complexity: O(1) in the number of stacks.
   @inlinable @inline(__always)
   public borrowing func allocate(node: NodeID?) throws(ThreadStackError) -> ThreadStack {
@@ -65,6 +65,8 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     case slot(Int)
     /// Neither: a table has to be built, or the stack needs no slot.
     case nothing
+    /// Neither, and so many threads wait for the frames that a new stack would take.
+    case refillsWait(Int)
   }
 
   /// The rest of `allocate`: the stack that was freed last does not fit, or there is none.
@@ -82,7 +84,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     if shared.pointee.depotCount != 0 { return takeFromDepot(record, unlocking: state, restoring: interrupts) }
     let index = Int(shared.pointee.firstPartial)
     let used = shared.pointee.usedSlots
-    guard index >= 0, Int(used) < layout.capacity else {
+    guard index >= 0, Int(used) < layout.capacity, shared.pointee.refillWaiterCount == 0 else {
       machine.unlock(lock, restoring: state)
       machine.restoreInterrupts(interrupts)
       return try allocateAnyhow(node: nil)
@@ -191,6 +193,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   func allocateAnyhow(node: NodeID?) throws(ThreadStackError) -> ThreadStack {
     let found = find(node: node)
     if case .stack(let stack) = found { return cleared(stack) }
+    if case .refillsWait(let threads) = found { throw .refillsWait(threads: threads) }
     do throws(ThreadStackError) {
       return try make(found, node: node)
     } catch { return try allocateAgain(node: node, after: error) }
@@ -221,6 +224,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     guard reclaim(target: geometry.pageCount) > 0 else { throw error }
     let found = find(node: node)
     if case .stack(let stack) = found { return cleared(stack) }
+    if case .refillsWait(let threads) = found { throw .refillsWait(threads: threads) }
     do throws(ThreadStackError) {
       return try make(found, node: node)
     } catch {
@@ -230,6 +234,8 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   /// Looks for a freed stack in all of the magazine and in the depot, then for a free slot; notes the demand for it.
+  ///
+  /// No slot is taken while threads wait for a refill.
   @inlinable @inline(__always) func find(node: NodeID?) -> Found {
     var wanted = 0
     if layout.nodeCount > 1 {
@@ -248,6 +254,11 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       machine.unlock(lock, restoring: state)
       mark(stack, .live(stack))
       return .stack(stack)
+    }
+    let waiting = shared.pointee.refillWaiterCount
+    if waiting > 0 {
+      machine.unlock(lock, restoring: state)
+      return .refillsWait(waiting)
     }
     shared.pointee.demand.take(1)
     let first = Int(shared.pointee.firstPartial)

@@ -25,6 +25,18 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     return prepareSlowly(base, mayTakeFrames, reserve)
   }
 
+  /// Says how many threads wait for frames that their stacks may need.
+  ///
+  /// While there are any, no new stack is made: a stack that comes out of a cache is handed out, one that would take
+  /// frames is refused with ``ThreadStackError/refillsWait(threads:)``. So those who make threads or processes, and take
+  /// the stack first, cannot take each frame that comes free before a refill does.
+  ///
+  /// Whoever keeps the queue of those that wait calls it whenever their number has changed, under the queue's lock. An
+  /// `allocate` that is under way on another CPU may not see it yet.
+  @inlinable public borrowing func noteRefillWaiters(_ count: Int) {
+    shared.pointee.refillWaiterCount = count
+  }
+
   /// How many pages of a stack are not mapped: what a thread that waits is waiting for.
   ///
   /// 0 for an address that is no stack's base of this allocator.

@@ -10,6 +10,8 @@ import KernelMachine
   case configuration(StackConfigurationError)
   /// The frame source refused, after the cached stacks had been given back to it.
   case frames(FrameSourceError)
+  /// So many threads wait for frames that their stacks may need, and a new stack would take frames before them.
+  case refillsWait(threads: Int)
   /// The vmalloc area has no room for the slots.
   case addressSpace(StackArenaError)
   /// As many stacks as there are slots are in use.
@@ -31,6 +33,9 @@ import KernelMachine
     case .configuration(let error): error.write(to: &sink)
     case .frames(let error): error.write(to: &sink)
     case .addressSpace(let error): error.write(to: &sink)
+    case .refillsWait(let threads):
+      sink.write(figures: "", threads, threads == 1 ? " thread waits" : " threads wait")
+      sink.write(" for frames that their stacks may need: no new stack takes any before them")
     case .slotsExhausted(let capacity):
       sink.write(figures: "all ", capacity, " stack slots are in use")
     case .beyondStack(let requested, let available):

@@ -96,16 +96,17 @@ extension Processes {
   /// The lock is held.
   private borrowing func makeTask(parent: TaskPointer?) throws(ForkError) -> TaskPointer {
     guard let processID = unusedProcessID() else { throw .tooManyProcesses(limit: processLimit) }
+    // The stack comes first: where threads wait for frames, it is refused, and nothing else has been taken by then.
+    var stack: ThreadStack?
+    do { stack = try stacks.allocate(node: nil) } catch { throw .stack(error) }
     let task: TaskPointer
     do {
       task = try state.pointee.records.allocate(machine: machine, frames: stacks.frames)
-    } catch { throw .taskRecord(error) }
-    do {
-      task.pointee.stack = try stacks.allocate(node: nil)
     } catch {
-      state.pointee.records.free(task, machine: machine, frames: stacks.frames)
-      throw .stack(error)
+      if let stack = stack.take() { stacks.free(stack) }
+      throw .taskRecord(error)
     }
+    task.pointee.stack = stack.take()
     do {
       task.pointee.addressSpaceRoot = try TranslationTables(userSpaceOf: machine, frames: stacks.frames).root
     } catch {

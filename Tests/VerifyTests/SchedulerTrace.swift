@@ -126,7 +126,10 @@ struct ReplayInput {
     case .wake:
       if !wasWokenWhileClaimed(index) { emit("W", home[thread], thread, 0) }
     case .grow: emit("G", cpu, thread, count)
-    case .claim: emit("K", cpu, thread, 0)
+    case .claim:
+      // Or from the list of those that are ready: then, too, its CPU has left it.
+      if let former = current.firstIndex(of: thread) { leave(former, asleep: false) }
+      emit("K", cpu, thread, 0)
     case .retire: emit("E", cpu, thread, count)
     case .invalidateDone: emit("V", cpu, 0, 0)
     case .release: emit("X", cpu, thread, count)
