@@ -18,7 +18,7 @@ import Synchronization
 #endif
 
 /// The number of the CPU that a host thread is, plus 1, under this key.
-nonisolated(unsafe) private let cpuKey: pthread_key_t = {
+private let cpuKey: pthread_key_t = {
   var key = pthread_key_t()
   pthread_key_create(&key, nil)
   return key
