@@ -107,7 +107,7 @@
         goOn = turns > before && goOn
         areQuiet = !seen(by: number) && areQuiet
         areBack = bringOnline(number) && !bringOnline(number) && areBack
-        pass(ticks: 2000) { seen(by: number) }
+        pass(ticks: 20_000) { seen(by: number) }
         areBack = seen(by: number) && areBack
         changes += 1
       }
