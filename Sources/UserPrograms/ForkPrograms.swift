@@ -25,7 +25,10 @@ func forkUntilFailure<Kernel: SystemCalls>(
   return endHoldingChildren(succeeded, on: kernel)
 }
 
-/// Forks to exhaustion, lets everything end, and does both again: as many forks must succeed.
+/// Forks to exhaustion, lets everything end, and does both again: as many forks must succeed, but for one in 64.
+///
+/// At the edge, when ticks come decides which child's stack can be shrunk and which child finds no memory, so the two
+/// counts differ a little either way. Whether frames are lost is looked at by the kernel, to the frame.
 func exhaustAndRecover<Kernel: SystemCalls>(on kernel: Kernel) -> FailedCheck? {
   var before = 0
   if let failed = forkUntilFailure(&before, on: kernel) { return failed }
@@ -33,5 +36,5 @@ func exhaustAndRecover<Kernel: SystemCalls>(on kernel: Kernel) -> FailedCheck? {
   if let failed = forkToExhaustion(&after, on: kernel) { return failed }
   kernel.note(.forksAfterRecovery, after)
   if let failed = endHoldingChildren(after, on: kernel) { return failed }
-  return after < before ? .notRecovered : nil
+  return after < before - before / 64 ? .notRecovered : nil
 }
