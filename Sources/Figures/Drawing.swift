@@ -6,8 +6,15 @@ public protocol SVGValue {
   var svgText: String { get }
 }
 
-extension String: SVGValue { public var svgText: String { self } }
-extension Int: SVGValue { public var svgText: String { "\(self)" } }
+extension String: SVGValue {
+  /// The string itself.
+  public var svgText: String { self }
+}
+
+extension Int: SVGValue {
+  /// The number in decimal.
+  public var svgText: String { "\(self)" }
+}
 
 extension Double: SVGValue {
   /// At most two digits after the point, and none that say nothing; what is no number is 0.
@@ -27,11 +34,14 @@ public struct Drawing: Sendable {
   public let title: String
   /// What one sees in it.
   public let summary: String
+  /// The width, in units of the picture.
   public let width: Double
+  /// The height, in units of the picture.
   public private(set) var height: Double
   /// The elements so far.
   public private(set) var body = ""
 
+  /// An empty picture.
   public init(_ title: String, _ summary: String, width: Double, height: Double) {
     (self.title, self.summary, self.width, self.height) = (title, summary, width, height)
   }
@@ -57,12 +67,14 @@ public struct Drawing: Sendable {
     body += "</g>\n"
   }
 
+  /// Adds a filled rectangle, by its top left corner.
   public mutating func rectangle(
     _ x: Double, _ y: Double, _ width: Double, _ height: Double, fill: Role, radius: Double = 0
   ) {
     add("rect", ["class": "f-\(fill)", "x": x, "y": y, "width": width, "height": height, "rx": radius])
   }
 
+  /// Adds a straight line.
   public mutating func line(
     _ x1: Double, _ y1: Double, _ x2: Double, _ y2: Double, stroke: Role, width: Double = 1,
     dashed: Bool = false
@@ -75,6 +87,7 @@ public struct Drawing: Sendable {
       ])
   }
 
+  /// Adds a line through points; nothing for none.
   public mutating func polyline(_ points: [(Double, Double)], stroke: Role, width: Double = 2.5) {
     guard let first = points.first else { return }
     var path = "M\(first.0.svgText) \(first.1.svgText)"
@@ -82,12 +95,15 @@ public struct Drawing: Sendable {
     add("path", ["class": "s-\(stroke)", "stroke-width": width, "stroke-linejoin": "round", "d": path])
   }
 
+  /// Adds a filled circle.
   public mutating func circle(_ x: Double, _ y: Double, radius: Double, fill: Role) {
     add("circle", ["class": "f-\(fill)", "cx": x, "cy": y, "r": radius])
   }
 
+  /// Which point of a text lies at its place.
   public enum Anchor: String, Sendable { case start, middle, end }
 
+  /// Adds a line of text, by its base line.
   public mutating func text(
     _ text: String, _ x: Double, _ y: Double, size: Double = 13, fill: Role = .text, anchor: Anchor = .start,
     bold: Bool = false

@@ -64,18 +64,24 @@ public enum FrameUse: Character, CaseIterable, Sendable {
 
 /// The use of every frame from the lowest to the highest, as runs.
 public struct FrameMap: Equatable, Sendable {
+  /// Neighbouring frames of one use.
   public struct Run: Equatable, Sendable {
+    /// What they are used for.
     public var use: FrameUse
+    /// How many there are.
     public var count: Int
 
+    /// A run of `count` frames.
     public init(use: FrameUse, count: Int) {
       self.use = use
       self.count = count
     }
   }
 
+  /// The runs, from the lowest frame up.
   public let runs: [Run]
 
+  /// A map of these runs.
   public init(runs: [Run]) { self.runs = runs }
 
   /// Reads run-length text such as `r120f1b1f1`; `nil` when it is not that.
@@ -106,8 +112,10 @@ public struct FrameMap: Equatable, Sendable {
     self.runs = runs
   }
 
+  /// How many frames the map has.
   public var frameCount: Int { runs.reduce(0) { $0 + $1.count } }
 
+  /// How many frames have this use.
   public func count(of use: FrameUse) -> Int { runs.reduce(0) { $1.use == use ? $0 + $1.count : $0 } }
 
   /// Whether another map looks the same from afar.

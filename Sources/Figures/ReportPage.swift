@@ -9,16 +9,19 @@ public struct ReportPage: Sendable {
   public struct Figure: Sendable {
     /// The name of its file.
     public let name: String
+    /// The picture itself.
     public let drawing: Drawing
     let heading: String
     let caption: String
   }
 
+  /// The pictures that the results give, in the order of the page.
   public let figures: [Figure]
   let results: ResultSet
   private let maps: [Drawing]
   private let mapLegend: Drawing?
 
+  /// Draws what the results give; what is missing leaves out its picture.
   public init(_ results: ResultSet) {
     self.results = results
     var figures: [Figure] = []

@@ -18,6 +18,7 @@ public struct ResultSet: Sendable {
   /// A line for each file that is missing, or not what it should be.
   public var problems: [String] = []
 
+  /// No results.
   public init() {}
 
   /// What a complete report needs, and the command that writes it.

@@ -4,11 +4,15 @@ import Foundation
 
 /// Maps values to places, evenly or by their logarithms.
 public struct Scale: Sendable {
+  /// The lowest value.
   public let lowest: Double
+  /// The highest value.
   public let highest: Double
-  /// The places of the lowest and the highest value.
+  /// The place of the lowest value.
   public let start: Double
+  /// The place of the highest value.
   public let end: Double
+  /// Whether equal ratios have equal distances.
   public let isLogarithmic: Bool
 
   /// A scale; one without extent gets some, and one by logarithms begins above 0.

@@ -28,8 +28,9 @@ extension TranslationTracker {
     return memory[word: (kernelRoot << 12) + AddressSplit.index(address, level) * 8] & 1 == 0
   }
 
-  /// Translates an address; finds the use of a stale translation, or of one that could be. A store leaves its mark in
-  /// the entry where the CPU keeps dirty state.
+  /// Translates an address; finds the use of a stale translation, or of one that could be.
+  ///
+  /// A store leaves its mark in the entry where the CPU keeps dirty state.
   func translate(
     _ request: TranslationRequest, seed: UInt64, random: inout SplitMix64
   ) -> TranslationOutcome {

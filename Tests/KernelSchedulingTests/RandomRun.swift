@@ -56,7 +56,7 @@ struct RunFigures {
   var openings = 0
 }
 
-/// One run. Only one CPU executes at a time.
+/// One run, in which only one CPU executes at a time.
 final class RandomRun: @unchecked Sendable {
   let world: SchedulingWorld
   let seed: UInt64

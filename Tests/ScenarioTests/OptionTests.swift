@@ -7,8 +7,9 @@ import Testing
 @Suite struct OptionTests {
   @Test func `All options are read`() throws {
     let options = try ScenarioOptions.parsing(
-      "scenario=fork-churn strategy=vmalloc seed=0x1f memory=64M cpus=2\tnuma-nodes=2  va-bits=48 stack-size=20480 "
-        + "largest-free-order=0 free-share=30 depths=full operations=77 threads=9 break-condition=yes\n\0ignored")
+      "scenario=fork-churn strategy=vmalloc seed=0x1f memory=64M cpus=2\tnuma-nodes=2  va-bits=48 "
+        + "stack-size=20480 largest-free-order=0 free-share=30 depths=full operations=77 threads=9 "
+        + "break-condition=yes\n\0ignored")
     #expect(options.scenario == .forkChurn)
     #expect(options.strategy == .vmalloc)
     #expect(options.seed == 31)
