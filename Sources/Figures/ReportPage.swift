@@ -19,7 +19,7 @@ public struct ReportPage: Sendable {
   public let figures: [Figure]
   let results: ResultSet
   private let maps: [Drawing]
-  private let mapLegend: Drawing?
+  private let mapLegend: [(role: Role, name: String)]
 
   /// Draws what the results give; what is missing leaves out its picture.
   public init(_ results: ResultSet) {
@@ -32,11 +32,7 @@ public struct ReportPage: Sendable {
     }
     let memory = MemoryMaps(results.forks)
     maps = memory.map { [$0.before, $0.needs] + $0.failures + [$0.after].compactMap { $0 } } ?? []
-    mapLegend = memory.map { memory in
-      var drawing = Drawing("Colours", "What each colour of the maps stands for.", width: 1060, height: 28)
-      drawing.legend(memory.legend, 1, 19, size: 15)
-      return drawing
-    }
+    mapLegend = memory?.legend.map { (role: $0.0, name: $0.1) } ?? []
     add("memory-pair", memory?.pair, "", "")
     add(
       "forks", forksFigure(results.forks), "How far each got",
@@ -99,7 +95,9 @@ public struct ReportPage: Sendable {
       },
       "machine": machine,
     ]
-    if let mapLegend { values["legend"] = ["picture": mapLegend.inline] }
+    if !mapLegend.isEmpty {
+      values["legend"] = ["entries": mapLegend.map { ["role": "\($0.role)", "name": $0.name] }]
+    }
     if !linuxRows.isEmpty { values["linux"] = ["rows": linuxRows] }
     return values
   }

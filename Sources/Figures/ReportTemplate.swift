@@ -44,7 +44,10 @@ extension ReportPage {
     .problems p{margin:0}
     footer{margin-top:64px;border-top:1px solid var(--line);padding-top:16px;color:var(--muted);font-size:14px}
     code{font-family:ui-monospace,"DejaVu Sans Mono",monospace;font-size:.92em}
-    @media(max-width:600px){h1{font-size:27px}main{padding-top:32px}}
+    .legend{display:flex;flex-wrap:wrap;gap:2px 20px;list-style:none;margin:0;padding:0;font-size:15px;color:var(--muted)}
+    .legend li{display:flex;align-items:center;gap:7px}.legend svg{width:14px;height:14px}
+    @media(max-width:600px){h1{font-size:27px}main{padding:32px 16px 48px}.figures figure{overflow-x:auto;padding:16px}
+    .figures .narrow svg{min-width:460px}.figures .wide svg{min-width:760px}}
 
     """
 
@@ -83,7 +86,11 @@ extension ReportPage {
     <h2>What happened to memory</h2>
     <p>Every page frame of the machine, from the lowest address at the top left. Grey and green alternate everywhere: \
     half of memory is free, in pieces too small for a contiguous stack. Stacks made of single pages fill the gaps.</p>
-    <figure>{{{picture}}}</figure>
+    <ul class="legend" aria-label="What each colour of the maps stands for">
+    {{#entries}}
+    <li><svg viewBox="0 0 14 14" aria-hidden="true"><rect class="f-{{role}}" width="14" height="14" rx="2"/></svg>{{name}}</li>
+    {{/entries}}
+    </ul>
     {{/legend}}
     <div class="maps">
     {{#maps}}
