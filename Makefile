@@ -1,12 +1,14 @@
 # The commands of the project; each works on a fresh clone with Swift 6.3 and make.
 
-.PHONY: run report pictures test races soak verify bench linux linux-test docs format clean
+.PHONY: run report pictures claims test races soak verify bench linux linux-test docs format clean
 
 run: ; Scripts/require-qemu && swift run kstacks
 
 report: ; swift run kstacks report
 
 pictures: run ; cp build/figures/memory-pair.svg docs/images/memory-maps.svg
+
+claims: ; Scripts/require-qemu && swift run kstacks claims
 
 test: ; Scripts/require-qemu && swift test --traits Tools,InternalChecks
 

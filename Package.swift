@@ -103,7 +103,11 @@ let package = Package(
       ]),
     .executableTarget(name: "HostStorm", dependencies: core + ["Scenarios"], path: "Tests/HostStorm"),
     .testTarget(name: "LinuxTests"),
-    .testTarget(name: "ToolTests", dependencies: ["ImageTools", "Figures", "kstacks"]),
+    .testTarget(
+      name: "ToolTests",
+      dependencies: core + [
+        "ImageTools", "Figures", "kstacks", "Scenarios", "SimulatedScenarios", "SimulatedMachine",
+      ]),
     .testTarget(name: "FiguresTests", dependencies: ["ImageTools", "Figures"]),
     .testTarget(name: "BootableKernelTests", dependencies: ["ImageTools"]),
     .testTarget(name: "PackageTests", dependencies: ["ImageTools"]),

@@ -305,6 +305,23 @@ static long number_in(const char *path, const char *name) {
   return -1;
 }
 
+// depths FORKS WORKERS: how deep threads have been in their stacks, in a storm and at rest.
+static void depths(char **arguments) {
+  long error, forks = number(arguments[0]), workers = number(arguments[1]);
+  check("watch-depths", command("watch-depths"));
+  storm_once(forks / workers, workers);
+  check("storm", storm_wait(workers));
+  long made = fork_live(64, &error, 0);
+  check("fork", error);
+  number_in("/proc/meminfo", "MemFree:");
+  number_in("/proc/vmallocinfo", "nobody");
+  check("depths", command("depths"));
+  begin("depths");
+  put_result(&line);
+  end();
+  reap_live(made);
+}
+
 // groups LIVE: what a memory cgroup is charged for the stacks of LIVE processes in it, new and then cached, and what is
 // left of that when they have ended.
 static void groups(char **arguments) {
@@ -380,6 +397,7 @@ void start(word *stack) {
   if (same(what, "fragmented")) fragmented(rest);
   if (same(what, "costs")) costs(rest);
   if (same(what, "storm")) storm(rest);
+  if (same(what, "depths")) depths(rest);
   if (same(what, "refusals")) refusals(rest);
   if (same(what, "misuse")) misuse();
   if (same(what, "hotplug")) hotplug();

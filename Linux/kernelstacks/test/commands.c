@@ -28,6 +28,10 @@ static int execute(const char *line)
 		return kernelstacks_release();
 	if (!strcmp(line, "figures"))
 		return kernelstacks_figures(result);
+	if (!strcmp(line, "watch-depths"))
+		return kernelstacks_watch_depths();
+	if (!strcmp(line, "depths"))
+		return kernelstacks_depths(result);
 	if (!strcmp(line, "settle"))
 		return kernelstacks_settle();
 	if (!strcmp(line, "drain"))

@@ -17,6 +17,11 @@ int kernelstacks_drain_all(void);
 /* Gives back what all caches hold, so that figures can be compared. */
 int kernelstacks_settle(void);
 
+/* Looks from now on how deep threads have been in their stacks when they end. */
+int kernelstacks_watch_depths(void);
+/* How deep those threads, and all that live, have been. */
+int kernelstacks_depths(char *result);
+
 /* Pins all free memory, then frees half of it in blocks of at most this order, chosen by seed. */
 int kernelstacks_fragment(unsigned int order, u64 seed, char *result);
 /* Frees what is still pinned. */

@@ -1,0 +1,59 @@
+// How many stacks the vmalloc area has room for: asked of the allocator itself, on a simulated machine.
+
+import KernelStacks
+import Scenarios
+import SimulatedMachine
+
+/// The vmalloc area as far as stacks are concerned.
+public struct StackAddressSpace: Sendable {
+  /// The size of the area in bytes.
+  public let areaBytes: Int
+  /// The size of a stack in bytes.
+  public let stackBytes: Int
+  /// The size of a slot in bytes: the stack and its guard.
+  public let slotBytes: Int
+  /// How many stacks an allocator can be made for.
+  public let capacity: Int
+
+  /// Finds the largest capacity that an allocator of 16 KiB stacks accepts with the whole vmalloc area to itself.
+  ///
+  /// Memory does not limit it: the machine has less than the stacks would take, as slots cost nothing before they are used.
+  ///
+  /// - Parameter virtualAddressBits: 39 or 48.
+  public init(virtualAddressBits: Int = 39) throws(SimulatedRunError) {
+    var options = ScenarioOptions()
+    options.memoryBytes = 64 << 20
+    options.virtualAddressBits = virtualAddressBits
+    let area: VirtualAddressRange
+    do {
+      area = try AddressLayout(virtualAddressBits: virtualAddressBits).vmallocArea
+    } catch { throw .layout(error) }
+    areaBytes = area.byteCount
+    var configuration = StackConfiguration(.vmalloc)
+    stackBytes = configuration.size
+    slotBytes = 1 << (Int.bitWidth - (configuration.size + configuration.guardMinimum - 1).leadingZeroBitCount)
+    // What is not accepted is halved; then the difference is, until nothing is between accepted and refused.
+    var accepted = 0
+    var refused = areaBytes / slotBytes + 1
+    while refused - accepted > 1 {
+      let asked = accepted + (refused - accepted) / 2
+      configuration.capacity = asked
+      if try Self.isAccepted(configuration, options) { accepted = asked } else { refused = asked }
+    }
+    capacity = accepted
+  }
+
+  private static func isAccepted(
+    _ configuration: StackConfiguration, _ options: ScenarioOptions
+  ) throws(SimulatedRunError) -> Bool {
+    let world = try SimulatedWorld(options)
+    defer { withExtendedLifetime(world) {} }
+    let frames = try world.makeFrames()
+    let arena = try world.makeArena(options)
+    do {
+      let stacks = try ScenarioStacks<Simulated>(
+        configuration, machine: world.simulation.machine, frames: FaultInjectingFrames(frames), arena: arena)
+      return stacks.capacity == configuration.capacity
+    } catch { return false }
+  }
+}

@@ -1,0 +1,105 @@
+// The runs that the figures of docs/claims.md come from: what a reader types to see a figure, and how it is run here.
+
+#if Tools
+  import ImageTools
+
+  /// A command whose results have figures for the page.
+  enum ClaimSource: String, CaseIterable, Sendable {
+    case forks
+    case forksInLittleMemory = "forks-64M"
+    case forksInSingleFrames = "forks-order-0"
+    case halfSize = "forks-8K"
+    case halfSizeInSingleFrames = "forks-8K-order-0"
+    case costs = "bench"
+    case exhaustion
+    case manyThreads = "million-threads"
+    case linux
+    case addressSpace = "address-space"
+
+    /// What to type.
+    var command: String {
+      switch self {
+      case .linux: "make linux"
+      case .addressSpace: "swift run kstacks claims"
+      case .costs: (["swift run kstacks bench"] + options).joined(separator: " ")
+      default: (["swift run kstacks run", scenario] + options).joined(separator: " ")
+      }
+    }
+
+    /// The scenario behind it; of those that are none, the name of the file.
+    var scenario: String {
+      switch self {
+      case .forks, .forksInLittleMemory, .forksInSingleFrames, .halfSize, .halfSizeInSingleFrames:
+        "fragmented-fork"
+      default: rawValue
+      }
+    }
+
+    /// The options of its run.
+    var options: [String] {
+      switch self {
+      case .forks, .costs, .linux, .addressSpace: []
+      case .forksInLittleMemory: ["--memory", "64M"]
+      case .forksInSingleFrames: ["--largest-free-order", "0"]
+      case .halfSize: ["--strategy", "linear", "--stack-size", "8K"]
+      case .halfSizeInSingleFrames: ["--strategy", "linear", "--stack-size", "8K", "--largest-free-order", "0"]
+      case .exhaustion: ["--strategy", "vmalloc"]
+      case .manyThreads: ["--strategy", "growing"]
+      }
+    }
+
+    /// Whether it is a run of the bootable kernel, which `kstacks claims` makes itself.
+    var isRun: Bool { self != .linux && self != .addressSpace }
+
+    /// Whether a test runs it to compare it with the page: few guests that take seconds.
+    var isTested: Bool {
+      switch self {
+      case .forks, .halfSize, .halfSizeInSingleFrames, .costs, .exhaustion: true
+      case .forksInLittleMemory, .forksInSingleFrames, .manyThreads, .linux, .addressSpace: false
+      }
+    }
+
+    /// Where its results lie, in the folder of results.
+    var file: String { self == .linux ? "linux.json" : "claims/\(rawValue).json" }
+
+    /// The plans of its run, one for each strategy.
+    func plans() throws -> [RunPlan] { try ScenarioArguments.parse(options).plans(scenario: scenario) }
+  }
+
+  /// The results of those commands, as far as they are there.
+  struct ClaimResults {
+    var entries: [ClaimSource: [JSON]] = [:]
+
+    /// No results.
+    init() {}
+
+    /// Reads what lies in a folder of results; a line for each file that cannot be used.
+    init(folder: String, problems: inout [String]) {
+      for source in ClaimSource.allCases where source != .addressSpace {
+        let path = "\(folder)/\(source.file)"
+        guard let text = try? String(contentsOfFile: path, encoding: .utf8) else {
+          problems.append("\(source.file) is missing; `\(source.command)` has its figures")
+          continue
+        }
+        guard let found = (try? JSON(parsing: text))?.array, !found.isEmpty else {
+          problems.append("\(source.file) is truncated or no result of KernelStacks")
+          continue
+        }
+        entries[source] = found
+      }
+    }
+
+    /// A result by its strategy, or the name of its Linux kernel.
+    subscript(source: ClaimSource, kind: String) -> JSON? {
+      entries[source]?.first { $0["strategy"]?.string == kind || $0["kernel"]?.string == kind }
+    }
+
+    /// A row of `bench`.
+    func cost(_ name: String, _ strategy: String, live: Int? = nil) -> JSON? {
+      entries[.costs]?.first {
+        $0["name"]?.string == name && $0["strategy"]?.string == strategy
+          && (live == nil || $0["live"]?.integer == live)
+      }
+    }
+  }
+#endif
