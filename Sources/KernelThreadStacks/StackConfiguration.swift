@@ -64,6 +64,9 @@
   public var depotStacks: Int
   /// How many unmapped stacks one TLB invalidation serves: 1…``maximumRetirementBatch``.
   public var retirementBatch: Int
+  /// How many groups of threads there can be whose stack memory is limited: 0…``maximumStackGroups``; 0 for
+  /// ``StackStrategy/linear``.
+  public var stackGroups: Int
   /// Called with the base of a stack whose owner was dropped without freeing it; the stack is lost.
   ///
   /// It may be called with interrupts off.
@@ -80,6 +83,11 @@
   /// The largest ``retirementBatch``.
   @inlinable public static var maximumRetirementBatch: Int { 256 }
 
+  /// The largest ``stackGroups``.
+  @inlinable public static var maximumStackGroups: Int { 1024 }
+  /// How many frames of a group's limit a CPU is given in advance.
+  @inlinable public static var chargeBatch: Int { StackControl.chargeBatch }
+
   /// Chooses a strategy and a size; all else has defaults.
   ///
   /// `thread_info` lies at the base, or, for ``StackStrategy/growing``, at the top.
@@ -94,6 +102,7 @@
     cachedStacksPerCPU: Int = 8,
     depotStacks: Int = 256,
     retirementBatch: Int = 64,
+    stackGroups: Int = 0,
     leakHandler: (@convention(c) (UInt) -> Void)? = nil
   ) {
     self.strategy = strategy
@@ -106,6 +115,7 @@
     self.cachedStacksPerCPU = cachedStacksPerCPU
     self.depotStacks = depotStacks
     self.retirementBatch = retirementBatch
+    self.stackGroups = stackGroups
     self.leakHandler = leakHandler
   }
 }

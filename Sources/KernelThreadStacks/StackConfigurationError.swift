@@ -38,6 +38,10 @@ import KernelMachine
   case depotOutOfRange(Int, maximum: Int)
   /// The number of stacks that one invalidation serves is below 1 or above the hard cap.
   case batchOutOfRange(Int, maximum: Int)
+  /// The number of groups is negative or above the hard cap.
+  case groupsOutOfRange(Int, maximum: Int)
+  /// Stacks in the linear map have no record that could name their group.
+  case groupsOfLinearStacks(Int)
   /// The frame source has more NUMA nodes than stacks can be counted for.
   case tooManyNodes(Int, maximum: Int)
   /// The records of that many CPUs don't fit into one block of frames.
@@ -84,6 +88,10 @@ import KernelMachine
       sink.write(figures: "a depot of ", count, " stacks is outside 0…", maximum)
     case .batchOutOfRange(let count, let maximum):
       sink.write(figures: "a batch of ", count, " stacks per invalidation is outside 1…", maximum)
+    case .groupsOutOfRange(let count, let maximum):
+      sink.write(figures: "", count, " groups are outside 0…", maximum)
+    case .groupsOfLinearStacks(let count):
+      sink.write(figures: "linear stacks have no record that could name one of ", count, " groups")
     case .tooManyNodes(let count, let maximum):
       sink.write(figures: "", count, " NUMA nodes are more than ", maximum)
     case .tooManyCPUs(let count):

@@ -7,6 +7,8 @@
 //                        and, where stacks grow, its reserve (see StackReserve.swift)
 //   …    pool              where stacks grow: what refills reserves when the frame source refuses
 //   …    depots            for each node, how many freed stacks there are, then these
+//   …    charges           for each group of threads, its limit and what it has
+//   …    credits           each CPU's for each of these groups, on lines of its own
 //   …    group records     one for each group of up to 64 slots
 //
 // Each part begins on a cache line of its own.
@@ -38,6 +40,8 @@ import Synchronization
   @usableFromInline let firstRecord: UnsafeMutableRawPointer
   /// The first CPU's reserve; the others follow at the distance of CPU records.
   @usableFromInline let firstReserve: UnsafeMutableRawPointer
+  /// The first CPU's credits.
+  @usableFromInline let firstCredit: UnsafeMutableRawPointer
   /// Where in a stack the pages begin that `allocate` maps: 0, or the top page's offset where stacks grow.
   @usableFromInline let firstInitialPage: Int
   /// The same seen from the stack's first entry, and where its entries end, in bytes.
@@ -86,6 +90,7 @@ import Synchronization
     markerDistance = geometry.markerEntryOffset &- geometry.stackEntryOffset
     firstRecord = metadata + layout.cpuOffset
     firstReserve = firstRecord + layout.reserveDistance
+    firstCredit = metadata + layout.creditOffset
     firstInitialPage = configuration.strategy == .growing ? geometry.size &- pageSize : 0
     firstInitialEntry = firstInitialPage &>> 9
     stackEntryBytes = geometry.size &>> 9
@@ -97,7 +102,8 @@ import Synchronization
     initialMarkerDistance = markerDistance &- firstInitialEntry
     windowEntryShift = geometry.strideShift &- 9
     isUniform = configuration.strategy != .linear && layout.nodeCount == 1
-    cachedTag = configuration.strategy == .growing ? PackedStack.growingBit : 0
+    // A stack of one page has all it can grow to.
+    cachedTag = configuration.strategy == .growing && geometry.pageCount > 1 ? PackedStack.growingBit : 0
     exchange = (configuration.cachedStacksPerCPU &+ 1) / 2
     growingByteCount =
       configuration.strategy == .growing
@@ -175,6 +181,11 @@ import Synchronization
   @usableFromInline let depotOffset: Int
   /// How many freed stacks the depots hold at most, together.
   @usableFromInline let depotLimit: Int
+  /// How many groups of threads there can be, where their records lie, and where each CPU's credits.
+  @usableFromInline let stackGroupCount: Int
+  @usableFromInline let chargeOffset: Int
+  @usableFromInline let creditOffset: Int
+  @usableFromInline let creditStride: Int
   @usableFromInline let groupOffset: Int
   @usableFromInline let order: Int
 
@@ -225,7 +236,16 @@ import Synchronization
     // Each node's depot could be the one that has all; with very many nodes that has to be less.
     let depotRoom = blockBytes / 4 / 8 / nodeCount &- 1
     depotLimit = depot < depotRoom ? depot : depotRoom
-    groupOffset = depotOffset &+ Self.linesUp(nodeCount &* (1 &+ depotLimit) &* 8)
+    chargeOffset = depotOffset &+ Self.linesUp(nodeCount &* (1 &+ depotLimit) &* 8)
+    stackGroupCount = configuration.stackGroups
+    let largestCount = StackConfiguration.maximumStackGroups
+    guard stackGroupCount >= 0, stackGroupCount <= largestCount else {
+      throw .groupsOutOfRange(stackGroupCount, maximum: largestCount)
+    }
+    if configuration.strategy == .linear, stackGroupCount > 0 { throw .groupsOfLinearStacks(stackGroupCount) }
+    creditOffset = chargeOffset &+ Self.linesUp(stackGroupCount &* StackGroupRecord.bytes)
+    creditStride = Self.linesUp(stackGroupCount &* 8)
+    groupOffset = creditOffset &+ cpuCount &* creditStride
 
     var bytes = groupOffset
     if configuration.strategy == .linear {

@@ -51,7 +51,8 @@ import KernelMachine
     let cpu = machine.currentCPU
     let reserve = control.pointee.reserve(ofCPU: cpu)
     let grown = control.pointee.grownFrames(of: reserve)
-    let left = reserve.pointee.count &- Int(bitPattern: (end.rawValue &- lowest.rawValue) &>> 3)
+    let pages = Int(bitPattern: (end.rawValue &- lowest.rawValue) &>> 3)
+    let left = reserve.pointee.count &- pages
     guard left >= 0 else { return .reserveTooSmall }
     reserve.pointee.count = left
     var frame = reserve.reservedFrames + left
@@ -63,6 +64,8 @@ import KernelMachine
       entry = entry + 8
     } while entry < end
     machine.publishEntries()
+    let marker = StackMarker(entry: machine.readEntry(at: entries + control.pointee.markerDistance))
+    if marker.isCharged { control.pointee.chargeGrowth(pages, group: marker.group, cpu: cpu) }
     return .grown
   }
 

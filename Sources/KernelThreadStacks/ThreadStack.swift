@@ -54,11 +54,11 @@ import Synchronization
 
 /// A stack's base, with what has to be known of it in the 12 bits that a page-aligned address leaves free.
 ///
-///      63                        12  11   10 9          0
-///     +----------------------------+-----+--+------------+
-///     |     base address           |mixed|gr|   node     |
-///     +----------------------------+-----+--+------------+
-///                                         growing
+///      63                        12  11   10  9  8       0
+///     +----------------------------+-----+--+--+----------+
+///     |     base address           |mixed|gr|ch|   node   |
+///     +----------------------------+-----+--+--+----------+
+///                                   growing, charged to a group
 @frozen @usableFromInline struct PackedStack: Equatable {
   @usableFromInline let word: UInt
 
@@ -70,28 +70,31 @@ import Synchronization
 
   @inlinable static var mixedBit: UInt { 1 &<< 11 }
   @inlinable static var growingBit: UInt { 1 &<< 10 }
-  @inlinable static var maximumNodes: Int { 1 &<< 10 }
+  @inlinable static var chargedBit: UInt { 1 &<< 9 }
+  @inlinable static var maximumNodes: Int { 1 &<< 9 }
 
   @inlinable var base: VirtualAddress { VirtualAddress(word & ~0xfff) }
   /// The node of the first frame.
-  @inlinable var node: Int { Int(bitPattern: word & 0x3ff) }
+  @inlinable var node: Int { Int(bitPattern: word & 0x1ff) }
   /// All but the base.
   @inlinable var tag: UInt { word & 0xfff }
   /// Whether the frames are of several nodes.
   @inlinable var isMixed: Bool { word & Self.mixedBit != 0 }
   /// Whether not all of its pages need be there.
   @inlinable var isGrowing: Bool { word & Self.growingBit != 0 }
+  /// Whether its frames are charged to a group, which its marker names.
+  @inlinable var isCharged: Bool { word & Self.chargedBit != 0 }
   /// Whether its pages have to be looked at one by one: they are of several nodes, or not all are there.
   @inlinable var isIrregular: Bool { word & (Self.mixedBit | Self.growingBit) != 0 }
 }
 
 /// What a slot's marker entry says of its stack: an invalid entry, whose bits the walkers ignore.
 ///
-///      63       32 31          24 23        12 11     4 3   1  0
-///     +-----------+--------------+------------+--------+-----+---+
-///     |     0     | most pages   | node,mixed |   0    |state| 0 |     state 0: all zero, there is no stack
-///     +-----------+--------------+------------+--------+-----+---+
-///                  that the stack had, if it was shrunk since
+///      63    48 47    32 31        24 23      12 11     4 3   1  0
+///     +--------+--------+------------+----------+--------+-----+---+
+///     |   0    | group  | most pages |   tag    |   0    |state| 0 |     state 0: all zero, there is no stack
+///     +--------+--------+------------+----------+--------+-----+---+
+///       if charged        that the stack had, if it was shrunk since
 @frozen @usableFromInline struct StackMarker {
   @usableFromInline let entry: PageTableEntry
 
@@ -114,6 +117,16 @@ import Synchronization
 
   /// The most pages that a stack had before it was shrunk; 0 if it never was.
   @inlinable var deepestPageCount: Int { Int(truncatingIfNeeded: entry.rawValue &>> 24 & 0xff) }
+
+  /// The group that the stack is charged to; 0 if it is charged to none.
+  @inlinable var group: Int { Int(truncatingIfNeeded: entry.rawValue &>> 32 & 0xffff) }
+
+  /// Whether the stack is charged to a group.
+  @inlinable var isCharged: Bool { entry.rawValue & UInt64(PackedStack.chargedBit) &<< 12 != 0 }
+
+  @inlinable func withGroup(_ group: Int) -> Self {
+    Self(entry: PageTableEntry(rawValue: entry.rawValue | UInt64(truncatingIfNeeded: group & 0xffff) &<< 32))
+  }
 
   @inlinable func withDeepestPageCount(_ pages: Int) -> Self {
     let rest = entry.rawValue & ~(0xff &<< 24)

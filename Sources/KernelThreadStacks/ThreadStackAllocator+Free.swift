@@ -35,6 +35,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Interrupts are off.
   @inlinable @inline(never)
   func freeSlowly(_ stack: PackedStack, _ record: UnsafeMutablePointer<CPURecord>) {
+    if stack.isCharged { return freeCharged(stack, record) }
     if record.pointee.magazineLimit < configuration.cachedStacksPerCPU {
       return freeOnRequest(stack, record)
     }
@@ -64,6 +65,21 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     _ = giveUp(stack)
   }
 
+  /// Takes a stack off its group's charge, then frees it like any other.
+  ///
+  /// Interrupts are off.
+  @inlinable @inline(never)
+  func freeCharged(_ stack: PackedStack, _ record: UnsafeMutablePointer<CPURecord>) {
+    let freed = uncharged(stack)
+    let count = record.pointee.count
+    if count < record.pointee.magazineLimit, markCached(freed) {
+      magazine(of: record)[count] = freed
+      record.pointee.count = count &+ 1
+    } else {
+      freeSlowly(freed, record)
+    }
+  }
+
   /// Frees while another CPU has asked for what this one keeps: this stack and a cached one are unmapped, until the
   /// magazine is empty.
   ///
@@ -91,13 +107,16 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     machine.unlock(lock, restoring: state)
   }
 
-  /// Marks a stack as cached and returns true, if no more pages are mapped than `allocate` has mapped.
+  /// Marks a stack as cached and returns true, if no more pages are mapped than `allocate` has mapped and it is
+  /// charged to no group.
   @inlinable @inline(__always) func markCached(_ stack: PackedStack) -> Bool {
-    if isLinear { return true }
+    // A stack that grows is not linear, which its own word tells.
+    if !stack.isGrowing, isLinear { return true }
+    if stack.isCharged { return false }
     let entries = stackEntries(ofBase: stack.base)
     if stack.isGrowing {
-      let first = control.pointee.firstInitialEntry
-      if first != 0, !machine.readEntry(at: entries + (first &- 8)).isEmpty { return false }
+      let below = entries + (control.pointee.firstInitialEntry &- 8)
+      if !machine.readEntry(at: below).isEmpty { return false }
     }
     machine.writeEntry(StackMarker.cached(stack).entry, at: entries + control.pointee.markerDistance)
     return true
@@ -106,8 +125,8 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Whether no more pages are mapped than `allocate` has mapped.
   @inlinable func isAsWhenMade(_ stack: PackedStack) -> Bool {
     guard stack.isGrowing else { return true }
-    let first = control.pointee.firstInitialEntry
-    return first == 0 || machine.readEntry(at: stackEntries(ofBase: stack.base) + (first &- 8)).isEmpty
+    let below = stackEntries(ofBase: stack.base) + (control.pointee.firstInitialEntry &- 8)
+    return machine.readEntry(at: below).isEmpty
   }
 
   @inlinable func giveBackLinear(_ stack: PackedStack) -> Int {

@@ -74,8 +74,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   ///
   /// It is for stacks that must never fault, such as those of idle threads.
   ///
-  /// - Throws: ``ThreadStackError/beyondStack(requestedBytes:availableBytes:)`` or ``ThreadStackError/frames(_:)``; what
-  ///   has been mapped by then stays.
+  /// - Throws: ``ThreadStackError/beyondStack(requestedBytes:availableBytes:)``,
+  ///   ``ThreadStackError/frames(_:)``, or ``ThreadStackError/groupLimit(_:)``; what has been mapped by then
+  ///   stays.
   @inlinable public borrowing func populate(_ stack: borrowing ThreadStack, bytes: Int) throws(ThreadStackError)
   {
     let available = geometry.size
@@ -90,6 +91,8 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     while entry > lowest {
       entry = entry + -8
       guard machine.readEntry(at: entry).isEmpty else { continue }
+      let group = group(of: stack)
+      if let group { try charge(1, to: group) }
       do {
         let frame = try frames.allocate(
           FrameRequest(node: stack.node, purpose: .threadStack, cleared: true))
@@ -98,7 +101,10 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
         let interrupts = machine.disableInterrupts()
         mappedFrames(of: record(ofCPU: machine.currentCPU), node: node).pointee &+= 1
         machine.restoreInterrupts(interrupts)
-      } catch { throw .frames(error) }
+      } catch {
+        if let group { uncharge(1, from: group.index) }
+        throw .frames(error)
+      }
     }
   }
 

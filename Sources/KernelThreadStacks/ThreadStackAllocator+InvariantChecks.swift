@@ -20,6 +20,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     ///    live one that is being shrunk, those below the valid ones may be retired, without a hole.
     /// 7. What reserves and pool hold is zero, and no more than there is room for.
     /// 8. A page of a cached stack whose entry is writable-clean reads as zero.
+    /// 9. What is charged to a group are the frames of its live stacks.
     public borrowing func _checkInvariants() {
       let cached = checkMagazines()
       if isLinear { return }
@@ -88,6 +89,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       precondition(frames == liveFrames, "frames of live stacks are miscounted")
       checkRing()
       checkReserves()
+      for group in 0..<layout.stackGroupCount { checkCharges(group) }
     }
 
     borrowing func checkMagazines() -> Int {
@@ -126,6 +128,21 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
         checkCleanPages(of: stack.base)
         for other in 0..<index { precondition(stacks[other].base != stack.base, "a stack is cached twice") }
       }
+    }
+
+    borrowing func checkCharges(_ group: Int) {
+      var frames = 0
+      for slot in 0..<layout.slotCount where self.group(ofSlot: slot).pointee.location != 0 {
+        let marker = marker(ofSlot: slot)
+        guard marker.isLive, marker.isCharged, marker.group == group else { continue }
+        for page in 0..<geometry.pageCount
+        where !machine.readEntry(at: stackEntries(ofSlot: slot) + page * 8).isEmpty { frames += 1 }
+      }
+      var charged = stackGroup(group).pointee.taken
+      for cpu in 0..<layout.cpuCount {
+        charged -= control.pointee.credit(ofCPU: cpu, group: group).pointee.load(ordering: .relaxed)
+      }
+      precondition(frames == charged, "a group's charge is not what its stacks have")
     }
 
     borrowing func checkCleanPages(of base: VirtualAddress) {

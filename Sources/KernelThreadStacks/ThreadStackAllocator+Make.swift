@@ -116,7 +116,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     if isGrowing {
       let top = machine.readEntry(at: entries + (geometry.pageCount &- 1) &* 8)
       return UInt(bitPattern: frames.node(of: top.frame).index)
-        | PackedStack.growingBit
+        | control.pointee.cachedTag
     }
     let home = frames.node(of: machine.readEntry(at: entries).frame).index
     var isMixed = false

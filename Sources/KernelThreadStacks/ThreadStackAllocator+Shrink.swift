@@ -103,6 +103,8 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       }
       page &+= 1
     }
+    let marker = marker(ofSlot: slot)
+    if released > 0, marker.isCharged { uncharge(released, from: marker.group) }
     return released
   }
 

@@ -14,6 +14,7 @@
 // after the invalidation that followed its last life.
 
 import KernelMachine
+import Synchronization
 
 /// Gives every thread of a kernel its stack and `thread_info`.
 ///
@@ -97,6 +98,12 @@ public struct ThreadStackAllocator<M: Machine, F: FrameSource & ~Copyable, A: St
       reserve(ofCPU: cpu).initialize(to: StackReserve())
     }
     for node in 0..<layout.nodeCount { depotCount(ofNode: node).initialize(to: 0) }
+    for group in 0..<layout.stackGroupCount {
+      stackGroup(group).initialize(to: StackGroupRecord())
+      for cpu in 0..<layout.cpuCount {
+        control.pointee.credit(ofCPU: cpu, group: group).initialize(to: Atomic(0))
+      }
+    }
     for group in 0..<layout.groupCount { self.group(group).initialize(to: GroupRecord()) }
     if configuration.strategy == .growing { fillReserves() }
   }

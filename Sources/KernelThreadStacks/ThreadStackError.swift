@@ -16,6 +16,16 @@ import KernelMachine
   case addressSpace(StackArenaError)
   /// As many stacks as there are slots are in use.
   case slotsExhausted(capacity: Int)
+  /// The group's limit leaves no room for the stack.
+  case groupLimit(StackGroupRefusal)
+  /// There is no such group.
+  case unknownGroup(StackGroupID)
+  /// The group cannot be removed: stacks are charged to it.
+  case groupInUse(StackGroupID, chargedFrames: Int)
+  /// There are as many groups as was configured.
+  case groupsExhausted(capacity: Int)
+  /// A limit is at least 0 frames.
+  case invalidGroupLimit(Int)
   /// That many bytes are more than the stack has below the stack pointer.
   case beyondStack(requestedBytes: Int, availableBytes: Int)
   /// The address lies in no stack of this allocator.
@@ -38,6 +48,16 @@ import KernelMachine
       sink.write(" for frames that their stacks may need: no new stack takes any before them")
     case .slotsExhausted(let capacity):
       sink.write(figures: "all ", capacity, " stack slots are in use")
+    case .groupLimit(let refusal): refusal.write(to: &sink)
+    case .unknownGroup(let group):
+      sink.write(figures: "there is no group ", group.index)
+    case .groupInUse(let group, let frames):
+      sink.write(figures: "group ", group.index, " cannot be removed: it has ", frames &* 4)
+      sink.write(" KiB of stack")
+    case .groupsExhausted(let capacity):
+      sink.write(figures: "no group is left of the ", capacity, " configured")
+    case .invalidGroupLimit(let frames):
+      sink.write(figures: "a limit of ", frames, " page frames is below 0")
     case .beyondStack(let requested, let available):
       sink.write(figures: "", requested, " bytes are more than the ", available)
       sink.write(" that the stack has below the stack pointer")

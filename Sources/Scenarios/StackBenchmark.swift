@@ -189,6 +189,7 @@ struct StackBenchmark<M: Machine> {
       checks.check(
         "freeing into the cache takes at most 60 instructions", cached.free.mean <= StackCostLimits().cached)
     }
+    measureCharged(clearing: clearingCached, stacks, &rows, &checks)
     measureDirty(clearingCached, stacks, &rows, &checks)
     measureBursts(clearing: clearingCached, isCounted: isCounted, stacks, &rows, &checks)
     if let limits {

@@ -12,8 +12,9 @@ func runBenchmark(
   let stacks: BareStacks<Simulated>
   do {
     stacks = try BareStacks(
-      StackConfiguration(options.strategy, size: options.stackSize), machine: world.simulation.machine,
-      frames: frames, arena: arena)
+      StackConfiguration(
+        options.strategy, size: options.stackSize, stackGroups: options.strategy == .linear ? 0 : 1),
+      machine: world.simulation.machine, frames: frames, arena: arena)
   } catch { throw .stacks(error) }
   return runStackBenchmark(options, stacks: stacks, console: console)
 }

@@ -26,6 +26,37 @@ import Testing
     stacks._checkInvariants()
   }
 
+  @Test("A stack of one page has all that it can grow to: it is cached, cleared and given back like any other")
+  func stackOfOnePage() throws {
+    let world = try World()
+    let stacks = try world.stacks(
+      StackConfiguration(.growing, size: 4096, cachedStacksPerCPU: 2, stackGroups: 1))
+    let group = try stacks.makeGroup(limitFrames: 20)
+    let held = world.ledger.frames(for: .threadStack)
+    let owners = try (0..<20).map { _ in Owner(try stacks.allocate(node: nil, chargedTo: group)) }
+    let base = owners[19].base
+    #expect(stacks.mappedPageCount(base) == 1 && stacks.missingPageCount(base) == 0)
+    #expect(stacks.prepareToRun(base) == true)
+    #expect(stacks.grower.grow(at: base - 8, runningOn: base) == .notGrowth)
+    try world.machine.dirty(base, size: 4096, step: 64)
+    #expect(stacks.highWaterByteCount(base) == 4096)
+    #expect(stacks.kernelStackKiB(on: NodeID(0)) == 80 && world.ledger.frames(for: .threadStack) == held + 20)
+    #expect(try stacks.figures(of: group).chargedFrames == 20)
+    stacks._checkInvariants()
+    for owner in owners.reversed() { stacks.free(owner.take()) }
+    #expect(try stacks.figures(of: group).chargedFrames == 0)
+    stacks._checkInvariants()
+    for _ in 0..<8 {
+      let again = try stacks.allocate(node: nil)
+      #expect(try world.machine.firstNonzero(again.base, size: 4096) == nil)
+      stacks.free(again)
+    }
+    stacks.reclaim(target: .max)
+    #expect(stacks.kernelStackKiB(on: NodeID(0)) == 0 && world.ledger.frames(for: .threadStack) == held)
+    stacks._checkInvariants()
+    #expect(world.simulation.violations.isEmpty)
+  }
+
   @Test("A fault maps all pages between it and the lowest mapped one: no lock, no request, no invalidation")
   func grow() throws {
     for page in 0..<3 {

@@ -17,7 +17,9 @@
     let metadata = buildAddressSpace(layout, early)
     if options.scenario.strategy == .linear { startEndMarkers() }
     Scheduler.start()
-    let configuration = StackConfiguration(options.scenario.strategy, size: options.scenario.stackSize)
+    let configuration = StackConfiguration(
+      options.scenario.strategy, size: options.scenario.stackSize,
+      stackGroups: options.scenario.strategy == .linear ? 0 : 4)
     if options.isBenchmark {
       KernelObjects.startBare(metadata, layout: layout, stacks: configuration)
     } else {

@@ -44,6 +44,8 @@
     case growth
     /// Sections of thread code that take no fault, and whose pages stay while others' are taken.
     case ensured
+    /// Groups of threads get no more stack memory than their limits, and refusals say so.
+    case groups
     /// Threads grow while nobody gives memory back, until no task can run: a report, then a panic.
     case stall
     /// What an owner of a stack leaves at any depth is gone for the next one, and CPUs that can tell which pages were
@@ -107,6 +109,8 @@
         self = .growth
       } else if equal(name, "ensured") {
         self = .ensured
+      } else if equal(name, "groups") {
+        self = .groups
       } else if equal(name, "stall") {
         self = .stall
       } else if equal(name, "dirty-state") {
@@ -157,6 +161,7 @@
       case .lookup: return testLookup()
       case .growth: return testGrowth()
       case .ensured: return testEnsured()
+      case .groups: return testGroups()
       case .stall: testStall()
       case .dirtyState: return testDirtyState()
       case .cpus: return testCPUs()

@@ -1,0 +1,358 @@
+// Groups with limits on stack memory: what is charged, to the frame, what is refused, and that all comes back.
+
+import KernelStacks
+import SeededRandom
+import SimulatedMachine
+import Synchronization
+import Testing
+
+@testable import KernelThreadStacks
+
+@Suite struct GroupTests {
+  static func refusal(_ body: () throws -> Void) -> StackGroupRefusal? {
+    do {
+      try body()
+    } catch ThreadStackError.groupLimit(let refusal) { return refusal } catch {}
+    return nil
+  }
+
+  static func charged(_ group: StackGroupID, _ stacks: borrowing TestStacks) -> Int {
+    (try? stacks.figures(of: group))?.chargedFrames ?? -1
+  }
+
+  @Test(
+    "A group gets as many stacks as its limit holds, and a refusal names it and its figures",
+    arguments: [StackStrategy.vmalloc, .growing])
+  func limit(_ strategy: StackStrategy) throws {
+    let world = try World()
+    let stacks = try world.stacks(StackConfiguration(strategy, stackGroups: 3))
+    let perStack = strategy == .growing ? 1 : 4
+    _ = try stacks.makeGroup(limitFrames: 0)
+    let group = try stacks.makeGroup(limitFrames: 10 * perStack + perStack - 1)
+    var owners: [Owner] = []
+    for _ in 0..<10 { owners.append(Owner(try stacks.allocate(node: nil, chargedTo: group))) }
+    #expect(stacks.group(of: owners[3].stack!) == group)
+    let held = world.ledger.heldFrames
+    let live = stacks.liveStackCount
+    for _ in 0..<3 {
+      let refusal = Self.refusal { stacks.free(try stacks.allocate(node: nil, chargedTo: group)) }
+      #expect(
+        refusal
+          == StackGroupRefusal(
+            group: group, requestedFrames: perStack, chargedFrames: 10 * perStack,
+            limitFrames: 11 * perStack - 1))
+    }
+    #expect(world.ledger.heldFrames == held && stacks.liveStackCount == live)
+    stacks._checkInvariants()
+    #expect(
+      "\(StackGroupRefusal(group: StackGroupID(3), requestedFrames: 4, chargedFrames: 252, limitFrames: 255))"
+        == "16 KiB of stack for group 3 refused: 1008 KiB of its 1020 KiB are in use")
+    // Others are not concerned.
+    owners.append(Owner(try stacks.allocate(node: nil)))
+    #expect(stacks.group(of: owners[10].stack!) == nil)
+    #expect(Self.charged(group, stacks) == 10 * perStack)
+    stacks.free(owners.removeFirst().take())
+    #expect(Self.charged(group, stacks) == 9 * perStack)
+    owners.append(Owner(try stacks.allocate(node: nil, chargedTo: group)))
+    #expect(try stacks.figures(of: group).refusals == 3)
+    for owner in owners { stacks.free(owner.take()) }
+    #expect(Self.charged(group, stacks) == 0)
+    try stacks.removeGroup(group)
+    stacks._checkInvariants()
+    #expect(world.simulation.violations.isEmpty)
+  }
+
+  @Test("What another CPU was given in advance is no reason to refuse")
+  func creditIsTakenBack() throws {
+    let world = try World(cpuCount: 3)
+    let stacks = try world.stacks(StackConfiguration(.vmalloc, stackGroups: 1))
+    let group = try stacks.makeGroup(limitFrames: 64)
+    for cpu in 1...2 {
+      try world.simulation.onCPU(cpu) { (_) throws(ThreadStackError) in
+        stacks.free(try stacks.allocate(node: nil, chargedTo: group))
+      }
+    }
+    let owners = try (0..<16).map { _ in Owner(try stacks.allocate(node: nil, chargedTo: group)) }
+    #expect(Self.refusal { stacks.free(try stacks.allocate(node: nil, chargedTo: group)) }?.chargedFrames == 64)
+    // Freed on other CPUs than those that were charged.
+    for (index, owner) in owners.enumerated() {
+      world.simulation.onCPU(index % 3) { _ in stacks.free(owner.take()) }
+    }
+    #expect(Self.charged(group, stacks) == 0)
+    stacks._checkInvariants()
+    try stacks.removeGroup(group)
+  }
+
+  @Test("In the common path a charge takes no lock and a free of a charged stack takes none")
+  func noLock() throws {
+    let world = try World()
+    let stacks = try world.stacks(StackConfiguration(.vmalloc, stackGroups: 1))
+    let group = try stacks.makeGroup(limitFrames: .max)
+    stacks.free(try stacks.allocate(node: nil, chargedTo: group))
+    let before = world.machine.counters
+    for _ in 0..<100 { stacks.free(try stacks.allocate(node: nil, chargedTo: group)) }
+    let after = world.machine.counters
+    #expect(after.lockAcquisitions == before.lockAcquisitions)
+    #expect(Self.charged(group, stacks) == 0)
+  }
+
+  @Test("What a CPU frees, that CPU can charge again without a lock, and its own line only is written")
+  func ownCPU() throws {
+    let world = try World(cpuCount: 3)
+    let stacks = try world.stacks(StackConfiguration(.vmalloc, stackGroups: 2))
+    _ = try stacks.makeGroup(limitFrames: 0)
+    let group = try stacks.makeGroup(limitFrames: 8)
+    // As much as the limit holds: no CPU is given anything in advance.
+    let owners = try (0..<2).map { _ in Owner(try stacks.allocate(node: nil, chargedTo: group)) }
+    try world.simulation.onCPU(1) { machine throws in
+      for owner in owners { stacks.free(owner.take()) }
+      let before = machine.counters.lockAcquisitions
+      for _ in owners {
+        stacks.free(try stacks.allocate(node: nil, chargedTo: group))
+      }
+      #expect(machine.counters.lockAcquisitions == before)
+    }
+    for cpu in 0..<3 {
+      let credit = stacks.control.pointee.credit(ofCPU: cpu, group: group.index)
+      #expect(credit.pointee.load(ordering: .relaxed) == (cpu == 1 ? 8 : 0))
+    }
+    #expect(Self.charged(group, stacks) == 0)
+    try stacks.removeGroup(group)
+  }
+
+  @Test("A stack that another group, or none, takes out of the cache is charged to the new owner alone")
+  func changesGroups() throws {
+    let world = try World()
+    let stacks = try world.stacks(StackConfiguration(.vmalloc, stackGroups: 2))
+    let groups = try (0..<2).map { _ in try stacks.makeGroup(limitFrames: 100) }
+    let base = try stacks.allocate(node: nil, chargedTo: groups[0]).detach()
+    stacks.free(try stacks.stack(at: base))
+    for group in [groups[1], groups[0], groups[1]] {
+      let stack = try stacks.allocate(node: nil, chargedTo: group)
+      #expect(stack.base == base && stacks.group(of: stack) == group)
+      let charges = groups.map { Self.charged($0, stacks) }
+      #expect(charges == groups.map { $0 == group ? 4 : 0 })
+      stacks._checkInvariants()
+      stacks.free(stack)
+      #expect(groups.allSatisfy { Self.charged($0, stacks) == 0 })
+      // In between it is nobody's.
+      let other = try stacks.allocate(node: nil)
+      #expect(other.base == base && stacks.group(of: other) == nil)
+      #expect(groups.allSatisfy { Self.charged($0, stacks) == 0 })
+      stacks._checkInvariants()
+      stacks.free(other)
+    }
+    for group in groups { try stacks.removeGroup(group) }
+  }
+
+  @Test("A stack that was given up by its value keeps its group, and is charged until it is freed by address")
+  func detached() throws {
+    let world = try World()
+    let stacks = try world.stacks(StackConfiguration(.vmalloc, stackGroups: 2))
+    _ = try stacks.makeGroup(limitFrames: 8)
+    let group = try stacks.makeGroup(limitFrames: 8)
+    let base = try stacks.allocate(node: nil, chargedTo: group).detach()
+    #expect(throws: ThreadStackError.groupInUse(group, chargedFrames: 4)) { try stacks.removeGroup(group) }
+    let again = try stacks.stack(at: base)
+    #expect(stacks.group(of: again) == group)
+    stacks.free(again)
+    #expect(Self.charged(group, stacks) == 0)
+    // The next owner of the same stack is in no group.
+    let next = try stacks.allocate(node: nil)
+    #expect(next.base == base && stacks.group(of: next) == nil)
+    stacks.free(next)
+    stacks._checkInvariants()
+  }
+
+  @Test("Bad groups and limits are refused by typed errors, and change nothing")
+  func badInput() throws {
+    let world = try World()
+    let stacks = try world.stacks(StackConfiguration(.vmalloc, stackGroups: 2))
+    #expect(throws: ThreadStackError.invalidGroupLimit(-1)) { _ = try stacks.makeGroup(limitFrames: -1) }
+    let group = try stacks.makeGroup(limitFrames: 4)
+    for index in [-1, 1, 2, .max, .min] {
+      let unknown = StackGroupID(index)
+      #expect(throws: ThreadStackError.unknownGroup(unknown)) {
+        stacks.free(try stacks.allocate(node: nil, chargedTo: unknown))
+      }
+      #expect(throws: ThreadStackError.unknownGroup(unknown)) { _ = try stacks.figures(of: unknown) }
+      #expect(throws: ThreadStackError.unknownGroup(unknown)) { try stacks.removeGroup(unknown) }
+      #expect(throws: ThreadStackError.unknownGroup(unknown)) { try stacks.setLimit(of: unknown, toFrames: 1) }
+    }
+    #expect(throws: ThreadStackError.invalidGroupLimit(-7)) { try stacks.setLimit(of: group, toFrames: -7) }
+    let other = try stacks.makeGroup(limitFrames: 4)
+    #expect(throws: ThreadStackError.groupsExhausted(capacity: 2)) { _ = try stacks.makeGroup(limitFrames: 1) }
+    try stacks.removeGroup(group)
+    #expect(throws: ThreadStackError.unknownGroup(group)) {
+      stacks.free(try stacks.allocate(node: nil, chargedTo: group))
+    }
+    #expect(try stacks.makeGroup(limitFrames: 8) == group && other != group)
+    let stack = try stacks.allocate(node: nil, chargedTo: group)
+    try stacks.setLimit(of: group, toFrames: 0)
+    #expect(try stacks.figures(of: group) == StackGroupFigures(chargedFrames: 4, limitFrames: 0, refusals: 0))
+    stacks.free(stack)
+    #expect(Self.refusal { stacks.free(try stacks.allocate(node: nil, chargedTo: group)) }?.chargedFrames == 0)
+    for (configuration, error) in [
+      (
+        StackConfiguration(.vmalloc, stackGroups: -1),
+        StackConfigurationError.groupsOutOfRange(-1, maximum: 1024)
+      ),
+      (StackConfiguration(.vmalloc, stackGroups: 1025), .groupsOutOfRange(1025, maximum: 1024)),
+      (StackConfiguration(.linear, stackGroups: 1), .groupsOfLinearStacks(1)),
+    ] {
+      #expect(throws: ThreadStackError.configuration(error)) { _ = try world.stacks(configuration) }
+    }
+    #expect(world.simulation.violations.isEmpty)
+  }
+
+  @Test("When frames run out, nothing stays charged")
+  func noFrames() throws {
+    let world = try World()
+    let stacks = try world.stacks(StackConfiguration(.vmalloc, stackGroups: 1))
+    let group = try stacks.makeGroup(limitFrames: 100)
+    for request in 1...6 {
+      world.ledger.refuseRequest = request
+      world.ledger.refusesAllFrom = true
+      var owner: Owner?
+      do { owner = Owner(try stacks.allocate(node: nil, chargedTo: group)) } catch {}
+      let expected = owner == nil ? 0 : 4
+      #expect(Self.charged(group, stacks) == expected)
+      if let owner { stacks.free(owner.take()) }
+      world.ledger.refuseRequest = nil
+      stacks.reclaim(target: .max)
+      stacks._checkInvariants()
+    }
+    #expect(Self.charged(group, stacks) == 0)
+  }
+
+  // One CPU at a time: each refusal and each figure is exact.
+  @Test(
+    "Figures and refusals are those of a model that counts frames, on whichever CPU things happen",
+    arguments: 1...8)
+  func model(seed: UInt64) throws {
+    let world = try World(cpuCount: 3, seed: seed)
+    let isGrowing = seed % 2 == 0
+    let stacks = try world.stacks(
+      StackConfiguration(
+        isGrowing ? .growing : .vmalloc, cachedStacksPerCPU: 2, retirementBatch: 3, stackGroups: 4))
+    var random = SplitMix64(seed: seed)
+    let groups = try [0, 30, 90, 300].map { try stacks.makeGroup(limitFrames: $0) }
+    var limits = [0, 30, 90, 300]
+    var charged = [0, 0, 0, 0]
+    var live: [(owner: Owner, group: Int, pages: Int)] = []
+    var refusals = 0
+    for step in 0..<900 {
+      let number = random.next(below: 4)
+      let cpu = random.next(below: 3)
+      let pages = isGrowing ? 1 : 4
+      try world.simulation.onCPU(cpu) { _ throws in
+        switch random.next(below: 16) {
+        case 0:
+          limits[number] = random.next(below: 200)
+          try stacks.setLimit(of: groups[number], toFrames: limits[number])
+        case 1...8 where step / 100 % 3 != 2:
+          do {
+            let owner = Owner(try stacks.allocate(node: nil, chargedTo: groups[number]))
+            charged[number] += pages
+            live.append((owner, number, pages))
+            // Beyond the limit is what has grown, and what the other CPUs had in advance.
+            let grown = live.reduce(0) { $0 + ($1.group == number ? $1.pages - pages : 0) }
+            let excess = isGrowing ? grown + 2 * 64 : 0
+            #expect(charged[number] <= limits[number] + excess, "step \(step)")
+          } catch ThreadStackError.groupLimit(let refusal) {
+            refusals += 1
+            #expect(
+              refusal
+                == StackGroupRefusal(
+                  group: groups[number], requestedFrames: pages, chargedFrames: charged[number],
+                  limitFrames: limits[number]), "step \(step)")
+            #expect(charged[number] + pages > limits[number], "step \(step)")
+          } catch ThreadStackError.frames {}
+        case 9...10 where isGrowing && !live.isEmpty:
+          let index = random.next(below: live.count)
+          let base = live[index].owner.base
+          guard live[index].pages < 4, stacks.prepareToRun(base) == true else { return }
+          let more = 1 + random.next(below: 4 - live[index].pages)
+          let address = base + (4 - live[index].pages - more) * 4096
+          #expect(stacks.grower.grow(at: address, runningOn: base) == .grown, "step \(step)")
+          live[index].pages += more
+          charged[live[index].group] += more
+        case 11 where isGrowing && !live.isEmpty:
+          let index = random.next(below: live.count)
+          let base = live[index].owner.base
+          var batch = ShrinkBatch()
+          stacks.retireDeadPages(of: base, below: base + 16320, into: &batch)
+          stacks.completeInvalidation(of: &batch)
+          charged[live[index].group] -= stacks.releaseRetiredPages(of: base)
+          live[index].pages = 1
+        default:
+          guard !live.isEmpty else { return }
+          let (owner, group, pages) = live.remove(at: random.next(below: live.count))
+          stacks.free(owner.take())
+          charged[group] -= pages
+        }
+      }
+      for group in 0..<4 { #expect(Self.charged(groups[group], stacks) == charged[group], "step \(step)") }
+      stacks._checkInvariants()
+    }
+    #expect(refusals > 0)
+    for (owner, _, _) in live { stacks.free(owner.take()) }
+    for group in groups { try stacks.removeGroup(group) }
+    #expect(world.simulation.violations.isEmpty)
+  }
+
+  final class Shared: @unchecked Sendable {
+    let stacks: TestStacks
+    init(_ stacks: consuming TestStacks) { self.stacks = stacks }
+  }
+
+  @Test("CPUs that charge the same groups at once never exceed a limit, and all comes back", arguments: 1...16)
+  func severalCPUs(seed: UInt64) throws {
+    let cpuCount = 4
+    let world = try World(cpuCount: cpuCount, seed: seed)
+    let shared = Shared(
+      try world.stacks(
+        StackConfiguration(.vmalloc, cachedStacksPerCPU: 2, retirementBatch: 3, stackGroups: 2)))
+    let limits = [40, 120]
+    let groups = try limits.map { try shared.stacks.makeGroup(limitFrames: $0) }
+    // Counted late when allocating and early when freeing: never more than what is charged.
+    nonisolated(unsafe) var live = [0, 0]
+    nonisolated(unsafe) var refusals = 0
+    try world.simulation.run(
+      (0..<cpuCount).map { cpu in
+        { _ in
+          var random = SplitMix64(seed: seed &* 613 &+ UInt64(cpu))
+          var mine: [(Owner, Int)] = []
+          for _ in 0..<150 {
+            let number = random.next(below: 2)
+            if random.next(below: 5) < 3 {
+              do {
+                mine.append((Owner(try shared.stacks.allocate(node: nil, chargedTo: groups[number])), number))
+                live[number] += 4
+                #expect(live[number] <= limits[number], "seed \(seed)")
+              } catch ThreadStackError.groupLimit(let refusal) {
+                refusals += 1
+                #expect(refusal.chargedFrames + 4 > limits[number], "seed \(seed)")
+                #expect(refusal.chargedFrames <= limits[number], "seed \(seed)")
+              }
+            } else if !mine.isEmpty {
+              let (owner, number) = mine.remove(at: random.next(below: mine.count))
+              live[number] -= 4
+              shared.stacks.free(owner.take())
+            }
+          }
+          for (owner, number) in mine {
+            live[number] -= 4
+            shared.stacks.free(owner.take())
+          }
+        }
+      })
+    #expect(refusals > 0, "seed \(seed)")
+    for group in groups {
+      #expect(Self.charged(group, shared.stacks) == 0, "seed \(seed)")
+      try shared.stacks.removeGroup(group)
+    }
+    shared.stacks._checkInvariants()
+    #expect(world.simulation.violations.isEmpty, "seed \(seed)")
+  }
+}
