@@ -19,7 +19,7 @@
     Scheduler.start()
     let configuration = StackConfiguration(
       options.scenario.strategy, size: options.scenario.stackSize,
-      stackGroups: options.scenario.strategy == .linear ? 0 : 4)
+      stackGroups: options.stackGroups)
     if options.isBenchmark {
       KernelObjects.startBare(metadata, layout: layout, stacks: configuration)
     } else {

@@ -12,6 +12,12 @@
 
     /// Whether stacks are to be measured, without processes around them.
     var isBenchmark: Bool { scenario.scenario == .bench && selfTest == nil }
+
+    /// How many groups of threads there can be: as many as are used.
+    var stackGroups: Int {
+      if scenario.strategy == .linear { return 0 }
+      return isBenchmark ? 1 : selfTest == .groups ? 2 : 0
+    }
   }
 
   /// Reads the command line; what is wrong with it ends the machine.
