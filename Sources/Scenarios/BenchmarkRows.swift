@@ -45,11 +45,18 @@ struct BenchmarkRows<Console: TextSink> {
     self.strategy = strategy
   }
 
-  private mutating func begin(_ name: StaticString) {
+  /// Starts a row; the fields follow, then ``end()``.
+  mutating func begin(_ name: StaticString) {
     json.begin("benchmark")
     json.field("name", name)
     json.field("strategy", strategy.name)
   }
+
+  mutating func field(_ key: StaticString, _ value: Int) { json.field(key, value) }
+
+  mutating func field(_ key: StaticString, permille: Int) { json.field(key, permille: permille) }
+
+  mutating func end() { json.end() }
 
   private mutating func write(
     _ name: StaticString, _ instructions: Int, _ cost: Cost, _ live: Int, _ limit: Int?

@@ -35,7 +35,7 @@ func runDeepRecursion<Host: ScenarioHost>(
   json.field("threads", count)
   json.field("threadsIntact", processes.threadFigures.intact)
   json.field("stackBytes", largestStackBytes)
-  json.field("leakedFrames", leaked)
+  json.frameBalance(before: start.freeFrames, leaked: leaked)
   json.end()
   return checks.allHeld
 }

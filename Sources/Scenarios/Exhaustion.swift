@@ -47,7 +47,7 @@ func runExhaustion<Host: ScenarioHost>(
   } else {
     json.nullField("changed")
   }
-  json.field("leakedFrames", leaked)
+  json.frameBalance(before: freeAtStart, leaked: leaked)
   json.end()
   return checks.allHeld
 }

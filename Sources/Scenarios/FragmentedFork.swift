@@ -97,7 +97,7 @@ func runFragmentedFork<Host: ScenarioHost>(
   json.endObject()
   maps.release(in: processes)
   let leaked = freeAtStart - processes.stacks.frames.freeFrames
-  json.field("leakedFrames", leaked)
+  json.frameBalance(before: freeAtStart, leaked: leaked)
   json.end()
   checks.check("no frame was lost", leaked == 0)
   return checks.allHeld

@@ -59,7 +59,7 @@ func runMillionThreads<Host: ScenarioHost>(
   json.field("stackBytes", stackBytes)
   json.field("stackBytesPerThread", (stackTotal + all - 1) / all)
   json.field("bytesPerThread", (total + all - 1) / all)
-  json.field("leakedFrames", leaked)
+  json.frameBalance(before: start.freeFrames, leaked: leaked)
   json.end()
   return checks.allHeld
 }

@@ -95,7 +95,7 @@ func runOverflow<Host: ScenarioHost>(
   json.field("died", overflows.died)
   json.field("survived", verified + threads.intact)
   json.field("kernelEnd", "exit")
-  json.field("leakedFrames", leaked)
+  json.frameBalance(before: start.freeFrames, leaked: leaked)
   json.end()
   return checks.allHeld
 }

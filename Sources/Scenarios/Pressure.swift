@@ -57,7 +57,7 @@ func runPressure<Host: ScenarioHost>(
   json.field("shrunkThreads", pressure.shrunkThreads)
   json.field("heldBytes", pressure.largestHeld * pageSize)
   json.field("leastFreeBytes", pressure.leastFree * pageSize)
-  json.field("leakedFrames", leaked)
+  json.frameBalance(before: start.freeFrames, leaked: leaked)
   json.end()
   return checks.allHeld
 }

@@ -59,7 +59,7 @@ func runProgramScenario<Host: ScenarioHost>(
   } else {
     json.nullField("failedCheck")
   }
-  json.field("leakedFrames", leaked)
+  json.frameBalance(before: freeAtStart, leaked: leaked)
   json.end()
   return checks.allHeld
 }

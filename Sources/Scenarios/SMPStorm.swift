@@ -158,7 +158,7 @@ func runSMPStorm<Host: ScenarioHost>(
   json.field("violations", storm.figures.violations + threads.damaged)
   json.field("firstWrongAddress", Int(bitPattern: storm.figures.firstAddress))
   json.field("firstWrongValue", storm.figures.firstValue)
-  json.field("leakedFrames", leaked)
+  json.frameBalance(before: start.freeFrames, leaked: leaked)
   json.end()
   return checks.allHeld
 }

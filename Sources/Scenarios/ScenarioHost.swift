@@ -58,8 +58,8 @@ public protocol ScenarioHost {
   /// How many CPUs ``runOnEachCPU(_:in:_:)`` can use.
   var usableCPUs: Int { get }
 
-  /// Runs `body` on CPUs 0 to `count - 1` at once, with the number of each, and waits until all have ended.
-  func runOnEachCPU(_ count: Int, in processes: borrowing Processes<M>, _ body: (Int) -> Void)
+  /// Has CPUs 0 to `count - 1` do their parts of the work at once, and waits until all have.
+  func runOnEachCPU(_ count: Int, in processes: borrowing Processes<M>, _ work: CPUWork<M>)
 }
 
 extension ScenarioHost {

@@ -13,6 +13,8 @@ struct VmallocCostLimits {
 extension StackBenchmark {
   private static var vmallocPages: Int { 4 }
   private static var vmallocLive: Int { 1000 }
+  /// Where the addresses of areas are kept: those of stacks in use lie below.
+  private var areas: UnsafeMutablePointer<VirtualAddress> { addresses + Self.many }
 
   /// Measures allocating and freeing areas.
   ///
@@ -32,7 +34,7 @@ extension StackBenchmark {
       let victim = number &* 37 % count
       release.add(freeArea(victim, stacks))
       guard let cost = allocateArea(victim, stacks) else {
-        addresses[victim] = addresses[count &- 1]
+        areas[victim] = areas[count &- 1]
         count -= 1
         isComplete = false
         break
@@ -58,12 +60,12 @@ extension StackBenchmark {
         size: Self.vmallocPages * pageSize, caller: "benchmark", frames: stacks.frames)
     }
     guard let address else { return nil }
-    addresses[number] = address
+    areas[number] = address
     return cost
   }
 
   private func freeArea(_ number: Int, _ stacks: borrowing BareStacks<M>) -> Cost {
-    let address = addresses[number]
+    let address = areas[number]
     return measure { try? stacks.arena.vfree(address, frames: stacks.frames) }
   }
 }

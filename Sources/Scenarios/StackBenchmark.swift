@@ -20,6 +20,13 @@ public func runStackBenchmark<M: Machine, Console: TextSink>(
   _ options: ScenarioOptions, stacks: borrowing BareStacks<M>, console: Console
 ) -> Bool {
   let benchmark: StackBenchmark<M>
+  // The area's own state stays once it is there.
+  if let area = try? stacks.arena.vmalloc(size: pageSize, caller: "benchmark", frames: stacks.frames) {
+    try? stacks.arena.vfree(area, frames: stacks.frames)
+  }
+  _ = stacks.arena.flush(frames: stacks.frames)
+  stacks.reclaim(target: Int.max)
+  let freeFrames = stacks.frames.freeFrames
   do {
     benchmark = try StackBenchmark(stacks)
   } catch {
@@ -28,7 +35,10 @@ public func runStackBenchmark<M: Machine, Console: TextSink>(
   }
   let passed = benchmark.run(stacks, options: options, console: console)
   benchmark.release(stacks)
-  return passed
+  stacks.reclaim(target: Int.max)
+  var checks = ScenarioChecks(console)
+  checks.check("after reclaim, as many frames are free as before", stacks.frames.freeFrames == freeFrames)
+  return checks.allHeld && passed
 }
 
 /// A cost, or the sum of several.
@@ -251,7 +261,21 @@ struct StackBenchmark<M: Machine> {
     return checks.allHeld
   }
 
-  private func measureClearing(_ stacks: borrowing BareStacks<M>) -> (atOnce: Cost, byPage: Cost) {
+  /// What clearing some pages costs, page by page.
+  func clearingOfPages(_ count: Int) -> Int {
+    let start = machine.linearAddress(of: block)
+    func clear() {
+      var offset = 0
+      while offset < count &* pageSize {
+        machine.clear(start + offset, byteCount: pageSize)
+        offset &+= pageSize
+      }
+    }
+    clear()
+    return measure { clear() }.instructions
+  }
+
+  func measureClearing(_ stacks: borrowing BareStacks<M>) -> (atOnce: Cost, byPage: Cost) {
     var atOnce = Cost()
     var byPage = Cost()
     // The block that keeps the addresses is not in use yet, and at least as large as a stack.

@@ -47,7 +47,7 @@ func runStackDepths<Host: ScenarioHost>(
   json.beginNumbers("highWaterHistogram")
   for bucket in 0..<depths.bucketCount { json.number(depths.buckets[bucket]) }
   json.endNumbers()
-  json.field("leakedFrames", leaked)
+  json.frameBalance(before: start.freeFrames, leaked: leaked)
   json.end()
   return checks.allHeld
 }

@@ -13,7 +13,7 @@ func runVmallocSuite<Host: ScenarioHost>(
   let freeAtStart = processes.stacks.frames.freeFrames
   let suite: VmallocSuite<Host.M>
   do {
-    suite = try VmallocSuite(options, cpuCount: min(min(options.cpuCount, host.usableCPUs), 8), processes)
+    suite = try VmallocSuite(options, cpuCount: min(host.usableCPUs, 8), processes)
   } catch {
     writeError(error, to: host.console)
     return false
@@ -56,7 +56,7 @@ func runVmallocSuite<Host: ScenarioHost>(
   }
   json.endObject()
   json.field("worstSmallFree", worst)
-  json.field("leakedFrames", leaked)
+  json.frameBalance(before: freeAtStart, leaked: leaked)
   json.end()
   suite.release(processes)
   return checks.allHeld
@@ -135,24 +135,18 @@ struct VmallocSuite<M: Machine> {
     let wanted = min(workload.standingAreas(cpuCount: cpuCount), standingLimit)
     let share = wanted / cpuCount
     for cpu in 0..<cpuCount { figures[cpu] = VmallocWorkloadFigures() }
-    host.runOnEachCPU(cpuCount, in: processes) { cpu in
-      prepare(workload, cpu, share, processes)
-    }
+    host.runOnEachCPU(cpuCount, in: processes, CPUWork(suite: self, step: .prepare(workload, share: share)))
     result.standing = share * cpuCount
 
     let before = processes.machine.counters
-    host.runOnEachCPU(cpuCount, in: processes) { cpu in
-      makeRounds(workload, cpu, processes)
-    }
+    host.runOnEachCPU(cpuCount, in: processes, CPUWork(suite: self, step: .makeRounds(workload)))
     let after = processes.machine.counters
     result.instructions = Int(after.instructions &- before.instructions)
     result.lockAcquisitions = Int(after.lockAcquisitions &- before.lockAcquisitions)
     result.tlbInvalidations = Int(after.tlbInvalidations &- before.tlbInvalidations)
     result.tlbInstructions = Int(after.tlbInstructions &- before.tlbInstructions)
 
-    host.runOnEachCPU(cpuCount, in: processes) { cpu in
-      for index in cpu * share..<(cpu + 1) * share { free(addresses[index], cpu, processes) }
-    }
+    host.runOnEachCPU(cpuCount, in: processes, CPUWork(suite: self, step: .release(share: share)))
     for cpu in 0..<cpuCount {
       let figures = figures[cpu]
       result.sum.allocation.add(figures.allocation)
@@ -165,6 +159,26 @@ struct VmallocSuite<M: Machine> {
     result.operations = result.sum.allocation.count + result.sum.release.count
     results[Int(workload.rawValue)] = result
     processes.reclaim()
+  }
+
+  /// What all CPUs do at once.
+  enum Step {
+    /// Each makes its share of what stands around.
+    case prepare(VmallocWorkload, share: Int)
+    /// Each makes its rounds.
+    case makeRounds(VmallocWorkload)
+    /// Each frees its share of what stands around.
+    case release(share: Int)
+  }
+
+  /// Does one CPU's part.
+  func carryOut(_ step: Step, _ cpu: Int, _ processes: borrowing Processes<M>) {
+    switch step {
+    case .prepare(let workload, let share): prepare(workload, cpu, share, processes)
+    case .makeRounds(let workload): makeRounds(workload, cpu, processes)
+    case .release(let share):
+      for index in cpu * share..<(cpu + 1) * share { free(addresses[index], cpu, processes) }
+    }
   }
 
   /// Makes what stands around; with gaps, every other area is freed again.

@@ -45,15 +45,15 @@ struct SimulatedHost: ScenarioHost {
 
   var usableCPUs: Int { kernel.machine.cpuCount }
 
-  func runOnEachCPU(_ count: Int, in processes: borrowing Processes<Simulated>, _ body: (Int) -> Void) {
-    // The bodies have ended when `run` returns.
-    withoutActuallyEscaping(body) { body in
-      let bodies = (0..<count).map { cpu in { (_: Simulated) in body(cpu) } }
-      do {
-        try kernel.machine.simulation.run(bodies)
-      } catch {
-        preconditionFailure("\(error)")
-      }
+  func runOnEachCPU(_ count: Int, in processes: borrowing Processes<Simulated>, _ work: CPUWork<Simulated>) {
+    let kernel = kernel
+    let bodies = (0..<count).map { cpu in
+      { (_: Simulated) in work.carryOut(cpu, in: kernel.processes.pointee) }
+    }
+    do {
+      try kernel.machine.simulation.run(bodies)
+    } catch {
+      preconditionFailure("\(error)")
     }
   }
 }

@@ -101,7 +101,7 @@ func benchmarkTable(_ benchmarks: [JSON]) -> TextTable {
       let memory = row["bytesPerStack"]?.integer
       let share = row["shareOfStack"]?.number ?? 0
       return [
-        row["name"]?.string ?? "?", row["strategy"]?.string ?? "?", text(row["live"]),
+        (row["name"]?.string ?? "?") + besideOneCPU(row), row["strategy"]?.string ?? "?", text(row["live"]),
         memory.map { "\(readable(byteCount: $0)), \(percent(share))" }
           ?? row["bytesPerThread"]?.integer.map { "\(grouped($0)) bytes" }
           ?? (counts ? text(row["instructions"]) : "-"),
@@ -109,6 +109,12 @@ func benchmarkTable(_ benchmarks: [JSON]) -> TextTable {
         text(row["tlbInvalidations"]),
       ]
     }, numericColumns: Set(2...5))
+}
+
+/// What a row of several CPUs says besides: `: 1.002 × one CPU's, 0.000 locks`.
+private func besideOneCPU(_ row: JSON) -> String {
+  guard let ratio = row["ratio"], let locks = row["locksPerOperation"] else { return "" }
+  return ": \(text(ratio)) × one CPU's, \(text(locks)) locks"
 }
 
 /// `0.4 %`, from a share of 1.

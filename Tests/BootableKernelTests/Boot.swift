@@ -27,6 +27,9 @@
     #expect(!checks.isEmpty, "no check was made", sourceLocation: sourceLocation)
     let failed = checks.filter { $0["passed"]?.bool != true }.compactMap { $0["name"]?.string }
     #expect(failed == [], sourceLocation: sourceLocation)
+    for balance in run.records(ofType: "result").compactMap({ $0["freeFramesEqual"]?.bool }) {
+      #expect(balance, "after reclaim fewer or more frames are free", sourceLocation: sourceLocation)
+    }
     #expect(
       run.exitCode == ExitCode.success, "\(run.lines.suffix(20).joined(separator: "\n"))",
       sourceLocation: sourceLocation)

@@ -154,10 +154,13 @@
 
     /// Pages of the vmalloc area, with an unmapped one on either side, which are never given back.
     static func allocateArea(pages: Int, _ caller: StaticString) -> StackBounds {
-      let stacks = processes
       do {
-        let base = try stacks.pointee.stacks.arena.vmalloc(
-          size: pages * pageSize, caller: caller, frames: stacks.pointee.stacks.frames)
+        let base =
+          hasProcesses
+          ? try processes.pointee.stacks.arena.vmalloc(
+            size: pages * pageSize, caller: caller, frames: processes.pointee.stacks.frames)
+          : try bareStacks.pointee.arena.vmalloc(
+            size: pages * pageSize, caller: caller, frames: bareStacks.pointee.frames)
         return StackBounds(base: base, top: base + pages * pageSize)
       } catch {
         fail("kernel memory", error)
@@ -168,9 +171,16 @@
     ///
     /// - Parameter whole: whether all of it is mapped at once, because its thread must never fault.
     static func allocateStack(whole: Bool = false) -> StackBounds {
+      hasProcesses
+        ? allocateStack(whole, from: processes.pointee.stacks) : allocateStack(whole, from: bareStacks.pointee)
+    }
+
+    private static func allocateStack<Frames: FrameSource & ~Copyable>(
+      _ whole: Bool, from stacks: borrowing ThreadStackAllocator<AArch64, Frames, VmallocArea<AArch64>>
+    ) -> StackBounds {
       do {
-        let stack = try processes.pointee.stacks.allocate(node: nil)
-        if whole { try processes.pointee.stacks.populate(stack, bytes: stack.size) }
+        let stack = try stacks.allocate(node: nil)
+        if whole { try stacks.populate(stack, bytes: stack.size) }
         let bounds = StackBounds(base: stack.usableRange.base, top: stack.usableRange.top)
         _ = stack.detach()
         return bounds

@@ -38,6 +38,7 @@
         exception_stack_top: UInt64(exceptions.top.rawValue))
     }
     for number in 1..<count { startCPU(number) }
+    guard KernelObjects.hasProcesses else { return }
     KernelObjects.processes.pointee.setReclaimOnOtherCPUs(reclaimOnOtherCPUs)
     KernelObjects.processes.pointee.setSettleOnOtherCPUs(settleOnOtherCPUs)
   }
@@ -95,6 +96,12 @@
   /// Where a started CPU comes to: its idle thread, at EL1t, with interrupts masked.
   @c func kernelStartSecondary() {
     AArch64().startInstructionCounter()
+    guard KernelObjects.hasProcesses else {
+      // Measurements take no interrupts.
+      PerCPU.current.pointee.state = .online
+      ca_send_event()
+      workForEver()
+    }
     Interrupts.startThisCPU()
     Scheduler.startThisCPU(running: Thread.idle)
     PerCPU.current.pointee.state = .online

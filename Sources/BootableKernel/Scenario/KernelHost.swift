@@ -54,16 +54,24 @@
       return true
     }
 
-    // Only the boot CPU runs scenarios.
-    var usableCPUs: Int { 1 }
+    var usableCPUs: Int { AArch64().cpuCount }
 
-    func runOnEachCPU(_ count: Int, in processes: borrowing Processes<AArch64>, _ body: (Int) -> Void) {
-      body(0)
+    func runOnEachCPU(_ count: Int, in processes: borrowing Processes<AArch64>, _ work: CPUWork<AArch64>) {
+      var work = work
+      withUnsafeMutablePointer(to: &work) {
+        runOnIdleThreads(1 << UInt64(count) - 1, { carryOutWork($0) }, UInt(bitPattern: $0))
+      }
     }
 
     func letThreadsRun(in processes: borrowing Processes<AArch64>) { Scheduler.yield() }
 
     func settle(_ processes: borrowing Processes<AArch64>) { processes.settle() }
+  }
+
+  // In an idle thread, which never moves: the number of its CPU stays what it is.
+  private func carryOutWork(_ address: UInt) {
+    guard let work = UnsafeMutablePointer<CPUWork<AArch64>>(bitPattern: address) else { return }
+    work.pointee.carryOut(AArch64().currentCPU, in: KernelObjects.processes.pointee)
   }
 
   // The program's code was written as data, through the linear map.
@@ -92,6 +100,7 @@
       var passed = runStackBenchmark(
         options.scenario, stacks: KernelObjects.bareStacks.pointee, console: Console())
       if options.scenario.strategy == .growing { passed = runFaultBenchmark() && passed }
+      passed = runAllCPUBenchmark(options.scenario.strategy) && passed
       exitMachine(passed ? .success : .failure)
     }
     let processes = KernelObjects.processes
