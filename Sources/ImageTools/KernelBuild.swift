@@ -15,7 +15,7 @@
     public var largestFrame: StackFrame?
   }
 
-  /// The build of the bootable kernel: once in a process, and by one process at a time.
+  /// The build of the bootable kernel: once in a process for each kind of CPU, and by one process at a time.
   public actor KernelBuild {
     /// The one build of this process.
     public static let shared = KernelBuild()
@@ -25,19 +25,22 @@
     /// No stack frame of the kernel may be larger.
     public static let guardMinimum = 4096
 
-    private var task: Task<KernelProducts, any Error>?
+    private var tasks: [Guest.CPU: Task<KernelProducts, any Error>] = [:]
 
     /// Builds what is out of date, once in this process, and says where the files are.
     ///
+    /// The kernel for `max` has the single-instruction atomics of FEAT_LSE; the other runs on every CPU.
+    ///
     /// - Throws: ``BuildError``, ``ElfError``, or ``FrameTooLarge`` when a stack frame could step over a guard.
-    public func products() async throws -> KernelProducts {
-      if let task { return try await task.value }
-      let task = Task { try await Self.build() }
-      self.task = task
+    public func products(for cpu: Guest.CPU) async throws -> KernelProducts {
+      if let task = tasks[cpu] { return try await task.value }
+      let task = Task { try await Self.build(cpu) }
+      tasks[cpu] = task
       return try await task.value
     }
 
-    private static func build() async throws -> KernelProducts {
+    private static func build(_ cpu: Guest.CPU) async throws -> KernelProducts {
+      let suffix = cpu == .max ? "-lse" : ""
       guard let root = PackageRoot.path else {
         throw BuildError("the package's folder was not found: run this inside a clone of KernelStacks")
       }
@@ -47,8 +50,8 @@
       defer { withExtendedLifetime(lock) {} }
 
       let kernelBuild = BareMetalBuild(
-        packageRoot: root, product: "BootableKernel", toolset: "Toolsets/kernel.json", scratch: ".build-kernel",
-        extraArguments: ["--disable-default-traits"])
+        packageRoot: root, product: "BootableKernel", toolset: "Toolsets/kernel\(suffix).json",
+        scratch: ".build-kernel\(suffix)", extraArguments: ["--disable-default-traits"])
       let initBuild = BareMetalBuild(
         packageRoot: root, product: "Init", toolset: "Toolsets/init.json", scratch: ".build-init",
         extraArguments: ["--disable-default-traits"])
@@ -58,8 +61,8 @@
       let scan = PrologueScan(kernel)
       try scan.check(guardByteCount: guardMinimum)
       let products = KernelProducts(
-        image: "\(folder)/kernel.img", initProgram: "\(folder)/init.elf", elf: kernelBuild.executablePath,
-        largestFrame: scan.frames.first)
+        image: "\(folder)/kernel\(suffix).img", initProgram: "\(folder)/init.elf",
+        elf: kernelBuild.executablePath, largestFrame: scan.frames.first)
       try write(FlatImage(kernel).bytes, to: products.image)
       try write(program.bytes, to: products.initProgram)
       return products

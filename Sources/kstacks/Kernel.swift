@@ -5,12 +5,12 @@
   import ImageTools
 
   /// Builds the kernel as step 1 of a run, and says how its largest stack frame compares with the guard.
-  func buildKernel(steps: Steps) async throws(CommandError) -> KernelProducts {
+  func buildKernel(for cpu: Guest.CPU, steps: Steps) async throws(CommandError) -> KernelProducts {
     guard Guest.isQemuInstalled else { throw CommandError("\(GuestError.qemuMissing)") }
     let what = "build the kernel"
     steps.begin(1, what)
     do {
-      let products = try await KernelBuild.shared.products()
+      let products = try await KernelBuild.shared.products(for: cpu)
       let frame = products.largestFrame?.byteCount ?? 0
       steps.end(
         1, what,

@@ -11,7 +11,8 @@
       discussion: "Without arguments it runs the scenario fragmented-fork with every strategy.",
       version: "0.1.0",
       subcommands: [
-        RunCommand.self, ListCommand.self, BenchCommand.self, ReportCommand.self, WatchCommand.self, ClaimsCommand.self,
+        RunCommand.self, ListCommand.self, BenchCommand.self, ReportCommand.self, WatchCommand.self,
+        ClaimsCommand.self,
       ],
       defaultSubcommand: RunCommand.self)
 

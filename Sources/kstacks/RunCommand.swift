@@ -29,7 +29,7 @@
       if onQemu && !Guest.isQemuInstalled { throw CommandError("\(GuestError.qemuMissing)") }
       Terminal.line("\(scenario) on \(describeMachine(plans[0]))")
       let steps = Steps(total: plans.count + (onQemu ? 1 : 0), view: view)
-      let kernel = onQemu ? try await buildKernel(steps: steps) : nil
+      let kernel = onQemu ? try await buildKernel(for: arguments.cpu, steps: steps) : nil
 
       let runner = ScenarioRunner(steps: steps, verbose: arguments.verbose)
       var results: [JSON] = []

@@ -8,9 +8,12 @@
   ///
   /// A guest that does not end within its time limit fails the test by the error that this throws.
   func boot(_ commandLine: String, _ configure: (inout Guest) -> Void = { _ in }) async throws -> GuestRun {
-    let products = try await KernelBuild.shared.products()
+    let products = try await KernelBuild.shared.products(for: .cortexA72)
     var guest = Guest(kernel: products.image, initialRAMDisk: products.initProgram, commandLine: commandLine)
     configure(&guest)
+    if guest.cpu != .cortexA72, guest.kernel == products.image {
+      guest.kernel = try await KernelBuild.shared.products(for: guest.cpu).image
+    }
     return try await guest.run()
   }
 

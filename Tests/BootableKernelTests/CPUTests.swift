@@ -1,6 +1,7 @@
 // Several CPUs: each with what is its own, locks, one report at the end, trees that cannot be run.
 
 #if Tools
+  import Foundation
   import ImageTools
   import Testing
 
@@ -42,6 +43,27 @@
         }
         expectSuccess(run)
       }
+    }
+
+    @Test func locksAreTakenByOneInstructionWhereTheCPUHasIt() async throws {
+      for cpu in Guest.CPU.allCases {
+        let kernel = try await KernelBuild.shared.products(for: cpu).elf
+        let bytes = try Data(contentsOf: URL(fileURLWithPath: kernel))
+        let swaps = bytes.withUnsafeBytes { bytes in
+          // CASA with 64-bit registers; the text lies at multiples of four.
+          (0..<bytes.count / 4).count {
+            bytes.loadUnaligned(fromByteOffset: $0 * 4, as: UInt32.self) & 0xffe0_fc00 == 0xc8e0_7c00
+          }
+        }
+        #expect((swaps > 10) == (cpu == .max), "\(cpu): \(swaps)")
+      }
+    }
+
+    @Test func aKernelForNewerCPUsSaysSoOnAnOlderOne() async throws {
+      let image = try await KernelBuild.shared.products(for: .max).image
+      let run = try await boot("scenario=self-test test=lock-storm") { $0.kernel = image }
+      #expect(errorMessage(run) == "this kernel needs CPUs with FEAT_LSE")
+      #expect(run.exitCode == ExitCode.failure)
     }
 
     @Test(arguments: Guest.CPU.allCases, [1, 2, 8])

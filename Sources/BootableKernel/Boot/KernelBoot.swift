@@ -52,6 +52,13 @@
     if board.pointee.uart.byteCount > 0, early.mapDevice(board.pointee.uart.start) {
       Console.use(serialPort: board.pointee.uart.start + EarlyAddressSpace.linearMapOffset)
     }
+    guard ca_wants_lse() == 0 || ca_has_lse() != 0 else {
+      // The console's lock is one of the atomics that are missing.
+      var console = Console()
+      console.write(#"{"type":"error","message":"this kernel needs CPUs with FEAT_LSE"}"#)
+      console.write("\n")
+      exitMachine(.failure)
+    }
     guard board.pointee.memoryCount > 0 else { fail("the device tree describes no memory") }
     guard board.pointee.rangesLeftOut == 0 else {
       fail("the device tree describes more ranges of memory than fit")

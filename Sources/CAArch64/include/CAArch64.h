@@ -28,6 +28,7 @@ CA_WRITE(sctlr_el1)
 CA_READ(tpidr_el1)
 CA_WRITE(tpidr_el1)
 CA_READ(mpidr_el1)
+CA_READ(id_aa64isar0_el1)
 CA_READ(id_aa64mmfr1_el1)
 CA_READ(mair_el1)
 CA_READ(cntfrq_el0)
@@ -120,10 +121,25 @@ static inline uint64_t ca_add(uint64_t *word, uint64_t amount) {
 static inline void ca_wait_for_event(void) { __asm__ volatile("wfe" ::: "memory"); }
 static inline void ca_send_event(void) { __asm__ volatile("dsb ishst\n\tsev" ::: "memory"); }
 
+// Whether this was compiled for CPUs with single-instruction atomics (FEAT_LSE), and whether the CPU has them.
+static inline uint64_t ca_wants_lse(void) {
+#ifdef __ARM_FEATURE_ATOMICS
+  return 1;
+#else
+  return 0;
+#endif
+}
+static inline uint64_t ca_has_lse(void) { return ((ca_read_id_aa64isar0_el1() >> 20) & 15) >= 2; }
+
 // A spin lock: 0 when it is free, 1 when it is held and nobody waits; for the rest see lock.c. Interrupts are off from
 // before ca_lock until after ca_unlock.
 void ca_lock_contended(uint64_t *word);
 static inline void ca_lock(uint64_t *word) {
+#ifdef __ARM_FEATURE_ATOMICS
+  uint64_t value = 0;
+  __asm__ volatile("casa	%0, %1, [%2]" : "+r"(value) : "r"((uint64_t)1), "r"(word) : "memory");
+  if (value == 0) return;
+#else
   __asm__ goto(
       "1:	ldaxr	x16, [%0]\n"
       "	cbnz	x16, %l2\n"
@@ -135,6 +151,7 @@ static inline void ca_lock(uint64_t *word) {
       : contended);
   return;
 contended:
+#endif
   ca_lock_contended(word);
 }
 static inline void ca_unlock(uint64_t *word) { __asm__ volatile("stlrb wzr, [%0]" ::"r"(word) : "memory"); }
