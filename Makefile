@@ -1,6 +1,6 @@
 # The commands of the project; each works on a fresh clone with Swift 6.3 and make.
 
-.PHONY: run report pictures claims test races soak verify bench linux linux-test docs format clean
+.PHONY: run report pictures claims test races soak verify bench c-library linux linux-test docs format clean
 
 run: ; Scripts/require-qemu && swift run kstacks
 
@@ -19,6 +19,8 @@ verify: ; verify/run
 bench: ; Scripts/require-qemu && swift run kstacks bench
 
 soak: ; Scripts/require-qemu && Scripts/soak
+
+c-library: ; Scripts/build-c-library
 
 linux: ; Linux/run
 

@@ -62,6 +62,11 @@ let package = Package(
       dependencies: core + ["AArch64Machine", "CAArch64", "KernelAssembly", "Scenarios", "SeededRandom"]),
     .executableTarget(name: "Init", dependencies: ["UserPrograms", "CAArch64"]),
 
+    // The C interface: a header, and the core behind it as a static library (Scripts/build-c-library).
+    .target(name: "KernelStacksCHeader"),
+    .target(
+      name: "KernelStacksC", dependencies: core + ["AArch64Machine", "CAArch64", "KernelStacksCHeader"]),
+
     // The host command.
     .target(
       name: "ImageTools",

@@ -11,11 +11,24 @@
     @inlinable public func invalidate(
       _ pages: VirtualAddressRange, in space: AddressSpaceID, scope: InvalidationScope
     ) {
+      let instructions = Self.dropTranslations(of: pages, in: space, scope: scope)
+      if space == .kernel {
+        let cpu = ca_this_cpu()
+        cpu.pointee.tlb_invalidations &+= 1
+        cpu.pointee.tlb_instructions &+= UInt64(truncatingIfNeeded: instructions)
+      }
+    }
+
+    /// What ``invalidate(_:in:scope:)`` does, for machines that count for themselves or not at all.
+    ///
+    /// - Returns: how many TLB invalidation instructions it took.
+    @inlinable @inline(__always) public static func dropTranslations(
+      of pages: VirtualAddressRange, in space: AddressSpaceID, scope: InvalidationScope
+    ) -> Int {
       ca_dsb_ishst()
       let plan = InvalidationPlan(pages, scope: scope)
-      let isKernel = space == .kernel
       if plan.dropsEverything {
-        if isKernel {
+        if space == .kernel {
           ca_tlbi_vmalle1is()
         } else {
           ca_tlbi_aside1is(space.invalidationOperand)
@@ -40,11 +53,7 @@
       }
       ca_dsb_ish()
       ca_isb()
-      if isKernel {
-        let cpu = ca_this_cpu()
-        cpu.pointee.tlb_invalidations &+= 1
-        cpu.pointee.tlb_instructions &+= UInt64(truncatingIfNeeded: plan.instructionCount)
-      }
+      return plan.instructionCount
     }
   }
 #endif

@@ -1,0 +1,19 @@
+// The parts of what this kernel shows.
+#pragma once
+
+#include "kernel_stacks.h"
+
+// misuse.c: what is refused, before and after ks_init.
+void show_bad_configurations(const ks_configuration *good);
+void show_misuse(ks_stacks *linear, ks_stacks *guarded);
+void count_misuse(const ks_error *error);
+extern uint64_t misuses;
+
+// cpus.c: all CPUs at once; with one CPU it does nothing.
+void storm(ks_stacks *stacks, uint32_t cpus);
+
+// tasks.c: the README's example.
+struct task;
+bool tasks_begin(ks_error *error);
+bool fork_task(struct task *task, int id, ks_error *error);
+ks_code reap_task(struct task *task, ks_error *error);

@@ -1,0 +1,282 @@
+// Which code and which figures each error of the core has.
+#if hasFeature(Embedded)
+  import KernelMachine
+  import KernelPageFrames
+  import KernelStacksCHeader
+  import KernelThreadStacks
+  import KernelVirtualMemory
+
+  extension FrameSourceError: CReportable {
+    var failure: CFailure {
+      switch self {
+      case .refused(let refusal):
+        CFailure(
+          KS_NO_FRAMES, requested: pageSize &<< refusal.order, available: refusal.freeFrames &<< 12,
+          largest: refusal.largestFreeOrder < 0 ? 0 : pageSize &<< refusal.largestFreeOrder)
+      case .invalidOrder(let order): CFailure(KS_BAD_ARGUMENT, requested: order, available: 10)
+      case .unknownNode(let node): CFailure(KS_BAD_ARGUMENT, requested: node.index)
+      case .foreignFrame(let frame): CFailure(KS_FOREIGN_ADDRESS, address: frame.physicalAddress.rawValue)
+      case .doubleFree(let frame): CFailure(KS_DOUBLE_FREE, address: frame.physicalAddress.rawValue)
+      case .wrongOrder(let frame, let order):
+        CFailure(KS_INNER_ADDRESS, address: frame.physicalAddress.rawValue, requested: pageSize &<< order)
+      }
+    }
+  }
+
+  extension ThreadStackError: CReportable {
+    var failure: CFailure {
+      switch self {
+      case .configuration: CFailure(KS_BAD_CONFIGURATION)
+      case .frames(let error): error.failure
+      case .addressSpace(let error): error.failure
+      case .refillsWait(let threads): CFailure(KS_THREADS_WAIT, available: threads)
+      case .slotsExhausted(let capacity): CFailure(KS_NO_SLOTS, available: capacity)
+      case .groupLimit(let refusal):
+        CFailure(
+          KS_GROUP_LIMIT, requested: refusal.requestedFrames &<< 12,
+          available: refusal.limitFrames > refusal.chargedFrames
+            ? (refusal.limitFrames &- refusal.chargedFrames) &<< 12 : 0)
+      case .unknownGroup(let group): CFailure(KS_UNKNOWN_GROUP, requested: group.index)
+      case .groupInUse(_, let frames): CFailure(KS_IN_USE, available: frames &<< 12)
+      case .groupsExhausted(let capacity): CFailure(KS_NO_GROUPS, available: capacity)
+      case .invalidGroupLimit(let frames): CFailure(KS_BAD_ARGUMENT, requested: frames)
+      case .beyondStack(let requested, let available):
+        CFailure(KS_BEYOND_STACK, requested: requested, available: available)
+      case .foreignAddress(let address): CFailure(KS_FOREIGN_ADDRESS, address: address.rawValue)
+      case .unalignedAddress(let address): CFailure(KS_INNER_ADDRESS, address: address.rawValue)
+      case .notLive(let address): CFailure(KS_DOUBLE_FREE, address: address.rawValue)
+      case .bootStack(let address): CFailure(KS_BOOT_STACK, address: address.rawValue)
+      }
+    }
+  }
+
+  extension StackArenaError: CReportable {
+    var failure: CFailure {
+      switch self {
+      case .noAddressSpace(let requested, let largest):
+        CFailure(KS_NO_ADDRESS_SPACE, requested: requested, largest: largest)
+      case .frames(let error): error.failure
+      }
+    }
+  }
+
+  extension VmallocError: CReportable {
+    var failure: CFailure {
+      switch self {
+      case .invalidSize(let size): CFailure(KS_BAD_ARGUMENT, requested: size)
+      case .oversized(let requested, let total):
+        CFailure(KS_NO_FRAMES, requested: requested, available: total)
+      case .invalidAlignment(let alignment): CFailure(KS_BAD_ARGUMENT, requested: alignment)
+      case .invalidGuard(let size): CFailure(KS_BAD_ARGUMENT, requested: size)
+      case .unknownNode(let node, let count):
+        CFailure(KS_BAD_ARGUMENT, requested: node.index, available: count)
+      case .noAddressSpace(let requested, _, let largest):
+        CFailure(KS_NO_ADDRESS_SPACE, requested: requested, largest: largest)
+      case .occupied(let address): CFailure(KS_OCCUPIED, address: address.rawValue)
+      case .frames(let error): error.failure
+      case .foreignAddress(let address): CFailure(KS_FOREIGN_ADDRESS, address: address.rawValue)
+      case .notTheStart(let address, _): CFailure(KS_INNER_ADDRESS, address: address.rawValue)
+      case .doubleFree(let address): CFailure(KS_DOUBLE_FREE, address: address.rawValue)
+      case .stackArena(let address): CFailure(KS_FOREIGN_ADDRESS, address: address.rawValue)
+      }
+    }
+  }
+
+  extension TranslationError: CReportable {
+    var failure: CFailure {
+      switch self {
+      case .misaligned(let address), .outsideSpace(let address):
+        CFailure(KS_BAD_ARGUMENT, address: address.rawValue)
+      case .occupied(let address): CFailure(KS_OCCUPIED, address: address.rawValue)
+      case .frames(let error): error.failure
+      }
+    }
+  }
+
+  extension PhysicalMemoryError: CReportable {
+    var failure: CFailure {
+      switch self {
+      case .emptyRange(let start, let bytes), .smallerThanFrame(let start, let bytes),
+        .outsideAddressSpace(let start, let bytes):
+        CFailure(KS_BAD_MEMORY, address: start.rawValue, requested: bytes)
+      case .overlappingMemory(let start, _): CFailure(KS_BAD_MEMORY, address: start.rawValue)
+      case .invalidNode(let node, let limit):
+        CFailure(KS_BAD_MEMORY, requested: node.index, available: limit)
+      case .tooManyMemoryRanges(let limit), .tooManyReservedRanges(let limit):
+        CFailure(KS_BAD_MEMORY, available: limit)
+      case .noUsableMemory: CFailure(KS_NO_FRAMES)
+      case .metadataTooSmall(let needed, let given):
+        CFailure(KS_NO_FRAMES, requested: needed, available: given)
+      case .invalidCPUCount(let count, let limit):
+        CFailure(KS_BAD_ARGUMENT, requested: count, available: limit)
+      case .tooManyFrames(let count): CFailure(KS_BAD_MEMORY, requested: count)
+      }
+    }
+  }
+
+  /// What only a caller from C can get wrong.
+  enum CInterfaceError: Error, CReportable {
+    case notInitialized
+    case alreadyInitialized
+    case nullArgument(StaticString)
+    case stacksNotMade
+    case stacksMade
+    case stacksInUse(Int)
+    case secondLinearAllocator
+    case unknownStrategy(UInt)
+    case unknownNode(Int, count: Int)
+    case unknownValue(StaticString, UInt)
+    case granule(field: UInt)
+    case addressBits(Int)
+    case memoryAttribute(index: Int, value: UInt, expected: UInt)
+    case cpuNumber(Int, count: Int)
+    case differentRegisters(StaticString)
+    case notInLinearMap(UInt)
+    case vmallocRange(UInt, UInt)
+    case vmallocEntry(UInt)
+    case linearMapInVmalloc(UInt)
+    case noRoomForRecords(Int)
+    case runningStack(UInt)
+    case notAStack(UInt)
+    case frameInUse(UInt, purpose: FramePurpose)
+    case innerFrame(UInt)
+    case noDirtyState
+    case mappingInVmalloc(UInt)
+    case foreignTable(UInt)
+    case notMapped(UInt)
+
+    var failure: CFailure {
+      switch self {
+      case .notInitialized, .stacksNotMade: CFailure(KS_NOT_INITIALIZED)
+      case .alreadyInitialized, .stacksMade: CFailure(KS_ALREADY_INITIALIZED)
+      case .nullArgument: CFailure(KS_BAD_ARGUMENT)
+      case .stacksInUse(let count): CFailure(KS_IN_USE, available: count)
+      case .secondLinearAllocator: CFailure(KS_BAD_CONFIGURATION)
+      case .unknownStrategy(let value), .unknownValue(_, let value):
+        CFailure(KS_BAD_ARGUMENT, requested: Int(bitPattern: value))
+      case .unknownNode(let node, let count): CFailure(KS_BAD_ARGUMENT, requested: node, available: count)
+      case .granule(let field): CFailure(KS_BAD_MACHINE, requested: Int(bitPattern: field))
+      case .addressBits(let bits): CFailure(KS_BAD_MACHINE, requested: bits)
+      case .memoryAttribute(_, let value, let expected):
+        CFailure(KS_BAD_MACHINE, requested: Int(bitPattern: expected), available: Int(bitPattern: value))
+      case .cpuNumber(let cpu, let count): CFailure(KS_BAD_MACHINE, requested: cpu, available: count)
+      case .differentRegisters: CFailure(KS_BAD_MACHINE)
+      case .notInLinearMap(let address), .vmallocRange(let address, _), .linearMapInVmalloc(let address):
+        CFailure(KS_BAD_MACHINE, address: address)
+      case .vmallocEntry(let address), .foreignTable(let address): CFailure(KS_OCCUPIED, address: address)
+      case .noRoomForRecords(let bytes): CFailure(KS_NO_FRAMES, requested: bytes)
+      case .runningStack(let address): CFailure(KS_RUNNING_STACK, address: address)
+      case .notAStack(let address): CFailure(KS_FOREIGN_ADDRESS, address: address)
+      case .innerFrame(let address): CFailure(KS_INNER_ADDRESS, address: address)
+      case .noDirtyState: CFailure(KS_BAD_MACHINE)
+      case .frameInUse(let address, _): CFailure(KS_FOREIGN_ADDRESS, address: address)
+      case .notMapped(let address): CFailure(KS_FOREIGN_ADDRESS, address: address)
+      case .mappingInVmalloc(let address): CFailure(KS_BAD_ARGUMENT, address: address)
+      }
+    }
+
+    func write<Sink: TextSink>(to sink: inout Sink) {
+      switch self {
+      case .notInitialized: sink.write("ks_init has not been called, or has failed")
+      case .alreadyInitialized: sink.write("ks_init has succeeded before: there is one memory")
+      case .nullArgument(let name):
+        sink.write(name)
+        sink.write(" is null")
+      case .stacksNotMade: sink.write("ks_stacks_make has not been called for these stacks, or has failed")
+      case .stacksMade: sink.write("these stacks have been made already, or the handle was not zero")
+      case .stacksInUse(let count):
+        sink.write(count)
+        sink.write(" stacks are still in use")
+      case .secondLinearAllocator:
+        sink.write("there is an allocator of linear stacks: two could not tell theirs apart")
+      case .unknownStrategy(let value):
+        sink.write("there is no strategy ")
+        sink.write(value)
+      case .unknownNode(let node, let count):
+        sink.write("there is no NUMA node ")
+        sink.write(node)
+        sink.write(": there are ")
+        sink.write(count)
+      case .unknownValue(let name, let value):
+        sink.write("there is no ")
+        sink.write(name)
+        sink.write(" ")
+        sink.write(value)
+      case .granule(let field):
+        sink.write("TCR_EL1.TG1 is ")
+        sink.write(field)
+        sink.write(", not 2: kernel pages have to be 4 KiB")
+      case .addressBits(let bits):
+        sink.write("TCR_EL1.T1SZ gives ")
+        sink.write(bits)
+        sink.write(" address bits: only 39 and 48 are supported")
+      case .memoryAttribute(let index, let value, let expected):
+        sink.write("MAIR_EL1 has ")
+        sink.write(hex: value)
+        sink.write(" as attribute ")
+        sink.write(index)
+        sink.write(", which has to be ")
+        sink.write(hex: expected)
+      case .cpuNumber(let cpu, let count):
+        sink.write("ks_machine_cpu says ")
+        sink.write(cpu)
+        sink.write(", and there are ")
+        sink.write(count)
+        sink.write(" CPUs")
+      case .differentRegisters(let name):
+        sink.write("this CPU's ")
+        sink.write(name)
+        sink.write(" is not the first CPU's")
+      case .notInLinearMap(let address):
+        sink.write("physical address ")
+        sink.write(hex: address)
+        sink.write(" is not writable where the linear map should have it")
+      case .vmallocRange(let start, let end):
+        sink.write("the vmalloc area ")
+        sink.write(hex: start)
+        sink.write("..<")
+        sink.write(hex: end)
+        sink.write(" is no range of kernel addresses")
+      case .vmallocEntry(let address):
+        sink.write("the root table has an entry for ")
+        sink.write(hex: address)
+        sink.write(" already, in the vmalloc area")
+      case .linearMapInVmalloc(let address):
+        sink.write("the linear map reaches into the vmalloc area at ")
+        sink.write(hex: address)
+      case .noRoomForRecords(let bytes):
+        sink.write("no unreserved memory has room for ")
+        sink.write(byteCount: bytes)
+        sink.write(" of records")
+      case .runningStack(let address):
+        sink.write("the stack at ")
+        sink.write(hex: address)
+        sink.write(" is the one that the caller runs on")
+      case .notAStack(let address):
+        sink.write(hex: address)
+        sink.write(" lies in no stack of this allocator")
+      case .frameInUse(let address, let purpose):
+        sink.write("physical address ")
+        sink.write(hex: address)
+        sink.write(" is in use for ")
+        sink.write(purpose.name)
+        sink.write(", and not the caller's to free")
+      case .innerFrame(let address):
+        sink.write("physical address ")
+        sink.write(hex: address)
+        sink.write(" is not the first byte of a frame")
+      case .noDirtyState: sink.write("TCR_EL1.HA and HD are not set: no dirty state is kept")
+      case .mappingInVmalloc(let address):
+        sink.write(hex: address)
+        sink.write(" shares a root entry with the vmalloc area")
+      case .foreignTable(let address):
+        sink.write("the root entry for ")
+        sink.write(hex: address)
+        sink.write(" was not made by ks_map")
+      case .notMapped(let address):
+        sink.write("nothing is mapped at ")
+        sink.write(hex: address)
+      }
+    }
+  }
+#endif

@@ -1,0 +1,89 @@
+// From the core's typed errors to `ks_error`: a code, the figures, and the same words.
+#if hasFeature(Embedded)
+  import KernelMachine
+  import KernelPageFrames
+  import KernelStacksCHeader
+  import KernelThreadStacks
+  import KernelVirtualMemory
+
+  /// What of an error a program can look at.
+  struct CFailure {
+    var code: ks_code
+    var address: UInt = 0
+    var requested = 0
+    var available = 0
+    var largest = 0
+
+    init(_ code: ks_code, address: UInt = 0, requested: Int = 0, available: Int = 0, largest: Int = 0) {
+      self.code = code
+      self.address = address
+      self.requested = requested
+      self.available = available
+      self.largest = largest
+    }
+  }
+
+  /// An error that C code can be told.
+  protocol CReportable: TextDescribable {
+    var failure: CFailure { get }
+  }
+
+  /// Fills in an error, if the caller wants it, and gives its code.
+  @inline(never) func report<E: CReportable>(
+    _ error: E, to out: UnsafeMutablePointer<ks_error>?
+  ) -> ks_code {
+    let failure = error.failure
+    guard let out else { return failure.code }
+    out.pointee.code = failure.code
+    out.pointee.address = UInt64(failure.address)
+    out.pointee.requested = UInt64(bitPattern: Int64(failure.requested))
+    out.pointee.available = UInt64(bitPattern: Int64(failure.available))
+    out.pointee.largest = UInt64(bitPattern: Int64(failure.largest))
+    withUnsafeMutableBytes(of: &out.pointee.text) { text in
+      var sink = CTextBuffer(text)
+      error.write(to: &sink)
+      sink.finish()
+    }
+    return failure.code
+  }
+
+  /// The same, for a free of what is not there to be freed: the kernel's handler is told too.
+  @inline(never) func reportMisuse<E: CReportable>(
+    _ error: E, to out: UnsafeMutablePointer<ks_error>?
+  ) -> ks_code {
+    guard let handler = ks_state().pointee.misuse else { return report(error, to: out) }
+    var local = ks_error()
+    let code = report(error, to: &local)
+    if let out { out.pointee = local }
+    handler(&local)
+    return code
+  }
+
+  /// Text of bounded length that ends with 0; what does not fit is left out, whole characters at a time.
+  struct CTextBuffer: TextSink {
+    private let text: UnsafeMutableRawBufferPointer
+    private var count = 0
+    private var isFull = false
+
+    init(_ text: UnsafeMutableRawBufferPointer) { self.text = text }
+
+    mutating func write(byte: UInt8) {
+      // One byte stays for the end.
+      if count < text.count &- 1 {
+        text[count] = byte
+        count &+= 1
+      } else {
+        isFull = true
+      }
+    }
+
+    mutating func finish() {
+      // The last character may be incomplete: 0b10xxxxxx continues one, 0b11xxxxxx begins it.
+      if isFull {
+        while count > 0, text[count &- 1] & 0xc0 == 0x80 { count &-= 1 }
+        if count > 0, text[count &- 1] & 0xc0 == 0xc0 { count &-= 1 }
+      }
+      text[count] = 0
+    }
+  }
+#endif

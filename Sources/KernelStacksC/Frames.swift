@@ -1,0 +1,110 @@
+// ks_frames_allocate, ks_frames_free and what can be seen of physical memory.
+#if hasFeature(Embedded)
+  import KernelMachine
+  import KernelPageFrames
+  import KernelStacksCHeader
+
+  /// A node as C code names it: `nil` for the current CPU's.
+  func node(_ number: Int32, count: Int) throws(CInterfaceError) -> NodeID? {
+    if number == KS_ANY_NODE { return nil }
+    guard number >= 0, Int(number) < count else { throw .unknownNode(Int(number), count: count) }
+    return NodeID(Int(number))
+  }
+
+  @c @implementation func ks_frames_allocate(
+    _ order: UInt32, _ purpose: ks_purpose, _ cleared: Bool, _ nodeNumber: Int32,
+    _ error: UnsafeMutablePointer<ks_error>!
+  ) -> UInt64 {
+    do throws(CInterfaceError) {
+      guard let memory = CMemory.current else { throw .notInitialized }
+      let kind: FramePurpose
+      switch purpose {
+      case KS_USER_MEMORY: kind = .userMemory
+      case KS_TASK_RECORD: kind = .taskRecord
+      case KS_BALLAST: kind = .ballast
+      default: throw .unknownValue("purpose", UInt(purpose.rawValue))
+      }
+      let request = FrameRequest(
+        order: Int(order), node: try node(nodeNumber, count: memory.pointee.frames.nodeCount), purpose: kind,
+        cleared: cleared)
+      do throws(FrameSourceError) {
+        return UInt64(try memory.pointee.frames.allocate(request).physicalAddress.rawValue)
+      } catch let refusal { _ = report(refusal, to: error) }
+    } catch let interfaceError { _ = report(interfaceError, to: error) }
+    return 0
+  }
+
+  @c @implementation func ks_frames_free(
+    _ physical: UInt64, _ order: UInt32, _ error: UnsafeMutablePointer<ks_error>!
+  ) -> ks_code {
+    guard let memory = CMemory.current else { return report(CInterfaceError.notInitialized, to: error) }
+    let address = PhysicalAddress(UInt(physical))
+    let frame = address.frame
+    if let block = memory.pointee.frames.usedBlock(at: frame) {
+      switch block.purpose {
+      case .userMemory, .taskRecord, .ballast: break
+      default:
+        return reportMisuse(
+          CInterfaceError.frameInUse(address.rawValue, purpose: block.purpose), to: error)
+      }
+    }
+    // The first byte of a frame names it, and no other.
+    if address.rawValue & 4095 != 0 {
+      return reportMisuse(CInterfaceError.innerFrame(address.rawValue), to: error)
+    }
+    do throws(FrameSourceError) {
+      try memory.pointee.frames.free(frame, order: Int(order))
+      return KS_OK
+    } catch let refusal { return reportMisuse(refusal, to: error) }
+  }
+
+  @c @implementation func ks_memory_figures_of(_ nodeNumber: Int32) -> ks_memory_figures {
+    var figures = ks_memory_figures()
+    guard let memory = CMemory.current else { return figures }
+    let count = memory.pointee.frames.nodeCount
+    var first = 0
+    var end = count
+    if nodeNumber != KS_ANY_NODE {
+      guard nodeNumber >= 0, Int(nodeNumber) < count else { return figures }
+      first = Int(nodeNumber)
+      end = first &+ 1
+    }
+    figures.largest_free_order = -1
+    for index in first..<end {
+      let node = NodeID(index)
+      figures.total_frames &+= UInt64(memory.pointee.frames.totalFrames(on: node))
+      figures.free_frames &+= UInt64(memory.pointee.frames.freeFrames(on: node))
+      figures.zeroed_frames &+= UInt64(memory.pointee.frames.zeroedFrames(on: node))
+      let largest = Int32(truncatingIfNeeded: memory.pointee.frames.largestFreeOrder(on: node))
+      if largest > figures.largest_free_order { figures.largest_free_order = largest }
+    }
+    let permille =
+      end &- first == count
+      ? memory.pointee.frames.unusableFreeSpacePermille(order: 2)
+      : memory.pointee.frames.unusableFreeSpacePermille(order: 2, on: NodeID(first))
+    figures.unusable_permille = UInt32(truncatingIfNeeded: permille)
+    return figures
+  }
+
+  @c @implementation func ks_zero_one_frame() -> Bool {
+    CMemory.current?.pointee.frames.zeroOneFrame() ?? false
+  }
+
+  @c @implementation func ks_frames_drain_cpu(_ cpu: UInt32) -> Int {
+    CMemory.current?.pointee.frames.drain(cpu: Int(cpu)) ?? 0
+  }
+
+  /// Passes text on to a C function.
+  struct CPutSink: TextSink {
+    let put: @convention(c) (UnsafeMutableRawPointer?, CChar) -> Void
+    let context: UnsafeMutableRawPointer?
+
+    mutating func write(byte: UInt8) { put(context, CChar(bitPattern: byte)) }
+  }
+
+  @c @implementation func ks_write_buddyinfo(_ put: ks_put!, _ context: UnsafeMutableRawPointer!) {
+    guard let memory = CMemory.current, let put else { return }
+    var sink = CPutSink(put: put, context: context)
+    memory.pointee.frames.writeBuddyInfo(to: &sink)
+  }
+#endif

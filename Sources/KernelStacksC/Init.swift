@@ -1,0 +1,203 @@
+// ks_init and ks_check_cpu: what was described is held against registers and tables before anything is believed.
+#if hasFeature(Embedded)
+  import CAArch64
+  import KernelMachine
+  import KernelPageFrames
+  import KernelStacksCHeader
+  import KernelVirtualMemory
+
+  @c @implementation func ks_init(
+    _ configuration: UnsafePointer<ks_configuration>!, _ error: UnsafeMutablePointer<ks_error>!
+  ) -> ks_code {
+    guard let configuration else { return report(CInterfaceError.nullArgument("the configuration"), to: error) }
+    guard CMemory.current == nil else { return report(CInterfaceError.alreadyInitialized, to: error) }
+    do throws(CInterfaceError) {
+      try describeMachine(configuration)
+      let area = try vmallocRange(configuration)
+      var map = PhysicalMemoryMap()
+      do throws(PhysicalMemoryError) {
+        try describeMemory(configuration, in: &map)
+      } catch let memoryError { return report(memoryError, to: error) }
+      try checkLinearMap(configuration, area)
+      let place = try placeRecords(in: &map, cpuCount: Int(configuration.pointee.cpu_count))
+      do throws(PhysicalMemoryError) {
+        try makeMemory(map, records: place, area, cpuCount: Int(configuration.pointee.cpu_count))
+      } catch let memoryError { return report(memoryError, to: error) }
+      ks_state().pointee.misuse = configuration.pointee.misuse
+      return KS_OK
+    } catch let interfaceError { return report(interfaceError, to: error) }
+  }
+
+  @c @implementation func ks_check_cpu(_ error: UnsafeMutablePointer<ks_error>!) -> ks_code {
+    guard CMemory.current != nil else { return report(CInterfaceError.notInitialized, to: error) }
+    let state = ks_state()
+    do throws(CInterfaceError) {
+      try checkCPUNumber(count: Int(truncatingIfNeeded: state.pointee.cpu_count))
+      if ca_read_tcr_el1() != state.pointee.translation_control { throw .differentRegisters("TCR_EL1") }
+      if ca_read_mair_el1() != state.pointee.memory_attributes { throw .differentRegisters("MAIR_EL1") }
+      if rootInRegister != state.pointee.root_register { throw .differentRegisters("TTBR1_EL1") }
+      return KS_OK
+    } catch let interfaceError { return report(interfaceError, to: error) }
+  }
+
+  // MARK: The machine
+
+  /// The table that TTBR1_EL1 names: bits 47:1, without ASID and CnP.
+  private var rootInRegister: UInt64 { ca_read_ttbr1_el1() & 0x0000_ffff_ffff_fffe }
+
+  private func checkCPUNumber(count: Int) throws(CInterfaceError) {
+    let cpu = Int(ks_machine_cpu())
+    guard cpu < count else { throw .cpuNumber(cpu, count: count) }
+  }
+
+  /// Reads what the registers say, and fills in the state that `CMachine` reads.
+  private func describeMachine(_ configuration: UnsafePointer<ks_configuration>) throws(CInterfaceError) {
+    let control = ca_read_tcr_el1()
+    let attributes = ca_read_mair_el1()
+    // TG1 (bits 31:30) = 2: 4 KiB. T1SZ (bits 21:16): the bits of an address that are not translated.
+    guard control &>> 30 & 3 == 2 else { throw .granule(field: UInt(control &>> 30 & 3)) }
+    let bits = 64 &- Int(control &>> 16 & 63)
+    guard bits == 39 || bits == 48 else { throw .addressBits(bits) }
+    guard attributes & 0xff == 0xff else {
+      throw .memoryAttribute(index: 0, value: UInt(attributes & 0xff), expected: 0xff)
+    }
+    guard attributes &>> 8 & 0xff == 0x04 else {
+      throw .memoryAttribute(index: 1, value: UInt(attributes &>> 8 & 0xff), expected: 0x04)
+    }
+    if configuration.pointee.tracks_dirty_pages, control &>> 39 & 3 != 3 { throw .noDirtyState }
+    try checkCPUNumber(count: Int(configuration.pointee.cpu_count))
+    let state = ks_state()
+    state.pointee.linear_map_offset = configuration.pointee.linear_map_offset
+    state.pointee.virtual_address_bits = UInt64(bits)
+    state.pointee.root_register = rootInRegister
+    state.pointee.kernel_root =
+      configuration.pointee.kernel_root != 0 ? configuration.pointee.kernel_root : rootInRegister
+    state.pointee.cpu_count = UInt64(configuration.pointee.cpu_count)
+    state.pointee.tracks_dirty_pages = configuration.pointee.tracks_dirty_pages ? 1 : 0
+    state.pointee.translation_control = control
+    state.pointee.memory_attributes = attributes
+    try checkMapped(UInt(state.pointee.kernel_root))
+  }
+
+  /// Whether the linear map has a physical address where it should, for a store.
+  private func checkMapped(_ physical: UInt) throws(CInterfaceError) {
+    guard ks_translate_for_writing(physical &+ CMachine().linearMapOffset) == UInt64(physical) else {
+      throw .notInLinearMap(physical)
+    }
+  }
+
+  // MARK: The vmalloc area
+
+  /// The bytes that one entry of the root table spans, as a shift: 1 GiB or 512 GiB.
+  var rootEntryShift: UInt { CMachine().virtualAddressBits == 48 ? 39 : 30 }
+
+  /// The root table's entry for an address.
+  func rootEntry(for address: UInt) -> PageTableEntry {
+    CMachine().readEntry(
+      at: CMachine().kernelRoot + Int(bitPattern: (address &>> rootEntryShift) & 511 &* 8))
+  }
+
+  /// What was asked for, or what no kernel image or linear map of the usual layouts lies in, if nobody has it yet.
+  private func vmallocRange(
+    _ configuration: UnsafePointer<ks_configuration>
+  ) throws(CInterfaceError) -> Range<UInt> {
+    var start = UInt(configuration.pointee.vmalloc_start)
+    var end = UInt(configuration.pointee.vmalloc_end)
+    let lowest = UInt.max &<< UInt(bitPattern: CMachine().virtualAddressBits)
+    if start == 0, end == 0 {
+      let is48 = CMachine().virtualAddressBits == 48
+      start = is48 ? 0xffff_0080_0000_0000 : 0xffff_ff80_4000_0000
+      end = is48 ? 0xffff_7c00_0000_0000 : 0xffff_ffbc_0000_0000
+    }
+    // The least that one area of stacks takes with its guard.
+    guard start >= lowest, start < end, end &- start >= 8 &<< 20 else { throw .vmallocRange(start, end) }
+    var address = start
+    while true {
+      if rootEntry(for: address).rawValue & 1 != 0 { throw .vmallocEntry(address) }
+      let next = (address | (1 &<< rootEntryShift &- 1)) &+ 1
+      if next == 0 || next >= end { break }
+      address = next
+    }
+    return start..<end
+  }
+
+  // MARK: Physical memory
+
+  private func describeMemory(
+    _ configuration: UnsafePointer<ks_configuration>, in map: inout PhysicalMemoryMap
+  ) throws(PhysicalMemoryError) {
+    if let memory = configuration.pointee.memory {
+      for index in 0..<configuration.pointee.memory_count {
+        try map.addMemory(
+          start: PhysicalAddress(UInt(memory[index].start)), byteCount: bounded(memory[index].size),
+          node: NodeID(Int(memory[index].node)))
+      }
+    }
+    // 0 stands for "none".
+    try map.reserve(start: PhysicalAddress(0), byteCount: pageSize)
+    if let reserved = configuration.pointee.reserved {
+      for index in 0..<configuration.pointee.reserved_count where reserved[index].size != 0 {
+        try map.reserve(
+          start: PhysicalAddress(UInt(reserved[index].start)), byteCount: bounded(reserved[index].size))
+      }
+    }
+  }
+
+  private func bounded(_ size: UInt64) -> Int { size > UInt64(Int.max) ? Int.max : Int(size) }
+
+  /// Looks at the first and the last frame of each range of RAM, unless they are reserved, and at the vmalloc area's place.
+  private func checkLinearMap(
+    _ configuration: UnsafePointer<ks_configuration>, _ area: Range<UInt>
+  ) throws(CInterfaceError) {
+    guard let memory = configuration.pointee.memory else { return }
+    for index in 0..<configuration.pointee.memory_count {
+      let first = (UInt(memory[index].start) &+ 4095) & ~4095
+      let last = (UInt(memory[index].start &+ memory[index].size) & ~4095) &- 4096
+      if !isReserved(first, configuration) { try checkMapped(first) }
+      if !isReserved(last, configuration) { try checkMapped(last) }
+      let offset = CMachine().linearMapOffset
+      if first &+ offset < area.upperBound, last &+ offset >= area.lowerBound {
+        throw .linearMapInVmalloc(first &+ offset)
+      }
+    }
+  }
+
+  private func isReserved(_ address: UInt, _ configuration: UnsafePointer<ks_configuration>) -> Bool {
+    if address == 0 { return true }
+    guard let reserved = configuration.pointee.reserved else { return false }
+    for index in 0..<configuration.pointee.reserved_count {
+      let range = reserved[index]
+      if UInt64(address) &- range.start < range.size || range.start &- UInt64(address) < 4096 { return true }
+    }
+    return false
+  }
+
+  /// Finds room for the records, and for the handles of both allocators in a frame before them.
+  private func placeRecords(
+    in map: inout PhysicalMemoryMap, cpuCount: Int
+  ) throws(CInterfaceError) -> Range<UInt> {
+    let records = BuddyAllocator<CMachine>.metadataByteCount(for: map, cpuCount: cpuCount)
+    let bytes = pageSize &+ (records &+ 4095) & ~4095
+    guard let place = map.lowestUnreserved(byteCount: bytes) else { throw .noRoomForRecords(bytes) }
+    do { try map.reserve(start: place, byteCount: bytes) } catch { throw .noRoomForRecords(bytes) }
+    try checkMapped(place.rawValue)
+    return place.rawValue..<place.rawValue &+ UInt(bitPattern: bytes)
+  }
+
+  /// Makes both allocators.
+  ///
+  /// Why this use of memory is sound: (1) the range is RAM that nobody else has, by the map, and is mapped, by the check;
+  /// (2) the handles take less than the first frame, which the records don't touch; (3) they stay for good.
+  private func makeMemory(
+    _ map: borrowing PhysicalMemoryMap, records: Range<UInt>, _ area: Range<UInt>, cpuCount: Int
+  ) throws(PhysicalMemoryError) {
+    let start = CMachine().pointer(to: PhysicalAddress(records.lowerBound))
+    let frames = try BuddyAllocator(
+      frames: map,
+      metadata: UnsafeMutableRawBufferPointer(start: start + pageSize, count: records.count &- pageSize),
+      machine: CMachine(), cpuCount: cpuCount)
+    start.bindMemory(to: CMemory.self, capacity: 1).initialize(
+      to: CMemory(frames: frames, area: VmallocArea(area, machine: CMachine())))
+    ks_state().pointee.memory = start
+  }
+#endif

@@ -1,0 +1,136 @@
+// ks_stack_allocate and ks_stack_free: what Swift's ownership rules out at compile time is found out here at run time.
+//
+// Of two CPUs that free the same address at the same moment, one has to find the stack freed already. So looking at the
+// address and freeing happen under a lock, one of several, told by the address: CPUs that free different stacks seldom meet.
+#if hasFeature(Embedded)
+  import KernelMachine
+  import KernelPageFrames
+  import KernelStacksCHeader
+  import KernelThreadStacks
+
+  @c @implementation func ks_stack_allocate(
+    _ handle: CStacksHandle, _ nodeNumber: Int32, _ error: UnsafeMutablePointer<ks_error>!
+  ) -> UnsafeMutableRawPointer! {
+    do throws(CInterfaceError) {
+      guard let stacks = allocator(handle) else { throw .stacksNotMade }
+      let node = nodeNumber == KS_ANY_NODE ? nil : try node(nodeNumber, count: CFrames().nodeCount)
+      do throws(ThreadStackError) {
+        return try stacks.pointee.allocate(node: node).detach().pointer
+      } catch let refusal { _ = report(refusal, to: error) }
+    } catch let interfaceError { _ = report(interfaceError, to: error) }
+    return nil
+  }
+
+  @c @implementation func ks_stack_free(
+    _ handle: CStacksHandle, _ base: UnsafeMutableRawPointer!, _ error: UnsafeMutablePointer<ks_error>!
+  ) -> ks_code {
+    guard let stacks = allocator(handle) else {
+      return reportMisuse(CInterfaceError.stacksNotMade, to: error)
+    }
+    let address = VirtualAddress(UInt(bitPattern: base))
+    if ks_stack_pointer() &- 1 &- address.rawValue < UInt(bitPattern: stacks.pointee.geometry.size) {
+      return reportMisuse(CInterfaceError.runningStack(address.rawValue), to: error)
+    }
+    let lock = ks_free_lock(address.rawValue)
+    let interrupts = ks_machine_lock(lock)
+    do throws(ThreadStackError) {
+      if stacks.pointee.configuration.strategy == .linear { try checkLinear(address, stacks) }
+      stacks.pointee.free(try stacks.pointee.stack(at: address))
+      ks_machine_unlock(lock, interrupts)
+      return KS_OK
+    } catch let refusal {
+      ks_machine_unlock(lock, interrupts)
+      return reportMisuse(refusal, to: error)
+    }
+  }
+
+  /// Linear stacks have no record of their own, but the buddy allocator knows what it has handed out.
+  @inline(never)
+  private func checkLinear(
+    _ address: VirtualAddress, _ stacks: UnsafePointer<CStacks>
+  ) throws(ThreadStackError) {
+    guard let memory = CMemory.current else { throw .foreignAddress(address) }
+    if let boot = stacks.pointee.bootStack, boot.contains(address) { throw .bootStack(address) }
+    let size = stacks.pointee.geometry.size
+    let isAligned = address.rawValue & UInt(bitPattern: size &- 1) == 0
+    let frame = CMachine().frame(ofLinear: address)
+    if isAligned, let block = memory.pointee.frames.usedBlock(at: frame), block.purpose == .threadStack,
+      pageSize &<< block.order == size
+    {
+      return
+    }
+    switch memory.pointee.frames.owner(of: frame) {
+    case .free: throw isAligned ? .notLive(address) : .foreignAddress(address)
+    case .used(.threadStack) where !isAligned: throw .unalignedAddress(address)
+    default: throw .foreignAddress(address)
+    }
+  }
+
+  @c @implementation func ks_stack_quarantine(
+    _ handle: CStacksHandle, _ base: UnsafeMutableRawPointer!
+  ) -> Bool {
+    allocator(handle)?.pointee.quarantine(at: VirtualAddress(UInt(bitPattern: base))) ?? false
+  }
+
+  // MARK: From an address to its stack
+
+  private func place(_ place: StackAddressClass) -> ks_stack_place {
+    func result(_ kind: ks_place, _ bounds: StackBounds? = nil) -> ks_stack_place {
+      ks_stack_place(
+        place: kind, base: UInt64(bounds?.base.rawValue ?? 0), top: UInt64(bounds?.top.rawValue ?? 0))
+    }
+    switch place {
+    case .stack(let bounds): return result(KS_ON_STACK, bounds)
+    case .stackGuard(let bounds): return result(KS_IN_GUARD, bounds)
+    case .unusedSlot(let bounds): return result(KS_IN_UNUSED_SLOT, bounds)
+    case .bootStack(let bounds): return result(KS_ON_BOOT_STACK, bounds)
+    case .linearMap(let bounds): return result(KS_IN_LINEAR_MAP, bounds)
+    case .elsewhere: return result(KS_ELSEWHERE)
+    case .unaligned: return result(KS_UNALIGNED)
+    }
+  }
+
+  @c @implementation func ks_stack_classify(
+    _ handle: CStacksHandle, _ stackPointer: UInt
+  ) -> ks_stack_place {
+    guard let stacks = allocator(handle) else { return place(.elsewhere) }
+    return place(stacks.pointee.classify(stackPointer: VirtualAddress(stackPointer)))
+  }
+
+  @c @implementation func ks_stack_classify_address(
+    _ handle: CStacksHandle, _ address: UInt
+  ) -> ks_stack_place {
+    guard let stacks = allocator(handle) else { return place(.elsewhere) }
+    return place(stacks.pointee.classify(address: VirtualAddress(address)))
+  }
+
+  @c @implementation func ks_stack_page_of(_ handle: CStacksHandle, _ address: UInt) -> UInt64 {
+    guard let frame = allocator(handle)?.pointee.page(of: VirtualAddress(address)) else { return 0 }
+    return UInt64(frame.physicalAddress.rawValue)
+  }
+
+  @c @implementation func ks_stack_mapped_size(
+    _ handle: CStacksHandle, _ base: UnsafeRawPointer!
+  ) -> Int {
+    guard let stacks = allocator(handle) else { return 0 }
+    return stacks.pointee.mappedPageCount(VirtualAddress(UInt(bitPattern: base))) &* pageSize
+  }
+
+  @c @implementation func ks_stack_high_water_size(
+    _ handle: CStacksHandle, _ base: UnsafeRawPointer!
+  ) -> Int {
+    guard let stacks = allocator(handle), let base, isLive(base, stacks) else { return 0 }
+    return stacks.pointee.highWaterByteCount(VirtualAddress(UInt(bitPattern: base)))
+  }
+
+  /// Whether a stack in use begins at an address.
+  private func isLive(_ base: UnsafeRawPointer, _ stacks: UnsafePointer<CStacks>) -> Bool {
+    let address = VirtualAddress(UInt(bitPattern: base))
+    if stacks.pointee.configuration.strategy == .linear {
+      do throws(ThreadStackError) { try checkLinear(address, stacks) } catch { return false }
+      return true
+    }
+    guard case .stack(let bounds) = stacks.pointee.classify(address: address) else { return false }
+    return bounds.base == address
+  }
+#endif

@@ -1,0 +1,119 @@
+// ks_stacks_make and ks_stacks_end: allocators of stacks, of which a kernel may have several.
+#if hasFeature(Embedded)
+  import KernelMachine
+  import KernelPageFrames
+  import KernelStacksCHeader
+  import KernelThreadStacks
+
+  typealias CStacks = ThreadStackAllocator<CMachine, CFrames, CArena>
+  typealias CStacksHandle = UnsafePointer<ks_stacks>?
+
+  /// The allocator behind a handle; `nil` if it was not made.
+  ///
+  /// Why the cast is sound: (1) an allocator's value is one pointer, to its records, which `ks_stacks_make` checks; (2) its
+  /// handle holds that value from there to `ks_stacks_end`, and null before and after; (3) nothing in it ever changes.
+  @inline(__always) func allocator(_ handle: CStacksHandle) -> UnsafePointer<CStacks>? {
+    guard let handle, handle.pointee.opaque != nil else { return nil }
+    return UnsafeRawPointer(handle).assumingMemoryBound(to: CStacks.self)
+  }
+
+  @c @implementation func ks_stack_defaults(_ strategy: ks_strategy) -> ks_stack_configuration {
+    let defaults = StackConfiguration(
+      strategy == KS_LINEAR ? .linear : strategy == KS_GROWING ? .growing : .vmalloc)
+    var result = ks_stack_configuration()
+    result.strategy = strategy
+    result.thread_info_at_top = defaults.threadInfoPlacement == .top
+    result.size = UInt32(defaults.size)
+    result.guard_minimum = UInt32(defaults.guardMinimum)
+    result.phase = UInt32(defaults.phase)
+    result.thread_info_size = UInt32(defaults.threadInfoSize)
+    result.capacity = 0
+    result.cached_per_cpu = UInt32(defaults.cachedStacksPerCPU)
+    result.depot = UInt32(defaults.depotStacks)
+    result.retirement_batch = UInt32(defaults.retirementBatch)
+    result.groups = UInt32(defaults.stackGroups)
+    return result
+  }
+
+  @c @implementation func ks_stacks_make(
+    _ handle: UnsafeMutablePointer<ks_stacks>!, _ configuration: UnsafePointer<ks_stack_configuration>!,
+    _ error: UnsafeMutablePointer<ks_error>!
+  ) -> ks_code {
+    do throws(CInterfaceError) {
+      guard CMemory.current != nil else { throw .notInitialized }
+      guard let handle else { throw .nullArgument("the pointer to the stacks") }
+      guard let configuration else { throw .nullArgument("the configuration") }
+      guard handle.pointee.opaque == nil else { throw .stacksMade }
+      guard MemoryLayout<CStacks>.size == MemoryLayout<ks_stacks>.size else {
+        throw .unknownValue("handle of this size", UInt(MemoryLayout<CStacks>.size))
+      }
+      let asked = try stackConfiguration(configuration.pointee)
+      let isLinear = asked.strategy == .linear
+      if isLinear, ks_state().pointee.linear_stacks != nil { throw .secondLinearAllocator }
+      do throws(ThreadStackError) {
+        let stacks = try CStacks(asked, machine: CMachine(), frames: CFrames(), arena: CArena())
+        UnsafeMutableRawPointer(handle).bindMemory(to: CStacks.self, capacity: 1).initialize(to: stacks)
+        if isLinear { ks_state().pointee.linear_stacks = handle.pointee.opaque }
+        return KS_OK
+      } catch let refusal { return report(refusal, to: error) }
+    } catch let interfaceError { return report(interfaceError, to: error) }
+  }
+
+  private func stackConfiguration(
+    _ asked: ks_stack_configuration
+  ) throws(CInterfaceError) -> StackConfiguration {
+    let strategy: StackStrategy
+    switch asked.strategy {
+    case KS_LINEAR: strategy = .linear
+    case KS_VMALLOC: strategy = .vmalloc
+    case KS_GROWING: strategy = .growing
+    default: throw .unknownStrategy(UInt(asked.strategy.rawValue))
+    }
+    return StackConfiguration(
+      strategy, size: Int(asked.size), guardMinimum: Int(asked.guard_minimum), phase: Int(asked.phase),
+      threadInfoPlacement: asked.thread_info_at_top ? .top : .base,
+      threadInfoSize: Int(asked.thread_info_size), capacity: asked.capacity == 0 ? nil : Int(asked.capacity),
+      cachedStacksPerCPU: Int(asked.cached_per_cpu), depotStacks: Int(asked.depot),
+      retirementBatch: Int(asked.retirement_batch), stackGroups: Int(asked.groups))
+  }
+
+  @c @implementation func ks_stacks_end(
+    _ handle: UnsafeMutablePointer<ks_stacks>!, _ error: UnsafeMutablePointer<ks_error>!
+  ) -> ks_code {
+    do throws(CInterfaceError) {
+      guard let handle, let stacks = allocator(handle) else { throw .stacksNotMade }
+      let live = stacks.pointee.liveStackCount
+      guard live == 0 else { throw .stacksInUse(live) }
+      if ks_state().pointee.linear_stacks == handle.pointee.opaque { ks_state().pointee.linear_stacks = nil }
+      UnsafeMutableRawPointer(handle).assumingMemoryBound(to: CStacks.self).deinitialize(count: 1)
+      handle.pointee.opaque = nil
+      return KS_OK
+    } catch let interfaceError { return report(interfaceError, to: error) }
+  }
+
+  @c @implementation func ks_stacks_geometry(_ handle: CStacksHandle) -> ks_stack_geometry {
+    var result = ks_stack_geometry()
+    guard let stacks = allocator(handle) else { return result }
+    let geometry = stacks.pointee.geometry
+    let usable = geometry.usableRange(base: VirtualAddress(0))
+    result.size = UInt32(geometry.size)
+    result.stride = UInt32(geometry.stride)
+    result.phase = UInt32(geometry.phase)
+    result.thread_info_offset = UInt32(geometry.threadInfoOffset)
+    result.usable_offset = UInt32(usable.base.rawValue)
+    result.usable_end = UInt32(usable.top.rawValue)
+    return result
+  }
+
+  @c @implementation func ks_stacks_adopt_boot_stack(
+    _ handle: CStacksHandle, _ base: UnsafeMutableRawPointer!, _ physical: UInt64,
+    _ error: UnsafeMutablePointer<ks_error>!
+  ) -> ks_code {
+    guard let stacks = allocator(handle) else { return report(CInterfaceError.stacksNotMade, to: error) }
+    do throws(ThreadStackError) {
+      try stacks.pointee.adoptBootStack(
+        at: VirtualAddress(UInt(bitPattern: base)), firstFrame: PhysicalAddress(UInt(physical)).frame)
+      return KS_OK
+    } catch let refusal { return report(refusal, to: error) }
+  }
+#endif

@@ -1,0 +1,353 @@
+// KernelStacks for kernels in C: thread stacks, page frames and the vmalloc area of an arm64 kernel.
+//
+// The library is built for EL1 with 4 KiB pages and 39-bit or 48-bit addresses. docs/c-interface.md explains how a kernel
+// is joined with it, Fixtures/CKernel is a complete one.
+//
+//   ks_init             what memory there is; once, on the first CPU, with the MMU on
+//   ks_stacks_make      an allocator of stacks; a kernel may have several
+//   ks_stack_allocate   a zeroed stack for a thread
+//   ks_stack_free       takes it back, and says so if it was none, or was free already
+//
+// Addresses of the kernel's space are pointers, physical ones `uint64_t`; 0 is never a physical address that is handed out.
+// Sizes are bytes unless a name says frames, pages or KiB; a frame has 4,096 bytes. Nodes are NUMA nodes; KS_ANY_NODE is the
+// current CPU's.
+//
+// Every function may be called on several CPUs at once, with interrupts on or off, and never sleeps, unless it says otherwise.
+// Where it takes a `ks_error`, that may be null. Nothing has changed when a function fails.
+#ifndef KERNEL_STACKS_H
+#define KERNEL_STACKS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__) || defined(__clang__)
+#define KS_CHECKED __attribute__((warn_unused_result))
+#else
+#define KS_CHECKED
+#endif
+
+// MARK: What the kernel supplies
+
+// The number of the CPU that executes this, from 0 and below `ks_configuration.cpu_count`. The kernel must define it; the
+// result matters only while interrupts are off.
+uint32_t ks_machine_cpu(void);
+
+// These have definitions in the library, which are used unless the kernel has its own.
+uint32_t ks_machine_node(void);                        // the current CPU's node: 0
+uintptr_t ks_machine_disable_interrupts(void);         // masks IRQ and FIQ; gives what to restore
+void ks_machine_restore_interrupts(uintptr_t state);   // DAIF as it was
+uintptr_t ks_machine_lock(uint64_t *lock);             // disables interrupts, then takes a spin lock; 0 is unlocked
+void ks_machine_unlock(uint64_t *lock, uintptr_t state);
+
+// MARK: Errors
+
+typedef enum ks_code {
+  KS_OK = 0,
+  KS_NOT_INITIALIZED,      // ks_init or ks_stacks_make has not succeeded yet
+  KS_ALREADY_INITIALIZED,  // ks_init has succeeded before
+  KS_BAD_MACHINE,          // the CPU's registers or the kernel's tables are not what was described
+  KS_BAD_MEMORY,           // the ranges of memory contradict each other
+  KS_BAD_CONFIGURATION,    // the configuration of stacks contradicts itself or the machine
+  KS_BAD_ARGUMENT,         // a null pointer, a size, an alignment, an order, a node
+  KS_NO_FRAMES,            // too little memory, or in too small pieces
+  KS_NO_ADDRESS_SPACE,     // the vmalloc area has no gap that is large enough
+  KS_NO_SLOTS,             // as many stacks as were configured are in use
+  KS_THREADS_WAIT,         // threads wait for frames that their stacks may need: no new stack takes any before them
+  KS_GROUP_LIMIT,          // the group has as much stack memory as it may have
+  KS_NO_GROUPS,            // as many groups as were configured exist
+  KS_UNKNOWN_GROUP,        // there is no such group
+  KS_BEYOND_STACK,         // more bytes than the stack has
+  KS_FOREIGN_ADDRESS,      // the address is of nothing that was handed out here
+  KS_INNER_ADDRESS,        // the address lies within something that was handed out, but is not where it begins
+  KS_DOUBLE_FREE,          // what was at the address has been freed already
+  KS_RUNNING_STACK,        // the caller runs on the stack that it frees
+  KS_BOOT_STACK,           // the boot stack is never freed
+  KS_IN_USE,               // what is to be ended or removed is still in use
+  KS_OCCUPIED,             // something else is mapped at the address
+} ks_code;
+
+#define KS_ERROR_TEXT_SIZE 176
+
+// Why something was refused: what was asked, what there was, and a line that says so. Fields that don't apply are 0.
+typedef struct ks_error {
+  ks_code code;
+  uint64_t address;                 // what it is about: an address of the kernel's space, or a physical one
+  uint64_t requested;               // bytes, or a number, that was asked for
+  uint64_t available;               // what there was of it: free bytes, the limit, the largest allowed
+  uint64_t largest;                 // the largest free block or gap, in bytes
+  char text[KS_ERROR_TEXT_SIZE];    // UTF-8, ends with 0
+} ks_error;
+
+// The line of an error, or of a code alone. Never null.
+const char *ks_error_text(const ks_error *error);
+const char *ks_code_text(ks_code code);
+
+// MARK: Memory
+
+typedef struct ks_memory_range {
+  uint64_t start;
+  uint64_t size;
+  uint32_t node;  // of memory; reserved ranges have none
+} ks_memory_range;
+
+#define KS_ANY_NODE (-1)
+
+typedef struct ks_configuration {
+  uint64_t linear_map_offset;       // added to a physical address, it gives the one where RAM is mapped, writable, cacheable
+  uint64_t kernel_root;             // the root table of the kernel's half, physical; 0: TTBR1_EL1 names it
+  uint64_t vmalloc_start;           // kernel addresses that nobody else maps anything to; their root entries are empty.
+  uint64_t vmalloc_end;             // Both 0: 0xffffff8040000000, or with 48 bits 0xffff008000000000, and as much as fits
+  uint32_t cpu_count;               // CPUs have smaller numbers
+  bool tracks_dirty_pages;          // all CPUs keep dirty state (TCR_EL1.HA and HD are set)
+  const ks_memory_range *memory;    // RAM: at most 32 ranges, on at most 64 nodes
+  size_t memory_count;
+  const ks_memory_range *reserved;  // what is in use: the kernel image, the device tree, ...; may overlap
+  size_t reserved_count;
+  void (*misuse)(const ks_error *); // told of every free of what is not there to be freed; may be null. Interrupts may be off
+} ks_configuration;
+
+// Checks what was described against the CPU's registers and tables, takes memory for the records (12 bytes for each frame),
+// and makes all else free that is not reserved. Once, while no other CPU uses the library. It needs 9 KiB of stack.
+KS_CHECKED ks_code ks_init(const ks_configuration *configuration, ks_error *error);
+
+// Checks that this CPU may use the library: its number, and its registers, which are to be as the first CPU's. To be called by
+// each CPU that has started.
+KS_CHECKED ks_code ks_check_cpu(ks_error *error);
+
+typedef enum ks_purpose { KS_USER_MEMORY, KS_TASK_RECORD, KS_BALLAST } ks_purpose;
+
+// A block of 2^order physically contiguous frames, aligned to its size; order 0 to 10. 0: refused.
+KS_CHECKED uint64_t ks_frames_allocate(unsigned order, ks_purpose purpose, bool cleared, int node, ks_error *error);
+ks_code ks_frames_free(uint64_t physical, unsigned order, ks_error *error);
+
+typedef struct ks_memory_figures {
+  uint64_t total_frames;            // that can be handed out
+  uint64_t free_frames;
+  uint64_t zeroed_frames;           // of those
+  int32_t largest_free_order;       // -1: nothing is free
+  uint32_t unusable_permille;       // how much of what is free is in blocks too small for order 2
+} ks_memory_figures;
+// Of a node, or with KS_ANY_NODE of all. All 0 if there is no such node.
+ks_memory_figures ks_memory_figures_of(int node);
+
+// Clears a free frame for later; for CPUs that idle. False: nothing to do.
+bool ks_zero_one_frame(void);
+// Merges free frames that a CPU which has stopped kept at hand; gives their number.
+size_t ks_frames_drain_cpu(uint32_t cpu);
+
+// MARK: The vmalloc area
+
+// Virtually contiguous memory of single frames, zeroed, with an unmapped guard page above. `alignment` is a power of two from
+// 4,096 up. `caller` names it in the listing: text that stays, or null.
+KS_CHECKED void *ks_vmalloc(size_t size, size_t alignment, int node, const char *caller, ks_error *error);
+ks_code ks_vfree(void *address, ks_error *error);
+// Completes what waits for a TLB invalidation; gives the number of frames that came free.
+size_t ks_vmalloc_flush(void);
+
+typedef struct ks_vmalloc_figures {
+  uint64_t areas, mapped_pages;          // in use; areas of stacks count, their pages don't
+  uint64_t retired_areas, retired_pages; // freed, waiting for an invalidation
+  uint64_t table_frames, record_frames;
+} ks_vmalloc_figures;
+ks_vmalloc_figures ks_vmalloc_figures_now(void);
+
+// MARK: Mappings
+
+typedef enum ks_permissions { KS_READ_WRITE, KS_READ_ONLY, KS_EXECUTE } ks_permissions;
+typedef enum ks_memory_kind { KS_NORMAL, KS_DEVICE } ks_memory_kind;
+
+// Maps physical memory, RAM or a device's, for the kernel. `address`, `physical` and `size` are multiples of 4,096. The root
+// entries that the range needs are empty, or were filled by this function; they are not those of the vmalloc area.
+KS_CHECKED ks_code ks_map(
+    void *address, uint64_t physical, size_t size, ks_permissions permissions, ks_memory_kind kind, ks_error *error);
+// Unmaps what ks_map has mapped, and waits for the TLB invalidation.
+ks_code ks_unmap(void *address, size_t size, ks_error *error);
+// The physical address that the kernel's tables have for an address; 0: not mapped.
+uint64_t ks_physical_address(const void *address);
+
+// MARK: Stacks
+
+typedef enum ks_strategy {
+  KS_LINEAR,   // one contiguous block of the linear map: refused when memory is in pieces, no guard; one allocator at most
+  KS_VMALLOC,  // single frames in the vmalloc area, with an unmapped guard below
+  KS_GROWING,  // one frame of those, more on a fault; the kernel calls ks_stack_prepare_to_run and ks_stack_fault
+} ks_strategy;
+
+typedef struct ks_stack_configuration {
+  ks_strategy strategy;
+  bool thread_info_at_top;          // for KS_GROWING always
+  uint32_t size;                    // multiples of 4,096 up to 256 KiB; for KS_LINEAR a power of two
+  uint32_t guard_minimum;           // unmapped bytes below, at least the largest frame of any function
+  uint32_t phase;                   // what slots lie above multiples of their size
+  uint32_t thread_info_size;        // a multiple of 16
+  uint32_t capacity;                // how many stacks there can be; 0: as many as memory holds
+  uint32_t cached_per_cpu;          // freed stacks that a CPU keeps: 0 to 64
+  uint32_t depot;                   // freed stacks that CPUs share: 0 to 4,096
+  uint32_t retirement_batch;        // unmapped stacks that one TLB invalidation serves: 1 to 256
+  uint32_t groups;                  // groups with a limit: 0 to 1,024; 0 for KS_LINEAR
+} ks_stack_configuration;
+
+// 16 KiB, the least guard, 8 stacks cached by each CPU, 256 by all, 64 for an invalidation, no groups.
+ks_stack_configuration ks_stack_defaults(ks_strategy strategy);
+
+// An allocator of stacks; zero until it is made. All copies are the same allocator.
+typedef struct ks_stacks {
+  void *opaque;
+} ks_stacks;
+
+KS_CHECKED ks_code ks_stacks_make(ks_stacks *stacks, const ks_stack_configuration *configuration, ks_error *error);
+// Gives back all that an allocator has; none of its stacks is in use, and nobody else uses it.
+KS_CHECKED ks_code ks_stacks_end(ks_stacks *stacks, ks_error *error);
+
+// Where stacks lie. Exceptions take `current` from the thread record; code on a stack may use ks_thread_info.
+typedef struct ks_stack_geometry {
+  uint32_t size, stride, phase;
+  uint32_t thread_info_offset;      // above the base
+  uint32_t usable_offset, usable_end; // above the base: what frames may use. The end is the first stack pointer
+} ks_stack_geometry;
+ks_stack_geometry ks_stacks_geometry(const ks_stacks *stacks);
+
+// The base of the stack in whose slot a stack pointer is, be it on the stack or in the guard below.
+static inline uintptr_t ks_stack_base(const ks_stack_geometry *geometry, uintptr_t stack_pointer) {
+  uintptr_t slot = (stack_pointer - 1 - geometry->phase) & ~((uintptr_t)geometry->stride - 1);
+  return slot + geometry->phase + geometry->stride - geometry->size;
+}
+static inline uintptr_t ks_thread_info(const ks_stack_geometry *geometry, uintptr_t stack_pointer) {
+  return ks_stack_base(geometry, stack_pointer) + geometry->thread_info_offset;
+}
+
+// A stack, zeroed; gives its base, or null.
+KS_CHECKED void *ks_stack_allocate(const ks_stacks *stacks, int node, ks_error *error);
+// Takes a stack back. The thread that ran on it has left it: its successor calls this. A stack that was freed already, an
+// address of something else, and the stack that the caller runs on are refused, and told to `misuse`. What nobody can tell is
+// an address that was freed, and has been handed out again.
+ks_code ks_stack_free(const ks_stacks *stacks, void *base, ks_error *error);
+// Takes a freed stack out of the cache for good, because someone may still use it; says whether it was there.
+bool ks_stack_quarantine(const ks_stacks *stacks, void *base);
+
+// Makes the static stack known on which the kernel booted: it lies as all others do, and is never freed.
+KS_CHECKED ks_code ks_stacks_adopt_boot_stack(
+    const ks_stacks *stacks, void *base, uint64_t physical, ks_error *error);
+
+typedef enum ks_place {
+  KS_ON_STACK,       // on a stack in use
+  KS_IN_GUARD,       // below a stack in use: it has overflowed
+  KS_IN_UNUSED_SLOT, // where there is no stack now
+  KS_ON_BOOT_STACK,
+  KS_IN_LINEAR_MAP,  // where a linear stack would have these bounds
+  KS_ELSEWHERE,
+  KS_UNALIGNED,      // no stack pointer: not a multiple of 16
+} ks_place;
+typedef struct ks_stack_place {
+  ks_place place;
+  uint64_t base, top;  // of that stack, or 0
+} ks_stack_place;
+// Where a stack pointer is; one at a stack's top is on that stack.
+ks_stack_place ks_stack_classify(const ks_stacks *stacks, uintptr_t stack_pointer);
+// Where any address is, such as one that faulted.
+ks_stack_place ks_stack_classify_address(const ks_stacks *stacks, uintptr_t address);
+// The physical address of the frame behind an address on a stack; 0: none.
+uint64_t ks_stack_page_of(const ks_stacks *stacks, uintptr_t address);
+// What is mapped of a stack, and the most that its thread has used, counted from the top.
+size_t ks_stack_mapped_size(const ks_stacks *stacks, const void *base);
+size_t ks_stack_high_water_size(const ks_stacks *stacks, const void *base);
+
+// MARK: Stacks that grow
+//
+// Those marked (exception stack) are called with interrupts off on a stack that is mapped whole, and is no thread's.
+
+typedef enum ks_growth {
+  KS_GROWN,              // mapped: repeat the access
+  KS_NOT_GROWTH,         // not on the running thread's stack, or mapped already: something else is wrong
+  KS_RESERVE_TOO_SMALL,  // the thread was switched in without ks_stack_prepare_to_run
+} ks_growth;
+// (exception stack) What to do on a translation fault. `base` is from the running thread's record, or null.
+ks_growth ks_stack_fault(const ks_stacks *stacks, uintptr_t address, const void *base);
+// (exception stack) Whether a thread may be switched in on this CPU: whether its stack could grow to the end. If not, it waits;
+// threads that wait are asked first, in the order in which they came, and while there are any, others are asked with
+// `may_take_frames` false.
+KS_CHECKED bool ks_stack_prepare_to_run(const ks_stacks *stacks, const void *base, bool may_take_frames);
+// (exception stack) Grows the running thread's stack now, so that `size` bytes below its stack pointer take no fault.
+KS_CHECKED ks_code ks_stack_ensure(
+    const ks_stacks *stacks, size_t size, uintptr_t stack_pointer, const void *base, ks_error *error);
+// Maps the topmost `size` bytes of a stack on which nobody runs.
+KS_CHECKED ks_code ks_stack_populate(const ks_stacks *stacks, void *base, size_t size, ks_error *error);
+// How many threads wait: while there are any, ks_stack_allocate takes no frames.
+void ks_stacks_note_waiting_threads(const ks_stacks *stacks, size_t count);
+// How many pages a stack lacks: what a thread that waits is waiting for.
+size_t ks_stack_missing_pages(const ks_stacks *stacks, const void *base);
+// (exception stack) Gives this CPU's reserve back, because it idles on a stack of its own; gives the number of frames.
+size_t ks_stacks_release_reserve(const ks_stacks *stacks);
+// (exception stack) Fills this CPU's reserve, as far as memory allows.
+void ks_stacks_fill_reserve(const ks_stacks *stacks);
+
+// Shrinking: the pages below a sleeping thread's stack pointer are unmapped, for several threads; one invalidation serves all;
+// then each stack's are released. Until then they may be restored, because the thread is wanted. A thread that is being shrunk
+// is not switched in. The number of pages is given.
+typedef struct ks_shrink_batch {
+  uint64_t opaque[3];  // all 0: empty
+} ks_shrink_batch;
+size_t ks_stack_retire_dead_pages(
+    const ks_stacks *stacks, void *base, uintptr_t stack_pointer, ks_shrink_batch *batch);
+void ks_shrink_complete(const ks_stacks *stacks, ks_shrink_batch *batch);
+size_t ks_stack_release_retired_pages(const ks_stacks *stacks, void *base);
+size_t ks_stack_restore_retired_pages(const ks_stacks *stacks, void *base);
+
+// MARK: Groups of threads with a limit on their stack memory
+
+// What the stacks of a group have, page by page, is charged to it until they are freed. A stack that would exceed the limit is
+// refused; what a stack grows by is charged, but never refused.
+typedef struct ks_group_figures {
+  uint64_t charged_frames, limit_frames, refusals;
+} ks_group_figures;
+// Gives the number of a new group, from 0, or -1.
+KS_CHECKED int ks_group_make(const ks_stacks *stacks, size_t limit_frames, ks_error *error);
+KS_CHECKED ks_code ks_group_set_limit(const ks_stacks *stacks, int group, size_t limit_frames, ks_error *error);
+// Removes a group that has no stacks; nobody asks for one of it meanwhile.
+KS_CHECKED ks_code ks_group_remove(const ks_stacks *stacks, int group, ks_error *error);
+KS_CHECKED ks_code ks_group_figures_of(
+    const ks_stacks *stacks, int group, ks_group_figures *figures, ks_error *error);
+// As ks_stack_allocate, charged to a group.
+KS_CHECKED void *ks_stack_allocate_for_group(const ks_stacks *stacks, int node, int group, ks_error *error);
+
+// MARK: Freed stacks. All give the number of frames that went back.
+
+// Gives back what freed stacks have, until that is `frames`; asks the other CPUs if it is not enough.
+size_t ks_stacks_reclaim(const ks_stacks *stacks, size_t frames);
+// Gives back this CPU's freed stacks if another CPU has asked; from timer ticks.
+size_t ks_stacks_serve_reclaim(const ks_stacks *stacks);
+// Forgets a little of what was once wanted; about once a second, on one CPU.
+size_t ks_stacks_age(const ks_stacks *stacks);
+// Gives back what a CPU kept that has stopped.
+size_t ks_stacks_drain_cpu(const ks_stacks *stacks, uint32_t cpu);
+
+// MARK: Figures and listings
+
+typedef struct ks_stack_figures {
+  uint64_t live, cached, retired;   // stacks: in use; freed and mapped; unmapped, their frames not back yet
+  uint64_t used_slots, capacity;    // 0 for KS_LINEAR
+  uint64_t made, unmapped;          // stacks made of new frames, and unmapped because no cache kept them
+  uint64_t lost;                    // taken out of use by ks_stack_quarantine
+  uint64_t reserved_frames;         // in the CPUs' reserves and the pool behind them
+  uint64_t grown_pages;
+  uint64_t record_bytes;
+} ks_stack_figures;
+ks_stack_figures ks_stacks_figures(const ks_stacks *stacks);
+// KiB of memory of a node behind stacks in use; with KS_ANY_NODE of all.
+uint64_t ks_stacks_kib(const ks_stacks *stacks, int node);
+
+// Writes text, character by character.
+typedef void (*ks_put)(void *context, char character);
+void ks_write_buddyinfo(ks_put put, void *context);                        // free blocks, as in /proc/buddyinfo
+void ks_write_vmallocinfo(ks_put put, void *context);                      // areas, as in /proc/vmallocinfo
+void ks_write_stacks(const ks_stacks *stacks, ks_put put, void *context);  // a line about the stacks
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,57 @@
+// What the library keeps besides the allocators' own memory, and the instructions that Swift has no words for.
+#ifndef KERNEL_STACKS_STATE_H
+#define KERNEL_STACKS_STATE_H
+
+#include "kernel_stacks.h"
+
+#if defined(__aarch64__) && !defined(__linux__) && !defined(__APPLE__)
+
+#pragma clang assume_nonnull begin
+
+struct ks_state {
+  uint64_t linear_map_offset;
+  uint64_t virtual_address_bits;
+  uint64_t kernel_root;
+  uint64_t cpu_count;
+  uint64_t tracks_dirty_pages;
+  void *_Nullable memory;          // null until ks_init has succeeded
+  void *_Nullable linear_stacks;   // the allocator of linear stacks, if there is one
+  uint64_t translation_control, memory_attributes, root_register;  // the first CPU's TCR_EL1, MAIR_EL1, TTBR1_EL1
+  void (*_Nullable misuse)(const ks_error *_Nullable);
+};
+extern struct ks_state kernel_stacks_state;
+static inline struct ks_state *ks_state(void) { return &kernel_stacks_state; }
+
+struct ks_lock_line {
+  _Alignas(64) uint64_t lock;
+};
+// The lock under which ks_map and ks_unmap change tables.
+extern struct ks_lock_line kernel_stacks_mapping_lock;
+static inline uint64_t *ks_mapping_lock(void) { return &kernel_stacks_mapping_lock.lock; }
+// The lock under which the stack at an address is freed; slots are mostly 32 KiB apart, and at least 8 KiB.
+#define KS_FREE_LOCKS 32
+extern struct ks_lock_line kernel_stacks_free_locks[KS_FREE_LOCKS];
+static inline uint64_t *ks_free_lock(uintptr_t address) {
+  return &kernel_stacks_free_locks[(address >> 13 ^ address >> 18) % KS_FREE_LOCKS].lock;
+}
+
+// The physical address that the MMU has for a store at EL1, or -1.
+static inline uint64_t ks_translate_for_writing(uintptr_t address) {
+  uint64_t result;
+  __asm__ volatile("at s1e1w, %1\n\tisb\n\tmrs %0, par_el1" : "=r"(result) : "r"(address) : "memory");
+  return result & 1 ? UINT64_MAX : (result & 0x0000fffffffff000) | (address & 0xfff);
+}
+
+static inline const char *ks_text_in(const ks_error *error) { return error->text; }
+
+// Where the caller's frames are, whichever stack pointer it uses.
+static inline uintptr_t ks_stack_pointer(void) {
+  uintptr_t value;
+  __asm__ volatile("mov %0, sp" : "=r"(value));
+  return value;
+}
+
+#pragma clang assume_nonnull end
+
+#endif
+#endif
