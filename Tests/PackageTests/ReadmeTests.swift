@@ -74,6 +74,31 @@
       }
     }
 
+    @Test func theFolderMapNamesEveryFolder() async throws {
+      let text = try String(contentsOfFile: "\(root)/README.md", encoding: .utf8)
+      let map = try #require(text.components(separatedBy: "## Find your way").last)
+      let named = Set(
+        map.components(separatedBy: "](").dropFirst().map { String($0.prefix { $0 != ")" }) }
+          .map { $0.hasPrefix("docs/") ? "docs" : $0 })
+      let tracked = try await Command("git", ["-c", "safe.directory=*", "-C", root, "ls-files"]).run()
+      #expect(tracked.exitCode == 0)
+      let folders = Set(
+        tracked.output.split(separator: "\n").compactMap { path -> String? in
+          let parts = path.split(separator: "/")
+          guard parts.count > 1, !parts[0].hasPrefix(".") else { return nil }
+          return parts[0] == "Sources" ? "\(parts[0])/\(parts[1])" : String(parts[0])
+        })
+      #expect(folders.subtracting(named).sorted() == [], "folders that the README does not name")
+    }
+
+    @Test func theTableAgainstTheFieldHasThreeCellsInEachRow() throws {
+      let text = try String(contentsOfFile: "\(root)/README.md", encoding: .utf8)
+      let section = try #require(text.components(separatedBy: "## Compared with others\n").last)
+      let rows = section.prefix { $0 != "#" }.split(separator: "\n").filter { $0.hasPrefix("|") }
+      #expect(rows.count > 10)
+      for row in rows { #expect(row.count { $0 == "|" } == 4, "\(row)") }
+    }
+
     /// A machine that is never run.
     static let hostMachine = """
       public import KernelStacks

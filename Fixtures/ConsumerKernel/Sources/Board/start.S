@@ -31,12 +31,51 @@ start:
   wfi
   b 1b
 
+// Runs a function, x1, at EL1t on a stack whose top is x0. The boot stack is the exception stack meanwhile.
+  .globl board_run_on
+board_run_on:
+  stp x29, x30, [sp, #-16]!
+  msr sp_el0, x0
+  msr spsel, #0
+  blr x1
+  msr spsel, #1
+  ldp x29, x30, [sp], #16
+  ret
+
   .balign 2048
 vectors:
-  .rept 16
+  b thread_fault                    // EL1t, synchronous
+  .balign 128
+  .rept 15
   b board_exception
   .balign 128
   .endr
+
+thread_fault:                       // saves what a function may change
+  stp x0, x1, [sp, #-0xa0]!
+  stp x2, x3, [sp, #0x10]
+  stp x4, x5, [sp, #0x20]
+  stp x6, x7, [sp, #0x30]
+  stp x8, x9, [sp, #0x40]
+  stp x10, x11, [sp, #0x50]
+  stp x12, x13, [sp, #0x60]
+  stp x14, x15, [sp, #0x70]
+  stp x16, x17, [sp, #0x80]
+  stp x18, x30, [sp, #0x90]
+  mrs x0, far_el1
+  mrs x1, esr_el1
+  bl kernel_fault
+  ldp x2, x3, [sp, #0x10]
+  ldp x4, x5, [sp, #0x20]
+  ldp x6, x7, [sp, #0x30]
+  ldp x8, x9, [sp, #0x40]
+  ldp x10, x11, [sp, #0x50]
+  ldp x12, x13, [sp, #0x60]
+  ldp x14, x15, [sp, #0x70]
+  ldp x16, x17, [sp, #0x80]
+  ldp x18, x30, [sp, #0x90]
+  ldp x0, x1, [sp], #0xa0
+  eret
 
   // Level-1 tables; each entry maps 1 GiB.
   .section .data.tables, "aw"

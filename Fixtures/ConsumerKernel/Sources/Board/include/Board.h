@@ -20,7 +20,10 @@ static inline uint64_t board_is_mapped(uintptr_t address) {
   __asm__ volatile("at s1e1w, %1\n\tisb\n\tmrs %0, par_el1" : "=r"(result) : "r"(address) : "memory");
   return !(result & 1);
 }
+// What lies behind a pointer may have been read and written: the compiler keeps it in memory.
+static inline void board_keep(void *pointer) { __asm__ volatile("" ::"r"(pointer) : "memory"); }
 
+void board_run_on(uint64_t stack_top, void (*function)(void));
 uintptr_t board_kernel_table(void);
 uintptr_t board_image_end(void);
 void board_put(uint8_t byte);

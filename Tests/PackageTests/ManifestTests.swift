@@ -1,0 +1,24 @@
+// What other packages rely on: no target has flags that would forbid to depend on it by version.
+
+#if Tools
+  import Foundation
+  import ImageTools
+  import Testing
+
+  @Suite(.timeLimit(.minutes(5))) struct ManifestTests {
+    @Test func noTargetCarriesUnsafeFlagsOrExperimentalFeatures() async throws {
+      let root = try #require(PackageRoot.path)
+      // The package's own scratch folder is locked by the `swift test` that runs this.
+      let workspace = try Workspace()
+      let result = try await Command(
+        "swift",
+        ["package", "--package-path", root, "--scratch-path", "\(workspace.path)/scratch", "dump-package"]
+      ).run()
+      #expect(result.exitCode == 0, "\(result.errors)")
+      #expect(result.output.contains("\"KernelThreadStacks\""))
+      for word in ["unsafeFlags", "enableExperimentalFeature", "interoperabilityMode"] {
+        #expect(!result.output.contains(word), "\(word) in Package.swift")
+      }
+    }
+  }
+#endif
