@@ -111,7 +111,8 @@
           for (index, cell) in row.cells.enumerated() {
             guard let cell else { continue }
             let stands = index + 1 < old.count ? old[index + 1] : "nothing"
-            if !FigureText(stands).agrees(with: FigureText(cell)) {
+            if !FigureText(stands).agrees(with: FigureText(cell), withinPercent: row.source.percentOfTolerance)
+            {
               found.append("\(table.name), \(row.label): the page says \(stands), the run \(cell)")
             }
           }

@@ -24,16 +24,15 @@ struct FigureText {
     finish()
   }
 
-  /// Whether both say the same: the same words, and numbers that differ by at most 2 % or 2.
+  /// Whether both say the same: the same words, and numbers that differ by at most that many percent or 2.
   ///
-  /// Counts move a little with the size of the image, which decides how many frames are free, and with the compiler; 0 is
-  /// exactly 0, and what has decimal places differs by at most 2 % or 0.1.
-  func agrees(with other: FigureText) -> Bool {
+  /// 0 is exactly 0, and what has decimal places differs by at most the percentage or 0.1.
+  func agrees(with other: FigureText, withinPercent percent: Double = 2) -> Bool {
     guard around == other.around else { return false }
     return zip(numbers, other.numbers).allSatisfy { mine, theirs in
       if mine == 0 || theirs == 0 { return mine == theirs }
       let isWhole = mine == mine.rounded() && theirs == theirs.rounded()
-      return abs(mine - theirs) <= max(isWhole ? 2 : 0.1, 0.02 * max(mine, theirs)) + 1e-9
+      return abs(mine - theirs) <= max(isWhole ? 2 : 0.1, percent / 100 * max(mine, theirs)) + 1e-9
     }
   }
 }
