@@ -8,7 +8,15 @@
 
 #define RAM_START 0x40000000ull
 #define RAM_SIZE (128ull << 20)
+#if ADDRESS_BITS == 48
+#define LINEAR_MAP_OFFSET 0xffff800000000000ull
+#define VMALLOC_START 0xffff008000000000ull
+#define FREE_ROOT_ENTRY 0xfffff00000000000ull
+#else
 #define LINEAR_MAP_OFFSET 0xffffffc000000000ull
+#define VMALLOC_START 0xffffff8040000000ull
+#define FREE_ROOT_ENTRY 0xffffffbd00000000ull
+#endif
 
 extern char image_end[], boot_stacks[];
 

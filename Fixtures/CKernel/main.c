@@ -30,6 +30,13 @@ static uint32_t count_cpus(void) {
   return count;
 }
 
+// Whether TCR_EL1.HA and HD are set, as start.S does where the CPU has them.
+static bool keeps_dirty_state(void) {
+  uint64_t control;
+  __asm__ volatile("mrs %0, tcr_el1" : "=r"(control));
+  return (control >> 39 & 3) == 3;
+}
+
 // Takes all memory, then gives back every second frame.
 static uint64_t pinned;
 static void fragment(void) {
@@ -159,6 +166,24 @@ static void shrink(void) {
   say("{\"type\":\"shrink\",\"mappedBefore\":%u,\"mappedAfter\":%u}", before, after);
 }
 
+// A page is stored to through the stack's addresses, another through the linear map: the next owner finds neither.
+static void write_pages(const ks_stacks *stacks, bool keeps_dirty) {
+  ks_error error;
+  ks_stacks_reclaim(stacks, SIZE_MAX);
+  char *stack = ks_stack_allocate(stacks, KS_ANY_NODE, &error);
+  must(stack, error.text);
+  must(ks_stack_dirty_size(stacks, stack) == (keeps_dirty ? 0 : 16384), "a new stack was stored to");
+  stack[8000] = 1;
+  *(char *)linear_address(ks_stack_page_of(stacks, (uintptr_t)stack + 12288)) = 1;
+  ks_stack_mark_written(stacks, (uintptr_t)stack + 12288, 1);
+  must(ks_stack_dirty_size(stacks, stack) == (keeps_dirty ? 8192 : 16384), "which pages were stored to?");
+  must(ks_stack_free(stacks, stack, &error) == KS_OK, error.text);
+  char *again = ks_stack_allocate(stacks, KS_ANY_NODE, &error);
+  must(again == stack && again[8000] == 0 && again[12288] == 0, "a stack was not zero");
+  must(ks_stack_free(stacks, stack, &error) == KS_OK, error.text);
+  say("{\"type\":\"dirty\",\"isKept\":%u}", (uint64_t)keeps_dirty);
+}
+
 // Threads of a tenant share a limit: 10 frames are 10 stacks that don't grow, and no more.
 static void limit_group(void) {
   ks_error error;
@@ -211,7 +236,7 @@ static void run_tasks(void) {
 // The console through a mapping of its own, and an area of memory.
 static void map_things(void) {
   ks_error error;
-  volatile uint32_t *console = (void *)0xffffffbd00000000;
+  volatile uint32_t *console = (void *)FREE_ROOT_ENTRY;
   must(ks_map((void *)console, 0x09000000, 4096, KS_READ_WRITE, KS_DEVICE, &error) == KS_OK, error.text);
   must(ks_physical_address((void *)console) == 0x09000000, "the console is elsewhere");
   for (const char *text = "{\"type\":\"mapped\"}\n"; *text; text++) *console = (uint8_t)*text;
@@ -219,7 +244,7 @@ static void map_things(void) {
   must(ks_unmap((void *)console, 4096, &error) == KS_OK && ks_physical_address((void *)console) == 0, error.text);
   must(ks_unmap((void *)console, 4096, &error) == KS_FOREIGN_ADDRESS, "unmapped twice");
   must(ks_map(linear_address(RAM_START), 0, 4096, KS_READ_ONLY, KS_NORMAL, &error) == KS_OCCUPIED, "mapped over the linear map");
-  must(ks_map((void *)0xffffff9000000000, RAM_START, 4096, KS_READ_ONLY, KS_NORMAL, &error) == KS_BAD_ARGUMENT, "in vmalloc");
+  must(ks_map((void *)(VMALLOC_START + (1ull << 35)), RAM_START, 4096, KS_READ_ONLY, KS_NORMAL, &error) == KS_BAD_ARGUMENT, "in vmalloc");
   must(ks_unmap(linear_address(RAM_START), 1 << 30, &error) == KS_OCCUPIED, "the linear map was unmapped");
   must(ks_map((void *)(uintptr_t)console, 1ull << 50, 4096, KS_READ_ONLY, KS_NORMAL, &error) == KS_BAD_ARGUMENT, "2^50");
 
@@ -274,6 +299,7 @@ void kernel_main(void) {
   ks_configuration configuration = {
       .linear_map_offset = LINEAR_MAP_OFFSET,
       .cpu_count = count_cpus(),
+      .tracks_dirty_pages = keeps_dirty_state(),
       .memory = &memory,
       .memory_count = 1,
       .reserved = &image,
@@ -288,8 +314,9 @@ void kernel_main(void) {
   must(ks_init(&configuration, &error) == KS_ALREADY_INITIALIZED, "initialized twice");
   must(ks_check_cpu(&error) == KS_OK, error.text);
   ks_memory_figures whole = ks_memory_figures_of(KS_ANY_NODE);
-  say("{\"type\":\"begin\",\"cpus\":%u,\"freeFrames\":%u,\"stackOfInit\":%u}", (uint64_t)configuration.cpu_count,
-      whole.free_frames, used);
+  say("{\"type\":\"begin\",\"cpus\":%u,\"freeFrames\":%u,\"stackOfInit\":%u,\"dirtyState\":%u,\"addressBits\":%u}",
+      (uint64_t)configuration.cpu_count, whole.free_frames, used, (uint64_t)configuration.tracks_dirty_pages,
+      (uint64_t)ADDRESS_BITS);
 
   ks_stacks linear = {0}, guarded = {0};
   ks_stack_configuration kind = ks_stack_defaults(KS_LINEAR);
@@ -318,6 +345,7 @@ void kernel_main(void) {
   run_tasks();
   map_things();
   unpin();
+  write_pages(&guarded, configuration.tracks_dirty_pages);
   limit_group();
 
   ks_write_buddyinfo(put_character, NULL);

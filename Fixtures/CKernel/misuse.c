@@ -66,19 +66,21 @@ void show_bad_configurations(const ks_configuration *good) {
   refuse("everything reserved", &bad, KS_NO_FRAMES);
 
   bad = *good;
-  bad.vmalloc_start = 0xffffffc000000000, bad.vmalloc_end = 0xffffffd000000000;
+  bad.vmalloc_start = LINEAR_MAP_OFFSET, bad.vmalloc_end = LINEAR_MAP_OFFSET + (64ull << 30);
   refuse("vmalloc area over the linear map", &bad, KS_OCCUPIED);
   bad.vmalloc_start = 0x1000, bad.vmalloc_end = 0x10000000;
   refuse("vmalloc area in the low half", &bad, KS_BAD_MACHINE);
-  bad.vmalloc_start = 0xffffff9000000000, bad.vmalloc_end = 0xffffff8800000000;
+  bad.vmalloc_start = VMALLOC_START + (8ull << 30), bad.vmalloc_end = VMALLOC_START;
   refuse("vmalloc area that ends before it begins", &bad, KS_BAD_MACHINE);
 
   bad = *good;
   bad.cpu_count = 0;
   refuse("no CPU", &bad, KS_BAD_MACHINE);
-  bad = *good;
-  bad.tracks_dirty_pages = true;
-  refuse("dirty state that no CPU keeps", &bad, KS_BAD_MACHINE);
+  if (!good->tracks_dirty_pages) {
+    bad = *good;
+    bad.tracks_dirty_pages = true;
+    refuse("dirty state that no CPU keeps", &bad, KS_BAD_MACHINE);
+  }
   bad = *good;
   bad.cpu_count = 5000;
   refuse("5,000 CPUs", &bad, KS_BAD_ARGUMENT);

@@ -1,7 +1,14 @@
-// Boot of the first CPU and of the others, the vectors, and the switch between the scheduler and a thread.
+// Boot of the first CPU and of the others, the vectors, tables for ADDRESS_BITS 39 or 48, and the switch between the scheduler and a thread.
 //
 // The scheduler of each CPU runs at EL1h, on the CPU's boot stack (SP_EL1). Threads run at EL1t, on their own (SP_EL0): so a
 // thread whose stack has to grow takes its fault on the boot stack, which is mapped whole.
+
+// TCR: 4 KiB granules, inner shareable, write-back, 40-bit physical addresses; the low half has 39 bits.
+#if ADDRESS_BITS == 48
+#define TCR 0x2b5103519
+#else
+#define TCR 0x2b5193519
+#endif
 
   .section .text.start, "ax"
   .globl start, start_other
@@ -22,7 +29,13 @@ start_other:                        // x0: the CPU's number
 
   mov x0, #0x04ff                   // MAIR: 0 = normal write-back, 1 = device-nGnRE
   msr mair_el1, x0
-  ldr x0, =0x2b5193519              // TCR: 39-bit halves, 4 KiB granules, inner shareable, write-back, 40-bit addresses
+  ldr x0, =TCR
+  mrs x1, id_aa64mmfr1_el1          // HAFDBS = 2: the CPU can keep dirty state
+  and x1, x1, #15
+  cmp x1, #2
+  b.lo 4f
+  orr x0, x0, #0x18000000000        // HA, HD
+4:
   msr tcr_el1, x0
   adrp x0, low_table
   msr ttbr0_el1, x0
@@ -146,8 +159,18 @@ low_table:                          // one to one
   .quad 0x0060000000000405          // devices, never executed
   .quad 0x0000000040000701          // RAM
   .fill 510, 8, 0
-  .globl kernel_table
+#if ADDRESS_BITS == 48
+linear_table:                       // the linear map of RAM at 0xffff800040000000
+  .fill 1, 8, 0
+  .quad 0x0060000040000701
+  .fill 510, 8, 0
+kernel_table:                       // level 0; each entry 512 GiB
+  .fill 256, 8, 0
+  .quad linear_table + 3
+  .fill 255, 8, 0
+#else
 kernel_table:                       // the linear map of RAM at 0xffffffc040000000
   .fill 257, 8, 0
   .quad 0x0060000040000701
   .fill 254, 8, 0
+#endif

@@ -77,16 +77,22 @@
 
     @Test(
       "A kernel in C runs threads where contiguous stacks are refused, and is told what it frees wrongly",
-      .enabled(if: Guest.isQemuInstalled, "qemu-system-aarch64 is not installed"))
-    func oneCPU() async throws {
-      var guest = Guest(kernel: try await CLibrary.shared.kernel())
+      .enabled(if: Guest.isQemuInstalled, "qemu-system-aarch64 is not installed"),
+      arguments: [(39, Guest.CPU.cortexA72), (39, .max), (48, .cortexA72)])
+    func oneCPU(addressBits: Int, cpu: Guest.CPU) async throws {
+      var guest = Guest(kernel: try await CLibrary.shared.kernel(addressBits: addressBits))
+      guest.cpu = cpu
       guest.timeLimit = .seconds(120)
       let run = try await guest.run()
       #expect(run.exitCode == 0, "\(run.lines.suffix(5).joined(separator: "\n"))")
 
       func only(_ type: String) throws -> JSON { try #require(run.records(ofType: type).first) }
       func number(_ record: JSON, _ key: String) throws -> Int { Int(try #require(record[key]?.number)) }
-      #expect(try number(try only("begin"), "stackOfInit") < 9 << 10)
+      let begin = try only("begin")
+      #expect(try number(begin, "stackOfInit") < 9 << 10)
+      #expect(try number(begin, "addressBits") == addressBits)
+      #expect(try number(begin, "dirtyState") == (cpu == .max ? 1 : 0))
+      #expect(try number(try only("dirty"), "isKept") == number(begin, "dirtyState"))
       let fragmented = try only("fragmented")
       #expect(try number(fragmented, "largestFreeOrder") == 0)
       let linear = try only("linear")
@@ -203,7 +209,7 @@
     }
 
     private var library: Task<String, any Error>?
-    private var kernelBuild: Task<String, any Error>?
+    private var kernels: [Int: Task<String, any Error>] = [:]
 
     /// The folder with `libkernel_stacks.a` and `kernel_stacks.h`, as `make c-library` makes it.
     var path: String {
@@ -221,20 +227,24 @@
     }
 
     /// The linked kernel.
-    func kernel() async throws -> String {
+    func kernel(addressBits: Int = 39) async throws -> String {
       let library = try await path
-      if kernelBuild == nil {
-        kernelBuild = Task {
+      if kernels[addressBits] == nil {
+        kernels[addressBits] = Task {
           let root = try #require(PackageRoot.path)
-          let output = "\(library)/example"
+          let output = "\(library)/example-\(addressBits)"
           let result = try await Command(
-            "make", ["-s", "-C", "\(root)/Fixtures/CKernel", "LIBRARY=\(library)", "BUILD=\(output)"]
+            "make",
+            [
+              "-s", "-C", "\(root)/Fixtures/CKernel", "LIBRARY=\(library)", "BUILD=\(output)",
+              "ADDRESS_BITS=\(addressBits)",
+            ]
           ).run()
           try #require(result.exitCode == 0, "\(result.output)\(result.errors)")
           return "\(output)/kernel"
         }
       }
-      return try await kernelBuild!.value
+      return try await kernels[addressBits]!.value
     }
   }
 #endif

@@ -257,6 +257,12 @@ uint64_t ks_stack_page_of(const ks_stacks *stacks, uintptr_t address);
 size_t ks_stack_mapped_size(const ks_stacks *stacks, const void *base);
 size_t ks_stack_high_water_size(const ks_stacks *stacks, const void *base);
 
+// Where CPUs keep dirty state, a stack is cleared where it was stored to through its own addresses. Whoever stores to a stack in
+// use by another way, such as the linear map or a device, says so before it is freed.
+void ks_stack_mark_written(const ks_stacks *stacks, uintptr_t address, size_t size);
+// What of a stack its owners have stored to since it was mapped, in whole pages; all of it where that is not known.
+size_t ks_stack_dirty_size(const ks_stacks *stacks, const void *base);
+
 // MARK: Stacks that grow
 //
 // Those marked (exception stack) are called with interrupts off on a stack that is mapped whole, and is no thread's.
