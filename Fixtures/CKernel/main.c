@@ -347,6 +347,7 @@ void kernel_main(void) {
   unpin();
   write_pages(&guarded, configuration.tracks_dirty_pages);
   limit_group();
+  ask(&linear, &guarded, &thread_stacks);
 
   ks_write_buddyinfo(put_character, NULL);
   ks_write_vmallocinfo(put_character, NULL);

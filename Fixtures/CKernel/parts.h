@@ -9,6 +9,9 @@ void show_misuse(ks_stacks *linear, ks_stacks *guarded);
 void count_misuse(const ks_error *error);
 extern uint64_t misuses;
 
+// queries.c: places, growth by hand, and other calls.
+void ask(const ks_stacks *linear, const ks_stacks *guarded, const ks_stacks *growing);
+
 // cpus.c: all CPUs at once; with one CPU it does nothing.
 void storm(ks_stacks *stacks, uint32_t cpus);
 

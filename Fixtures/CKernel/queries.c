@@ -1,0 +1,93 @@
+// What can be asked of stacks, and the calls that no other part makes.
+#include "board.h"
+#include "parts.h"
+
+static bool is_at(ks_stack_place place, ks_place kind, const char *base) {
+  return place.place == kind && place.base == (uintptr_t)base && place.top == (base ? (uintptr_t)base + 16384 : 0);
+}
+
+static void ask_for_places(const ks_stacks *guarded, const ks_stacks *linear) {
+  ks_error error;
+  ks_stack_geometry geometry = ks_stacks_geometry(guarded);
+  char *stack = ks_stack_allocate(guarded, KS_ANY_NODE, &error);
+  must(stack, error.text);
+  uintptr_t base = (uintptr_t)stack;
+  must(geometry.size == 16384 && geometry.stride == 32768 && geometry.usable_end == 16384, "geometry");
+  must(ks_stack_base(&geometry, base + 16384) == base && ks_stack_base(&geometry, base + 1) == base, "a stack's base");
+  must(ks_stack_base(&geometry, base - 8000) == base && ks_thread_info(&geometry, base + 64) == base, "thread_info");
+  must(is_at(ks_stack_classify(guarded, base + 16384), KS_ON_STACK, stack), "an empty stack");
+  must(is_at(ks_stack_classify(guarded, base - 16), KS_IN_GUARD, stack), "a stack pointer in the guard");
+  must(is_at(ks_stack_classify_address(guarded, base), KS_ON_STACK, stack), "a stack's lowest byte");
+  must(is_at(ks_stack_classify_address(guarded, base - 1), KS_IN_GUARD, stack), "the guard's highest byte");
+  must(is_at(ks_stack_classify(guarded, base + 8), KS_UNALIGNED, NULL), "no stack pointer");
+  must(is_at(ks_stack_classify(guarded, 4096), KS_ELSEWHERE, NULL), "a low address");
+  must(ks_stack_page_of(guarded, base + 5000) == ks_physical_address(stack + 5000) - 904, "a stack's page");
+  must(ks_stack_page_of(guarded, base - 1) == 0 && ks_physical_address(stack - 1) == 0, "the guard has a page");
+  must(ks_stack_free(guarded, stack, &error) == KS_OK, error.text);
+  must(is_at(ks_stack_classify(guarded, base + 16384), KS_IN_UNUSED_SLOT, stack), "a freed stack");
+
+  // The boot stack of a CPU that runs nothing now, by another name: the one that this CPU runs on is found out first.
+  char *boot = boot_stacks + 3 * 16384;
+  must(ks_stacks_adopt_boot_stack(linear, boot + 4096, (uint64_t)boot, &error) == KS_BAD_CONFIGURATION, "misplaced");
+  must(ks_stacks_adopt_boot_stack(linear, boot, (uint64_t)boot, &error) == KS_OK, error.text);
+  must(ks_stacks_adopt_boot_stack(linear, boot, (uint64_t)boot, &error) == KS_BAD_CONFIGURATION, "adopted twice");
+  must(is_at(ks_stack_classify(linear, (uintptr_t)boot + 16384), KS_ON_BOOT_STACK, boot), "the boot stack");
+  must(ks_stack_page_of(linear, (uintptr_t)boot + 4096) == (uint64_t)boot + 4096, "the boot stack's page");
+  must(ks_stack_free(linear, boot, &error) == KS_BOOT_STACK && error.address == (uint64_t)boot, "the boot stack was freed");
+  must(ks_stack_free(linear, boot_stacks, &error) == KS_RUNNING_STACK, "this stack was freed");
+}
+
+static void grow_by_hand(const ks_stacks *growing) {
+  ks_error error;
+  ks_stacks_reclaim(growing, SIZE_MAX);
+  ks_stacks_note_waiting_threads(growing, 2);
+  must(!ks_stack_allocate(growing, KS_ANY_NODE, &error) && error.code == KS_THREADS_WAIT && error.available == 2, "waiters");
+  ks_stacks_note_waiting_threads(growing, 0);
+  char *stack = ks_stack_allocate(growing, KS_ANY_NODE, &error);
+  must(stack && ks_stack_missing_pages(growing, stack) == 3, error.text);
+  must(ks_stack_prepare_to_run(growing, stack, true), "not enough memory");
+  uint64_t reserved = ks_stacks_figures(growing).reserved_frames;
+  must(ks_stack_ensure(growing, 8000, (uintptr_t)stack + 16384, stack, &error) == KS_OK, error.text);
+  must(ks_stack_mapped_size(growing, stack) == 8192 && ks_stack_missing_pages(growing, stack) == 2, "8,000 bytes");
+  must(ks_stacks_figures(growing).reserved_frames == reserved - 1, "not from the reserve");
+  must(ks_stack_ensure(growing, 20000, (uintptr_t)stack + 16384, stack, &error) == KS_BEYOND_STACK, "20,000 bytes");
+  must(error.requested == 20000 && error.available == 16384, "figures");
+  must(ks_stack_fault(growing, (uintptr_t)stack - 8, stack) == KS_NOT_GROWTH, "the guard grew");
+  must(ks_stack_fault(growing, (uintptr_t)stack + 16000, stack) == KS_NOT_GROWTH, "a mapped page grew");
+  must(ks_stack_fault(growing, (uintptr_t)stack, NULL) == KS_NOT_GROWTH, "nobody's stack grew");
+  must(ks_stack_fault(growing, (uintptr_t)stack + 4096, stack) == KS_GROWN, "growth");
+  must(ks_stack_mapped_size(growing, stack) == 12288, "12 KiB");
+  must(ks_stack_populate(growing, stack, 16385, &error) == KS_BEYOND_STACK, "more than a stack");
+  must(ks_stack_populate(growing, stack, 16384, &error) == KS_OK && ks_stack_missing_pages(growing, stack) == 0, error.text);
+  must(ks_stack_populate(growing, stack + 8, 16384, &error) == KS_INNER_ADDRESS, "populated within");
+  must(ks_stack_free(growing, stack, &error) == KS_OK, error.text);
+
+  must(ks_stacks_release_reserve(growing) > 0, "nothing to release");
+  stack = ks_stack_allocate(growing, KS_ANY_NODE, &error);
+  must(stack && !ks_stack_prepare_to_run(growing, stack, false), "a thread runs without a reserve");
+  must(ks_stack_fault(growing, (uintptr_t)stack, stack) == KS_RESERVE_TOO_SMALL, "growth without a reserve");
+  ks_stacks_fill_reserve(growing);
+  must(ks_stack_prepare_to_run(growing, stack, false), "the reserve was not filled");
+  must(ks_stack_free(growing, stack, &error) == KS_OK, error.text);
+}
+
+void ask(const ks_stacks *linear, const ks_stacks *guarded, const ks_stacks *growing) {
+  uint64_t texts = 0;
+  for (int code = KS_OK; code <= KS_OCCUPIED; code++) {
+    const char *text = ks_code_text((ks_code)code);
+    size_t length = 0;
+    while (text[length]) length++;
+    must(length > 5 && length < 64 && text != ks_code_text((ks_code)1000), "a code without a text");
+    texts++;
+  }
+  must(ks_error_text(NULL) == ks_code_text(KS_OK), "no error");
+  ask_for_places(guarded, linear);
+  grow_by_hand(growing);
+  uint64_t zeroed = 0;
+  while (zeroed < 10 && ks_zero_one_frame()) zeroed++;
+  must(zeroed == 10 && ks_memory_figures_of(0).zeroed_frames >= 10, "no frame was zeroed");
+  ks_vmalloc_flush();
+  must(ks_vmalloc_figures_now().retired_pages == 0, "areas still wait");
+  must(ks_stacks_drain_cpu(guarded, 5000) == 0 && ks_frames_drain_cpu(5000) == 0, "CPU 5,000");
+  say("{\"type\":\"asked\",\"codes\":%u}", texts);
+}
