@@ -16,11 +16,15 @@
       expectSuccess(try await boot("scenario=self-test test=ensured strategy=\(strategy)"))
     }
 
-    @Test func stallIsReportedOnceWithWhoWaitsForHowMuch() async throws {
-      let run = try await boot("scenario=self-test test=stall strategy=growing")
+    @Test(arguments: [1, 2, 4, 8], [true, false])
+    func stallIsReportedOnceWithWhoWaitsForHowMuch(count: Int, countsInstructions: Bool) async throws {
+      let run = try await boot("scenario=self-test test=stall strategy=growing") {
+        $0.cpuCount = count
+        $0.countsInstructions = countsInstructions
+      }
       #expect(run.exitCode == ExitCode.panic)
       #expect(run.lines.filter { $0.hasPrefix("stall: ") }.count == 1)
-      // Of three threads one had the reserve, one the pool; which is left is the tick's choice.
+      // The last finds 2 frames. Which thread that is is the ticks' choice.
       #expect(run.lines.filter { $0.hasPrefix("  task -") && $0.hasSuffix(" waits for 3 frames") }.count == 1)
       #expect(errorMessage(run) == "panic: no task can run, and no memory can be given back")
     }

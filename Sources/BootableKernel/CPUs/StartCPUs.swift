@@ -107,6 +107,8 @@
     PerCPU.current.pointee.state = .online
     ca_send_event()
     ca_enable_interrupts()
+    // Threads that were ready before it took part have not been offered to it.
+    Scheduler.yield()
     idle()
   }
 #endif

@@ -1,5 +1,6 @@
 // Self-tests of growing stacks: contents across growth and preemption, and the report of a stall.
 #if hasFeature(Embedded)
+  import AArch64Machine
   import CAArch64
   import KernelAssembly
   import KernelStacks
@@ -7,7 +8,6 @@
 
   nonisolated(unsafe) private var firstThread = Thread()
   nonisolated(unsafe) private var secondThread = Thread()
-  nonisolated(unsafe) private var thirdThread = Thread()
   nonisolated(unsafe) private var finished = 0
   nonisolated(unsafe) private var intact = 0
 
@@ -65,7 +65,7 @@
     KernelObjects.processes.pointee.stacks.geometry.stackBase(containing: VirtualAddress(lowestUsable))
   }
 
-  // Uses all of its stack, keeps it, and never ends.
+  // Uses all of its stack but the lowest page, keeps it, and never ends.
   private func keepAll() {
     let pages = VirtualAddress(Thread.current.pointee.stackBase) + pageSize
     let here = VirtualAddress(UInt(ca_stack_pointer()))
@@ -77,20 +77,22 @@
     } catch { fail("stack", error) }
   }
 
+  /// Of 6 frames for each CPU, 3 in its reserve and 3 set aside for refills, each thread keeps 2, and can only be switched in
+  /// where there are 3: so of 3 threads for each CPU all run but the last.
   func testStall() -> Never {
-    withUnsafeMutablePointer(to: &firstThread) {
-      startThread($0, id: -2, body: { _ in keepAll() }, argument: 0)
-    }
-    withUnsafeMutablePointer(to: &secondThread) {
-      startThread($0, id: -3, body: { _ in keepAll() }, argument: 0)
-    }
-    withUnsafeMutablePointer(to: &thirdThread) {
-      startThread($0, id: -4, body: { _ in keepAll() }, argument: 0)
-    }
-    // Somebody else takes all there is. One thread grows from the reserve, one from the pool.
+    let processes = KernelObjects.processes
+    processes.pointee.beginThreads(.rest, seed: 1)
+    do {
+      for _ in 0..<3 * AArch64().cpuCount {
+        prepareKernelThread(try processes.pointee.makeThread(), body: { _ in keepAll() })
+      }
+    } catch { fail("thread", error) }
+    // Reserves are full, and CPUs have no free frames of their own, when somebody else takes all there is.
+    processes.pointee.settle()
     _ = ca_disable_interrupts()
-    while (try? KernelObjects.processes.pointee.stacks.frames.allocate(FrameRequest(purpose: .ballast))) != nil
-    {}
+    while (try? processes.pointee.stacks.frames.allocate(FrameRequest(purpose: .ballast))) != nil {}
+    processes.pointee.visitThreads()
+    while let thread = processes.pointee.nextToWake(where: { _ in true }) { wakeKernelThread(thread) }
     while true { Scheduler.wait() }
   }
 #endif
