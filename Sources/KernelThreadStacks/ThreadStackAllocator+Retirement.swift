@@ -25,6 +25,16 @@ import Synchronization
   }
 }
 
+/// The slots that wait for an invalidation, if they are few.
+@frozen @usableFromInline struct SlotBuffer {
+  @usableFromInline var slots = InlineArray<16, UInt32>(repeating: 0)
+  /// How many there are; -1 if they are too many for the buffer.
+  @usableFromInline var count = 0
+
+  @inlinable init() {}
+  @inlinable static var capacity: Int { 16 }
+}
+
 extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// How many slots give their frames back in one free.
   @inlinable static var slotsPerFree: Int { 2 }
@@ -180,7 +190,45 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     return given
   }
 
-  /// Completes what is pending: one invalidation at most, then all frames go back.
+  /// The slots that were retired before `end` and wait for an invalidation.
+  ///
+  /// The lock is held.
+  @inlinable func pendingSlots(upTo end: UInt32) -> SlotBuffer {
+    var buffer = SlotBuffer()
+    var index = shared.pointee.invalidated
+    guard end &- index <= UInt32(truncatingIfNeeded: SlotBuffer.capacity) else {
+      buffer.count = -1
+      return buffer
+    }
+    while index != end {
+      buffer.slots[unchecked: buffer.count] = ring[Int(index & layout.ringMask)]
+      buffer.count &+= 1
+      index &+= 1
+    }
+    return buffer
+  }
+
+  /// Drops what CPUs have cached of some slots: each by itself if that takes an eighth of the instructions, or fewer, that
+  /// all that lies between them does.
+  ///
+  /// One invalidation of a wider range has the advantage of one wait.
+  ///
+  /// - Parameter range: covers all of them.
+  @inlinable func invalidate(_ pending: borrowing SlotBuffer, in range: VirtualAddressRange) {
+    let pages = min((range.upperBound - range.lowerBound) &>> 12, InvalidationPlan.largestCountByAddress)
+    guard pending.count > 0, pending.count &* geometry.pageCount &* 8 <= pages else {
+      return machine.invalidate(range, in: .kernel, scope: .leaves)
+    }
+    var index = 0
+    while index < pending.count {
+      let base = base(ofSlot: Int(pending.slots[unchecked: index]))
+      machine.invalidate(
+        VirtualAddressRange(base, byteCount: geometry.size), in: .kernel, scope: .leaves)
+      index &+= 1
+    }
+  }
+
+  /// Completes what is pending, then all frames go back.
   @inlinable @inline(never) func completeRetirement() -> Int {
     if isLinear { return 0 }
     var state = machine.lock(lock)
@@ -188,8 +236,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     if end != shared.pointee.invalidated {
       // Another CPU may be at it. This covers the same slots once more, and nobody waits for anybody.
       let range = retiredRange
+      let pending = pendingSlots(upTo: end)
       machine.unlock(lock, restoring: state)
-      machine.invalidate(range, in: .kernel, scope: .leaves)
+      invalidate(pending, in: range)
       state = machine.lock(lock)
       noteInvalidated(upTo: end)
     }
