@@ -8,6 +8,7 @@ import UserPrograms
 struct StormState {
   var figures = StormFigures()
   var threads = StormThreadFigures()
+  var cpus = StormCPUs()
   /// How many more operations threads may begin.
   var left = 0
   var seed: UInt64 = 1
@@ -92,8 +93,8 @@ func runSMPStorm<Host: ScenarioHost>(
     return false
   }
   processes.resetFigures()
-  // One operation of forty is the program's, which forks in every second of them.
-  let programOperations = max(1, options.operations / 40)
+  // One operation of thirty is the program's, which forks in every second of them.
+  let programOperations = max(1, options.operations / 30)
   processes.beginRecord(unit: "operations", total: programOperations)
   processes.beginThreads(.wander, seed: options.seed)
   processes.beginStorm(operations: options.operations, seed: options.seed)
@@ -108,7 +109,7 @@ func runSMPStorm<Host: ScenarioHost>(
     // Those that run go on; fewer will do.
     writeError(error, to: host.console)
   }
-  host.run(
+  host.runBesideThreads(
     first, ProgramArguments(.forkChurn, seed: options.seed, operations: programOperations), in: processes)
   // Sleepers are woken by others, and by nobody when all sleep.
   var canGoOn = true
@@ -117,6 +118,7 @@ func runSMPStorm<Host: ScenarioHost>(
     canGoOn = host.awaitThreads(in: processes)
   }
   guard canGoOn else { return false }
+  processes.bringCPUsBack(host)
 
   let forks = processes.figures
   let (end, status) = (first.pointee.end, first.pointee.exitStatus)
@@ -131,6 +133,10 @@ func runSMPStorm<Host: ScenarioHost>(
   checks.check("every new page read as zero", storm.figures.notZero == 0)
   checks.check("every owner found its marks", storm.figures.changed == 0)
   checks.check("no legal operation was refused", storm.figures.failed == 0)
+  checks.check(
+    "every CPU that went offline came back",
+    storm.cpus.offline == 0 && storm.cpus.figures.departures == storm.cpus.figures.returns
+      && storm.cpus.figures.refused == 0)
   checks.checkThreads(threads.made, in: processes, since: start, leaked: leaked)
 
   var json = JSONWriter(host.console)
@@ -153,6 +159,8 @@ func runSMPStorm<Host: ScenarioHost>(
   json.field("shrinksOfSleepers", storm.threads.shrinks)
   json.field("reclaims", storm.figures.count(of: .reclaim))
   json.field("vmallocs", storm.figures.count(of: .vmalloc) + storm.figures.count(of: .vfree))
+  json.field("cpusTakenOffline", storm.cpus.figures.departures)
+  json.field("cpusBroughtBack", storm.cpus.figures.returns)
   json.endObject()
   json.field("refused", storm.figures.refused + storm.threads.refused)
   json.field("violations", storm.figures.violations + threads.damaged)

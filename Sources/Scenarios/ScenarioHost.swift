@@ -31,10 +31,17 @@ public protocol ScenarioHost {
   /// ``Processes/threadProgram(of:)`` on its own stack.
   func prepare(_ thread: KernelThreadPointer, in processes: borrowing Processes<M>)
 
-  /// Fills in the registers of a new thread of the scenario `smp-storm`.
-  ///
-  /// Without more, it is a thread like any other.
+  /// Fills in the registers of a new thread of the scenario `smp-storm`, which will carry out a ``StormProgram``.
   func prepareStorm(_ thread: KernelThreadPointer, in processes: borrowing Processes<M>)
+
+  /// Brings a CPU back that a thread of the scenario `smp-storm` has taken offline.
+  ///
+  /// - Returns: whether it did.
+  func bringOnline(_ number: Int, in processes: borrowing Processes<M>) -> Bool
+
+  /// Runs the first process as ``run(_:_:in:)`` does; threads that can run do so at the same time.
+  func runBesideThreads(
+    _ first: TaskPointer, _ arguments: ProgramArguments, in processes: borrowing Processes<M>)
 
   /// Lets a thread run that has been counted as awake: for the first time, or on from where it sleeps.
   func resume(_ thread: KernelThreadPointer, in processes: borrowing Processes<M>)
@@ -66,9 +73,11 @@ extension ScenarioHost {
   /// It goes on.
   public var hasPanicked: Bool { false }
 
-  /// It carries out its program.
-  public func prepareStorm(_ thread: KernelThreadPointer, in processes: borrowing Processes<M>) {
-    prepare(thread, in: processes)
+  /// On a machine where all that can run runs at the same time.
+  public func runBesideThreads(
+    _ first: TaskPointer, _ arguments: ProgramArguments, in processes: borrowing Processes<M>
+  ) {
+    run(first, arguments, in: processes)
   }
 }
 

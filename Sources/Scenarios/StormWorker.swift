@@ -130,18 +130,18 @@ public struct StormWorker {
     let stack = random.next(below: 2)
     let area = random.next(below: 2)
     switch random.next(below: 100) {
-    case 0..<36:
+    case 0..<30:
       if !stacks[stack].isHeld {
         allocate(stack, allocator, surroundings)
       } else {
         free(stack, allocator, surroundings)
       }
-    case 36..<56: grow(stack, allocator, surroundings)
-    case 56..<76: shrink(stack, allocator, surroundings)
-    case 76..<83:
+    case 30..<44: grow(stack, allocator, surroundings)
+    case 44..<74: shrink(stack, allocator, surroundings)
+    case 74..<82:
       figures.note(.reclaim)
       surroundings.reclaim(target: random.next(below: 4) == 0 ? .max : 1 + random.next(below: 16))
-    case 83..<97:
+    case 82..<96:
       if !areas[area].isHeld {
         allocateArea(area, allocator, surroundings)
       } else {

@@ -26,6 +26,20 @@ struct SimulatedHost: ScenarioHost {
     threads.prepare(thread)
   }
 
+  func prepareStorm(_ thread: KernelThreadPointer, in processes: borrowing Processes<Simulated>) {
+    threads.prepareStorm(thread)
+  }
+
+  func runBesideThreads(
+    _ first: TaskPointer, _ arguments: ProgramArguments, in processes: borrowing Processes<Simulated>
+  ) {
+    threads.run { kernel.run(first, arguments) }
+  }
+
+  func bringOnline(_ number: Int, in processes: borrowing Processes<Simulated>) -> Bool {
+    threads.cpus.start(number)
+  }
+
   func resume(_ thread: KernelThreadPointer, in processes: borrowing Processes<Simulated>) {
     threads.resume(thread)
   }

@@ -5,15 +5,15 @@ import Scenarios
 import SimulatedMachine
 
 /// A thread's stack pointer, its frames, and how far it is with its program.
-final class SimulatedThread {
+class SimulatedThread {
   let thread: KernelThreadPointer
   let bounds: StackBounds
-  private(set) var stackPointer: VirtualAddress
-  private let scheduled: ScheduledThreadPointer
-  private let kernel: SimulatedKernel
+  private(set) final var stackPointer: VirtualAddress
+  let scheduled: ScheduledThreadPointer
+  let kernel: SimulatedKernel
   private var program: ThreadProgram
-  private var frames: [(address: VirtualAddress, size: ThreadFrameSize)] = []
-  private var isIntact = true
+  private(set) final var frames: [(address: VirtualAddress, size: ThreadFrameSize)] = []
+  final var isIntact = true
   /// The room that was asked for, until the thread has been somewhere else and come back.
   private var ensured: (lowest: VirtualAddress, floor: VirtualAddress)?
 
@@ -65,14 +65,14 @@ final class SimulatedThread {
     }
   }
 
-  private func sleep() {
+  final func sleep() {
     _ = kernel.processes.pointee.threadSleeps(thread)
     scheduled.pointee.request = .wait
   }
 
   // MARK: Frames
 
-  private func enter(_ size: ThreadFrameSize, _ machine: Simulated) {
+  final func enter(_ size: ThreadFrameSize, _ machine: Simulated) {
     // What a call saves lies above the words.
     stackPointer = stackPointer - (size.byteCount + 96)
     frames.append((stackPointer, size))
@@ -85,7 +85,7 @@ final class SimulatedThread {
     }
   }
 
-  private func leave(_ machine: Simulated) {
+  final func leave(_ machine: Simulated) {
     let frame = ThreadFrame(owner: Int(thread.pointee.number), depth: frames.count)
     guard let (words, size) = frames.popLast() else { preconditionFailure("no frame is left to leave") }
     for index in 0..<size.wordCount {

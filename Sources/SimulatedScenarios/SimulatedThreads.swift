@@ -10,22 +10,27 @@ import SimulatedMachine
 ///
 /// Only one CPU executes at a time.
 final class SimulatedThreads: @unchecked Sendable {
-  private let kernel: SimulatedKernel
-  private let scheduler: UnsafeMutablePointer<ThreadScheduler<Simulated, NoSchedulerEvents>>
+  let kernel: SimulatedKernel
+  let scheduler: UnsafeMutablePointer<ThreadScheduler<Simulated, NoSchedulerEvents>>
   private let memory: UnsafeMutableRawPointer
   /// What each CPU runs when there is nothing to do, and what drives the scenario.
-  private let idle: UnsafeMutablePointer<ScheduledThread>
+  let idle: UnsafeMutablePointer<ScheduledThread>
   private var threads: [ScheduledThreadPointer: SimulatedThread] = [:]
   /// What each CPU runs, or ran when it was stopped.
   private var current: [ScheduledThreadPointer] = []
+  /// Which CPUs take part.
+  let cpus: SimulatedCPUs
   private let seed: UInt64
   private var runs: UInt64 = 0
+  /// Whether CPUs execute.
+  private(set) var isRunning = false
   /// Whether nothing could run any more, because those that could waited for memory that nobody would give back.
   private(set) var hasStalled = false
 
   init(kernel: SimulatedKernel, seed: UInt64) {
     self.kernel = kernel
     self.seed = seed
+    cpus = SimulatedCPUs(count: kernel.machine.cpuCount)
     let count = kernel.machine.cpuCount
     memory = .allocate(
       byteCount: ThreadScheduler<Simulated, NoSchedulerEvents>.byteCount(cpuCount: count), alignment: 64)
@@ -41,6 +46,7 @@ final class SimulatedThreads: @unchecked Sendable {
         scheduler.pointee.startCPU(running: idle + cpu, idle: idle + cpu)
       }
     }
+    cpus.threads = self
   }
 
   deinit {
@@ -66,6 +72,15 @@ final class SimulatedThreads: @unchecked Sendable {
     kernel.placeEndMarker(base)
   }
 
+  /// Prepares a thread of a storm.
+  func prepareStorm(_ thread: KernelThreadPointer) {
+    guard let bounds = thread.pointee.stack?.usableRange, let base = thread.pointee.stack?.base else { return }
+    scheduled(thread).initialize(
+      to: ScheduledThread(id: Int(thread.pointee.number), stackBase: base, stackPointer: bounds.top))
+    threads[scheduled(thread)] = SimulatedStormThread(thread, scheduled(thread), bounds, kernel, self)
+    kernel.placeEndMarker(base)
+  }
+
   func resume(_ thread: KernelThreadPointer) {
     if thread.pointee.wakeCount == 1 {
       scheduler.pointee.enqueue(scheduled(thread))
@@ -80,27 +95,38 @@ final class SimulatedThreads: @unchecked Sendable {
 
   /// Runs threads on all CPUs.
   ///
-  /// - Parameter slices: how often threads are switched to at most; `nil`: until none is awake, or all wait in vain.
-  func run(slices: Int? = nil) {
+  /// - Parameters:
+  ///   - slices: how often threads are switched to at most; `nil`: until none is awake, or all wait in vain.
+  ///   - program: what the first CPU does before it runs threads; the others wait for its end.
+  func run(slices: Int? = nil, beside program: (() -> Void)? = nil) {
     runs += 1
     var left = slices ?? Int.max
-    let bodies: [(Simulated) throws -> Void] = (0..<kernel.machine.cpuCount).map { cpu in
-      { [self] machine in
-        var random = SplitMix64(seed: seed &+ runs &<< 8 &+ UInt64(cpu))
-        while left > 0, !hasStalled, !kernel.hasPanicked {
-          next(cpu, machine)
-          guard let thread = threads[current[cpu]] else {
-            if processes.pointee.threadFigures.awake == 0 { return }
-            continue
+    var isOver = program == nil
+    withoutActuallyEscaping(program ?? {}) { program in
+      let bodies: [(Simulated) throws -> Void] = (0..<kernel.machine.cpuCount).map { cpu in
+        { [self] machine in
+          var random = SplitMix64(seed: seed &+ runs &<< 8 &+ UInt64(cpu))
+          if cpu == 0, !isOver {
+            program()
+            isOver = true
           }
-          left -= 1
-          thread.run(actions: 1 + random.next(below: 40), machine)
+          while left > 0, !hasStalled, !kernel.hasPanicked {
+            if !cpus.goesOn(cpu, machine) { next(cpu, machine) }
+            guard let thread = threads[current[cpu]] else {
+              if isOver, processes.pointee.threadFigures.awake == 0 { return }
+              continue
+            }
+            left -= 1
+            thread.run(actions: 1 + random.next(below: 40), machine)
+          }
         }
       }
+      isRunning = true
+      defer { isRunning = false }
+      do {
+        try kernel.machine.simulation.run(bodies)
+      } catch { preconditionFailure("\(error)") }
     }
-    do {
-      try kernel.machine.simulation.run(bodies)
-    } catch { preconditionFailure("\(error)") }
   }
 
   /// Goes over to the next thread on a CPU, as an exception handler would.
@@ -119,6 +145,8 @@ final class SimulatedThreads: @unchecked Sendable {
     }
     if current[cpu] == idle + cpu, scheduler.pointee.takeStall() { reportStall() }
     _ = scheduler.pointee.takeNotifications()
+    // As a tick does.
+    if current[cpu] == idle + cpu { processes.pointee.stacks.serviceReclaimRequest() }
   }
 
   private func reportStall() {

@@ -20,6 +20,8 @@
       let mix = try #require(result["mix"])
       #expect(operations >= 8000)
       #expect(try #require(mix["forks"]?.integer) * 100 >= operations)
+      let (departures, returns) = (mix["cpusTakenOffline"]?.integer, mix["cpusBroughtBack"]?.integer)
+      #expect(try #require(departures) > 0 && departures == returns)
       for key in ["threadsMade", "exits", "growths", "shrinks", "reclaims", "vmallocs"] {
         #expect(try #require(mix[key]?.integer) * 20 >= operations, "\(key) of \(operations)")
       }

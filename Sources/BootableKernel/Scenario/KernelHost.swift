@@ -42,6 +42,10 @@
       prepareKernelThread(thread, body: { runStormThread($0) })
     }
 
+    func bringOnline(_ number: Int, in processes: borrowing Processes<AArch64>) -> Bool {
+      BootableKernel.bringOnline(number)
+    }
+
     func resume(_ thread: KernelThreadPointer, in processes: borrowing Processes<AArch64>) {
       wakeKernelThread(thread)
     }

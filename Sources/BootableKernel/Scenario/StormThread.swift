@@ -1,12 +1,11 @@
 // A thread of the scenario `smp-storm`: the steps of a worker, and meanwhile it goes down its own stack, sleeps, is shrunk,
-// wakes others and makes others.
+// wakes others, makes others, and takes CPUs offline and brings them back.
 #if hasFeature(Embedded)
   import AArch64Machine
   import CAArch64
   import KernelAssembly
   import KernelStacks
   import Scenarios
-  import SeededRandom
 
   /// Memory by the kernel's own translations, and all of its reclaim.
   private struct KernelStorm: StormSurroundings {
@@ -19,15 +18,13 @@
     let thread: KernelThreadPointer
     let stackBase: UInt
     var worker: StormWorker
-    var random: SplitMix64
+    var program: StormProgram
     var figures = StormThreadFigures()
     var isIntact = true
   }
 
   // What calls below a frame may take.
   private let margin: UInt = 2560
-  // A thread's share: so that one of sixteen operations makes a thread, and another ends one.
-  private let stepsPerThread = 14
 
   /// The body of every thread of a storm.
   func runStormThread(_ address: UInt) {
@@ -35,15 +32,15 @@
     let processes = KernelObjects.processes
     let seed = processes.pointee.stormSeed
     let number = Int(thread.pointee.number)
+    let share = inAllocatorSection { processes.pointee.takeStormShare(StormProgram.stepsPerThread) }
     var run = StormRun(
       thread: thread, stackBase: Thread.current.pointee.stackBase,
       worker: StormWorker(seed: seed, number: number),
-      random: SplitMix64(seed: seed ^ UInt64(truncatingIfNeeded: number) &* 0x9e37_79b9_7f4a_7c15))
-    let share = inAllocatorSection { processes.pointee.takeStormShare(stepsPerThread) }
-    withUnsafeMutablePointer(to: &run) { weather($0, share) }
+      program: StormProgram(seed: seed, number: number, steps: share))
+    withUnsafeMutablePointer(to: &run) { weather($0) }
     inAllocatorSection { run.worker.finish(processes.pointee.stacks, KernelStorm()) }
     // While there is something left, each has a successor.
-    if share == stepsPerThread { makeStormThread(&run.figures) }
+    if share == StormProgram.stepsPerThread { makeStormThread(&run.figures) }
     inAllocatorSection {
       processes.pointee.addStorm(run.worker.figures, run.figures)
       processes.pointee.threadEnds(thread, intact: run.isIntact)
@@ -51,17 +48,27 @@
   }
 
   @inline(never)
-  private func weather(_ run: UnsafeMutablePointer<StormRun>, _ steps: Int) {
-    for _ in 0..<steps {
-      step(run)
-      switch run.pointee.random.next(below: 16) {
-      case 0..<5: descend(run, goal: UInt(run.pointee.random.next(below: 12000)), depth: 1)
-      case 5..<8: sleep(run)
-      case 8..<11: wakeOthers()
-      case 11: Scheduler.yield()
-      default: break
+  private func weather(_ run: UnsafeMutablePointer<StormRun>) {
+    while true {
+      switch run.pointee.program.next() {
+      case .step: step(run)
+      case .descend(let goal): descend(run, goal: UInt(goal), depth: 1)
+      case .sleep: sleep(run)
+      case .wakeOthers: wakeOthers()
+      case .yield: Scheduler.yield()
+      case .changeCPUs: changeCPUs(run)
+      case .end: return
       }
     }
+  }
+
+  @inline(never)
+  private func changeCPUs(_ run: UnsafeMutablePointer<StormRun>) {
+    let draw = run.pointee.program.draw()
+    let processes = KernelObjects.processes
+    guard let change = inAllocatorSection({ processes.pointee.beginCPUChange(draw) }) else { return }
+    let isDone = change.isReturn ? bringOnline(change.number) : takeOffline(change.number)
+    inAllocatorSection { processes.pointee.endCPUChange(change, isDone: isDone) }
   }
 
   @inline(never)
@@ -88,9 +95,9 @@
       descend(run, goal: goal, depth: depth + 1)
       if depth == 1, stacks.pointee.stacks.mappedPageCount(base) > before { run.pointee.figures.growths += 1 }
     } else {
-      switch run.pointee.random.next(below: 4) {
-      case 0: sleep(run)
-      case 1: Scheduler.yield()
+      switch run.pointee.program.atBottom() {
+      case .sleep: sleep(run)
+      case .yield: Scheduler.yield()
       default: break
       }
     }

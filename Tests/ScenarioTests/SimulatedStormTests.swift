@@ -1,0 +1,48 @@
+// The storm on the simulated machine: the same threads as in the kernel, interleaved inside every operation by the seed, on
+// CPUs that may use any translation that they could have. `make soak` runs thousands of schedules.
+
+import KernelStacks
+import Testing
+
+@testable import Scenarios
+@testable import SimulatedScenarios
+
+@Suite struct SimulatedStormTests {
+  /// A storm that takes a fraction of a second: from one to four CPUs, little memory, now and then so little that much of
+  /// what is asked for is refused.
+  static func options(_ strategy: StackStrategy, seed: UInt64) -> ScenarioOptions {
+    var options = ScenarioOptions.small(.smpStorm, strategy, seed: seed)
+    options.cpuCount = 1 + Int(seed % 4)
+    options.memoryBytes = 4 << 20
+    options.threadCount = 6
+    options.operations = 150
+    return options
+  }
+
+  @Test(arguments: 0..<4) func `Whatever happens at the same time, nobody loses a word or a frame`(
+    _ part: UInt64
+  ) throws {
+    var sums: [String: Int] = [:]
+    for seed in part * 10 + 1...part * 10 + 10 {
+      let run = try ScenarioRun(Self.options(.growing, seed: seed))
+      #expect(run.passed, "seed \(seed): \(run.problems)")
+      let result = try run.result
+      #expect(result["leakedFrames"] as? Int == 0 && result["violations"] as? Int == 0, "seed \(seed)")
+      for (key, value) in try #require(result["mix"] as? [String: Any]) {
+        sums[key, default: 0] += value as? Int ?? 0
+      }
+    }
+    // What is rare in one run has happened in ten.
+    for key in sums.keys { #expect(sums[key, default: 0] > 0, "\(key)") }
+    #expect(sums.count == 13)
+  }
+
+  @Test(arguments: [StackStrategy.linear, .vmalloc]) func `Stacks that do not grow weather a storm too`(
+    _ strategy: StackStrategy
+  ) throws {
+    for seed: UInt64 in 1...5 {
+      let run = try ScenarioRun(Self.options(strategy, seed: seed))
+      #expect(run.passed, "seed \(seed): \(run.problems)")
+    }
+  }
+}
