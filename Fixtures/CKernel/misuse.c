@@ -55,6 +55,11 @@ void show_bad_configurations(const ks_configuration *good) {
   bad.memory_count = 2;
   refuse("memory that is not mapped", &bad, KS_BAD_MACHINE);
 
+  ks_memory_range too_long = {good->memory[0].start, 2ull << 30, 0};
+  bad = *good;
+  bad.memory = &too_long;
+  refuse("memory whose end is not mapped", &bad, KS_BAD_MACHINE);
+
   bad = *good;
   bad.linear_map_offset += 4096;
   refuse("wrong linear map", &bad, KS_BAD_MACHINE);

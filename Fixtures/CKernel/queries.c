@@ -69,6 +69,7 @@ static void grow_by_hand(const ks_stacks *growing) {
   ks_stacks_fill_reserve(growing);
   must(ks_stack_prepare_to_run(growing, stack, false), "the reserve was not filled");
   must(ks_stack_free(growing, stack, &error) == KS_OK, error.text);
+  must(ks_stacks_figures(growing).lost == 0 && ks_stacks_figures(growing).live == 0, "stacks were lost");
 }
 
 void ask(const ks_stacks *linear, const ks_stacks *guarded, const ks_stacks *growing) {
