@@ -94,7 +94,7 @@ let package = Package(
     .testTarget(
       name: "KernelVirtualMemoryTests", dependencies: core + ["SimulatedMachine", "SeededRandom"]),
     .testTarget(
-      name: "KernelThreadStacksTests", dependencies: core + ["SimulatedMachine", "SeededRandom"]),
+      name: "KernelThreadStacksTests", dependencies: core + ["SimulatedMachine", "SeededRandom", "HostStorm"]),
     .testTarget(
       name: "KernelSchedulingTests", dependencies: core + ["SimulatedMachine", "SeededRandom"],
       swiftSettings: internalChecks),

@@ -7,8 +7,8 @@ import KernelMachine
 extension BuddyAllocator {
   /// Merges all frames in the lists of all CPUs and in the pools of zeroed frames.
   ///
-  /// They count as free before and after. Whenever nobody else uses the allocator, the free blocks then follow from which
-  /// frames are free: the largest that alignment allows.
+  /// They count as free before and after. Whenever nobody else uses the allocator, and clearing is paused, the free blocks
+  /// then follow from which frames are free: the largest that alignment allows.
   ///
   /// - Returns: how many frames there were.
   /// - Complexity: O(CPUs · nodes), and what is needed for each frame.
@@ -78,6 +78,8 @@ extension BuddyAllocator {
     let pool = lists.pool
     let count = min(pool.count, limit)
     lists.pool = pool.removing(count, next: record(count, from: pool.first))
+    // They are counted anew, block by block.
+    lists.node.pointee.freeFrames &-= count
     lists.release(pool.first, count: count)
     return count
   }
@@ -85,6 +87,8 @@ extension BuddyAllocator {
   // MARK: Before a refusal
 
   /// Takes a block after merging what lists and pools hold, no more of them than it takes, the preferred node's first.
+  ///
+  /// Clearing is paused, so that nothing that is free is elsewhere.
   ///
   /// - Returns: its first frame, or ``noBlock``.
   @inlinable @inline(never)

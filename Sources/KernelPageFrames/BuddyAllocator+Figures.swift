@@ -1,5 +1,6 @@
 // How much is free, and how usable it is. Figures are read without locks: each is exact by itself at the moment it is
 // read, and all are exact together while no other CPU allocates. So they can be read even while reporting a crash.
+// How many frames are free is exact also while idle CPUs clear some; which blocks they are in, while clearing is paused.
 //
 // Frames in the lists of CPUs and in the pools of zeroed frames count as what they are at that moment: free blocks of
 // order 0.
@@ -23,19 +24,25 @@ extension BuddyAllocator {
     isNode(node) ? nodes[node.index].freeFrames &+ listedFrames(on: node.index) : 0
   }
 
-  /// How many free frames of one node are in no block: in the lists of CPUs, in the pool, or on their way to it.
+  /// How many free frames of one node are in the lists of CPUs.
   @inlinable borrowing func listedFrames(on node: Int) -> Int {
     if listedCPUs == 0 { return 0 }
-    var sum = FreeLists(records: records, node: nodes + node).pool.count &+ nodes[node].clearing
+    var sum = 0
     for cpu in 0..<listedCPUs where (cpuLists + cpu).pointee.homeNode == node {
       sum &+= (cpuLists + cpu).pointee.ready.value.count &+ (cpuLists + cpu).pointee.zeroed.value.count
     }
     return sum
   }
 
+  /// How many free frames of one node are in no block: in the lists of CPUs, in the pool, or on their way to it.
+  @inlinable borrowing func singleFrames(on node: Int) -> Int {
+    listedFrames(on: node) &+ FreeLists(records: records, node: nodes + node).pool.count
+      &+ nodes[node].clearing
+  }
+
   /// A bit for each order of which the node has a free block.
   @inlinable borrowing func freeOrders(on node: Int) -> UInt {
-    nodes[node].nonEmptyOrders | (listedFrames(on: node) > 0 ? 1 : 0)
+    nodes[node].nonEmptyOrders | (singleFrames(on: node) > 0 ? 1 : 0)
   }
 
   /// How many frames of one node can be handed out at most; 0 if there is no such node.
@@ -48,7 +55,7 @@ extension BuddyAllocator {
   /// - Complexity: O(1); O(CPUs) for order 0.
   @inlinable public borrowing func freeBlocks(ofOrder order: Int, on node: NodeID) -> Int {
     guard order >= 0, order <= Self.maximumOrder, isNode(node) else { return 0 }
-    let listed = order == 0 ? listedFrames(on: node.index) : 0
+    let listed = order == 0 ? singleFrames(on: node.index) : 0
     return Int(nodes[node.index].freeBlocks[order]) &+ listed
   }
 

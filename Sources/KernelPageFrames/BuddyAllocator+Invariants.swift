@@ -9,7 +9,8 @@ extension BuddyAllocator {
 
     /// Stops if an invariant does not hold.
     ///
-    /// Nobody else may use the allocator meanwhile, and no CPU may be clearing a frame for the pool.
+    /// Nobody else may use the allocator meanwhile, and no CPU may be clearing a frame for the pool: see
+    /// ``pauseClearing()``.
     ///
     /// - Complexity: O(frames).
     public borrowing func _checkInvariants() {
@@ -40,7 +41,7 @@ extension BuddyAllocator {
 
     private borrowing func _listedFrames() -> Int {
       var sum = 0
-      for node in 0..<nodeCount { sum += listedFrames(on: node) }
+      for node in 0..<nodeCount { sum += singleFrames(on: node) }
       return sum
     }
 
@@ -138,7 +139,9 @@ extension BuddyAllocator {
           (record.nonEmptyOrders >> UInt(order) & 1 == 1) == (blocks > 0), "the bit of an order is wrong")
         frames += blocks << order
       }
-      precondition(frames == record.freeFrames, "the number of free frames of a node is wrong")
+      precondition(
+        frames + FreeLists(records: records, node: nodes + node).pool.count + record.clearing
+          == record.freeFrames, "the number of free frames of a node is wrong")
       return frames
     }
   #else

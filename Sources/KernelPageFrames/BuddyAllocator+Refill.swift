@@ -143,6 +143,7 @@ extension BuddyAllocator {
     if count > 0 {
       let last = record(count &- 1, from: pool.first)
       lists.pool = pool.removing(count, next: lists.record(last).next)
+      lists.node.pointee.freeFrames &-= count
       lists.record(last).next = word.first
       _ = own.pointee.zeroed.replace(word, with: FrameListWord(first: pool.first, count: word.count &+ count))
     }

@@ -2,6 +2,7 @@
 // that the fast paths need not save a register for them.
 
 import KernelMachine
+import Synchronization
 
 extension BuddyAllocator {
   /// The node that a request prefers.
@@ -73,7 +74,11 @@ extension BuddyAllocator {
       if node == nodeCount { node = 0 }
       frame = takeBlock(order: request.order, node: node, purpose: request.purpose)
     }
-    if frame == Self.noBlock, listedCPUs != 0 { frame = takeDraining(request, preferred: preferred) }
+    if frame == Self.noBlock, listedCPUs != 0 {
+      pauseClearing()
+      frame = takeDraining(request, preferred: preferred)
+      resumeClearing()
+    }
     guard frame == Self.noBlock else { return request.cleared ? clear(frame, order: request.order) : frame }
     throw .refused(
       FrameRefusal(
@@ -84,6 +89,7 @@ extension BuddyAllocator {
   /// Clears a block that nobody else knows of yet.
   @inlinable @inline(never) borrowing func clear(_ frame: PageFrame, order: Int) -> PageFrame {
     machine.clear(machine.linearAddress(of: frame), byteCount: 4096 &<< order)
+    clearedOnRequest.pointee.wrappingAdd(1 &<< UInt(truncatingIfNeeded: order), ordering: .relaxed)
     return frame
   }
 

@@ -1,6 +1,21 @@
 // The pool of zeroed frames of each node: idle CPUs fill it, requests for cleared frames take from it.
+//
+//        blocks of the node                 being cleared                pool
+//     +---------------------+  lock     +------------------+  lock   +--------------+   lock
+//     | smallest one first  | --------> | nobody's to have | ------> | reads as zero| --------> lists of CPUs
+//     +---------------------+           +------------------+         +--------------+
+//     \___________ all this is freeFrames of the node, at every moment ___________/
+//
+// Protocol
+//   1. A frame on its way to the pool stays in its node's count of free frames, and so does one in the pool: whatever idle
+//      CPUs do, that count does not change.
+//   2. A request that would be refused, and whoever has to see which blocks are free, keeps others from beginning to
+//      clear (``pauseClearing()``) and waits for those that have begun: then every free frame is in a block, a list or a
+//      pool, and no frame is refused or counted otherwise because somebody clears it.
+//   3. Who clears does not wait for anybody meanwhile, and is not switched out: so 2 takes as long as clearing a frame.
 
 import KernelMachine
+import Synchronization
 
 extension BuddyAllocator {
   /// How many zeroed frames a node's pool holds at most: a 64th of its memory, and no more than 4 MiB; 0 where no CPU
@@ -25,39 +40,96 @@ extension BuddyAllocator {
   ///
   /// To be called by a CPU that has nothing else to do, in the loop in which it looks for work: what it does is short
   /// enough to be done before each look. No lock is held, and interrupts are as the caller has them, while it clears;
-  /// meanwhile the frame counts as free and cannot be handed out.
+  /// meanwhile the frame counts as free and cannot be handed out. Requests that would be refused wait for it: a caller
+  /// that could be switched out turns interrupts off.
   ///
-  /// - Returns: whether there was anything to do: the pool is not full, and the node has more free frames besides than
-  ///   the pool could hold.
+  /// - Returns: whether there was anything to do: the pool is not full, the node has more free frames besides than the
+  ///   pool could hold, and clearing is not paused.
   @discardableResult
   @inlinable public borrowing func zeroOneFrame() -> Bool {
     let lists = FreeLists(records: records, node: nodes + homeNode())
     // Without the lock: idle CPUs that find the pool full disturb nobody.
     guard lists.pool.count < lists.node.pointee.poolLimit else { return false }
     let state = machine.lock(lists.lock)
-    guard lists.node.pointee.freeFrames > lists.node.pointee.poolLimit else {
-      machine.unlock(lists.lock, restoring: state)
-      return false
-    }
-    let index = takeBlock(order: 0, from: lists, purpose: .metadata)
-    lists.node.pointee.clearing &+= 1
+    let index = takeToClear(from: lists)
     machine.unlock(lists.lock, restoring: state)
+    guard index != Self.noIndex else { return false }
 
-    _ = clear(frame(at: index), order: 0)
+    machine.clear(machine.linearAddress(of: frame(at: index)), byteCount: pageSize)
 
     let again = machine.lock(lists.lock)
     lists.node.pointee.clearing &-= 1
     let pool = lists.pool
-    lists.record(index).tag = lists.record(index).tag.with(state: FrameState.listed)
-    let isWanted = pool.count < lists.node.pointee.poolLimit
-    if isWanted {
-      lists.record(index).next = pool.first
-      lists.pool = pool.adding(index)
-    } else {
-      lists.release(index)
-    }
+    lists.record(index).next = pool.first
+    lists.pool = pool.adding(index)
     machine.unlock(lists.lock, restoring: again)
-    return isWanted
+    return true
+  }
+
+  /// Takes a frame out of the smallest block there is, if one is to be cleared; it goes on counting as free.
+  ///
+  /// The lock is held. The pool has room for all frames that are being cleared.
+  ///
+  /// - Returns: its index, or ``noIndex``.
+  @inlinable borrowing func takeToClear(from lists: FreeLists) -> UInt32 {
+    let node = lists.node
+    let limit = node.pointee.poolLimit
+    let zeroed = lists.pool.count &+ node.pointee.clearing
+    guard node.pointee.pauses == 0, zeroed < limit, node.pointee.freeFrames &- zeroed > limit else {
+      return Self.noIndex
+    }
+    // There are blocks: the pool and what is being cleared are not all that is free.
+    let order = node.pointee.nonEmptyOrders.trailingZeroBitCount
+    let index = lists.pop(order: order)
+    let tag = lists.record(index).tag
+    if order > 0 { lists.split(index, from: order, to: 0, range: tag) }
+    lists.record(index).tag = tag.with(state: FrameState.listed)
+    node.pointee.clearing &+= 1
+    return index
+  }
+
+  // MARK: Without clearing
+
+  /// Keeps all CPUs from clearing frames for the pools until ``resumeClearing()``, and waits for those that are at it.
+  ///
+  /// When it returns, every free frame is in a block, in a list of a CPU or in a pool. Pauses may lie in each other, and may be
+  /// of several CPUs at once. No lock is held.
+  ///
+  /// - Complexity: O(nodes); waits for as long as clearing a frame takes.
+  @inlinable public borrowing func pauseClearing() {
+    for number in 0..<nodeCount where listedCPUs != 0 {
+      let lists = FreeLists(records: records, node: nodes + number)
+      var state = machine.lock(lists.lock)
+      lists.node.pointee.pauses &+= 1
+      while lists.node.pointee.clearing != 0 {
+        // Whoever clears needs the lock to say that it is done.
+        machine.unlock(lists.lock, restoring: state)
+        state = machine.lock(lists.lock)
+      }
+      machine.unlock(lists.lock, restoring: state)
+    }
+  }
+
+  /// Ends a pause.
+  @inlinable public borrowing func resumeClearing() {
+    for number in 0..<nodeCount where listedCPUs != 0 {
+      let lists = FreeLists(records: records, node: nodes + number)
+      let state = machine.lock(lists.lock)
+      lists.node.pointee.pauses &-= 1
+      machine.unlock(lists.lock, restoring: state)
+    }
+  }
+
+  /// How many frames were cleared because a request for cleared ones found none that had been cleared before.
+  ///
+  /// Frames that a caller clears by itself are not among them.
+  @inlinable public var framesClearedOnRequest: Int {
+    borrowing get { Int(bitPattern: clearedOnRequest.pointee.load(ordering: .relaxed)) }
+  }
+
+  /// The word of the first node's record that counts them: at byte 160.
+  @inlinable var clearedOnRequest: UnsafeMutablePointer<Atomic<UInt>> {
+    borrowing get { (UnsafeMutableRawPointer(nodes) + 160).assumingMemoryBound(to: Atomic<UInt>.self) }
   }
 
   /// Clears free frames of the current CPU's node until its pool is full.

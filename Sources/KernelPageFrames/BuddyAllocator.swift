@@ -17,7 +17,8 @@
 //      out nor in a CPU's list. No function holds two locks.
 //   2. What a caller gets wrong is found before anything is changed: by the tag of the frame's record, which is replaced
 //      in one step where no lock is held.
-//   3. Frames are cleared, and errors made, after the lock was released.
+//   3. Frames are cleared, and errors made, after the lock was released. A request that would be refused waits for frames
+//      that are being cleared, which takes as long as clearing one: see BuddyAllocator+Zeroed.
 //   4. CPUs' lists: see CPUFrameLists.
 //
 // Invariants (`_checkInvariants()`)

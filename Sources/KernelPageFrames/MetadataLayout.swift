@@ -23,6 +23,7 @@ import KernelMachine
   @usableFromInline var lock = SpinLock()
   /// Bit *n* is set exactly if the list of order *n* is not empty.
   @usableFromInline var nonEmptyOrders: UInt = 0
+  /// Free frames in blocks, in the pool, and on their way to it.
   @usableFromInline var freeFrames = 0
   @usableFromInline var totalFrames = 0
   @usableFromInline var freeBlocks = InlineArray<11, UInt32>(repeating: 0)
@@ -37,7 +38,13 @@ import KernelMachine
   @usableFromInline var poolLimit = 0
   /// How many free frames CPUs are clearing for the pool: in no list, and still free.
   @usableFromInline var clearing = 0
-  @usableFromInline var poolPadding = InlineArray<5, UInt64>(repeating: 0)
+  /// How many want that nobody begins to clear a frame.
+  @usableFromInline var pauses = 0
+  /// How many frames were cleared on request; the first node's counts those of all.
+  ///
+  /// Stays at byte 160. Not under the lock.
+  @usableFromInline var clearedOnRequest: UInt = 0
+  @usableFromInline var poolPadding = InlineArray<3, UInt64>(repeating: 0)
 
   @inlinable init(listHeads: UInt32) { self.listHeads = listHeads }
 }

@@ -13,6 +13,9 @@ import UserPrograms
 func runExhaustion<Host: ScenarioHost>(
   _ options: ScenarioOptions, in processes: borrowing Processes<Host.M>, host: Host
 ) -> Bool {
+  // Free blocks are compared, and nobody but fork is to change them.
+  processes.stacks.frames.base.pauseClearing()
+  defer { processes.stacks.frames.base.resumeClearing() }
   processes.settle()
   let freeAtStart = processes.stacks.frames.freeFrames
   let parent: TaskPointer

@@ -24,6 +24,8 @@ public struct FaultInjectingFrames<Base: CountingFrameSource & ~Copyable>: ~Copy
   private let outstanding = Atomic<Int>(0)
   private let refusals = Atomic<Int>(0)
   private let path = Atomic<UInt64>(0)
+  private let cleared = Atomic<Int>(0)
+  private let clearedByStacks = Atomic<Int>(0)
 
   /// Wraps a frame source; nothing is refused until ``refuse(allocation:andAllAfter:)``.
   public init(_ base: consuming Base) { self.base = base }
@@ -53,6 +55,14 @@ public struct FaultInjectingFrames<Base: CountingFrameSource & ~Copyable>: ~Copy
   /// Meaningful while one CPU allocates.
   public borrowing func takePath() -> UInt64 { path.exchange(0, ordering: .relaxed) }
 
+  /// How many frames were handed out that had to read as zero, cleared by whomever.
+  public var clearedFrames: Int {
+    borrowing get { cleared.load(ordering: .relaxed) &+ clearedByStacks.load(ordering: .relaxed) }
+  }
+
+  /// How many of these were stacks' that the allocator of stacks had to clear, because no others were at hand.
+  public var framesClearedByStacks: Int { borrowing get { clearedByStacks.load(ordering: .relaxed) } }
+
   /// Free frames on all nodes.
   public var freeFrames: Int { borrowing get { base.freeFrames } }
 
@@ -71,6 +81,7 @@ public struct FaultInjectingFrames<Base: CountingFrameSource & ~Copyable>: ~Copy
     }
     let frame = try base.allocate(request)
     outstanding.add(1 << request.order, ordering: .relaxed)
+    if request.cleared { cleared.add(1 << request.order, ordering: .relaxed) }
     return frame
   }
 
@@ -87,6 +98,7 @@ public struct FaultInjectingFrames<Base: CountingFrameSource & ~Copyable>: ~Copy
     countdown.subtract(count, ordering: .relaxed)
     try base.allocate(request, count: count) { frame in
       outstanding.add(1, ordering: .relaxed)
+      if request.cleared { cleared.add(1, ordering: .relaxed) }
       body(frame)
     }
   }
@@ -103,6 +115,11 @@ public struct FaultInjectingFrames<Base: CountingFrameSource & ~Copyable>: ~Copy
     for _ in 0..<count { note(request) }
     countdown.subtract(count, ordering: .relaxed)
     outstanding.add(count, ordering: .relaxed)
+    if request.cleared {
+      cleared.add(count, ordering: .relaxed)
+    } else if request.purpose == .threadStack {
+      clearedByStacks.add(count, ordering: .relaxed)
+    }
     return true
   }
 

@@ -54,6 +54,9 @@ extension Processes {
   public borrowing func fragment(
     largestFreeOrder order: Int, freeSharePercent sharePercent: Int, seed: UInt64
   ) throws(FragmentationError) -> Int {
+    // What idle CPUs clear would be in pieces that nobody has chosen.
+    stacks.frames.base.pauseClearing()
+    defer { stacks.frames.base.resumeClearing() }
     let free = stacks.frames.freeFrames
     let target = free * sharePercent / 100
     // A frame that was asked for may be refused only when none is left.

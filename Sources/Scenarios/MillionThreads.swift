@@ -70,6 +70,10 @@ extension ScenarioHost {
     _ count: Int, in processes: borrowing Processes<M>
   ) throws(KernelThreadError) -> Cost {
     let machine = processes.machine
+    // Whether there are zeroed frames depends on who is idle; here all have to be cleared.
+    processes.stacks.frames.base.pauseClearing()
+    defer { processes.stacks.frames.base.resumeClearing() }
+    processes.stacks.frames.base.drain()
     _ = StackBenchmark<M>.measured(machine, nothing: Cost()) {}
     let empty = StackBenchmark<M>.measured(machine, nothing: Cost()) {}
     var total = Cost()

@@ -21,10 +21,12 @@ func runProgramScenario<Host: ScenarioHost>(
     unit: program == .forkChurn ? "operations" : "forks",
     total: program == .forkChurn ? options.operations : processes.stacks.frames.freeFrames / 9)
 
+  let zeroed = ZeroedShare(processes)
   host.run(
     first, ProgramArguments(program, seed: options.seed, operations: options.operations), in: processes)
 
   let figures = processes.figures
+  let zeroedPermille = zeroed.permille(processes)
   let (end, status) = (first.pointee.end, first.pointee.exitStatus)
   let leftBehind = processes.destroyAll()
   processes.settle()
@@ -53,6 +55,7 @@ func runProgramScenario<Host: ScenarioHost>(
     json.nullField("firstFailure")
   }
   json.field("framesPerFork", figures.largestFramesPerFork)
+  json.field("zeroedFramesShare", permille: zeroedPermille)
   if program == .exhaustAndRecover { json.field("forksAfterRecovery", processes.noted(.forksAfterRecovery)) }
   if let failed = FailedCheck(rawValue: status) {
     json.field("failedCheck", failed.name)

@@ -9,6 +9,9 @@ import SeededRandom
 func runVmallocSuite<Host: ScenarioHost>(
   _ options: ScenarioOptions, in processes: borrowing Processes<Host.M>, host: Host
 ) -> Bool {
+  // The instructions of all CPUs are counted, and those of idle ones are not the workloads'.
+  processes.stacks.frames.base.pauseClearing()
+  defer { processes.stacks.frames.base.resumeClearing() }
   processes.reclaim()
   let freeAtStart = processes.stacks.frames.freeFrames
   let suite: VmallocSuite<Host.M>

@@ -29,6 +29,8 @@ struct HostMachine: Machine {
   static var memoryStart: UInt { 0x4000_0000 }
 
   private let memory: UnsafeMutableRawPointer
+  /// All of its memory.
+  var block: UnsafeMutableRawBufferPointer { UnsafeMutableRawBufferPointer(start: memory, count: byteCount) }
   /// Locks are not taken, which the sanitizer has to report.
   private let leavesLocksOut: Bool
   let byteCount: Int
@@ -44,6 +46,9 @@ struct HostMachine: Machine {
     self.leavesLocksOut = leavesLocksOut
     layout = try AddressLayout(virtualAddressBits: 39)
   }
+
+  /// Gives the memory back; no copy is used any more.
+  func deallocate() { memory.deallocate() }
 
   /// Says which CPU the current thread of the host is.
   static func become(cpu: Int) { pthread_setspecific(cpuKey, UnsafeMutableRawPointer(bitPattern: cpu + 1)) }

@@ -12,8 +12,6 @@ import Scenarios
   import Darwin
 #endif
 
-typealias HostStacks = ThreadStackAllocator<HostMachine, BuddyAllocator<HostMachine>, VmallocArea<HostMachine>>
-
 /// Memory by the machine's tables, and the allocator's own reclaim.
 struct HostStorm: StormSurroundings {
   let machine: HostMachine
@@ -61,23 +59,8 @@ final class Share {
 func storm(_ strategy: StackStrategy, steps: Int, seed: UInt64, leavesLocksOut: Bool) throws -> Bool {
   let cpuCount = 4
   let machine = try HostMachine(byteCount: 32 << 20, cpuCount: cpuCount, leavesLocksOut: leavesLocksOut)
-  var map = PhysicalMemoryMap()
-  try map.addMemory(
-    start: PhysicalAddress(HostMachine.memoryStart), byteCount: machine.byteCount, node: NodeID(0))
-  let metadataBytes = BuddyAllocator<HostMachine>.metadataByteCount(for: map, cpuCount: cpuCount)
-  let reserved = (pageSize + metadataBytes + pageSize - 1) / pageSize * pageSize
-  try map.reserve(start: PhysicalAddress(HostMachine.memoryStart), byteCount: reserved)
-  HostMachine.become(cpu: 0)
   let stacks = UnsafeMutablePointer<HostStacks>.allocate(capacity: 1)
-  stacks.initialize(
-    to: try HostStacks(
-      StackConfiguration(strategy), machine: machine,
-      frames: BuddyAllocator(
-        frames: map,
-        metadata: UnsafeMutableRawBufferPointer(
-          start: machine.pointer(to: PhysicalAddress(HostMachine.memoryStart + UInt(pageSize))),
-          count: metadataBytes), machine: machine, cpuCount: cpuCount),
-      arena: VmallocArea(machine.layout, machine: machine)))
+  stacks.initialize(to: try makeHostStacks(strategy, on: machine))
   // The area's own state stays once it is there, and reserves are full.
   let area = try stacks.pointee.arena.vmalloc(size: pageSize, caller: "storm", frames: stacks.pointee.frames)
   try stacks.pointee.arena.vfree(area, frames: stacks.pointee.frames)

@@ -168,6 +168,89 @@ import Testing
     world.frames._checkInvariants()
   }
 
+  /// The largest aligned free blocks that follow from which frames are free.
+  private func expectedBlocks(_ world: World, frames count: Int) -> [Int] {
+    let first = PageFrame(0x4000_0000 >> 12)
+    var isFree = (0..<count).map { world.owners[first + $0] == nil }
+    var blocks: [Int] = []
+    for order in 0...10 {
+      var merged: [Bool] = []
+      var left = 0
+      for pair in stride(from: 0, to: isFree.count, by: 2) {
+        let both = pair + 1 < isFree.count && isFree[pair] && isFree[pair + 1] && order < 10
+        merged.append(both)
+        if !both {
+          left += isFree[pair] ? 1 : 0
+          if pair + 1 < isFree.count, isFree[pair + 1] { left += 1 }
+        }
+      }
+      blocks.append(left)
+      isFree = merged
+    }
+    return blocks
+  }
+
+  @Test(
+    "What idle CPUs clear changes no count, and costs nobody a frame or a block",
+    arguments: 1...30 as ClosedRange<UInt64>)
+  func idleCPUsClear(seed: UInt64) throws {
+    let cpus = 2 + Int(seed % 3)
+    let count = 512
+    let world = try World(frames: count, cpus: cpus, nodes: 1, seed: seed)
+    var random = SplitMix64(seed: seed)
+    var refusals = 0
+    var cleared = 0
+    let worker: (Simulated) throws -> Void = { _ in
+      var mine: [(PageFrame, Int)] = []
+      for step in 0..<500 {
+        // Memory fills up, then empties, and so on.
+        let isFilling = step / 125 % 2 == 0
+        if random.next(below: 8) < (isFilling ? 6 : 2) {
+          let order = random.next(below: 4) == 0 ? 0 : random.next(below: 7)
+          let request = FrameRequest(order: order, purpose: .vmalloc, cleared: random.next(below: 2) == 0)
+          do {
+            let frame = try world.frames.allocate(request)
+            world.got(frame, order: order, by: 0, cleared: request.cleared)
+            mine.append((frame, order))
+          } catch {
+            refusals += 1
+            let blocks = expectedBlocks(world, frames: count)
+            if blocks[order...].contains(where: { $0 > 0 }) {
+              world.problems.append("order \(order) was refused, and there are blocks \(blocks)")
+            }
+          }
+        } else if !mine.isEmpty {
+          let (frame, order) = mine.remove(at: random.next(below: mine.count))
+          try world.give(frame, order: order)
+        }
+        if world.frames.freeFrames != count - world.owners.count {
+          world.problems.append("\(world.frames.freeFrames) frames are said to be free")
+        }
+        guard random.next(below: 16) == 0 else { continue }
+        cleared = max(cleared, world.frames.zeroedFrames(on: NodeID(0)))
+        world.frames.pauseClearing()
+        world.frames.drain()
+        let blocks = (0...10).map { world.frames.freeBlocks(ofOrder: $0) }
+        if blocks != expectedBlocks(world, frames: count) { world.problems.append("the blocks are \(blocks)") }
+        world.frames._checkInvariants()
+        world.frames.resumeClearing()
+      }
+      for (frame, order) in mine { try world.give(frame, order: order) }
+    }
+    let idle: (Simulated) throws -> Void = { cpu in
+      for _ in 0..<800 where !world.frames.zeroOneFrame() {
+        // What it looks at takes no call of the machine, and others are to go on.
+        cpu.restoreInterrupts(cpu.disableInterrupts())
+      }
+    }
+    try world.simulation.run([worker] + Array(repeating: idle, count: cpus - 1))
+    #expect(world.problems.isEmpty, "seed \(seed): \(world.problems.first ?? "")")
+    #expect(world.simulation.violations.isEmpty, "seed \(seed)")
+    #expect(refusals > 0 && cleared > 0, "seed \(seed)")
+    #expect(world.frames.freeFrames == count && world.owners.isEmpty, "seed \(seed)")
+    world.frames._checkInvariants()
+  }
+
   @Test("Of several CPUs that give back the same frame, one succeeds", arguments: 1...20 as ClosedRange<UInt64>)
   func doubleFree(seed: UInt64) throws {
     let world = try World(frames: 64, cpus: 3, nodes: 1, seed: seed)

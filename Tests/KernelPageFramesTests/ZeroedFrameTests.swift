@@ -96,6 +96,58 @@ import Testing
     bed.allocator._checkInvariants()
   }
 
+  @Test("However far a frame is on its way to the pool, it counts as free")
+  func countsAsFree() throws {
+    let bed = try Bed(frames: 4096, cpuCount: 1)
+    var seen: Set<Int> = []
+    bed.world.afterUnlock = { seen.insert(bed.allocator.freeFrames) }
+    #expect(bed.allocator.fillZeroedPool(budget: .max) == 64)
+    #expect(seen == [4096] && bed.allocator.freeFrames == 4096)
+    #expect(bed.allocator.owner(of: PageFrame(0x40000)) == .free)
+    bed.world.afterUnlock = nil
+    bed.allocator._checkInvariants()
+  }
+
+  @Test("The smallest block is taken to be cleared, and no larger one is broken up while there is a smaller")
+  func smallestFirst() throws {
+    let bed = try Bed(frames: 4096, cpuCount: 1)
+    let held = try (0..<4).map { _ in try bed.take(10) }
+    // One block of each of three sizes besides a large one.
+    try bed.allocator.free(held[0], order: 10)
+    let small = try (0..<3).map { try bed.take($0) }
+    try bed.allocator.free(held[1], order: 10)
+    let before = bed.allocator.freeBlocks(ofOrder: 10)
+    #expect(before == 1)
+    #expect(bed.allocator.fillZeroedPool(budget: 40) == 40)
+    #expect(bed.allocator.freeBlocks(ofOrder: 10) == before)
+    for (order, frame) in small.enumerated() { try bed.allocator.free(frame, order: order) }
+    bed.allocator.drain()
+    #expect(bed.allocator.freeBlocks(ofOrder: 10) == 2)
+    bed.allocator._checkInvariants()
+  }
+
+  @Test("While clearing is paused nobody clears; pauses may lie in each other")
+  func pauses() throws {
+    let bed = try Bed(frames: 4096, cpuCount: 1)
+    bed.allocator.pauseClearing()
+    bed.allocator.pauseClearing()
+    #expect(bed.allocator.zeroOneFrame() == false)
+    bed.allocator.resumeClearing()
+    #expect(bed.allocator.zeroOneFrame() == false && bed.world.clearings.isEmpty)
+    bed.allocator.resumeClearing()
+    #expect(bed.allocator.zeroOneFrame() == true)
+  }
+
+  @Test("A frame that had to be cleared when it was asked for is counted, and no other")
+  func countsClearings() throws {
+    let bed = try Bed(frames: 4096, cpuCount: 1)
+    bed.allocator.fillZeroedPool(budget: 2)
+    for _ in 0..<5 { _ = try bed.allocator.allocate(FrameRequest(purpose: .pageTable, cleared: true)) }
+    #expect(bed.allocator.framesClearedOnRequest == 3)
+    _ = try bed.allocator.allocate(FrameRequest(order: 2, purpose: .metadata, cleared: true))
+    #expect(bed.allocator.framesClearedOnRequest == 7)
+  }
+
   @Test("Without lists there is no pool")
   func noPool() throws {
     let bed = try Bed(frames: 4096)

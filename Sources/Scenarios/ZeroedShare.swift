@@ -1,0 +1,28 @@
+// How much of the memory that has to read as zero had been cleared before it was asked for.
+
+import KernelStacks
+
+/// Counts of frames that have to read as zero, at the beginning of a run.
+///
+/// Frames of new stacks, of page tables and of tables are among them. Those of stacks that come from a cache are not: they
+/// have been in use since, and are cleared by whoever gets them.
+struct ZeroedShare {
+  private let asked: Int
+  private let clearedLate: Int
+
+  init<M: Machine>(_ processes: borrowing Processes<M>) {
+    asked = processes.stacks.frames.clearedFrames
+    clearedLate = Self.clearedLate(processes)
+  }
+
+  /// The share since then of those that idle CPUs had cleared; 1,000 if none was asked for.
+  func permille<M: Machine>(_ processes: borrowing Processes<M>) -> Int {
+    let all = processes.stacks.frames.clearedFrames - asked
+    let late = Self.clearedLate(processes) - clearedLate
+    return all == 0 ? 1000 : (all - late) * 1000 / all
+  }
+
+  private static func clearedLate<M: Machine>(_ processes: borrowing Processes<M>) -> Int {
+    processes.stacks.frames.framesClearedByStacks + processes.stacks.frames.base.framesClearedOnRequest
+  }
+}
