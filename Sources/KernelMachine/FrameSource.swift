@@ -178,6 +178,11 @@ public protocol FrameSource: ~Copyable {
   /// The node that a frame belongs to. The frame must be one of the source's.
   borrowing func node(of frame: PageFrame) -> NodeID
 
+  /// Whether a frame is one of the source's, free or not: then it is memory.
+  ///
+  /// There is a default, which takes any frame for one: for owners that never pass on a foreign address.
+  borrowing func contains(_ frame: PageFrame) -> Bool
+
   /// How many NUMA nodes there are.
   var nodeCount: Int { borrowing get }
 
@@ -193,6 +198,9 @@ extension FrameSource where Self: ~Copyable {
 
   /// Brings nothing.
   @inlinable public borrowing func bringToHand(_ request: FrameRequest, count: Int) -> Bool { false }
+
+  /// Takes any frame for one of the source's.
+  @inlinable public borrowing func contains(_ frame: PageFrame) -> Bool { true }
 
   /// Hands out several single frames, one after the other.
   @inlinable public borrowing func allocate(

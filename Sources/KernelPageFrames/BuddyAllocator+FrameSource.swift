@@ -111,6 +111,11 @@ extension BuddyAllocator: FrameSource {
   @inlinable public borrowing func node(of frame: PageFrame) -> NodeID {
     NodeID(range(of: frame)?.pointee.node ?? 0)
   }
+
+  /// Whether a frame is RAM that this allocator manages.
+  ///
+  /// - Complexity: O(ranges of RAM).
+  @inlinable public borrowing func contains(_ frame: PageFrame) -> Bool { range(of: frame) != nil }
 }
 
 extension BuddyAllocator {

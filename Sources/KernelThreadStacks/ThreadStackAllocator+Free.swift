@@ -22,9 +22,26 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       magazine(of: record)[count] = freed
       record.pointee.count = count &+ 1
     } else {
-      freeSlowly(freed, record)
+      freeOtherwise(freed, record)
     }
     machine.restoreInterrupts(interrupts)
+  }
+
+  /// The rest of `free`: a linear stack is marked another way; the magazine takes it if it has room.
+  ///
+  /// Interrupts are off.
+  @inlinable @inline(never)
+  func freeOtherwise(_ stack: PackedStack, _ record: UnsafeMutablePointer<CPURecord>) {
+    if isLinear {
+      markFreed(linear: stack)
+      let count = record.pointee.count
+      if count < record.pointee.magazineLimit {
+        magazine(of: record)[count] = stack
+        record.pointee.count = count &+ 1
+        return
+      }
+    }
+    freeSlowly(stack, record)
   }
 
   /// The rest of `free`: the magazine is full, or is to be emptied, or the stack has grown.
@@ -107,11 +124,11 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     machine.unlock(lock, restoring: state)
   }
 
-  /// Marks a stack as cached and returns true, if no more pages are mapped than `allocate` has mapped and it is
-  /// charged to no group.
+  /// Marks a stack as cached and returns true, if no more pages are mapped than `allocate` has mapped, it is charged to
+  /// no group, and it is not linear: a linear stack is marked another way.
   @inlinable @inline(__always) func markCached(_ stack: PackedStack) -> Bool {
     // A stack that grows is not linear, which its own word tells.
-    if !stack.isGrowing, isLinear { return true }
+    if !stack.isGrowing, isLinear { return false }
     if stack.isCharged { return false }
     let entries = stackEntries(ofBase: stack.base)
     if stack.isGrowing {

@@ -50,8 +50,8 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   ///
   /// The address must have come from ``ThreadStack/detach()``. What is found out: a foreign address, one within a stack,
   /// a stack that has been freed already. For ``StackStrategy/linear``, which has no record per stack, a double free is
-  /// found out while the stack is cached; afterwards the frame source refuses it (see
-  /// ``refusedFreeCount``). Two CPUs that free the same address at the same time are not told apart.
+  /// found out until somebody else has the memory; if nobody has, and the mark in it is gone, the frame source refuses it
+  /// (see ``refusedFreeCount``). Two CPUs that free the same address at the same time are not told apart.
   @inlinable public borrowing func stack(at address: VirtualAddress) throws(ThreadStackError) -> ThreadStack {
     if let boot = bootStack, boot.contains(address) { throw .bootStack(address) }
     if isLinear { return try linearStack(at: address) }
@@ -67,27 +67,30 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   func linearStack(at address: VirtualAddress) throws(ThreadStackError) -> ThreadStack {
     guard isLinearAddress(address) else { throw .foreignAddress(address) }
     guard geometry.stackBase(containing: address) == address else { throw .unalignedAddress(address) }
-    for cpu in 0..<layout.cpuCount {
-      let record = record(ofCPU: cpu)
-      for index in 0..<record.pointee.count where magazine(of: record)[index].base == address {
-        throw .notLive(address)
-      }
-    }
-    if isInDepot(address) { throw .notLive(address) }
-    let home = layout.nodeCount == 1 ? 0 : frames.node(of: machine.frame(ofLinear: address)).index
+    let frame = machine.frame(ofLinear: address)
+    guard frames.contains(frame) else { throw .foreignAddress(address) }
+    guard lowestWord(ofLinear: address).pointee != freedMark(of: address) else { throw .notLive(address) }
+    let home = layout.nodeCount == 1 ? 0 : frames.node(of: frame).index
     return ThreadStack(PackedStack(base: address, node: home, isMixed: false), control: control)
   }
 
-  @inlinable func isInDepot(_ base: VirtualAddress) -> Bool {
-    var isThere = false
-    let state = machine.lock(lock)
-    for node in 0..<layout.nodeCount {
-      for index in 0..<depotCount(ofNode: node).pointee where depot(ofNode: node)[index].base == base {
-        isThere = true
-      }
-    }
-    machine.unlock(lock, restoring: state)
-    return isThere
+  // MARK: Linear stacks
+
+  // Such a stack has no place outside of itself that says whether it is live. While it is freed, its memory is the
+  // allocator's: its lowest word then holds a mark, which goes when the stack is cleared for its next owner. Only who owns
+  // a stack may ask about it, so nobody reads the word while another CPU writes it.
+
+  /// What the lowest word of a freed linear stack holds: no address of anything.
+  @inlinable func freedMark(of base: VirtualAddress) -> UInt { ~base.rawValue }
+
+  @inlinable func lowestWord(ofLinear base: VirtualAddress) -> UnsafeMutablePointer<UInt> {
+    machine.pointer(to: PhysicalAddress(base.rawValue &- machine.linearMapOffset))
+      .assumingMemoryBound(to: UInt.self)
+  }
+
+  /// Notes that a linear stack has been freed.
+  @inlinable @inline(__always) func markFreed(linear stack: PackedStack) {
+    lowestWord(ofLinear: stack.base).pointee = freedMark(of: stack.base)
   }
 
   // MARK: Slots

@@ -142,6 +142,9 @@ public struct FaultInjectingFrames<Base: CountingFrameSource & ~Copyable>: ~Copy
   /// The node that a frame belongs to.
   public borrowing func node(of frame: PageFrame) -> NodeID { base.node(of: frame) }
 
+  /// Whether a frame is one of the base's.
+  public borrowing func contains(_ frame: PageFrame) -> Bool { base.contains(frame) }
+
   /// How many NUMA nodes there are.
   public var nodeCount: Int { borrowing get { base.nodeCount } }
 

@@ -41,7 +41,7 @@ private let lostCount = Atomic<Int>(0)
     #expect(world.simulation.violations.isEmpty)
   }
 
-  @Test("Linear stacks: a double free is found in the cache, afterwards by the frame source")
+  @Test("Linear stacks: a double free is found by a mark in the memory, and without it by the frame source")
   func linearAdoption() throws {
     let world = try World()
     let stacks = try world.stacks(StackConfiguration(.linear, cachedStacksPerCPU: 1, depotStacks: 0))
@@ -57,9 +57,31 @@ private let lostCount = Atomic<Int>(0)
     let freed = try stacks.allocate(node: nil).detach()
     stacks.free(keeper)
     try stacks.give(freed)
+    #expect(throws: ThreadStackError.notLive(freed)) { try stacks.give(freed) }
     #expect(stacks.refusedFreeCount == 0)
+    // Whoever had the memory meanwhile has written there.
+    try world.machine.store(UInt64(0), to: freed)
     try stacks.give(freed)
     #expect(stacks.refusedFreeCount == 1)
+  }
+
+  @Test("Linear stacks: a stack that another CPU or the depot has cached is not live; handed out again, it is")
+  func linearStacksCachedElsewhere() throws {
+    let world = try World(cpuCount: 2)
+    let stacks = try world.stacks(StackConfiguration(.linear, cachedStacksPerCPU: 2, depotStacks: 4))
+    let addresses = try (0..<6).map { _ in try stacks.allocate(node: nil).detach() }
+    for address in addresses { try world.simulation.onCPU(1) { _ in try stacks.give(address) } }
+    for address in addresses {
+      #expect(throws: ThreadStackError.notLive(address)) { try stacks.give(address) }
+    }
+    for _ in 0..<6 {
+      let again = try stacks.allocate(node: nil).detach()
+      #expect(try world.machine.load(again) == UInt64(0))
+      try stacks.give(again)
+    }
+    let foreign = world.machine.linearAddress(of: PageFrame(0x40000 + 0x40000))
+    #expect(throws: ThreadStackError.foreignAddress(foreign)) { try stacks.give(foreign) }
+    #expect(stacks.refusedFreeCount == 0 && world.simulation.violations.isEmpty)
   }
 
   @Test("A quarantined stack is never handed out again", arguments: StackConfiguration.both)

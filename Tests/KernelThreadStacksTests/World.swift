@@ -102,6 +102,7 @@ struct TestFrames: FrameSource {
   func bringToHand(_ request: FrameRequest, count: Int) -> Bool { ledger.bringsToHand(request) }
   func free(_ frame: PageFrame, order: Int) throws(FrameSourceError) { try ledger.free(frame, order: order) }
   func node(of frame: PageFrame) -> NodeID { ledger.buddy.node(of: frame) }
+  func contains(_ frame: PageFrame) -> Bool { ledger.buddy.contains(frame) }
   var nodeCount: Int { ledger.buddy.nodeCount }
   var totalFrames: Int { ledger.buddy.totalFrames }
 }
