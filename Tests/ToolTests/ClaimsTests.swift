@@ -8,7 +8,7 @@
 
   @testable import kstacks
 
-  @Suite(.timeLimit(.minutes(5))) struct ClaimsTests {
+  @Suite(.timeLimit(.minutes(10))) struct ClaimsTests {
     func page() throws -> ClaimPage {
       try ClaimPage(String(contentsOfFile: "\(try #require(PackageRoot.path))/docs/claims.md", encoding: .utf8))
     }
@@ -27,6 +27,43 @@
       #expect(
         differences == [], "`swift run kstacks claims` writes the page anew; then its prose is to be read again"
       )
+    }
+
+    @Test func figuresComeFromTheResultsThatTheirColumnsName() throws {
+      func object(_ text: String) throws -> JSON { try JSON(parsing: text) }
+      var results = ClaimResults()
+      results.entries[.linux] = try ["contiguous", "vmap", "kernelstacks"].enumerated().map { index, kernel in
+        try object(
+          """
+          {"kernel":"\(kernel)","freeBytes":\((index + 1) << 20),"largestFreeBlockBytes":8192,"forksAttempted":64,
+           "forksSucceeded":\(index),"allocInstructions":\(index + 10),"worstFreeInstructions":\(index + 20),
+           "threadsWithin4KiB":\(index + 30)}
+          """)
+      }
+      results.entries[.forks] = [
+        try object(
+          """
+          {"strategy":"vmalloc","stackBytes":12288,"freeBytesBefore":1048576,"freeBytesAtFailure":8192,"framesPerFork":2,
+           "forksSucceeded":7,"largestFreeBlockBytes":4096,
+           "frameMaps":{"before":"f20s1","atFailure":"u4s3p2t1f11","after":"f20s1"}}
+          """)
+      ]
+      let tables = results.tables(addressSpace: nil)
+      func cells(_ table: String, _ row: String) -> [String?]? {
+        tables.first { $0.name == table }?.rows.first { $0.label == row }?.cells
+      }
+      #expect(cells("linux-run-time", "a stack, clearing included") == ["10", "11", "12"])
+      #expect(cells("linux-run-time", "the worst free") == ["20", "21", "22"])
+      #expect(cells("linux-depths", "never deeper than 4 KiB") == ["30", "31", "32"])
+      #expect(cells("fragmentation", "Linux 6.1, its own vmalloc") == ["2 MiB", "8 KiB", "1 of 64", "-"])
+      // As much is left as a fork takes: that is not less.
+      #expect(cells("fragmentation", "vmalloc, 128 MiB") == ["1 MiB", "4 KiB", "7", "8 KiB"])
+      #expect(cells("movable", "at the failure: movable (user memory)") == [nil, "4", nil])
+      #expect(cells("movable", "unmovable: stacks") == [nil, "2", nil])
+      #expect(cells("movable", "unmovable: page tables, task records") == [nil, "3", nil])
+      #expect(cells("movable", "unmovable for each movable frame") == [nil, "1.25", nil])
+      #expect(cells("accounting", "frames of stacks in the map of memory, at the failure") == [nil, "3", nil])
+      #expect(cells("accounting", "frames of stacks in the allocator's accounts") == [nil, "3", nil])
     }
 
     @Test func everyTableAndRowHasItsFigureAndCommand() throws {
