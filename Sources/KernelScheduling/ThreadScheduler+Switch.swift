@@ -123,6 +123,8 @@ extension ThreadScheduler {
       thread.pointee.cpuNumber = Int32(truncatingIfNeeded: cpu)
       // Whoever finds the thread gone sees that this CPU is not idle.
       noteBusy(own)
+      // Of several that became ready, each may have been offered to this CPU.
+      if queue.pointee.ready.first != nil { notifyIdleCPU(from: cpu) }
     }
     machine.unlock(lock(of: queue), restoring: state)
     return thread
