@@ -11,7 +11,7 @@ import Testing
     arguments: 0..<8)
   func runs(part: UInt64) throws {
     var total = RunFigures()
-    for seed in part * 40 + 1...part * 40 + 40 {
+    for seed in part * 80 + 1...part * 80 + 80 {
       let figures = try run(seed: seed)
       total.growths += figures.growths
       total.refillWaits += figures.refillWaits
