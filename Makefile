@@ -16,7 +16,7 @@ races: ; Scripts/races
 
 verify: ; verify/run
 
-bench: ; Scripts/require-qemu && swift run kstacks bench
+bench: ; Scripts/require-qemu && swift run kstacks bench --page docs/benchmarks.md
 
 soak: ; Scripts/require-qemu && Scripts/soak
 

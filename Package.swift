@@ -48,6 +48,7 @@ let package = Package(
     .target(name: "SeededRandom"),
     .target(name: "SimulatedMachine", dependencies: ["KernelMachine", "SeededRandom"]),
     .target(name: "CAArch64"),
+    .target(name: "CYardstick", dependencies: ["CAArch64"]),
     .target(name: "AArch64Machine", dependencies: ["KernelMachine", "CAArch64"]),
     .target(name: "UserPrograms", dependencies: ["SeededRandom"]),
     .target(name: "Scenarios", dependencies: core + ["SeededRandom", "UserPrograms"]),
@@ -59,7 +60,9 @@ let package = Package(
     .target(name: "KernelAssembly"),
     .executableTarget(
       name: "BootableKernel",
-      dependencies: core + ["AArch64Machine", "CAArch64", "KernelAssembly", "Scenarios", "SeededRandom"]),
+      dependencies: core + [
+        "AArch64Machine", "CAArch64", "CYardstick", "KernelAssembly", "Scenarios", "SeededRandom",
+      ]),
     .executableTarget(name: "Init", dependencies: ["UserPrograms", "CAArch64"]),
 
     // The C interface: a header, and the core behind it as a static library (Scripts/build-c-library).

@@ -20,11 +20,11 @@ extension BuddyAllocator {
   ///
   /// The list is the current CPU's, and interrupts are off.
   ///
-  /// - Returns: its index, or ``noIndex``.
-  @inlinable @inline(__always) borrowing func pop(_ list: borrowing FrameList) -> UInt32 {
+  /// - Returns: its index; `nil` when there is none.
+  @inlinable @inline(__always) borrowing func pop(_ list: borrowing FrameList) -> UInt32? {
     while true {
       let word = list.value
-      if word.count == 0 { return Self.noIndex }
+      if word.count == 0 { return nil }
       // Another CPU may be taking the list away; then this is not the link any more, and the word not the same.
       let next = (records + Int(truncatingIfNeeded: word.first)).next
       if list.replace(word, with: word.removing(1, next: next)) { return word.first }
@@ -52,16 +52,17 @@ extension BuddyAllocator {
 
   /// Takes a frame of the wanted kind from the current CPU's lists.
   ///
-  /// - Returns: the frame, or ``noBlock``: then the rest of ``allocate(_:)`` may still find one.
-  @inlinable @inline(__always) borrowing func takeListed(_ request: FrameRequest) -> PageFrame {
+  /// - Returns: `nil` when they have none: then the rest of ``allocate(_:)`` may still find one.
+  @inlinable @inline(__always) borrowing func takeListed(_ request: FrameRequest) -> PageFrame? {
     let interrupts = machine.disableInterrupts()
-    var index = Self.noIndex
+    var index: UInt32?
     // A CPU whose home is not known yet has nothing in its lists.
     if let own = ownLists(), request.node == nil || request.node?.index == own.pointee.homeNode {
       index = request.cleared ? pop(own.pointee.zeroed) : pop(own.pointee.ready)
     }
     machine.restoreInterrupts(interrupts)
-    return index == Self.noIndex ? Self.noBlock : handOut(index, purpose: request.purpose)
+    guard let index else { return nil }
+    return handOut(index, purpose: request.purpose)
   }
 
   /// Puts a frame into the current CPU's list.

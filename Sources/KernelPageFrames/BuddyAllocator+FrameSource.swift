@@ -15,9 +15,11 @@ extension BuddyAllocator: FrameSource {
   ///   ``FrameSourceError/refused(_:)``; nothing has changed then.
   /// - Complexity: O(1): at most 10 splits for a block, or for a batch of frames, and a look at each node; before a
   ///   refusal, O(CPUs).
-  @inlinable public borrowing func allocate(_ request: FrameRequest) throws(FrameSourceError) -> PageFrame {
-    if request.order == 0, listedCPUs != 0 {
-      let frame = takeListed(request)
+  @inlinable @inline(__always)
+  public borrowing func allocate(_ request: FrameRequest) throws(FrameSourceError) -> PageFrame {
+    if request.order == 0 {
+      if let frame = takeListed(request) { return frame }
+      let frame = takeRefilling(request)
       if frame != Self.noBlock { return frame }
     }
     return try allocateSlowly(request)
@@ -86,23 +88,13 @@ extension BuddyAllocator: FrameSource {
   /// - Throws: ``FrameSourceError/invalidOrder(_:)``, ``FrameSourceError/foreignFrame(_:)``,
   ///   ``FrameSourceError/doubleFree(_:)`` or ``FrameSourceError/wrongOrder(_:order:)``; nothing has changed then.
   /// - Complexity: O(ranges of RAM), and at most 10 merges, or those of a batch of frames.
-  @inlinable public borrowing func free(_ frame: PageFrame, order: Int) throws(FrameSourceError) {
-    guard UInt(bitPattern: order) <= 10 else { throw .invalidOrder(order) }
-    guard let range = range(of: frame) else { throw .foreignFrame(frame) }
-    let index = UInt32(truncatingIfNeeded: frame.number &- range.pointee.bias)
-    if order == 0, listedCPUs != 0 { return try putListed(index, of: range) }
-    let lists = FreeLists(records: records, node: nodes + range.pointee.node)
-    let state = machine.lock(lists.lock)
-    let tag = lists.record(index).tag
-    guard tag.stateAndOrder == FrameState.used &<< 4 | UInt32(truncatingIfNeeded: order) else {
-      return try reject(frame, index: index, order: order, in: lists, restoring: state)
+  @inlinable @inline(__always)
+  public borrowing func free(_ frame: PageFrame, order: Int) throws(FrameSourceError) {
+    if order == 0, listedCPUs != 0 {
+      guard let range = range(of: frame) else { throw .foreignFrame(frame) }
+      return try putListed(UInt32(truncatingIfNeeded: frame.number &- range.pointee.bias), of: range)
     }
-    if lists.canMerge(index, order: order, range: tag) {
-      return mergeAndPush(index, order: order, range: tag, in: lists, restoring: state)
-    }
-    lists.push(index, order: order, tag: tag.with(state: FrameState.free, order: order))
-    lists.node.pointee.freeFrames &+= 1 &<< order
-    machine.unlock(lists.lock, restoring: state)
+    return try freeBlock(frame, order: order)
   }
 
   /// The node that a frame belongs to; node 0 for a frame that is not RAM.
@@ -121,6 +113,26 @@ extension BuddyAllocator: FrameSource {
 extension BuddyAllocator {
   /// Stands for the absence of a block; no physical address has such a frame number.
   @inlinable static var noBlock: PageFrame { PageFrame(UInt.max) }
+
+  /// The rest of giving back: a block, or no CPU keeps lists.
+  @inlinable @inline(never)
+  borrowing func freeBlock(_ frame: PageFrame, order: Int) throws(FrameSourceError) {
+    guard UInt(bitPattern: order) <= 10 else { throw .invalidOrder(order) }
+    guard let range = range(of: frame) else { throw .foreignFrame(frame) }
+    let index = UInt32(truncatingIfNeeded: frame.number &- range.pointee.bias)
+    let lists = FreeLists(records: records, node: nodes + range.pointee.node)
+    let state = machine.lock(lists.lock)
+    let tag = lists.record(index).tag
+    guard tag.stateAndOrder == FrameState.used &<< 4 | UInt32(truncatingIfNeeded: order) else {
+      return try reject(frame, index: index, order: order, in: lists, restoring: state)
+    }
+    if lists.canMerge(index, order: order, range: tag) {
+      return mergeAndPush(index, order: order, range: tag, in: lists, restoring: state)
+    }
+    lists.push(index, order: order, tag: tag.with(state: FrameState.free, order: order))
+    lists.node.pointee.freeFrames &+= 1 &<< order
+    machine.unlock(lists.lock, restoring: state)
+  }
 
   /// The range of RAM that holds a frame.
   @inlinable @inline(__always) borrowing func range(of frame: PageFrame) -> UnsafeMutablePointer<RangeRecord>? {

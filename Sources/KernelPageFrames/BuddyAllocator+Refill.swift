@@ -13,7 +13,7 @@ extension BuddyAllocator {
   }
 
   /// The lists of the current CPU if they hold frames of a node; their home is known from then on.
-  @inlinable borrowing func ownLists(of node: Int) -> UnsafeMutablePointer<CPUFrameLists>? {
+  @inlinable @inline(__always) borrowing func ownLists(of node: Int) -> UnsafeMutablePointer<CPUFrameLists>? {
     guard let own = ownLists() else { return nil }
     if own.pointee.homeNode < 0 { own.pointee.settle(on: homeNode()) }
     return own.pointee.homeNode == node ? own : nil
@@ -22,10 +22,10 @@ extension BuddyAllocator {
   /// Takes a single frame from what the current CPU can get without another's help: its lists, filled up from its node.
   ///
   /// - Returns: the frame, or ``noBlock``.
-  @inlinable @inline(never)
-  borrowing func takeRefilling(_ request: FrameRequest, node: Int) -> PageFrame {
+  @inlinable @inline(never) borrowing func takeRefilling(_ request: FrameRequest) -> PageFrame {
+    let node = request.node?.index ?? homeNode()
     let interrupts = machine.disableInterrupts()
-    var index = Self.noIndex
+    var index: UInt32?
     var isDirty = false
     if let own = ownLists(of: node) {
       // The look at the pool takes no lock; a wrong answer costs a clearing that was not needed.
@@ -33,22 +33,22 @@ extension BuddyAllocator {
         fillZeroed(own, node: node)
         index = pop(own.pointee.zeroed)
       }
-      if index == Self.noIndex {
+      if index == nil {
         isDirty = request.cleared
         index = pop(own.pointee.ready)
       }
-      if index == Self.noIndex {
+      if index == nil {
         fillReady(own, node: node)
         index = pop(own.pointee.ready)
       }
-      if index == Self.noIndex {
+      if index == nil {
         isDirty = false
         fillZeroed(own, node: node)
         index = pop(own.pointee.zeroed)
       }
     }
     machine.restoreInterrupts(interrupts)
-    guard index != Self.noIndex else { return Self.noBlock }
+    guard let index else { return Self.noBlock }
     let frame = handOut(index, purpose: request.purpose)
     return isDirty ? clear(frame, order: 0) : frame
   }
@@ -103,7 +103,7 @@ extension BuddyAllocator {
   }
 
   /// Adds a batch of the node's frames to the list of those that nobody has cleared, from the smallest blocks there are.
-  @inlinable borrowing func fillReady(_ own: UnsafeMutablePointer<CPUFrameLists>, node: Int) {
+  @inlinable @inline(never) borrowing func fillReady(_ own: UnsafeMutablePointer<CPUFrameLists>, node: Int) {
     let lists = FreeLists(records: records, node: nodes + node)
     let state = machine.lock(lists.lock)
     let word = own.pointee.ready.value
@@ -119,13 +119,16 @@ extension BuddyAllocator {
       let tag = lists.record(block).tag.with(state: FrameState.listed)
       if found != order { lists.split(block, from: found, to: order, range: tag) }
       // From the last to the first, so that the lowest is handed out first.
+      let firstRecord = lists.record(block)
+      var record = firstRecord + 1 &<< order
       var index = block &+ 1 &<< UInt32(truncatingIfNeeded: order)
       repeat {
+        record -= 1
+        record.next = first
+        record.tag = tag
         index &-= 1
-        lists.record(index).next = first
-        lists.record(index).tag = tag
         first = index
-      } while index != block
+      } while record != firstRecord
       count &+= 1 &<< order
       lists.node.pointee.freeFrames &-= 1 &<< order
     }
@@ -134,7 +137,7 @@ extension BuddyAllocator {
   }
 
   /// Moves as many of the node's zeroed frames into the list of those as it takes.
-  @inlinable borrowing func fillZeroed(_ own: UnsafeMutablePointer<CPUFrameLists>, node: Int) {
+  @inlinable @inline(never) borrowing func fillZeroed(_ own: UnsafeMutablePointer<CPUFrameLists>, node: Int) {
     let lists = FreeLists(records: records, node: nodes + node)
     let state = machine.lock(lists.lock)
     let pool = lists.pool
@@ -192,7 +195,9 @@ extension FreeLists {
   /// The lock is held. All say `listed` then.
   ///
   /// - Returns: the first, or `next` if there is none, and how many there are.
-  @inlinable func popSingles(atMost limit: Int, before next: UInt32) -> (first: UInt32, count: Int) {
+  @inlinable @inline(__always) func popSingles(atMost limit: Int, before next: UInt32) -> (
+    first: UInt32, count: Int
+  ) {
     let head = head(0)
     let first = record(head).next
     var last = head
@@ -230,7 +235,7 @@ extension FreeLists {
   /// Releases frames that are linked through their records.
   ///
   /// The lock is held.
-  @inlinable func release(_ first: UInt32, count: Int) {
+  @inlinable @inline(__always) func release(_ first: UInt32, count: Int) {
     var index = first
     var left = count
     while left > 0 {

@@ -12,15 +12,11 @@ extension BuddyAllocator {
     return node.index
   }
 
-  /// The rest of handing out: the current CPU's lists have not served.
+  /// The rest of handing out: a block, or the current CPU's lists have not served.
   @inlinable @inline(never)
   borrowing func allocateSlowly(_ request: FrameRequest) throws(FrameSourceError) -> PageFrame {
     guard UInt(bitPattern: request.order) <= 10 else { throw .invalidOrder(request.order) }
     let preferred = try preferredNode(request)
-    if request.order == 0, listedCPUs != 0 {
-      let frame = takeRefilling(request, node: preferred)
-      if frame != Self.noBlock { return frame }
-    }
     let frame = takeBlock(order: request.order, node: preferred, purpose: request.purpose)
     if frame == Self.noBlock { return try allocateElsewhere(request, preferred: preferred) }
     return request.cleared ? clear(frame, order: request.order) : frame

@@ -140,7 +140,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   /// Whether no more pages are mapped than `allocate` has mapped.
-  @inlinable func isAsWhenMade(_ stack: PackedStack) -> Bool {
+  @inlinable @inline(__always) func isAsWhenMade(_ stack: PackedStack) -> Bool {
     guard stack.isGrowing else { return true }
     let below = stackEntries(ofBase: stack.base) + (control.pointee.firstInitialEntry &- 8)
     return machine.readEntry(at: below).isEmpty

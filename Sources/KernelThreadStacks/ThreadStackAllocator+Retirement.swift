@@ -13,15 +13,32 @@ import Synchronization
 
 /// Frames on their way to the frame source, once the lock has been released.
 @frozen @usableFromInline struct FrameBuffer {
-  @usableFromInline var frames = InlineArray<16, PageFrame>(repeating: PageFrame(0))
+  @usableFromInline let frames: UnsafeMutablePointer<PageFrame>
   @usableFromInline var count = 0
 
-  @inlinable init() {}
+  /// A buffer in memory that stays the caller's, for ``capacity`` frames.
+  @inlinable init(_ memory: UnsafeMutableBufferPointer<PageFrame>) {
+    frames = memory.baseAddress.unsafelyUnwrapped
+  }
+
   @inlinable static var capacity: Int { 16 }
   @inlinable var isFull: Bool { count == Self.capacity }
   @inlinable mutating func add(_ frame: PageFrame) {
-    frames[unchecked: count] = frame
+    (frames + count).initialize(to: frame)
     count &+= 1
+  }
+
+  /// Runs `body` with an empty buffer.
+  ///
+  /// It lies on the stack and is not cleared first, which would cost more than what is put there. That is sound because
+  /// (1) the memory is there while `body` runs, and the buffer does not outlive it; (2) `add` is called only while
+  /// `isFull` says no; (3) what is read lies below `count`, so it has been written; (4) a frame's number needs no
+  /// deinitialization.
+  @inlinable @inline(__always) static func with<Result>(_ body: (inout Self) -> Result) -> Result {
+    withUnsafeTemporaryAllocation(of: PageFrame.self, capacity: capacity) { memory in
+      var buffer = Self(memory)
+      return body(&buffer)
+    }
   }
 }
 
@@ -44,7 +61,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Interrupts are off.
   ///
   /// - Returns: how many frames went back, its own or others'.
-  @inlinable func giveUp(_ stack: PackedStack) -> Int {
+  @inlinable @inline(__always) func giveUp(_ stack: PackedStack) -> Int {
     account(stack, -1, in: record(ofCPU: machine.currentCPU))
     return isLinear ? giveBackLinear(stack) : retire(stack)
   }
@@ -65,35 +82,38 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     }
     var mustInvalidate = false
     if !shared.pointee.isInvalidating,
-      shared.pointee.retired &- shared.pointee.invalidated >= UInt32(configuration.retirementBatch)
+      shared.pointee.retired &- shared.pointee.invalidated
+        >= UInt32(truncatingIfNeeded: configuration.retirementBatch)
     {
       shared.pointee.isInvalidating = true
       mustInvalidate = true
     }
-    var given = 0
-    while true {
-      var buffer = FrameBuffer()
-      collect(into: &buffer, slots: &left)
-      let end = shared.pointee.retired
-      let range = retiredRange
-      machine.unlock(lock, restoring: state)
-      if mustInvalidate {
-        mustInvalidate = false
-        machine.invalidate(range, in: .kernel, scope: .leaves)
-        state = machine.lock(lock)
-        noteInvalidated(upTo: end)
-        shared.pointee.isInvalidating = false
+    return FrameBuffer.with { buffer in
+      var given = 0
+      while true {
+        collect(into: &buffer, slots: &left)
+        let end = shared.pointee.retired
+        let range = retiredRange
         machine.unlock(lock, restoring: state)
+        if mustInvalidate {
+          mustInvalidate = false
+          machine.invalidate(range, in: .kernel, scope: .leaves)
+          state = machine.lock(lock)
+          noteInvalidated(upTo: end)
+          shared.pointee.isInvalidating = false
+          machine.unlock(lock, restoring: state)
+        }
+        let wasFull = buffer.isFull
+        given &+= giveBack(&buffer)
+        // Stacks of more pages than the buffer takes need several rounds.
+        guard wasFull, left > 0 else { return given }
+        state = machine.lock(lock)
       }
-      given &+= giveBack(buffer)
-      // Stacks of more pages than the buffer takes need several rounds.
-      guard buffer.isFull, left > 0 else { return given }
-      state = machine.lock(lock)
     }
   }
 
   /// Makes a stack's entries invalid; they keep their frames.
-  @inlinable func unmap(_ stack: PackedStack) {
+  @inlinable @inline(__always) func unmap(_ stack: PackedStack) {
     let entries = stackEntries(ofBase: stack.base)
     let end = entries + control.pointee.stackEntryBytes
     var next = entries
@@ -110,7 +130,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Puts an unmapped stack's slot into the ring, if there is room.
   ///
   /// The lock is held.
-  @inlinable func enqueueRetired(_ stack: PackedStack) -> Bool {
+  @inlinable @inline(__always) func enqueueRetired(_ stack: PackedStack) -> Bool {
     let index = shared.pointee.retired
     guard index &- shared.pointee.drained <= layout.ringMask else { return false }
     ring[Int(index & layout.ringMask)] = UInt32(truncatingIfNeeded: slot(ofBase: stack.base))
@@ -168,13 +188,15 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     }
   }
 
-  @inlinable func giveBack(_ buffer: borrowing FrameBuffer) -> Int {
+  /// Gives back the frames of a buffer, which is empty then.
+  @inlinable @inline(__always) func giveBack(_ buffer: inout FrameBuffer) -> Int {
     var given = 0
     var index = 0
     while index < buffer.count {
-      given &+= giveBack(buffer.frames[unchecked: index], order: 0)
+      given &+= giveBack(buffer.frames[index], order: 0)
       index &+= 1
     }
+    buffer.count = 0
     return given
   }
 
@@ -242,15 +264,17 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       state = machine.lock(lock)
       noteInvalidated(upTo: end)
     }
-    var given = 0
-    while true {
-      var buffer = FrameBuffer()
-      var left = Int.max
-      collect(into: &buffer, slots: &left)
-      machine.unlock(lock, restoring: state)
-      given &+= giveBack(buffer)
-      guard buffer.isFull else { return given }
-      state = machine.lock(lock)
+    return FrameBuffer.with { buffer in
+      var given = 0
+      while true {
+        var left = Int.max
+        collect(into: &buffer, slots: &left)
+        machine.unlock(lock, restoring: state)
+        let wasFull = buffer.isFull
+        given &+= giveBack(&buffer)
+        guard wasFull else { return given }
+        state = machine.lock(lock)
+      }
     }
   }
 

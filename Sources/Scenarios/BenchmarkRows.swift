@@ -59,19 +59,32 @@ struct BenchmarkRows<Console: TextSink> {
   mutating func end() { json.end() }
 
   private mutating func write(
-    _ name: StaticString, _ instructions: Int, _ cost: Cost, _ live: Int, _ limit: Int?
+    _ name: StaticString, _ instructions: Int, _ cost: Cost, _ live: Int, _ limit: Int?,
+    _ spread: CostSpread? = nil
   ) {
     begin(name)
     json.field("instructions", instructions)
     json.field("tlbInvalidations", cost.tlbInvalidations)
     json.field("live", live)
     if let limit { json.field("limit", limit) }
+    if let spread {
+      json.beginNumbers("spread")
+      for power in 0..<spread.count { json.number(spread[power]) }
+      json.endNumbers()
+    }
     json.end()
   }
 
   /// A mean cost; the invalidations are those of all samples together.
   mutating func row(_ name: StaticString, _ cost: Cost, live: Int, limit: Int? = nil) {
     write(name, cost.mean, cost, live, limit)
+  }
+
+  /// A mean cost, and how often each cost was seen.
+  mutating func row(
+    _ name: StaticString, _ cost: Cost, live: Int, limit: Int? = nil, spread: CostSpread
+  ) {
+    write(name, cost.mean, cost, live, limit, spread)
   }
 
   /// The largest cost of a sample.

@@ -15,6 +15,7 @@ extension StackBenchmark {
     _ = free(number, stacks)
     var allocation = Cost()
     var release = Cost()
+    var spread = CostSpread()
     // The first takes a batch of the limit, under the lock.
     for round in 0...Self.sample {
       var address: VirtualAddress?
@@ -27,11 +28,12 @@ extension StackBenchmark {
       if round > 0 {
         allocation.add(cost)
         release.add(freed)
+        spread.add(freed.instructions)
       }
     }
     allocation.instructions -= clearing.instructions * allocation.count
     rows.row("allocate cached stack, charged to a group", allocation, live: Self.few)
-    rows.row("free charged stack into cache", release, live: Self.few)
+    rows.row("free charged stack into cache", release, live: Self.few, spread: spread)
     checks.check(
       "a cached stack that is charged to a group takes no lock, nor does its free",
       allocation.count == Self.sample && allocation.locks + release.locks == 0)

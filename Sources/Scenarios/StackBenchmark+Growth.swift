@@ -39,9 +39,9 @@ extension StackBenchmark {
     rows.row("grow by a page, without exception", onePage, live: live)
     rows.row("switch-in check, one frame to refill", refill, live: live)
     rows.row("grow by the other pages, without exception", allPages, live: live)
-    rows.row(
-      "free grown stack", drain(numbers.lowerBound, numbers.upperBound, stacks),
-      live: live)
+    var spread = CostSpread()
+    let freed = drain(numbers.lowerBound, numbers.upperBound, spread: &spread, stacks)
+    rows.row("free grown stack", freed, live: live, spread: spread)
     stacks.reclaim(target: Int.max)
     stacks.fillReserve()
     return failures == 0 ? check.mean : nil

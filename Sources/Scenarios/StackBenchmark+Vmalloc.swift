@@ -27,12 +27,15 @@ extension StackBenchmark {
     var count = 0
     var allocation = Cost()
     var release = Cost()
+    var spread = CostSpread()
     while count < Self.vmallocLive, allocateArea(count, stacks) != nil { count += 1 }
     var isComplete = count == Self.vmallocLive
     for number in 0..<Self.sample where isComplete {
       // Not the one that came last: frames and places go round.
       let victim = number &* 37 % count
-      release.add(freeArea(victim, stacks))
+      let freed = freeArea(victim, stacks)
+      spread.add(freed.instructions)
+      release.add(freed)
       guard let cost = allocateArea(victim, stacks) else {
         areas[victim] = areas[count &- 1]
         count -= 1
@@ -48,7 +51,7 @@ extension StackBenchmark {
     allocation.worst -= clearing.instructions
     rows.row("vmalloc of 4 pages", allocation, live: count, limit: limits?.allocation)
     rows.worstRow("vmalloc of 4 pages, worst", allocation, live: count)
-    rows.row("vfree of 4 pages", release, live: count)
+    rows.row("vfree of 4 pages", release, live: count, spread: spread)
     rows.worstRow("vfree of 4 pages, worst", release, live: count, limit: limits?.worstFree)
     return (allocation, release)
   }

@@ -147,8 +147,20 @@ struct StackBenchmark<M: Machine> {
   }
 
   func drain(_ first: Int, _ end: Int, _ stacks: borrowing BareStacks<M>) -> Cost {
+    var spread = CostSpread()
+    return drain(first, end, spread: &spread, stacks)
+  }
+
+  /// Frees stacks; tells what all cost and, in `spread`, how often each cost was seen.
+  func drain(
+    _ first: Int, _ end: Int, spread: inout CostSpread, _ stacks: borrowing BareStacks<M>
+  ) -> Cost {
     var total = Cost()
-    for number in first..<end { total.add(free(number, stacks)) }
+    for number in first..<end {
+      let cost = free(number, stacks)
+      spread.add(cost.instructions)
+      total.add(cost)
+    }
     return total
   }
 
@@ -305,12 +317,15 @@ struct StackBenchmark<M: Machine> {
       guard let frame else { break }
       addresses[number] = VirtualAddress(frame.physicalAddress.rawValue)
     }
+    var spread = CostSpread()
     for number in 0..<allocation.count {
       let frame = PhysicalAddress(addresses[number].rawValue).frame
-      release.add(measure { try? stacks.frames.free(frame, order: 0) })
+      let cost = measure { try? stacks.frames.free(frame, order: 0) }
+      spread.add(cost.instructions)
+      release.add(cost)
     }
     rows.row("allocate frame", allocation, live: 0)
-    rows.row("free frame", release, live: 0)
+    rows.row("free frame", release, live: 0, spread: spread)
   }
 
   /// New stacks, with nothing cached, above `live` that are in use; and their way back.
@@ -324,9 +339,10 @@ struct StackBenchmark<M: Machine> {
     new.worst -= clearing.instructions
     rows.row("allocate new stack", new, live: live, limit: limit)
     rows.worstRow("allocate new stack, worst", new, live: live)
-    let freed = drain(live, live + Self.sample, stacks)
+    var spread = CostSpread()
+    let freed = drain(live, live + Self.sample, spread: &spread, stacks)
     let worstLimit = empty.instructions > 0 ? StackCostLimits().worstFree : nil
-    rows.row("free stack, cache full", freed, live: live)
+    rows.row("free stack, cache full", freed, live: live, spread: spread)
     rows.worstRow("free stack, cache full, worst", freed, live: live, limit: worstLimit)
     checks.check("one invalidation serves at least 64 frees", freed.tlbInvalidations * 64 <= freed.count)
     if let worstLimit {
@@ -342,13 +358,16 @@ struct StackBenchmark<M: Machine> {
     stacks.reclaim(target: Int.max)
     var allocation = Cost()
     var release = Cost()
+    var spread = CostSpread()
     for _ in 0..<Self.sample {
-      release.add(free(Self.few - 1, stacks))
+      let freed = free(Self.few - 1, stacks)
+      spread.add(freed.instructions)
+      release.add(freed)
       if let cost = allocate(Self.few - 1, stacks) { allocation.add(cost) }
     }
     allocation.instructions -= clearing.instructions * allocation.count
     rows.row("allocate cached stack", allocation, live: Self.few, limit: limit)
-    rows.row("free stack into cache", release, live: Self.few, limit: limit)
+    rows.row("free stack into cache", release, live: Self.few, limit: limit, spread: spread)
     return (allocation, release)
   }
 }

@@ -90,13 +90,14 @@ private func inWords(_ key: String) -> String {
   return name.map { $0.isUppercase ? " \($0.lowercased())" : "\($0)" }.joined()
 }
 
-/// Costs of operations: one row for each operation, strategy and number of live stacks, with its limit if it has one.
+/// Costs of operations: one row for each operation, strategy and number of live stacks, with its floor and its limit if it
+/// has them.
 ///
 /// The row about memory measures bytes. A machine that cannot count instructions leaves dashes.
 func benchmarkTable(_ benchmarks: [JSON]) -> TextTable {
   let counts = benchmarks.contains { $0["instructions"]?.integer ?? 0 > 0 }
   return TextTable(
-    heading: ["operation", "strategy", "live", "instructions", "limit", "TLB invalidations"],
+    heading: ["operation", "strategy", "live", "instructions", "floor", "limit", "TLB invalidations"],
     rows: benchmarks.map { row in
       let memory = row["bytesPerStack"]?.integer
       let share = row["shareOfStack"]?.number ?? 0
@@ -105,10 +106,11 @@ func benchmarkTable(_ benchmarks: [JSON]) -> TextTable {
         memory.map { "\(readable(byteCount: $0)), \(percent(share))" }
           ?? row["bytesPerThread"]?.integer.map { "\(grouped($0)) bytes" }
           ?? (counts ? text(row["instructions"]) : "-"),
+        row["floor"].map { text($0) } ?? "",
         row["shareLimit"]?.number.map(percent) ?? row["limit"].map { text($0) } ?? "",
         text(row["tlbInvalidations"]),
       ]
-    }, numericColumns: Set(2...5))
+    }, numericColumns: Set(2...6))
 }
 
 /// What a row of several CPUs says besides: `: 1.002 × one CPU's, 0.000 locks`.

@@ -38,7 +38,7 @@
       for (index, plan) in plans.enumerated() {
         let outcome = try await runner.run(plan, step: index + (onQemu ? 2 : 1), kernel: kernel)
         if let result = outcome.result { results.append(result) }
-        benchmarks += outcome.benchmarks
+        benchmarks += withFloors(outcome.benchmarks)
         failure = failure ?? outcome.failure
       }
       if !results.isEmpty || !benchmarks.isEmpty {

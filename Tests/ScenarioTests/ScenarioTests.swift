@@ -110,7 +110,7 @@ import Testing
     let run = try ScenarioRun(options)
     #expect(run.passed, "\(run.problems)")
     let rows = run.objects.filter { $0["type"] as? String == "benchmark" }
-    #expect(rows.count == (strategy == .linear ? 22 : 28))
+    #expect(rows.count == (strategy == .linear ? 22 : 30))
     for row in rows {
       #expect(row["name"] is String && row["live"] is Int && row["strategy"] as? String == "\(strategy.name)")
       // A row is about time or about memory; what it is not about is null, never left out.

@@ -105,6 +105,7 @@
         options.scenario, stacks: KernelObjects.bareStacks.pointee, console: Console())
       if options.scenario.strategy == .growing { passed = runFaultBenchmark() && passed }
       passed = runAllCPUBenchmark(options.scenario.strategy) && passed
+      passed = runYardstick(options.scenario.strategy, KernelObjects.bareStacks.pointee) && passed
       exitMachine(passed ? .success : .failure)
     }
     let processes = KernelObjects.processes
