@@ -95,15 +95,17 @@ let package = Package(
     .testTarget(
       name: "KernelPageFramesTests", dependencies: ["KernelPageFrames", "SimulatedMachine", "SeededRandom"]),
     .testTarget(
-      name: "KernelVirtualMemoryTests", dependencies: core + ["SimulatedMachine", "SeededRandom"]),
+      name: "KernelVirtualMemoryTests",
+      dependencies: core + ["SimulatedMachine", "SeededRandom", "TestSupport"]),
     .testTarget(
       name: "KernelThreadStacksTests", dependencies: core + ["SimulatedMachine", "SeededRandom", "HostStorm"]),
     .testTarget(
-      name: "KernelSchedulingTests", dependencies: core + ["SimulatedMachine", "SeededRandom"],
+      name: "KernelSchedulingTests", dependencies: core + ["SimulatedMachine", "SeededRandom", "TestSupport"],
       swiftSettings: internalChecks),
-    .testTarget(name: "VerifyTests", dependencies: core + ["SimulatedMachine", "SeededRandom"]),
+    .testTarget(name: "VerifyTests", dependencies: core + ["SimulatedMachine", "SeededRandom", "TestSupport"]),
     .testTarget(
-      name: "SimulatedMachineTests", dependencies: core + ["SimulatedMachine", "SeededRandom"]),
+      name: "SimulatedMachineTests", dependencies: core + ["SimulatedMachine", "SeededRandom", "TestSupport"]),
+    .target(name: "TestSupport", dependencies: core + ["SimulatedMachine"], path: "Tests/TestSupport"),
     .testTarget(
       name: "ScenarioTests",
       dependencies: core + [

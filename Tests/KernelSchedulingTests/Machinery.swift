@@ -2,43 +2,10 @@
 
 import KernelStacks
 import SimulatedMachine
+import TestSupport
 import Testing
 
-/// The buddy allocator, shared by the stacks and by whoever takes memory away from them.
-final class SharedFrames: @unchecked Sendable {
-  let buddy: BuddyAllocator<Simulated>
-  private let metadata: UnsafeMutableRawBufferPointer
-
-  /// - Parameter listedCPUs: how many CPUs keep lists of free frames of their own.
-  init(_ simulation: Simulation, listedCPUs: Int) throws {
-    var map = PhysicalMemoryMap()
-    for bank in simulation.memoryBanks {
-      try map.addMemory(start: bank.start, byteCount: bank.byteCount, node: bank.node)
-    }
-    metadata = .allocate(
-      byteCount: BuddyAllocator<Simulated>.metadataByteCount(for: map, cpuCount: listedCPUs), alignment: 64)
-    buddy = try BuddyAllocator(
-      frames: map, metadata: metadata, machine: simulation.machine, cpuCount: listedCPUs)
-  }
-
-  deinit { metadata.deallocate() }
-}
-
-/// The handle that an allocator consumes.
-struct TestFrames: FrameSource {
-  let shared: SharedFrames
-  func allocate(_ request: FrameRequest) throws(FrameSourceError) -> PageFrame {
-    try shared.buddy.allocate(request)
-  }
-  func free(_ frame: PageFrame, order: Int) throws(FrameSourceError) {
-    try shared.buddy.free(frame, order: order)
-  }
-  func node(of frame: PageFrame) -> NodeID { shared.buddy.node(of: frame) }
-  var nodeCount: Int { shared.buddy.nodeCount }
-  var totalFrames: Int { shared.buddy.totalFrames }
-}
-
-typealias TestStacks = ThreadStackAllocator<Simulated, TestFrames, VmallocArea<Simulated>>
+typealias TestStacks = ThreadStackAllocator<Simulated, SharedFramesHandle, VmallocArea<Simulated>>
 
 /// Keeps what the scheduler notes, and lets a test look at each event when it happens.
 final class EventLog: @unchecked Sendable {
@@ -112,7 +79,7 @@ final class SchedulingWorld: @unchecked Sendable {
     frames = try SharedFrames(simulation, listedCPUs: hasFrameLists ? cpuCount : 0)
     stacks = try TestStacks(
       StackConfiguration(.growing, cachedStacksPerCPU: Int(seed % 3), retirementBatch: 1 + Int(seed % 5)),
-      machine: simulation.machine, frames: TestFrames(shared: frames),
+      machine: simulation.machine, frames: SharedFramesHandle(frames),
       arena: VmallocArea(Self.vmallocArea, machine: simulation.machine))
     memory = .allocate(byteCount: TestScheduler.byteCount(cpuCount: cpuCount), alignment: 64)
     scheduler = TestScheduler(machine: simulation.machine, memory: memory, events: LoggedEvents(log: log))

@@ -172,8 +172,8 @@ import Testing
               try shared.verify(thread, machine)
               shared.stacks.free(thread.owner.take())
             case 5: _ = shared.stacks.releaseReserve()
-            case 6: shared.takeAway(random.next(below: 24), from: world)
-            case 7: shared.giveBack(random.next(below: 24), to: world)
+            case 6: shared.ballast.take(random.next(below: 24), from: world)
+            case 7: shared.ballast.giveBack(random.next(below: 24), to: world)
             default:
               guard !shared.sleeping.isEmpty else { continue }
               // Switched in on this CPU, perhaps another one than the last time, or put back to wait.
@@ -194,7 +194,7 @@ import Testing
     #expect(shared.stacks.liveStackCount == shared.sleeping.count, "seed \(seed)")
     for thread in shared.sleeping { #expect(throws: Never.self) { try shared.verify(thread, world.machine) } }
     // Liveness: when others give their memory back, every thread runs, in whatever order.
-    shared.giveBack(.max, to: world)
+    shared.ballast.giveBack(.max, to: world)
     for thread in shared.sleeping {
       #expect(shared.stacks.prepareToRun(thread.owner.base) == true, "seed \(seed)")
     }
@@ -219,7 +219,7 @@ private final class GrowingThreads: @unchecked Sendable {
   var sleeping: [ReserveTests.Thread] = []
   var refusals = 0
   var waits = 0
-  private var taken: [PageFrame] = []
+  let ballast = Ballast()
   init(_ stacks: consuming TestStacks) { self.stacks = stacks }
 
   /// The thread goes to a few depths; each fault on its own stack must be growth.
@@ -255,22 +255,6 @@ private final class GrowingThreads: @unchecked Sendable {
       let page = thread.owner.base + (3 - depth) * 4096
       #expect(try machine.load(page + 64, as: UInt64.self) == word)
       #expect(try machine.load(page + 128, as: UInt64.self) == 0)
-    }
-  }
-
-  /// Somebody else takes frames, as many as there are.
-  func takeAway(_ count: Int, from world: World) {
-    for _ in 0..<count {
-      guard let frame = try? world.ledger.allocate(FrameRequest(purpose: .ballast)) else { return }
-      taken.append(frame)
-    }
-  }
-
-  func giveBack(_ count: Int, to world: World) {
-    var given = 0
-    while given < count, let frame = taken.popLast() {
-      try? world.ledger.free(frame, order: 0)
-      given += 1
     }
   }
 }

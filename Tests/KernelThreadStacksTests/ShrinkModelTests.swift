@@ -34,7 +34,7 @@ import Testing
       #expect(shared.stacks.highWaterPageCount(thread.owner.base) == thread.deepest, "seed \(seed)")
       try shared.verify(thread, world.machine)
     }
-    shared.giveBack(.max, to: world)
+    shared.ballast.giveBack(.max, to: world)
     for thread in shared.sleeping {
       #expect(shared.stacks.prepareToRun(thread.owner.base) == true, "seed \(seed)")
       shared.stacks.free(thread.owner.take())
@@ -82,7 +82,7 @@ private final class ShrinkingThreads: @unchecked Sendable {
   var claimed: [Claim] = []
   var shrunk = 0
   var restored = 0
-  private var taken: [PageFrame] = []
+  let ballast = Ballast()
 
   init(_ stacks: consuming TestStacks, note: Comment) {
     self.stacks = stacks
@@ -101,8 +101,8 @@ private final class ShrinkingThreads: @unchecked Sendable {
       let thread = sleeping.remove(at: random.next(below: sleeping.count))
       try verify(thread, machine)
       stacks.free(thread.owner.take())
-    case 5: takeAway(random.next(below: 24), from: world)
-    case 6: giveBack(random.next(below: 24), to: world)
+    case 5: ballast.take(random.next(below: 24), from: world)
+    case 6: ballast.giveBack(random.next(below: 24), to: world)
     case 7, 8: try shrink(machine, &random)
     default:
       if let thread = wanted(&random) {
@@ -195,22 +195,6 @@ private final class ShrinkingThreads: @unchecked Sendable {
     for (depth, word) in thread.words.enumerated() {
       let address = thread.owner.base + ((3 - depth) * 4096 + 4088)
       #expect(try machine.load(address, as: UInt64.self) == word, note)
-    }
-  }
-
-  /// Somebody else takes frames, as many as there are.
-  private func takeAway(_ count: Int, from world: World) {
-    for _ in 0..<count {
-      guard let frame = try? world.ledger.allocate(FrameRequest(purpose: .ballast)) else { return }
-      taken.append(frame)
-    }
-  }
-
-  func giveBack(_ count: Int, to world: World) {
-    var given = 0
-    while given < count, let frame = taken.popLast() {
-      try? world.ledger.free(frame, order: 0)
-      given += 1
     }
   }
 }

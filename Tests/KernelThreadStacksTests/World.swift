@@ -91,6 +91,28 @@ final class FrameLedger: @unchecked Sendable {
   func frames(for purpose: FramePurpose) -> Int { held[purpose] ?? 0 }
 }
 
+/// Frames that somebody else has taken. Another CPU may go on at each request.
+final class Ballast: @unchecked Sendable {
+  private var taken: [PageFrame] = []
+
+  /// Takes frames, as many as there are.
+  func take(_ count: Int, from world: World) {
+    for _ in 0..<count {
+      guard let frame = try? world.ledger.allocate(FrameRequest(purpose: .ballast)) else { return }
+      taken.append(frame)
+    }
+  }
+
+  /// Gives frames back, as many as were taken.
+  func giveBack(_ count: Int, to world: World) {
+    var given = 0
+    while given < count, let frame = taken.popLast() {
+      try? world.ledger.free(frame, order: 0)
+      given += 1
+    }
+  }
+}
+
 /// The handle of a ledger that an allocator consumes.
 struct TestFrames: FrameSource {
   let ledger: FrameLedger

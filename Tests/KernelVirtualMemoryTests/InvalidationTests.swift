@@ -3,50 +3,8 @@
 import KernelStacks
 import SeededRandom
 import SimulatedMachine
+import TestSupport
 import Testing
-
-/// A machine with a planted mistake: invalidations that are left out, cut short, or spare the tables.
-struct Careless: Machine {
-  enum Mistake: CaseIterable {
-    case noInvalidation
-    case firstPageOnly
-    case tablesSpared
-  }
-
-  let actual: Simulated
-  let mistake: Mistake
-
-  var linearMapOffset: UInt { actual.linearMapOffset }
-  var virtualAddressBits: Int { actual.virtualAddressBits }
-  var kernelRoot: PhysicalAddress { actual.kernelRoot }
-  var cpuCount: Int { actual.cpuCount }
-  var currentCPU: Int { actual.currentCPU }
-  var currentNode: NodeID { actual.currentNode }
-  var counters: MachineCounters { actual.counters }
-
-  func pointer(to address: PhysicalAddress) -> UnsafeMutableRawPointer { actual.pointer(to: address) }
-  func clear(_ address: VirtualAddress, byteCount: Int) { actual.clear(address, byteCount: byteCount) }
-  func readEntry(at address: PhysicalAddress) -> PageTableEntry { actual.readEntry(at: address) }
-  func writeEntry(_ entry: PageTableEntry, at address: PhysicalAddress) {
-    actual.writeEntry(entry, at: address)
-  }
-  func publishEntries() { actual.publishEntries() }
-  func disableInterrupts() -> InterruptState { actual.disableInterrupts() }
-  func restoreInterrupts(_ state: InterruptState) { actual.restoreInterrupts(state) }
-  func lock(_ lock: UnsafeMutablePointer<SpinLock>) -> InterruptState { actual.lock(lock) }
-  func unlock(_ lock: UnsafeMutablePointer<SpinLock>, restoring state: InterruptState) {
-    actual.unlock(lock, restoring: state)
-  }
-
-  func invalidate(_ pages: VirtualAddressRange, in space: AddressSpaceID, scope: InvalidationScope) {
-    switch mistake {
-    case .noInvalidation: actual.publishEntries()
-    case .firstPageOnly:
-      actual.invalidate(VirtualAddressRange(pages.lowerBound, byteCount: 4096), in: space, scope: scope)
-    case .tablesSpared: actual.invalidate(pages, in: space, scope: .leaves)
-    }
-  }
-}
 
 @Suite struct InvalidationTests {
   private func churn<M: Machine>(_ machine: M, _ world: TestWorld) throws {
@@ -71,9 +29,9 @@ struct Careless: Machine {
     world.expectNoViolations()
   }
 
-  @Test(arguments: Careless.Mistake.allCases) func aPlantedMistakeIsFound(mistake: Careless.Mistake) throws {
+  @Test(arguments: Forgetful.Duty.allCases) func aPlantedMistakeIsFound(duty: Forgetful.Duty) throws {
     let world = try TestWorld()
-    try churn(Careless(actual: world.machine, mistake: mistake), world)
+    try churn(Forgetful(world.machine, forgetting: duty), world)
     #expect(!world.simulation.violations.isEmpty)
   }
 

@@ -144,27 +144,7 @@ import Testing
       for _ in 0..<others {
         _ = try area.vmalloc(size: 31 * 4096, caller: "test", frames: world.frames)
       }
-      let before = world.frames.outstanding
-      let figures = area.figures
-      let root = world.rootEntries
-      var granted = 0
-      while true {
-        world.frames.requestsUntilRefusal = granted
-        let error = thrown { () throws(VmallocError) in
-          _ = try area.vmalloc(size: 20 * 4096, caller: "test", frames: world.frames)
-        }
-        guard let error else { break }
-        guard case .frames(.refused) = error else {
-          Issue.record("\(error)")
-          return
-        }
-        #expect(world.frames.outstanding == before, "after \(granted) grants")
-        #expect(area.figures == figures)
-        #expect(world.rootEntries == root)
-        area._checkInvariants()
-        granted += 1
-      }
-      world.frames.requestsUntilRefusal = nil
+      let granted = refuseEveryAllocationInTurn(of: area, pageCount: 20, world)
       #expect(granted == 20 + (others == 0 ? 2 + 1 + (bits == 48 ? 3 : 2) : 0), "pages, state, chunk, tables")
       area._checkInvariants()
       world.expectNoViolations()

@@ -103,3 +103,34 @@ func thrown<Failure: Error>(_ body: () throws(Failure) -> Void) -> Failure? {
     return error
   }
 }
+
+/// Asks for an area while first no request for frames is granted, then one, and so on until it succeeds.
+///
+/// - Returns: how many requests must be granted; -1 when it failed otherwise than by a refused request.
+func refuseEveryAllocationInTurn(
+  of area: borrowing VmallocArea<Simulated>, pageCount: Int, _ world: TestWorld,
+  sourceLocation: SourceLocation = #_sourceLocation
+) -> Int {
+  defer { world.frames.requestsUntilRefusal = nil }
+  let before = world.frames.outstanding
+  let figures = area.figures
+  let root = world.rootEntries
+  var granted = 0
+  while true {
+    world.frames.requestsUntilRefusal = granted
+    do {
+      _ = try area.vmalloc(size: pageCount * pageSize, caller: "test", frames: world.frames)
+      return granted
+    } catch {
+      guard case .frames(.refused) = error else {
+        Issue.record("\(error)", sourceLocation: sourceLocation)
+        return -1
+      }
+    }
+    #expect(world.frames.outstanding == before, "after \(granted) grants", sourceLocation: sourceLocation)
+    #expect(area.figures == figures, sourceLocation: sourceLocation)
+    #expect(world.rootEntries == root, sourceLocation: sourceLocation)
+    area._checkInvariants()
+    granted += 1
+  }
+}

@@ -179,27 +179,7 @@ import Testing
         (world.layout.vmallocArea.lowerBound.rawValue | (1 << 30 - 1)) - 4095 - UInt(1 + 2 * others) * 4096
       let area = VmallocArea(lower..<lower + 8 << 20, machine: world.machine)
       for _ in 0..<others { _ = try area.vmalloc(size: 4096, caller: "test", frames: world.frames) }
-      let before = world.frames.outstanding
-      let figures = area.figures
-      let root = world.rootEntries
-      var granted = 0
-      while true {
-        world.frames.requestsUntilRefusal = granted
-        let error = thrown { () throws(VmallocError) in
-          _ = try area.vmalloc(size: 5 * 4096, caller: "test", frames: world.frames)
-        }
-        guard let error else { break }
-        guard case .frames(.refused) = error else {
-          Issue.record("\(error)")
-          return
-        }
-        #expect(world.frames.outstanding == before, "after \(granted) grants")
-        #expect(area.figures == figures)
-        #expect(world.rootEntries == root)
-        area._checkInvariants()
-        granted += 1
-      }
-      world.frames.requestsUntilRefusal = nil
+      let granted = refuseEveryAllocationInTurn(of: area, pageCount: 5, world)
       let tables = isFirst ? (bits == 48 ? 5 : 4) : 2
       #expect(granted == 1 + 5 + tables, "records, pages, tables")
       #expect(world.machine.counters.tlbInvalidations == 0, "what was never linked needs no invalidation")

@@ -3,46 +3,8 @@
 import KernelStacks
 import SeededRandom
 import SimulatedMachine
+import TestSupport
 import Testing
-
-/// A machine that leaves out what real CPUs need and a simulation without their freedoms would not miss.
-private struct Forgetful: Machine, Sendable {
-  enum Duty: CaseIterable { case publication, invalidation, tableEntries }
-
-  let base: Simulated
-  /// What is left out.
-  let forgotten: Duty?
-
-  func publishEntries() {
-    if forgotten != .publication { base.publishEntries() }
-  }
-
-  func invalidate(_ pages: VirtualAddressRange, in space: AddressSpaceID, scope: InvalidationScope) {
-    switch forgotten {
-    case .invalidation: base.publishEntries()
-    case .tableEntries: base.invalidate(pages, in: space, scope: .leaves)
-    default: base.invalidate(pages, in: space, scope: scope)
-    }
-  }
-
-  var linearMapOffset: UInt { base.linearMapOffset }
-  var virtualAddressBits: Int { base.virtualAddressBits }
-  var kernelRoot: PhysicalAddress { base.kernelRoot }
-  var cpuCount: Int { base.cpuCount }
-  var currentCPU: Int { base.currentCPU }
-  var currentNode: NodeID { base.currentNode }
-  var counters: MachineCounters { base.counters }
-  func pointer(to address: PhysicalAddress) -> UnsafeMutableRawPointer { base.pointer(to: address) }
-  func clear(_ address: VirtualAddress, byteCount: Int) { base.clear(address, byteCount: byteCount) }
-  func readEntry(at address: PhysicalAddress) -> PageTableEntry { base.readEntry(at: address) }
-  func writeEntry(_ entry: PageTableEntry, at address: PhysicalAddress) { base.writeEntry(entry, at: address) }
-  func disableInterrupts() -> InterruptState { base.disableInterrupts() }
-  func restoreInterrupts(_ state: InterruptState) { base.restoreInterrupts(state) }
-  func lock(_ lock: UnsafeMutablePointer<SpinLock>) -> InterruptState { base.lock(lock) }
-  func unlock(_ lock: UnsafeMutablePointer<SpinLock>, restoring state: InterruptState) {
-    base.unlock(lock, restoring: state)
-  }
-}
 
 @Suite struct AllocatorTests {
   /// CPUs map, use and free areas of the vmalloc area at random, in memory so small that frames are soon used again.
@@ -52,7 +14,7 @@ private struct Forgetful: Machine, Sendable {
     cpus: Int, seed: UInt64, forgetting duty: Forgetful.Duty? = nil
   ) throws -> (simulation: Simulation, missingFrames: Int) {
     let simulation = try Simulation(memoryBytes: 2 << 20, cpuCount: cpus, seed: seed)
-    let machine = Forgetful(base: simulation.machine, forgotten: duty)
+    let machine = Forgetful(simulation.machine, forgetting: duty)
     let bank = simulation.memoryBanks[0]
     var map = PhysicalMemoryMap()
     try map.addMemory(start: bank.start, byteCount: bank.byteCount, node: bank.node)

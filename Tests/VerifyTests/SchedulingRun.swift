@@ -3,39 +3,8 @@
 import KernelStacks
 import SeededRandom
 import SimulatedMachine
+import TestSupport
 import Testing
-
-/// The buddy allocator, for an allocator that consumes its frame source and for those who take memory away from it.
-final class SharedFrames: @unchecked Sendable {
-  let buddy: BuddyAllocator<Simulated>
-  private let metadata: UnsafeMutableRawBufferPointer
-
-  init(_ simulation: Simulation) throws {
-    var map = PhysicalMemoryMap()
-    for bank in simulation.memoryBanks {
-      try map.addMemory(start: bank.start, byteCount: bank.byteCount, node: bank.node)
-    }
-    metadata = .allocate(byteCount: BuddyAllocator<Simulated>.metadataByteCount(for: map), alignment: 64)
-    buddy = try BuddyAllocator(frames: map, metadata: metadata, machine: simulation.machine)
-  }
-
-  deinit { metadata.deallocate() }
-}
-
-/// A handle of shared frames.
-struct FramesHandle: FrameSource {
-  let shared: SharedFrames
-
-  func allocate(_ request: FrameRequest) throws(FrameSourceError) -> PageFrame {
-    try shared.buddy.allocate(request)
-  }
-  func free(_ frame: PageFrame, order: Int) throws(FrameSourceError) {
-    try shared.buddy.free(frame, order: order)
-  }
-  func node(of frame: PageFrame) -> NodeID { shared.buddy.node(of: frame) }
-  var nodeCount: Int { shared.buddy.nodeCount }
-  var totalFrames: Int { shared.buddy.totalFrames }
-}
 
 /// One simulated machine with its scheduler, and all that its CPUs do.
 final class SchedulingRun: @unchecked Sendable {
@@ -47,7 +16,7 @@ final class SchedulingRun: @unchecked Sendable {
   let trace = SchedulerTrace()
   let simulation: Simulation
   private let frames: SharedFrames
-  private let stacks: ThreadStackAllocator<Simulated, FramesHandle, VmallocArea<Simulated>>
+  private let stacks: ThreadStackAllocator<Simulated, SharedFramesHandle, VmallocArea<Simulated>>
   private let scheduler: ThreadScheduler<Simulated, TraceEvents>
   private let memory: UnsafeMutableRawPointer
   private let threads: UnsafeMutablePointer<ScheduledThread>
@@ -56,7 +25,7 @@ final class SchedulingRun: @unchecked Sendable {
   private var ballast: [PageFrame] = []
   private(set) var before = FrameCounts(reserves: [], mapped: [])
 
-  init(seed: UInt64, cpuCount: Int = 3, threadCount: Int = 14, spareFrames: Int = 2) throws {
+  init(seed: UInt64, cpuCount: Int = 3, threadCount: Int = 14, spareFrames: Int = 1) throws {
     self.seed = seed
     self.cpuCount = cpuCount
     self.threadCount = threadCount
@@ -65,7 +34,7 @@ final class SchedulingRun: @unchecked Sendable {
     frames = try SharedFrames(simulation)
     stacks = try ThreadStackAllocator(
       StackConfiguration(.growing, capacity: 64, cachedStacksPerCPU: 0), machine: simulation.machine,
-      frames: FramesHandle(shared: frames),
+      frames: SharedFramesHandle(frames),
       arena: VmallocArea(0xffff_ff80_0800_0000..<0xffff_ffbc_0000_0000, machine: simulation.machine))
     memory = .allocate(
       byteCount: ThreadScheduler<Simulated, TraceEvents>.byteCount(cpuCount: cpuCount), alignment: 64)
