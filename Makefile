@@ -1,6 +1,6 @@
 # The commands of the project; each works on a fresh clone with Swift 6.3 and make.
 
-.PHONY: run report pictures claims test races soak verify bench c-library linux linux-test docs format clean
+.PHONY: run report pictures claims test races soak verify bench bench-host c-library linux linux-test docs format clean
 
 run: ; Scripts/require-qemu && swift run kstacks
 
@@ -16,7 +16,9 @@ races: ; Scripts/races
 
 verify: ; verify/run
 
-bench: ; Scripts/require-qemu && swift run kstacks bench --page docs/benchmarks.md
+bench: ; Scripts/require-qemu && swift run kstacks bench --page docs/benchmarks.md && Scripts/bench-host
+
+bench-host: ; Scripts/bench-host
 
 soak: ; Scripts/require-qemu && Scripts/soak
 
@@ -28,6 +30,6 @@ linux-test: ; Linux/test
 
 docs: ; Scripts/build-docs
 
-format: ; swift format --in-place --recursive Package.swift Sources Tests Fixtures Linux
+format: ; swift format --in-place --recursive Package.swift Sources Tests Fixtures Linux Benchmarks
 
-clean: ; rm -rf .build .build-* build
+clean: ; rm -rf .build .build-* build Benchmarks/.build
