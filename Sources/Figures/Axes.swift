@@ -38,3 +38,16 @@ extension Drawing {
     }
   }
 }
+
+/// Places for labels that would overlap: each at its own or a little above, so that all are a distance apart.
+///
+/// The lowest stays where it is. The order is kept, and that of equal places.
+func apart(_ places: [Double], by distance: Double) -> [Double] {
+  var result = places
+  var limit = Double.infinity
+  for index in places.indices.sorted(by: { (places[$0], $0) > (places[$1], $1) }) {
+    result[index] = Swift.min(places[index], limit)
+    limit = result[index] - distance
+  }
+  return result
+}

@@ -24,20 +24,22 @@ public func liveCostFigure(_ results: ResultSet) -> Drawing? {
   drawing.leftAxis(y, at: 44, gridTo: 420, label: "instructions, besides clearing")
   drawing.bottomAxis(
     x, at: 300, gridTo: 40, label: "stacks in use", ticks: Array(Set(points.map(\.live))).sorted())
+  var labels: [(text: String, place: Double, role: Role, bold: Bool)] = []
   for strategy in results.costStrategies {
     let own = points.filter { $0.strategy == strategy }.sorted { $0.live < $1.live }
     guard let last = own.last else { continue }
     let role = strategyRole(strategy)
     drawing.polyline(own.map { (x($0.live), y($0.cost)) }, stroke: role, width: 3)
     for point in own { drawing.circle(x(point.live), y(point.cost), radius: 5, fill: role) }
-    drawing.text(
-      "\(strategyInWords(strategy)) \(grouped(rounding: last.cost))", 430, y(last.cost) + 5, size: 14,
-      fill: role,
-      bold: true)
+    labels.append(("\(strategyInWords(strategy)) \(grouped(rounding: last.cost))", y(last.cost), role, true))
     if let floor = own.compactMap(\.floor).last {
       drawing.line(44, y(floor), 420, y(floor), stroke: role, width: 1.5, dashed: true)
-      drawing.text("floor \(grouped(rounding: floor))", 430, y(floor) + 5, size: 12, fill: role)
+      labels.append(("floor \(grouped(rounding: floor))", y(floor), role, false))
     }
+  }
+  for (label, place) in zip(labels, apart(labels.map(\.place), by: 17)) {
+    drawing.text(
+      label.text, 430, place + 5, size: label.bold ? 14 : 12.5, fill: label.role, bold: label.bold)
   }
   return drawing
 }
@@ -88,11 +90,16 @@ public func freeCostFigure(_ results: ResultSet) -> Drawing? {
     10, (rows.map(\.worst).max() ?? 1000) * 20, from: 172, to: 546, logarithmic: true)
   drawing.bottomAxis(
     scale, at: bottom, gridTo: 34, label: "instructions of one free; each line is ten times the last",
-    format: { $0 >= 1e6 ? "\(grouped(rounding: $0 / 1e6)) million" : grouped(rounding: $0) })
+    format: { $0 >= 1e6 ? "\(grouped(rounding: $0 / 1e6)) M" : grouped(rounding: $0) })
   drawing.circle(178, 18, radius: 5.5, fill: .muted)
   drawing.text("mean", 190, 22, size: 12, fill: .muted)
   drawing.line(242, 10, 242, 26, stroke: .muted, width: 3)
   drawing.text("worst", 252, 22, size: 12, fill: .muted)
+  if rows.contains(where: { !$0.counts.isEmpty }) {
+    drawing.add(
+      "rect", ["class": "f-\(Role.muted)", "opacity": 0.3, "x": 306, "y": 10, "width": 18, "height": 15])
+    drawing.text("how many frees cost about that", 332, 22, size: 12, fill: .muted)
+  }
   for (index, row) in rows.enumerated() {
     let y = 60 + Double(index) * 46
     drawing.text(row.name, 160, y + 5, size: 13, anchor: .end)

@@ -75,6 +75,12 @@ func parsedXML(_ text: String) -> [String: [String]]? {
 }
 
 @Suite struct ScaleTests {
+  @Test func labelsKeepTheirOrderAndADistance() {
+    #expect(apart([10, 12, 50], by: 17) == [-5, 12, 50])
+    #expect(apart([12, 10, 12], by: 17) == [-5, -22, 12])
+    #expect(apart([], by: 17) == [])
+  }
+
   @Test func valuesLieEvenlyBetweenTheEnds() {
     let scale = Scale(10, 20, from: 100, to: 300)
     #expect([10, 15, 20].map { scale($0) } == [100, 200, 300])
