@@ -91,7 +91,9 @@ final class FrameLedger: @unchecked Sendable {
   func frames(for purpose: FramePurpose) -> Int { held[purpose] ?? 0 }
 }
 
-/// Frames that somebody else has taken. Another CPU may go on at each request.
+/// Frames that somebody else has taken.
+///
+/// Another CPU may go on at each request.
 final class Ballast: @unchecked Sendable {
   private var taken: [PageFrame] = []
 
