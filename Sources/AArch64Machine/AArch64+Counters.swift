@@ -39,6 +39,7 @@
         let cpu = ca_cpu_at(number)
         result.tlbInvalidations &+= cpu.pointee.tlb_invalidations
         result.tlbInstructions &+= cpu.pointee.tlb_instructions
+        result.userTLBInvalidations &+= cpu.pointee.user_tlb_invalidations
         result.lockAcquisitions &+= cpu.pointee.lock_acquisitions
         number &+= 1
       }

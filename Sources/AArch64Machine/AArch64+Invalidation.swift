@@ -12,10 +12,12 @@
       _ pages: VirtualAddressRange, in space: AddressSpaceID, scope: InvalidationScope
     ) {
       let instructions = Self.dropTranslations(of: pages, in: space, scope: scope)
+      let cpu = ca_this_cpu()
       if space == .kernel {
-        let cpu = ca_this_cpu()
         cpu.pointee.tlb_invalidations &+= 1
         cpu.pointee.tlb_instructions &+= UInt64(truncatingIfNeeded: instructions)
+      } else {
+        cpu.pointee.user_tlb_invalidations &+= 1
       }
     }
 

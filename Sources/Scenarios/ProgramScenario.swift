@@ -22,10 +22,13 @@ func runProgramScenario<Host: ScenarioHost>(
     total: program == .forkChurn ? options.operations : processes.stacks.frames.freeFrames / 9)
 
   let zeroed = ZeroedShare(processes)
+  let before = processes.machine.counters
   host.run(
     first, ProgramArguments(program, seed: options.seed, operations: options.operations), in: processes)
 
   let figures = processes.figures
+  let counted = processes.machine.counters
+  let invalidations = Int(counted.tlbInvalidations &- before.tlbInvalidations)
   let zeroedPermille = zeroed.permille(processes)
   let (end, status) = (first.pointee.end, first.pointee.exitStatus)
   let leftBehind = processes.destroyAll()
@@ -41,6 +44,10 @@ func runProgramScenario<Host: ScenarioHost>(
     checks.check("as many forks succeeded after recovery", 2 * after >= figures.succeeded)
   }
   checks.check("every child was reaped", leftBehind == 0)
+  if program == .forkChurn {
+    // Every child's stack has been freed.
+    checks.check("one invalidation serves at least 64 frees of stacks", invalidations * 64 <= figures.succeeded)
+  }
   checks.check("no frame was lost", leaked == 0)
   checks.check("no kernel stack was lost", processes.kernelStackBytes == stackBytesAtStart)
 
@@ -55,6 +62,9 @@ func runProgramScenario<Host: ScenarioHost>(
     json.nullField("firstFailure")
   }
   json.field("framesPerFork", figures.largestFramesPerFork)
+  json.field("tlbInvalidations", invalidations)
+  json.field("tlbInstructions", Int(counted.tlbInstructions &- before.tlbInstructions))
+  json.field("userInvalidations", Int(counted.userTLBInvalidations &- before.userTLBInvalidations))
   json.field("zeroedFramesShare", permille: zeroedPermille)
   if program == .exhaustAndRecover { json.field("forksAfterRecovery", processes.noted(.forksAfterRecovery)) }
   if let failed = FailedCheck(rawValue: status) {

@@ -163,7 +163,8 @@ struct ca_cpu {
   uint64_t lock_acquisitions;
   uint64_t instructions;  // the last value of the counter, extended to 64 bits
   uint64_t node;
-  uint64_t reserved[3];
+  uint64_t user_tlb_invalidations;
+  uint64_t reserved[2];
 };
 #define CA_MAXIMUM_CPUS 8
 extern struct ca_cpu ca_cpus[CA_MAXIMUM_CPUS];
