@@ -30,6 +30,15 @@
       return extended
     }
 
+    /// Completed batches of TLB invalidation of processes' addresses, which ``counters`` leaves out.
+    public var userInvalidations: UInt64 {
+      var result: UInt64 = 0
+      for number in 0..<ca_machine().pointee.cpu_count {
+        result &+= ca_cpu_at(number).pointee.user_tlb_invalidations
+      }
+      return result
+    }
+
     /// What all CPUs have counted.
     @inlinable public var counters: MachineCounters {
       var result = MachineCounters()
@@ -39,7 +48,6 @@
         let cpu = ca_cpu_at(number)
         result.tlbInvalidations &+= cpu.pointee.tlb_invalidations
         result.tlbInstructions &+= cpu.pointee.tlb_instructions
-        result.userTLBInvalidations &+= cpu.pointee.user_tlb_invalidations
         result.lockAcquisitions &+= cpu.pointee.lock_acquisitions
         number &+= 1
       }

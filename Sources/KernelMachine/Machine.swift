@@ -164,8 +164,6 @@ extension Machine {
   public var tlbInvalidations: UInt64
   /// TLB invalidation instructions issued for kernel addresses.
   public var tlbInstructions: UInt64
-  /// Completed batches of TLB invalidation of processes' addresses.
-  public var userTLBInvalidations: UInt64
   /// Locks taken.
   public var lockAcquisitions: UInt64
 
@@ -174,7 +172,6 @@ extension Machine {
     instructions = 0
     tlbInvalidations = 0
     tlbInstructions = 0
-    userTLBInvalidations = 0
     lockAcquisitions = 0
   }
 }

@@ -23,12 +23,14 @@ func runProgramScenario<Host: ScenarioHost>(
 
   let zeroed = ZeroedShare(processes)
   let before = processes.machine.counters
+  let userBefore = host.userInvalidations
   host.run(
     first, ProgramArguments(program, seed: options.seed, operations: options.operations), in: processes)
 
   let figures = processes.figures
   let counted = processes.machine.counters
   let invalidations = Int(counted.tlbInvalidations &- before.tlbInvalidations)
+  let userInvalidations = host.userInvalidations - userBefore
   let zeroedPermille = zeroed.permille(processes)
   let (end, status) = (first.pointee.end, first.pointee.exitStatus)
   let leftBehind = processes.destroyAll()
@@ -64,7 +66,7 @@ func runProgramScenario<Host: ScenarioHost>(
   json.field("framesPerFork", figures.largestFramesPerFork)
   json.field("tlbInvalidations", invalidations)
   json.field("tlbInstructions", Int(counted.tlbInstructions &- before.tlbInstructions))
-  json.field("userInvalidations", Int(counted.userTLBInvalidations &- before.userTLBInvalidations))
+  json.field("userInvalidations", userInvalidations)
   json.field("zeroedFramesShare", permille: zeroedPermille)
   if program == .exhaustAndRecover { json.field("forksAfterRecovery", processes.noted(.forksAfterRecovery)) }
   if let failed = FailedCheck(rawValue: status) {

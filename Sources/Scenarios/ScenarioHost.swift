@@ -21,6 +21,9 @@ public protocol ScenarioHost {
   /// The program that the first process runs.
   var programImage: ProgramImage { get }
 
+  /// Completed batches of TLB invalidation of processes' addresses; ``MachineCounters`` counts those of the kernel's.
+  var userInvalidations: Int { get }
+
   /// Runs the first process, with all that it forks, until it has ended.
   ///
   /// `first` is ``TaskState/created``; the program gets the arguments in x0 to x2. On return it is

@@ -54,7 +54,7 @@ extension Simulation {
       counted.tlbInvalidations += 1
       counted.tlbInstructions += UInt64(InvalidationPlan(pages, scope: scope).instructionCount)
     } else {
-      counted.userTLBInvalidations += 1
+      userInvalidations += 1
     }
   }
 

@@ -30,6 +30,9 @@ public final class Simulation: @unchecked Sendable {
   var recursionDepth: [UInt: Int] = [:]
   var violationsWereRead = false
 
+  /// How many invalidations of user address spaces there were; ``MachineCounters`` counts those of the kernel.
+  public internal(set) var userInvalidations = 0
+
   /// Every machine call so far, when the configuration asks for it.
   public internal(set) var trace: [TraceEvent] = []
 

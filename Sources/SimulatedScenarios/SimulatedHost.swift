@@ -16,6 +16,8 @@ struct SimulatedHost: ScenarioHost {
 
   var machineName: StaticString { "simulated" }
 
+  var userInvalidations: Int { kernel.machine.simulation.userInvalidations }
+
   var programImage: ProgramImage { kernel.image }
 
   func run(_ first: TaskPointer, _ arguments: ProgramArguments, in processes: borrowing Processes<Simulated>) {

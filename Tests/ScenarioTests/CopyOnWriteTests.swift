@@ -149,12 +149,12 @@ import UserPrograms
       // Use every page first, so that any missing invalidation meets a cached translation.
       for page in 0..<4 { kernel.store(1, at: data + UInt(page) * 4096, as: parent) }
       let simulation = kernel.machine.simulation
-      let before = simulation.machine.counters.userTLBInvalidations
+      let before = simulation.userInvalidations
       let child = try processes.fork(parent, in: kernel)
-      #expect(simulation.machine.counters.userTLBInvalidations == before + 1)
+      #expect(simulation.userInvalidations == before + 1)
       // All pages are read-only by now.
       _ = try processes.fork(parent, in: kernel)
-      #expect(simulation.machine.counters.userTLBInvalidations == before + 1)
+      #expect(simulation.userInvalidations == before + 1)
       for page in 0..<4 { kernel.store(2, at: data + UInt(page) * 4096, as: parent) }
       for page in 0..<4 { #expect(kernel.load(data + UInt(page) * 4096, as: child) == 1) }
     }
