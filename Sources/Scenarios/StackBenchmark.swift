@@ -98,10 +98,12 @@ struct StackBenchmark<M: Machine> {
   static func measured(_ machine: M, nothing: Cost, _ body: () -> Void) -> Cost {
     let interrupts = machine.disableInterrupts()
     let before = machine.counters
+    let start = retiredInstructions(machine)
     body()
+    let end = retiredInstructions(machine)
     let after = machine.counters
     machine.restoreInterrupts(interrupts)
-    let instructions = Int(after.instructions &- before.instructions) - nothing.instructions
+    let instructions = Int(end &- start) - nothing.instructions
     return Cost(
       instructions: instructions,
       tlbInvalidations: Int(after.tlbInvalidations &- before.tlbInvalidations),
@@ -116,9 +118,11 @@ struct StackBenchmark<M: Machine> {
   /// Allocates stack `number`; `nil` when there is no memory for it.
   func allocate(_ number: Int, _ stacks: borrowing BareStacks<M>) -> Cost? {
     var address: VirtualAddress?
-    let cost = measure {
+    // As callers in Swift have it: the common path is inlined. A closure would be a function of its own.
+    @inline(__always) func allocate() {
       if let stack = try? stacks.allocate(node: nil) { address = stack.detach() }
     }
+    let cost = measure(allocate)
     guard let address else { return nil }
     addresses[number] = address
     return cost
@@ -127,7 +131,8 @@ struct StackBenchmark<M: Machine> {
   func free(_ number: Int, _ stacks: borrowing BareStacks<M>) -> Cost {
     guard let stack = try? stacks.stack(at: addresses[number]) else { return Cost() }
     var owner: ThreadStack? = consume stack
-    return measure { if let stack = owner.take() { stacks.free(stack) } }
+    @inline(__always) func release() { if let stack = owner.take() { stacks.free(stack) } }
+    return measure(release)
   }
 
   /// Allocates stacks until `end` are in use; tells what each cost.

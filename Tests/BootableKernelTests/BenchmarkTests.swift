@@ -34,6 +34,10 @@
       #expect(try Self.rowsOfPage() == rows, "`make bench` writes the table anew")
     }
 
+    @Test(arguments: Guest.CPU.allCases) func instructionsAreCountedExactly(cpu: Guest.CPU) async throws {
+      expectSuccess(try await boot("scenario=self-test test=instruction-counts") { $0.cpu = cpu })
+    }
+
     @Test(arguments: ["vmalloc", "growing"])
     func theSwiftCoreTakesAtMostATenthMoreThanTheSamePolicyInC(strategy: String) async throws {
       let run = try await boot("scenario=bench strategy=\(strategy)")

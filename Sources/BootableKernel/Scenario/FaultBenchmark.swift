@@ -47,8 +47,8 @@
 
   @inline(__always)
   private func cost(of body: () -> Void, _ machine: AArch64) -> Int {
-    let before = machine.counters.instructions
+    let before = retiredInstructions(machine)
     body()
-    return Int(machine.counters.instructions - before)
+    return Int(retiredInstructions(machine) &- before)
   }
 #endif

@@ -259,9 +259,9 @@
   @inline(__always)
   private func cost(_ machine: AArch64, _ body: () -> Void) -> Int {
     let state = ca_disable_interrupts()
-    let before = machine.instructionCount
+    let before = retiredInstructions(machine)
     body()
-    let after = machine.instructionCount
+    let after = retiredInstructions(machine)
     ca_restore_interrupts(state)
     return Int(after &- before)
   }

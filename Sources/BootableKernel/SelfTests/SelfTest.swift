@@ -40,6 +40,8 @@
     case lookup
     /// Blocks of bytes of all lengths and overlaps are copied, filled and compared as byte by byte.
     case memoryRoutines
+    /// Instructions are counted exactly, wherever the counter is read.
+    case instructionCounts
     /// Threads of the kernel go deep into growing stacks and back, preempted all the while, and find what they left.
     case growth
     /// Sections of thread code that take no fault, and whose pages stay while others' are taken.
@@ -103,6 +105,8 @@
         self = .nodes
       } else if equal(name, "memory-routines") {
         self = .memoryRoutines
+      } else if equal(name, "instruction-counts") {
+        self = .instructionCounts
       } else if equal(name, "lookup") {
         self = .lookup
       } else if equal(name, "growth") {
@@ -158,6 +162,7 @@
       case .vmalloc: return testVmalloc()
       case .nodes: return testNodes()
       case .memoryRoutines: return testMemoryRoutines()
+      case .instructionCounts: return testInstructionCounts()
       case .lookup: return testLookup()
       case .growth: return testGrowth()
       case .ensured: return testEnsured()

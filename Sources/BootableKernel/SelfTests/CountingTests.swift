@@ -1,0 +1,61 @@
+// A self-test of what all counts of instructions rest on.
+#if hasFeature(Embedded)
+  import AArch64Machine
+  import CAArch64
+  import KernelStacks
+  import Scenarios
+
+  /// Counts a known number of instructions at places where the compiler has more and less to keep in registers.
+  func testInstructionCounts() -> Bool {
+    let machine = AArch64()
+    let state = ca_disable_interrupts()
+    _ = counted(machine) {}
+    let empty = counted(machine) {}
+    let alone = counted(machine, twentyBarriers)
+    let twice = counted(machine) {
+      twentyBarriers()
+      twentyBarriers()
+    }
+    // What the loop keeps across the readings lies in registers that these must not disturb.
+    var least = Int.max
+    var most = 0
+    var sum: UInt64 = 0
+    for round in 0..<64 {
+      let before = ca_load_acquire(&rounds)
+      let count = counted(machine, twentyBarriers)
+      least = min(least, count)
+      most = max(most, count)
+      sum &+= before &* UInt64(round)
+      ca_store_release(&rounds, before &+ 1)
+    }
+    ca_restore_interrupts(state)
+    var passed = check("readings cost the same wherever they are", least == most && least == alone)
+    passed = check("twenty instructions count as twenty", alone - empty == 20 && twice - empty == 40) && passed
+    // The squares of 0 to 63.
+    return check("what was in registers is still there", sum == 85_344) && passed
+  }
+
+  nonisolated(unsafe) private var rounds: UInt64 = 0
+
+  @inline(__always) private func fiveBarriers() {
+    ca_isb()
+    ca_isb()
+    ca_isb()
+    ca_isb()
+    ca_isb()
+  }
+
+  @inline(__always) private func twentyBarriers() {
+    fiveBarriers()
+    fiveBarriers()
+    fiveBarriers()
+    fiveBarriers()
+  }
+
+  @inline(__always) private func counted(_ machine: AArch64, _ body: () -> Void) -> Int {
+    let start = retiredInstructions(machine)
+    body()
+    let end = retiredInstructions(machine)
+    return Int(end &- start)
+  }
+#endif

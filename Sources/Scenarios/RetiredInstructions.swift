@@ -1,0 +1,10 @@
+// The reading that measurements of single operations begin and end with.
+
+import KernelStacks
+
+/// The instructions that the machine has retired until now; 0 where they are not counted.
+///
+/// It is always a call. A reading that is inlined at some operations costs less there than around nothing at all, so that
+/// what is subtracted for it would be too much.
+@inline(never)
+public func retiredInstructions<M: Machine>(_ machine: M) -> UInt64 { machine.counters.instructions }
