@@ -88,19 +88,20 @@ struct shared {
 struct control {
   _Alignas(64) int64_t size;
   int64_t stride_shift, capacity, group_shift, depot_limit;
-  uint64_t first_window, first_stack;
+  uint64_t first_stack, first_window;
+  struct group *groups;
   int64_t group_span_shift;
   uint64_t group_span_mask;
-  int64_t marker_distance, cpu_stride;
+  int64_t marker_distance;
   char *first_record;
-  int64_t first_initial_page, first_initial_entry, stack_entry_bytes, initial_bytes, cleared_bytes;
+  int64_t cpu_stride;
+  int64_t first_initial_page, cleared_bytes, first_initial_entry, stack_entry_bytes, initial_bytes;
   uint64_t mapped_bits;
   int64_t initial_pages, initial_entry_offset, initial_marker_distance, window_entry_shift;
   uint8_t is_uniform, strategy;
   uint64_t cached_tag;
   int64_t exchange, cached_stacks, batch, node_count;
   uint32_t ring_mask;
-  struct group *groups;
   uint64_t *depot;
   uint64_t lost_stacks, refused_frees;
 };

@@ -27,10 +27,13 @@ import Synchronization
   @usableFromInline let geometry: StackGeometry
   @usableFromInline let layout: StackMetadataLayout
   @usableFromInline let configuration: StackConfiguration
-  /// The first byte of the first window (see StackGeometry).
-  @usableFromInline let firstWindow: UInt
+  // What the common paths need together lies together: a pair of neighbours is loaded at once.
+
   /// The base of the first slot's stack.
   @usableFromInline let firstStack: UInt
+  /// The first byte of the first window (see StackGeometry).
+  @usableFromInline let firstWindow: UInt
+  @usableFromInline let groups: UnsafeMutablePointer<GroupRecord>
   /// log2 of the bytes that a group's slots span.
   @usableFromInline let groupSpanShift: Int
   /// The bits of an address that name a page in its group's span.
@@ -38,20 +41,22 @@ import Synchronization
   /// Where a marker entry lies, seen from its stack's first entry, in bytes.
   @usableFromInline let markerDistance: Int
   @usableFromInline let firstRecord: UnsafeMutableRawPointer
-  /// The first CPU's reserve; the others follow at the distance of CPU records.
+  /// How far apart the CPUs' records are, and their reserves.
+  @usableFromInline let cpuStride: Int
+  /// The first CPU's reserve.
   @usableFromInline let firstReserve: UnsafeMutableRawPointer
   /// The first CPU's credits.
   @usableFromInline let firstCredit: UnsafeMutableRawPointer
   /// Where in a stack the pages begin that `allocate` maps: 0, or the top page's offset where stacks grow.
   @usableFromInline let firstInitialPage: Int
+  /// How much of a cached stack is cleared, whatever was used of it, when it is handed out; 0 where its entries tell what
+  /// was used.
+  @usableFromInline let clearedBytes: Int
   /// The same seen from the stack's first entry, and where its entries end, in bytes.
   @usableFromInline let firstInitialEntry: Int
   @usableFromInline let stackEntryBytes: Int
   /// How much of a stack is mapped, and cleared, when it is handed out, in bytes.
   @usableFromInline let initialBytes: Int
-  /// How much of a cached stack is cleared, whatever was used of it, when it is handed out; 0 where its entries tell what
-  /// was used.
-  @usableFromInline let clearedBytes: Int
   /// What makes the invalid entry of a new stack's page valid: writable-clean where the machine tracks that.
   @usableFromInline let mappedBits: UInt64
   /// The same in pages.
@@ -70,7 +75,6 @@ import Synchronization
   @usableFromInline let exchange: Int
   /// The bytes from the first stack on in which bases of growing stacks lie; 0 for other strategies.
   @usableFromInline let growingByteCount: UInt
-  @usableFromInline let groups: UnsafeMutablePointer<GroupRecord>
   /// The first frame of the block that all this lies in.
   @usableFromInline let metadataFrame: PageFrame
   @usableFromInline let lostStacks: Atomic<Int>
@@ -89,6 +93,7 @@ import Synchronization
     groupSpanMask = (1 &<< UInt(bitPattern: groupSpanShift) &- 1) & ~0xfff
     markerDistance = geometry.markerEntryOffset &- geometry.stackEntryOffset
     firstRecord = metadata + layout.cpuOffset
+    cpuStride = layout.cpuStride
     firstReserve = firstRecord + layout.reserveDistance
     firstCredit = metadata + layout.creditOffset
     firstInitialPage = configuration.strategy == .growing ? geometry.size &- pageSize : 0

@@ -96,7 +96,7 @@ import KernelMachine
 
 extension StackControl {
   @inlinable @inline(__always) func reserve(ofCPU cpu: Int) -> UnsafeMutablePointer<StackReserve> {
-    (firstReserve + cpu &* layout.cpuStride).assumingMemoryBound(to: StackReserve.self)
+    (firstReserve + cpu &* cpuStride).assumingMemoryBound(to: StackReserve.self)
   }
 
   /// How many pages grew on a CPU, for each node.

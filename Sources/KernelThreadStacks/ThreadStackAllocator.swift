@@ -160,7 +160,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   @inlinable func record(ofCPU cpu: Int) -> UnsafeMutablePointer<CPURecord> {
-    (control.pointee.firstRecord + cpu &* layout.cpuStride).assumingMemoryBound(to: CPURecord.self)
+    (control.pointee.firstRecord + cpu &* control.pointee.cpuStride).assumingMemoryBound(to: CPURecord.self)
   }
 
   /// The frames of a node that lie behind stacks, cached ones included, as one CPU has counted them.
