@@ -14,8 +14,7 @@ __attribute__((noinline)) static void clear_dirty_pages(struct control *control,
   publish();
   uint64_t entry = entries_of(control, base), end = entry + (uint64_t)control->stack_entry_bytes, page = base;
   do {
-    // Writable and dirty: DBM is set and the page is not read-only.
-    if ((read_entry(entry) & (1ull << 51 | 1ull << 7)) == 1ull << 51) clear(page, 4096);
+    if ((read_entry(entry) & CLEAN) != CLEAN) clear(page, 4096);
     entry += 8;
     page += 4096;
   } while (entry != end);

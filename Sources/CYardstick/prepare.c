@@ -22,7 +22,7 @@ struct memory {
 uint64_t yardstick_byte_count(void) { return sizeof(struct memory); }
 
 void yardstick_prepare(struct yardstick *self, uint64_t first_frame, uint64_t first_window, const uint64_t *tables,
-                       uint64_t group_count, uint64_t initial_pages) {
+                       uint64_t group_count, uint64_t initial_pages, int tracks_dirty) {
   struct memory *memory = (struct memory *)self;
   struct frames *frames = &self->frames;
   *frames = (struct frames){memory->records, &memory->node, &memory->lists, &memory->range, &memory->range + 1, 1,
@@ -59,8 +59,8 @@ void yardstick_prepare(struct yardstick *self, uint64_t first_frame, uint64_t fi
   control->first_record = (char *)&memory->cpu.record;
   control->initial_pages = (int64_t)initial_pages;
   control->initial_bytes = control->initial_pages << 12;
-  control->cleared_bytes = control->initial_bytes;
-  control->mapped_bits = 1;
+  control->cleared_bytes = tracks_dirty ? 0 : control->initial_bytes;
+  control->mapped_bits = tracks_dirty ? CLEAN | 1 : 1;
   control->strategy = initial_pages == 1 ? GROWING : VMALLOC;
   control->node_count = 1;
   control->first_initial_page = control->size - control->initial_bytes;

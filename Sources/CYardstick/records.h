@@ -14,6 +14,8 @@ enum { LINEAR = 0, VMALLOC = 1, GROWING = 2 };
 #define NO_FRAME UINT64_MAX
 // The entry of a kernel page that is written and not executed, but for its frame.
 #define ATTRIBUTES (1ull << 54 | 1ull << 53 | 1ull << 10 | 3ull << 8 | 3)
+// Writable-clean: DBM is set, and AP[2], which the CPU's first store clears.
+#define CLEAN (1ull << 51 | 1ull << 7)
 
 struct frame_record {
   uint32_t next, previous, tag;

@@ -38,9 +38,9 @@
       expectSuccess(try await boot("scenario=self-test test=instruction-counts") { $0.cpu = cpu })
     }
 
-    @Test(arguments: ["vmalloc", "growing"])
-    func theSwiftCoreTakesAtMostATenthMoreThanTheSamePolicyInC(strategy: String) async throws {
-      let run = try await boot("scenario=bench strategy=\(strategy)")
+    @Test(arguments: ["vmalloc", "growing"], Guest.CPU.allCases)
+    func theSwiftCoreTakesAtMostATenthMoreThanTheSamePolicyInC(strategy: String, cpu: Guest.CPU) async throws {
+      let run = try await boot("scenario=bench strategy=\(strategy)") { $0.cpu = cpu }
       expectSuccess(run)
       let costs = run.records(ofType: "benchmark").reduce(into: [:]) {
         $0[$1["name"]?.string ?? "?"] = $1["instructions"]?.integer

@@ -34,6 +34,6 @@ func makeYardstick(_ strategy: StackStrategy) -> OpaquePointer {
   let tables = (0..<4).map { _ in UInt64(UInt(bitPattern: zeroedMemory(pageSize))) }
   yardstick_prepare(
     state, UInt64(UInt(bitPattern: zeroedMemory(blockBytes)) >> 12), 0xffff_ff80_0800_0000, tables, 4,
-    strategy == .growing ? 1 : 4)
+    strategy == .growing ? 1 : 4, 0)
   return state
 }

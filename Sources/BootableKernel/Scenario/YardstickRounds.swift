@@ -110,10 +110,12 @@
         && passed
     }
 
-    /// What clearing costs that is part of handing out a cached stack; both do it in the same way.
+    /// What clearing costs that is part of handing out a cached stack; both do it in the same way. Nothing where only pages
+    /// that were used are cleared: nobody uses these.
     private func clearingCost(
       _ strategy: StackStrategy, _ stacks: borrowing BareStacks<AArch64>, _ empty: Int
     ) -> Int? {
+      if stacks.clearsOnlyDirtyPages { return 0 }
       let machine = stacks.machine
       let bytes = strategy == .growing ? pageSize : stacks.geometry.size
       let request = FrameRequest(order: 2, purpose: .ballast)

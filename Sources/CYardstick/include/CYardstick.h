@@ -19,9 +19,10 @@ uint64_t yardstick_byte_count(void);
 //
 // The frames from first_frame on, 1,024 of them and a multiple of that, are the yardstick's. The stacks of 16 KiB lie at
 // the tops of slots of 32 KiB from first_window on; the entries of group_count groups of 64 slots lie at the physical
-// addresses `tables`. initial_pages is 4, or 1 where stacks grow.
+// addresses `tables`. initial_pages is 4, or 1 where stacks grow. Where tracks_dirty is not 0, entries tell which pages of a
+// cached stack were used, and no others are cleared.
 void yardstick_prepare(struct yardstick *self, uint64_t first_frame, uint64_t first_window, const uint64_t *tables,
-                       uint64_t group_count, uint64_t initial_pages);
+                       uint64_t group_count, uint64_t initial_pages, int tracks_dirty);
 
 // A stack: its base, and in the bits below what has to be known of it; and whose it is. Word 0 is none.
 struct yardstick_stack {
