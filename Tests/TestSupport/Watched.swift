@@ -1,0 +1,55 @@
+// A machine that lets a test do something at chosen moments of an operation.
+
+import KernelStacks
+import SimulatedMachine
+
+/// What a test does in the middle of operations; only one CPU executes at a time.
+package final class Watch: @unchecked Sendable {
+  /// Called before a page-table entry is written, with the lock that guards it held.
+  package var beforeStore: (() -> Void)?
+  /// Called when an invalidation has completed.
+  package var afterInvalidation: ((InvalidationScope) -> Void)?
+
+  /// Nothing is watched for yet.
+  package init() {}
+}
+
+/// The simulated machine, watched.
+package struct Watched: Machine, Sendable {
+  let base: Simulated
+  let watch: Watch
+
+  /// - Parameter watch: what is done at which moment.
+  package init(_ base: Simulated, _ watch: Watch) {
+    self.base = base
+    self.watch = watch
+  }
+
+  package func writeEntry(_ entry: PageTableEntry, at address: PhysicalAddress) {
+    watch.beforeStore?()
+    base.writeEntry(entry, at: address)
+  }
+
+  package func invalidate(_ pages: VirtualAddressRange, in space: AddressSpaceID, scope: InvalidationScope) {
+    base.invalidate(pages, in: space, scope: scope)
+    watch.afterInvalidation?(scope)
+  }
+
+  package var linearMapOffset: UInt { base.linearMapOffset }
+  package var virtualAddressBits: Int { base.virtualAddressBits }
+  package var kernelRoot: PhysicalAddress { base.kernelRoot }
+  package var cpuCount: Int { base.cpuCount }
+  package var currentCPU: Int { base.currentCPU }
+  package var currentNode: NodeID { base.currentNode }
+  package var counters: MachineCounters { base.counters }
+  package func pointer(to address: PhysicalAddress) -> UnsafeMutableRawPointer { base.pointer(to: address) }
+  package func clear(_ address: VirtualAddress, byteCount: Int) { base.clear(address, byteCount: byteCount) }
+  package func readEntry(at address: PhysicalAddress) -> PageTableEntry { base.readEntry(at: address) }
+  package func publishEntries() { base.publishEntries() }
+  package func disableInterrupts() -> InterruptState { base.disableInterrupts() }
+  package func restoreInterrupts(_ state: InterruptState) { base.restoreInterrupts(state) }
+  package func lock(_ lock: UnsafeMutablePointer<SpinLock>) -> InterruptState { base.lock(lock) }
+  package func unlock(_ lock: UnsafeMutablePointer<SpinLock>, restoring state: InterruptState) {
+    base.unlock(lock, restoring: state)
+  }
+}
