@@ -60,6 +60,8 @@ final class SchedulingWorld: @unchecked Sendable {
   let scheduler: TestScheduler
   let log = EventLog()
   let idle: [Record]
+  /// What other CPUs do while one changes over to another thread: the one that it leaves is in no list yet.
+  var whileSwitching: (() -> Void)?
   /// What each CPU runs, as the machine knows it.
   var current: [ScheduledThreadPointer]
   private let memory: UnsafeMutableRawPointer
@@ -110,6 +112,7 @@ final class SchedulingWorld: @unchecked Sendable {
       // A hand-over point: others see what a thread that has not left its CPU yet must not show.
       _ = machine.currentCPU
       self.current[cpu] = $0
+      whileSwitching?()
     }
     machine.restoreInterrupts(interrupts)
     return chosen

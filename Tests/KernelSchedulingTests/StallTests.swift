@@ -1,0 +1,84 @@
+// What a CPU has that leaves its last thread: no stall is reported before others can reach it, at whatever moment they look.
+
+import KernelStacks
+import SimulatedMachine
+import Testing
+
+@Suite struct StallTests {
+  /// Two CPUs without free memory: CPU 0 idles, CPU 1 runs a thread that has used its stack to the end, the others wait.
+  private struct Shortage {
+    let world: SchedulingWorld
+    let threads: [Record]
+    /// What CPU 1 runs.
+    let last: ScheduledThreadPointer
+
+    init() throws {
+      world = try SchedulingWorld(cpuCount: 2)
+      world.start()
+      threads = try (1...8).map { [world] in try world.thread($0) }
+      for thread in threads { world.scheduler.enqueue(thread.scheduled) }
+      world.takeAway()
+      while world.reschedule(0, world.current[0].pointee.id > 0 ? .wait : .stay).pointee.id > 0 {
+        try Self.useStack(of: 0, world)
+      }
+      // Only CPU 1's reserve is left.
+      last = world.simulation.onCPU(1) { [world] _ in world.reschedule(1) }
+      try #require(last.pointee.id > 0)
+      try world.simulation.onCPU(1) { [world] _ in try Self.useStack(of: 1, world) }
+      try #require(world.scheduler.refillWaiterCount > 0)
+    }
+
+    private static func useStack(of cpu: Int, _ world: SchedulingWorld) throws {
+      let thread = world.current[cpu]
+      try world.store(1, at: thread.pointee.stackBase, cpu: cpu)
+      thread.pointee.savedStackPointer = thread.pointee.stackBase
+    }
+
+    /// The other CPU looks again and again, in vain, and must not take that for a stall.
+    func lookInVain() {
+      world.simulation.onCPU(0) { _ in
+        for _ in 0..<6 {
+          #expect(world.reschedule(0).pointee.id == -1)
+          #expect(!world.takeStall(), "thread \(last.pointee.id) has pages that nobody has looked at")
+        }
+      }
+    }
+  }
+
+  @Test(
+    "While a CPU leaves its last thread, whose pages others wait for, no stall is reported, and then one of them runs",
+    arguments: [SwitchRequest.wait, .exit], [false, true])
+  func lastThreadLeaves(request: SwitchRequest, isClosed: Bool) throws {
+    let shortage = try Shortage()
+    let (world, last) = (shortage.world, shortage.last)
+    var waiters: [Int] = []
+    world.scheduler.visitRefillWaiters { waiters.append($0.pointee.id) }
+    let hasClosed = isClosed && world.scheduler.closeCPU(1)
+    #expect(hasClosed == isClosed)
+    // All but the top page is dead once it sleeps.
+    last.pointee.savedStackPointer = last.pointee.stackBase + (4 * pageSize - 64)
+    var looks = 0
+    world.whileSwitching = {
+      world.whileSwitching = nil
+      looks += 1
+      shortage.lookInVain()
+    }
+    world.simulation.onCPU(1) { _ in
+      #expect(world.reschedule(1, request).pointee.id == -2)
+      guard request == .exit else { return }
+      // Its stack is not free yet.
+      shortage.lookInVain()
+      world.stacks.free(shortage.threads[last.pointee.id - 1].stack.take()!)
+    }
+    #expect(looks == 1)
+    for _ in 0..<2 {
+      world.simulation.onCPU(1) { _ in #expect(world.reschedule(1).pointee.id == -2 || !isClosed) }
+      world.simulation.onCPU(0) { _ in _ = world.reschedule(0) }
+    }
+    #expect(world.log.events.contains { $0.kind == .switchIn && $0.thread == waiters[0] })
+    #expect(!world.takeStall() && world.log.count(.stall) == 0)
+    world.giveBack()
+    for thread in shortage.threads { if let stack = thread.stack.take() { world.stacks.free(stack) } }
+    #expect(world.simulation.violations.isEmpty)
+  }
+}
