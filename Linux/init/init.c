@@ -1,98 +1,6 @@
 // The first and only program: runs the experiment that its arguments name, then switches the machine off.
-//
-// Each result is one console line: KSTACKS, a blank, and one JSON object whose first member is "type".
 
-#include "system.h"
-
-// Commands to the kernel's test part.
-
-static long command(const char *words) {
-  long file = open_file("/proc/kernelstacks", 1);
-  if (file < 0) return file;
-  long count = write_file(file, words, length(words));
-  close_file(file);
-  return count < 0 ? count : 0;
-}
-
-static long command_number(const char *words, long first, long second) {
-  static struct text line;
-  line.count = 0;
-  put(&line, words);
-  put_number(&line, first);
-  if (second >= 0) put(&line, " "), put_number(&line, second);
-  put(&line, "");
-  line.bytes[line.count] = 0;
-  return command(line.bytes);
-}
-
-// Appends the members that the last command found.
-static void put_result(struct text *text) {
-  long file = open_file("/proc/kernelstacks", 0);
-  static char found[1024];
-  long count = read_file(file, found, sizeof(found) - 1);
-  close_file(file);
-  found[count < 0 ? 0 : count] = 0;
-  put(text, ",");
-  put(text, found);
-}
-
-static struct text line;
-
-static void begin(const char *type) {
-  line.count = 0;
-  put(&line, "KSTACKS {\"type\":\"");
-  put(&line, type);
-  put(&line, "\"");
-}
-static void end(void) {
-  put(&line, "}");
-  show(&line);
-}
-static void check(const char *what, long error) {
-  if (!error) return;
-  begin("error");
-  put_member(&line, what, error);
-  end();
-  power_off();
-}
-
-// Processes.
-
-static long live[512];
-
-// Forks children that wait to be killed; stops at the first failure. Returns how many there are.
-static long fork_live(long count, long *error, int show_each) {
-  *error = 0;
-  for (long made = 0; made < count; made++) {
-    if (show_each) {
-      begin("forking");
-      put_member(&line, "succeeded", made);
-      end();
-    }
-    long child = fork();
-    if (child == 0)
-      for (;;) pause();
-    if (child < 0) {
-      *error = child;
-      return made;
-    }
-    live[made] = child;
-  }
-  return count;
-}
-
-static void reap_live(long count) {
-  for (long i = 0; i < count; i++) kill(live[i], 9);
-  for (long i = 0; i < count; i++) wait(0);
-}
-
-static int fork_and_wait(void) {
-  long child = fork();
-  if (child == 0) exit(0);
-  if (child < 0) return child;
-  wait(0);
-  return 0;
-}
+#include "processes.h"
 
 // fragmented ORDER FORKS SEED: breaks free memory into blocks of 2^ORDER pages at most, then forks.
 static void fragmented(char **arguments) {
@@ -155,44 +63,6 @@ static void costs(char **arguments) {
   end();
 }
 
-// Children that each fork `count` times, up to 16 at a time.
-static void storm_once(long count, long workers) {
-  for (long worker = 0; worker < workers; worker++) {
-    if (fork()) continue;
-    word random = worker * 7919 + 1;
-    for (long left = count; left > 0;) {
-      random = random * 6364136223846793005ul + 1442695040888963407ul;
-      long batch = 1 + (random >> 33) % 16, made = 0;
-      for (; made < batch && made < left; made++) {
-        long child = fork();
-        if (child == 0) exit(0);
-        if (child < 0) exit(1);
-      }
-      for (long i = 0; i < made; i++) wait(0);
-      left -= made;
-    }
-    exit(0);
-  }
-}
-
-static long storm_wait(long workers) {
-  long failed = 0;
-  for (long worker = 0; worker < workers; worker++) {
-    int status = 0;
-    wait(&status);
-    failed += status != 0;
-  }
-  return failed;
-}
-
-static void show_figures(const char *type) {
-  check("settle", command("settle"));
-  check("figures", command("figures"));
-  begin(type);
-  put_result(&line);
-  end();
-}
-
 // storm FORKS WORKERS: that many forks and exits, by that many processes at once. A tenth of them goes before the
 // first figures are taken, to make the page tables and slabs that stay.
 static void storm(char **arguments) {
@@ -248,61 +118,6 @@ static void misuse(void) {
   check("fork", fork_and_wait());
   begin("misuse");
   end();
-}
-
-static void show_file(const char *type, const char *path, const char *with) {
-  static char bytes[16384];
-  long file = open_file(path, 0), count = 0, part;
-  while ((part = read_file(file, bytes + count, sizeof(bytes) - 1 - count)) > 0) count += part;
-  close_file(file);
-  bytes[count] = 0;
-  for (char *start = bytes; *start;) {
-    char *stop = start;
-    while (*stop && *stop != '\n') stop++;
-    int last = !*stop;
-    *stop = 0;
-    for (char *place = start; *place; place++) {
-      word i = 0;
-      while (with[i] && place[i] == with[i]) i++;
-      if (with[i]) continue;
-      begin(type);
-      put(&line, ",\"line\":\"");
-      put(&line, start);
-      put(&line, "\"");
-      end();
-      break;
-    }
-    if (last) break;
-    start = stop + 1;
-  }
-}
-
-static long write_words(const char *path, const char *words) {
-  long file = open_file(path, 1);
-  if (file < 0) return file;
-  long count = write_file(file, words, length(words));
-  close_file(file);
-  return count < 0 ? count : 0;
-}
-
-static long set_online(const char *value) { return write_words("/sys/devices/system/cpu/cpu1/online", value); }
-
-// The number behind the first place of `name` in a file; -1 if it is not there.
-static long number_in(const char *path, const char *name) {
-  static char bytes[8192];
-  long file = open_file(path, 0);
-  long count = read_file(file, bytes, sizeof(bytes) - 1);
-  close_file(file);
-  bytes[count < 0 ? 0 : count] = 0;
-  for (char *place = bytes; *place; place++) {
-    word i = 0;
-    while (name[i] && place[i] == name[i]) i++;
-    if (name[i]) continue;
-    place += i;
-    while (*place == ' ') place++;
-    return number(place);
-  }
-  return -1;
 }
 
 // depths FORKS WORKERS: how deep threads have been in their stacks, in a storm and at rest.
@@ -371,6 +186,7 @@ static void nodes(char **arguments) {
 
 // hotplug: stacks cached by a CPU come back when it goes offline.
 static void hotplug(void) {
+  const char *online = "/sys/devices/system/cpu/cpu1/online";
   long error;
   for (int round = 0; round < 3; round++) {
     check("pin", pin_to_cpu(1) < 0);
@@ -378,10 +194,10 @@ static void hotplug(void) {
     check("fork", error);
     reap_live(made);
     check("pin", pin_to_cpu(0) < 0);
-    check("offline", set_online("0"));
+    check("offline", write_words(online, "0"));
     // Only the hotplug callback can have reached the cache of a CPU that is not there.
     show_figures(round == 0 ? "hotplugBefore" : "hotplugAfter");
-    check("online", set_online("1"));
+    check("online", write_words(online, "1"));
   }
   show_file("vmallocinfo", "/proc/vmallocinfo", "swift_stacks");
   begin("hotplug");

@@ -39,7 +39,7 @@ import KernelMachine
   @usableFromInline var sleepers = ThreadList()
   /// The thread that runs when no other can; `nil` for a CPU that has not started.
   @usableFromInline var idle: ScheduledThreadPointer?
-  /// The first and last of the sleepers that have been shrunk since they fell asleep.
+  /// Sleepers that have been shrunk since they fell asleep.
   @usableFromInline var shrunk = ThreadList()
   /// Grows whenever a thread became ready here, was switched in, or began to wait for a refill.
   @usableFromInline var activity = 0
