@@ -100,25 +100,10 @@ extension Processes {
     locked { state.pointee.threads.visited = state.pointee.threads.first }
   }
 
-  /// Goes on with the walk until it finds a thread that has not begun or sleeps, and is wanted; counts it as awake.
+  /// Goes on with the walk until it finds a thread that has not begun or sleeps, and is wanted; counts it as awake, and
+  /// lets it run.
   ///
   /// Threads may end, and others be made, while the walk goes on.
-  ///
-  /// - Parameter isWanted: asked about each such thread; the lock is held.
-  /// - Returns: the thread, which the machine is to let run; `nil` at the end of the walk.
-  public borrowing func nextToWake(where isWanted: (KernelThreadPointer) -> Bool) -> KernelThreadPointer? {
-    locked {
-      while let thread = state.pointee.threads.visited {
-        state.pointee.threads.visited = thread.pointee.next
-        guard thread.pointee.state != .awake, isWanted(thread) else { continue }
-        noteAwake(thread)
-        return thread
-      }
-      return nil
-    }
-  }
-
-  /// Goes on with the walk as ``nextToWake(where:)`` does, and lets the thread run that it finds.
   ///
   /// A thread that is about to sleep when it is counted as awake does not sleep at all, and may end before anybody could wake
   /// it: so it is woken while its record cannot go.
@@ -126,7 +111,7 @@ extension Processes {
   /// - Parameters:
   ///   - isWanted: asked about each such thread; the lock is held.
   ///   - resume: lets a thread run; the lock is held.
-  /// - Returns: whether there was one.
+  /// - Returns: whether there was one; if not, the walk has come to its end.
   public borrowing func wakeNext(
     where isWanted: (KernelThreadPointer) -> Bool, resume: (KernelThreadPointer) -> Void
   ) -> Bool {

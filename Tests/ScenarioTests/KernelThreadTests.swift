@@ -179,7 +179,7 @@ import Testing
 
   private func wakeAll(_ processes: borrowing Processes<Simulated>, _ threads: SimulatedThreads) {
     processes.visitThreads()
-    while let thread = processes.nextToWake(where: { _ in true }) { threads.resume(thread) }
+    while processes.wakeNext(where: { _ in true }, resume: { threads.resume($0) }) {}
     threads.run()
   }
 
@@ -200,14 +200,13 @@ import Testing
   @Test func `A walk goes on although the thread that it stands at ends`() throws {
     try withSleepers(6) { processes, threads, made in
       processes.visitThreads()
-      let found = processes.nextToWake(where: { $0 == made[1] })
-      let first = try #require(found)
+      var woken: [KernelThreadPointer] = []
+      let isFirstWoken = processes.wakeNext(where: { $0 == made[1] }, resume: { woken.append($0) })
       // The walk stands at the third thread, which is taken away.
       _ = processes.threadHasStopped(made[2])
-      var rest: [KernelThreadPointer] = []
-      while let thread = processes.nextToWake(where: { _ in true }) { rest.append(thread) }
-      #expect(first == made[1] && rest == [made[3], made[4], made[5]])
-      for thread in [first] + rest { threads.resume(thread) }
+      while processes.wakeNext(where: { _ in true }, resume: { woken.append($0) }) {}
+      #expect(isFirstWoken && woken == [made[1], made[3], made[4], made[5]])
+      for thread in woken { threads.resume(thread) }
       threads.run()
       #expect(processes.threadFigures.live == 1)
     }

@@ -172,7 +172,7 @@
       }
     }
     processes.pointee.visitThreads()
-    while let thread = processes.pointee.nextToWake(where: { _ in true }) { wakeKernelThread(thread) }
+    while processes.pointee.wakeNext(where: { _ in true }, resume: { wakeKernelThread($0) }) {}
   }
 
   /// Waits until all threads have ended.

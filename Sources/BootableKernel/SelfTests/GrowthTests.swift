@@ -92,7 +92,7 @@
     _ = ca_disable_interrupts()
     while (try? processes.pointee.stacks.frames.allocate(FrameRequest(purpose: .ballast))) != nil {}
     processes.pointee.visitThreads()
-    while let thread = processes.pointee.nextToWake(where: { _ in true }) { wakeKernelThread(thread) }
+    while processes.pointee.wakeNext(where: { _ in true }, resume: { wakeKernelThread($0) }) {}
     while true { Scheduler.wait() }
   }
 #endif
