@@ -64,20 +64,24 @@ final class SimulatedThreads: @unchecked Sendable {
   }
 
   func prepare(_ thread: KernelThreadPointer) {
-    guard let bounds = thread.pointee.stack?.usableRange, let base = thread.pointee.stack?.base else { return }
-    scheduled(thread).initialize(
-      to: ScheduledThread(id: Int(thread.pointee.number), stackBase: base, stackPointer: bounds.top))
-    threads[scheduled(thread)] = SimulatedThread(
-      thread, scheduled(thread), bounds, kernel, processes.pointee.threadProgram(of: thread))
-    kernel.placeEndMarker(base)
+    prepare(thread) { scheduled, bounds in
+      SimulatedThread(thread, scheduled, bounds, kernel, processes.pointee.threadProgram(of: thread))
+    }
   }
 
   /// Prepares a thread of a storm.
   func prepareStorm(_ thread: KernelThreadPointer) {
+    prepare(thread) { scheduled, bounds in SimulatedStormThread(thread, scheduled, bounds, kernel, self) }
+  }
+
+  private func prepare(
+    _ thread: KernelThreadPointer, making make: (ScheduledThreadPointer, StackBounds) -> SimulatedThread
+  ) {
     guard let bounds = thread.pointee.stack?.usableRange, let base = thread.pointee.stack?.base else { return }
-    scheduled(thread).initialize(
+    let scheduled = scheduled(thread)
+    scheduled.initialize(
       to: ScheduledThread(id: Int(thread.pointee.number), stackBase: base, stackPointer: bounds.top))
-    threads[scheduled(thread)] = SimulatedStormThread(thread, scheduled(thread), bounds, kernel, self)
+    threads[scheduled] = make(scheduled, bounds)
     kernel.placeEndMarker(base)
   }
 
@@ -151,15 +155,8 @@ final class SimulatedThreads: @unchecked Sendable {
 
   private func reportStall() {
     hasStalled = true
-    var console = kernel.console
-    console.write("stall: every task that could run waits for the frames that its stack may need\n")
-    scheduler.pointee.visitRefillWaiters { thread in
-      console.write("  task ")
-      console.write(thread.pointee.id)
-      console.write(" waits for ")
-      console.write(processes.pointee.stacks.missingPageCount(thread.pointee.stackBase))
-      console.write(" frames\n")
-    }
+    let console = kernel.console
+    writeStall(of: scheduler.pointee, stacks: processes.pointee.stacks, to: console)
     var json = JSONWriter(console)
     json.begin("error")
     json.field("message", "panic: no task can run, and no memory can be given back")

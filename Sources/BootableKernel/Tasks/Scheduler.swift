@@ -70,15 +70,7 @@
 
     /// Reports that no task can run any more, because those that could wait for memory that nobody will give back.
     private static func reportStall() -> Never {
-      var console = Console()
-      console.write("stall: every task that could run waits for the frames that its stack may need\n")
-      core.pointee.visitRefillWaiters { thread in
-        console.write("  task ")
-        console.write(thread.pointee.id)
-        console.write(" waits for ")
-        console.write(KernelObjects.processes.pointee.stacks.missingPageCount(thread.pointee.stackBase))
-        console.write(" frames\n")
-      }
+      writeStall(of: core.pointee, stacks: KernelObjects.processes.pointee.stacks, to: Console())
       panic("no task can run, and no memory can be given back")
     }
 
