@@ -86,8 +86,7 @@ public struct ThreadScheduler<M: Machine, Events: SchedulerEvents>: ~Copyable {
 
   /// Says that the current CPU takes part: what it runs at this moment, and what it runs when there is nothing to do.
   ///
-  /// Also when it comes back after ``closeCPU(_:)``, on its idle thread then.
-  /// Interrupts are off.
+  /// Also when it comes back after ``closeCPU(_:)``, on its idle thread then. Interrupts are off.
   ///
   /// - Parameters:
   ///   - current: the thread that makes this call; it may be `idle`.
@@ -124,11 +123,6 @@ extension ThreadScheduler {
 
   /// How many threads are in a CPU's queue.
   @inlinable public borrowing func readyCount(ofCPU cpu: Int) -> Int { queue(cpu).pointee.ready.count }
-
-  /// How many of the threads that ran last on a CPU sleep, those that are being shrunk not counted.
-  @inlinable public borrowing func sleeperCount(ofCPU cpu: Int) -> Int {
-    queue(cpu).pointee.sleepers.count &+ queue(cpu).pointee.shrunk.count
-  }
 
   /// Whether a CPU takes part and has nothing to do.
   @inlinable public borrowing func isIdle(_ cpu: Int) -> Bool { queue(cpu).pointee.isIdle }

@@ -10,9 +10,6 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     reserve(ofCPU: cpu).pointee.count
   }
 
-  /// How many frames the pool behind the reserves holds.
-  @inlinable public var pooledFrameCount: Int { shared.pointee.poolCount }
-
   /// How many freed stacks a CPU's magazine holds: exact on that CPU, with interrupts off.
   @inlinable public borrowing func cachedStackCount(ofCPU cpu: Int) -> Int { record(ofCPU: cpu).pointee.count }
 }

@@ -56,9 +56,7 @@ extension Processes {
   ///
   /// Its record may be gone once it runs.
   public borrowing func startThread(_ thread: KernelThreadPointer) {
-    locked {
-      noteAwake(thread)
-    }
+    locked { noteAwake(thread) }
   }
 
   /// Wakes sleeping threads.

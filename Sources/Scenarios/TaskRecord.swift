@@ -10,17 +10,15 @@ import UserPrograms
 /// Where a task stands.
 public enum TaskState: UInt8, Sendable {
   /// Made by fork, its registers not yet filled in.
-  case created = 0
-  /// Runs, or could.
-  case runnable = 1
-  /// Waits for a child, or for something of the machine's.
-  case waiting = 2
+  case created
+  /// Runs or could run, or waits for a child.
+  case runnable
   /// Waits until its parent releases it.
-  case holding = 3
+  case holding
   /// Its address space is gone; it still runs on its kernel stack.
-  case exiting = 4
+  case exiting
   /// It does not run any more; its parent has not taken its status yet.
-  case zombie = 5
+  case zombie
 }
 
 /// A task: a process with its kernel stack, or a kernel thread.

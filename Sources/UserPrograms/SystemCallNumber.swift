@@ -68,8 +68,6 @@ public enum EndOfProcess: UInt8, Sendable {
   case stackOverflow = 3
   /// It executed an undefined instruction or an unknown system call.
   case illegalInstruction = 4
-  /// The kernel ended it when the scenario was over.
-  case cleanedUp = 5
 }
 
 /// What a program tells the kernel with `note`.

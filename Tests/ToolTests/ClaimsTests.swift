@@ -19,7 +19,9 @@
     @Test func thePageAgreesWithFreshRuns() async throws {
       guard Guest.isQemuInstalled else { return }
       var results = ClaimResults()
-      for source in ClaimSource.allCases where source.isTested {
+      // Few guests, that take seconds.
+      let short: [ClaimSource] = [.forks, .halfSize, .halfSizeInSingleFrames, .costs, .exhaustion]
+      for source in short {
         results.entries[source] = try await ClaimsCommand.results(of: source)
       }
       let differences = try page().differences(

@@ -206,16 +206,6 @@ import Testing
     #expect(grouped(100) == "100")
   }
 
-  @Test func sizesAreReadAsPeopleWriteThem() {
-    #expect(MemorySize("128M")?.byteCount == 128 << 20)
-    #expect(MemorySize("1g")?.byteCount == 1 << 30)
-    #expect(MemorySize("16 KiB")?.byteCount == 16384)
-    #expect(MemorySize("4096")?.byteCount == 4096)
-    for text in ["", "M", "-1M", "1T", "1.5G", "99999999999G", "128MM"] {
-      #expect(MemorySize(text) == nil, "\(text)")
-    }
-  }
-
   @Test func progressIsABarWithItsCount() {
     #expect(Steps.bar(done: 5, total: 20) == "[#####               ] 5 of 20")
     #expect(Steps.bar(done: 30, total: 20) == "[####################] 30 of 20")

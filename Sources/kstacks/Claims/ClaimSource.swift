@@ -51,14 +51,6 @@
     /// Whether it is a run of the bootable kernel, which `kstacks claims` makes itself.
     var isRun: Bool { self != .linux && self != .addressSpace }
 
-    /// Whether a test runs it to compare it with the page: few guests that take seconds.
-    var isTested: Bool {
-      switch self {
-      case .forks, .halfSize, .halfSizeInSingleFrames, .costs, .exhaustion: true
-      case .forksInLittleMemory, .forksInSingleFrames, .manyThreads, .linux, .addressSpace: false
-      }
-    }
-
     /// By how many percent the page and a fresh run may differ.
     ///
     /// What forks come to depends on how many frames the kernel's image leaves, and where stacks grow on who draws a large

@@ -53,7 +53,6 @@
   enum ClaimFigure {
     static func count(_ value: JSON?) -> String? { value?.integer.map { grouped($0) } }
     static func bytes(_ value: JSON?) -> String? { value?.integer.map { readable(byteCount: $0) } }
-    static func exactBytes(_ value: JSON?) -> String? { value?.integer.map { grouped($0) } }
 
     /// A share in percent with one decimal place.
     static func percent(_ part: Int, of whole: Int) -> String {
