@@ -71,35 +71,30 @@
     }
 
     /// Writes a JSON record of type `error`.
-    static func error(_ message: StaticString) {
-      var console = Console()
-      console.beginLine()
-      console.write("{\"type\":\"error\",\"message\":\"")
-      console.write(message)
-      console.write("\"}\n")
-      console.endLine()
-    }
+    static func error(_ message: StaticString) { error(message) { _ in } }
 
     /// Writes a JSON record of type `error` whose message is `message`, a colon, and `detail`.
     static func error(_ message: StaticString, _ detail: StaticString) {
-      var console = Console()
-      console.beginLine()
-      console.write("{\"type\":\"error\",\"message\":\"")
-      console.write(message)
-      console.write(": ")
-      console.write(detail)
-      console.write("\"}\n")
-      console.endLine()
+      error(message) { console in
+        console.write(": ")
+        console.write(detail)
+      }
     }
 
     /// Writes a JSON record of type `error` whose message is `message`, a colon, and a description.
     static func error<Reason: TextDescribable>(_ message: StaticString, _ reason: Reason) {
+      error(message) { console in
+        console.write(": ")
+        reason.write(to: &console)
+      }
+    }
+
+    private static func error(_ message: StaticString, _ writeRest: (inout Console) -> Void) {
       var console = Console()
       console.beginLine()
       console.write("{\"type\":\"error\",\"message\":\"")
       console.write(message)
-      console.write(": ")
-      reason.write(to: &console)
+      writeRest(&console)
       console.write("\"}\n")
       console.endLine()
     }
