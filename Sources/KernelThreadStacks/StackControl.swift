@@ -52,14 +52,14 @@ import Synchronization
   /// How much of a cached stack is cleared, whatever was used of it, when it is handed out; 0 where its entries tell what
   /// was used.
   @usableFromInline let clearedBytes: Int
-  /// The same seen from the stack's first entry, and where its entries end, in bytes.
+  /// Where the entry of ``firstInitialPage`` lies, and where the stack's entries end, seen from its first, in bytes.
   @usableFromInline let firstInitialEntry: Int
   @usableFromInline let stackEntryBytes: Int
   /// How much of a stack is mapped, and cleared, when it is handed out, in bytes.
   @usableFromInline let initialBytes: Int
   /// What makes the invalid entry of a new stack's page valid: writable-clean where the machine tracks that.
   @usableFromInline let mappedBits: UInt64
-  /// The same in pages.
+  /// ``initialBytes`` in pages.
   @usableFromInline let initialPages: Int
   /// Where the first entry that is mapped from the beginning lies, seen from its window's first, in bytes.
   @usableFromInline let initialEntryOffset: Int

@@ -10,7 +10,8 @@
 //   reap                    -           called for the parent's `wait`: stack, record and number are free again
 //
 // Locking: one lock guards the process table, the families, the counts of shared frames and all user entries. It is taken
-// inside every function here, with interrupts off, and never held by a caller.
+// inside every function here, with interrupts off, and never held by a caller. A fork holds it from its beginning to its
+// end: interrupts would have to be off all the same, since entries are published by the CPU that has stored them.
 
 import KernelStacks
 

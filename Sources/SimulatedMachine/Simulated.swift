@@ -8,7 +8,8 @@ import KernelMachine
 /// A simulated machine, as the allocators see it.
 ///
 /// A copyable handle; it keeps its ``Simulation`` alive. Each call is a point at which another CPU may be handed over
-/// to, except for reading a constant (``linearMapOffset``, ``virtualAddressBits``, ``kernelRoot``, ``cpuCount``, ``tracksDirtyPages``).
+/// to, except for reading a constant (``linearMapOffset``, ``virtualAddressBits``, ``kernelRoot``, ``cpuCount``,
+/// ``tracksDirtyPages``).
 public struct Simulated: Machine, Sendable {
   /// The world behind the handle.
   public let simulation: Simulation

@@ -6,9 +6,8 @@ extension TranslationTracker {
   /// Completes an invalidation of `lower..<upper`.
   ///
   /// A last-level entry is dropped when its page lies in the range, a block or a table when its span overlaps it, and
-  /// each only if the scope names its kind. What
-  /// a walker could fetch again is not dropped: an older value that another CPU has not published over, and the entries
-  /// of a table that a stale table entry leads to.
+  /// each only if the scope names its kind. What a walker could fetch again is not dropped: an older value that another
+  /// CPU has not published over, and the entries of a table that a stale table entry leads to.
   func invalidate(_ lower: UInt, _ upper: UInt, space: UInt16, scope: InvalidationScope) {
     let coversAll =
       lower == 0 && upper == UInt.max || space != 0 && lower == 0 && upper >= 1 << UInt(split.bits)

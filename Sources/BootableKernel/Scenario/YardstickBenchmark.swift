@@ -17,7 +17,9 @@
   /// - Returns: whether the measurements could be made and no operation takes more than 1.10 times the instructions of C.
   func runYardstick(_ strategy: StackStrategy, _ stacks: borrowing BareStacks<AArch64>) -> Bool {
     // The yardstick has one CPU, and stacks in slots.
-    guard stacks.geometry.size == 16 << 10, strategy != .linear, stacks.machine.cpuCount == 1 else { return true }
+    guard stacks.geometry.size == 16 << 10, strategy != .linear, stacks.machine.cpuCount == 1 else {
+      return true
+    }
     guard let place = YardstickPlace(stacks) else { return check("there is memory for the yardstick", false) }
     yardstick_prepare(
       place.state, UInt64(place.blockOfC.number), UInt64(place.window.rawValue), place.tables, 4,

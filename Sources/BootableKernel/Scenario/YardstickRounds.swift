@@ -110,8 +110,9 @@
         && passed
     }
 
-    /// What clearing costs that is part of handing out a cached stack; both do it in the same way. Nothing where only pages
-    /// that were used are cleared: nobody uses these.
+    /// What clearing costs that is part of handing out a cached stack; both do it in the same way.
+    ///
+    /// Nothing where only pages that were used are cleared: nobody uses these.
     private func clearingCost(
       _ strategy: StackStrategy, _ stacks: borrowing BareStacks<AArch64>, _ empty: Int
     ) -> Int? {
