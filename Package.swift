@@ -31,13 +31,11 @@ let package = Package(
   ],
   targets: [
     // The core: compiles unchanged for a host and in Embedded mode.
-    .target(name: "KernelMachine", swiftSettings: internalChecks),
+    .target(name: "KernelMachine"),
     .target(name: "KernelPageFrames", dependencies: ["KernelMachine"], swiftSettings: internalChecks),
     .target(name: "KernelVirtualMemory", dependencies: ["KernelMachine"], swiftSettings: internalChecks),
     .target(name: "KernelThreadStacks", dependencies: ["KernelMachine"], swiftSettings: internalChecks),
-    .target(
-      name: "KernelScheduling", dependencies: ["KernelMachine", "KernelThreadStacks"],
-      swiftSettings: internalChecks),
+    .target(name: "KernelScheduling", dependencies: ["KernelMachine", "KernelThreadStacks"]),
     .target(
       name: "KernelStacks",
       dependencies: [
@@ -61,14 +59,18 @@ let package = Package(
     .executableTarget(
       name: "BootableKernel",
       dependencies: core + [
-        "AArch64Machine", "CAArch64", "CYardstick", "KernelAssembly", "Scenarios", "SeededRandom",
+        "AArch64Machine", "CAArch64", "CYardstick", "KernelAssembly", "Scenarios", "UserPrograms",
       ]),
     .executableTarget(name: "Init", dependencies: ["UserPrograms", "CAArch64"]),
 
     // The C interface: a header, and the core behind it as a static library (Scripts/build-c-library).
     .target(name: "KernelStacksCHeader"),
     .target(
-      name: "KernelStacksC", dependencies: core + ["AArch64Machine", "CAArch64", "KernelStacksCHeader"]),
+      name: "KernelStacksC",
+      dependencies: [
+        "KernelMachine", "KernelPageFrames", "KernelVirtualMemory", "KernelThreadStacks", "AArch64Machine",
+        "CAArch64", "KernelStacksCHeader",
+      ]),
 
     // The host command.
     .target(
@@ -85,7 +87,7 @@ let package = Package(
     .executableTarget(
       name: "kstacks",
       dependencies: core + [
-        "ImageTools", "Figures", "Scenarios", "SimulatedScenarios", "SimulatedMachine", "UserPrograms",
+        "ImageTools", "Figures", "Scenarios", "SimulatedScenarios",
         .product(name: "ArgumentParser", package: "swift-argument-parser", condition: .when(traits: ["Tools"])),
       ]),
 
@@ -93,15 +95,15 @@ let package = Package(
     .testTarget(name: "KernelMachineTests", dependencies: ["KernelMachine"]),
     .testTarget(name: "AArch64MachineTests", dependencies: ["AArch64Machine", "KernelMachine"]),
     .testTarget(
-      name: "KernelPageFramesTests", dependencies: ["KernelPageFrames", "SimulatedMachine", "SeededRandom"]),
+      name: "KernelPageFramesTests",
+      dependencies: ["KernelMachine", "KernelPageFrames", "SimulatedMachine", "SeededRandom"]),
     .testTarget(
       name: "KernelVirtualMemoryTests",
       dependencies: core + ["SimulatedMachine", "SeededRandom", "TestSupport"]),
     .testTarget(
       name: "KernelThreadStacksTests", dependencies: core + ["SimulatedMachine", "SeededRandom", "HostStorm"]),
     .testTarget(
-      name: "KernelSchedulingTests", dependencies: core + ["SimulatedMachine", "SeededRandom", "TestSupport"],
-      swiftSettings: internalChecks),
+      name: "KernelSchedulingTests", dependencies: core + ["SimulatedMachine", "SeededRandom", "TestSupport"]),
     .testTarget(name: "VerifyTests", dependencies: core + ["SimulatedMachine", "SeededRandom", "TestSupport"]),
     .testTarget(
       name: "SimulatedMachineTests", dependencies: core + ["SimulatedMachine", "SeededRandom", "TestSupport"]),
@@ -113,11 +115,7 @@ let package = Package(
       ]),
     .executableTarget(name: "HostStorm", dependencies: core + ["Scenarios"], path: "Tests/HostStorm"),
     .testTarget(name: "LinuxTests"),
-    .testTarget(
-      name: "ToolTests",
-      dependencies: core + [
-        "ImageTools", "Figures", "kstacks", "Scenarios", "SimulatedScenarios", "SimulatedMachine",
-      ]),
+    .testTarget(name: "ToolTests", dependencies: ["ImageTools", "Figures", "kstacks", "SimulatedScenarios"]),
     .testTarget(name: "FiguresTests", dependencies: ["ImageTools", "Figures"]),
     .testTarget(name: "BootableKernelTests", dependencies: ["ImageTools"]),
     .testTarget(name: "PackageTests", dependencies: ["ImageTools"]),
