@@ -32,4 +32,4 @@ docs: ; Scripts/build-docs
 
 format: ; swift format --in-place --recursive Package.swift Sources Tests Fixtures Linux Benchmarks
 
-clean: ; rm -rf .build .build-* build Benchmarks/.build
+clean: ; rm -rf .build .build-* build Benchmarks/.build Fixtures/*/.build* Fixtures/*/build
