@@ -1,4 +1,4 @@
-// What happens at Ctrl-C: the programs that a run has started end before the command does.
+// What happens at Ctrl-C, or when nobody reads the output: the programs that a run has started end before the command does.
 
 #if Tools
   import Dispatch
@@ -12,6 +12,8 @@
     ///
     /// Cancelling the work ends the programs that it waits for. Work that does not notice is left where it is.
     init(of work: Task<Void, any Error>) {
+      // A write says so as well, and a signal would leave programs behind.
+      signal(SIGPIPE, SIG_IGN)
       sources = [SIGINT, SIGTERM, SIGHUP].map { number in
         signal(number, SIG_IGN)
         let source = DispatchSource.makeSignalSource(signal: number)
@@ -26,7 +28,8 @@
           LiveView.restoreTerminal()
           // Below the line of a step that is under way.
           if Terminal.isInteractive { Terminal.line() }
-          exit(128 + number)
+          let lost = Terminal.lostOutputCode.load(ordering: .relaxed)
+          exit(lost != 0 ? lost : 128 + number)
         }
         source.resume()
         return source

@@ -2,6 +2,7 @@
 
 #if Tools
   import ArgumentParser
+  import Foundation
 
   /// Runs scenarios on the machines and shows what they measured.
   @main struct Kstacks: AsyncParsableCommand {
@@ -22,6 +23,8 @@
       defer { withExtendedLifetime(interruption) {} }
       do {
         try await work.value
+        let lost = Terminal.lostOutputCode.load(ordering: .relaxed)
+        if lost != 0 { Foundation.exit(lost) }
       } catch  where work.isCancelled {
         // The failure is what the interruption did; it ends the process.
         try? await Task.sleep(for: .seconds(60))

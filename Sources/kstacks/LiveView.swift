@@ -37,7 +37,7 @@ final class LiveView: Sendable {
 
   private static func upwards(_ count: Int) -> String { count == 0 ? "\r" : "\u{1b}[\(count)A\r\u{1b}[J" }
 
-  private static func write(_ text: String) { FileHandle.standardOutput.write(Data(text.utf8)) }
+  private static func write(_ text: String) { Terminal.write(text) }
 }
 
 /// What a line of progress says about memory and CPUs, as lines of text.

@@ -40,6 +40,7 @@ enum ResultFile {
     let folder = target.deletingLastPathComponent()
     let manager = FileManager.default
     if path.isEmpty { throw CommandError("the file for the results has no name") }
+    if path == "-" { throw CommandError("cannot write to standard output, which has the tables: name a file") }
     // What lies in /dev may lead to a regular file, but must not be replaced.
     let type = try? manager.attributesOfItem(atPath: target.path)[.type] as? FileAttributeType
     if URL(fileURLWithPath: path).standardizedFileURL.path.hasPrefix("/dev/")
@@ -82,10 +83,14 @@ enum ResultFile {
   private static func target(of path: String) -> URL { URL(fileURLWithPath: path).resolvingSymlinksInPath() }
 
   /// What the system says, without Foundation's frame around it.
-  private static func reason(_ error: any Error) -> String {
-    guard let error = error as? CocoaError, let cause = error.underlying as? POSIXError else {
-      return error.localizedDescription
-    }
-    return String(cString: strerror(cause.code.rawValue))
+  static func reason(_ error: any Error) -> String {
+    systemError(error).map { String(cString: strerror($0)) } ?? error.localizedDescription
+  }
+
+  /// The system's number for what went wrong, if it was the system that refused.
+  static func systemError(_ error: any Error) -> Int32? {
+    guard let cause = (error as NSError).userInfo[NSUnderlyingErrorKey] as? any Error else { return nil }
+    let error = cause as NSError
+    return error.domain == NSPOSIXErrorDomain ? Int32(truncatingIfNeeded: error.code) : nil
   }
 }

@@ -2,6 +2,7 @@
 
 import Figures
 import Foundation
+import Synchronization
 
 /// Where the command writes to.
 enum Terminal {
@@ -14,13 +15,31 @@ enum Terminal {
   static var hasColour: Bool { isInteractive && ProcessInfo.processInfo.environment["NO_COLOR"] == nil }
 
   /// Writes a line to standard output, at once.
-  static func line(_ text: String = "") {
-    FileHandle.standardOutput.write(Data((text + "\n").utf8))
+  static func line(_ text: String = "") { write(text + "\n") }
+
+  /// Writes a line to standard error, at once; who cannot be told is not told.
+  static func errorLine(_ text: String) {
+    try? FileHandle.standardError.write(contentsOf: Data((text + "\n").utf8))
   }
 
-  /// Writes a line to standard error, at once.
-  static func errorLine(_ text: String) {
-    FileHandle.standardError.write(Data((text + "\n").utf8))
+  /// The code that the command ends with because nobody gets its output; 0 while somebody does.
+  static let lostOutputCode = Atomic(Int32(0))
+
+  /// Writes to standard output, at once.
+  ///
+  /// Where that fails, the command is interrupted, and nothing more is written: quietly if a reader has left, as `head` does.
+  static func write(_ text: String) {
+    guard lostOutputCode.load(ordering: .relaxed) == 0 else { return }
+    do {
+      try FileHandle.standardOutput.write(contentsOf: Data(text.utf8))
+    } catch {
+      let readerLeft = ResultFile.systemError(error) == EPIPE
+      lostOutputCode.store(readerLeft ? 128 + SIGPIPE : 1, ordering: .relaxed)
+      if !readerLeft {
+        errorLine("kstacks: cannot write to standard output: \(ResultFile.reason(error))")
+      }
+      kill(getpid(), SIGTERM)
+    }
   }
 }
 
@@ -56,13 +75,14 @@ struct Steps: Sendable {
   /// Leaves the line of a step that failed.
   func abandon() {
     if let view { return view.clear() }
-    if isInteractive { FileHandle.standardOutput.write(Data("\r\u{1b}[K".utf8)) }
+    if isInteractive { Terminal.write("\r\u{1b}[K") }
   }
 
   private func rewrite(_ text: String) {
     if let view { return view.draw([text]) }
     guard isInteractive else { return }
-    FileHandle.standardOutput.write(Data("\r\(text)\u{1b}[K".utf8))
+    // What does not fit into the line is cut off: a second line could not be rewritten.
+    Terminal.write("\r\u{1b}[?7l\(text)\u{1b}[K\u{1b}[?7h")
   }
 
   /// A bar of 20 characters and the count; just the count where the end is not known.
