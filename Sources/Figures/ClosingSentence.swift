@@ -2,18 +2,18 @@
 
 import ImageTools
 
-/// The sentence for a scenario's results, one per strategy; all its figures are the results' own.
+/// The sentence for a scenario's results, one per strategy and seed; all its figures are the results' own.
 public func closingSentence(scenario: String, results: [JSON]) -> String {
   var strategies: [String] = []
   for result in results {
     let strategy = result["strategy"]?.string ?? "?"
     if !strategies.contains(strategy) { strategies.append(strategy) }
   }
-  guard scenario == "fragmented-fork", let first = results.first, let free = first["freeBytesBefore"]?.integer,
+  guard scenario == "fragmented-fork", results.count == strategies.count, let first = results.first,
+    let free = first["freeBytesBefore"]?.integer,
     let largest = first["largestFreeBlockBytes"]?.integer
   else {
-    let stacks =
-      strategies.count == 1 ? "\(strategies[0]) stacks" : strategies.joined(separator: " and ") + " stacks"
+    let stacks = "\(listed(strategies)) stacks"
     let seeds = results.count / max(1, strategies.count)
     let seedNote = seeds > 1 ? ", with each of \(seeds) seeds" : ""
     if results.contains(where: { $0["stallReported"] != nil }) {

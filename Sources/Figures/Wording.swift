@@ -27,6 +27,12 @@ public func counted(_ number: Int, _ noun: String) -> String {
   "\(grouped(number)) \(noun)\(number == 1 ? "" : "s")"
 }
 
+/// What belongs together, in a sentence: `linear, vmalloc and growing`.
+public func listed(_ items: [String]) -> String {
+  guard let last = items.last, items.count > 1 else { return items.first ?? "" }
+  return items.dropLast().joined(separator: ", ") + " and " + last
+}
+
 /// A measured value as a whole number with commas; what no integer holds is shown as the nearest that one does.
 func grouped(rounding value: Double) -> String { grouped(Int(value.clamped.rounded())) }
 

@@ -10,13 +10,15 @@ func reportLines(
   scenario: String, results: [JSON], benchmarks: [JSON], succeeded: Bool, inColour: Bool
 ) -> [String] {
   var lines: [String] = []
-  let pictures = pictureLines(results, inColour: inColour)
+  // Of many seeds the table says enough.
+  let isOneSeed = Set(results.map { $0["strategy"]?.string }).count == results.count
+  let pictures = isOneSeed ? pictureLines(results, inColour: inColour) : []
   if !pictures.isEmpty { lines += [""] + pictures }
   if !results.isEmpty {
     lines += [""] + resultTable(results).lines
     lines += depthLines(results)
     // A picture's title quotes the refusal.
-    if pictures.isEmpty { lines += refusalLines(results) }
+    if pictures.isEmpty && isOneSeed { lines += refusalLines(results) }
   }
   if !benchmarks.isEmpty {
     lines += [""] + benchmarkTable(benchmarks).lines

@@ -34,39 +34,40 @@ private func seedTable(_ results: [JSON]) -> TextTable {
   for strategy in results.compactMap({ $0["strategy"]?.string }) where !strategies.contains(strategy) {
     strategies.append(strategy)
   }
+  let keys = ["threads", "threadsIntact", "leakedFrames"].filter { key in
+    results.contains { $0[key]?.integer != nil }
+  }
   return TextTable(
-    heading: ["strategy", "seeds", "threads", "threads intact", "leaked frames"],
+    heading: ["strategy", "seeds"] + keys.map(inWords),
     rows: strategies.map { strategy in
       let own = results.filter { $0["strategy"]?.string == strategy }
-      func sum(_ key: String) -> String {
-        let values = own.compactMap { $0[key]?.integer }
-        return values.isEmpty ? "-" : grouped(values.reduce(0, +))
-      }
-      return [strategy, grouped(own.count), sum("threads"), sum("threadsIntact"), sum("leakedFrames")]
-    }, numericColumns: Set(1...4))
+      let sums = keys.map { key in grouped(own.compactMap { $0[key]?.integer }.reduce(0, +)) }
+      return [strategy, grouped(own.count)] + sums
+    }, numericColumns: Set(1...keys.count + 1))
 }
 
-/// One row for each strategy, in words and units.
+/// One row for each strategy, and for each seed where there are several, in words and units.
 private func forkTable(_ results: [JSON]) -> TextTable {
   func bytes(_ value: JSON?) -> String { value?.integer.map { readable(byteCount: $0) } ?? "?" }
   func number(_ value: JSON?) -> String {
     if let integer = value?.integer { return grouped(integer) }
     return value?.number.map { "\($0)" } ?? "?"
   }
+  let hasSeeds = Set(results.map { $0["seed"]?.integer }).count > 1
   return TextTable(
-    heading: [
-      "strategy", "free before", "largest block", "forks", "free at failure", "stack memory", "frames per fork",
+    heading: ["strategy"] + (hasSeeds ? ["seed"] : []) + [
+      "free before", "largest block", "forks", "free at failure", "stack memory", "frames per fork",
       "leaked frames",
     ],
     rows: results.map { result in
-      [
-        result["strategy"]?.string ?? "?", bytes(result["freeBytesBefore"]),
+      [result["strategy"]?.string ?? "?"] + (hasSeeds ? ["\(result["seed"]?.integer ?? 0)"] : []) + [
+        bytes(result["freeBytesBefore"]),
         bytes(result["largestFreeBlockBytes"]),
         number(result["forksSucceeded"]), bytes(result["freeBytesAtFailure"]), bytes(result["stackBytes"]),
         result["forksSucceeded"]?.integer == 0 ? "-" : number(result["framesPerFork"]),
         number(result["leakedFrames"]),
       ]
-    }, numericColumns: Set(1...7))
+    }, numericColumns: Set(1...(hasSeeds ? 8 : 7)))
 }
 
 /// One row for each measured key that is a plain value, one column for each strategy.

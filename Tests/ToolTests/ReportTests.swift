@@ -46,6 +46,31 @@ import Testing
         == "fork-churn: every check held with linear and vmalloc stacks.")
   }
 
+  @Test func manySeedsCloseWithTheirNumberAndHaveARowEach() throws {
+    let results = try ["linear", "vmalloc", "growing"].flatMap { strategy in
+      try [7, 8].map { try Self.result(strategy, forks: 5, failure: nil).adding("seed", .integer($0)) }
+    }
+    #expect(
+      closingSentence(scenario: "fragmented-fork", results: results)
+        == "fragmented-fork: every check held with linear, vmalloc and growing stacks, with each of 2 seeds.")
+    let lines = resultTable(results).lines
+    #expect(lines.count == 8)
+    #expect(lines[0].hasPrefix("| strategy | seed | free before |"))
+    #expect(lines[7].hasPrefix("| growing  |    8 |"))
+    #expect(
+      !reportLines(
+        scenario: "fragmented-fork", results: results, benchmarks: [], succeeded: true, inColour: false
+      )
+      .contains { $0.hasPrefix("Physical memory") })
+  }
+
+  @Test func aTableOfSeedsHasOnlyColumnsThatSaySomething() throws {
+    let results = [1, 2].map {
+      JSON.object(["strategy": .string("vmalloc"), "seed": .integer($0), "leakedFrames": .integer(0)])
+    }
+    #expect(resultTable(results).lines[0] == "| strategy | seeds | leaked frames |")
+  }
+
   @Test func theForkTableHasARowForEachStrategy() throws {
     let lines = resultTable(try Self.results.get()).lines
     #expect(lines.count == 4)
