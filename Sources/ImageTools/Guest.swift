@@ -21,7 +21,7 @@
           + "`brew install qemu` (macOS)"
       case .timedOut(let seconds, let lines):
         "guest did not finish within \(seconds.formatted()) s"
-          + lines.suffix(10).map { "\n  | \($0)" }.joined()
+          + lines.filter { !$0.hasPrefix("{") }.suffix(10).map { "\n  | \($0)" }.joined()
       case .configuration(let reason): reason
       }
     }

@@ -17,14 +17,19 @@
 
     func run() throws {
       let folder = try results ?? Self.defaultFolder()
-      var isFolder: ObjCBool = false
-      guard FileManager.default.fileExists(atPath: folder, isDirectory: &isFolder), isFolder.boolValue else {
-        throw CommandError("there is no folder \(folder): `make run` writes results into build")
-      }
+      try Self.requireFolder(folder)
       let page = output ?? "\(folder)/report.html"
       let set = try Self.write(from: folder, to: page, figures: figures)
       for problem in set.problems { Terminal.line("(\(problem))") }
       Terminal.line("report: \(ResultFile.displayed(page))")
+    }
+
+    /// Makes sure that there is a folder to take results from.
+    static func requireFolder(_ path: String) throws(CommandError) {
+      var isFolder: ObjCBool = false
+      guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue else {
+        throw CommandError("there is no folder \(path): `make run` writes results into build")
+      }
     }
 
     static func defaultFolder() throws(CommandError) -> String {

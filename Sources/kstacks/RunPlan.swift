@@ -9,6 +9,10 @@
   struct RunPlan: Sendable {
     /// The least memory that the kernel, its EL0 program and the device tree fit in with something left to measure.
     static let leastMemoryByteCount = 16 << 20
+    /// The most memory that the scenarios' records of frames, blocks of at most 4 MiB, are enough for.
+    static func mostMemoryByteCount(for scenario: ScenarioName) -> Int {
+      scenario == .fragmentedFork ? 4 << 30 : 8 << 30
+    }
 
     /// The options as words of a kernel command line; only those that were given.
     var words: [String]
@@ -35,6 +39,13 @@
       self.timeLimit = timeLimit
       self.machine = machine
       options = try ScenarioCatalogue.options(words)
+      for option in ScenarioOption.allCases
+      where !options.scenario.uses(option) && words.contains(where: { $0.hasPrefix("\(option.name)=") }) {
+        let users = ScenarioCatalogue.scenarios(using: option)
+        throw CommandError(
+          "\(options.scenario.name) does not use --\(option.name); \(listed(users)) \(users.count == 1 ? "does" : "do")"
+        )
+      }
       if machine == .simulated, options.scenario == .millionThreads {
         // A million would take hours there.
         options.threadCount = options.givenThreadCount ?? 10_000
@@ -48,15 +59,27 @@
             + "\(readable(byteCount: Self.leastMemoryByteCount)) (--memory \(Self.leastMemoryByteCount >> 20)M)"
         )
       }
+      let most = Self.mostMemoryByteCount(for: options.scenario)
+      if memory > most {
+        throw CommandError(
+          "\(readable(byteCount: memory)) of memory is too much: \(options.scenario.name) has records for at most "
+            + readable(byteCount: most))
+      }
       let size = options.stackSize
       if options.strategy == .linear && size & (size - 1) != 0 {
         throw CommandError(
           "linear stacks are blocks of 8 or 16 KiB, not \(readable(byteCount: size)): add --strategy vmalloc")
       }
-      if options.breaksCondition && options.scenario != .pressure {
-        throw CommandError("only pressure has a liveness condition that could be broken")
+      if options.scenario == .pressure && options.strategy != .growing {
+        throw CommandError(
+          "pressure is about growing stacks, not \(options.strategy.name) ones: --strategy growing")
       }
-      guard machine == .qemu else { return }
+      guard machine == .qemu else {
+        if cpu != .cortexA72 {
+          throw CommandError("--cpu chooses one of QEMU's CPUs: use it with --machine qemu")
+        }
+        return
+      }
       if memory % (1 << 20) != 0 {
         throw CommandError("the memory of a machine in QEMU is a whole number of MiB")
       }

@@ -2,7 +2,9 @@
 
 #if Tools
   import ArgumentParser
+  import Figures
   import ImageTools
+  import Scenarios
 
   enum MachineChoice: String, CaseIterable, ExpressibleByArgument { case qemu, simulated }
 
@@ -16,52 +18,70 @@
       help: "Where stacks come from: linear, vmalloc, growing, or all that the scenario is about in turn."
     )
     var strategy = "all"
-    @Option(parsing: .unconditional, help: "The size of the machine's memory, for example 128M.") var memory:
-      String?
-    @Option(parsing: .unconditional, help: "How many CPUs the machine has.") var cpus: String?
+    @Option(parsing: .unconditional, help: ArgumentHelp(Self.memoryHelp)) var memory: String?
+    @Option(parsing: .unconditional, help: "How many CPUs the machine has; in QEMU 1 to 8. (default: 1)")
+    var cpus: String?
     @Option(
       name: .customLong("numa-nodes"), parsing: .unconditional,
-      help: "How many NUMA nodes the memory is divided among: 1 or 2.")
+      help: "How many NUMA nodes the memory is divided among; in QEMU 1 or 2. (default: 1)")
     var numaNodes: String?
-    @Option(name: .customLong("va-bits"), parsing: .unconditional, help: "Bits of a kernel address: 39 or 48.")
+    @Option(
+      name: .customLong("va-bits"), parsing: .unconditional,
+      help: "Bits of a kernel address: 39 or 48. (default: 39)")
     var virtualAddressBits: String?
     @Option(help: "QEMU's model of the CPU: cortex-a72 or max.") var cpu = Guest.CPU.cortexA72
-    @Option(parsing: .unconditional, help: "The seed of all random decisions.") var seed: String?
+    @Option(parsing: .unconditional, help: "The seed of all random decisions. (default: 1)") var seed: String?
     @Option(
       name: .customLong("stack-size"), parsing: .unconditional,
-      help: "The size of a stack: 8K to 24K in steps of 4K.")
+      help: "The size of a stack: 8K to 24K in steps of 4K; linear ones 8K or 16K. (default: 16K)")
     var stackSize: String?
     @Option(
       name: .customLong("largest-free-order"), parsing: .unconditional,
-      help: "fragmented-fork: the largest order left free, 0 or 1.")
+      help: "fragmented-fork: the largest order left free, 0 or 1. (default: 1)")
     var largestFreeOrder: String?
     @Option(
       name: .customLong("free-share"), parsing: .unconditional,
-      help: "fragmented-fork: how much memory stays free, in percent.")
+      help: "fragmented-fork: how much memory stays free, in percent. (default: 50)")
     var freeShare: String?
     @Option(
       parsing: .unconditional,
-      help: "How deep children go into growing stacks: typical (97 of 100 within 4 KiB) or full.")
+      help: """
+        How deep children go into growing stacks: typical (97 of 100 within 4 KiB) or full. \
+        (default: typical)
+        """)
     var depths: String?
     @Option(
       parsing: .unconditional,
-      help: "fork-churn: how many forks and exits; vmalloc-suite: how many rounds of each workload on each CPU."
-    ) var operations: String?
+      help: """
+        fork-churn: how many forks and exits; smp-storm: how many operations; vmalloc-suite: how many rounds of each \
+        workload on each CPU. (default: 1000)
+        """) var operations: String?
     @Option(
       parsing: .unconditional,
-      help: "deep-recursion, million-threads, pressure, stack-depths: how many threads of the kernel.")
+      help: ArgumentHelp(
+        ScenarioCatalogue.scenarios(using: .threads).joined(separator: ", ")
+          + ": how many threads of the kernel."))
     var threads: String?
     @Flag(
       name: .customLong("break-condition"),
       help:
         "pressure: take so much memory that threads cannot go on; the run is to end in the report of a stall.")
     var breakCondition = false
-    @Option(help: "How many seeds to run, one after the other, from the seed given on.") var seeds = 1
+    @Option(
+      parsing: .unconditional, help: "How many seeds to run, one after the other, from the seed given on.")
+    var seeds = 1
     @Option(
       name: .customLong("time-limit"), parsing: .unconditional,
-      help: "How many seconds one run may take before it is stopped as hung.")
+      help: "How many seconds one run in QEMU may take before it is stopped as hung.")
     var timeLimit = 300
     @Flag(help: "Show every line of the kernel's console.") var verbose = false
+
+    private static var memoryHelp: String {
+      let others = ScenarioName.allCases.filter { $0.defaultMemoryBytes != ScenarioOptions().memoryBytes }.map {
+        "\($0.name): \(readable(byteCount: $0.defaultMemoryBytes))"
+      }
+      return "The size of the machine's memory, 16M to 8G. (default: 128M; \(others.joined(separator: ", ")))"
+    }
 
     /// The options that were given, as words of a kernel command line.
     func words(scenario: String, strategy: String, seed: String?) throws(CommandError) -> [String] {
@@ -92,6 +112,12 @@
     func plans(scenario: String) throws(CommandError) -> [RunPlan] {
       guard timeLimit > 0 else { throw CommandError("the time limit is a number of seconds above 0") }
       guard seeds > 0 else { throw CommandError("the number of seeds is 1 or more") }
+      guard strategy == "all" || ScenarioCatalogue.strategies.contains(strategy) else {
+        throw CommandError(
+          "strategy cannot be \(strategy); it takes \(ScenarioCatalogue.strategies.joined(separator: ", ")) or all"
+        )
+      }
+      if seeds > 1 && scenario == "bench" { throw CommandError("bench takes one seed, not \(seeds)") }
       var plans: [RunPlan] = []
       for strategy in strategies(for: scenario) {
         let first = try plan(scenario, strategy, seed: seed)

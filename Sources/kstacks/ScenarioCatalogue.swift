@@ -17,6 +17,11 @@ enum ScenarioCatalogue {
 
   static let scenarios = ScenarioName.allCases.map { (name: "\($0.name)", summary: "\($0.summary)") }
 
+  /// The names of the scenarios that an option changes anything about.
+  static func scenarios(using option: ScenarioOption) -> [String] {
+    ScenarioName.allCases.filter { $0.uses(option) }.map { "\($0.name)" }.sorted()
+  }
+
   /// Reads options as the kernel does.
   static func options(_ words: [String]) throws(CommandError) -> ScenarioOptions {
     var commandLine = words.joined(separator: " ")

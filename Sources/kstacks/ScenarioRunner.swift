@@ -45,8 +45,7 @@
       }
       let failed = ofType("check").filter { $0["passed"]?.bool != true }.map { $0["name"]?.string ?? "?" }
       if exitCode != promisedCode && failed.isEmpty {
-        let last = lines.filter { !$0.isEmpty && !$0.hasPrefix("{") }.suffix(20).map { "\n  | \($0)" }.joined()
-        throw CommandError("\(what) failed with exit code \(exitCode)\(last)")
+        throw CommandError("\(what) failed with exit code \(exitCode)\(Self.lastWords(lines))")
       }
       result = ofType("result").last
       let stacks = ofType("stack")
@@ -65,6 +64,11 @@
   }
 
   extension RunOutcome {
+    /// The last lines of a console that are for people.
+    static func lastWords(_ lines: [String]) -> String {
+      lines.filter { !$0.isEmpty && !$0.hasPrefix("{") }.suffix(20).map { "\n  | \($0)" }.joined()
+    }
+
     /// Checks that a run has ended in one report of a stall, with those who wait, and a panic.
     private static func checkStall(
       _ plan: RunPlan, exitCode: Int, lines: [String], message: String?
@@ -153,6 +157,11 @@
         let run = try await guest.run(onLine: show)
         return try RunOutcome(plan: plan, exitCode: run.exitCode, lines: run.lines, records: run.records)
       } catch let error as GuestError {
+        if case .timedOut(_, let lines) = error {
+          throw CommandError(
+            "\(plan.scenario) with \(plan.strategy) stacks did not end within \(plan.timeLimit) s; --time-limit gives it "
+              + "longer" + RunOutcome.lastWords(lines))
+        }
         throw CommandError("\(error)")
       }
     }

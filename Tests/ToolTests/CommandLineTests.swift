@@ -3,7 +3,10 @@
 #if Tools
   import Foundation
   import ImageTools
+  import Scenarios
   import Testing
+
+  @testable import kstacks
 
   @Suite(.timeLimit(.minutes(5))) struct CommandLineTests {
     static let kstacks = BuildProducts.path(of: "kstacks")
@@ -16,7 +19,20 @@
       (["run", "no-such-scenario"], "there is no scenario no-such-scenario; scenarios: fragmented-fork"),
       (["run", "--memory", "8M"], "8 MiB of memory is too little: the kernel needs at least"),
       (["run", "--memory", "much"], "memory cannot be much"),
-      (["run", "--strategy", "heap"], "strategy cannot be heap; it takes linear, vmalloc or growing"),
+      (
+        ["run", "--memory", "8G"], "8 GiB of memory is too much: fragmented-fork has records for at most 4 GiB"
+      ),
+      (["run", "fork-churn", "--memory", "9G"], "fork-churn has records for at most 8 GiB"),
+      (["run", "--strategy", "heap"], "strategy cannot be heap; it takes linear, vmalloc, growing or all"),
+      (
+        ["run", "pressure", "--strategy", "linear"],
+        "pressure is about growing stacks, not linear ones: --strategy growing"
+      ),
+      (["run", "--operations", "9"], "does not use --operations; fork-churn, smp-storm and vmalloc-suite do"),
+      (["run", "isolation", "--break-condition"], "isolation does not use --break-condition; pressure does"),
+      (["run", "--machine", "simulated", "--cpu", "max"], "--cpu chooses one of QEMU's CPUs"),
+      (["run", "--seeds", "-1"], "the number of seeds is 1 or more"),
+      (["bench", "--seeds", "2"], "bench takes one seed, not 2"),
       (["run", "--va-bits", "47"], "va-bits cannot be 47; it takes 39 or 48"),
       (["run", "--cpus", "0"], "cpus cannot be 0"),
       (["run", "--free-share", "90"], "a free share of 90 % would leave blocks above order 1"),
@@ -32,6 +48,12 @@
       (["run", "--machine", "toaster"], "toaster"),
       (["run", "--time-limit", "0"], "the time limit"),
       (["run", "--json", "/dev/null/result.json"], "cannot write /dev/null/result.json: "),
+      (["run", "--json", "-"], "cannot write to standard output, which has the tables: name a file"),
+      (["claims", "--no-runs", "--results", "/nowhere"], "there is no folder /nowhere"),
+      (
+        ["claims", "--no-runs", "--page", "\(PackageRoot.path ?? ".")/LICENSE"],
+        "LICENSE has no table of figures"
+      ),
       (["bench", "--json", "/"], "cannot write /: it is no regular file"),
       (["bench", "--machine", "simulated"], "only the machine qemu can count instructions"),
     ])
@@ -56,6 +78,45 @@
       let result = try await run(arguments)
       #expect(result.exitCode == 0)
       #expect(result.output.contains("USAGE: kstacks"))
+    }
+
+    @Test func helpSaysWhichScenariosAnOptionIsFor() async throws {
+      let words = try await run(["run", "--help"]).output.split(whereSeparator: \.isWhitespace).joined(
+        separator: " ")
+      for option in ScenarioOption.allCases {
+        let users = ScenarioCatalogue.scenarios(using: option)
+        guard users.count < ScenarioName.allCases.count, option != .scenario else { continue }
+        let start = try #require(words.range(of: "--\(option.name) ")).upperBound
+        let text = words[start...].components(separatedBy: " --")[0]
+        for user in users { #expect(text.contains("\(user)"), "\(option.name): \(text)") }
+      }
+    }
+
+    @Test(arguments: [
+      (["--operations", "9"], ScenarioName.fragmentedFork, false), (["--operations", "9"], .smpStorm, true),
+      (["--threads", "9"], .isolation, false), (["--threads", "9"], .overflow, true),
+      (["--free-share", "9"], .recovery, false), (["--free-share", "9"], .fragmentedFork, true),
+    ])
+    func anOptionThatWouldChangeNothingIsRefused(words: [String], scenario: ScenarioName, isTaken: Bool) throws
+    {
+      let plans = { try ScenarioArguments.parse(words).plans(scenario: "\(scenario.name)") }
+      if isTaken { #expect(try !plans().isEmpty) } else { #expect(throws: CommandError.self) { try plans() } }
+    }
+
+    @Test(arguments: [
+      ("exec \"$0\" list >/dev/full", 1, "kstacks: cannot write to standard output: No space left on device\n"),
+      // A run of minutes whose reader leaves at the first line: it ends by itself.
+      (
+        "{ \"$0\" run fork-churn --machine simulated --operations 100000000 --verbose --json /tmp/$$.json; "
+          + "echo $? >&2; } | head -1 >/dev/null", 0, "141\n"
+      ),
+    ])
+    func outputThatNobodyGetsEndsTheCommand(script: String, code: Int, errors: String) async throws {
+      // Not every system has a device that is always full.
+      if script.contains("/dev/full"), !FileManager.default.fileExists(atPath: "/dev/full") { return }
+      let result = try await Command("/bin/sh", ["-c", script, try #require(Self.kstacks)]).run()
+      #expect(result.exitCode == code)
+      #expect(result.errors == errors)
     }
 
     @Test(.timeLimit(.minutes(1))) func anInterruptedRunEndsQuietlyAndAtOnce() async throws {

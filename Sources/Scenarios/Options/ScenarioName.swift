@@ -84,6 +84,17 @@ public enum ScenarioName: UInt8, Sendable {
     }
   }
 
+  /// Whether an option changes anything about it; what machine it runs on, and with what stacks, is a matter of all.
+  public func uses(_ option: ScenarioOption) -> Bool {
+    switch option {
+    case .largestFreeOrder, .freeShare: self == .fragmentedFork
+    case .operations: self == .forkChurn || self == .vmallocSuite || self == .smpStorm
+    case .threads: defaultThreadCount > 0
+    case .breakCondition: self == .pressure
+    default: true
+    }
+  }
+
   /// Whether it is about growing stacks alone: others are run only when they are asked for.
   public var isAboutGrowth: Bool { self == .millionThreads || self == .pressure }
 

@@ -76,7 +76,9 @@
       for source in ClaimSource.allCases where source != .addressSpace {
         let path = "\(folder)/\(source.file)"
         guard let text = try? String(contentsOfFile: path, encoding: .utf8) else {
-          problems.append("\(source.file) is missing; `\(source.command)` has its figures")
+          problems.append(
+            "\(source.file) is missing; `\(source.isRun ? "swift run kstacks claims" : source.command)` writes it"
+          )
           continue
         }
         guard let found = (try? JSON(parsing: text))?.array, !found.isEmpty else {

@@ -26,6 +26,7 @@
       let folder = try results ?? ReportCommand.defaultFolder()
       let path = try page ?? Self.defaultPage()
       var standing = try Self.read(path)
+      if takesResults { try ReportCommand.requireFolder(folder) }
       if !takesResults {
         if !Guest.isQemuInstalled { throw CommandError("\(GuestError.qemuMissing)") }
         for source in ClaimSource.allCases where source.isRun {
@@ -44,7 +45,11 @@
         let differences = standing.differences(from: tables) + Self.quotations(standing)
         for difference in differences { Terminal.line(difference) }
         if !differences.isEmpty { throw CommandError("\(counted(differences.count, "figure")) disagree") }
-        Terminal.line("the page and the results agree")
+        let cells = tables.flatMap(\.rows).flatMap(\.cells)
+        let unknown = cells.count { $0 == nil }
+        Terminal.line(
+          "the page and the results agree: \(counted(cells.count - unknown, "figure")) compared"
+            + (unknown == 0 ? "" : ", \(grouped(unknown)) without a result"))
         return
       }
       standing.replace(tables)
@@ -82,9 +87,12 @@
       guard let text = try? String(contentsOfFile: path, encoding: .utf8) else {
         throw CommandError("cannot read \(path)")
       }
+      let page: ClaimPage
       do {
-        return try ClaimPage(text)
+        page = try ClaimPage(text)
       } catch { throw CommandError("\(path): \(error.reason)") }
+      if page.tableNames.isEmpty { throw CommandError("\(path) has no table of figures") }
+      return page
     }
 
     private static func quotations(_ page: ClaimPage) -> [String] {
