@@ -97,6 +97,14 @@
       expectSuccess(run)
     }
 
+    @Test(arguments: [1, 2, 4]) func idleCPUsHearOfWorkWheneverItComes(count: Int) async throws {
+      let run = try await boot("scenario=self-test test=idle-work strategy=vmalloc") {
+        $0.cpuCount = count
+        $0.countsInstructions = false
+      }
+      expectSuccess(run)
+    }
+
     @Test(arguments: Guest.CPU.allCases, ["vmalloc", "growing"])
     func whatOneCPUUnmapsNoOtherSees(cpu: Guest.CPU, strategy: String) async throws {
       let run = try await boot("scenario=self-test test=translations strategy=\(strategy)") {

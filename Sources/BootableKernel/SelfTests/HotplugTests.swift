@@ -95,6 +95,15 @@
     }
   }
 
+  /// Whether a CPU that is offline has left neither a reserve nor frames in lists of its own.
+  private func hasNothing(_ number: Int) -> Bool {
+    let stacks = KernelObjects.processes
+    return inAllocatorSection {
+      stacks.pointee.stacks.reservedFrameCount(ofCPU: number) == 0
+        && stacks.pointee.stacks.frames.base.drain(cpu: number) == 0
+    }
+  }
+
   /// Each CPU but the first goes offline and comes back, several times, while three threads for each CPU run, sleep, wake
   /// each other, grow their stacks and use the allocator.
   func testCPUsComeAndGo() -> Bool {
@@ -106,10 +115,12 @@
     threadCount = UInt64(3 * count)
     startThreads(3 * count, { _ in goRound() })
     var (changes, areOff, areQuiet, areBack, ranAgain, goOn) = (0, true, true, true, true, true)
+    var areEmpty = true
     for _ in 0..<5 {
       for number in 1..<max(count, 1) {
         areOff = takeOffline(number) && PerCPU.at(number).pointee.state == .offline && areOff
         areOff = !takeOffline(number) && areOff
+        areEmpty = hasNothing(number) && areEmpty
         seenCPUs = 0
         let before = turns
         pass(ticks: 200) { ca_load_acquire(&turns) > before + 4 * threadCount }
@@ -132,6 +143,7 @@
     KernelObjects.processes.pointee.settle()
     passed =
       check("each CPU went offline as often as it was asked to", areOff && changes == 5 * (count - 1)) && passed
+    passed = check("each CPU left nothing behind that others could need", areEmpty) && passed
     passed = check("nothing ran on a CPU that was offline", areQuiet) && passed
     passed = check("threads went on meanwhile", goOn) && passed
     passed = check("each CPU came back", areBack) && passed

@@ -63,6 +63,8 @@
     case wakeUps
     /// CPUs go offline and come back while threads run.
     case cpusComeAndGo
+    /// Idle CPUs hear of work whenever it comes.
+    case idleWork
     /// What one CPU has unmapped, another does not see.
     case translations
     /// A CPU panics while the others write to the console: one report, and silence.
@@ -129,6 +131,8 @@
         self = .wakeUps
       } else if equal(name, "cpus-come-and-go") {
         self = .cpusComeAndGo
+      } else if equal(name, "idle-work") {
+        self = .idleWork
       } else if equal(name, "translations") {
         self = .translations
       } else if equal(name, "panic-on-other-cpu") {
@@ -174,6 +178,7 @@
       case .threadsOnCPUs: return testThreadsOnCPUs()
       case .wakeUps: return testWakeUps()
       case .cpusComeAndGo: return testCPUsComeAndGo()
+      case .idleWork: return testIdleWork()
       case .translations: return testTranslationsOfOtherCPUs()
       case .panicOnOtherCPU: testPanicOnOtherCPU()
       case .handlerFault: testHandlerFault()

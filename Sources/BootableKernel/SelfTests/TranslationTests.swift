@@ -8,6 +8,7 @@
 
   // What the onlooker is to look at, and what it has seen: the steps go up by one, the answers follow them.
   nonisolated(unsafe) private var address: UInt64 = 0
+  nonisolated(unsafe) private var userRoot: UInt64 = 0
   nonisolated(unsafe) private var step: UInt64 = 0
   nonisolated(unsafe) private var answered: UInt64 = 0
   nonisolated(unsafe) private var word: UInt64 = 0
@@ -20,11 +21,14 @@
       while ca_load_acquire(&step) == answered { ca_wait_for_event() }
       let place = UInt(ca_load_acquire(&address))
       if place == 0 { break }
+      // Only when it is another: writing it may drop what this CPU has cached.
+      if userRoot != Thread.current.pointee.head.ttbr0 { Scheduler.use(userRoot: userRoot) }
       isMapped = probe_load(place) == 0 ? 1 : 0
       word = isMapped == 1 ? ca_load(place) : 0
       ca_store_release(&answered, answered + 1)
       ca_send_event()
     }
+    Scheduler.use(userRoot: UInt64(Scheduler.emptyUserRoot))
     ca_restore_interrupts(state)
   }
 
@@ -54,6 +58,7 @@
   /// address is used again, anything but the new ones.
   func testTranslationsOfOtherCPUs() -> Bool {
     guard AArch64().cpuCount > 1 else { return check("there are several CPUs", false) }
+    userRoot = UInt64(Scheduler.emptyUserRoot)
     startThreads(1, { _ in onlook() })
     let stacks = KernelObjects.processes
     var (seen, gone, reused) = (true, true, 0)
@@ -92,8 +97,109 @@
     }
     passed = check("the other CPU sees each stack as it is", seen) && passed
     passed = check("and not at all when its frames are back", gone) && passed
+    passed = testInvalidations() && passed
     ask(0)
     awaitThreads()
     return passed
+  }
+
+  // MARK: Each kind of invalidation
+
+  private let mark: UInt64 = 0x7261_6e67
+
+  /// Whether the other CPU sees a page, and after its unmapping and one invalidation sees it no more; several times.
+  private func isGoneAfter(
+    _ scope: InvalidationScope, of range: VirtualAddressRange, in space: AddressSpaceID,
+    at place: VirtualAddress, _ entry: PhysicalAddress
+  ) -> Bool {
+    let machine = AArch64()
+    let valid = machine.readEntry(at: entry)
+    for _ in 0..<4 {
+      if !isSeen(place.rawValue, mark) { return false }
+      machine.writeEntry(valid.retired, at: entry)
+      machine.invalidate(range, in: space, scope: scope)
+      let gone = isGone(place.rawValue)
+      machine.writeEntry(valid, at: entry)
+      machine.publishEntries()
+      if !gone { return false }
+    }
+    return true
+  }
+
+  private func testInvalidations(
+    in space: AddressSpaceID, at place: VirtualAddress, _ entry: PhysicalAddress,
+    _ names: (
+      page: StaticString, tables: StaticString, everything: StaticString
+    )
+  ) -> Bool {
+    let page = VirtualAddressRange(place, byteCount: pageSize)
+    var passed = check(names.page, isGoneAfter(.leaves, of: page, in: space, at: place, entry))
+    passed =
+      check(names.tables, isGoneAfter(.tablesAndLeaves, of: page, in: space, at: place, entry)) && passed
+    return check(names.everything, isGoneAfter(.leaves, of: .everything, in: space, at: place, entry))
+      && passed
+  }
+
+  /// The instruction behind each kind of invalidation reaches other CPUs, for the kernel's addresses and for a process's.
+  private func testInvalidations() -> Bool {
+    let stacks = KernelObjects.processes
+    do {
+      let area = try stacks.pointee.stacks.arena.vmalloc(
+        size: pageSize, caller: "self-test", frames: stacks.pointee.stacks.frames)
+      ca_store(area.rawValue, mark)
+      let isKept = testInvalidations(ofKernelPage: area)
+      let isKeptByUsers = testInvalidations(ofUserPageAt: VirtualAddress(0x40_0000), like: area)
+      try stacks.pointee.stacks.arena.vfree(area, frames: stacks.pointee.stacks.frames)
+      return isKept && isKeptByUsers
+    } catch {
+      fail("area", error)
+    }
+  }
+
+  private func testInvalidations(ofKernelPage page: VirtualAddress) -> Bool {
+    guard let entry = TranslationTables(kernelOf: AArch64()).existingLeafEntry(at: page) else {
+      return check("an area has an entry", false)
+    }
+    return testInvalidations(
+      in: .kernel, at: page, entry,
+      (
+        "an invalidation of a kernel page reaches the other CPU", "one of its tables does",
+        "one of all kernel addresses does"
+      ))
+  }
+
+  /// The frame of a kernel page in the user half of an address space that only the onlooker walks.
+  private func testInvalidations(ofUserPageAt place: VirtualAddress, like page: VirtualAddress) -> Bool {
+    let stacks = KernelObjects.processes
+    let space = AddressSpaceID(0x77)
+    let tables: TranslationTables<AArch64>
+    do {
+      tables = try TranslationTables(userSpaceOf: AArch64(), frames: stacks.pointee.stacks.frames)
+    } catch {
+      fail("address space", error)
+    }
+    guard let frame = stacks.pointee.stacks.arena.page(of: page) else {
+      return check("a page has a frame", false)
+    }
+    do {
+      try tables.map(frame, at: place, .userReadWrite, frames: stacks.pointee.stacks.frames)
+    } catch {
+      fail("user page", error)
+    }
+    guard let entry = tables.existingLeafEntry(at: place) else {
+      return check("a user page has an entry", false)
+    }
+    userRoot = UInt64(tables.root.rawValue) | UInt64(space.rawValue) << 48
+    let passed = testInvalidations(
+      in: space, at: place, entry,
+      (
+        "an invalidation of a user page reaches the other CPU", "one of its tables does, too",
+        "one of a whole user address space does"
+      ))
+    // The onlooker leaves the address space before it is taken apart.
+    userRoot = UInt64(Scheduler.emptyUserRoot)
+    let isLeft = isSeen(page.rawValue, mark)
+    tables.destroy(in: space, to: stacks.pointee.stacks.frames) { _ in }
+    return passed && isLeft
   }
 #endif

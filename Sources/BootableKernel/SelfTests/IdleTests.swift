@@ -1,0 +1,45 @@
+// A self-test of idle CPUs: they hear of work whenever it comes, without a tick, and say that it is done when it is.
+#if hasFeature(Embedded)
+  import AArch64Machine
+  import CAArch64
+  import KernelStacks
+
+  nonisolated(unsafe) private var done: UInt64 = 0
+
+  // Long enough for whoever is told too early to look.
+  private func work(_ length: UInt) {
+    for _ in 0..<length { ca_isb() }
+    _ = ca_add(&done, 1)
+  }
+
+  private let rounds = 1000
+
+  /// Work comes to idle CPUs at every moment of their loop: just before they look for it, and between that and their sleep.
+  ///
+  /// None but the first has a tick meanwhile, so one that missed its work would sleep for ever, and this would not end.
+  func testIdleWork() -> Bool {
+    let count = AArch64().cpuCount
+    callOnOtherCPUs({ _ in ca_write_cntv_ctl_el0(0) }, 0)
+    var isDone = true
+    for round in 0..<rounds {
+      let number = count == 1 ? 0 : 1 + round % (count - 1)
+      if number > 0 {
+        // It wakes up, finds nothing, and is on its way back to sleep.
+        InterprocessorInterrupt.reschedule.send(to: number)
+        for _ in 0..<round * 7 % 1024 { ca_isb() }
+      }
+      let length: UInt = round % 16 == 0 ? 4000 : 0
+      runOnIdleThreads(1 << UInt64(number), { work($0) }, length)
+      isDone = ca_load_acquire(&done) == UInt64(round + 1) && isDone
+    }
+    runOnIdleThreads(1 << UInt64(count) - 1, { work($0) }, 4000)
+    isDone = ca_load_acquire(&done) == UInt64(rounds + count) && isDone
+    // At once: the handler sets the next one.
+    callOnOtherCPUs(
+      { _ in
+        ca_write_cntv_tval_el0(0)
+        ca_write_cntv_ctl_el0(1)
+      }, 0)
+    return check("work was done when idle CPUs said so", isDone)
+  }
+#endif
