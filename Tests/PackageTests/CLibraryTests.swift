@@ -164,6 +164,23 @@
       #expect(storm["racesRefused"]?.number == 120)
     }
 
+    @Test func thePagesExampleCompiles() async throws {
+      guard CLibrary.isInstalled("clang") else { return }
+      let page = try String(
+        contentsOfFile: "\(try #require(PackageRoot.path))/docs/c-interface.md", encoding: .utf8)
+      let block = try #require(page.components(separatedBy: "```c\n").dropFirst().first)
+      let source = FileManager.default.temporaryDirectory.appendingPathComponent("page-\(UUID().uuidString).c")
+      try (block.components(separatedBy: "```")[0]).write(to: source, atomically: true, encoding: .utf8)
+      defer { try? FileManager.default.removeItem(at: source) }
+      _ = try await run(
+        "clang",
+        [
+          "--target=aarch64-none-elf", "-std=c11", "-ffreestanding", "-Wall", "-Wextra", "-Werror",
+          "-fsyntax-only",
+          "-I", CLibrary.headerFolder, source.path,
+        ])
+    }
+
     @Test func theReadmesTasksAreTheKernels() throws {
       let root = try #require(PackageRoot.path)
       let readme = try String(contentsOfFile: "\(root)/README.md", encoding: .utf8)
