@@ -1,4 +1,4 @@
-// What happens at Ctrl-C, or when nobody reads the output: the programs that a run has started end before the command does.
+// At Ctrl-C, or when nobody reads the output: the programs that a run has started end before the command does.
 
 #if Tools
   import Dispatch

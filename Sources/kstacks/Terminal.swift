@@ -81,9 +81,13 @@ struct Steps: Sendable {
   private func rewrite(_ text: String) {
     if let view { return view.draw([text]) }
     guard isInteractive else { return }
-    // What does not fit into the line is cut off: a second line could not be rewritten.
-    Terminal.write("\r\u{1b}[?7l\(text)\u{1b}[K\u{1b}[?7h")
+    Terminal.write(Self.rewriting(text))
   }
+
+  /// What writes a line in the place of the one before.
+  ///
+  /// What does not fit into the terminal's width is cut off: a second line could not be rewritten.
+  static func rewriting(_ text: String) -> String { "\r\u{1b}[?7l\(text)\u{1b}[K\u{1b}[?7h" }
 
   /// A bar of 20 characters and the count; just the count where the end is not known.
   static func bar(done: Int, total: Int) -> String {

@@ -80,6 +80,39 @@
       #expect(result.output.contains("USAGE: kstacks"))
     }
 
+    @Test func aPageWithoutResultsIsNotSaidToAgree() async throws {
+      let folder = FileManager.default.temporaryDirectory.appendingPathComponent("results-\(UUID().uuidString)")
+      try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+      defer { try? FileManager.default.removeItem(at: folder) }
+      let result = try await run(["claims", "--no-runs", "--check", "--results", folder.path])
+      #expect(result.exitCode == 0)
+      #expect(result.output.contains("(claims/bench.json is missing; `swift run kstacks claims` writes it)"))
+      #expect(result.output.contains("(linux.json is missing; `make linux` writes it)"))
+      let last = try #require(result.output.split(separator: "\n").last)
+      let numbers = last.split { !$0.isNumber }.compactMap { Int($0) }
+      #expect(numbers.count == 2 && numbers[0] < 10 && numbers[1] > 100, "\(last)")
+    }
+
+    @Test func aLineThatIsRewrittenStaysOne() {
+      let text = Steps.rewriting(String(repeating: "x", count: 500))
+      #expect(text.hasPrefix("\r\u{1b}[?7lx") && text.hasSuffix("x\u{1b}[K\u{1b}[?7h"))
+    }
+
+    @Test(.enabled(if: Guest.isQemuInstalled, "qemu-system-aarch64 is not installed"))
+    func aRunThatTakesTooLongIsSaidToInOneLine() async throws {
+      let path = FileManager.default.temporaryDirectory.appendingPathComponent("run-\(UUID().uuidString).json")
+        .path
+      let result = try await run([
+        "run", "fork-churn", "--strategy", "linear", "--operations", "100000000", "--time-limit", "1", "--json",
+        path,
+      ])
+      #expect(result.exitCode == 1)
+      #expect(
+        result.errors
+          == "kstacks: fork-churn with linear stacks did not end within 1 s; --time-limit gives it longer\n")
+      #expect(!FileManager.default.fileExists(atPath: path))
+    }
+
     @Test func helpSaysWhichScenariosAnOptionIsFor() async throws {
       let words = try await run(["run", "--help"]).output.split(whereSeparator: \.isWhitespace).joined(
         separator: " ")
