@@ -19,8 +19,7 @@
     )
     var strategy = "all"
     @Option(parsing: .unconditional, help: ArgumentHelp(Self.memoryHelp)) var memory: String?
-    @Option(parsing: .unconditional, help: "How many CPUs the machine has; in QEMU 1 to 8. (default: 1)")
-    var cpus: String?
+    @Option(parsing: .unconditional, help: ArgumentHelp(Self.cpusHelp)) var cpus: String?
     @Option(
       name: .customLong("numa-nodes"), parsing: .unconditional,
       help: "How many NUMA nodes the memory is divided among; in QEMU 1 or 2. (default: 1)")
@@ -81,6 +80,13 @@
         "\($0.name): \(readable(byteCount: $0.defaultMemoryBytes))"
       }
       return "The size of the machine's memory, 16M to 8G. (default: 128M; \(others.joined(separator: ", ")))"
+    }
+
+    private static var cpusHelp: String {
+      let others = ScenarioName.allCases.filter { $0.defaultCPUCount != 1 }.map {
+        "\($0.name): \($0.defaultCPUCount)"
+      }
+      return "How many CPUs the machine has; in QEMU 1 to 8. (default: 1; \(others.joined(separator: ", ")))"
     }
 
     /// The options that were given, as words of a kernel command line.

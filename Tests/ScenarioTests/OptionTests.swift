@@ -34,12 +34,15 @@ import Testing
     #expect(options.freeSharePercent == 50)
   }
 
-  @Test func `Memory and threads that nobody has chosen are what the scenario needs`() throws {
+  @Test func `Memory, CPUs and threads that nobody has chosen are what the scenario needs`() throws {
     let many = try ScenarioOptions.parsing("scenario=million-threads")
     #expect(many.memoryBytes == 8 << 30 && many.threadCount == 1_000_000)
     let few = try ScenarioOptions.parsing("threads=5 memory=64M scenario=million-threads")
     #expect(few.memoryBytes == 64 << 20 && few.threadCount == 5)
     #expect(try ScenarioOptions.parsing("").memoryBytes == 128 << 20)
+    #expect(try ScenarioOptions.parsing("scenario=smp-storm").cpuCount == 4)
+    #expect(try ScenarioOptions.parsing("cpus=2 scenario=smp-storm").cpuCount == 2)
+    #expect(try ScenarioOptions.parsing("scenario=fork-churn").cpuCount == 1)
   }
 
   @Test func `The largest seed is a seed, and nothing larger`() throws {

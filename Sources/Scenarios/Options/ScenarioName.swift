@@ -107,6 +107,9 @@ public enum ScenarioName: UInt8, Sendable {
     }
   }
 
+  /// How many CPUs there are when nobody says how many.
+  public var defaultCPUCount: Int { self == .smpStorm ? 4 : 1 }
+
   /// The scenario with this name.
   public init?(named text: UnsafeRawBufferPointer) {
     guard let scenario = firstCase(of: Self.self, where: { matches(text, $0.name) }) else { return nil }

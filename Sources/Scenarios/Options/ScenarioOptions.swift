@@ -12,8 +12,8 @@ public struct ScenarioOptions: Sendable {
   public var seed: UInt64 = 1
   /// RAM in bytes, if it was said; a real machine takes what its device tree says.
   public var givenMemoryBytes: Int?
-  /// The number of CPUs.
-  public var cpuCount = 1
+  /// The number of CPUs, if it was said.
+  public var givenCPUCount: Int?
   /// The number of NUMA nodes.
   public var nodeCount = 1
   /// Bits of a kernel address that are translated: 39 or 48.
@@ -40,6 +40,12 @@ public struct ScenarioOptions: Sendable {
   public var memoryBytes: Int {
     get { givenMemoryBytes ?? scenario.defaultMemoryBytes }
     set { givenMemoryBytes = newValue }
+  }
+
+  /// The number of CPUs.
+  public var cpuCount: Int {
+    get { givenCPUCount ?? scenario.defaultCPUCount }
+    set { givenCPUCount = newValue }
   }
 
   /// How many threads of the kernel there are.
