@@ -104,25 +104,26 @@ extension BuddyAllocator {
       }
       node = node &+ 1 == nodeCount ? 0 : node &+ 1
     }
-    // Meanwhile frames may have moved into a list that was empty when it was looked at.
-    guard request.order == 0 else { return Self.noBlock }
-    for _ in 0..<nodeCount where freeFrames > 0 {
-      let frame = takeLast(node: node, purpose: request.purpose)
+    // Meanwhile frames may have moved into a list that was empty when it was looked at, or another CPU may have merged
+    // them. No count tells that without the lock: a frame on its way between a list and the node is in none.
+    for _ in 0..<nodeCount {
+      let frame = takeLast(request, node: node)
       if frame != Self.noBlock { return frame }
       node = node &+ 1 == nodeCount ? 0 : node &+ 1
     }
     return Self.noBlock
   }
 
-  /// Takes a single frame if there is any on the node, wherever: nothing can move to a list while the lock is held.
-  @inlinable @inline(never) borrowing func takeLast(node: Int, purpose: FramePurpose) -> PageFrame {
+  /// Takes a block of a node after merging all that is free there, under one lock: what is free from beginning to end is
+  /// found, wherever it was before.
+  @inlinable @inline(never) borrowing func takeLast(_ request: FrameRequest, node: Int) -> PageFrame {
     let lists = FreeLists(records: records, node: nodes + node)
     let state = machine.lock(lists.lock)
     _ = releasePool(atMost: .max, to: lists)
     for cpu in 0..<listedCPUs where (cpuLists + cpu).pointee.homeNode == node {
       _ = releaseLists(of: cpu, to: lists)
     }
-    let index = takeBlock(order: 0, from: lists, purpose: purpose)
+    let index = takeBlock(order: request.order, from: lists, purpose: request.purpose)
     machine.unlock(lists.lock, restoring: state)
     return index == Self.noIndex ? Self.noBlock : frame(at: index)
   }

@@ -1,5 +1,5 @@
-// How much is free, and how usable it is. Figures are read without locks: each is exact by itself at the moment it is
-// read, and all are exact together while no other CPU allocates. So they can be read even while reporting a crash.
+// How much is free, and how usable it is. Figures are read without locks, so that even a report of a crash can show them:
+// they are exact while no other CPU allocates, gives back or merges. A sum misses frames that are just being moved.
 // How many frames are free is exact also while idle CPUs clear some; which blocks they are in, while clearing is paused.
 //
 // Frames in the lists of CPUs and in the pools of zeroed frames count as what they are at that moment: free blocks of

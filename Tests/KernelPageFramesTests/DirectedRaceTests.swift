@@ -2,7 +2,7 @@
 
 import Foundation
 import KernelMachine
-import KernelPageFrames
+@testable import KernelPageFrames
 import Synchronization
 import Testing
 
@@ -69,6 +69,58 @@ import Testing
     #expect(throws: Never.self) { _ = try bed.allocator.allocate(request) }
     #expect(moved == 1)
     #expect(bed.allocator.freeFrames == 13)
+    bed.allocator._checkInvariants()
+  }
+
+  @Test("A block that another CPU has merged meanwhile is found before a request is refused")
+  func mergedByAnother() throws {
+    var map = PhysicalMemoryMap()
+    try map.addMemory(firstFrame: 0x40000, frames: 48)
+    let bed = try Bed(map, cpuCount: 2)
+    bed.world.cpu = 1
+    _ = try bed.allocator.allocate(FrameRequest(purpose: .vmalloc))
+    bed.world.cpu = 0
+    for _ in 0..<32 { _ = try bed.allocator.allocate(FrameRequest(purpose: .vmalloc)) }
+    #expect(bed.allocator.freeFrames == 15 && bed.allocator.freeBlocks(ofOrder: 3) == 0)
+
+    // As soon as CPU 0 has found no block, CPU 1 merges its own list: CPU 0 will find nothing to merge.
+    bed.world.afterUnlock = {
+      bed.world.afterUnlock = nil
+      bed.allocator.drain()
+    }
+    #expect(throws: Never.self) {
+      _ = try bed.allocator.allocate(FrameRequest(order: 3, purpose: .vmalloc))
+    }
+    #expect(bed.allocator.freeFrames == 7)
+    bed.allocator._checkInvariants()
+  }
+
+  @Test("No frame is refused because another CPU is just moving all that there are")
+  func moving() throws {
+    var map = PhysicalMemoryMap()
+    try map.addMemory(firstFrame: 0x40000, frames: 48)
+    let bed = try Bed(map, cpuCount: 2)
+    let request = FrameRequest(purpose: .vmalloc)
+    bed.world.cpu = 1
+    _ = try bed.allocator.allocate(request)
+    bed.world.cpu = 0
+    for _ in 0..<32 { _ = try bed.allocator.allocate(request) }
+
+    // CPU 0 has found no block and pauses clearing. Then, under the lock, CPU 1 takes its list away and has not released the
+    // frames yet: they are in no list, and in no count. It has when CPU 0 gets the lock.
+    let lists = FreeLists(records: bed.allocator.records, node: bed.allocator.nodes)
+    bed.world.afterUnlock = {
+      guard lists.node.pointee.pauses == 1 else { return }
+      bed.world.afterUnlock = nil
+      let taken = bed.allocator.cpuLists[1].ready.takeAll()
+      #expect(taken.count == 15 && bed.allocator.freeFrames == 0)
+      bed.world.beforeLock = {
+        bed.world.beforeLock = nil
+        lists.release(taken.first, count: taken.count)
+      }
+    }
+    #expect(throws: Never.self) { _ = try bed.allocator.allocate(request) }
+    #expect((bed.world.beforeLock == nil) && bed.allocator.freeFrames == 14)
     bed.allocator._checkInvariants()
   }
 }

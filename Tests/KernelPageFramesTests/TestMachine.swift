@@ -20,6 +20,8 @@ final class TestWorld {
   var locksTaken: UInt64 = 0
   /// What another CPU does each time that a lock has been released.
   var afterUnlock: (() -> Void)?
+  /// What it has done by the time that a lock is taken.
+  var beforeLock: (() -> Void)?
 }
 
 struct TestMachine: Machine {
@@ -40,6 +42,7 @@ struct TestMachine: Machine {
   }
 
   func lock(_ lock: UnsafeMutablePointer<SpinLock>) -> InterruptState {
+    world.beforeLock?()
     precondition(lock.pointee.word == 0 && world.locksHeld == 0, "two locks at once")
     lock.pointee.word = 1
     world.locksHeld += 1
