@@ -9,6 +9,12 @@ package final class Watch: @unchecked Sendable {
   package var beforeStore: (() -> Void)?
   /// Called when an invalidation has completed.
   package var afterInvalidation: ((InvalidationScope) -> Void)?
+  /// Called before a lock is released.
+  package var beforeUnlock: (() -> Void)?
+  /// Called before memory is cleared.
+  package var beforeClear: ((VirtualAddress) -> Void)?
+  /// Called before a lock is taken, interrupts go off or on, or a CPU asks which one it is.
+  package var beforeOthers: (() -> Void)?
 
   /// Nothing is watched for yet.
   package init() {}
@@ -39,17 +45,36 @@ package struct Watched: Machine, Sendable {
   package var virtualAddressBits: Int { base.virtualAddressBits }
   package var kernelRoot: PhysicalAddress { base.kernelRoot }
   package var cpuCount: Int { base.cpuCount }
-  package var currentCPU: Int { base.currentCPU }
-  package var currentNode: NodeID { base.currentNode }
+  package var currentCPU: Int {
+    watch.beforeOthers?()
+    return base.currentCPU
+  }
+  package var currentNode: NodeID {
+    watch.beforeOthers?()
+    return base.currentNode
+  }
   package var counters: MachineCounters { base.counters }
   package func pointer(to address: PhysicalAddress) -> UnsafeMutableRawPointer { base.pointer(to: address) }
-  package func clear(_ address: VirtualAddress, byteCount: Int) { base.clear(address, byteCount: byteCount) }
+  package func clear(_ address: VirtualAddress, byteCount: Int) {
+    watch.beforeClear?(address)
+    base.clear(address, byteCount: byteCount)
+  }
   package func readEntry(at address: PhysicalAddress) -> PageTableEntry { base.readEntry(at: address) }
   package func publishEntries() { base.publishEntries() }
-  package func disableInterrupts() -> InterruptState { base.disableInterrupts() }
-  package func restoreInterrupts(_ state: InterruptState) { base.restoreInterrupts(state) }
-  package func lock(_ lock: UnsafeMutablePointer<SpinLock>) -> InterruptState { base.lock(lock) }
+  package func disableInterrupts() -> InterruptState {
+    watch.beforeOthers?()
+    return base.disableInterrupts()
+  }
+  package func restoreInterrupts(_ state: InterruptState) {
+    watch.beforeOthers?()
+    base.restoreInterrupts(state)
+  }
+  package func lock(_ lock: UnsafeMutablePointer<SpinLock>) -> InterruptState {
+    watch.beforeOthers?()
+    return base.lock(lock)
+  }
   package func unlock(_ lock: UnsafeMutablePointer<SpinLock>, restoring state: InterruptState) {
+    watch.beforeUnlock?()
     base.unlock(lock, restoring: state)
   }
 }

@@ -1,19 +1,38 @@
-// Has the model checker say whether a trace is one of the model's.
+// Has the model checker say whether a trace is one of a model's.
 
 import Foundation
 
-/// The model of the reserve invariant, and the program that replays traces by it.
+/// The models of the reserve invariant and of free frames, and the program that replays traces by them.
 enum ModelReplay {
   /// Whether what it needs is installed: spin, which calls a C preprocessor.
   static var isInstalled: Bool { find("spin") && (find("cpp") || find("cc")) }
 
   static let advice = "spin or a C compiler is missing: `make verify` installs spin"
 
-  /// Why the model does not accept a trace; `nil` if it does.
+  /// Why the model of the reserve invariant does not accept a trace; `nil` if it does.
   ///
   /// - Parameter input: what `ReplayInput` makes of a trace.
   /// - Throws: `Failure`, or what could not be written or started.
   static func refusal(of input: String, cpuCount: Int, threadCount: Int, pageCount: Int) throws -> String? {
+    try refusal(
+      of: input, by: "replay.pml", including: "reserve.pml",
+      definitions: [
+        "CPUS=\(cpuCount)", "THREADS=\(threadCount)", "PAGES=\(pageCount)", "FRAMES=30000", "OTHERS=0",
+      ])
+  }
+
+  /// Why the model of free frames does not accept what a run has done; `nil` if it does.
+  static func refusal(of input: String, _ run: ClearingRun) throws -> String? {
+    try refusal(
+      of: input, by: "clearing-replay.pml", including: "frames.pml",
+      definitions: [
+        "CPUS=\(ClearingRun.cpuCount)", "FRAMES=\(ClearingRun.frameCount)", "POOL=\(run.poolLimit)",
+      ])
+  }
+
+  private static func refusal(
+    of input: String, by replay: String, including model: String, definitions: [String]
+  ) throws -> String? {
     let folder = FileManager.default.temporaryDirectory.appending(path: "replay-\(UUID().uuidString)")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     defer { try? FileManager.default.removeItem(at: folder) }
@@ -21,15 +40,12 @@ enum ModelReplay {
     try Data(input.utf8).write(to: trace)
 
     let models = URL(filePath: #filePath).appending(path: "../../../verify").standardizedFileURL
-    for name in ["reserve.pml", "replay.pml"] {
+    for name in [model, replay] {
       try FileManager.default.copyItem(at: models.appending(path: name), to: folder.appending(path: name))
     }
     let process = Process()
     process.executableURL = URL(filePath: "/usr/bin/env")
-    process.arguments = [
-      "spin", "-T", "-DCPUS=\(cpuCount)", "-DTHREADS=\(threadCount)", "-DPAGES=\(pageCount)", "-DFRAMES=30000",
-      "-DOTHERS=0", "replay.pml",
-    ]
+    process.arguments = ["spin", "-T"] + definitions.map { "-D\($0)" } + [replay]
     process.currentDirectoryURL = folder
     process.standardInput = try FileHandle(forReadingFrom: trace)
     let output = folder.appending(path: "output")

@@ -1,0 +1,27 @@
+// The allocator of frames does what the model does: traces of simulated CPUs are replayed by the model's own steps.
+
+import KernelStacks
+import SimulatedMachine
+import Testing
+
+@Suite(.enabled(if: ModelReplay.isInstalled, "\(ModelReplay.advice)")) struct ClearingReplayTests {
+  @Test("The model accepts whatever three CPUs do with free frames, clearing among it", arguments: 1...8)
+  func accepts(seed: UInt64) throws {
+    let run = try ClearingRun(seed: seed)
+    try run.run(steps: 160)
+    #expect(run.simulation.violations.isEmpty && run.problems.isEmpty, "seed \(seed): \(run.problems)")
+    let seen = Set(run.trace.events.map(\.letter))
+    #expect(seen.isSuperset(of: "SCEBRFYDJKLpuhog"), "seed \(seed) only comes to \(String(seen.sorted()))")
+    let refusal = try ModelReplay.refusal(of: run.trace.input(), run)
+    #expect(refusal == nil, "seed \(seed): \(refusal ?? "")")
+  }
+
+  @Test("The model refuses a run of which one step is dropped", arguments: Array("SCEBRFYGDJKLpuhg"))
+  func refusesDroppedSteps(letter: Character) throws {
+    let run = try ClearingRun(seed: 1)
+    try run.run(steps: 160)
+    let found = run.trace.events.indices.filter { run.trace.events[$0].letter == letter }
+    let index = try #require(found.dropFirst(found.count / 3).first)
+    #expect(try ModelReplay.refusal(of: run.trace.input(without: index), run) != nil, "without \(letter)")
+  }
+}
