@@ -96,6 +96,41 @@ import Testing
     bed.allocator._checkInvariants()
   }
 
+  @Test("The pool keeps its bound however many CPUs clear at once")
+  func boundsAtOnce() throws {
+    let bed = try Bed(frames: 4096, cpuCount: 2)
+    #expect(bed.allocator.fillZeroedPool(budget: 62) == 62)
+    // While CPU 0 clears, CPU 1 goes on as long as there is something to clear.
+    var others = 0
+    bed.world.afterUnlock = {
+      bed.world.afterUnlock = nil
+      bed.world.cpu = 1
+      others = bed.allocator.fillZeroedPool(budget: .max)
+      bed.world.cpu = 0
+    }
+    let hasCleared = bed.allocator.zeroOneFrame()
+    #expect(hasCleared)
+    #expect(others == 1 && bed.allocator.zeroedFrames(on: NodeID(0)) == 64)
+    bed.allocator._checkInvariants()
+  }
+
+  @Test("Of a CPU that has stopped, zeroed frames come back too")
+  func drainsStoppedCPU() throws {
+    let bed = try Bed(frames: 4096, cpuCount: 2)
+    #expect(bed.allocator.fillZeroedPool(budget: 40) == 40)
+    bed.world.cpu = 1
+    let frame = try bed.allocator.allocate(FrameRequest(purpose: .threadStack, cleared: true))
+    try bed.allocator.free(frame, order: 0)
+    bed.world.cpu = 0
+    // One batch of zeroed ones, less the one that was used and lies among the others.
+    let zeroed = bed.allocator.zeroedFrames(on: NodeID(0))
+    #expect(zeroed == 39)
+    #expect(bed.allocator.drain(cpu: 1) == 32)
+    #expect(bed.allocator.zeroedFrames(on: NodeID(0)) == 8 && bed.allocator.freeFrames == 4096)
+    #expect(bed.allocator.drain(cpu: 1) == 0)
+    bed.allocator._checkInvariants()
+  }
+
   @Test("However far a frame is on its way to the pool, it counts as free")
   func countsAsFree() throws {
     let bed = try Bed(frames: 4096, cpuCount: 1)

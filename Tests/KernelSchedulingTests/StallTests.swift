@@ -81,4 +81,33 @@ import Testing
     for thread in shortage.threads { if let stack = thread.stack.take() { world.stacks.free(stack) } }
     #expect(world.simulation.violations.isEmpty)
   }
+
+  @Test("A closed CPU gives back the stacks that it has cached, and those that it frees on its way")
+  func closedCPUKeepsNoStacks() throws {
+    // A seed with which each CPU caches two.
+    let world = try SchedulingWorld(cpuCount: 2, seed: 2)
+    world.start()
+    let threads = try (1...3).map { try world.thread($0) }
+    world.simulation.onCPU(1) { _ in
+      world.stacks.free(threads[0].stack.take()!)
+      #expect(world.stacks.cachedStackCount == 1)
+      world.scheduler.enqueue(threads[1].scheduled)
+      #expect(world.reschedule(1).pointee.id == 2)
+    }
+    let hasClosed = world.scheduler.closeCPU(1)
+    #expect(hasClosed)
+    world.simulation.onCPU(1) { _ in
+      #expect(world.reschedule(1, .exit).pointee.id == -2)
+      let mayStop = world.scheduler.mayStop(1)
+      #expect(world.stacks.cachedStackCount == 0 && !mayStop)
+      world.stacks.free(threads[1].stack.take()!)
+      #expect(world.stacks.cachedStackCount == 1)
+      #expect(world.reschedule(1).pointee.id == -2)
+      #expect(world.stacks.cachedStackCount == 0 && world.reserved(1) == 0)
+    }
+    let mayStop = world.scheduler.mayStop(1)
+    #expect(mayStop)
+    world.stacks.free(threads[2].stack.take()!)
+    #expect(world.simulation.violations.isEmpty)
+  }
 }
