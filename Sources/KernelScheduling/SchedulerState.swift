@@ -45,6 +45,8 @@ import KernelMachine
   @usableFromInline var activity = 0
   /// The CPUs that ought to be told that there is work, one bit each; only this CPU touches it.
   @usableFromInline var notifications: UInt64 = 0
+  /// The thread that has left this CPU for good, until somebody asks; only this CPU touches it.
+  @usableFromInline var departed: ScheduledThreadPointer?
   /// Whether this CPU runs its idle thread, or is about to; only this CPU writes it.
   @usableFromInline var isIdle = false
   /// Whether it has done nothing but idle since it gave back all that it had for itself; only this CPU writes it, and

@@ -24,10 +24,8 @@ extension ThreadScheduler {
   ///   - stacks: the allocator of its stack.
   ///   - switching: called with the new thread, when it is another one: makes it the current one of this CPU, and leaves
   ///     the old one's address space. It must not call the scheduler. It can be called twice.
-  /// - Returns: the thread to go on with. One that left for good is the caller's to dispose of: the scheduler does not
-  ///   touch it any more. Its stack, if it is to be freed here, is freed before the next call. Ask
-  ///   ``takeNotifications()`` afterwards, and ``takeStall()`` if it is the idle thread. An idle CPU calls this again
-  ///   now and then, such as at its tick.
+  /// - Returns: the thread to go on with. Ask ``takeDeparted()`` and ``takeNotifications()`` afterwards, and
+  ///   ``takeStall()`` if it is the idle thread. An idle CPU calls this again now and then, such as at its tick.
   @inlinable public borrowing func next<F: FrameSource & ~Copyable, A: ~Copyable>(
     after current: ScheduledThreadPointer, stacks: borrowing ThreadStackAllocator<M, F, A>,
     switching: (ScheduledThreadPointer) -> Void
@@ -43,6 +41,20 @@ extension ThreadScheduler {
       // The CPU was about to idle, and the thread that it has left can go on after all.
       leaving = chosen
     }
+  }
+
+  /// The thread that has left this CPU for good in ``next(after:stacks:switching:)``, if one has.
+  ///
+  /// It is the caller's to dispose of: the scheduler does not touch it any more. Its stack, if it is to be freed here, is
+  /// freed before the next call. To be called with interrupts off; each call forgets the thread.
+  ///
+  /// Its record could not tell: that of a thread which went to sleep may by now be another CPU's, or gone, if that CPU has
+  /// run the thread to its end.
+  @inlinable @inline(__always) public borrowing func takeDeparted() -> ScheduledThreadPointer? {
+    let queue = queue(machine.currentCPU)
+    guard let thread = queue.pointee.departed else { return nil }
+    queue.pointee.departed = nil
+    return thread
   }
 
   /// A thread that is ready, in state `running` and in no list; or the one that is being left; or the idle thread.
@@ -158,6 +170,7 @@ extension ThreadScheduler {
       } else {
         note(.exit, cpu, thread)
         thread.pointee.currentState = .dead
+        queue.pointee.departed = thread
       }
       thread.pointee.request = .stay
     }

@@ -142,9 +142,8 @@ final class SimulatedThreads: @unchecked Sendable {
       old.pointee.savedStackPointer = thread.stackPointer
       kernel.checkEnd(of: old.pointee.stackBase)
     }
-    let ends = old.pointee.request == .exit
     current[cpu] = scheduler.pointee.next(after: old, stacks: processes.pointee.stacks) { _ in }
-    if ends, let ended = threads.removeValue(forKey: old) {
+    if let departed = scheduler.pointee.takeDeparted(), let ended = threads.removeValue(forKey: departed) {
       _ = processes.pointee.threadHasStopped(ended.thread)
     }
     if current[cpu] == idle + cpu, scheduler.pointee.takeStall() { reportStall() }

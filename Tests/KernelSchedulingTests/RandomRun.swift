@@ -203,6 +203,10 @@ final class RandomRun: @unchecked Sendable {
       if chosen.pointee.id > 0 { fail("thread \(chosen.pointee.id) runs on CPU \(cpu), which is closed") }
       if world.reserved(cpu) != 0 { fail("CPU \(cpu) is closed and keeps a reserve") }
     }
+    let departed = world.scheduler.takeDeparted()
+    if departed != (request == .exit ? leaving?.record.scheduled : nil) {
+      fail("\(departed.map { "thread \($0.pointee.id)" } ?? "nobody") is said to have left for good")
+    }
     if request == .exit, let leaving {
       if chosen == leaving.record.scheduled { fail("a dead thread goes on") }
       // The stack is freed by the successor.

@@ -44,10 +44,8 @@
     static func next(after current: ThreadPointer) -> ThreadPointer {
       guard KernelObjects.hasProcesses else { return current }
       current.pointee.noteContext()
-      // When the core has let go of it, another CPU may run it, and only one that has ended stays what it is.
-      let hasEnded = current.scheduled.pointee.request == .exit
       var chosen = advance(after: current)
-      if hasEnded { threadHasStopped(current) }
+      if let ended = core.pointee.takeDeparted() { threadHasStopped(ThreadPointer(ended)) }
       // There may be work for this CPU too, since it last looked.
       while interruptIdleCPUs(), chosen == Thread.idle { chosen = advance(after: chosen) }
       if chosen == Thread.idle, core.pointee.takeStall() { reportStall() }
@@ -106,6 +104,9 @@
       ca_restore_interrupts(state)
       return isClosed
     }
+
+    /// Whether a CPU is to stop, or has stopped.
+    static func isClosed(_ number: Int) -> Bool { core.pointee.isClosed(number) }
 
     /// Lets a new task run.
     ///
