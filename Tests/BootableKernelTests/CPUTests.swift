@@ -97,6 +97,14 @@
       expectSuccess(run)
     }
 
+    @Test(arguments: [2, 4]) func aCPUAnswersCallsBeforeItGoesOffline(count: Int) async throws {
+      let run = try await boot("scenario=self-test test=calls-before-departures strategy=vmalloc") {
+        $0.cpuCount = count
+        $0.countsInstructions = false
+      }
+      expectSuccess(run)
+    }
+
     @Test(arguments: [1, 2, 4]) func idleCPUsHearOfWorkWheneverItComes(count: Int) async throws {
       let run = try await boot("scenario=self-test test=idle-work strategy=vmalloc") {
         $0.cpuCount = count

@@ -104,6 +104,37 @@
     }
   }
 
+  nonisolated(unsafe) private var isInCall: UInt64 = 0
+  nonisolated(unsafe) private var leftInCall: UInt64 = 0
+
+  // In a handler of the CPU that is about to go: a call to it is under way until this returns.
+  private func watchDeparture(_ number: UInt) {
+    ca_store_release(&isInCall, 1)
+    // Whoever takes it offline may be the thread that this has interrupted.
+    let second = ca_read_cntfrq_el0()
+    let end = ca_read_cntvct_el0() + second / 4
+    while !Scheduler.isClosed(Int(number)), ca_read_cntvct_el0() < end { ca_wait_for_event() }
+    let soon = ca_read_cntvct_el0() + second / 500
+    while ca_read_cntvct_el0() < soon { ca_isb() }
+    if PerCPU.at(Int(number)).pointee.state != .online { _ = ca_add(&leftInCall, 1) }
+  }
+
+  /// A CPU that is to go offline goes when it has answered a call, and not before.
+  func testCallsBeforeDepartures() -> Bool {
+    let number = AArch64().cpuCount - 1
+    var isBack = true
+    for _ in 0..<8 {
+      ca_store_release(&isInCall, 0)
+      startThreads(
+        1, { _ in callOnCPU(AArch64().cpuCount - 1, { watchDeparture($0) }, UInt(AArch64().cpuCount - 1)) })
+      while ca_load_acquire(&isInCall) == 0 { Scheduler.yield() }
+      isBack = takeOffline(number) && bringOnline(number) && isBack
+      awaitThreads()
+    }
+    let passed = check("the CPU went offline and came back each time", isBack)
+    return check("no CPU left in the middle of a call", leftInCall == 0) && passed
+  }
+
   /// Each CPU but the first goes offline and comes back, several times, while three threads for each CPU run, sleep, wake
   /// each other, grow their stacks and use the allocator.
   func testCPUsComeAndGo() -> Bool {

@@ -65,6 +65,8 @@
     case cpusComeAndGo
     /// Idle CPUs hear of work whenever it comes.
     case idleWork
+    /// A CPU answers calls before it goes offline.
+    case callsBeforeDepartures
     /// What one CPU has unmapped, another does not see.
     case translations
     /// A CPU panics while the others write to the console: one report, and silence.
@@ -133,6 +135,8 @@
         self = .cpusComeAndGo
       } else if equal(name, "idle-work") {
         self = .idleWork
+      } else if equal(name, "calls-before-departures") {
+        self = .callsBeforeDepartures
       } else if equal(name, "translations") {
         self = .translations
       } else if equal(name, "panic-on-other-cpu") {
@@ -179,6 +183,7 @@
       case .wakeUps: return testWakeUps()
       case .cpusComeAndGo: return testCPUsComeAndGo()
       case .idleWork: return testIdleWork()
+      case .callsBeforeDepartures: return testCallsBeforeDepartures()
       case .translations: return testTranslationsOfOtherCPUs()
       case .panicOnOtherCPU: testPanicOnOtherCPU()
       case .handlerFault: testHandlerFault()
