@@ -7,7 +7,9 @@ typealias HostStacks = ThreadStackAllocator<HostMachine, BuddyAllocator<HostMach
 /// Makes an allocator over all memory of a machine, whose first frames are the kernel's table and the frames' records.
 ///
 /// The current thread is CPU 0 then.
-func makeHostStacks(_ strategy: StackStrategy, on machine: HostMachine) throws -> HostStacks {
+func makeHostStacks(
+  _ strategy: StackStrategy, on machine: HostMachine, cachedStacksPerCPU: Int = 8
+) throws -> HostStacks {
   var map = PhysicalMemoryMap()
   try map.addMemory(
     start: PhysicalAddress(HostMachine.memoryStart), byteCount: machine.byteCount, node: NodeID(0))
@@ -16,7 +18,7 @@ func makeHostStacks(_ strategy: StackStrategy, on machine: HostMachine) throws -
   try map.reserve(start: PhysicalAddress(HostMachine.memoryStart), byteCount: reserved)
   HostMachine.become(cpu: 0)
   return try HostStacks(
-    StackConfiguration(strategy), machine: machine,
+    StackConfiguration(strategy, cachedStacksPerCPU: cachedStacksPerCPU), machine: machine,
     frames: BuddyAllocator(
       frames: map,
       metadata: UnsafeMutableRawBufferPointer(

@@ -44,14 +44,16 @@ final class Share {
   func run() {
     HostMachine.become(cpu: cpu)
     let surroundings = HostStorm(machine: machine, stacks: stacks)
-    for number in 0..<4 {
-      var worker = StormWorker(seed: seed, number: cpu * 4 + number)
-      for step in 0..<steps / 4 {
-        worker.step(stacks.pointee, surroundings)
-        if step % 64 == 0 { stacks.pointee.serviceReclaimRequest() }
-      }
-      worker.finish(stacks.pointee, surroundings)
-      figures.add(worker.figures)
+    var workers = (0..<4).map { StormWorker(seed: seed, number: cpu * 4 + $0) }
+    for step in 0..<steps {
+      workers[step % 4].step(stacks.pointee, surroundings)
+      if step % 64 == 0 { stacks.pointee.serviceReclaimRequest() }
+      // As an idle CPU would.
+      if step % 8 == 0 { stacks.pointee.frames.zeroOneFrame() }
+    }
+    for number in workers.indices {
+      workers[number].finish(stacks.pointee, surroundings)
+      figures.add(workers[number].figures)
     }
   }
 }
@@ -60,7 +62,8 @@ func storm(_ strategy: StackStrategy, steps: Int, seed: UInt64, leavesLocksOut: 
   let cpuCount = 4
   let machine = try HostMachine(byteCount: 32 << 20, cpuCount: cpuCount, leavesLocksOut: leavesLocksOut)
   let stacks = UnsafeMutablePointer<HostStacks>.allocate(capacity: 1)
-  stacks.initialize(to: try makeHostStacks(strategy, on: machine))
+  // So few in each cache that CPUs pass stacks on to each other.
+  stacks.initialize(to: try makeHostStacks(strategy, on: machine, cachedStacksPerCPU: 2))
   // The area's own state stays once it is there, and reserves are full.
   let area = try stacks.pointee.arena.vmalloc(size: pageSize, caller: "storm", frames: stacks.pointee.frames)
   try stacks.pointee.arena.vfree(area, frames: stacks.pointee.frames)
