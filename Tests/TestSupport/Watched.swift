@@ -7,6 +7,8 @@ import SimulatedMachine
 package final class Watch: @unchecked Sendable {
   /// Called before a page-table entry is written, with the lock that guards it held.
   package var beforeStore: (() -> Void)?
+  /// Called when a lock has been released: what others can see from then on.
+  package var afterUnlock: (() -> Void)?
   /// Called when an invalidation has completed.
   package var afterInvalidation: ((InvalidationScope) -> Void)?
   /// Called before a lock is released.
@@ -76,5 +78,6 @@ package struct Watched: Machine, Sendable {
   package func unlock(_ lock: UnsafeMutablePointer<SpinLock>, restoring state: InterruptState) {
     watch.beforeUnlock?()
     base.unlock(lock, restoring: state)
+    watch.afterUnlock?()
   }
 }
