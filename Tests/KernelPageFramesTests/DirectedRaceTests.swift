@@ -43,18 +43,24 @@ import Testing
     frames.allocator._checkInvariants()
   }
 
-  @Test("A frame that moves into a list while lists are drained is found before a request is refused")
-  func lastLook() throws {
+  private let request = FrameRequest(purpose: .vmalloc)
+
+  /// Two CPUs and 48 frames: CPU 1 has what is left of a batch in its list, 15 frames, and all the rest is in use.
+  private func bedWithRest() throws -> Bed {
     var map = PhysicalMemoryMap()
     try map.addMemory(firstFrame: 0x40000, frames: 48)
     let bed = try Bed(map, cpuCount: 2)
-    let request = FrameRequest(purpose: .vmalloc)
-    // CPU 1 has what is left of a batch in its list, CPU 0 all the rest in use.
     bed.world.cpu = 1
     _ = try bed.allocator.allocate(request)
     bed.world.cpu = 0
     for _ in 0..<32 { _ = try bed.allocator.allocate(request) }
     #expect(bed.allocator.freeFrames == 15)
+    return bed
+  }
+
+  @Test("A frame that moves into a list while lists are drained is found before a request is refused")
+  func lastLook() throws {
+    let bed = try bedWithRest()
 
     // As soon as CPU 0 has emptied CPU 1's list, CPU 1 fills it up again with all that there is.
     var moved = 0
@@ -74,14 +80,8 @@ import Testing
 
   @Test("A block that another CPU has merged meanwhile is found before a request is refused")
   func mergedByAnother() throws {
-    var map = PhysicalMemoryMap()
-    try map.addMemory(firstFrame: 0x40000, frames: 48)
-    let bed = try Bed(map, cpuCount: 2)
-    bed.world.cpu = 1
-    _ = try bed.allocator.allocate(FrameRequest(purpose: .vmalloc))
-    bed.world.cpu = 0
-    for _ in 0..<32 { _ = try bed.allocator.allocate(FrameRequest(purpose: .vmalloc)) }
-    #expect(bed.allocator.freeFrames == 15 && bed.allocator.freeBlocks(ofOrder: 3) == 0)
+    let bed = try bedWithRest()
+    #expect(bed.allocator.freeBlocks(ofOrder: 3) == 0)
 
     // As soon as CPU 0 has found no block, CPU 1 merges its own list: CPU 0 will find nothing to merge.
     bed.world.afterUnlock = {
@@ -97,14 +97,7 @@ import Testing
 
   @Test("No frame is refused because another CPU is just moving all that there are")
   func moving() throws {
-    var map = PhysicalMemoryMap()
-    try map.addMemory(firstFrame: 0x40000, frames: 48)
-    let bed = try Bed(map, cpuCount: 2)
-    let request = FrameRequest(purpose: .vmalloc)
-    bed.world.cpu = 1
-    _ = try bed.allocator.allocate(request)
-    bed.world.cpu = 0
-    for _ in 0..<32 { _ = try bed.allocator.allocate(request) }
+    let bed = try bedWithRest()
 
     // CPU 0 has found no block and pauses clearing. Then, under the lock, CPU 1 takes its list away and has not released the
     // frames yet: they are in no list, and in no count. It has when CPU 0 gets the lock.

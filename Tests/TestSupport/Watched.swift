@@ -23,8 +23,8 @@ package final class Watch: @unchecked Sendable {
 }
 
 /// The simulated machine, watched.
-package struct Watched: Machine, Sendable {
-  let base: Simulated
+package struct Watched: ForwardingMachine {
+  package let base: Simulated
   let watch: Watch
 
   /// - Parameter watch: what is done at which moment.
@@ -43,10 +43,6 @@ package struct Watched: Machine, Sendable {
     watch.afterInvalidation?(scope)
   }
 
-  package var linearMapOffset: UInt { base.linearMapOffset }
-  package var virtualAddressBits: Int { base.virtualAddressBits }
-  package var kernelRoot: PhysicalAddress { base.kernelRoot }
-  package var cpuCount: Int { base.cpuCount }
   package var currentCPU: Int {
     watch.beforeOthers?()
     return base.currentCPU
@@ -55,14 +51,10 @@ package struct Watched: Machine, Sendable {
     watch.beforeOthers?()
     return base.currentNode
   }
-  package var counters: MachineCounters { base.counters }
-  package func pointer(to address: PhysicalAddress) -> UnsafeMutableRawPointer { base.pointer(to: address) }
   package func clear(_ address: VirtualAddress, byteCount: Int) {
     watch.beforeClear?(address)
     base.clear(address, byteCount: byteCount)
   }
-  package func readEntry(at address: PhysicalAddress) -> PageTableEntry { base.readEntry(at: address) }
-  package func publishEntries() { base.publishEntries() }
   package func disableInterrupts() -> InterruptState {
     watch.beforeOthers?()
     return base.disableInterrupts()

@@ -1,0 +1,33 @@
+// What machines around the simulated one have in common: whatever they do not change is done by it.
+
+import KernelStacks
+import SimulatedMachine
+
+/// A machine that hands on to a simulated one what it does not do itself.
+package protocol ForwardingMachine: Machine, Sendable {
+  /// The machine that it is around.
+  var base: Simulated { get }
+}
+
+extension ForwardingMachine {
+  package var linearMapOffset: UInt { base.linearMapOffset }
+  package var virtualAddressBits: Int { base.virtualAddressBits }
+  package var kernelRoot: PhysicalAddress { base.kernelRoot }
+  package var cpuCount: Int { base.cpuCount }
+  package var currentCPU: Int { base.currentCPU }
+  package var currentNode: NodeID { base.currentNode }
+  package var counters: MachineCounters { base.counters }
+  package func pointer(to address: PhysicalAddress) -> UnsafeMutableRawPointer { base.pointer(to: address) }
+  package func clear(_ address: VirtualAddress, byteCount: Int) { base.clear(address, byteCount: byteCount) }
+  package func readEntry(at address: PhysicalAddress) -> PageTableEntry { base.readEntry(at: address) }
+  package func writeEntry(_ entry: PageTableEntry, at address: PhysicalAddress) {
+    base.writeEntry(entry, at: address)
+  }
+  package func publishEntries() { base.publishEntries() }
+  package func disableInterrupts() -> InterruptState { base.disableInterrupts() }
+  package func restoreInterrupts(_ state: InterruptState) { base.restoreInterrupts(state) }
+  package func lock(_ lock: UnsafeMutablePointer<SpinLock>) -> InterruptState { base.lock(lock) }
+  package func unlock(_ lock: UnsafeMutablePointer<SpinLock>, restoring state: InterruptState) {
+    base.unlock(lock, restoring: state)
+  }
+}
