@@ -2,21 +2,21 @@
 
 .PHONY: run report pictures claims test races soak verify bench bench-host c-library linux linux-test docs format clean
 
-run: ; Scripts/require-qemu && swift run kstacks
+run: ; Scripts/require-qemu && ./kstacks
 
-report: ; swift run kstacks report
+report: ; ./kstacks report
 
 pictures: run ; cp build/figures/memory-pair.svg docs/images/memory-maps.svg
 
-claims: ; Scripts/require-qemu && swift run kstacks claims
+claims: ; Scripts/require-qemu && ./kstacks claims
 
-test: ; Scripts/require-qemu && swift test --traits Tools,InternalChecks
+test: ; Scripts/require-qemu && swift test --traits InternalChecks && swift test --package-path Lab --traits InternalChecks
 
 races: ; Scripts/races
 
 verify: ; verify/run
 
-bench: ; Scripts/require-qemu && swift run kstacks bench --page docs/benchmarks.md && Scripts/bench-host
+bench: ; Scripts/require-qemu && ./kstacks bench --page docs/benchmarks.md && Scripts/bench-host
 
 bench-host: ; Scripts/bench-host
 
@@ -30,6 +30,6 @@ linux-test: ; Linux/test
 
 docs: ; Scripts/build-docs
 
-format: ; swift format --in-place --recursive Package.swift Sources Tests Fixtures Linux Benchmarks
+format: ; swift format --in-place --recursive Package.swift Sources Tests Fixtures Linux Lab
 
-clean: ; rm -rf .build .build-* build Benchmarks/.build Fixtures/*/.build* Fixtures/*/build
+clean: ; rm -rf .build* build Lab/.build* Lab/*/.build* Fixtures/*/.build* Fixtures/*/build

@@ -7,7 +7,7 @@ let package = Package(
   platforms: [.macOS(.v26)],
   products: [.executable(name: "Kernel", targets: ["Kernel"])],
   dependencies: [
-    .package(url: "https://github.com/KernelStacks/KernelStacks", from: "0.1.0", traits: [])
+    .package(url: "https://github.com/KernelStacks/KernelStacks", from: "0.1.0")
   ],
   targets: [
     .target(name: "Board"),

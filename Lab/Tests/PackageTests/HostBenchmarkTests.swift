@@ -13,7 +13,7 @@
       let result = try await Command(
         "swift",
         [
-          "package", "--package-path", "\(root)/Benchmarks", "--scratch-path", "\(workspace.path)/scratch",
+          "package", "--package-path", "\(root)/Lab/Benchmarks", "--scratch-path", "\(workspace.path)/scratch",
           "dump-package",
         ]
       ).run()
@@ -26,18 +26,22 @@
       }
       #expect(paths == ["Core": "Benchmarks/Core", "HostYardstick": "Sources/CYardstick"])
       for path in paths.values {
-        #expect(FileManager.default.fileExists(atPath: "\(root)/Benchmarks/\(path)"), "\(path)")
+        #expect(FileManager.default.fileExists(atPath: "\(root)/Lab/Benchmarks/\(path)"), "\(path)")
       }
     }
 
     @Test func theYardstickIsTheOneThatTheKernelRuns() throws {
-      let link = URL(fileURLWithPath: "\(root)/Benchmarks/Sources/CYardstick").resolvingSymlinksInPath()
-      #expect(link.path == URL(fileURLWithPath: "\(root)/Sources/CYardstick").resolvingSymlinksInPath().path)
+      let link = URL(fileURLWithPath: "\(root)/Lab/Benchmarks/Sources/CYardstick").resolvingSymlinksInPath()
+      #expect(
+        link.path
+          == URL(fileURLWithPath: "\(root)/Lab/Kernel/Sources/CYardstick").resolvingSymlinksInPath().path)
     }
 
     @Test func nobodyElseFetchesWhatItMeasuresWith() throws {
-      let manifest = try String(contentsOfFile: "\(root)/Package.swift", encoding: .utf8)
-      #expect(!manifest.contains("ordo-one"))
+      for package in [root, "\(root)/Lab", "\(root)/Lab/Kernel"] {
+        let manifest = try String(contentsOfFile: "\(package)/Package.swift", encoding: .utf8)
+        #expect(!manifest.contains("ordo-one"))
+      }
     }
 
     @Test func thePageHasARatioForEachOperation() throws {

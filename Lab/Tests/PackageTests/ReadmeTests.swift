@@ -84,9 +84,14 @@
       #expect(tracked.exitCode == 0)
       let folders = Set(
         tracked.output.split(separator: "\n").compactMap { path -> String? in
-          let parts = path.split(separator: "/")
-          guard parts.count > 1, !parts[0].hasPrefix(".") else { return nil }
-          return parts[0] == "Sources" ? "\(parts[0])/\(parts[1])" : String(parts[0])
+          var parts = path.split(separator: "/").dropLast()
+          guard var folder = parts.popFirst().map(String.init), !folder.hasPrefix(".") else { return nil }
+          // Of the packages and their sources each part is named.
+          while let part = parts.first, folder.hasSuffix("Sources") || ["Lab", "Lab/Kernel"].contains(folder) {
+            folder += "/\(part)"
+            parts.removeFirst()
+          }
+          return folder
         })
       #expect(folders.subtracting(named).sorted() == [], "folders that the README does not name")
     }

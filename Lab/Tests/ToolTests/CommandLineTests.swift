@@ -86,7 +86,7 @@
       defer { try? FileManager.default.removeItem(at: folder) }
       let result = try await run(["claims", "--no-runs", "--check", "--results", folder.path])
       #expect(result.exitCode == 0)
-      #expect(result.output.contains("(claims/bench.json is missing; `swift run kstacks claims` writes it)"))
+      #expect(result.output.contains("(claims/bench.json is missing; `./kstacks claims` writes it)"))
       #expect(result.output.contains("(linux.json is missing; `make linux` writes it)"))
       let last = try #require(result.output.split(separator: "\n").last)
       let numbers = last.split { !$0.isNumber }.compactMap { Int($0) }

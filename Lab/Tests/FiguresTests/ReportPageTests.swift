@@ -50,7 +50,8 @@ import Testing
   /// The steps of a growth fault are as long as the code in the vector is.
   @Test func theStepsOfAGrowthFaultAreThoseOfTheVector() throws {
     let source = try String(
-      contentsOfFile: "\(try #require(PackageRoot.path))/Sources/KernelAssembly/vectors.S", encoding: .utf8)
+      contentsOfFile: "\(try #require(PackageRoot.path))/Lab/Kernel/Sources/KernelAssembly/vectors.S",
+      encoding: .utf8)
     let start = try #require(source.range(of: "\nthread_synchronous:\n")).upperBound
     let body = source[
       start..<(try #require(source.range(of: "\n1:\n", range: start..<source.endIndex))).lowerBound]

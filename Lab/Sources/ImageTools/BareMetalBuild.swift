@@ -21,18 +21,13 @@
     public var toolset: String
     /// The scratch folder, relative to the package's folder; different toolsets need different ones.
     public var scratch: String
-    /// Arguments to add, for example to choose traits.
-    public var extraArguments: [String]
 
     /// Describes an executable.
-    public init(
-      packageRoot: String, product: String, toolset: String, scratch: String, extraArguments: [String] = []
-    ) {
+    public init(packageRoot: String, product: String, toolset: String, scratch: String) {
       self.packageRoot = packageRoot
       self.product = product
       self.toolset = toolset
       self.scratch = scratch
-      self.extraArguments = extraArguments
     }
 
     /// Where the linked file is.
@@ -50,7 +45,7 @@
         [
           "build", "--package-path", packageRoot, "-c", "release", "--triple", "aarch64-none-none-elf",
           "--toolset", toolsetPath, "--scratch-path", "\(packageRoot)/\(scratch)", "--product", product,
-        ] + extraArguments, in: packageRoot)
+        ], in: packageRoot)
       let result: CommandResult
       do {
         result = try await command.run()

@@ -1,8 +1,8 @@
-// Where the package's folder is.
+// Where the repository's folder is.
 
 import Foundation
 
-/// The folder that holds `Package.swift`, `Toolsets` and `build`.
+/// The repository's folder, which holds the library, `Lab` and `build`.
 public enum PackageRoot {
   /// The folder, found from the current directory upwards, or else where the tools were compiled.
   public static let path: String? = {
@@ -15,7 +15,7 @@ public enum PackageRoot {
     var folder = folder.standardizedFileURL
     while true {
       let manifest = folder.appendingPathComponent("Package.swift").path
-      let kernel = folder.appendingPathComponent("Sources/BootableKernel").path
+      let kernel = folder.appendingPathComponent("Lab/Kernel/Sources/BootableKernel").path
       if FileManager.default.fileExists(atPath: manifest), FileManager.default.fileExists(atPath: kernel) {
         return folder.path
       }

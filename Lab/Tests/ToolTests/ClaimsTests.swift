@@ -27,7 +27,7 @@
       let differences = try page().differences(
         from: results.tables(addressSpace: try StackAddressSpace()))
       #expect(
-        differences == [], "`swift run kstacks claims` writes the page anew; then its prose is to be read again"
+        differences == [], "`./kstacks claims` writes the page anew; then its prose is to be read again"
       )
     }
 
@@ -117,7 +117,7 @@
       var page = try ClaimPage("<!-- figures: t -->\n<!-- end of figures -->")
       #expect(page.differences(from: [table]) == [#"t: the page has no row "row""#])
       page.replace([table])
-      #expect(page.rows(of: "t") == [["row", "1,000", "?", "`swift run kstacks bench`"]])
+      #expect(page.rows(of: "t") == [["row", "1,000", "?", "`./kstacks bench`"]])
       let later = ClaimTable("t", ["what", "a", "b"], [ClaimRow("row", .costs, ["1,100", nil])])
       #expect(page.differences(from: [later]) == ["t, row: the page says 1,000, the run 1,100"])
       #expect(page.differences(from: [ClaimTable("u", ["what"], [])]) == ["the page has no table u"])

@@ -50,11 +50,11 @@
       defer { withExtendedLifetime(lock) {} }
 
       let kernelBuild = BareMetalBuild(
-        packageRoot: root, product: "BootableKernel", toolset: "Toolsets/kernel\(suffix).json",
-        scratch: ".build-kernel\(suffix)", extraArguments: ["--disable-default-traits"])
+        packageRoot: "\(root)/Lab/Kernel", product: "BootableKernel", toolset: "Toolsets/kernel\(suffix).json",
+        scratch: ".build-kernel\(suffix)")
       let initBuild = BareMetalBuild(
-        packageRoot: root, product: "Init", toolset: "Toolsets/init.json", scratch: ".build-init",
-        extraArguments: ["--disable-default-traits"])
+        packageRoot: "\(root)/Lab/Kernel", product: "Init", toolset: "Toolsets/init.json",
+        scratch: ".build-init")
       let kernel = try await kernelBuild.build()
       let program = try await initBuild.build()
 

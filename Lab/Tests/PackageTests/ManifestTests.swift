@@ -1,4 +1,5 @@
-// What other packages rely on: no target has flags that would forbid to depend on it by version.
+// What other packages rely on: no target has flags that would forbid to depend on it by version,
+// and nothing else is fetched.
 
 #if Tools
   import Foundation
@@ -6,7 +7,7 @@
   import Testing
 
   @Suite(.timeLimit(.minutes(5))) struct ManifestTests {
-    @Test func noTargetCarriesUnsafeFlagsOrExperimentalFeatures() async throws {
+    @Test func noTargetCarriesUnsafeFlagsAndNothingElseIsFetched() async throws {
       let root = try #require(PackageRoot.path)
       // The package's own scratch folder is locked by the `swift test` that runs this.
       let workspace = try Workspace()
@@ -16,6 +17,8 @@
       ).run()
       #expect(result.exitCode == 0, "\(result.errors)")
       #expect(result.output.contains("\"KernelThreadStacks\""))
+      let manifest = try JSON(parsing: result.output)
+      #expect(manifest["dependencies"]?.array?.count == 0)
       for word in ["unsafeFlags", "enableExperimentalFeature", "interoperabilityMode"] {
         #expect(!result.output.contains(word), "\(word) in Package.swift")
       }

@@ -27,7 +27,7 @@
           "section \(number + 1)")
         if run.exitCode != 0 { return }
       }
-      // Nothing but the package itself was fetched: none of what only the tools need.
+      // Nothing but the package itself was fetched.
       #expect(
         try FileManager.default.contentsOfDirectory(atPath: "\(package)/.build/checkouts") == ["KernelStacks"])
     }

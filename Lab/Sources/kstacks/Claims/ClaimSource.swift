@@ -20,9 +20,9 @@
     var command: String {
       switch self {
       case .linux: "make linux"
-      case .addressSpace: "swift run kstacks claims"
-      case .costs: (["swift run kstacks bench"] + options).joined(separator: " ")
-      default: (["swift run kstacks run", scenario] + options).joined(separator: " ")
+      case .addressSpace: "./kstacks claims"
+      case .costs: (["./kstacks bench"] + options).joined(separator: " ")
+      default: (["./kstacks run", scenario] + options).joined(separator: " ")
       }
     }
 
@@ -77,7 +77,7 @@
         let path = "\(folder)/\(source.file)"
         guard let text = try? String(contentsOfFile: path, encoding: .utf8) else {
           problems.append(
-            "\(source.file) is missing; `\(source.isRun ? "swift run kstacks claims" : source.command)` writes it"
+            "\(source.file) is missing; `\(source.isRun ? "./kstacks claims" : source.command)` writes it"
           )
           continue
         }

@@ -8,7 +8,7 @@ public enum BuildProducts {
   public static func path(of name: String) -> String? {
     let start = URL(fileURLWithPath: CommandLine.arguments[0]).resolvingSymlinksInPath()
     // A test bundle on macOS is run by a program of the toolchain: then look below the package's folder.
-    let built = PackageRoot.path.map { URL(fileURLWithPath: $0).appendingPathComponent(".build/debug/x") }
+    let built = PackageRoot.path.map { URL(fileURLWithPath: $0).appendingPathComponent("Lab/.build/debug/x") }
     for var folder in [start, built].compactMap({ $0 }) {
       for _ in 0..<5 {
         folder.deleteLastPathComponent()

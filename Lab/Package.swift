@@ -1,0 +1,58 @@
+// swift-tools-version: 6.3
+// The laboratory: the command that runs workloads in QEMU or on the simulated machine, and measures them, and its pages.
+import PackageDescription
+
+let core: Target.Dependency = .product(name: "KernelStacks", package: "KernelStacks")
+let simulated: Target.Dependency = .product(name: "SimulatedMachine", package: "KernelStacks")
+let random: Target.Dependency = .product(name: "SeededRandom", package: "KernelStacks")
+let scenarios: Target.Dependency = .product(name: "Scenarios", package: "Kernel")
+
+let tools: [SwiftSetting] = [.define("Tools")]
+
+let package = Package(
+  name: "Lab",
+  platforms: [.macOS(.v26)],
+  products: [.executable(name: "kstacks", targets: ["kstacks"])],
+  traits: [
+    .trait(name: "InternalChecks", description: "Invariant checks after every operation of the core modules.")
+  ],
+  dependencies: [
+    .package(
+      name: "KernelStacks", path: "..",
+      traits: [.trait(name: "InternalChecks", condition: .when(traits: ["InternalChecks"]))]),
+    .package(name: "Kernel", path: "Kernel"),
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2", traits: []),
+    .package(url: "https://github.com/hummingbird-project/swift-mustache", from: "2.1.1"),
+  ],
+  targets: [
+    .target(name: "SimulatedScenarios", dependencies: [core, simulated, random, scenarios]),
+    .target(
+      name: "ImageTools", dependencies: [.product(name: "Subprocess", package: "swift-subprocess")],
+      swiftSettings: tools),
+    .target(
+      name: "Figures", dependencies: ["ImageTools", .product(name: "Mustache", package: "swift-mustache")],
+      swiftSettings: tools),
+    .executableTarget(
+      name: "kstacks",
+      dependencies: [
+        core, scenarios, "ImageTools", "Figures", "SimulatedScenarios",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ], swiftSettings: tools),
+
+    // A storm on threads of the host, which Thread Sanitizer watches.
+    .executableTarget(name: "HostStorm", dependencies: [core, scenarios], path: "Tests/HostStorm"),
+
+    // Tests.
+    .testTarget(name: "HostStormTests", dependencies: [core, "HostStorm"]),
+    .testTarget(
+      name: "ScenarioTests", dependencies: [core, simulated, random, scenarios, "SimulatedScenarios"]),
+    .testTarget(
+      name: "ToolTests", dependencies: ["ImageTools", "Figures", "kstacks", "SimulatedScenarios"],
+      swiftSettings: tools),
+    .testTarget(name: "FiguresTests", dependencies: ["ImageTools", "Figures"], swiftSettings: tools),
+    .testTarget(name: "BootableKernelTests", dependencies: ["ImageTools"], swiftSettings: tools),
+    .testTarget(name: "PackageTests", dependencies: [core, "ImageTools"], swiftSettings: tools),
+  ],
+  swiftLanguageModes: [.v6]
+)
