@@ -27,8 +27,7 @@ import Testing
   }
 
   @Test(
-    "Compiled and linked as for Linux, the core needs the listed services and nothing else",
-    .timeLimit(.minutes(5)))
+    "Compiled and linked as for Linux, the core needs the listed services and nothing else")
   func undefinedSymbols() throws {
     let build = try LinuxBuild()
     defer { build.remove() }

@@ -36,9 +36,11 @@
     ///
     /// - Throws: when it cannot be started. A failing exit code is no error here.
     public func run() async throws -> CommandResult {
-      let result = try await Subprocess.run(
-        executable, arguments: Arguments(arguments), workingDirectory: directory.map { .init($0) },
-        output: .string(limit: 1 << 26), error: .string(limit: 1 << 26))
+      let result = try await RunningPrograms.counting {
+        try await Subprocess.run(
+          executable, arguments: Arguments(arguments), workingDirectory: directory.map { .init($0) },
+          output: .string(limit: 1 << 26), error: .string(limit: 1 << 26))
+      }
       return CommandResult(
         exitCode: result.terminationStatus.shellCode, output: result.standardOutput,
         errors: result.standardError)

@@ -8,8 +8,8 @@
   public enum GuestError: Error, CustomStringConvertible {
     /// QEMU is not installed.
     case qemuMissing
-    /// The guest ran longer than it was allowed to, and was stopped.
-    case timedOut(seconds: Double, lines: [String])
+    /// The guest made no progress, and was stopped.
+    case hung(Hang, lines: [String])
     /// QEMU refused what it was asked to run.
     case configuration(String)
 
@@ -19,8 +19,8 @@
       case .qemuMissing:
         "qemu-system-aarch64 was not found: install it with `apt-get install qemu-system-arm` (Debian, Ubuntu) or "
           + "`brew install qemu` (macOS)"
-      case .timedOut(let seconds, let lines):
-        "guest did not finish within \(seconds.formatted()) s"
+      case .hung(let hang, let lines):
+        "guest \(hang)"
           + lines.filter { !$0.hasPrefix("{") }.suffix(10).map { "\n  | \($0)" }.joined()
       case .configuration(let reason): reason
       }
@@ -68,8 +68,10 @@
     public var deviceTree: String?
     /// Whether instructions are counted exactly, which runs all CPUs in turn on one host thread.
     public var countsInstructions = true
-    /// How long the guest may run.
-    public var timeLimit = Duration.seconds(120)
+    /// How many nanoseconds of its time an instruction takes, where instructions are counted: 2 to the power of this.
+    public var instructionTimeShift = 0
+    /// When the guest is taken for hung.
+    public var limits = HangLimits()
     /// Arguments for QEMU to add.
     public var extraArguments: [String] = []
 
@@ -93,7 +95,7 @@
         "-M", "virt", "-cpu", cpu.rawValue, "-m", "\(memoryByteCount >> 20)M", "-smp", "\(cpuCount)",
         "-semihosting-config", "enable=on,target=native", "-nographic", "-nic", "none", "-no-reboot",
       ]
-      if countsInstructions { arguments += ["-icount", "shift=0,sleep=off"] }
+      if countsInstructions { arguments += ["-icount", "shift=\(instructionTimeShift),sleep=off"] }
       if numaNodeCount > 1 {
         let perNode = (memoryByteCount >> 20) / numaNodeCount
         for node in 0..<numaNodeCount {
@@ -120,7 +122,7 @@
 
     /// Boots the guest and waits until it ends.
     ///
-    /// It may have to wait for other guests of this process first; its time limit counts from its start.
+    /// It may have to wait for other guests of this process first.
     ///
     /// - Parameter onLine: called with each console line as it comes.
     /// - Throws: ``GuestError``. A failing exit code is no error here.
@@ -137,7 +139,7 @@
       }
       await GuestTurns.shared.begin()
       do {
-        let run = try await runNow(onLine: onLine)
+        let run = try await RunningPrograms.counting { try await runNow(onLine: onLine) }
         await GuestTurns.shared.end()
         return run
       } catch {
@@ -147,36 +149,37 @@
     }
 
     private func runNow(onLine: @Sendable (String) -> Void) async throws -> GuestRun {
-      let timeLimit = timeLimit
-      let lines: [String]
+      var limits = limits
+      // Each CPU has a thread of the host.
+      if !countsInstructions { limits.silence *= cpuCount }
+      let (lines, hang): ([String], Hang?)
       let status: TerminationStatus
-      let timedOut: Bool
       do {
         let result = try await Subprocess.run(
           .name("qemu-system-aarch64"), arguments: Arguments(arguments), input: .none, output: .sequence,
           error: .combinedWithOutput
-        ) { execution in
+        ) { [limits] execution in
           let process = execution.processIdentifier
-          let watchdog = Task {
-            try await Task.sleep(for: timeLimit)
+          let lineCount = LineCount()
+          let watch = Task {
+            let hang = try await HangWatch(process: process.value, limits: limits, lines: lineCount).awaitHang()
             kill(process.value, SIGKILL)
-            return true
+            return hang
           }
-          defer { watchdog.cancel() }
-          let lines = try await readLines(execution.standardOutput, onLine: onLine)
-          watchdog.cancel()
-          let stopped = (try? await watchdog.value) ?? false
-          return (lines, stopped)
+          defer { watch.cancel() }
+          let lines = try await readLines(execution.standardOutput) { line in
+            lineCount.add()
+            onLine(line)
+          }
+          watch.cancel()
+          return (lines, try? await watch.value)
         }
-        (lines, timedOut) = result.closureResult
+        (lines, hang) = result.closureResult
         status = result.terminationStatus
       } catch let error as SubprocessError where error.code == .executableNotFound {
         throw GuestError.qemuMissing
       }
-      if timedOut {
-        let (seconds, attoseconds) = timeLimit.components
-        throw GuestError.timedOut(seconds: Double(seconds) + Double(attoseconds) * 1e-18, lines: lines)
-      }
+      if let hang { throw GuestError.hung(hang, lines: lines) }
       let records = lines.compactMap { line -> JSON? in
         guard line.hasPrefix("{") else { return nil }
         return try? JSON(parsing: line)

@@ -46,7 +46,7 @@ final class SimulatedStormThread: SimulatedThread {
     self.threads = threads
     let processes = kernel.processes
     let (seed, number) = (processes.pointee.stormSeed, Int(thread.pointee.number))
-    share = processes.pointee.takeStormShare(StormProgram.stepsPerThread)
+    share = processes.pointee.takeStormShare(StormProgram.stepsPerThread, console: kernel.console)
     worker = StormWorker(seed: seed, number: number)
     program = StormProgram(seed: seed, number: number, steps: share)
     super.init(thread, scheduled, bounds, kernel, processes.pointee.threadProgram(of: thread))

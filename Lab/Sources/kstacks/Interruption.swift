@@ -3,6 +3,7 @@
 #if Tools
   import Dispatch
   import Foundation
+  import ImageTools
 
   /// Ends a piece of work, and then the process, when the process is told to end.
   struct Interruption {
@@ -10,7 +11,8 @@
 
     /// Watches for Ctrl-C, for a polite request to end, and for a terminal that is closed.
     ///
-    /// Cancelling the work ends the programs that it waits for. Work that does not notice is left where it is.
+    /// Cancelling the work ends the programs that it waits for; the process goes on until they have ended. Other work, which
+    /// does not notice, is left where it is.
     init(of work: Task<Void, any Error>) {
       // A write says so as well, and a signal would leave programs behind.
       signal(SIGPIPE, SIG_IGN)
@@ -19,12 +21,7 @@
         let source = DispatchSource.makeSignalSource(signal: number)
         source.setEventHandler {
           work.cancel()
-          let ended = DispatchSemaphore(value: 0)
-          Task {
-            _ = await work.result
-            ended.signal()
-          }
-          _ = ended.wait(timeout: .now() + 2)
+          while RunningPrograms.count > 0 { usleep(1000) }
           LiveView.restoreTerminal()
           // Below the line of a step that is under way.
           if Terminal.isInteractive { Terminal.line() }

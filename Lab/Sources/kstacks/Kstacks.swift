@@ -27,7 +27,7 @@
         if lost != 0 { Foundation.exit(lost) }
       } catch  where work.isCancelled {
         // The failure is what the interruption did; it ends the process.
-        try? await Task.sleep(for: .seconds(60))
+        while true { try? await Task.sleep(for: .seconds(60)) }
       } catch let error as CommandError {
         fail(error.description)
       } catch {

@@ -18,8 +18,8 @@
     var words: [String]
     var options: ScenarioOptions
     var cpu: Guest.CPU
-    /// In seconds.
-    var timeLimit: Int
+    /// How many seconds of processor time a guest may use without a line.
+    var silenceLimit: Int
     var machine: MachineChoice
 
     /// Says the seed of a run that is one of many.
@@ -33,10 +33,10 @@
     var strategy: String { "\(options.strategy.name)" }
 
     /// Checks all options, also against what the machine can be.
-    init(_ words: [String], cpu: Guest.CPU, timeLimit: Int, machine: MachineChoice) throws(CommandError) {
+    init(_ words: [String], cpu: Guest.CPU, silenceLimit: Int, machine: MachineChoice) throws(CommandError) {
       self.words = words
       self.cpu = cpu
-      self.timeLimit = timeLimit
+      self.silenceLimit = silenceLimit
       self.machine = machine
       options = try ScenarioCatalogue.options(words)
       for option in ScenarioOption.allCases
@@ -89,6 +89,12 @@
       if options.cpuCount > 8 {
         throw CommandError("the kernel in QEMU has 1 to 8 CPUs, not \(options.cpuCount)")
       }
+    }
+
+    /// What can be done about a run that was stopped, to follow what it is said to have done.
+    func advice(on hang: Hang) -> String {
+      if case .silent = hang { return "; --silence-limit gives it longer" }
+      return ""
     }
 
     /// What the kernel is told; memory, CPUs and nodes it learns from the device tree.

@@ -70,9 +70,11 @@
       parsing: .unconditional, help: "How many seeds to run, one after the other, from the seed given on.")
     var seeds = 1
     @Option(
-      name: .customLong("time-limit"), parsing: .unconditional,
-      help: "How many seconds one run in QEMU may take before it is stopped as hung.")
-    var timeLimit = 300
+      name: .customLong("silence-limit"), parsing: .unconditional,
+      help:
+        "How many seconds of processor time QEMU may use without a line from the kernel before it is stopped as hung."
+    )
+    var silenceLimit = 300
     @Flag(help: "Show every line of the kernel's console.") var verbose = false
 
     private static var memoryHelp: String {
@@ -116,7 +118,7 @@
 
     /// One run for each strategy, all options checked.
     func plans(scenario: String) throws(CommandError) -> [RunPlan] {
-      guard timeLimit > 0 else { throw CommandError("the time limit is a number of seconds above 0") }
+      guard silenceLimit > 0 else { throw CommandError("the silence limit is a number of seconds above 0") }
       guard seeds > 0 else { throw CommandError("the number of seeds is 1 or more") }
       guard strategy == "all" || ScenarioCatalogue.strategies.contains(strategy) else {
         throw CommandError(
@@ -137,7 +139,7 @@
 
     private func plan(_ scenario: String, _ strategy: String, seed: String?) throws(CommandError) -> RunPlan {
       var plan = try RunPlan(
-        words(scenario: scenario, strategy: strategy, seed: seed), cpu: cpu, timeLimit: timeLimit,
+        words(scenario: scenario, strategy: strategy, seed: seed), cpu: cpu, silenceLimit: silenceLimit,
         machine: machine)
       plan.isOneOfMany = seeds > 1
       return plan

@@ -152,15 +152,15 @@
       guest.cpu = plan.cpu
       // Races take CPUs that really run at the same time.
       guest.countsInstructions = plan.options.scenario != .smpStorm
-      guest.timeLimit = .seconds(plan.timeLimit)
+      guest.limits.silence = .seconds(plan.silenceLimit)
       do {
         let run = try await guest.run(onLine: show)
         return try RunOutcome(plan: plan, exitCode: run.exitCode, lines: run.lines, records: run.records)
       } catch let error as GuestError {
-        if case .timedOut(_, let lines) = error {
+        if case .hung(let hang, let lines) = error {
           throw CommandError(
-            "\(plan.scenario) with \(plan.strategy) stacks did not end within \(plan.timeLimit) s; --time-limit gives it "
-              + "longer" + RunOutcome.lastWords(lines))
+            "\(plan.scenario) with \(plan.strategy) stacks \(hang)\(plan.advice(on: hang))"
+              + RunOutcome.lastWords(lines))
         }
         throw CommandError("\(error)")
       }

@@ -6,10 +6,12 @@
 
   /// Boots the kernel with a command line and waits for its end.
   ///
-  /// A guest that does not end within its time limit fails the test by the error that this throws.
+  /// A guest that hangs fails the test by the error that this throws.
   func boot(_ commandLine: String, _ configure: (inout Guest) -> Void = { _ in }) async throws -> GuestRun {
     let products = try await KernelBuild.shared.products(for: .cortexA72)
     var guest = Guest(kernel: products.image, initialRAMDisk: products.initProgram, commandLine: commandLine)
+    // One that writes lines for ever.
+    guest.limits.total = .seconds(1800)
     configure(&guest)
     if guest.cpu != .cortexA72, guest.kernel == products.image {
       guest.kernel = try await KernelBuild.shared.products(for: guest.cpu).image

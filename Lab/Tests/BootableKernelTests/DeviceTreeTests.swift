@@ -52,7 +52,6 @@
           "-device", "loader,file=\(tree.path),addr=0x46100000,force-raw=on",
           "-device", "loader,file=\(stub.path),addr=0x46000000,force-raw=on,cpu-num=0",
         ]
-        $0.timeLimit = .seconds(90)
       }
     }
 

@@ -64,10 +64,16 @@
       #expect(run.lines.contains("exception in an exception handler: data abort"))
     }
 
-    @Test func hungGuestIsAFailure() async throws {
-      await #expect(throws: GuestError.self) {
-        try await boot("scenario=self-test test=hang") { $0.timeLimit = .seconds(3) }
+    // With ticks all the time: in the second case they wake a CPU that would sleep without them.
+    @Test(arguments: [true, false]) func hungGuestIsAFailure(countsInstructions: Bool) async throws {
+      let error = await #expect(throws: GuestError.self) {
+        try await boot("scenario=self-test test=hang") {
+          $0.countsInstructions = countsInstructions
+          $0.limits.silence = .seconds(3)
+          $0.limits.looksAsleep = 5
+        }
       }
+      guard case .hung = error else { throw try #require(error) }
     }
 
     @Test func tooLittleMemoryIsReported() async throws {

@@ -130,7 +130,7 @@ import Testing
       #expect(page.files.allSatisfy { !$0.name.contains("/") && !$0.text.contains("<script") })
     }
 
-    @Test(.enabled(if: Browser.path != nil, "Debian's chromium is not installed"), .timeLimit(.minutes(2)))
+    @Test(.enabled(if: Browser.path != nil, "Debian's chromium is not installed"))
     func aBrowserShowsThePageWithoutComplaint() throws {
       let folder = FileManager.default.temporaryDirectory.appendingPathComponent("report-\(UUID().uuidString)")
       try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)

@@ -5,7 +5,7 @@
   import ImageTools
   import Testing
 
-  @Suite(.timeLimit(.minutes(5))) struct ArticleTests {
+  @Suite struct ArticleTests {
     /// The blocks of Swift of an article.
     func blocks(_ article: String) throws -> [String] {
       let text = try String(contentsOfFile: "\(Tutorial.catalogue)/Articles/\(article).md", encoding: .utf8)

@@ -5,7 +5,7 @@
   import ImageTools
   import Testing
 
-  @Suite(.timeLimit(.minutes(10)), .enabled(if: CLibrary.hasCompiler, "clang and ld.lld are not in PATH"))
+  @Suite(.enabled(if: CLibrary.hasCompiler, "clang and ld.lld are not in PATH"))
   struct CLibraryTests {
     /// The header's functions, without the inline ones.
     func declared() throws -> Set<String> {
@@ -82,7 +82,6 @@
     func oneCPU(addressBits: Int, cpu: Guest.CPU) async throws {
       var guest = Guest(kernel: try await CLibrary.shared.kernel(addressBits: addressBits))
       guest.cpu = cpu
-      guest.timeLimit = .seconds(120)
       let run = try await guest.run()
       #expect(run.exitCode == 0, "\(run.lines.suffix(5).joined(separator: "\n"))")
 
@@ -155,7 +154,6 @@
       var guest = Guest(kernel: try await CLibrary.shared.kernel())
       guest.cpuCount = 4
       guest.countsInstructions = inTurn
-      guest.timeLimit = .seconds(180)
       let run = try await guest.run()
       #expect(run.exitCode == 0, "\(run.lines.suffix(5).joined(separator: "\n"))")
       let storm = try #require(run.records(ofType: "storm").first)

@@ -5,7 +5,7 @@
   import ImageTools
   import Testing
 
-  @Suite(.timeLimit(.minutes(5))) struct HostBenchmarkTests {
+  @Suite struct HostBenchmarkTests {
     let root = PackageRoot.path ?? "."
 
     @Test func itsManifestNamesTheCoreAndTheYardstick() async throws {

@@ -6,7 +6,7 @@
   import ImageTools
   import Testing
 
-  @Suite(.timeLimit(.minutes(5))) struct ManifestTests {
+  @Suite struct ManifestTests {
     @Test func noTargetCarriesUnsafeFlagsAndNothingElseIsFetched() async throws {
       let root = try #require(PackageRoot.path)
       // The package's own scratch folder is locked by the `swift test` that runs this.

@@ -5,7 +5,7 @@
   import ImageTools
   import Testing
 
-  @Suite(.timeLimit(.minutes(5))) struct ReadmeTests {
+  @Suite struct ReadmeTests {
     let root = PackageRoot.path ?? "."
 
     /// The README's blocks of Swift.

@@ -5,7 +5,7 @@
   import ImageTools
   import Testing
 
-  @Suite(.timeLimit(.minutes(10))) struct TutorialTests {
+  @Suite struct TutorialTests {
     @Test func eachSectionEndsWithAKernelThatBootsAndSaysWhatIsShown() async throws {
       let tutorial = try Tutorial()
       let workspace = try Workspace()

@@ -8,7 +8,7 @@
 
   @testable import kstacks
 
-  @Suite(.timeLimit(.minutes(10))) struct ClaimsTests {
+  @Suite struct ClaimsTests {
     func page() throws -> ClaimPage {
       try ClaimPage(String(contentsOfFile: "\(try #require(PackageRoot.path))/docs/claims.md", encoding: .utf8))
     }

@@ -9,7 +9,7 @@
   @Suite struct OutcomeTests {
     func outcome(_ lines: [String], exitCode: Int = 0) throws -> RunOutcome {
       let plan = try RunPlan(
-        ["scenario=fragmented-fork", "strategy=vmalloc"], cpu: .cortexA72, timeLimit: 1, machine: .qemu)
+        ["scenario=fragmented-fork", "strategy=vmalloc"], cpu: .cortexA72, silenceLimit: 1, machine: .qemu)
       return try RunOutcome(
         plan: plan, exitCode: exitCode, lines: lines, records: lines.compactMap { try? JSON(parsing: $0) })
     }
@@ -82,7 +82,7 @@
     @Test func theKernelIsToldOnlyWhatTheDeviceTreeDoesNotSay() throws {
       let plan = try RunPlan(
         ["scenario=fragmented-fork", "strategy=linear", "seed=7", "memory=64M", "cpus=1", "numa-nodes=2"],
-        cpu: .max, timeLimit: 1, machine: .qemu)
+        cpu: .max, silenceLimit: 1, machine: .qemu)
       #expect(plan.kernelCommandLine == "scenario=fragmented-fork strategy=linear seed=7")
       #expect(plan.options.memoryBytes == 64 << 20)
       #expect(plan.options.nodeCount == 2)

@@ -32,7 +32,9 @@
     let processes = KernelObjects.processes
     let seed = processes.pointee.stormSeed
     let number = Int(thread.pointee.number)
-    let share = inAllocatorSection { processes.pointee.takeStormShare(StormProgram.stepsPerThread) }
+    let share = inAllocatorSection {
+      processes.pointee.takeStormShare(StormProgram.stepsPerThread, console: Console())
+    }
     var run = StormRun(
       thread: thread, stackBase: Thread.current.pointee.stackBase,
       worker: StormWorker(seed: seed, number: number),

@@ -15,6 +15,8 @@ struct ScenarioRecord {
   var mapAtFailure: UnsafeMutablePointer<UInt8>?
   /// Free frames at the first failure, everything half-made undone and caches given back.
   var freeFramesAtFailure = 0
+  /// The same when forks fail again after recovery.
+  var freeFramesAtSecondFailure = 0
   /// Kernel stacks at the first failure, in bytes.
   var stackBytesAtFailure = 0
 }
@@ -33,23 +35,33 @@ extension Processes {
     guard let note = Note(rawValue: kind), task == first else { return }
     switch note {
     case .progress:
-      var json = JSONWriter(console)
-      json.begin("progress")
-      json.field("done", value)
-      json.field("total", max(value, state.pointee.record.total))
-      json.field("what", state.pointee.record.unit)
-      writeMemoryState(to: &json)
-      json.end()
+      if state.pointee.storm.total > 0 { return writeStormProgress(console) }
+      writeProgress(value, of: state.pointee.record.total, console: console)
     case .firstFailure:
       reclaim()
       state.pointee.record.freeFramesAtFailure = stacks.frames.freeFrames
       state.pointee.record.stackBytesAtFailure = kernelStackBytes
       if let map = state.pointee.record.mapAtFailure { takeFrameMap(into: map) }
+    case .forksAfterRecovery:
+      reclaim()
+      state.pointee.record.freeFramesAtSecondFailure = stacks.frames.freeFrames
+      state.pointee.record.notes[kind] = value
     case .childrenOutOfMemory:
       state.pointee.record.notes[kind] += value
     default:
       state.pointee.record.notes[kind] = value
     }
+  }
+
+  /// Writes how far a scenario is, and what memory is like.
+  borrowing func writeProgress<Console: TextSink>(_ done: Int, of total: Int, console: Console) {
+    var json = JSONWriter(console)
+    json.begin("progress")
+    json.field("done", done)
+    json.field("total", max(done, total))
+    json.field("what", state.pointee.record.unit)
+    writeMemoryState(to: &json)
+    json.end()
   }
 
   /// The memory behind kernel stacks that are in use, on all nodes, in bytes.

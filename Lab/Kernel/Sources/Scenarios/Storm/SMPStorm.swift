@@ -9,7 +9,8 @@ struct StormState {
   var figures = StormFigures()
   var threads = StormThreadFigures()
   var cpus = StormCPUs()
-  /// How many more operations threads may begin.
+  /// How many operations threads do, and how many of them they may still begin.
+  var total = 0
   var left = 0
   var seed: UInt64 = 1
 }
@@ -31,15 +32,24 @@ extension Processes {
   /// The seed of the storm.
   public var stormSeed: UInt64 { state.pointee.storm.seed }
 
-  /// Takes a share of the operations that are left.
+  /// Takes a share of the operations that are left; writes progress now and then.
   ///
   /// - Returns: how many a thread may do; 0 when the storm is over.
-  public borrowing func takeStormShare(_ wanted: Int) -> Int {
-    locked {
-      let share = min(wanted, state.pointee.storm.left)
-      state.pointee.storm.left -= share
-      return share
+  public borrowing func takeStormShare<Console: TextSink>(_ wanted: Int, console: Console) -> Int {
+    let (share, isMark) = locked {
+      let (total, left) = (max(1, state.pointee.storm.total), state.pointee.storm.left)
+      let share = min(wanted, left)
+      state.pointee.storm.left = left - share
+      return (share, left * 64 / total != (left - share) * 64 / total)
     }
+    if isMark { writeStormProgress(console) }
+    return share
+  }
+
+  /// Writes how far a storm is; its program is a small part of it.
+  borrowing func writeStormProgress<Console: TextSink>(_ console: Console) {
+    let total = state.pointee.storm.total
+    writeProgress(total - state.pointee.storm.left, of: total, console: console)
   }
 
   /// Adds what a thread of the storm did and found.
@@ -93,7 +103,7 @@ func runSMPStorm<Host: ScenarioHost>(
   processes.resetFigures()
   // One operation of thirty is the program's, which forks in every second of them.
   let programOperations = max(1, options.operations / 30)
-  processes.beginRecord(unit: "operations", total: programOperations)
+  processes.beginRecord(unit: "operations", total: options.operations)
   processes.beginThreads(.wander, seed: options.seed)
   processes.beginStorm(operations: options.operations, seed: options.seed)
   do throws(KernelThreadError) {
@@ -173,6 +183,7 @@ extension Processes {
   /// Starts a storm.
   borrowing func beginStorm(operations: Int, seed: UInt64) {
     state.pointee.storm = StormState()
+    state.pointee.storm.total = operations
     state.pointee.storm.left = operations
     state.pointee.storm.seed = seed
   }
