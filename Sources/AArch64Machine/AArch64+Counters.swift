@@ -39,6 +39,16 @@
       return result
     }
 
+    /// Completed batches of TLB invalidation of kernel addresses that this CPU has issued.
+    ///
+    /// Interrupts are off.
+    public var invalidationsOfThisCPU: UInt64 { ca_this_cpu().pointee.tlb_invalidations }
+
+    /// Locks that this CPU has taken.
+    ///
+    /// Interrupts are off.
+    public var lockAcquisitionsOfThisCPU: UInt64 { ca_this_cpu().pointee.lock_acquisitions }
+
     /// What all CPUs have counted.
     @inlinable public var counters: MachineCounters {
       var result = MachineCounters()

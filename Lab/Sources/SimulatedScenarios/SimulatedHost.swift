@@ -18,6 +18,9 @@ struct SimulatedHost: ScenarioHost {
 
   var userInvalidations: Int { kernel.machine.simulation.userInvalidations }
 
+  // There is no clock.
+  var agingInvalidations: Int { 0 }
+
   var programImage: ProgramImage { kernel.image }
 
   func run(_ first: TaskPointer, _ arguments: ProgramArguments, in processes: borrowing Processes<Simulated>) {

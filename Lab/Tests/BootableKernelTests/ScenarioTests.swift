@@ -91,6 +91,30 @@
       expectSuccess(run)
     }
 
+    // Where an instruction takes 32 ns, 32 times as many ticks come: some invalidations are the clock's, and count apart.
+    @Test(arguments: [1, 4], [3, 5])
+    func howManyFreesAnInvalidationServesDoesNotDependOnTheClock(cpus: Int, seed: Int) async throws {
+      let run = try await boot("scenario=fork-churn strategy=growing depths=full operations=3000 seed=\(seed)")
+      {
+        $0.cpuCount = cpus
+        $0.instructionTimeShift = 5
+      }
+      expectSuccess(run)
+      let result = try #require(run.records(ofType: "result").first)
+      let all = try #require(result["tlbInvalidations"]?.integer)
+      let clocks = try #require(result["agingInvalidations"]?.integer)
+      #expect(clocks > 0 && clocks < all)
+    }
+
+    @Test(arguments: [1, 4], [0, 5])
+    func memoryIsUsedUpAgainHoweverManyTicksCome(cpus: Int, shift: Int) async throws {
+      let run = try await boot("scenario=recovery strategy=growing depths=full seed=3") {
+        $0.cpuCount = cpus
+        $0.instructionTimeShift = shift
+      }
+      expectSuccess(run)
+    }
+
     @Test func theSameSeedGivesTheSameResult() async throws {
       let first = try await boot("scenario=fork-churn strategy=vmalloc seed=11 operations=300")
       let second = try await boot("scenario=fork-churn strategy=vmalloc seed=11 operations=300")

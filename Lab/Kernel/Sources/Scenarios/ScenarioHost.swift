@@ -24,6 +24,11 @@ public protocol ScenarioHost {
   /// Completed batches of TLB invalidation of processes' addresses; ``MachineCounters`` counts those of the kernel's.
   var userInvalidations: Int { get }
 
+  /// Those invalidations of kernel addresses that ``ThreadStackAllocator/age()`` has issued.
+  ///
+  /// A clock calls it, so how many they are depends on how much time has passed, and on nothing else that a scenario does.
+  var agingInvalidations: Int { get }
+
   /// Runs the first process, with all that it forks, until it has ended.
   ///
   /// `first` is ``TaskState/created``; the program gets the arguments in x0 to x2. On return it is

@@ -14,7 +14,7 @@ public enum FailedCheck: Int, Sendable {
   case wrongChildCount = 5
   /// A child that had to be killed was not, or for another reason.
   case notKilled = 6
-  /// After everything had been given back, fewer forks succeeded than before.
+  /// After everything had been given back, far fewer forks succeeded than before.
   case notRecovered = 7
   /// The kernel side's own stack did not hold.
   case stackNotUsable = 8
@@ -28,7 +28,7 @@ public enum FailedCheck: Int, Sendable {
     case .parentPageChanged: "the parent's page has changed"
     case .wrongChildCount: "children are missing"
     case .notKilled: "a forbidden access was not stopped"
-    case .notRecovered: "fewer forks succeeded after everything was given back"
+    case .notRecovered: "far fewer forks succeeded after everything was given back"
     case .stackNotUsable: "the kernel stack was not usable throughout"
     }
   }

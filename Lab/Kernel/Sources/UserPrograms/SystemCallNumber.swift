@@ -84,7 +84,7 @@ public enum Note: Int, Sendable {
   case childrenVerified = 4
   /// How many children were killed for want of memory.
   case childrenOutOfMemory = 5
-  /// How many forks succeeded after everything had been given back.
+  /// How many forks succeeded after everything had been given back; all their children are alive. The figures are taken now.
   case forksAfterRecovery = 6
   /// How many children were killed because they left their kernel stacks.
   case childrenOverflown = 7

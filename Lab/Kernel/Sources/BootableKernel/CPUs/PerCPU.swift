@@ -52,6 +52,8 @@
     var switches = 0
     /// How many interrupts came from other CPUs.
     var interprocessorInterrupts = 0
+    /// How many invalidations of kernel addresses its tick has issued by ``ThreadStackAllocator/age()``.
+    var agingInvalidations = 0
 
     /// The record of the CPU with a number.
     static func at(_ number: Int) -> CPUPointer {

@@ -17,6 +17,7 @@
     var console: Console { Console() }
     var machineName: StaticString { "qemu" }
     var userInvalidations: Int { Int(AArch64().userInvalidations) }
+    var agingInvalidations: Int { BootableKernel.agingInvalidations }
 
     /// Runs the first process until it has ended; the boot task waits meanwhile.
     func run(_ first: TaskPointer, _ arguments: ProgramArguments, in processes: borrowing Processes<AArch64>) {

@@ -10,8 +10,20 @@
   func serveFreedStacks(tick: Int) {
     guard KernelObjects.hasProcesses else { return }
     KernelObjects.processes.pointee.stacks.serviceReclaimRequest()
-    if AArch64().currentCPU == 0, tick % Int(TickTimer.frequency) == 0 {
-      KernelObjects.processes.pointee.stacks.age()
-    }
+    if AArch64().currentCPU == 0, tick % Int(TickTimer.frequency) == 0 { ageFreedStacks() }
+  }
+
+  // Interrupts are off, so that what this CPU counts meanwhile is all due to the clock.
+  private func ageFreedStacks() {
+    let before = AArch64().invalidationsOfThisCPU
+    KernelObjects.processes.pointee.stacks.age()
+    PerCPU.current.pointee.agingInvalidations &+= Int(AArch64().invalidationsOfThisCPU &- before)
+  }
+
+  /// How many invalidations of kernel addresses the clock has issued, on all CPUs.
+  var agingInvalidations: Int {
+    var sum = 0
+    forEachCPU { _, cpu in sum &+= cpu.pointee.agingInvalidations }
+    return sum
   }
 #endif

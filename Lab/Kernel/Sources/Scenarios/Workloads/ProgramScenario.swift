@@ -24,6 +24,7 @@ func runProgramScenario<Host: ScenarioHost>(
   let zeroed = ZeroedShare(processes)
   let before = processes.machine.counters
   let userBefore = host.userInvalidations
+  let agingBefore = host.agingInvalidations
   host.run(
     first, ProgramArguments(program, seed: options.seed, operations: options.operations), in: processes)
 
@@ -31,6 +32,7 @@ func runProgramScenario<Host: ScenarioHost>(
   let counted = processes.machine.counters
   let invalidations = Int(counted.tlbInvalidations &- before.tlbInvalidations)
   let userInvalidations = host.userInvalidations - userBefore
+  let agingInvalidations = host.agingInvalidations - agingBefore
   let zeroedPermille = zeroed.permille(processes)
   let (end, status) = (first.pointee.end, first.pointee.exitStatus)
   let leftBehind = processes.destroyAll()
@@ -40,15 +42,13 @@ func runProgramScenario<Host: ScenarioHost>(
   var checks = ScenarioChecks(host.console)
   checks.check("the first process ran to its end", end == .exited)
   checks.check("the program found nothing wrong", status == 0)
-  if program == .exhaustAndRecover, options.strategy != .growing, processes.machine.cpuCount == 1 {
-    // Nothing is left to chance here: the program itself allows for ticks, see `exhaustAndRecover`.
-    let after = processes.noted(.forksAfterRecovery)
-    checks.check("as many forks succeeded after recovery", 2 * after >= figures.succeeded)
-  }
+  if program == .exhaustAndRecover { checkRecovery(&checks, options, in: processes) }
   checks.check("every child was reaped", leftBehind == 0)
   if program == .forkChurn {
-    // Every child's stack has been freed.
-    checks.check("one invalidation serves at least 64 frees of stacks", invalidations * 64 <= figures.succeeded)
+    // Every child's stack has been freed. What the clock completes before a batch is full depends on how fast the machine is.
+    checks.check(
+      "one invalidation serves at least 64 frees of stacks",
+      (invalidations - agingInvalidations) * 64 <= figures.succeeded)
   }
   checks.check("no frame was lost", leaked == 0)
   checks.check("no kernel stack was lost", processes.kernelStackBytes == stackBytesAtStart)
@@ -66,6 +66,7 @@ func runProgramScenario<Host: ScenarioHost>(
   json.field("framesPerFork", figures.largestFramesPerFork)
   json.field("tlbInvalidations", invalidations)
   json.field("tlbInstructions", Int(counted.tlbInstructions &- before.tlbInstructions))
+  json.field("agingInvalidations", agingInvalidations)
   json.field("userInvalidations", userInvalidations)
   json.field("zeroedFramesShare", permille: zeroedPermille)
   if program == .exhaustAndRecover { json.field("forksAfterRecovery", processes.noted(.forksAfterRecovery)) }
@@ -77,4 +78,25 @@ func runProgramScenario<Host: ScenarioHost>(
   json.frameBalance(before: freeAtStart, leaked: leaked)
   json.end()
   return checks.allHeld
+}
+
+/// Checks that memory could be used up a second time.
+///
+/// Of children whose stacks do not grow, each takes as much as any other, but for page tables and, on several CPUs, free
+/// frames in their lists. How much others take depends on ticks; see `exhaustAndRecover`.
+private func checkRecovery<M: Machine, Console: TextSink>(
+  _ checks: inout ScenarioChecks<Console>, _ options: ScenarioOptions, in processes: borrowing Processes<M>
+) {
+  if options.strategy != .linear {
+    let record = processes.record
+    let left = max(record.freeFramesAtFailure, record.freeFramesAtSecondFailure)
+    checks.check(
+      "forks succeeded until less was free than a fork takes, before and after recovery",
+      left < processes.figures.largestFramesPerFork)
+  }
+  if options.strategy == .growing { return }
+  let after = processes.noted(.forksAfterRecovery)
+  let before = processes.figures.succeeded - after
+  let allowance = processes.machine.cpuCount == 1 ? 0 : before / 64
+  checks.check("as many forks succeeded after recovery", after >= before - allowance)
 }
