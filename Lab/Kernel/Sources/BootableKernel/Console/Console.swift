@@ -57,7 +57,9 @@
       lineDepth = 1
     }
 
+    /// Writes a byte, if no other CPU reports what ends the kernel: a CPU that is in the middle of a line breaks it off.
     mutating func write(byte: UInt8) {
+      yieldToReport()
       if serialPortAddress != 0 { PL011(base: serialPortAddress).send(byte) }
     }
 

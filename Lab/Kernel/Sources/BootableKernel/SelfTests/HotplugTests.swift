@@ -85,9 +85,9 @@
     while ca_load_acquire(&left) < threadCount { Scheduler.yield() }
   }
 
-  private func pass(ticks: Int, until isDone: () -> Bool = { false }) {
-    let end = Interrupts.tickCount + ticks
-    while Interrupts.tickCount < end, !isDone() {
+  // How long it takes depends on how many of the CPUs run at the same time. What never comes ends as a hang.
+  private func letOthersRun(until isDone: () -> Bool) {
+    while !isDone() {
       // The boot task is one of the threads that a CPU may take to itself, and then it takes no other.
       noteCPU()
       Scheduler.yield()
@@ -110,12 +110,11 @@
   // In a handler of the CPU that is about to go: a call to it is under way until this returns.
   private func watchDeparture(_ number: UInt) {
     ca_store_release(&isInCall, 1)
-    // Whoever takes it offline may be the thread that this has interrupted.
-    let second = ca_read_cntfrq_el0()
-    let end = ca_read_cntvct_el0() + second / 4
-    while !Scheduler.isClosed(Int(number)), ca_read_cntvct_el0() < end { ca_wait_for_event() }
-    let soon = ca_read_cntvct_el0() + second / 500
-    while ca_read_cntvct_el0() < soon { ca_isb() }
+    // The thread that takes it offline cannot do so from here while this goes on.
+    if Thread.boot.pointee.scheduled.cpu == Int(number) { return }
+    while !Scheduler.isClosed(Int(number)) { ca_wait_for_event() }
+    // Long enough for a CPU that does not wait for the call.
+    for _ in 0..<200_000 { ca_isb() }
     if PerCPU.at(Int(number)).pointee.state != .online { _ = ca_add(&leftInCall, 1) }
   }
 
@@ -145,7 +144,7 @@
     passed = check("there are no other CPUs", !takeOffline(count) && !bringOnline(count)) && passed
     threadCount = UInt64(3 * count)
     startThreads(3 * count, { _ in goRound() })
-    var (changes, areOff, areQuiet, areBack, ranAgain, goOn) = (0, true, true, true, true, true)
+    var (changes, areOff, areQuiet, areBack) = (0, true, true, true)
     var areEmpty = true
     for _ in 0..<5 {
       for number in 1..<max(count, 1) {
@@ -153,21 +152,18 @@
         areOff = !takeOffline(number) && areOff
         areEmpty = hasNothing(number) && areEmpty
         seenCPUs = 0
-        let before = turns
-        pass(ticks: 200) { ca_load_acquire(&turns) > before + 4 * threadCount }
-        goOn = turns > before && goOn
+        let before = ca_load_acquire(&turns)
+        letOthersRun { ca_load_acquire(&turns) > before + 4 * threadCount }
         areQuiet = !seen(by: number) && areQuiet
         areBack = bringOnline(number) && !bringOnline(number) && areBack
-        pass(ticks: 20_000) { seen(by: number) }
-        ranAgain = seen(by: number) && ranAgain
+        letOthersRun { seen(by: number) }
         changes += 1
       }
     }
     // All but the first at once.
     for number in 1..<max(count, 1) { areOff = takeOffline(number) && areOff }
-    let before = turns
-    pass(ticks: 500) { ca_load_acquire(&turns) > before + 4 * threadCount }
-    goOn = turns > before && goOn
+    let before = ca_load_acquire(&turns)
+    letOthersRun { ca_load_acquire(&turns) > before + 4 * threadCount }
     for number in 1..<max(count, 1) { areBack = bringOnline(number) && areBack }
     ca_store_release(&isOver, 1)
     awaitThreads()
@@ -176,9 +172,7 @@
       check("each CPU went offline as often as it was asked to", areOff && changes == 5 * (count - 1)) && passed
     passed = check("each CPU left nothing behind that others could need", areEmpty) && passed
     passed = check("nothing ran on a CPU that was offline", areQuiet) && passed
-    passed = check("threads went on meanwhile", goOn) && passed
-    passed = check("each CPU came back", areBack) && passed
-    passed = check("each CPU ran threads after it had come back", ranAgain) && passed
+    passed = check("each CPU came back, and ran threads", areBack) && passed
     passed = check("every thread found what it had left on its stack", damages == 0) && passed
     passed = check("no allocation failed", failures == 0) && passed
     return check("no frame was lost", KernelObjects.processes.pointee.stacks.frames.freeFrames == free)
