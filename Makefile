@@ -1,6 +1,6 @@
 # The commands of the project; each works on a fresh clone with Swift 6.3 and make.
 
-.PHONY: run report pictures claims test races soak verify bench bench-host c-library linux linux-test docs format clean
+.PHONY: run report pictures claims test busy-test races soak verify bench bench-host c-library linux linux-test docs format clean
 
 run: ; Scripts/require-qemu && ./kstacks
 
@@ -10,7 +10,10 @@ pictures: run ; cp build/figures/memory-pair.svg docs/images/memory-maps.svg
 
 claims: ; Scripts/require-qemu && ./kstacks claims
 
-test: ; Scripts/require-qemu && swift test --traits InternalChecks && swift test --package-path Lab --traits InternalChecks
+test: ; Scripts/require-qemu && for package in . Lab; do Scripts/test $$package || exit; done
+
+# All tests, three times, beside six loops that take all the processor time they get.
+busy-test: ; Scripts/beside-busy-loops $(or $(LOOPS),6) $(or $(TIMES),3) $(MAKE) test
 
 races: ; Scripts/races
 

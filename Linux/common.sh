@@ -151,8 +151,8 @@ prepare() {
 
 # Booting
 
-# Boots a kernel for an experiment of init.c, with a limit of seconds. The log is in $log; `board` may hold further
-# arguments for QEMU.
+# Boots a kernel for an experiment of init.c, with a limit of seconds of processor time for each CPU. One that only waits for
+# what never comes is stopped too. The log is in $log; `board` may hold further arguments for QEMU.
 boot() { # kernel, MiB, CPUs, seconds, experiment and arguments
   local kernel=$1 memory=$2 cpus=$3 seconds=$4 status=0
   shift 4
@@ -160,15 +160,17 @@ boot() { # kernel, MiB, CPUs, seconds, experiment and arguments
   # One CPU counts instructions exactly; several run in parallel.
   local pace=(-icount "shift=0,sleep=off")
   [ "$cpus" = 1 ] || pace=(-accel "tcg,thread=multi")
-  timeout --foreground -k 5 "$seconds" qemu-system-aarch64 -M virt -cpu cortex-a72 -m "${memory}M" -smp "$cpus" \
+  (ulimit -t $((seconds * cpus)) && LOOKS=${LOOKS:-120} exec "$linux/../Scripts/unless-hung" \
+    qemu-system-aarch64 -M virt -cpu cortex-a72 -m "${memory}M" -smp "$cpus" \
     ${board[@]+"${board[@]}"} "${pace[@]}" -display none -monitor none -serial stdio -nic none -no-reboot \
     -kernel "$cache/build-$kernel/arch/arm64/boot/Image" -initrd "$cache/root.cpio" \
-    -append "console=ttyAMA0 rdinit=/init panic=-1 -- $*" </dev/null >"$log.raw" 2>&1 || status=$?
+    -append "console=ttyAMA0 rdinit=/init panic=-1 -- $*") </dev/null >"$log.raw" 2>&1 || status=$?
   tr -d '\r' <"$log.raw" >"$log"
   rm -f "$log.raw"
   case $status in
     0) ;;
-    124 | 137) echo "the time limit of $seconds s was reached" >>"$log" ;;
+    124) echo "the guest was stopped: it waited for what never came" >>"$log" ;;
+    137) echo "the limit of $((seconds * cpus)) s of processor time was reached" >>"$log" ;;
     *) echo "QEMU ended with status $status: $(tail -1 "$log")" >>"$log" ;;
   esac
 }

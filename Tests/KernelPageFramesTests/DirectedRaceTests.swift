@@ -18,8 +18,7 @@ import Testing
     let frames = HostFrames(
       try BuddyAllocator(frames: map, metadata: metadata, machine: HostMachine(), cpuCount: 2))
     let meeting = Meeting()
-    DispatchQueue.concurrentPerform(iterations: 2) { number in
-      HostMachine.sit(on: number)
+    onThreads(2) { number in
       for round in 0..<rounds where meeting.firstWrongRound < 0 {
         if number == 0, let frame = try? frames.allocator.allocate(FrameRequest(purpose: .vmalloc)) {
           meeting.frame.store(frame.number, ordering: .relaxed)

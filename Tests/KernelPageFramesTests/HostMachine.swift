@@ -49,6 +49,22 @@ struct HostMachine: Machine, Sendable {
   }
 }
 
+/// Runs `body` with the numbers below `count`, each on a thread of its own, and waits for all of them.
+///
+/// A pool of threads may run one after the other when others keep it busy, and then those that wait for each other never end.
+func onThreads(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) {
+  let group = DispatchGroup()
+  for number in 0..<count {
+    group.enter()
+    Thread.detachNewThread {
+      HostMachine.sit(on: number)
+      body(number)
+      group.leave()
+    }
+  }
+  group.wait()
+}
+
 /// Who owns each frame, checked by one atomic step per change.
 final class Owners: Sendable {
   private let first: UInt

@@ -279,10 +279,7 @@ import Testing
     let frames = HostFrames(
       try BuddyAllocator(frames: map, metadata: metadata, machine: HostMachine(), cpuCount: cpus))
     let owners = Owners(first: 0x40000, count: 2048)
-    DispatchQueue.concurrentPerform(iterations: cpus) { number in
-      HostMachine.sit(on: number)
-      frames.work(number, seed: seed, owners: owners)
-    }
+    onThreads(cpus) { number in frames.work(number, seed: seed, owners: owners) }
     #expect(owners.problems == 0, "seed \(seed)")
     #expect(frames.allocator.freeFrames == 2048, "seed \(seed)")
     HostMachine.sit(on: 0)

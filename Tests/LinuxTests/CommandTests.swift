@@ -10,7 +10,11 @@ import Testing
   func bash(_ arguments: [String], in folder: Folder) throws -> Folder.Outcome {
     let commands = folder.file("bin")
     try FileManager.default.createDirectory(at: commands, withIntermediateDirectories: true)
-    for name in ["awk", "bash", "cat", "df", "dirname", "grep", "id", "ls", "mkdir", "nproc", "sed", "stat"] {
+    for name in [
+      "awk", "bash", "cat", "df", "dirname", "env", "grep", "id", "ls", "mkdir", "nproc", "rm", "sed", "sleep",
+      "stat",
+      "tail", "tr",
+    ] {
       guard
         let found = ["/usr/bin", "/bin"].first(where: {
           FileManager.default.fileExists(atPath: "\($0)/\(name)")
@@ -51,4 +55,29 @@ import Testing
     #expect(outcome.errors.hasPrefix("make linux: ") && outcome.errors.contains("1000000000 MiB are needed"))
     #expect(outcome.errors.split(separator: "\n").count == 1)
   }
+
+  #if os(Linux)
+    @Test(
+      "A guest that hangs is stopped: one that waits for ever, and one that goes round in circles",
+      arguments: [
+        ("sleep 100000", "the guest was stopped: it waited for what never came"),
+        ("while :; do :; done", "the limit of 2 s of processor time was reached"),
+      ])
+    func hungGuest(guest: String, words: String) throws {
+      let folder = try Folder()
+      defer { folder.remove() }
+      let script = folder.file("bin/qemu-system-aarch64")
+      try folder.write("#!/bin/bash\necho booting\n\(guest)\n", to: "bin/qemu-system-aarch64")
+      try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: script.path)
+      try FileManager.default.createDirectory(at: folder.file("cache"), withIntermediateDirectories: true)
+      let outcome = try bash(
+        [
+          "-c",
+          "name='make linux'; . '\(Self.linux)/common.sh'; LOOKS=2; boot vmap 128 2 1 storm; cat \"$log\"",
+        ],
+        in: folder)
+      let lines = outcome.output.split(separator: "\n")
+      #expect(lines.first == "booting" && lines.last.map { String($0) } == words, "\(outcome)")
+    }
+  #endif
 }

@@ -44,8 +44,10 @@ enum ModelReplay {
       try FileManager.default.copyItem(at: models.appending(path: name), to: folder.appending(path: name))
     }
     let process = Process()
-    process.executableURL = URL(filePath: "/usr/bin/env")
-    process.arguments = ["spin", "-T"] + definitions.map { "-D\($0)" } + [replay]
+    // A replay ends with its input; the limit, in seconds of processor time, is for a model that goes round in circles.
+    process.executableURL = URL(filePath: "/bin/sh")
+    process.arguments =
+      ["-c", "ulimit -t 120; exec \"$@\"", "sh", "spin", "-T"] + definitions.map { "-D\($0)" } + [replay]
     process.currentDirectoryURL = folder
     process.standardInput = try FileHandle(forReadingFrom: trace)
     let output = folder.appending(path: "output")
@@ -53,12 +55,7 @@ enum ModelReplay {
     process.standardOutput = try FileHandle(forWritingTo: output)
     process.standardError = process.standardOutput
     try process.run()
-    // A replay ends with its input; this is for a model that goes round in circles.
-    let deadline = DispatchTime.now() + .seconds(120)
-    let watch = DispatchWorkItem { process.terminate() }
-    DispatchQueue.global().asyncAfter(deadline: deadline, execute: watch)
     process.waitUntilExit()
-    watch.cancel()
     let text = String(decoding: try Data(contentsOf: output), as: UTF8.self)
     if text.hasPrefix("accepted: "), process.terminationStatus == 0 { return nil }
     guard text.hasPrefix("rejected: ") || text.contains("assertion violated") else {
