@@ -27,6 +27,7 @@ CA_READ(sctlr_el1)
 CA_WRITE(sctlr_el1)
 CA_READ(tpidr_el1)
 CA_WRITE(tpidr_el1)
+CA_READ(midr_el1)
 CA_READ(mpidr_el1)
 CA_READ(id_aa64isar0_el1)
 CA_READ(id_aa64mmfr1_el1)
@@ -79,10 +80,14 @@ static inline void ca_store(uintptr_t address, uint64_t value) { *(volatile uint
 static inline uint32_t ca_load32(uintptr_t address) { return *(volatile uint32_t *)address; }
 static inline void ca_store32(uintptr_t address, uint32_t value) { *(volatile uint32_t *)address = value; }
 
-// TLB invalidation, inner shareable. An operand is VA[55:12] | ASID << 48.
-static inline void ca_tlbi_vae1is(uint64_t operand) { __asm__ volatile("tlbi vae1is, %0" ::"r"(operand) : "memory"); }
-static inline void ca_tlbi_vale1is(uint64_t operand) { __asm__ volatile("tlbi vale1is, %0" ::"r"(operand) : "memory"); }
-static inline void ca_tlbi_aside1is(uint64_t operand) { __asm__ volatile("tlbi aside1is, %0" ::"r"(operand) : "memory"); }
+// TLB invalidation, inner shareable: ca_tlbi_NAME(operand). An operand is VA[55:12] | ASID << 48 (see TLBInstruction.swift).
+#define CA_TLBI(name) \
+  static inline void ca_tlbi_##name(uint64_t operand) { __asm__ volatile("tlbi " #name ", %0" ::"r"(operand) : "memory"); }
+CA_TLBI(vae1is)
+CA_TLBI(vale1is)
+CA_TLBI(vaae1is)
+CA_TLBI(vaale1is)
+CA_TLBI(aside1is)
 static inline void ca_tlbi_vmalle1is(void) { __asm__ volatile("tlbi vmalle1is" ::: "memory"); }
 
 // Makes instructions that were written as data visible to instruction fetch on all CPUs: data caches are cleaned to the

@@ -101,7 +101,7 @@
       let emptyRoot = PhysicalAddress(early.physical(kernel_early_tables()))
       let size = UInt64(64 - layout.virtualAddressBits)
       let sizes: UInt64 = 0x3f << 16 | 0x3f
-      // Where the CPU can keep dirty state, it does from here on (TCR_EL1.HA, HD; HD wants HA, which finds each access
+      // Where the CPU may keep dirty state, it does from here on (TCR_EL1.HA, HD; HD wants HA, which finds each access
       // flag set). It looks at entries only that have DBM set.
       let tracksDirtyPages = Self.keepsDirtyState
       let old = ca_read_tcr_el1() | (tracksDirtyPages ? 1 << 39 | 1 << 40 : 0)
@@ -123,7 +123,9 @@
       Scheduler.emptyUserRoot = emptyRoot.rawValue
     }
 
-    /// Whether this CPU can keep dirty state in the translation tables (ID_AA64MMFR1_EL1.HAFDBS).
-    static var keepsDirtyState: Bool { ca_read_id_aa64mmfr1_el1() & 0xf >= 2 }
+    /// Whether this CPU can keep dirty state in the translation tables, and no erratum speaks against it.
+    static var keepsDirtyState: Bool {
+      CPUIdentity(rawValue: ca_read_midr_el1()).keepsDirtyState(memoryFeatures: ca_read_id_aa64mmfr1_el1())
+    }
   }
 #endif

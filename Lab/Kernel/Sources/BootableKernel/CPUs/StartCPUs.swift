@@ -95,6 +95,9 @@
 
   /// Where a started CPU comes to: its idle thread, at EL1t, with interrupts masked.
   @c func kernelStartSecondary() {
+    guard !AArch64().tracksDirtyPages || KernelAddressSpace.keepsDirtyState else {
+      fail("a CPU cannot keep dirty state, and the first one does")
+    }
     AArch64().startInstructionCounter()
     guard KernelObjects.hasProcesses else {
       // Measurements take no interrupts.

@@ -1,0 +1,45 @@
+// Which CPU this is, and what may not be asked of it although it says that it can. Compiled for the host too: an emulator is none
+// of the CPUs that matter here.
+//
+//   MIDR_EL1   31         24 23   20 19  16 15           4 3      0
+//             +-------------+-------+------+--------------+--------+
+//             | implementer |variant| arch | part number  |revision|     r<variant>p<revision>
+//             +-------------+-------+------+--------------+--------+
+//
+// CPUs whose dirty state cannot be relied on:
+//
+//   Cortex-A55, all         erratum 1024718   DBM or AP changed without break-before-make: the update may be wrong
+//   Kryo 4xx Silver r13p14  the same CPU
+//   Cortex-A510 r0p0-r0p2   erratum 2051678   the update of the dirty bit may not keep its order
+//
+// Source: Arm Architecture Reference Manual (DDI 0487), "MIDR_EL1", "ID_AA64MMFR1_EL1"; Arm's Software Developers Errata Notices
+// of the two CPUs.
+
+/// A CPU's implementer, part and revision, as MIDR_EL1 has them.
+@frozen public struct CPUIdentity: Equatable, Sendable {
+  /// MIDR_EL1.
+  public let rawValue: UInt64
+
+  /// Wraps the value of MIDR_EL1.
+  @inlinable public init(rawValue: UInt64) { self.rawValue = rawValue }
+
+  /// The implementer in bits 31:12 and the part number in bits 11:0.
+  private var model: UInt64 { (rawValue >> 24 & 0xff) << 12 | rawValue >> 4 & 0xfff }
+  private var variant: UInt64 { rawValue >> 20 & 0xf }
+  private var revision: UInt64 { rawValue & 0xf }
+
+  /// Whether the CPU's dirty state may be wrong, or late, whatever order was kept.
+  public var losesDirtyState: Bool {
+    switch model {
+    case 0x41_d05: true
+    case 0x51_805: variant == 13 && revision == 14
+    case 0x41_d46: variant == 0 && revision <= 2
+    default: false
+    }
+  }
+
+  /// Whether the CPU may be let keep dirty state in translation tables (TCR_EL1.HD).
+  ///
+  /// - Parameter memoryFeatures: its ID_AA64MMFR1_EL1.
+  public func keepsDirtyState(memoryFeatures: UInt64) -> Bool { memoryFeatures & 0xf >= 2 && !losesDirtyState }
+}
