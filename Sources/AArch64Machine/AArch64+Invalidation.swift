@@ -12,6 +12,8 @@
       _ pages: VirtualAddressRange, in space: AddressSpaceID, scope: InvalidationScope
     ) {
       let instructions = Self.dropTranslations(of: pages, in: space, scope: scope)
+      // The thread may have moved to another CPU, whose counters are that one's.
+      let state = ca_disable_interrupts()
       let cpu = ca_this_cpu()
       if space == .kernel {
         cpu.pointee.tlb_invalidations &+= 1
@@ -19,6 +21,7 @@
       } else {
         cpu.pointee.user_tlb_invalidations &+= 1
       }
+      ca_restore_interrupts(state)
     }
 
     /// What ``invalidate(_:in:scope:)`` does, for machines that count for themselves or not at all.
@@ -27,35 +30,31 @@
     @inlinable @inline(__always) public static func dropTranslations(
       of pages: VirtualAddressRange, in space: AddressSpaceID, scope: InvalidationScope
     ) -> Int {
+      let plan = InvalidationPlan(pages, in: space, scope: scope)
       ca_dsb_ishst()
-      let plan = InvalidationPlan(pages, scope: scope)
-      if plan.dropsEverything {
-        if space == .kernel {
-          ca_tlbi_vmalle1is()
-        } else {
-          ca_tlbi_aside1is(space.invalidationOperand)
-        }
-      } else {
-        var operand = space.invalidationOperand(of: plan.firstPage)
-        let stride = UInt64(truncatingIfNeeded: plan.stride)
-        var left = plan.instructionCount
-        if scope == .leaves {
-          while left != 0 {
-            ca_tlbi_vale1is(operand)
-            operand &+= 1
-            left &-= 1
-          }
-        } else {
-          while left != 0 {
-            ca_tlbi_vae1is(operand)
-            operand &+= stride
-            left &-= 1
-          }
-        }
+      switch plan.instruction {
+      case .vmalle1is: ca_tlbi_vmalle1is()
+      case .aside1is: ca_tlbi_aside1is(plan.operand)
+      case .vae1is: forEachOperand(of: plan) { ca_tlbi_vae1is($0) }
+      case .vale1is: forEachOperand(of: plan) { ca_tlbi_vale1is($0) }
+      case .vaae1is: forEachOperand(of: plan) { ca_tlbi_vaae1is($0) }
+      case .vaale1is: forEachOperand(of: plan) { ca_tlbi_vaale1is($0) }
       }
       ca_dsb_ish()
       ca_isb()
       return plan.instructionCount
+    }
+
+    @inlinable @inline(__always)
+    static func forEachOperand(of plan: InvalidationPlan, _ body: (UInt64) -> Void) {
+      var operand = plan.operand
+      let stride = UInt64(truncatingIfNeeded: plan.stride)
+      var left = plan.instructionCount
+      while left != 0 {
+        body(operand)
+        operand &+= stride
+        left &-= 1
+      }
     }
   }
 #endif

@@ -39,7 +39,8 @@ public struct Simulated: Machine, Sendable {
   public func publishEntries() { simulation.publishEntries() }
 
   public func invalidate(_ pages: VirtualAddressRange, in space: AddressSpaceID, scope: InvalidationScope) {
-    simulation.invalidate(pages, in: space, scope: scope)
+    let plan = InvalidationPlan(pages, in: space, scope: scope)
+    simulation.invalidate(pages, in: space, scope: scope, by: plan)
   }
 
   public var tracksDirtyPages: Bool { simulation.configuration.tracksDirtyPages }
@@ -62,6 +63,16 @@ public struct Simulated: Machine, Sendable {
 }
 
 extension Simulated {
+  /// Invalidates by other instructions than ``InvalidationPlan`` chooses: what a machine with a mistake does.
+  package func invalidate(
+    _ pages: VirtualAddressRange, in space: AddressSpaceID, scope: InvalidationScope,
+    by change: (TLBInstruction) -> TLBInstruction
+  ) {
+    var plan = InvalidationPlan(pages, in: space, scope: scope)
+    plan.instruction = change(plan.instruction)
+    simulation.invalidate(pages, in: space, scope: scope, by: plan)
+  }
+
   /// Loads a value through the MMU of the current CPU.
   ///
   /// - Throws: the abort that the CPU would take.

@@ -70,7 +70,8 @@ extension Simulation {
         privilege: privilege)
     }
     let request = TranslationRequest(
-      address: address, space: space, access: access, privilege: privilege, cpu: running)
+      address: address, space: space, access: access, privilege: privilege, cpu: running,
+      asid: cpus[running].userSpace ?? 0)
     let outcome = translations.translate(request, seed: configuration.seed, random: &random)
     collectFindings()
     switch outcome {

@@ -34,7 +34,9 @@ extension Simulation {
     translations.publish(by: running)
   }
 
-  func invalidate(_ pages: VirtualAddressRange, in space: AddressSpaceID, scope: InvalidationScope) {
+  func invalidate(
+    _ pages: VirtualAddressRange, in space: AddressSpaceID, scope: InvalidationScope, by plan: InvalidationPlan
+  ) {
     step()
     let lower = pages.lowerBound.rawValue
     let upper = pages.upperBound.rawValue
@@ -48,11 +50,14 @@ extension Simulation {
         address: lower)
       return
     }
-    translations.invalidate(lower, upper, space: space.rawValue, scope: scope)
+    translations.issue(plan, lower, upper, space: space.rawValue, scope: scope, by: running)
+    // Others go on between the instructions and the barrier that waits for them.
+    step()
+    translations.completeInvalidations(of: running)
     collectFindings()
     if space == .kernel {
       counted.tlbInvalidations += 1
-      counted.tlbInstructions += UInt64(InvalidationPlan(pages, scope: scope).instructionCount)
+      counted.tlbInstructions += UInt64(plan.instructionCount)
     } else {
       userInvalidations += 1
     }
@@ -61,10 +66,11 @@ extension Simulation {
   func activate(root: PhysicalAddress?, space: AddressSpaceID) {
     step()
     record(.activate, UInt64(root?.rawValue ?? 0), UInt64(space.rawValue))
-    if let previous = cpus[running].userSpace {
-      translations.deactivate(space: previous)
-      cpus[running].userSpace = nil
-    }
+    let previous = cpus[running].userSpace
+    cpus[running].userSpace = nil
+    translations.leave(previous ?? 0)
+    if let previous { translations.deactivate(space: previous) }
+    defer { translations.come(to: cpus[running].userSpace ?? 0) }
     guard let root else { return }
     guard space != .kernel, root.rawValue % UInt(pageSize) == 0, memory.host(root.rawValue) != nil else {
       report(.invalidArgument, "space \(space.rawValue) cannot have its root table at \(hex(root))")

@@ -2,23 +2,107 @@
 
 import KernelMachine
 
+/// What an invalidation drops when the CPU that has issued it waits for it.
+struct IssuedInvalidation {
+  /// A stale value, and the ASIDs under which it is dropped; `nil` for all.
+  struct Drop {
+    var key: UInt64
+    var serial: UInt64
+    var asid: UInt16?
+  }
+
+  /// In the order of their levels.
+  var drops: [Drop] = []
+  /// The user space that is dropped as a whole.
+  var space: UInt16?
+  /// The number of changes of user spaces when it was issued.
+  var change: Int
+}
+
 extension TranslationTracker {
-  /// Completes an invalidation of `lower..<upper`.
+  /// Issues an invalidation of `lower..<upper`, which ``completeInvalidations(of:)`` completes.
   ///
   /// A last-level entry is dropped when its page lies in the range, a block or a table when its span overlaps it, and
-  /// each only if the scope names its kind. What a walker could fetch again is not dropped: an older value that another
-  /// CPU has not published over, and the entries of a table that a stale table entry leads to.
-  func invalidate(_ lower: UInt, _ upper: UInt, space: UInt16, scope: InvalidationScope) {
+  /// each only if the scope names its kind and an instruction of the plan reaches it: more than what was asked for may be
+  /// dropped by a real CPU, and is not here. What a walker could fetch again is not dropped: an older value that another
+  /// CPU has not published over, and the entries of a table that a stale table entry leads to. Nor is what becomes stale
+  /// later.
+  func issue(
+    _ plan: InvalidationPlan, _ lower: UInt, _ upper: UInt, space: UInt16, scope: InvalidationScope, by cpu: Int
+  ) {
+    var invalidation = IssuedInvalidation(change: changes)
     let coversAll =
       lower == 0 && upper == UInt.max || space != 0 && lower == 0 && upper >= 1 << UInt(split.bits)
-    if coversAll, scope == .tablesAndLeaves, space != 0, let known = spaces[space], known.activeCPUs == 0 {
-      forget(space: space)
-      return
+    if coversAll, scope == .tablesAndLeaves, space != 0, plan.instruction == .aside1is,
+      let known = spaces[space], known.activeCPUs == 0
+    {
+      invalidation.space = space
+    } else if !stale.isEmpty, lower < upper {
+      var tablesGone: Set<UInt> = []
+      for key in keys(lower, upper, space).sorted(by: { Self.level(ofKey: $0) < Self.level(ofKey: $1) }) {
+        collect(key, plan, scope, &tablesGone, into: &invalidation.drops)
+      }
     }
-    guard !stale.isEmpty, lower < upper else { return }
-    for key in keys(lower, upper, space).sorted(by: { Self.level(ofKey: $0) < Self.level(ofKey: $1) }) {
-      drop(key, scope)
+    issued[cpu].append(invalidation)
+  }
+
+  /// Notes which stale values of a key are dropped.
+  ///
+  /// - Parameter tablesGone: the tables that no stale entry leads to any more then.
+  private func collect(
+    _ key: UInt64, _ plan: InvalidationPlan, _ scope: InvalidationScope, _ tablesGone: inout Set<UInt>,
+    into drops: inout [IssuedInvalidation.Drop]
+  ) {
+    let level = Self.level(ofKey: key)
+    guard reaches(plan, address(ofKey: key), level) else { return }
+    let asid = plan.instruction.namesASID ? UInt16(truncatingIfNeeded: plan.operand >> 48) : nil
+    var kept: Set<UInt> = []
+    var gone: Set<UInt> = []
+    for item in stale[key]! {
+      let isTable = Self.isTable(item.value, level)
+      let isMeant =
+        scope != (isTable ? .leaves : .tables) && !(isTable && plan.instruction.isLastLevelOnly)
+        && (asid == nil || item.asids?.contains(asid!) ?? (asid == Self.space(ofKey: key)))
+      let isInTableGone = tablesGone.contains(item.entry >> 12) && pending[item.entry] == nil
+      guard isMeant, isInTableGone || !canBeFetched(item, level) else {
+        if isTable { kept.insert(Self.frame(item.value)) }
+        continue
+      }
+      drops.append(IssuedInvalidation.Drop(key: key, serial: item.serial, asid: item.asids == nil ? nil : asid))
+      if isTable {
+        let isWhole = asid == nil || item.asids == nil || item.asids == [asid!]
+        if isWhole { gone.insert(Self.frame(item.value)) } else { kept.insert(Self.frame(item.value)) }
+      }
     }
+    tablesGone.formUnion(gone.subtracting(kept))
+  }
+
+  /// Whether an instruction of a plan names an address that an entry of a level would be used for.
+  private func reaches(_ plan: InvalidationPlan, _ base: UInt, _ level: Int) -> Bool {
+    guard plan.instruction.namesAddress else { return true }
+    guard plan.instructionCount > 0 else { return false }
+    // VA[55:12]; bit 55 says which half.
+    let named = UInt(plan.operand & 0xfff_ffff_ffff)
+    let first = Int(named >> 43 == 0 ? named : (named | ~0xfff_ffff_ffff) & UInt.max >> 12)
+    let start = Int(base >> 12)
+    // The first page at or above the entry's first one that is named, if there are so many.
+    let index = (max(start - first, 0) + plan.stride - 1) / plan.stride
+    let page = first + index * plan.stride
+    return index < plan.instructionCount && page >= start && page - start < Int(AddressSplit.span(level) >> 12)
+  }
+
+  /// Completes what a CPU has issued: it alone can wait for that.
+  func completeInvalidations(of cpu: Int) {
+    guard !issued[cpu].isEmpty else { return }
+    for invalidation in issued[cpu] {
+      if let space = invalidation.space, let known = spaces[space], known.activeCPUs == 0,
+        lastUse[space, default: -1] < invalidation.change
+      {
+        forget(space: space)
+      }
+      for drop in invalidation.drops { carryOut(drop) }
+    }
+    issued[cpu].removeAll(keepingCapacity: true)
   }
 
   private func keys(_ lower: UInt, _ upper: UInt, _ space: UInt16) -> [UInt64] {
@@ -41,31 +125,22 @@ extension TranslationTracker {
     }
   }
 
-  private func drop(_ key: UInt64, _ scope: InvalidationScope) {
-    let level = Self.level(ofKey: key)
-    var tableFrames: [UInt] = []
-    filterStale(key) { item in
-      let isTable = Self.isTable(item.value, level)
-      if scope == (isTable ? .leaves : .tables) { return true }
-      if let items = pending[item.entry], items.contains(where: { Self.walked($0.value, level) == item.value })
-      {
-        return true
-      }
-      if let table = placements[item.entry >> 12], !table.isLinked,
-        Self.walked(memory[word: item.entry], level) == item.value
-      {
-        return true
-      }
-      if isTable { tableFrames.append(Self.frame(item.value)) }
-      return false
+  private func carryOut(_ drop: IssuedInvalidation.Drop) {
+    guard let position = stale[drop.key]?.firstIndex(where: { $0.serial == drop.serial }) else { return }
+    let item = stale[drop.key]![position]
+    if let asid = drop.asid {
+      stale[drop.key]![position].asids!.remove(asid)
+      if !stale[drop.key]![position].asids!.isEmpty { return }
     }
+    filterStale(drop.key) { $0.serial != drop.serial }
+    let level = Self.level(ofKey: drop.key)
+    guard Self.isTable(item.value, level) else { return }
     // A table that is no longer in the tree, and to which no stale entry leads, is a table no more.
-    for frame in tableFrames {
-      guard let placement = placements[frame], !placement.isLinked else { continue }
-      let isNamed =
-        stale[key]?.contains { Self.isTable($0.value, level) && Self.frame($0.value) == frame } ?? false
-      if !isNamed { placements[frame] = nil }
-    }
+    let frame = Self.frame(item.value)
+    guard let placement = placements[frame], !placement.isLinked else { return }
+    let isNamed =
+      stale[drop.key]?.contains { Self.isTable($0.value, level) && Self.frame($0.value) == frame } ?? false
+    if !isNamed { placements[frame] = nil }
   }
 
   // MARK: User spaces

@@ -57,6 +57,7 @@ extension TranslationTracker {
     let frame = Self.frame(new)
     let key = Self.staleKey(placement.space, placement.level, address)
     if placement.isLinked {
+      noteValid(new, at: entry, placement.space, placement.level, key)
       filterStale(key) { $0.entry != entry || $0.value != new }
       if spaces[placement.space]!.activeCPUs == 0 { spaces[placement.space]!.unwalked.insert(entry) }
     } else {
@@ -199,7 +200,8 @@ extension TranslationTracker {
       let place = newAddress.map { " at \(hex($0))" } ?? ""
       find(
         .frameReused,
-        "\(use)\(place) while a \(isTable ? "table entry" : "translation") that names it could be cached",
+        "\(use)\(place) while a \(isTable ? "table entry" : "translation") that names it could be cached"
+          + (item.asids.map { " under ASID \($0.sorted())" } ?? ""),
         address: address(ofKey: key), oldFrame: frame)
     }
   }

@@ -10,6 +10,8 @@ struct TranslationRequest {
   var access: MemoryAccess
   var privilege: Privilege
   var cpu: Int
+  /// The ASID that is current on the CPU.
+  var asid: UInt16
 }
 
 enum TranslationOutcome: Equatable {
@@ -52,7 +54,7 @@ extension TranslationTracker {
     for level in split.rootLevel...3 {
       let key = Self.staleKey(request.space, level, request.address)
       guard let items = stale[key] else { continue }
-      for (position, item) in items.enumerated() {
+      for (position, item) in items.enumerated() where item.asids?.contains(request.asid) ?? true {
         let other = follow(item.value, level, request)
         guard other != newest else { continue }
         // The seed decides whether this CPU has the value cached, once for as long as it is stale.

@@ -10,7 +10,8 @@
 //   stale       older values that CPUs may still have cached; a table taken out of its tree makes all its entries stale
 //
 // The tracker needs no cache per CPU: whether a given CPU holds a given stale value is decided by the seed when it
-// matters, and stays decided until the value is dropped.
+// matters, and stays decided until the value is dropped. What bears an ASID though it is the kernel's, an entry that points
+// to a table, is stale under each ASID that was current on some CPU while it was valid (TranslationTracker+ASIDs.swift).
 
 final class TranslationTracker {
   struct Finding {
@@ -47,6 +48,8 @@ final class TranslationTracker {
     var value: UInt64
     /// Numbered in the order of their making; what the seed decides about it depends on this.
     var serial: UInt64
+    /// The ASIDs under which it may be cached; `nil` if it bears none, or that of the space that it is filed under.
+    var asids: Set<UInt16>?
     var wasReported = false
     /// The CPUs that took the one spurious fault that is allowed.
     var spuriousCPUs: UInt64 = 0
@@ -73,6 +76,18 @@ final class TranslationTracker {
   /// The keys of stale blocks.
   var staleBlockKeys: Set<UInt64> = []
   var nextSerial: UInt64 = 0
+  /// Invalidations that each CPU has issued and not waited for.
+  var issued: [[IssuedInvalidation]]
+
+  /// How often some CPU has changed its ASID, and when one last left each.
+  var changes = 0
+  var lastUse: [UInt16: Int] = [:]
+  /// How many CPUs have each ASID; 0 is that of CPUs without a user space.
+  var asidUsers: [UInt16: Int]
+  /// Entries that bear ASIDs, and since when they are valid, or under which ASIDs an equal value was cached before.
+  var taggedEntries: [UInt: TaggedEntry] = [:]
+  /// The keys of stale values that bear ASIDs.
+  var taggedKeys: Set<UInt64> = []
 
   var pending: [UInt: [Pending]] = [:]
   var unpublishedEntries: [[UInt]]
@@ -90,6 +105,8 @@ final class TranslationTracker {
     self.tracksDirtyPages = tracksDirtyPages
     self.split = split
     self.kernelRoot = kernelRoot
+    issued = Array(repeating: [], count: cpuCount)
+    asidUsers = [0: cpuCount]
     unpublishedEntries = Array(repeating: [], count: cpuCount)
     unpublishedClears = Array(repeating: [], count: cpuCount)
     spaces[0] = Space(root: kernelRoot, activeCPUs: 1)
@@ -164,7 +181,9 @@ extension TranslationTracker {
   func addStale(_ value: UInt64, at entry: UInt, _ space: UInt16, _ level: Int, _ address: UInt) {
     let key = Self.staleKey(space, level, address)
     if let known = stale[key], known.contains(where: { $0.entry == entry && $0.value == value }) { return }
-    stale[key, default: []].append(Stale(entry: entry, value: value, serial: nextSerial))
+    let asids = asids(of: value, at: entry, space, level)
+    if asids != nil { taggedKeys.insert(key) }
+    stale[key, default: []].append(Stale(entry: entry, value: value, serial: nextSerial, asids: asids))
     nextSerial += 1
     if level == 3 || Self.isTable(value, level) {
       staleKeysOfFrame[Self.frame(value), default: []].insert(key)
@@ -179,6 +198,7 @@ extension TranslationTracker {
     let kept = items.filter(isKept)
     guard kept.count != items.count else { return }
     stale[key] = kept.isEmpty ? nil : kept
+    if kept.isEmpty { taggedKeys.remove(key) }
     let level = Self.level(ofKey: key)
     for item in items {
       let isBlock = level < 3 && !Self.isTable(item.value, level)

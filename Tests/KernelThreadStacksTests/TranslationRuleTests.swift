@@ -44,6 +44,33 @@ import Testing
     for owner in owners { stacks.free(owner.take()) }
   }
 
+  @Test("The tables of stacks that are given back are dropped on CPUs that run processes, too")
+  func tablesUnderEveryASID() throws {
+    let world = try World(memoryBytes: 16 << 20, cpuCount: 2)
+    let stacks = try world.stacks(StackConfiguration(.vmalloc))
+    for cpu in 0..<2 {
+      let root = try world.ledger.allocate(FrameRequest(purpose: .userMemory, cleared: true))
+      world.machine.publishEntries()
+      world.simulation.onCPU(cpu) {
+        $0.activate(root: root.physicalAddress, space: AddressSpaceID(UInt16(5 + cpu)))
+      }
+    }
+    for _ in 0..<3 {
+      let owners = try (0..<100).map { _ in Owner(try stacks.allocate(node: nil)) }
+      #expect(world.ledger.frames(for: .pageTable) > 0)
+      for owner in owners { stacks.free(owner.take()) }
+      stacks.reclaim(target: .max)
+      #expect(world.ledger.frames(for: .pageTable) == 0)
+      // All that was given back gets a new use.
+      var reused: [PageFrame] = []
+      while let frame = try? world.ledger.allocate(FrameRequest(purpose: .ballast, cleared: true)) {
+        reused.append(frame)
+      }
+      for frame in reused { try world.ledger.free(frame, order: 0) }
+    }
+    #expect(world.simulation.violations.isEmpty)
+  }
+
   @Test("CPUs that make, pass on and free stacks at once break no rule and lose nothing", arguments: 1...12)
   func severalCPUs(seed: UInt64) throws {
     let cpuCount = 3

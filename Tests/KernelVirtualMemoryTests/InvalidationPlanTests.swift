@@ -4,8 +4,10 @@ import KernelMachine
 import Testing
 
 @Suite struct InvalidationPlanTests {
-  private func plan(_ lower: UInt, _ upper: UInt, _ scope: InvalidationScope) -> InvalidationPlan {
-    InvalidationPlan(VirtualAddressRange(VirtualAddress(lower), VirtualAddress(upper)), scope: scope)
+  private func plan(
+    _ lower: UInt, _ upper: UInt, _ scope: InvalidationScope, in space: AddressSpaceID = .kernel
+  ) -> InvalidationPlan {
+    InvalidationPlan(VirtualAddressRange(VirtualAddress(lower), VirtualAddress(upper)), in: space, scope: scope)
   }
 
   @Test(arguments: [InvalidationScope.leaves, .tablesAndLeaves]) func eachPageIsNamed(scope: InvalidationScope)
@@ -39,8 +41,25 @@ import Testing
 
   @Test func everythingIsOneInstruction() {
     for scope in [InvalidationScope.leaves, .tablesAndLeaves, .tables] {
-      let plan = InvalidationPlan(.everything, scope: scope)
-      #expect(plan.dropsEverything && plan.instructionCount == 1)
+      for space in [.kernel, AddressSpaceID(7)] {
+        let plan = InvalidationPlan(.everything, in: space, scope: scope)
+        #expect(plan.dropsEverything && plan.instructionCount == 1)
+      }
+    }
+  }
+
+  @Test("The kernel's entries are dropped whatever ASID they bear, a process's by its own")
+  func instructions() {
+    let user = AddressSpaceID(7)
+    for (scope, kernel, process) in [
+      (.leaves, .vaale1is, .vale1is), (.tablesAndLeaves, .vaae1is, .vae1is), (.tables, .vaae1is, .vae1is),
+    ] as [(InvalidationScope, TLBInstruction, TLBInstruction)] {
+      #expect(plan(0x40_0000, 0x40_2000, scope).instruction == kernel)
+      #expect(InvalidationPlan(.everything, in: .kernel, scope: scope).instruction == .vmalle1is)
+      let named = plan(0x40_0000, 0x40_2000, scope, in: user)
+      #expect(named.instruction == process && named.operand == 7 << 48 | 0x400)
+      let all = InvalidationPlan(.everything, in: user, scope: scope)
+      #expect(all.instruction == .aside1is && all.operand == 7 << 48)
     }
   }
 }

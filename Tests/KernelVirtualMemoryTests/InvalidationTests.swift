@@ -7,8 +7,20 @@ import TestSupport
 import Testing
 
 @Suite struct InvalidationTests {
+  // A process runs meanwhile: what its CPU caches of the kernel's tables bears its ASID.
   private func churn<M: Machine>(_ machine: M, _ world: TestWorld) throws {
-    let area = VmallocArea(world.layout, machine: machine)
+    let root = try world.frames.allocate(FrameRequest(purpose: .pageTable, cleared: true))
+    world.machine.publishEntries()
+    world.machine.activate(root: root.physicalAddress, space: AddressSpaceID(5))
+    let range = world.layout.vmallocArea
+    let (lower, upper) = (range.lowerBound.rawValue, range.upperBound.rawValue)
+    try churn(VmallocArea(lower..<upper, machine: machine), world)
+    // Here the tables that go lie so close that they are named one by one.
+    try churn(VmallocArea(lower..<lower + 15 << 20, machine: machine), world)
+  }
+
+  private func churn<M: Machine>(_ area: consuming VmallocArea<M>, _ world: TestWorld) throws {
+    let area = area
     for round in 0..<4 {
       var bases: [VirtualAddress] = []
       for index in 0..<10 {

@@ -7,7 +7,8 @@ import TestSupport
 import Testing
 
 @Suite struct AllocatorTests {
-  /// CPUs map, use and free areas of the vmalloc area at random, in memory so small that frames are soon used again.
+  /// CPUs map, use and free areas of the vmalloc area at random, in memory so small that frames are soon used again; the
+  /// first one runs a process meanwhile.
   ///
   /// - Returns: the world after its end, and how many frames are missing.
   private func churn(
@@ -23,6 +24,9 @@ import Testing
     defer { metadata.deallocate() }
     let frames = try BuddyAllocator(frames: map, metadata: metadata, machine: machine)
     let arena = VmallocArea(0xffff_ff80_0800_0000..<0xffff_ffbc_0000_0000, machine: machine)
+    let root = try frames.allocate(FrameRequest(purpose: .pageTable, cleared: true))
+    machine.publishEntries()
+    simulation.machine.activate(root: root.physicalAddress, space: AddressSpaceID(5))
     let before = frames.freeFrames
     let body: (Simulated) throws -> Void = { cpu in
       var random = SplitMix64(seed: seed ^ UInt64(cpu.currentCPU) << 32)

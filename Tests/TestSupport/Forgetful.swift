@@ -15,6 +15,8 @@ package struct Forgetful: ForwardingMachine {
     case allButTheFirstPage
     /// Translations are dropped, the entries of tables above them are not.
     case tableEntries
+    /// Entries of the kernel's tables that were cached while a process ran are not dropped: they bear its ASID.
+    case otherASIDs
   }
 
   package let base: Simulated
@@ -36,6 +38,14 @@ package struct Forgetful: ForwardingMachine {
     case .allButTheFirstPage:
       base.invalidate(VirtualAddressRange(pages.lowerBound, byteCount: 4096), in: space, scope: scope)
     case .tableEntries: base.invalidate(pages, in: space, scope: .leaves)
+    case .otherASIDs:
+      base.invalidate(pages, in: space, scope: scope) { instruction in
+        switch instruction {
+        case .vaae1is: .vae1is
+        case .vaale1is: .vale1is
+        default: instruction
+        }
+      }
     case .publication, nil: base.invalidate(pages, in: space, scope: scope)
     }
   }

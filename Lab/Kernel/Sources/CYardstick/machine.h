@@ -41,7 +41,7 @@ static inline void invalidate(uint64_t first, uint64_t end) {
     ca_tlbi_vmalle1is();
   } else {
     uint64_t operand = (first >> 12) & 0xfffffffffffull;
-    for (uint64_t left = count; left != 0; left--) ca_tlbi_vale1is(operand++);
+    for (uint64_t left = count; left != 0; left--) ca_tlbi_vaale1is(operand++);
   }
   ca_dsb_ish();
   ca_isb();
