@@ -90,6 +90,7 @@ switch_to_scheduler:
   stp x27, x28, [sp, #80]
   mov x1, sp
   msr spsel, #1
+  dsb ish                           // what the thread has begun here is complete before another CPU may run it
   ldr x0, [sp, #96]
   str x1, [x0]
 back_in_scheduler:

@@ -49,6 +49,8 @@
       ca_isb()
     }
 
+    @inlinable public func completeAccesses() { ca_dsb_ish() }
+
     @inlinable public var tracksDirtyPages: Bool { ca_machine().pointee.tracks_dirty_pages != 0 }
 
     // MARK: CPUs

@@ -7,6 +7,11 @@
 /// **Order of page-table stores.** ``writeEntry(_:at:)`` is one single-copy atomic store. It becomes visible to the table
 /// walkers of all CPUs when ``publishEntries()`` returns, and may become visible before. After a valid entry was made
 /// invalid, CPUs may go on using it until ``invalidate(_:in:scope:)`` returns.
+///
+/// **Threads that move.** A barrier waits for what its own CPU did. The allocators call ``publishEntries()`` and
+/// ``invalidate(_:in:scope:)`` also with interrupts on. So before a kernel lets a thread that it has taken off a CPU go on on
+/// another, it makes that CPU wait by ``completeAccesses()``; likewise the CPU that makes a new thread, before others may run
+/// it. Linux does the same in its context switch; the scheduler of this package does both.
 public protocol Machine {
   // MARK: Memory
 
@@ -41,6 +46,12 @@ public protocol Machine {
 
   /// Makes all earlier page-table stores of this CPU visible to all table walkers (DSB ISHST; ISB).
   func publishEntries()
+
+  /// Waits until all that this CPU has done has completed for all CPUs: its accesses, the dirty state that they left in
+  /// entries, and the invalidations that it has issued (DSB ISH).
+  ///
+  /// A CPU's own update of an entry is no store of the program: neither ``publishEntries()`` nor a lock orders it.
+  func completeAccesses()
 
   /// Publishes earlier stores, then drops the translations of a range of pages on all CPUs, and waits for completion.
   ///

@@ -13,11 +13,12 @@
 // A CPU's update races with software's plain stores to the same entry. To a valid tracked entry, software stores what the
 // CPU would store, the dirty value, or an invalid one; never a clean one that it has read before.
 //
-// The CPU's update comes before the store that caused it, for everyone who is ordered after that store. Whoever reads
-// entries, to learn what was written, is ordered after these stores: by a lock, and on the same CPU by
-// ``Machine/publishEntries()``, whose DSB waits for them.
+// The CPU's update is no store of the program, and not ordered with the one that caused it: others may see what was stored, by a
+// lock that was released after it, and still read the entry as clean. So may the CPU itself. Only a barrier for loads and
+// stores that the storing CPU has executed since, ``Machine/completeAccesses()``, makes the update visible to all loads
+// of the entry. (A later store to the entry is ordered without one.)
 //
-// Source: Arm Architecture Reference Manual (DDI 0487), D8.5 "Hardware updates to the translation tables".
+// Source: Arm Architecture Reference Manual (DDI 0487), D8.5 "Hardware updates to the translation tables", R_PLLLM, R_MKHJS.
 
 extension PageTableEntry {
   @usableFromInline static var cleanBits: UInt64 { 1 &<< 51 | 1 &<< 7 }

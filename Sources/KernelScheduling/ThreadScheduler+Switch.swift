@@ -6,7 +6,7 @@
 //       3. the current thread, if it can go on
 //       4. one that is ready on another CPU
 //       5. the idle thread
-//     switching(chosen)            the CPU changes over
+//     switching(chosen)            the CPU changes over, and waits for what the thread did here
 //     current                      becomes ready, or a sleeper, or dead
 
 import KernelMachine
@@ -37,6 +37,9 @@ extension ThreadScheduler {
       let chosen = choose(cpu, queue, leaving, stacks)
       if chosen == leaving { return chosen }
       switching(chosen)
+      // What the thread has begun here is complete before another CPU can find it: its wait for an invalidation goes on
+      // there, and waits for that CPU's only.
+      machine.completeAccesses()
       if !leave(leaving, for: chosen, cpu, queue) { return chosen }
       // The CPU was about to idle, and the thread that it has left can go on after all.
       leaving = chosen

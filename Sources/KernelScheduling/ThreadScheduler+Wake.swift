@@ -8,6 +8,8 @@ extension ThreadScheduler {
   /// Interrupts on this CPU may be on or off; ask ``takeNotifications()`` afterwards.
   @inlinable public borrowing func enqueue(_ thread: ScheduledThreadPointer) {
     let interrupts = machine.disableInterrupts()
+    // What this CPU has written to the thread's stack: another one may run the thread, and free the stack.
+    machine.completeAccesses()
     let cpu = machine.currentCPU
     let queue = queue(cpu)
     let state = machine.lock(lock(of: queue))

@@ -20,7 +20,9 @@
 // notion of the current thread and of the address space changed by `switching`. Only then does it become ready, or a
 // sleeper, or dead, under its queue's lock. So whoever finds a thread in a list may use its context, its stack and its
 // address space; no flag needs to be looked at and nobody ever waits for one. The release of the lock publishes the
-// context to whoever takes the thread from the list.
+// context to whoever takes the thread from the list. What a lock does not order is complete before it is taken: invalidations
+// that the thread has begun on this CPU, and what the CPU itself has written into page-table entries
+// (``Machine/completeAccesses()``).
 //
 // Wake-ups are never lost. One that finds its thread anywhere but asleep is remembered, and the thread's next wait ends
 // at once. So "look, then wait" needs no lock around both, and a wait may end without reason: callers look again.

@@ -40,6 +40,8 @@
       ca_isb()
     }
 
+    @inline(__always) func completeAccesses() { ca_dsb_ish() }
+
     func invalidate(_ pages: VirtualAddressRange, in space: AddressSpaceID, scope: InvalidationScope) {
       _ = AArch64.dropTranslations(of: pages, in: space, scope: scope)
     }

@@ -33,6 +33,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     let count = record.pointee.count
     let moved = control.pointee.exchange
     guard moved > 0, moved <= count, shared.pointee.depotCount &+ moved <= depotBound else { return false }
+    completeBeforePassingOn()
     let stacks = magazine(of: record)
     var index = 0
     while index < moved {

@@ -11,6 +11,17 @@
 // clean, and from then on every store through the stack's addresses makes its page dirty. Stores by another way, through
 // the linear map or by a device, leave no mark: whoever makes them says so (`markWritten`).
 //
+// Who sees the mark. A CPU's update of an entry is ordered by a barrier for loads and stores that the same CPU executes, and by
+// nothing else. So each CPU that has stored to a stack executes one (`completeAccesses`) before another looks:
+//
+//     the CPU that made the stack, and wrote to it    before others may run its thread     ThreadScheduler.enqueue
+//     the CPUs that its thread has run on             when the thread leaves each of them  ThreadScheduler.next
+//     the CPU that it was freed on                    when its cache passes it on          `completeBeforePassingOn`
+//     the CPU that hands it out                       before it looks                      `clearDirtyPages`
+//
+// Left are other threads that store to the stack while its own thread lives. A page that the thread itself has stored to is
+// dirty anyway; for others, `markWritten`.
+//
 // A page stays dirty until its stack is unmapped. Making it clean earlier would take an invalidation of its own, more
 // than clearing a page costs; a stack that goes through the retirement ring has its invalidation there, and what is
 // mapped afterwards is clean again.
@@ -24,8 +35,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   /// Clears the pages of a mapped stack that may have been stored to.
   @inlinable @inline(never) func clearDirtyPages(of base: VirtualAddress) {
-    // On this CPU a former owner's last stores may be under way. What others did is ordered by the lock that led here.
-    machine.publishEntries()
+    // This CPU's own updates may be under way, those of a former owner that it ran last among them. Other CPUs have waited
+    // for theirs: when the owner left them, or when they passed the stack on.
+    machine.completeAccesses()
     var entry = stackEntries(ofBase: base)
     let end = entry + control.pointee.stackEntryBytes
     var page = base
@@ -34,6 +46,11 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       entry = entry + 8
       page = page + pageSize
     } while entry != end
+  }
+
+  /// Waits for what this CPU has done to stacks that go to the depot, where another CPU may take and look at them.
+  @inlinable @inline(__always) func completeBeforePassingOn() {
+    if clearsOnlyDirtyPages { machine.completeAccesses() }
   }
 
   /// What `allocate` does to a cached stack where only used pages are cleared; for measurements.
@@ -48,7 +65,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     guard clearsOnlyDirtyPages else { return mappedPageCount(base) }
     guard let slot = slot(containing: base), base == self.base(ofSlot: slot), hasTable(slot) else { return 0 }
     let entries = stackEntries(ofSlot: slot)
-    machine.publishEntries()
+    machine.completeAccesses()
     var count = 0
     for page in 0..<geometry.pageCount {
       let entry = machine.readEntry(at: entries + page &* 8)
@@ -59,6 +76,8 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   /// Says that a stack in use is written by another way than through its own addresses, such as the linear map or a
   /// device: the pages will be cleared for the next owner.
+  ///
+  /// Also that another thread than the stack's own writes to pages which that one has not written to.
   ///
   /// To be called before the stack is freed. What is not on a stack is ignored.
   ///

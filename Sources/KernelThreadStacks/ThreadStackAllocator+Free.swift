@@ -69,6 +69,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       return
     }
     if mayCache, exchange == 0, shared.pointee.depotCount < depotBound {
+      completeBeforePassingOn()
       // Marked before anybody else can take it.
       mark(stack, .cached(stack))
       putIntoDepot(stack)

@@ -147,7 +147,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
     borrowing func checkCleanPages(of base: VirtualAddress) {
       guard clearsOnlyDirtyPages else { return }
-      machine.publishEntries()
+      machine.completeAccesses()
       for page in 0..<geometry.pageCount {
         let entry = machine.readEntry(at: stackEntries(ofBase: base) + page * 8)
         if entry.isDirty { continue }

@@ -19,6 +19,8 @@ final class CPURunner {
   /// The seed chooses it for the run: tight interleavings find races of a few steps, loose ones let a CPU get
   /// far ahead.
   private let pace: Int
+  /// The body that each CPU executes: in the beginning the one with its number.
+  private var bodyOfCPU: [Int]
   private var isFinished: [Bool]
   private var firstError: (any Error)?
   private var stop = Stop.finished
@@ -28,6 +30,7 @@ final class CPURunner {
     self.simulation = simulation
     caller = cpuCount
     baton = Baton(count: cpuCount + 1, holder: cpuCount)
+    bodyOfCPU = Array(0..<cpuCount)
     isFinished = Array(repeating: false, count: cpuCount)
     pace = 1 << simulation.random.next(below: 6)
   }
@@ -49,10 +52,11 @@ final class CPURunner {
     }
     simulation.runner = runner
     simulation.running = simulation.random.next(below: bodies.count)
-    runner.baton.pass(to: simulation.running)
+    runner.baton.pass(to: runner.bodyOfCPU[simulation.running])
     runner.baton.wait(for: runner.caller)
     simulation.runner = nil
     simulation.running = 0
+    simulation.translations.orderDirtyUpdates()
     switch runner.stop {
     case .finished:
       for thread in threads { thread.join() }
@@ -68,13 +72,13 @@ final class CPURunner {
   private func runBody(_ body: (Simulated) throws -> Void) {
     do { try body(simulation.machine) } catch { firstError = firstError ?? error }
     simulation.checkEnd()
-    isFinished[simulation.running] = true
+    isFinished[bodyOfCPU[simulation.running]] = true
     if !isFinished.contains(false) {
       baton.pass(to: caller)
     } else if let next = chooseNext() {
       simulation.record(.handOver, UInt64(next))
       simulation.running = next
-      baton.pass(to: next)
+      baton.pass(to: bodyOfCPU[next])
     } else {
       abandon(deadlock())
     }
@@ -86,6 +90,7 @@ final class CPURunner {
     if steps > simulation.configuration.stepLimit {
       abandonAndSleep(.stepLimitReached(simulation.configuration.stepLimit))
     }
+    if simulation.configuration.migration != .none { migrate() }
     if pace == 1 || simulation.random.next(below: pace) == 0 { handOver(to: chooseNext()!) }
   }
 
@@ -100,18 +105,34 @@ final class CPURunner {
   }
 
   private func handOver(to next: Int) {
-    let current = simulation.running
-    guard next != current else { return }
+    guard next != simulation.running else { return }
+    let body = bodyOfCPU[simulation.running]
     simulation.record(.handOver, UInt64(next))
     simulation.running = next
-    baton.pass(to: next)
-    baton.wait(for: current)
+    baton.pass(to: bodyOfCPU[next])
+    baton.wait(for: body)
+  }
+
+  /// A tick on one of so many machine calls: the running thread goes on on another CPU, and that one's thread here.
+  private static let ticks = 16
+
+  private func migrate() {
+    let cpu = simulation.running
+    guard simulation.random.next(below: Self.ticks) == 0, simulation.isPreemptible(cpu) else { return }
+    let others = bodyOfCPU.indices.filter { other in
+      other != cpu && simulation.isPreemptible(other)
+    }
+    guard !others.isEmpty else { return }
+    let other = others[simulation.random.next(below: others.count)]
+    simulation.exchangeThreads(cpu, other)
+    bodyOfCPU.swapAt(cpu, other)
+    simulation.running = other
   }
 
   /// One of the CPUs that can go on; nil when all that have not ended wait for a lock that is taken.
   private func chooseNext() -> Int? {
-    let candidates = isFinished.indices.filter { cpu in
-      guard !isFinished[cpu] else { return false }
+    let candidates = bodyOfCPU.indices.filter { cpu in
+      guard !isFinished[bodyOfCPU[cpu]] else { return false }
       guard let lock = simulation.cpus[cpu].awaitedLock else { return true }
       return simulation.lockIsFree(lock)
     }
@@ -119,8 +140,8 @@ final class CPURunner {
   }
 
   private func deadlock() -> SimulationError {
-    let waits = isFinished.indices.compactMap { cpu -> String? in
-      guard !isFinished[cpu], let lock = simulation.cpus[cpu].awaitedLock else { return nil }
+    let waits = bodyOfCPU.indices.compactMap { cpu -> String? in
+      guard !isFinished[bodyOfCPU[cpu]], let lock = simulation.cpus[cpu].awaitedLock else { return nil }
       return "CPU \(cpu) waits for \(simulation.lockName(lock)), which CPU \(simulation.lockHolder(lock)) holds"
     }
     let text = waits.joined(separator: "; ")
@@ -134,9 +155,9 @@ final class CPURunner {
   }
 
   private func abandonAndSleep(_ error: SimulationError) {
-    let current = simulation.running
+    let body = bodyOfCPU[simulation.running]
     abandon(error)
-    baton.wait(for: current)
+    baton.wait(for: body)
     fatalError("an abandoned CPU was given a turn")
   }
 }

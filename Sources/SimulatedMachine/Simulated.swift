@@ -38,6 +38,8 @@ public struct Simulated: Machine, Sendable {
 
   public func publishEntries() { simulation.publishEntries() }
 
+  public func completeAccesses() { simulation.completeAccesses() }
+
   public func invalidate(_ pages: VirtualAddressRange, in space: AddressSpaceID, scope: InvalidationScope) {
     let plan = InvalidationPlan(pages, in: space, scope: scope)
     simulation.invalidate(pages, in: space, scope: scope, by: plan)
@@ -63,6 +65,14 @@ public struct Simulated: Machine, Sendable {
 }
 
 extension Simulated {
+  /// Issues what ``invalidate(_:in:scope:)`` does, without waiting for it: ``completeAccesses()`` on the same CPU does.
+  public func beginInvalidation(
+    _ pages: VirtualAddressRange, in space: AddressSpaceID, scope: InvalidationScope
+  ) {
+    _ = simulation.beginInvalidation(
+      pages, in: space, scope: scope, by: InvalidationPlan(pages, in: space, scope: scope))
+  }
+
   /// Invalidates by other instructions than ``InvalidationPlan`` chooses: what a machine with a mistake does.
   package func invalidate(
     _ pages: VirtualAddressRange, in space: AddressSpaceID, scope: InvalidationScope,

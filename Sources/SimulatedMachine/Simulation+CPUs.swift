@@ -45,6 +45,25 @@ extension Simulation {
     cpus[running].interruptsEnabled = state.rawValue != 0
   }
 
+  /// Whether a tick could take the thread off a CPU.
+  func isPreemptible(_ cpu: Int) -> Bool { cpus[cpu].interruptsEnabled && cpus[cpu].heldLocks.isEmpty }
+
+  /// Two CPUs have gone over to each other's threads, which take their address spaces along.
+  func exchangeThreads(_ cpu: Int, _ other: Int) {
+    hash.mix(UInt64(cpu) << 8 | UInt64(other))
+    for number in [cpu, other] {
+      switch configuration.migration {
+      case .none: break
+      case .completing: translations.complete(by: number)
+      case .publishingOnly: translations.publish(by: number)
+      }
+    }
+    let space = cpus[cpu].userSpace
+    cpus[cpu].userSpace = cpus[other].userSpace
+    cpus[other].userSpace = space
+    collectFindings()
+  }
+
   /// Whether interrupts are on at the current CPU.
   public var interruptsEnabled: Bool { cpus[running].interruptsEnabled }
 }

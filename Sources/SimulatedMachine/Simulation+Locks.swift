@@ -38,7 +38,6 @@ extension Simulation {
     step()
     let address = UInt(bitPattern: lock)
     record(.unlock, lockIdentity(address), UInt64(state.rawValue))
-    translations.releaseDirtyUpdates(of: running)
     if let position = cpus[running].heldLocks.lastIndex(of: address) {
       cpus[running].heldLocks.remove(at: position)
       if let depth = recursionDepth[address] {

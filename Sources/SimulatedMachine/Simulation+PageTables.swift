@@ -10,8 +10,12 @@ extension Simulation {
       return .empty
     }
     var value = host.load(as: UInt64.self)
-    if translations.isDirtyUpdateUnordered(at: address.rawValue, for: running), random.next() & 1 == 0 {
-      value = PageTableEntry(rawValue: value).writableClean.rawValue
+    if translations.isDirtyUpdateUnordered(at: address.rawValue) {
+      if random.next() & 1 == 0 {
+        value = PageTableEntry(rawValue: value).writableClean.rawValue
+      } else {
+        translations.noteSeenDirty(address.rawValue)
+      }
     }
     record(.readEntry, UInt64(address.rawValue), value)
     return PageTableEntry(rawValue: value)
@@ -34,9 +38,32 @@ extension Simulation {
     translations.publish(by: running)
   }
 
+  func completeAccesses() {
+    step()
+    record(.complete)
+    translations.complete(by: running)
+    collectFindings()
+  }
+
   func invalidate(
     _ pages: VirtualAddressRange, in space: AddressSpaceID, scope: InvalidationScope, by plan: InvalidationPlan
   ) {
+    guard beginInvalidation(pages, in: space, scope: scope, by: plan) else { return }
+    // Others go on between the instructions and the barrier that waits for them, and the thread may move.
+    step()
+    translations.complete(by: running)
+    collectFindings()
+    if space == .kernel {
+      counted.tlbInvalidations += 1
+      counted.tlbInstructions += UInt64(plan.instructionCount)
+    } else {
+      userInvalidations += 1
+    }
+  }
+
+  func beginInvalidation(
+    _ pages: VirtualAddressRange, in space: AddressSpaceID, scope: InvalidationScope, by plan: InvalidationPlan
+  ) -> Bool {
     step()
     let lower = pages.lowerBound.rawValue
     let upper = pages.upperBound.rawValue
@@ -48,19 +75,10 @@ extension Simulation {
       report(
         .invalidArgument, "the range to invalidate ends at \(hex(upper)) and is not of whole pages",
         address: lower)
-      return
+      return false
     }
     translations.issue(plan, lower, upper, space: space.rawValue, scope: scope, by: running)
-    // Others go on between the instructions and the barrier that waits for them.
-    step()
-    translations.completeInvalidations(of: running)
-    collectFindings()
-    if space == .kernel {
-      counted.tlbInvalidations += 1
-      counted.tlbInstructions += UInt64(plan.instructionCount)
-    } else {
-      userInvalidations += 1
-    }
+    return true
   }
 
   func activate(root: PhysicalAddress?, space: AddressSpaceID) {

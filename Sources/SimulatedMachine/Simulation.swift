@@ -105,18 +105,15 @@ public final class Simulation: @unchecked Sendable {
   public var traceHash: UInt64 { hash.value }
 
   /// Runs `body` on the caller's thread as the given CPU; outside ``run(_:)`` only.
+  ///
+  /// Between CPUs nothing is ordered by it.
   public func onCPU<Result, Failure: Error>(
     _ cpu: Int, _ body: (Simulated) throws(Failure) -> Result
   ) throws(Failure) -> Result {
     precondition(runner == nil && cpus.indices.contains(cpu), "onCPU: no such CPU, or inside a run")
     let before = running
     running = cpu
-    // Whoever goes on elsewhere has been switched to there, which orders what was done before.
-    translations.orderDirtyUpdates()
-    defer {
-      running = before
-      translations.orderDirtyUpdates()
-    }
+    defer { running = before }
     return try body(machine)
   }
 

@@ -36,6 +36,17 @@ public enum InitialContents: Sendable {
   case zero
 }
 
+/// Whether the bodies of a run are threads, which a tick may move to other CPUs between any two of their machine calls while
+/// their interrupts are on.
+public enum ThreadMigration: Sendable {
+  /// Each stays on its CPU.
+  case none
+  /// They move; a CPU waits for what its thread did before the thread goes on elsewhere (DSB ISH).
+  case completing
+  /// They move, and a CPU waits for the stores only (DSB ISHST): a kernel with a mistake.
+  case publishingOnly
+}
+
 /// The make-up of a simulated machine.
 public struct SimulationConfiguration: Sendable {
   /// Physical memory, in ascending order.
@@ -58,12 +69,15 @@ public struct SimulationConfiguration: Sendable {
   public var stepLimit: Int
   /// Whether the CPUs keep dirty state in last-level entries (FEAT_HAFDBS).
   public var tracksDirtyPages: Bool
+  /// Whether threads move between CPUs.
+  public var migration: ThreadMigration
 
   /// A machine with the given memory.
   public init(
     memory: [MemoryBank], cpuCount: Int = 1, nodeOfCPU: [NodeID] = [], seed: UInt64 = 1,
     virtualAddressBits: Int = 39, kernelRoot: PageFrame? = nil, initialContents: InitialContents = .garbage,
-    recordsTrace: Bool = false, stepLimit: Int = 50_000_000, tracksDirtyPages: Bool = false
+    recordsTrace: Bool = false, stepLimit: Int = 50_000_000, tracksDirtyPages: Bool = false,
+    migration: ThreadMigration = .none
   ) {
     self.memory = memory
     self.cpuCount = cpuCount
@@ -75,6 +89,7 @@ public struct SimulationConfiguration: Sendable {
     self.recordsTrace = recordsTrace
     self.stepLimit = stepLimit
     self.tracksDirtyPages = tracksDirtyPages
+    self.migration = migration
   }
 }
 

@@ -4,7 +4,7 @@
 public struct TraceEvent: Equatable, Sendable {
   /// The calls that are told apart.
   public enum Operation: UInt8, Equatable, Sendable {
-    case pointer, clear, readEntry, writeEntry, publish, invalidate, currentCPU, currentNode
+    case pointer, clear, readEntry, writeEntry, publish, complete, invalidate, currentCPU, currentNode
     case disableInterrupts, restoreInterrupts, lock, unlock, counters
     case load, store, fetch, fault, activate, violation, handOver, finish
   }

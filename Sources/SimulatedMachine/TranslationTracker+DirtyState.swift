@@ -5,17 +5,19 @@
 //
 //   - A CPU that has cached the dirty entry does not look again. After software has made the entry clean without an
 //     invalidation, a store may leave it clean: found at every such store, and done or not as the seed decides.
-//   - The update is seen by those who are ordered after the store: other CPUs after the storing one has released a lock,
-//     everybody after it has published. Before, a load of the entry finds it dirty or still clean, by seed.
+//   - The update is no store of the program. A load of the entry, on the same CPU too, is ordered after it only by a barrier
+//     for loads and stores that a CPU which has stored through the entry has executed since: not by one for stores, not by
+//     a lock. Before, the load finds the entry dirty or still clean, by seed; once it has been found dirty it stays so.
+//
+// Source: Arm Architecture Reference Manual (DDI 0487), D8.5.3 R_PLLLM, R_MKHJS.
 
 import KernelMachine
 import SeededRandom
 
-/// An entry that was made dirty, and how far this is known.
+/// An entry that was made dirty, which loads of it need not see yet.
 struct UnorderedUpdate {
-  var cpu: Int
-  /// Whether the CPU has released a lock since: others have taken it before they look.
-  var isReleased = false
+  /// The CPUs that have stored through it, none of which has waited since.
+  var cpus: Set<Int>
 }
 
 extension TranslationTracker {
@@ -29,7 +31,11 @@ extension TranslationTracker {
     guard let (location, level) = leafLocation(request) else { return }
     let value = memory[word: location]
     let entry = PageTableEntry(rawValue: value)
-    guard entry.isValid, !entry.isDirty else { return }
+    guard entry.isValid else { return }
+    if entry.isDirty {
+      unorderedUpdates[location]?.cpus.insert(request.cpu)
+      return
+    }
     let key = Self.staleKey(request.space, level, request.address)
     for (position, item) in (stale[key] ?? []).enumerated()
     where item.entry == location && Self.haveSameOutput(item.value, Self.walked(value, level))
@@ -46,7 +52,7 @@ extension TranslationTracker {
       if choice.next() & 1 == 0 { return }
     }
     memory[word: location] = entry.writable.rawValue
-    unorderedUpdates[location] = UnorderedUpdate(cpu: request.cpu)
+    unorderedUpdates[location] = UnorderedUpdate(cpus: [request.cpu])
   }
 
   /// Where the entry lies that translates an address, and at which level, as the tables are now.
@@ -65,24 +71,21 @@ extension TranslationTracker {
 
   // MARK: Who sees it
 
-  /// Whether a CPU that loads an entry may not see that it has become dirty.
-  func isDirtyUpdateUnordered(at entry: UInt, for cpu: Int) -> Bool {
-    guard !unorderedUpdates.isEmpty, let update = unorderedUpdates[entry] else { return false }
-    return update.cpu == cpu || !update.isReleased
+  /// Whether a load of an entry may not see that it has become dirty.
+  func isDirtyUpdateUnordered(at entry: UInt) -> Bool {
+    !unorderedUpdates.isEmpty && unorderedUpdates[entry] != nil
   }
 
-  /// A CPU has waited for its stores: everybody sees their effects.
+  /// A load has found an entry dirty: all that follow do.
+  func noteSeenDirty(_ entry: UInt) { unorderedUpdates[entry] = nil }
+
+  /// A CPU has waited for its accesses: everybody sees their effects.
   func orderDirtyUpdates(of cpu: Int) {
-    if !unorderedUpdates.isEmpty { unorderedUpdates = unorderedUpdates.filter { $0.value.cpu != cpu } }
+    if !unorderedUpdates.isEmpty {
+      unorderedUpdates = unorderedUpdates.filter { !$0.value.cpus.contains(cpu) }
+    }
   }
 
   /// Everybody is ordered after everything.
   func orderDirtyUpdates() { unorderedUpdates.removeAll() }
-
-  /// A CPU releases a lock: whoever takes it sees the effects of its stores.
-  func releaseDirtyUpdates(of cpu: Int) {
-    for (entry, update) in unorderedUpdates where update.cpu == cpu {
-      unorderedUpdates[entry]!.isReleased = true
-    }
-  }
 }

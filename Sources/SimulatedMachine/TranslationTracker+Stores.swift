@@ -256,9 +256,15 @@ extension TranslationTracker {
     unpublishedEntries[cpu].append(entry)
   }
 
+  /// A CPU has waited for all that it did: its stores, its updates of entries, the invalidations that it has issued.
+  func complete(by cpu: Int) {
+    publish(by: cpu)
+    orderDirtyUpdates(of: cpu)
+    completeInvalidations(of: cpu)
+  }
+
   /// A CPU's stores reach the walkers; with a store, all older ones to the same entry are past.
   func publish(by cpu: Int) {
-    orderDirtyUpdates(of: cpu)
     if !unpublishedEntries[cpu].isEmpty {
       for entry in unpublishedEntries[cpu] {
         guard let items = pending[entry], let last = items.lastIndex(where: { $0.cpu == cpu }) else { continue }

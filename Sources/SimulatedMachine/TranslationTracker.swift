@@ -95,7 +95,7 @@ final class TranslationTracker {
 
   /// Whether CPUs keep dirty state (see TranslationTracker+DirtyState.swift).
   let tracksDirtyPages: Bool
-  /// Entries that a CPU made dirty by a store that not everybody is ordered after.
+  /// Entries that a CPU made dirty, which not every load of them has to see.
   var unorderedUpdates: [UInt: UnorderedUpdate] = [:]
 
   init(

@@ -30,6 +30,7 @@ struct HostMachine: Machine, Sendable {
   func readEntry(at address: PhysicalAddress) -> PageTableEntry { .empty }
   func writeEntry(_ entry: PageTableEntry, at address: PhysicalAddress) {}
   func publishEntries() {}
+  func completeAccesses() {}
   func invalidate(_ pages: VirtualAddressRange, in space: AddressSpaceID, scope: InvalidationScope) {}
   // A thread is interrupted by nobody.
   func disableInterrupts() -> InterruptState { InterruptState(rawValue: 0) }

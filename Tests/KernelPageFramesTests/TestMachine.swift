@@ -72,6 +72,7 @@ struct TestMachine: Machine {
     fatalError("page tables were written")
   }
   func publishEntries() { fatalError("page tables were published") }
+  func completeAccesses() { fatalError("page tables were looked at") }
   func invalidate(_ pages: VirtualAddressRange, in space: AddressSpaceID, scope: InvalidationScope) {
     fatalError("translations were invalidated")
   }

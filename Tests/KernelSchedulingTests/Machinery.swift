@@ -72,15 +72,18 @@ final class SchedulingWorld: @unchecked Sendable {
   /// - Parameter hasFrameLists: whether each CPU keeps a list of free frames of its own.
   init(
     memoryBytes: Int = 2 << 20, cpuCount: Int = 1, seed: UInt64 = 1, hasFrameLists: Bool = false,
-    recordsTrace: Bool = false
+    recordsTrace: Bool = false, strategy: StackStrategy = .growing, tracksDirtyPages: Bool = false,
+    cachedStacksPerCPU: Int? = nil
   ) throws {
     let bank = MemoryBank(start: PhysicalAddress(1 << 30), byteCount: memoryBytes)
     simulation = try Simulation(
       SimulationConfiguration(
-        memory: [bank], cpuCount: cpuCount, seed: seed, recordsTrace: recordsTrace, stepLimit: 3_000_000))
+        memory: [bank], cpuCount: cpuCount, seed: seed, recordsTrace: recordsTrace, stepLimit: 3_000_000,
+        tracksDirtyPages: tracksDirtyPages))
     frames = try SharedFrames(simulation, listedCPUs: hasFrameLists ? cpuCount : 0)
     stacks = try TestStacks(
-      StackConfiguration(.growing, cachedStacksPerCPU: Int(seed % 3), retirementBatch: 1 + Int(seed % 5)),
+      StackConfiguration(
+        strategy, cachedStacksPerCPU: cachedStacksPerCPU ?? Int(seed % 3), retirementBatch: 1 + Int(seed % 5)),
       machine: simulation.machine, frames: SharedFramesHandle(frames),
       arena: VmallocArea(Self.vmallocArea, machine: simulation.machine))
     memory = .allocate(byteCount: TestScheduler.byteCount(cpuCount: cpuCount), alignment: 64)

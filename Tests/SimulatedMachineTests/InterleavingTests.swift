@@ -182,4 +182,86 @@ import Testing
     simulation.machine.unlock(shared.locks, restoring: state)
     #expect(simulation.brokenRules == [.unlockNotHeld])
   }
+
+  /// Two threads that ask which CPU they are on, with interrupts on, off, or under a lock.
+  ///
+  /// - Returns: how often one finds itself on another than before.
+  private func moves(seed: UInt64, _ migration: ThreadMigration, masked: Bool = false, locked: Bool = false)
+    throws -> Int
+  {
+    let simulation = try Simulation(
+      SimulationConfiguration(
+        memory: [MemoryBank(start: PhysicalAddress(1 << 30), byteCount: 1 << 20)], cpuCount: 2, seed: seed,
+        migration: migration))
+    let shared = Shared()
+    var moves = 0
+    let body: (Simulated) throws -> Void = { machine in
+      for _ in 0..<20 {
+        let state =
+          locked
+          ? machine.lock(shared.locks) : masked ? machine.disableInterrupts() : InterruptState(rawValue: 1)
+        let first = machine.currentCPU
+        for _ in 0..<10 where machine.currentCPU != first {
+          moves += 1
+          break
+        }
+        if locked {
+          machine.unlock(shared.locks, restoring: state)
+        } else if masked {
+          machine.restoreInterrupts(state)
+        }
+      }
+    }
+    try simulation.run([body, body])
+    #expect(simulation.violations.isEmpty)
+    return moves
+  }
+
+  @Test("Threads move between CPUs only while interrupts are on, and where it is asked for")
+  func migration() throws {
+    let seeds = 1...6 as ClosedRange<UInt64>
+    #expect(try seeds.allSatisfy { try moves(seed: $0, .completing) > 0 })
+    #expect(try seeds.allSatisfy { try moves(seed: $0, .completing, masked: true) == 0 })
+    #expect(try seeds.allSatisfy { try moves(seed: $0, .completing, locked: true) == 0 })
+    #expect(try seeds.allSatisfy { try moves(seed: $0, .none) == 0 })
+  }
+
+  @Test("A thread that moves takes its address space along")
+  func migrationOfSpaces() throws {
+    for seed in 1...6 as ClosedRange<UInt64> {
+      let simulation = try Simulation(
+        SimulationConfiguration(
+          memory: [MemoryBank(start: PhysicalAddress(1 << 30), byteCount: 1 << 20)], cpuCount: 3, seed: seed,
+          migration: .completing))
+      let address = VirtualAddress(0x40_0000)
+      let machine = simulation.machine
+      var next = simulation.memoryBanks[0].firstFrame.number
+      func frame() -> PageFrame {
+        defer { next += 1 }
+        machine.clear(machine.linearAddress(of: PageFrame(next)), byteCount: pageSize)
+        machine.publishEntries()
+        return PageFrame(next)
+      }
+      let roots = (0..<3).map { _ in
+        let (root, upper, leaf, page) = (frame(), frame(), frame(), frame())
+        machine.writeEntry(.table(upper), at: root.physicalAddress)
+        machine.writeEntry(.table(leaf), at: upper.physicalAddress + 2 * 8)
+        machine.writeEntry(.page(page, .userReadWrite), at: leaf.physicalAddress)
+        machine.publishEntries()
+        return root.physicalAddress
+      }
+      let bodies = (0..<3).map { number in
+        { (machine: Simulated) throws in
+          machine.activate(root: roots[number], space: AddressSpaceID(UInt16(5 + number)))
+          for _ in 0..<40 {
+            try machine.store(UInt64(number), to: address, privilege: .user)
+            #expect(try machine.load(address, privilege: .user) == UInt64(number), "seed \(seed)")
+          }
+          machine.activate(root: nil)
+        }
+      }
+      try simulation.run(bodies)
+      #expect(simulation.violations.isEmpty, "seed \(seed)")
+    }
+  }
 }

@@ -183,6 +183,42 @@ import Testing
     #expect(broken == [.frameReused])
   }
 
+  /// Unmaps a page by a CPU, which begins the invalidation; after `order`, this CPU gives the frame another use.
+  private func reuseAfterBeginning(on cpu: Int, then order: (Simulation) -> Void) throws -> [Violation.Rule] {
+    let kernel = try SmallKernel(cpuCount: 2)
+    let frame = kernel.frame()
+    kernel.map(frame, at: page)
+    kernel.simulation.onCPU(cpu) { machine in
+      kernel.retire(page)
+      machine.beginInvalidation(VirtualAddressRange(page, byteCount: pageSize), in: .kernel, scope: .leaves)
+    }
+    order(kernel.simulation)
+    kernel.machine.clear(kernel.machine.linearAddress(of: frame), byteCount: pageSize)
+    return kernel.simulation.brokenRules
+  }
+
+  @Test("An invalidation is complete when the CPU that began it has waited, and no other")
+  func completion() throws {
+    #expect(try reuseAfterBeginning(on: 0) { $0.machine.completeAccesses() } == [])
+    #expect(try reuseAfterBeginning(on: 1) { $0.onCPU(1) { $0.completeAccesses() } } == [])
+    #expect(try reuseAfterBeginning(on: 1) { $0.machine.completeAccesses() } == [.frameReused])
+    #expect(try reuseAfterBeginning(on: 0) { $0.machine.publishEntries() } == [.frameReused])
+  }
+
+  @Test("What becomes stale after an invalidation was begun is not dropped when it completes")
+  func staleLater() {
+    let frames = [kernel.frame(), kernel.frame()]
+    for index in 0..<2 { kernel.map(frames[index], at: page + index * pageSize) }
+    kernel.retire(page)
+    machine.beginInvalidation(VirtualAddressRange(page, byteCount: 2 * pageSize), in: .kernel, scope: .leaves)
+    kernel.retire(page + pageSize)
+    machine.completeAccesses()
+    machine.clear(machine.linearAddress(of: frames[0]), byteCount: pageSize)
+    #expect(broken == [])
+    machine.clear(machine.linearAddress(of: frames[1]), byteCount: pageSize)
+    #expect(broken == [.frameReused])
+  }
+
   @Test func changingALiveEntryIsCaught() {
     let frames = [kernel.frame(), kernel.frame()]
     kernel.map(frames[0], at: page)

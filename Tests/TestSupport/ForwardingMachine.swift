@@ -24,6 +24,7 @@ extension ForwardingMachine {
     base.writeEntry(entry, at: address)
   }
   package func publishEntries() { base.publishEntries() }
+  package func completeAccesses() { base.completeAccesses() }
   package func disableInterrupts() -> InterruptState { base.disableInterrupts() }
   package func restoreInterrupts(_ state: InterruptState) { base.restoreInterrupts(state) }
   package func lock(_ lock: UnsafeMutablePointer<SpinLock>) -> InterruptState { base.lock(lock) }

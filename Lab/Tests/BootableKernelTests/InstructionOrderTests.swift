@@ -36,6 +36,87 @@
     }
 
     @Test(
+      "The kernel's pages and tables are dropped whatever their ASID, a process's by its own, and all of either at once",
+      arguments: Guest.CPU.allCases)
+    func kindsOfInvalidation(cpu: Guest.CPU) async throws {
+      let code = try await Code(of: cpu)
+      let machine = Set(code.function(containing: "AArch64Machine"))
+      var (kinds, others): (Set<UInt32>, Set<UInt32>) = ([], [])
+      for index in code.words.indices where code.words[index].isInvalidation && !code.words[index].isOfThisCPU {
+        let kind = code.words[index].invalidationKind
+        if machine.contains(index) { kinds.insert(kind) } else { others.insert(kind) }
+      }
+      // VMALLE1IS, VAE1IS, ASIDE1IS, VAAE1IS, VALE1IS, VAALE1IS.
+      #expect(kinds == [0, 1, 2, 3, 5, 7])
+      #expect(others == [0, 7], "the yardstick has kernel pages only")
+    }
+
+    @Test(
+      "What a thread has begun on a CPU is complete before the scheduler lets others find it, also one that is new",
+      arguments: Guest.CPU.allCases)
+    func switches(cpu: Guest.CPU) async throws {
+      let code = try await Code(of: cpu)
+      let next = code.function(containing: "ThreadSchedulerV4next")
+      let changes = next.filter { index in
+        if code.words[index].setsCurrentThread { return true }
+        guard let distance = code.words[index].callDistance else { return false }
+        return code.function(at: index + distance).contains { code.words[$0].setsCurrentThread }
+      }
+      try #require(!changes.isEmpty)
+      for change in changes {
+        let isCompleted = code.allWays(onFrom: change) { after in
+          if after.isBarrierForAll { return .right }
+          return after.isAccess && !after.usesStackPointer || after.isCall ? .wrong : .goOn
+        }
+        #expect(
+          isCompleted, "\(code.place(change)): something may happen before the thread's accesses are complete")
+      }
+      let releases = code.function(containing: "ThreadSchedulerV7enqueue").filter {
+        code.words[$0].isStoreRelease
+      }
+      try #require(!releases.isEmpty)
+      for release in releases {
+        let isCompleted = code.allWays(backFrom: release) { $0.isBarrierForAll ? .right : .goOn }
+        #expect(
+          isCompleted, "\(code.place(release)): a new thread is found before what was written to its stack")
+      }
+    }
+
+    @Test("Dirty bits are read after a barrier for loads and stores", arguments: Guest.CPU.allCases)
+    func dirtyBits(cpu: Guest.CPU) async throws {
+      let code = try await Code(of: cpu)
+      for name in ["clearDirtyPages", "clear_dirty_pages"] {
+        let function = code.function(containing: name)
+        let accesses = function.filter { code.words[$0].isAccess && !code.words[$0].usesStackPointer }
+        try #require(!accesses.isEmpty, "\(name)")
+        for access in accesses {
+          let isOrdered = code.allWays(backFrom: access) { $0.isBarrierForAll ? .right : .goOn }
+          #expect(isOrdered, "\(code.place(access))")
+        }
+      }
+    }
+
+    @Test(
+      "Cleaning to memory is waited for on the CPU that does it: interrupts are off",
+      arguments: Guest.CPU.allCases)
+    func cleaning(cpu: Guest.CPU) async throws {
+      let code = try await Code(of: cpu)
+      let cleans = code.words.indices.filter { code.words[$0].isCleanToCoherency }
+      try #require(!cleans.isEmpty)
+      for clean in cleans {
+        let isMasked = code.allWays(backFrom: clean) { before in
+          before.masksInterrupts ? .right : before.changesInterrupts ? .wrong : .goOn
+        }
+        #expect(isMasked, "\(code.place(clean)): interrupts are on")
+        let isWaitedFor = code.allWays(onFrom: clean) { after in
+          after == .barrierForSystem ? .right : after.changesInterrupts || after.isCall ? .wrong : .goOn
+        }
+        #expect(
+          isWaitedFor, "\(code.place(clean)): interrupts come on, or something else happens, before its end")
+      }
+    }
+
+    @Test(
       "An idle CPU looks for work with interrupts off, by a load that orders what follows, and they stay off until it sleeps",
       arguments: Guest.CPU.allCases)
     func idleLoop(cpu: Guest.CPU) async throws {
@@ -106,6 +187,13 @@
       }
     }
 
+    /// The instructions of the function that begins at one of them; none if no function does.
+    func function(at index: Int) -> [Int] {
+      let address = base + UInt64(index) * 4
+      guard let symbol = elf.symbols.first(where: { $0.type == 2 && $0.address == address }) else { return [] }
+      return Array(index..<index + symbol.byteCount / 4)
+    }
+
     /// Whether all ways that lead to an instruction have one that is right, with none that is wrong after it.
     func allWays(backFrom index: Int, _ judge: (Int, Instruction) -> Verdict) -> Bool {
       follow(from: index, judge) { index in
@@ -152,6 +240,8 @@
     let word: UInt32
 
     static let waitForInterrupt = Self(word: 0xd503_207f)
+    /// DSB SY.
+    static let barrierForSystem = Self(word: 0xd503_3f9f)
 
     private func matches(_ mask: UInt32, _ value: UInt32) -> Bool { word & mask == value }
 
@@ -159,6 +249,12 @@
     var isInvalidation: Bool { matches(0xfff8_f000, 0xd508_8000) }
     /// CRm 7: not broadcast.
     var isOfThisCPU: Bool { word >> 8 & 15 == 7 }
+    /// What an invalidation drops: op2.
+    var invalidationKind: UInt32 { word >> 5 & 7 }
+    /// DC CVAC.
+    var isCleanToCoherency: Bool { matches(0xffff_ffe0, 0xd50b_7a20) }
+    /// MSR TPIDR_EL1.
+    var setsCurrentThread: Bool { matches(0xffff_ffe0, 0xd518_d080) }
     /// DSB NSH or SY, as boot code has them.
     var isBarrierOfBoot: Bool { word == 0xd503_379f || word == 0xd503_3f9f }
     /// DSB ISH or SY.
@@ -176,6 +272,9 @@
     var usesStackPointer: Bool { word >> 5 & 31 == 31 }
     /// LDAR of any size.
     var isLoadAcquire: Bool { matches(0x3fff_fc00, 0x08df_fc00) }
+
+    /// STLR of any size.
+    var isStoreRelease: Bool { matches(0x3fff_fc00, 0x089f_fc00) }
 
     /// MSR DAIFSet with I.
     var masksInterrupts: Bool { matches(0xffff_f2ff, 0xd503_42df) }
@@ -202,6 +301,9 @@
       }
       return matches(0x7e00_0000, 0x3600_0000) ? signed(word >> 5 & 0x3fff, 14) : nil
     }
+
+    /// How many instructions away a call leads.
+    var callDistance: Int? { matches(0xfc00_0000, 0x9400_0000) ? signed(word & 0x3ff_ffff, 26) : nil }
 
     private func signed(_ value: UInt32, _ bits: UInt32) -> Int {
       Int(Int32(bitPattern: value << (32 - bits)) >> Int32(32 - bits))

@@ -100,6 +100,8 @@ struct HostMachine: Machine {
 
   func publishEntries() {}
 
+  func completeAccesses() { atomicMemoryFence(ordering: .sequentiallyConsistent) }
+
   func invalidate(_ pages: VirtualAddressRange, in space: AddressSpaceID, scope: InvalidationScope) {}
 
   func disableInterrupts() -> InterruptState { InterruptState(rawValue: 0) }

@@ -119,6 +119,7 @@
         public func readEntry(at address: PhysicalAddress) -> PageTableEntry { .empty }
         public func writeEntry(_ entry: PageTableEntry, at address: PhysicalAddress) {}
         public func publishEntries() {}
+        public func completeAccesses() {}
         public func invalidate(_ pages: VirtualAddressRange, in space: AddressSpaceID, scope: InvalidationScope) {}
         public var currentCPU: Int { 0 }
         public var cpuCount: Int { 1 }

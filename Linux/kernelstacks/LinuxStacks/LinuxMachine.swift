@@ -29,6 +29,8 @@ struct LinuxMachine: Machine {
 
   func publishEntries() { swift_stacks_publish_entries() }
 
+  func completeAccesses() { swift_stacks_complete_accesses() }
+
   func invalidate(_ pages: VirtualAddressRange, in space: AddressSpaceID, scope: InvalidationScope) {
     swift_stacks_flush_tlb_kernel_range(pages.lowerBound.rawValue, pages.upperBound.rawValue)
   }

@@ -43,4 +43,5 @@ static inline uint64_t swift_stacks_read_entry(uintptr_t address) { return *(vol
 static inline void swift_stacks_write_entry(uintptr_t address, uint64_t entry) {
   *(volatile uint64_t *)address = entry;
 }
+static inline void swift_stacks_complete_accesses(void) { __asm__ volatile("dsb ish" ::: "memory"); }
 static inline void swift_stacks_publish_entries(void) { __asm__ volatile("dsb ishst; isb" ::: "memory"); }

@@ -228,7 +228,8 @@ static inline void ca_semihosting_exit(uint64_t code) {
 CA_FIRMWARE_CALL(ca_hypervisor_call, "hvc")
 CA_FIRMWARE_CALL(ca_secure_monitor_call, "smc")
 
-// Writes a range of memory back to where CPUs see it that have their caches still off.
+// Writes a range of memory back to where CPUs see it that have their caches still off. Interrupts are off: a CPU's barrier waits
+// for the cache maintenance of that CPU only.
 static inline void ca_clean_to_coherency(uintptr_t address, uint64_t byte_count) {
   uint64_t type;
   __asm__ volatile("mrs %0, ctr_el0" : "=r"(type));

@@ -32,6 +32,11 @@ extern "C" {
 #endif
 
 // MARK: What the kernel supplies
+//
+// Besides these functions, one instruction: `dsb ish`, on a CPU that has taken a thread off, before another CPU may run that
+// thread; and on one that has made a thread, before others may run it. The library waits for TLB invalidations with interrupts on
+// if they were on, and a CPU's barrier waits for what that CPU began; nor does a lock order what CPUs write into page-table entries
+// by themselves.
 
 // The number of the CPU that executes this, from 0 and below `ks_configuration.cpu_count`. The kernel must define it; the
 // result matters only while interrupts are off.
@@ -103,7 +108,7 @@ typedef struct ks_configuration {
   uint64_t vmalloc_start;           // kernel addresses that nobody else maps anything to; their root entries are empty.
   uint64_t vmalloc_end;             // Both 0: 0xffffff8040000000, or with 48 bits 0xffff008000000000, and as much as fits
   uint32_t cpu_count;               // CPUs have smaller numbers
-  bool tracks_dirty_pages;          // all CPUs keep dirty state (TCR_EL1.HA and HD are set)
+  bool tracks_dirty_pages;          // all CPUs keep dirty state (TCR_EL1.HA and HD are set), and no erratum loses it
   const ks_memory_range *memory;    // RAM: at most 32 ranges, on at most 64 nodes
   size_t memory_count;
   const ks_memory_range *reserved;  // what is in use: the kernel image, the device tree, ...; may overlap
@@ -258,7 +263,8 @@ size_t ks_stack_mapped_size(const ks_stacks *stacks, const void *base);
 size_t ks_stack_high_water_size(const ks_stacks *stacks, const void *base);
 
 // Where CPUs keep dirty state, a stack is cleared where it was stored to through its own addresses. Whoever stores to a stack in
-// use by another way, such as the linear map or a device, says so before it is freed.
+// use by another way, such as the linear map or a device, says so before it is freed; so does a thread that stores to pages of
+// another's stack which that one has not stored to.
 void ks_stack_mark_written(const ks_stacks *stacks, uintptr_t address, size_t size);
 // What of a stack its owners have stored to since it was mapped, in whole pages; all of it where that is not known.
 size_t ks_stack_dirty_size(const ks_stacks *stacks, const void *base);

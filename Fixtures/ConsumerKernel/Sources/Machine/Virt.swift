@@ -36,6 +36,8 @@ public struct Virt: Machine {
 
   public func publishEntries() { board_publish() }
 
+  public func completeAccesses() { board_complete() }
+
   public func invalidate(_ pages: VirtualAddressRange, in space: AddressSpaceID, scope: InvalidationScope) {
     board_invalidate_all()
   }

@@ -47,6 +47,8 @@ struct HostMachine: Machine {
 
   func publishEntries() { atomicMemoryFence(ordering: .acquiringAndReleasing) }
 
+  func completeAccesses() { atomicMemoryFence(ordering: .sequentiallyConsistent) }
+
   func invalidate(_ pages: VirtualAddressRange, in space: AddressSpaceID, scope: InvalidationScope) {
     atomicMemoryFence(ordering: .acquiringAndReleasing)
   }

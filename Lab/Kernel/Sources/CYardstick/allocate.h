@@ -11,7 +11,7 @@ static inline struct yardstick_stack owned(struct control *control, uint64_t wor
 }
 
 __attribute__((noinline)) static void clear_dirty_pages(struct control *control, uint64_t base) {
-  publish();
+  complete_accesses();
   uint64_t entry = entries_of(control, base), end = entry + (uint64_t)control->stack_entry_bytes, page = base;
   do {
     if ((read_entry(entry) & CLEAN) != CLEAN) clear(page, 4096);

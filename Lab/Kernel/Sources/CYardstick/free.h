@@ -58,6 +58,7 @@ __attribute__((noinline)) static void free_slowly(struct yardstick *self, uint64
     return;
   }
   if (may_cache && exchange == 0 && shared->depot_count < depot_bound(self)) {
+    complete_before_passing_on(control);
     mark(control, stack, CACHED);
     put_into_depot(self, stack);
     put_demand(shared, 1);

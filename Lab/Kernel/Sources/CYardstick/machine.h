@@ -29,6 +29,7 @@ static inline void publish(void) {
   ca_dsb_ishst();
   ca_isb();
 }
+static inline void complete_accesses(void) { ca_dsb_ish(); }
 static inline void clear(uint64_t address, uint64_t byte_count) {
   if (byte_count > 0) ca_clear_pages(address, byte_count);
 }
@@ -70,6 +71,7 @@ static inline void write_entry(uint64_t at, uint64_t entry) {
   *(volatile uint64_t *)at = entry;
 }
 static inline void publish(void) { __atomic_thread_fence(__ATOMIC_ACQ_REL); }
+static inline void complete_accesses(void) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 // Stacks are not mapped there, so clearing is left out on both sides.
 static inline void clear(uint64_t address, uint64_t byte_count) {
   (void)address;

@@ -112,9 +112,15 @@ static inline void put_into_depot(struct yardstick *self, uint64_t stack) {
 }
 
 // Moves a magazine's oldest stacks to the depot if there is room for them.
+// Another CPU may look at what goes to the depot.
+static inline void complete_before_passing_on(struct control *control) {
+  if (control->cleared_bytes == 0) complete_accesses();
+}
+
 static inline int exchange_full(struct yardstick *self, struct cpu_record *record) {
   int64_t count = record->count, moved = CONTROL(self)->exchange;
   if (moved <= 0 || moved > count || SHARED(self)->depot_count + moved > depot_bound(self)) return 0;
+  complete_before_passing_on(CONTROL(self));
   for (int64_t index = 0; index < moved; index++) put_into_depot(self, record->magazine[index]);
   for (int64_t index = moved; index < count; index++) record->magazine[index - moved] = record->magazine[index];
   record->count = count - moved;

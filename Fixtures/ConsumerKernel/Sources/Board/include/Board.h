@@ -11,6 +11,7 @@ static inline uint64_t board_disable_interrupts(void) {
 }
 static inline void board_restore_interrupts(uint64_t state) { __asm__ volatile("msr daif, %0" ::"r"(state) : "memory"); }
 static inline void board_publish(void) { __asm__ volatile("dsb ishst\n\tisb" ::: "memory"); }
+static inline void board_complete(void) { __asm__ volatile("dsb ish" ::: "memory"); }
 static inline void board_invalidate_all(void) {
   __asm__ volatile("dsb ishst\n\ttlbi vmalle1is\n\tdsb ish\n\tisb" ::: "memory");
 }

@@ -47,8 +47,10 @@
   func startCPU(_ number: Int) {
     let cpu = PerCPU.at(number)
     cpu.pointee.state = .starting
-    // The CPU reads this with its caches off.
+    // The CPU reads this with its caches off. Cleaning is waited for where it was begun.
+    let state = ca_disable_interrupts()
     ca_clean_to_coherency(UInt(bitPattern: cpu), UInt64(PerCPU.stride))
+    ca_restore_interrupts(state)
     let argument = withUnsafeMutablePointer(to: &cpu.pointee.start) { UInt(bitPattern: $0) }
     guard
       KernelObjects.board.pointee.firmware.start(

@@ -34,6 +34,7 @@
     for page in 0..<4 { _ = ca_load(base.rawValue + UInt(page) * 4096) }
     passed = check("loads leave it clean", stacks.pointee.stacks.dirtyPageCount(base) == 0) && passed
     ca_store(base.rawValue + 4096, 1)
+    AArch64().completeAccesses()
     let entry = TranslationTables(kernelOf: AArch64()).translate(base + 4096)?.entry
     passed =
       check(
