@@ -36,6 +36,15 @@
       #expect(result["freeFramesEqual"]?.bool == true)
     }
 
+    // With this seed and so many ticks, one CPU is preempted while it holds the only address that another asks for.
+    @Test func anAddressThatOneCPUHoldsIsNotDueToAnother() async throws {
+      let run = try await boot("scenario=vmalloc-suite strategy=linear operations=50 seed=3") {
+        $0.cpuCount = 4
+        $0.instructionTimeShift = 5
+      }
+      expectSuccess(run)
+    }
+
     @Test func areasOfAllCPUsKeepWhatTheirOwnersWrote() async throws {
       let run = try await boot("scenario=vmalloc-suite strategy=vmalloc operations=100") { $0.cpuCount = 4 }
       expectSuccess(run)

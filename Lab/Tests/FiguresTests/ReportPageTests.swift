@@ -160,10 +160,12 @@ enum Browser {
     let folder = file.deletingLastPathComponent()
     let (output, errors) = (folder.appendingPathComponent("output"), folder.appendingPathComponent("errors"))
     for url in [output, errors] { _ = FileManager.default.createFile(atPath: url.path, contents: nil) }
-    process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+    // It ends by itself when the page is loaded. The limit is in seconds of processor time.
+    process.executableURL = URL(fileURLWithPath: "/bin/sh")
     process.arguments = [
-      "timeout", "50", path ?? "", "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-      "--user-data-dir=\(profile.path)", "--enable-logging=stderr", "--v=0", "--dump-dom", "--timeout=20000",
+      "-c", "ulimit -t 120; exec \"$@\"", "sh", path ?? "", "--headless=new", "--no-sandbox", "--disable-gpu",
+      "--disable-dev-shm-usage", "--user-data-dir=\(profile.path)", "--enable-logging=stderr", "--v=0",
+      "--dump-dom",
       file.absoluteString,
     ]
     process.standardOutput = try FileHandle(forWritingTo: output)

@@ -1,7 +1,8 @@
 // Each operation in Swift and in C, one after the other: what a pair of allocate and free takes.
 //
 // Each allocator is made once and brought into its steady state before anything is measured: making one writes to memory
-// for longer than a thousand operations take, and empties caches, the more of them the more it writes.
+// for longer than a thousand operations take, and empties caches, the more of them the more it writes. As many samples are
+// taken on a busy computer as on a quiet one.
 
 import Benchmark
 import HostYardstick
@@ -9,8 +10,8 @@ import KernelStacks
 
 let benchmarks: @Sendable () -> Void = {
   Benchmark.defaultConfiguration = .init(
-    metrics: [.wallClock], warmupIterations: 100, scalingFactor: .kilo, maxDuration: .seconds(1),
-    maxIterations: 100_000)
+    metrics: [.wallClock], warmupIterations: 100, scalingFactor: .kilo, maxDuration: .seconds(600),
+    maxIterations: 10_000)
 
   for strategy in [StackStrategy.vmalloc, .growing] {
     guard let swift = try? SwiftSide(strategy) else { fatalError("an allocator in Swift was not made") }

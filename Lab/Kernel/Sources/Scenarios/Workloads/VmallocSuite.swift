@@ -258,7 +258,8 @@ struct VmallocSuite<M: Machine> {
     }
     guard let address else {
       figures[cpu].refused += 1
-      if Self.canHold(alignment, processes.stacks.arena.range) { figures[cpu].wronglyRefused += 1 }
+      let range = processes.stacks.arena.range
+      if Self.canHold(alignment, range, onEachOf: cpuCount) { figures[cpu].wronglyRefused += 1 }
       return nil
     }
     figures[cpu].allocation.add(cost)
@@ -306,13 +307,18 @@ struct VmallocSuite<M: Machine> {
     }
   }
 
-  /// Whether an address of a range is a multiple of the alignment, with a page and its guard above.
-  static func canHold(_ alignment: Int, _ range: VirtualAddressRange) -> Bool {
-    let mask = UInt(bitPattern: alignment) &- 1
-    let first = (range.lowerBound.rawValue &+ mask) & ~mask
+  /// Whether a range has an address for each CPU that is a multiple of the alignment, with a page and its guard above.
+  ///
+  /// Each CPU holds one area at a time. Where there are fewer addresses than CPUs, when each CPU is preempted decides whether
+  /// the others hold them all.
+  static func canHold(_ alignment: Int, _ range: VirtualAddressRange, onEachOf cpuCount: Int) -> Bool {
+    let step = UInt(bitPattern: alignment)
+    let first = (range.lowerBound.rawValue &+ (step &- 1)) & ~(step &- 1)
     let room = UInt(bitPattern: 2 * pageSize)
     // The chunks of small areas, the upper part of a wide range, have no place for large alignments.
-    return first >= range.lowerBound.rawValue && first < range.upperBound.rawValue &- (1 << 30) &- room
+    let end = range.upperBound.rawValue &- (1 << 30) &- room
+    guard first >= range.lowerBound.rawValue, first < end else { return false }
+    return (end - 1 - first) / step + 1 >= UInt(cpuCount)
   }
 
   // MARK: Results

@@ -86,7 +86,7 @@ struct VmallocWorkloadFigures {
   var allocation = Cost()
   var release = Cost()
   var refused = 0
-  /// Refusals of what an empty vmalloc area could have held.
+  /// Refusals of what the vmalloc area could have held on every CPU at once.
   var wronglyRefused = 0
   /// Areas that did not read as zero, or had changed when they were freed.
   var damaged = 0
