@@ -1,6 +1,6 @@
 # The commands of the project; each works on a fresh clone with Swift 6.3 and make.
 
-.PHONY: run report pictures claims test busy-test races soak verify bench bench-host c-library linux linux-test docs format clean
+.PHONY: run report pictures claims test busy-test races soak verify litmus bench bench-host c-library linux linux-test docs format clean
 
 run: ; Scripts/require-qemu && ./kstacks
 
@@ -18,6 +18,8 @@ busy-test: ; Scripts/beside-busy-loops $(or $(LOOPS),6) $(or $(TIMES),3) $(MAKE)
 races: ; Scripts/races
 
 verify: ; verify/run
+
+litmus: ; verify/litmus/run
 
 bench: ; Scripts/require-qemu && ./kstacks bench --page docs/benchmarks.md && Scripts/bench-host
 
