@@ -34,9 +34,9 @@ extern "C" {
 // MARK: What the kernel supplies
 //
 // Besides these functions, one instruction: `dsb ish`, on a CPU that has taken a thread off, before another CPU may run that
-// thread; and on one that has made a thread, before others may run it. The library waits for TLB invalidations with interrupts on
-// if they were on, and a CPU's barrier waits for what that CPU began; nor does a lock order what CPUs write into page-table entries
-// by themselves.
+// thread; and on one that has made a thread, before others may run it. The library waits for TLB invalidations with
+// interrupts on if they were on, and a CPU's barrier waits for what that CPU began; nor does a lock order what CPUs write
+// into page-table entries by themselves.
 
 // The number of the CPU that executes this, from 0 and below `ks_configuration.cpu_count`. The kernel must define it; the
 // result matters only while interrupts are off.
