@@ -54,7 +54,10 @@ let package = Package(
 
     // Tests.
     .testTarget(name: "KernelMachineTests", dependencies: ["KernelMachine"]),
-    .testTarget(name: "AArch64MachineTests", dependencies: ["AArch64Machine", "KernelMachine"]),
+    .testTarget(
+      name: "AArch64MachineTests",
+      dependencies: ["AArch64Machine", "KernelMachine", "LockHarness", "SimulatedMachine"]),
+    .target(name: "LockHarness", path: "Tests/LockHarness"),
     .testTarget(
       name: "KernelPageFramesTests",
       dependencies: ["KernelMachine", "KernelPageFrames", "SimulatedMachine", "SeededRandom"]),
