@@ -1,7 +1,8 @@
 // The scenario `vmalloc-suite` on the simulated machine: every workload, on one CPU and on several at once.
 
 import KernelStacks
-import Scenarios
+@testable import Scenarios
+import SimulatedMachine
 import SimulatedScenarios
 import Testing
 
@@ -40,6 +41,14 @@ import Testing
     // One multiple of each power of two up to 128 GiB lies in the vmalloc area.
     let refused = try #require(workloads["alignShift"]?["refused"] as? Int)
     #expect(refused == (62 - 37) * cpus)
+  }
+
+  @Test(arguments: [(37, 1), (36, 3), (35, 7)])
+  func `An alignment is due to as many CPUs as the range has multiples`(shift: Int, multiples: Int) throws {
+    let range = try AddressLayout(virtualAddressBits: 39).vmallocArea
+    #expect(VmallocSuite<Simulated>.canHold(1 << shift, range, onEachOf: multiples))
+    #expect(!VmallocSuite<Simulated>.canHold(1 << shift, range, onEachOf: multiples + 1))
+    #expect(!VmallocSuite<Simulated>.canHold(1 << 38, range, onEachOf: 1))
   }
 
   @Test func `A small area takes one lock besides those of its frames`() throws {
