@@ -144,5 +144,46 @@
         }
       }
     }
+
+    @Test(
+      "What was stored before an interrupt was raised is read after the interrupt controller has been asked",
+      arguments: Guest.CPU.allCases)
+    func acknowledgement(cpu: Guest.CPU) async throws {
+      let code = try await Code(of: cpu)
+      // The number that says that nothing was pending: it is compared with what the controller has answered.
+      let compares = code.function(containing: "kernelInterrupt").filter { code.words[$0].comparesWithSpurious }
+      try #require(!compares.isEmpty)
+      for compare in compares {
+        var barriers: [Int] = []
+        let isOrdered = code.allWays(backFrom: compare) { index, before in
+          if before.isBarrierForLoads { barriers.append(index) }
+          return before.isBarrierForLoads ? .right : before.isAccess || before.isCall ? .wrong : .goOn
+        }
+        #expect(isOrdered, "\(code.place(compare)): loads that follow may come before that of GICC_IAR")
+        for barrier in barriers {
+          let followsAnswer = code.allWays(backFrom: barrier) { before in
+            before.loadsWord ? .right : before.isAccess || before.isCall ? .wrong : .goOn
+          }
+          #expect(followsAnswer, "\(code.place(barrier)): the load of GICC_IAR is not what it orders")
+        }
+      }
+    }
+
+    @Test(
+      "No store comes between a CPU's watch of a lock and its wait for another's store",
+      arguments: Guest.CPU.allCases)
+    func watchOfLocks(cpu: Guest.CPU) async throws {
+      let code = try await Code(of: cpu)
+      let waits = code.function(containing: "ca_lock_contended").filter { code.words[$0] == .waitForEvent }
+      try #require(waits.count >= 3)
+      for wait in waits {
+        let isWatching = code.allWays(backFrom: wait) { before in
+          if before.isLoadExclusive { return .right }
+          return before.isAccess || before == .clearExclusive || before.isCall ? .wrong : .goOn
+        }
+        #expect(isWatching, "\(code.place(wait)): the watch may have ended")
+      }
+    }
+
   }
 #endif

@@ -118,6 +118,8 @@
     let word: UInt32
 
     static let waitForInterrupt = Self(word: 0xd503_207f)
+    static let waitForEvent = Self(word: 0xd503_205f)
+    static let clearExclusive = Self(word: 0xd503_3f5f)
     /// DSB SY.
     static let barrierForSystem = Self(word: 0xd503_3f9f)
 
@@ -140,6 +142,9 @@
     /// The same, or DSB ISHST.
     var isBarrierForStores: Bool { isBarrierForAll || word == 0xd503_3a9f }
 
+    /// DMB ISHLD, DMB ISH, or a barrier for all.
+    var isBarrierForLoads: Bool { word == 0xd503_39bf || word == 0xd503_3bbf || isBarrierForAll }
+
     /// A load or store, other than of a literal.
     var isAccess: Bool { matches(0x0a00_0000, 0x0800_0000) && !matches(0x3b00_0000, 0x1800_0000) }
     var isStore: Bool {
@@ -148,6 +153,12 @@
       return isRegister ? word >> 22 & 3 == 0 : word >> 22 & 1 == 0
     }
     var usesStackPointer: Bool { word >> 5 & 31 == 31 }
+    /// LDR of 32 bits at an unsigned offset.
+    var loadsWord: Bool { matches(0xffc0_0000, 0xb940_0000) }
+    /// CMP of 32 bits with 1023.
+    var comparesWithSpurious: Bool { matches(0xffff_fc1f, 0x710f_fc1f) }
+    /// LDAXR or LDXR of any size.
+    var isLoadExclusive: Bool { matches(0x3fff_7c00, 0x085f_7c00) }
     /// LDAR of any size.
     var isLoadAcquire: Bool { matches(0x3fff_fc00, 0x08df_fc00) }
 

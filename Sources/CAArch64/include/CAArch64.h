@@ -33,6 +33,7 @@ CA_READ(id_aa64isar0_el1)
 CA_READ(id_aa64mmfr1_el1)
 CA_READ(mair_el1)
 CA_READ(cntfrq_el0)
+CA_READ(cntkctl_el1)
 CA_READ(cntvct_el0)
 CA_WRITE(cntv_tval_el0)
 CA_WRITE(cntv_ctl_el0)
@@ -61,6 +62,7 @@ static inline uint64_t ca_stack_pointer(void) {
 static inline void ca_isb(void) { __asm__ volatile("isb" ::: "memory"); }
 static inline void ca_dsb_ish(void) { __asm__ volatile("dsb ish" ::: "memory"); }
 static inline void ca_dsb_ishst(void) { __asm__ volatile("dsb ishst" ::: "memory"); }
+static inline void ca_dmb_ishld(void) { __asm__ volatile("dmb ishld" ::: "memory"); }
 static inline void ca_wait_for_interrupt(void) { __asm__ volatile("dsb sy\n\twfi" ::: "memory"); }
 
 // Interrupts: DAIF.I (and F) set or clear.

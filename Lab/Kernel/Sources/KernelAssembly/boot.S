@@ -47,7 +47,8 @@
   msr     cpacr_el1, xzr                        // no floating point anywhere
   msr     mdscr_el1, xzr
   msr     pmuserenr_el0, xzr                    // no counters for EL0
-  msr     cntkctl_el1, xzr
+  mov     x0, #EVENT_STREAM                     // no counter, no timer for EL0
+  msr     cntkctl_el1, x0
   .endm
 
   .section .head.text, "ax", %progbits

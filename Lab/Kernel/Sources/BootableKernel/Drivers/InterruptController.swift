@@ -48,7 +48,14 @@
     }
 
     /// Takes the pending interrupt of the highest priority; its ID is in bits 9:0.
-    func acknowledge() -> UInt32 { ca_load32(cpuInterface + 0x00c) }
+    ///
+    /// What the CPU that raised it has stored before is seen by loads after this: without the barrier they could come before
+    /// the load of the register, and find what was there before the interrupt.
+    func acknowledge() -> UInt32 {
+      let acknowledged = ca_load32(cpuInterface + 0x00c)  // GICC_IAR
+      ca_dmb_ishld()
+      return acknowledged
+    }
 
     /// Says that an acknowledged interrupt has been dealt with.
     func finish(_ acknowledged: UInt32) { ca_store32(cpuInterface + 0x010, acknowledged) }
