@@ -4,9 +4,12 @@ import KernelMachine
 
 /// What became of a fault.
 @frozen public enum StackGrowth: UInt8, Equatable, Sendable {
-  /// The page is mapped now, and all pages between it and those that were mapped before.
+  /// The page is mapped now, and all pages between it and those that were mapped before: the access can be repeated.
+  ///
+  /// The page may have been mapped before the fault came here: a CPU may take the fault of a walk that is older than the
+  /// entry (Arm ARM D8.2, "Ordering of memory accesses from translation table walks"; FEAT_ETS2 is what rules it out).
   case grown
-  /// The address is not on the running thread's own stack, or its page is mapped already: something else is wrong.
+  /// The address is not on the running thread's own stack: something else is wrong.
   case notGrowth
   /// The reserve has too few frames: the thread was switched in without
   /// ``ThreadStackAllocator/prepareToRun(_:mayTakeFrames:)``. Nothing was mapped.
@@ -32,7 +35,8 @@ import KernelMachine
   /// off, and the code runs on a stack that cannot fault.
   ///
   /// - Parameters:
-  ///   - address: what the fault names.
+  ///   - address: what a translation fault names. Faults of other kinds are none of its business: a page that is mapped
+  ///     counts as grown.
   ///   - base: the base of the running thread's own stack, from the record of the thread, not from its stack pointer.
   /// - Complexity: O(pages mapped).
   @inlinable @inline(__always)
@@ -46,7 +50,7 @@ import KernelMachine
     // The top page is always mapped: the search ends there.
     var end = lowest
     while machine.readEntry(at: end).isEmpty { end = end + 8 }
-    guard end != lowest else { return .notGrowth }
+    guard end != lowest else { return machine.readEntry(at: lowest).isValid ? .grown : .notGrowth }
 
     let cpu = machine.currentCPU
     let reserve = control.pointee.reserve(ofCPU: cpu)

@@ -86,6 +86,35 @@ import Testing
     }
   }
 
+  @Test(
+    "A fault on a page that is mapped by now is growth that has happened: the access is repeated, nothing is taken"
+  )
+  func spuriousFault() throws {
+    let world = try World()
+    let stacks = try world.stacks(Self.configuration)
+    let owner = Owner(try stacks.allocate(node: nil))
+    #expect(stacks.prepareToRun(owner.base) == true)
+    #expect(stacks.grower.grow(at: owner.base + 4096, runningOn: owner.base) == .grown)
+    try world.machine.store(UInt64(7), to: owner.base + 4096)
+    let reserved = stacks.reservedFrameCount
+    for offset in [4096, 8184, 8192, 12288, 16376] {
+      #expect(stacks.grower.grow(at: owner.base + offset, runningOn: owner.base) == .grown, "\(offset)")
+    }
+    #expect(stacks.reservedFrameCount == reserved && stacks.mappedPageCount(owner.base) == 3)
+    #expect(stacks.grownPageCount == 2)
+    #expect(try world.machine.load(owner.base + 4096) as UInt64 == 7)
+    // An entry that is neither empty nor valid belongs to a shrinker: no running thread's stack has one.
+    let location = try #require(
+      TranslationTables(kernelOf: world.machine).existingLeafEntry(at: owner.base + 4096))
+    let entry = world.machine.readEntry(at: location)
+    world.machine.writeEntry(entry.retired, at: location)
+    #expect(stacks.grower.grow(at: owner.base + 4096, runningOn: owner.base) == .notGrowth)
+    world.machine.writeEntry(entry, at: location)
+    world.machine.publishEntries()
+    stacks._checkInvariants()
+    stacks.free(owner.take())
+  }
+
   @Test("A fault outside the running thread's own stack is never growth")
   func notGrowth() throws {
     let world = try World()
@@ -94,7 +123,7 @@ import Testing
     let other = Owner(try stacks.allocate(node: nil))
     #expect(stacks.prepareToRun(owner.base) == true)
     let addresses = [
-      owner.base - 8, owner.base - 16384, owner.base + 16384, owner.base + 16376, other.base,
+      owner.base - 8, owner.base - 16384, owner.base + 16384, other.base,
       other.base + 12280,
       VirtualAddress(0), VirtualAddress(.max), VirtualAddress(0xffff_ffc0_0000_0000),
     ]

@@ -11,6 +11,16 @@
       expectSuccess(run)
     }
 
+    @Test(
+      "An access is repeated whose fault is over when the handler looks", arguments: Guest.CPU.allCases,
+      ["vmalloc", "growing"])
+    func faultsThatAreOver(cpu: Guest.CPU, strategy: String) async throws {
+      let run = try await boot("scenario=self-test test=faults-that-are-over strategy=\(strategy)") {
+        $0.cpu = cpu
+      }
+      expectSuccess(run)
+    }
+
     @Test(arguments: ["linear", "vmalloc", "growing"])
     func ensuredSectionsTakeNoFaultAndKeepTheirPages(strategy: String) async throws {
       expectSuccess(try await boot("scenario=self-test test=ensured strategy=\(strategy)"))

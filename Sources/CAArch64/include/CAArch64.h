@@ -92,6 +92,14 @@ CA_TLBI(vaale1is)
 CA_TLBI(aside1is)
 static inline void ca_tlbi_vmalle1is(void) { __asm__ volatile("tlbi vmalle1is" ::: "memory"); }
 
+// Whether this CPU translates an address for reading at EL1, as its tables are now. Interrupts are off: the answer comes in
+// PAR_EL1, whose F bit (0) is set by a fault (Arm ARM C5.6 "AT S1E1R").
+static inline int ca_is_translated(uintptr_t address) {
+  uint64_t answer;
+  __asm__ volatile("at s1e1r, %1\n\tisb\n\tmrs %0, par_el1" : "=r"(answer) : "r"(address) : "memory");
+  return (answer & 1) == 0;
+}
+
 // Makes instructions that were written as data visible to instruction fetch on all CPUs: data caches are cleaned to the
 // point of unification by lines of the smallest size that CTR_EL0 tells, then instruction caches are dropped.
 static inline void ca_synchronize_instructions(uintptr_t address, uint64_t byte_count) {

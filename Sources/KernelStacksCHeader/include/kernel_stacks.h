@@ -274,11 +274,11 @@ size_t ks_stack_dirty_size(const ks_stacks *stacks, const void *base);
 // Those marked (exception stack) are called with interrupts off on a stack that is mapped whole, and is no thread's.
 
 typedef enum ks_growth {
-  KS_GROWN,              // mapped: repeat the access
-  KS_NOT_GROWTH,         // not on the running thread's stack, or mapped already: something else is wrong
+  KS_GROWN,              // mapped, perhaps since before the fault came here: repeat the access
+  KS_NOT_GROWTH,         // not on the running thread's stack: something else is wrong
   KS_RESERVE_TOO_SMALL,  // the thread was switched in without ks_stack_prepare_to_run
 } ks_growth;
-// (exception stack) What to do on a translation fault. `base` is from the running thread's record, or null.
+// (exception stack) What to do on a translation fault, and on no other. `base` is from the running thread's record, or null.
 ks_growth ks_stack_fault(const ks_stacks *stacks, uintptr_t address, const void *base);
 // (exception stack) Whether a thread may be switched in on this CPU: whether its stack could grow to the end. If not, it waits;
 // threads that wait are asked first, in the order in which they came, and while there are any, others are asked with

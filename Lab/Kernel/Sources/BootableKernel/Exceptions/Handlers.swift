@@ -132,13 +132,19 @@
       }
       return UnsafeMutableRawPointer(Scheduler.next(after: record))
     }
-    if recoverProbe(record, syndrome) { return current }
+    if isOver(syndrome, address) || recoverProbe(record, syndrome) { return current }
     if syndrome.exceptionClass == .unknown, isSemihostingCall(record) { switchOff() }
     checkReserve(record, syndrome, address)
     if let successor = endOverflow(record, syndrome, address) { return UnsafeMutableRawPointer(successor) }
     beginReport()
     reportException("exception in the kernel", record, syndrome, address)
     panic("unhandled exception of thread code")
+  }
+
+  // A translation fault may be that of a walk which is older than an entry that another CPU has made valid, of the vmalloc
+  // area for example: then the access is to be repeated (see ``StackGrowth/grown``).
+  private func isOver(_ syndrome: ExceptionSyndrome, _ address: UInt) -> Bool {
+    syndrome.isAbort && syndrome.isTranslationFault && ca_is_translated(address) != 0
   }
 
   // Without a debugger or emulator that takes it, the semihosting call is an undefined instruction: `hlt #0xf000`.

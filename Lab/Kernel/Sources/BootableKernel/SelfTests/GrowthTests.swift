@@ -61,6 +61,57 @@
     return passed
   }
 
+  /// The answer of a fault's handler: whether the access is repeated.
+  private func isRepeated(_ exceptionClass: ExceptionClass, status: UInt64, _ address: UInt) -> Bool {
+    // A thread that was interrupted in a probe, which any fault that is not over ends.
+    var record = Thread()
+    record.stackBase = Thread.current.pointee.stackBase
+    record.head.stack_top = Thread.current.pointee.head.stack_top
+    record.head.frame.sp = UInt64(record.stackBase + 4096)
+    record.head.frame.elr = UInt64(kernel_probe_begin())
+    record.head.frame.x.30 = record.head.frame.elr
+    record.head.frame.spsr = 0x3c4
+    let syndrome = UInt64(exceptionClass.rawValue) << 26 | 1 << 25 | status
+    let next = withUnsafeMutablePointer(to: &record) {
+      kernelException($0, syndrome, address) == UnsafeMutableRawPointer($0)
+    }
+    return next && record.head.frame.elr == UInt64(kernel_probe_begin()) && record.head.frame.x.0 == 0
+  }
+
+  /// Faults of walks that are older than the entries: the handlers are called as the vectors call them, for addresses that are
+  /// mapped by then.
+  func testFaultsThatAreOver() -> Bool {
+    let stacks = KernelObjects.processes
+    let area: UInt
+    let stack: ThreadStack
+    do {
+      area = try stacks.pointee.stacks.arena.vmalloc(
+        size: 4096, caller: "self-test", frames: stacks.pointee.stacks.frames
+      ).rawValue
+    } catch { fail("area", error) }
+    do { stack = try stacks.pointee.stacks.allocate(node: nil) } catch { fail("stack", error) }
+    let (base, top) = (stack.base.rawValue, stack.base.rawValue + UInt(stack.size))
+    let isGrowing = stacks.pointee.stacks.configuration.strategy == .growing
+    let state = ca_disable_interrupts()
+    let levels: InlineArray<4, UInt64> = [4, 5, 6, 7]
+    var (data, code, others, unmapped) = (true, true, true, true)
+    for index in 0..<levels.count {
+      data = isRepeated(.dataAbort, status: levels[index], area) && data
+      code = isRepeated(.instructionAbort, status: levels[index], area) && code
+      others = !isRepeated(.dataAbort, status: levels[index] + 8, area) && others
+      unmapped = !isRepeated(.dataAbort, status: levels[index], area + 4096) && unmapped
+    }
+    let grown = kernelGrow(top - 8, base) == 1
+    let guarded = kernelGrow(base - 8, base) == 1
+    ca_restore_interrupts(state)
+    stacks.pointee.stacks.free(stack)
+    var passed = check("an access to an address that is mapped by now is repeated", data && code)
+    passed = check("faults of permissions, and those that are not over, are not", others && unmapped) && passed
+    return check(
+      "a page of a growing stack that is mapped by now counts as grown", grown == isGrowing && !guarded)
+      && passed
+  }
+
   private func base(of lowestUsable: UInt) -> VirtualAddress {
     KernelObjects.processes.pointee.stacks.geometry.stackBase(containing: VirtualAddress(lowestUsable))
   }

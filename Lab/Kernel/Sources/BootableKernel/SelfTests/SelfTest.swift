@@ -32,6 +32,8 @@
     case preemption
     /// A process writes a line to the console.
     case write
+    /// Faults that are over when their handlers look.
+    case faultsThatAreOver
     /// The vmalloc area: areas with guards, their listing, all given back.
     case vmalloc
     /// One NUMA node runs empty: stacks come from the other.
@@ -103,6 +105,8 @@
         self = .preemption
       } else if equal(name, "write") {
         self = .write
+      } else if equal(name, "faults-that-are-over") {
+        self = .faultsThatAreOver
       } else if equal(name, "vmalloc") {
         self = .vmalloc
       } else if equal(name, "nodes") {
@@ -167,6 +171,7 @@
       case .guardBoot: overflow_stack()
       case .preemption: return testPreemption()
       case .write: return runProgram(.writeLine)
+      case .faultsThatAreOver: return testFaultsThatAreOver()
       case .vmalloc: return testVmalloc()
       case .nodes: return testNodes()
       case .memoryRoutines: return testMemoryRoutines()
