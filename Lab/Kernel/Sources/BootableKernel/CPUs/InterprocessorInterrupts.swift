@@ -29,6 +29,9 @@
       Interrupts.device.generate(rawValue, targets: PerCPU.at(number).pointee.interruptTarget)
     }
 
+    /// Sends it to the CPU that executes this, which takes it when its interrupts are on again.
+    func sendToThis() { Interrupts.device.generateOnThis(rawValue) }
+
     /// Sends it to all other CPUs.
     func sendToOthers() { Interrupts.device.generateOnOthers(rawValue) }
   }

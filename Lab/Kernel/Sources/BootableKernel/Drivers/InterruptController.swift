@@ -41,6 +41,12 @@
       ca_store32(distributor + 0xf00, targets << 16 | interrupt)  // GICD_SGIR
     }
 
+    /// Raises an interrupt (0…15) on this CPU, which has no bit in the lists of a controller with one CPU.
+    func generateOnThis(_ interrupt: UInt32) {
+      ca_dsb_ishst()
+      ca_store32(distributor + 0xf00, 2 << 24 | interrupt)  // GICD_SGIR
+    }
+
     /// Raises an interrupt (0…15) on all CPUs but this one.
     func generateOnOthers(_ interrupt: UInt32) {
       ca_dsb_ishst()

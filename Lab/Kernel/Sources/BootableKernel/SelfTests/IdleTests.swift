@@ -3,23 +3,26 @@
   import AArch64Machine
   import CAArch64
   import KernelStacks
+  import Synchronization
 
-  nonisolated(unsafe) private var done: UInt64 = 0
+  private let done = Atomic<UInt64>(0)
 
   // Long enough for whoever is told too early to look.
   private func work(_ length: UInt) {
     for _ in 0..<length { ca_isb() }
-    _ = ca_add(&done, 1)
+    done.wrappingAdd(1, ordering: .acquiringAndReleasing)
   }
 
   private let rounds = 1000
 
   /// Work comes to idle CPUs at every moment of their loop: just before they look for it, and between that and their sleep.
   ///
-  /// None but the first has a tick meanwhile, so one that missed its work would sleep for ever, and this would not end.
+  /// None has a tick meanwhile: a CPU that missed its work, or the thread that it has made ready itself, would sleep for ever,
+  /// and this would not end.
   func testIdleWork() -> Bool {
     let count = AArch64().cpuCount
-    callOnOtherCPUs({ _ in ca_write_cntv_ctl_el0(0) }, 0)
+    callOnOtherCPUs({ _ in stopTick() }, 0)
+    stopTick()
     var isDone = true
     for round in 0..<rounds {
       let number = count == 1 ? 0 : 1 + round % (count - 1)
@@ -30,16 +33,29 @@
       }
       let length: UInt = round % 16 == 0 ? 4000 : 0
       runOnIdleThreads(1 << UInt64(number), { work($0) }, length)
-      isDone = ca_load_acquire(&done) == UInt64(round + 1) && isDone
+      isDone = done.load(ordering: .acquiring) == UInt64(round + 1) && isDone
     }
     runOnIdleThreads(1 << UInt64(count) - 1, { work($0) }, 4000)
-    isDone = ca_load_acquire(&done) == UInt64(rounds + count) && isDone
-    // At once: the handler sets the next one.
-    callOnOtherCPUs(
-      { _ in
-        ca_write_cntv_tval_el0(0)
-        ca_write_cntv_ctl_el0(1)
-      }, 0)
+    isDone = done.load(ordering: .acquiring) == UInt64(rounds + count) && isDone
+    // The successor of the last thread of a CPU is its idle thread, and wakes the one that waits.
+    for _ in 0..<rounds / 10 {
+      startThreads(1, { _ in work(0) })
+      awaitThreads()
+    }
+    callOnOtherCPUs({ _ in startTick() }, 0)
+    startTick()
     return check("work was done when idle CPUs said so", isDone)
+  }
+
+  private func stopTick() {
+    ca_write_cntv_ctl_el0(0)
+    ca_isb()
+  }
+
+  // At once: the handler sets the next one.
+  private func startTick() {
+    ca_write_cntv_tval_el0(0)
+    ca_write_cntv_ctl_el0(1)
+    ca_isb()
   }
 #endif

@@ -62,18 +62,18 @@
     Scheduler.exit()
   }
 
-  /// Called at EL1h when a thread has left the CPU for the last time.
+  /// Called by ``Scheduler/next(after:)`` when a thread has left the CPU for the last time.
   func threadHasStopped(_ thread: ThreadPointer) {
     if thread.pointee.isManaged {
       // Its record is gone afterwards.
       if KernelObjects.processes.pointee.threadHasStopped(kernelThread(of: thread)) {
-        Scheduler.wake(Thread.boot)
+        Scheduler.wakeDuringSwitch(Thread.boot)
       }
       return
     }
     guard thread.pointee.id > 0 else { return }
     KernelObjects.processes.pointee.hasStopped(task(of: thread)) { parent in
-      Scheduler.wake(parent.map { BootableKernel.thread(of: $0) } ?? Thread.boot)
+      Scheduler.wakeDuringSwitch(parent.map { BootableKernel.thread(of: $0) } ?? Thread.boot)
     }
   }
 #endif

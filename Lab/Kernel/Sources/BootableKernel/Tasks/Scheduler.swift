@@ -47,7 +47,7 @@
       var chosen = advance(after: current)
       if let ended = core.pointee.takeDeparted() { threadHasStopped(ThreadPointer(ended)) }
       // There may be work for this CPU too, since it last looked.
-      while interruptIdleCPUs(), chosen == Thread.idle { chosen = advance(after: chosen) }
+      while interruptOtherIdleCPUs(), chosen == Thread.idle { chosen = advance(after: chosen) }
       if chosen == Thread.idle, core.pointee.takeStall() { reportStall() }
       return chosen
     }
@@ -72,12 +72,20 @@
       panic("no task can run, and no memory can be given back")
     }
 
-    /// Tells the idle CPUs for which there is work.
+    /// Interrupts the idle CPUs for which there is work.
+    ///
+    /// Interrupts are off. This CPU may be one of them, if its idle thread or a handler above it has made a thread ready: it
+    /// takes the interrupt when they are on again, and goes through ``next(after:)``.
+    private static func interruptIdleCPUs() {
+      if interruptOtherIdleCPUs() { InterprocessorInterrupt.reschedule.sendToThis() }
+    }
+
+    /// Interrupts the idle CPUs for which there is work, but for this one.
     ///
     /// Interrupts are off.
     ///
-    /// - Returns: whether this CPU is one of them.
-    @discardableResult private static func interruptIdleCPUs() -> Bool {
+    /// - Returns: whether there is work for this CPU.
+    private static func interruptOtherIdleCPUs() -> Bool {
       var cpus = core.pointee.takeNotifications()
       let this: UInt64 = 1 << ca_cpu_number()
       let isWanted = cpus & this != 0
@@ -134,6 +142,11 @@
       core.pointee.wake(task.scheduled)
       interruptIdleCPUs()
     }
+
+    /// Lets a waiting task run, as ``wake(_:)`` does, in the middle of ``next(after:)``, which then tells the idle CPUs.
+    ///
+    /// At EL1h.
+    static func wakeDuringSwitch(_ task: ThreadPointer) { core.pointee.wake(task.scheduled) }
 
     /// Ends the current task.
     ///
