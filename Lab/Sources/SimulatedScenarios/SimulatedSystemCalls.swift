@@ -124,6 +124,14 @@ struct SimulatedSystemCalls: SystemCalls {
     kernel.processes.pointee.takeNote(note.rawValue, value, from: task, console: kernel.console)
   }
 
+  var threadPointer: UInt64 {
+    get { task.pointee.threadPointer }
+    nonmutating set { task.pointee.threadPointer = newValue }
+  }
+
+  /// There is nothing on the list: a simulated CPU has no registers.
+  func touchForbidden(_ index: Int) -> Bool { false }
+
   func load(_ address: UInt) -> UInt64 {
     let address = VirtualAddress(address)
     return kernel.access(task, address, .read) { () throws(SimulatedFault) in

@@ -34,6 +34,10 @@ CA_READ(id_aa64mmfr1_el1)
 CA_READ(mair_el1)
 CA_READ(cntfrq_el0)
 CA_READ(cntkctl_el1)
+CA_READ(mdscr_el1)
+CA_READ(cpacr_el1)
+CA_READ(tpidr_el0)
+CA_WRITE(tpidr_el0)
 CA_READ(cntvct_el0)
 CA_WRITE(cntv_tval_el0)
 CA_WRITE(cntv_ctl_el0)
@@ -211,6 +215,33 @@ static inline struct ca_results ca_system_call(uint64_t number, uint64_t a, uint
   register uint64_t x2 __asm__("x2") = 0;
   __asm__ volatile("svc #0" : "+r"(x0), "+r"(x1), "+r"(x2) : "r"(x8) : "memory");
   return (struct ca_results){x0, x1, x2};
+}
+
+// What a process has no right to, one after the other: it must not see what others do by it, stop them, or tell them
+// anything. Gives 0 where the list has ended. EL0 can write nothing besides the registers of a frame but TPIDR_EL0, and reads
+// the CPU's number in TPIDRRO_EL0.
+static inline uint64_t ca_touch_forbidden(uint64_t index) {
+  uint64_t value = 0;
+  switch (index) {
+    case 0: __asm__ volatile("mrs %0, cntvct_el0" : "=r"(value)); break;
+    case 1: __asm__ volatile("mrs %0, cntpct_el0" : "=r"(value)); break;
+    case 2: __asm__ volatile("msr cntv_tval_el0, %0" ::"r"(value)); break;
+    case 3: __asm__ volatile("msr cntv_ctl_el0, %0" ::"r"(value)); break;
+    case 4: __asm__ volatile("msr cntp_ctl_el0, %0" ::"r"(value)); break;
+    case 5: __asm__ volatile("mrs %0, pmccntr_el0" : "=r"(value)); break;
+    case 6: __asm__ volatile("msr pmcr_el0, %0" ::"r"(value)); break;
+    case 7: __asm__ volatile("msr pmselr_el0, %0" ::"r"(value)); break;
+    case 8: __asm__ volatile("msr S3_3_C4_C4_1, %0" ::"r"(value)); break;  // FPSR
+    case 9: __asm__ volatile("msr S3_3_C4_C4_0, %0" ::"r"(value)); break;  // FPCR
+    case 10: __asm__ volatile("msr daifset, #2"); break;
+    case 11: __asm__ volatile("msr tpidrro_el0, %0" ::"r"(value)); break;
+    case 12: __asm__ volatile("msr tpidr_el1, %0" ::"r"(value)); break;
+    case 13: __asm__ volatile("mrs %0, ctr_el0" : "=r"(value)); break;
+    case 14: __asm__ volatile("dc civac, %0" ::"r"(value)); break;
+    case 15: __asm__ volatile("ic ivau, %0" ::"r"(value)); break;
+    default: return 0;
+  }
+  return 1;
 }
 
 // Semihosting: ends the machine with an exit code.

@@ -50,6 +50,13 @@
 
     func note(_ note: Note, _ value: Int) { call(.note, note.rawValue, value) }
 
+    var threadPointer: UInt64 {
+      get { ca_read_tpidr_el0() }
+      nonmutating set { ca_write_tpidr_el0(newValue) }
+    }
+
+    func touchForbidden(_ index: Int) -> Bool { ca_touch_forbidden(UInt64(index)) != 0 }
+
     func load(_ address: UInt) -> UInt64 { ca_load(address) }
 
     func store(_ value: UInt64, at address: UInt) { ca_store(address, value) }

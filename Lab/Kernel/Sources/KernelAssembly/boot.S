@@ -45,7 +45,13 @@
   ldr     x0, =vectors
   msr     vbar_el1, x0
   msr     cpacr_el1, xzr                        // no floating point anywhere
-  msr     mdscr_el1, xzr
+  mov     x0, #(1 << 12)                        // MDSCR_EL1.TDCC: no debug channel for EL0
+  msr     mdscr_el1, x0
+  mrs     x0, id_aa64pfr0_el1
+  ubfx    x0, x0, #44, #4                       // AMU
+  cbz     x0, 9f
+  msr     S3_3_C13_C2_3, xzr                    // AMUSERENR_EL0: no activity monitors for EL0
+9:
   msr     pmuserenr_el0, xzr                    // no counters for EL0
   mov     x0, #EVENT_STREAM                     // no counter, no timer for EL0
   msr     cntkctl_el1, x0

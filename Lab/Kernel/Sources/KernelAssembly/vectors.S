@@ -73,7 +73,7 @@
   b       \target
   .endm
 
-// The two scratch registers: thread code keeps nothing in them, and this path never returns.
+// The two scratch registers: the kernel keeps nothing in them, and this path never returns to EL0, which has one.
   .macro  emergency_vector
   .p2align 7
   msr     tpidr_el0, x0

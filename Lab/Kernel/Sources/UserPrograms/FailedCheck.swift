@@ -18,6 +18,8 @@ public enum FailedCheck: Int, Sendable {
   case notRecovered = 7
   /// The kernel side's own stack did not hold.
   case stackNotUsable = 8
+  /// A register that belongs to one process alone holds what it has not put there.
+  case foreignRegister = 9
 
   /// The check in words.
   public var name: StaticString {
@@ -30,6 +32,7 @@ public enum FailedCheck: Int, Sendable {
     case .notKilled: "a forbidden access was not stopped"
     case .notRecovered: "far fewer forks succeeded after everything was given back"
     case .stackNotUsable: "the kernel stack was not usable throughout"
+    case .foreignRegister: "a register holds another process's value"
     }
   }
 }

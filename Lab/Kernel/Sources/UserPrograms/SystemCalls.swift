@@ -68,6 +68,16 @@ public protocol SystemCalls {
   /// Tells the kernel a figure.
   func note(_ note: Note, _ value: Int)
 
+  /// The register that belongs to the program alone (TPIDR_EL0): 0 in the first process, the parent's value in a child.
+  var threadPointer: UInt64 { get nonmutating set }
+
+  /// Touches one of the things that a process has no right to.
+  ///
+  /// A list that begins at 0: the counters, the timer, and so on. It does not return where the CPU and the kernel are right.
+  ///
+  /// - Returns: whether the list is as long.
+  func touchForbidden(_ index: Int) -> Bool
+
   /// Reads memory as the program sees it; `address` is a multiple of 8.
   func load(_ address: UInt) -> UInt64
 

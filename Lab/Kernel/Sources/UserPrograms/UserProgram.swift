@@ -20,6 +20,12 @@ public enum UserProgram: UInt64, Sendable {
   case proveStacks = 8
   /// Writes a line of text.
   case writeLine = 9
+  /// Parent and child keep values in the register that is theirs alone.
+  case keepThreadPointers = 11
+  /// Children touch what a process has no right to, and must be killed for it.
+  case touchForbidden = 12
+  /// Children write lines at the same time.
+  case writeLines = 13
   /// Children prove their kernel stacks; some then leave theirs, by seed, and must die; the others go on.
   case overflowAmongOthers = 10
 }
@@ -57,14 +63,11 @@ public func runProgram<Kernel: SystemCalls>(_ arguments: ProgramArguments, on ke
     case .exhaustAndRecover: exhaustAndRecover(on: kernel)
     case .proveStacks: proveStacks(rounds: arguments.operations, on: kernel)
     case .writeLine: writeLine(on: kernel)
+    case .keepThreadPointers: keepThreadPointers(rounds: arguments.operations, on: kernel)
+    case .touchForbidden: touchForbidden(on: kernel)
+    case .writeLines: writeLines(rounds: arguments.operations, on: kernel)
     case .overflowAmongOthers:
       overflowAmongOthers(seed: arguments.seed, operations: arguments.operations, on: kernel)
     }
   return failed?.rawValue ?? 0
-}
-
-/// Writes a line that says who writes it: longer than what a kernel copies at once.
-private func writeLine<Kernel: SystemCalls>(on kernel: Kernel) -> FailedCheck? {
-  kernel.write("a line from the first process, which has no privileges but its system calls\n")
-  return nil
 }

@@ -101,8 +101,10 @@
         "an area cannot be executed", isPermissionFault(probe_call(area.rawValue), .instructionAbort)) && passed
     passed = check("a page's frame is found", stacks.pointee.stacks.arena.page(of: area) != nil) && passed
     var console = Console()
+    console.beginLine()
     stacks.pointee.stacks.arena.writeListing(to: &console)
     stacks.pointee.stacks.frames.base.writeBuddyInfo(to: &console)
+    console.endLine()
     do {
       try stacks.pointee.stacks.arena.vfree(area, frames: stacks.pointee.stacks.frames)
     } catch {

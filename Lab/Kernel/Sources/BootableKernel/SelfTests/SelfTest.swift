@@ -32,6 +32,14 @@
     case preemption
     /// A process writes a line to the console.
     case write
+    /// Processes write lines to the console at the same time.
+    case writeLines
+    /// Processes keep values in the register that belongs to each alone.
+    case threadPointers
+    /// Processes touch what they have no right to, and end.
+    case forbidden
+    /// Threads use all of their stacks while the dead pages of those that are ready are taken.
+    case proofsUnderPressure
     /// Faults that are over when their handlers look.
     case faultsThatAreOver
     /// The vmalloc area: areas with guards, their listing, all given back.
@@ -105,6 +113,14 @@
         self = .preemption
       } else if equal(name, "write") {
         self = .write
+      } else if equal(name, "write-lines") {
+        self = .writeLines
+      } else if equal(name, "thread-pointers") {
+        self = .threadPointers
+      } else if equal(name, "forbidden") {
+        self = .forbidden
+      } else if equal(name, "proofs-under-pressure") {
+        self = .proofsUnderPressure
       } else if equal(name, "faults-that-are-over") {
         self = .faultsThatAreOver
       } else if equal(name, "vmalloc") {
@@ -171,6 +187,10 @@
       case .guardBoot: overflow_stack()
       case .preemption: return testPreemption()
       case .write: return runProgram(.writeLine)
+      case .writeLines: return runProgram(.writeLines, operations: 50)
+      case .threadPointers: return testThreadPointers()
+      case .forbidden: return testForbidden()
+      case .proofsUnderPressure: return testProofsUnderPressure()
       case .faultsThatAreOver: return testFaultsThatAreOver()
       case .vmalloc: return testVmalloc()
       case .nodes: return testNodes()
@@ -224,6 +244,9 @@
     }
     host.run(first, ProgramArguments(program, operations: operations), in: processes.pointee)
     let ended = first.pointee.end == .exited && first.pointee.exitStatus == 0
+    if !ended {
+      Console.error(FailedCheck(rawValue: first.pointee.exitStatus)?.name ?? "the program was ended")
+    }
     let others = processes.pointee.destroyAll()
     processes.pointee.settle()
     var passed = check("the program found nothing wrong", ended)

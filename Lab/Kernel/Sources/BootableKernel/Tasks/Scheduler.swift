@@ -2,7 +2,7 @@
 //
 // All of it runs with interrupts off: in exception handlers, or in functions that say so. A task gives up the CPU by an
 // SVC at EL1t, which saves its registers like any other exception from thread code. So when the core is asked, a thread's
-// context is completely saved, and all that a switch has to change is TPIDR_EL1 and TTBR0_EL1.
+// context is completely saved, and all that a switch has to change is TPIDR_EL1, TTBR0_EL1, and TPIDR_EL0 with it.
 #if hasFeature(Embedded)
   import AArch64Machine
   import CAArch64
@@ -56,18 +56,29 @@
       ThreadPointer(
         core.pointee.next(after: current.scheduled, stacks: KernelObjects.processes.pointee.stacks) { chosen in
           let record = ThreadPointer(chosen)
-          checkSwitch(from: Thread.current, to: record)
+          let former = Thread.current
+          checkSwitch(from: former, to: record)
           PerCPU.current.pointee.switches &+= 1
           ca_write_tpidr_el1(UInt64(UInt(bitPattern: record)))
           if record.pointee.head.ttbr0 != ca_read_ttbr0_el1() {
+            exchangeThreadPointers(from: former, to: record)
             ca_write_ttbr0_el1(record.pointee.head.ttbr0)
             ca_isb()
           }
         })
     }
 
+    /// Saves TPIDR_EL0 of the process that is left, and loads that of the one that is switched in: it is the one register besides
+    /// those of a frame that EL0 can write, and none finds another's value there.
+    @inline(__always)
+    private static func exchangeThreadPointers(from former: ThreadPointer, to record: ThreadPointer) {
+      if former.pointee.id > 0 { task(of: former).pointee.threadPointer = ca_read_tpidr_el0() }
+      if record.pointee.id > 0 { ca_write_tpidr_el0(task(of: record).pointee.threadPointer) }
+    }
+
     /// Reports that no task can run any more, because those that could wait for memory that nobody will give back.
     private static func reportStall() -> Never {
+      beginReport()
       writeStall(of: core.pointee, stacks: KernelObjects.processes.pointee.stacks, to: Console())
       panic("no task can run, and no memory can be given back")
     }

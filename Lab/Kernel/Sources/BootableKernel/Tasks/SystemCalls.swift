@@ -48,26 +48,29 @@
   // Down to where this process is to go: below what is mapped, the stack grows.
   private func proveStack(_ task: TaskPointer) -> Int {
     guard let range = KernelObjects.processes.pointee.provenRange(of: task) else { return 0 }
-    return Int(prove_stack(range.base.rawValue, UInt64(task.pointee.processID)))
+    return proveStack(downTo: range.base.rawValue, owner: UInt64(task.pointee.processID)) ? 1 : 0
   }
 
+  // Piece by piece, so that interrupts are off for no longer than one takes. A piece is the console's alone and ends with a
+  // line, if one ends in it: a line that fits into a piece is not broken by what others write.
   private func write(_ task: TaskPointer, _ address: VirtualAddress, _ count: Int) -> Int {
     guard count >= 0 else { return -1 }
-    var console = Console()
-    var buffer: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
+    var buffer = InlineArray<256, UInt8>(repeating: 0)
     var done = 0
     while done < count {
-      let part = min(count - done, 32)
-      let copied = withUnsafeMutableBytes(of: &buffer) { bytes in
-        let target = UnsafeMutableRawBufferPointer(rebasing: bytes[..<part])
-        guard KernelObjects.processes.pointee.copyFromUser(task, address + done, to: target) else {
-          return false
-        }
-        for byte in target { console.write(byte: byte) }
-        return true
+      let written = withUnsafeMutableBytes(of: &buffer) { bytes -> Int? in
+        let rest = UnsafeMutableRawBufferPointer(rebasing: bytes.prefix(count - done))
+        guard KernelObjects.processes.pointee.copyFromUser(task, address + done, to: rest) else { return nil }
+        let piece =
+          rest.count < count - done ? rest.prefix(through: rest.lastIndex(of: 10) ?? rest.count - 1) : rest[...]
+        var console = Console()
+        console.beginLine()
+        for byte in piece { console.write(byte: byte) }
+        console.endLine()
+        return piece.count
       }
-      guard copied else { return -1 }
-      done += part
+      guard let written else { return -1 }
+      done += written
     }
     return done
   }
@@ -77,6 +80,7 @@
 
   private func fork(_ parent: TaskPointer, _ frame: UnsafeMutablePointer<kernel_frame>) -> Int {
     let child: TaskPointer
+    parent.pointee.threadPointer = ca_read_tpidr_el0()
     do {
       child = try KernelObjects.processes.pointee.fork(
         parent, userStackPointer: VirtualAddress(UInt(frame.pointee.sp)),

@@ -47,7 +47,8 @@ uint64_t probe_store(uintptr_t address);
 uint64_t probe_call(uintptr_t address);
 
 // Fills the current stack from `lowest` up to the stack pointer with words told by their address and `owner`, and
-// verifies them; gives 1 if all held.
+// verifies them; gives 1 if all held. What lies below the stack pointer of a thread that does not run may be taken: see
+// proveStack(downTo:owner:).
 uint64_t prove_stack(uintptr_t lowest, uint64_t owner);
 
 // Takes one frame of 64 bytes after the other, for ever.

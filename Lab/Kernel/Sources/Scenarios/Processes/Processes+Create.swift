@@ -87,6 +87,7 @@ extension Processes {
       }
       shareRemainingPages(of: parent, with: child)
       child.pointee.context = parent.pointee.context
+      child.pointee.threadPointer = parent.pointee.threadPointer
       return child
     }
   }

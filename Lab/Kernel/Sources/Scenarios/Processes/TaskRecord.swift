@@ -2,7 +2,7 @@
 //
 //   offset   0  the machine's own: registers of a task that does not run (352 bytes; assembly may rely on the 0)
 //          352  address space, numbers, state, family, stack
-//        ≤ 480  end of the record; records follow each other at intervals of 512 bytes (see RecordPool)
+//        ≤ 488  end of the record; records follow each other at intervals of 512 bytes (see RecordPool)
 
 import KernelStacks
 import UserPrograms
@@ -38,6 +38,8 @@ public struct TaskRecord: ~Copyable {
   public internal(set) var end = EndOfProcess.exited
   /// How many children have not been reaped.
   public internal(set) var childCount: Int32 = 0
+  /// What it keeps in the one register that is its own besides those of its context (TPIDR_EL0); valid while it does not run.
+  public var threadPointer: UInt64 = 0
   /// What it gave to `exit`.
   public internal(set) var exitStatus = 0
   /// The process that forked it.
