@@ -65,7 +65,8 @@ let package = Package(
       name: "KernelVirtualMemoryTests",
       dependencies: coreAsDependency + ["SimulatedMachine", "SeededRandom", "TestSupport"]),
     .testTarget(
-      name: "KernelThreadStacksTests", dependencies: coreAsDependency + ["SimulatedMachine", "SeededRandom"]),
+      name: "KernelThreadStacksTests",
+      dependencies: coreAsDependency + ["SimulatedMachine", "SeededRandom", "TestSupport"]),
     .testTarget(
       name: "KernelSchedulingTests",
       dependencies: coreAsDependency + ["SimulatedMachine", "SeededRandom", "TestSupport"]),

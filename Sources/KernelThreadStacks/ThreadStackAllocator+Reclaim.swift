@@ -71,11 +71,15 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   // MARK: Magazines
 
   /// Asks all other CPUs to empty their magazines.
+  ///
+  /// Interrupts are off until all have been asked: a thread that moved meanwhile would leave out the CPU that it came from.
   @inlinable func requestMagazines() {
+    let interrupts = machine.disableInterrupts()
     let current = machine.currentCPU
     for cpu in 0..<layout.cpuCount where cpu != current {
       record(ofCPU: cpu).pointee.limitMagazine(to: 0)
     }
+    machine.restoreInterrupts(interrupts)
   }
 
   @inlinable @inline(__always) func isAskedToEmpty(_ record: UnsafeMutablePointer<CPURecord>) -> Bool {
