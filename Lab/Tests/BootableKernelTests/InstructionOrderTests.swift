@@ -185,5 +185,11 @@
       }
     }
 
+    @Test("No global of the kernel is initialised when it is first used", arguments: Guest.CPU.allCases)
+    func globals(cpu: Guest.CPU) async throws {
+      let names = try await Code(of: cpu).names
+      try #require(names.contains("kernelBoot"))
+      #expect(names.filter { $0 == "swift_once" || $0.hasSuffix("_WZ") } == [])
+    }
   }
 #endif

@@ -30,6 +30,9 @@
       }
     }
 
+    /// The names of all symbols.
+    var names: [String] { elf.symbols.map(\.name) }
+
     /// Where an instruction is, for a report.
     func place(_ index: Int) -> String {
       let address = base + UInt64(index) * 4

@@ -116,27 +116,9 @@ static inline void ca_synchronize_instructions(uintptr_t address, uint64_t byte_
   __asm__ volatile("dsb ish\n\tic ialluis\n\tdsb ish\n\tisb" ::: "memory");
 }
 
-// Single-copy atomic accesses that order what is around them, for words that CPUs hand over to each other.
-static inline uint64_t ca_load_acquire(const uint64_t *word) { return __atomic_load_n(word, __ATOMIC_ACQUIRE); }
-static inline void ca_store_release(uint64_t *word, uint64_t value) { __atomic_store_n(word, value, __ATOMIC_RELEASE); }
-// Replaces `expected` by `value`; gives what was there.
-static inline uint64_t ca_compare_exchange(uint64_t *word, uint64_t expected, uint64_t value) {
-  __atomic_compare_exchange_n(word, &expected, value, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
-  return expected;
-}
-
-static inline void ca_clear_bits(uint64_t *word, uint64_t bits) { __atomic_fetch_and(word, ~bits, __ATOMIC_ACQ_REL); }
-static inline void ca_set_bits(uint64_t *word, uint64_t bits) { __atomic_fetch_or(word, bits, __ATOMIC_ACQ_REL); }
-// These give what was there.
-static inline uint64_t ca_exchange(uint64_t *word, uint64_t value) {
-  return __atomic_exchange_n(word, value, __ATOMIC_ACQ_REL);
-}
-static inline uint64_t ca_add(uint64_t *word, uint64_t amount) {
-  return __atomic_fetch_add(word, amount, __ATOMIC_ACQ_REL);
-}
-
-// Waits for an event, or not at all: to be used in a loop around a look at what is waited for. An emulator that runs
-// all CPUs in turn goes on to the next one here.
+// Waits for an event, or not at all: to be used in a loop around a look at what is waited for. The latest event is one of
+// the event stream that boot code starts (CNTKCTL_EL1), so that a loop which looks at the time ends. An emulator that
+// runs all CPUs in turn goes on to the next one here.
 static inline void ca_wait_for_event(void) { __asm__ volatile("wfe" ::: "memory"); }
 static inline void ca_send_event(void) { __asm__ volatile("dsb ishst\n\tsev" ::: "memory"); }
 

@@ -255,6 +255,7 @@ emergency_stack_tops:
   .bss
   .p2align 12
   .global cpu_records, boot_task, kernel_objects, kernel_board, kernel_memory_map, kernel_scheduler
+  .global console_lock, self_test_lock, self_test_words
 cpu_records:
   .skip   8 * 512
 boot_task:
@@ -267,4 +268,10 @@ kernel_memory_map:
   .skip   2048
 kernel_scheduler:
   .skip   64
+console_lock:                                   // a cache line of its own
+  .skip   64
+self_test_lock:
+  .skip   64
+self_test_words:
+  .skip   32 * 8
 #endif

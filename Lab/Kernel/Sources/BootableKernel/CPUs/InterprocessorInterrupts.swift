@@ -4,6 +4,7 @@
   import CAArch64
   import KernelStacks
   import Scenarios
+  import Synchronization
 
   /// An interrupt from one CPU to another: its number in the interrupt controller (0…15).
   enum InterprocessorInterrupt: UInt32 {
@@ -16,10 +17,10 @@
   }
 
   // The one call at a time: what, and a bit for each CPU that has not done it yet.
-  nonisolated(unsafe) private var isCalling: UInt64 = 0
+  private let isCalling = Atomic<UInt64>(0)
   nonisolated(unsafe) private var calledFunction: (@convention(c) (UInt) -> Void)?
   nonisolated(unsafe) private var callArgument: UInt = 0
-  nonisolated(unsafe) private var outstandingCalls: UInt64 = 0
+  private let outstandingCalls = Atomic<UInt64>(0)
 
   extension InterprocessorInterrupt {
     /// Sends it to a CPU.
@@ -43,7 +44,7 @@
   func callOnCPU(_ number: Int, _ function: @convention(c) (UInt) -> Void, _ argument: UInt) {
     beginCall(function, argument)
     if PerCPU.at(number).pointee.state == .online {
-      ca_store_release(&outstandingCalls, 1 << UInt64(number))
+      outstandingCalls.store(1 << UInt64(number), ordering: .releasing)
       InterprocessorInterrupt.call.send(to: number)
     }
     endCall()
@@ -65,14 +66,14 @@
     forEachCPU { number, cpu in
       if number != AArch64().currentCPU, cpu.pointee.state == .online { targets |= 1 << UInt64(number) }
     }
-    ca_store_release(&outstandingCalls, targets)
+    outstandingCalls.store(targets, ordering: .releasing)
     for number in 0..<AArch64().cpuCount where targets & 1 << UInt64(number) != 0 {
       InterprocessorInterrupt.call.send(to: number)
     }
     ca_restore_interrupts(interrupts)
   }
 
-  nonisolated(unsafe) private var reclaimedFrames: UInt64 = 0
+  private let reclaimedFrames = Atomic<UInt64>(0)
 
   /// Has all other CPUs give back what they keep for speed.
   ///
@@ -82,9 +83,10 @@
     callOnOtherCPUs(
       { _ in
         let stacks = KernelObjects.processes
-        _ = ca_add(&reclaimedFrames, UInt64(stacks.pointee.stacks.reclaim(target: .max)))
+        reclaimedFrames.wrappingAdd(
+          UInt64(stacks.pointee.stacks.reclaim(target: .max)), ordering: .acquiringAndReleasing)
       }, 0)
-    return Int(ca_exchange(&reclaimedFrames, 0))
+    return Int(reclaimedFrames.exchange(0, ordering: .acquiringAndReleasing))
   }
 
   /// Has all other CPUs fill their reserves and merge their free frames.
@@ -100,27 +102,31 @@
     callArgument = argument
   }
 
-  private func excludeCalls() { while ca_compare_exchange(&isCalling, 0, 1) != 0 { Scheduler.yield() } }
+  private func excludeCalls() {
+    while isCalling.compareExchange(expected: 0, desired: 1, ordering: .acquiringAndReleasing).original != 0 {
+      Scheduler.yield()
+    }
+  }
 
   /// Runs `body` while no call is under way.
   func withoutCalls(_ body: () -> Void) {
     excludeCalls()
     body()
-    ca_store_release(&isCalling, 0)
+    isCalling.store(0, ordering: .releasing)
   }
 
   /// Waits until all CPUs that were called have returned.
   func endCall() {
-    while ca_load_acquire(&outstandingCalls) != 0 { ca_wait_for_event() }
-    ca_store_release(&isCalling, 0)
+    while outstandingCalls.load(ordering: .acquiring) != 0 { ca_wait_for_event() }
+    isCalling.store(0, ordering: .releasing)
   }
 
   /// The handler of ``InterprocessorInterrupt/call``.
   func answerCall() {
     let bit: UInt64 = 1 << ca_cpu_number()
-    guard ca_load_acquire(&outstandingCalls) & bit != 0, let function = calledFunction else { return }
+    guard outstandingCalls.load(ordering: .acquiring) & bit != 0, let function = calledFunction else { return }
     function(callArgument)
-    ca_clear_bits(&outstandingCalls, bit)
+    outstandingCalls.bitwiseAnd(~(bit), ordering: .acquiringAndReleasing)
     ca_send_event()
   }
 #endif

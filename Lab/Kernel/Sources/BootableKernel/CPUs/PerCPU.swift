@@ -10,6 +10,7 @@
   import CAArch64
   import KernelAssembly
   import KernelStacks
+  import Synchronization
 
   /// Where a CPU stands.
   enum CPUState: UInt64 {
@@ -30,20 +31,19 @@
   /// A CPU's record.
   ///
   /// Its counters are written by the CPU itself, in exception handlers; others may read them.
-  struct PerCPU {
+  struct PerCPU: ~Copyable {
     static var stride: Int { 512 }
 
     /// The task that runs when no other can.
     var idle = Thread()
     /// What boot.S reads.
     var start = kernel_cpu_start()
-    private var stateWord = CPUState.offline.rawValue
+    private let stateWord = Atomic<UInt64>(CPUState.offline.rawValue)
     /// How other CPUs are told apart by firmware.
     var affinity: UInt64 = 0
     /// The CPU's bit in the interrupt controller's lists of targets.
     var interruptTarget: UInt32 = 0
-    /// How many ticks there were.
-    var ticks = 0
+    private let tickCounter = Atomic<Int>(0)
     /// How often a tick took the CPU from code at EL0, from a thread of the kernel itself, from a system call.
     var userPreemptions = 0
     var threadPreemptions = 0
@@ -67,11 +67,15 @@
 
     /// Where the CPU stands: what was written before the state was set is seen by whoever sees the state.
     var state: CPUState {
-      mutating get {
-        CPUState(rawValue: ca_load_acquire(&stateWord)).unsafelyUnwrapped
-      }
-      set { ca_store_release(&stateWord, newValue.rawValue) }
+      get { CPUState(rawValue: stateWord.load(ordering: .acquiring)).unsafelyUnwrapped }
+      nonmutating set { stateWord.store(newValue.rawValue, ordering: .releasing) }
     }
+
+    /// How many ticks there were; read anew each time, so that a loop may wait for it.
+    var ticks: Int { tickCounter.load(ordering: .relaxed) }
+
+    /// Counts a tick of this CPU, in its handler.
+    func countTick() { tickCounter.store(ticks &+ 1, ordering: .relaxed) }
   }
 
   /// Calls `body` with each CPU's record, in order.

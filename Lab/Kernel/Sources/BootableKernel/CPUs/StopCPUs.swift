@@ -15,8 +15,9 @@
   import CAArch64
   import KernelStacks
   import Scenarios
+  import Synchronization
 
-  nonisolated(unsafe) private var isChanging: UInt64 = 0
+  private let isChanging = Atomic<UInt64>(0)
 
   /// Takes a CPU offline, and gives back all that it kept.
   ///
@@ -64,9 +65,13 @@
   }
 
   // One change at a time.
-  private func beginChange() { while ca_compare_exchange(&isChanging, 0, 1) != 0 { Scheduler.yield() } }
+  private func beginChange() {
+    while isChanging.compareExchange(expected: 0, desired: 1, ordering: .acquiringAndReleasing).original != 0 {
+      Scheduler.yield()
+    }
+  }
 
-  private func endChange() { ca_store_release(&isChanging, 0) }
+  private func endChange() { isChanging.store(0, ordering: .releasing) }
 
   /// Hands this CPU over to firmware; the idle thread runs, and interrupts are off.
   func leaveThisCPU() -> Never {

@@ -1,15 +1,19 @@
 // The console: a text sink on the serial port, and the ways to end the machine.
 #if hasFeature(Embedded)
   import CAArch64
+  import KernelAssembly
   import KernelStacks
+  import Synchronization
 
   // Zero until the serial port has been found: then nothing can be said.
   nonisolated(unsafe) private var serialPortAddress: UInt = 0
   nonisolated(unsafe) private var firmware = Firmware()
 
-  // Who writes a line: a CPU's number + 1, and 0 for nobody. The rest belongs to that CPU, whose interrupts are off.
-  nonisolated(unsafe) private var lineLock: UInt64 = 0
-  nonisolated(unsafe) private var lineOwner: UInt64 = 0
+  // The lock of lines, then who writes one: a CPU's number + 1, or 0. The rest belongs to that CPU, whose interrupts are off.
+  private var lineLock: UnsafeMutablePointer<UInt64> {
+    UnsafeMutablePointer(bitPattern: kernel_console_lock()).unsafelyUnwrapped
+  }
+  private let lineOwner = Atomic<UInt64>(0)
   nonisolated(unsafe) private var lineDepth = 0
   nonisolated(unsafe) private var lineInterrupts: UInt64 = 0
 
@@ -30,9 +34,9 @@
       let state = ca_disable_interrupts()
       yieldToReport()
       let this = ca_cpu_number() + 1
-      if ca_load_acquire(&lineOwner) != this {
-        ca_lock(&lineLock)
-        ca_store_release(&lineOwner, this)
+      if lineOwner.load(ordering: .acquiring) != this {
+        ca_lock(lineLock)
+        lineOwner.store(this, ordering: .releasing)
         lineInterrupts = state
       }
       lineDepth += 1
@@ -43,17 +47,17 @@
       lineDepth -= 1
       guard lineDepth == 0 else { return }
       let state = lineInterrupts
-      ca_store_release(&lineOwner, 0)
-      ca_unlock(&lineLock)
+      lineOwner.store(0, ordering: .releasing)
+      ca_unlock(lineLock)
       ca_restore_interrupts(state)
     }
 
     /// Gives the console for good to the CPU that ends the kernel, whoever is in the middle of a line.
     static func takeOver() {
       var console = Console()
-      let owner = ca_load_acquire(&lineOwner)
+      let owner = lineOwner.load(ordering: .acquiring)
       if owner != 0, owner != ca_cpu_number() + 1 { console.write("\n") }
-      ca_store_release(&lineOwner, ca_cpu_number() + 1)
+      lineOwner.store(ca_cpu_number() + 1, ordering: .releasing)
       lineDepth = 1
     }
 

@@ -11,13 +11,7 @@
   /// The interrupt controller, the timer tick, and what hangs on it.
   enum Interrupts {
     /// How many ticks the first CPU has had: the kernel's clock.
-    ///
-    /// Read anew each time: a loop may wait for it.
-    static var tickCount: Int {
-      withUnsafePointer(to: &PerCPU.at(0).pointee.ticks) {
-        Int(truncatingIfNeeded: ca_load(UInt(bitPattern: $0)))
-      }
-    }
+    static var tickCount: Int { PerCPU.at(0).pointee.ticks }
     /// How often a tick took a CPU away from code at EL0.
     static var userPreemptionCount: Int { sum { $0.pointee.userPreemptions } }
     /// How often a tick took a CPU away from a thread of the kernel itself.
@@ -78,7 +72,7 @@
     let cpu = PerCPU.current
     if let timer, interrupt == timer.interrupt {
       timer.arm()
-      cpu.pointee.ticks &+= 1
+      cpu.pointee.countTick()
       // The instruction counter has 32 bits and is extended at each reading.
       _ = AArch64().instructionCount
       controller.finish(acknowledged)

@@ -4,11 +4,12 @@
   import CAArch64
   import KernelAssembly
   import KernelStacks
+  import Synchronization
 
   nonisolated(unsafe) private var panicDepth = 0
   nonisolated(unsafe) private var recordIsTrusted = true
   // The number of the CPU that reports what ends the kernel, + 1.
-  nonisolated(unsafe) private var reportingCPU: UInt64 = 0
+  private let reportingCPU = Atomic<UInt64>(0)
 
   /// Prints the state of the machine and ends it.
   func panic(_ reason: StaticString) -> Never {
@@ -37,7 +38,9 @@
   func beginReport() {
     _ = ca_disable_interrupts()
     let this = AArch64().currentCPU + 1
-    let first = ca_compare_exchange(&reportingCPU, 0, UInt64(this))
+    let first = reportingCPU.compareExchange(
+      expected: 0, desired: UInt64(this), ordering: .acquiringAndReleasing
+    ).original
     if first == UInt64(this) { return }
     if first != 0 { stopThisCPU() }
     stopOtherCPUs()
@@ -46,7 +49,7 @@
 
   /// Leaves this CPU doing nothing if another one reports what ends the kernel.
   func yieldToReport() {
-    let reporting = ca_load_acquire(&reportingCPU)
+    let reporting = reportingCPU.load(ordering: .acquiring)
     if reporting != 0, reporting != ca_cpu_number() + 1 { stopThisCPU() }
   }
 

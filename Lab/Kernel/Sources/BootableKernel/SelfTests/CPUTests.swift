@@ -5,6 +5,7 @@
   import KernelAssembly
   import KernelStacks
   import Scenarios
+  import Synchronization
 
   // What a CPU says of itself: a bit for each thing that is as it should be.
   nonisolated(unsafe) private var answers = InlineArray<8, Int>(repeating: 0)
@@ -73,39 +74,41 @@
     passed = check("a guard lies below each exception stack and each emergency stack", haveGuards) && passed
     // Where CPUs run at the same time, one may have many ticks before another has any: a CPU without a tick ends as a hang.
     forEachCPU { _, cpu in
-      while withUnsafePointer(to: &cpu.pointee.ticks, { ca_load(UInt(bitPattern: $0)) }) <= 10 {
-        ca_wait_for_interrupt()
-      }
+      while cpu.pointee.ticks <= 10 { ca_wait_for_interrupt() }
     }
     return check("every CPU has its tick", true) && passed
   }
 
   // MARK: Locks
 
-  nonisolated(unsafe) private var stormLock = SpinLock()
+  private var stormLock: UnsafeMutablePointer<SpinLock> {
+    UnsafeMutablePointer(bitPattern: kernel_self_test_lock()).unsafelyUnwrapped
+  }
   nonisolated(unsafe) private var stormCount = 0
   nonisolated(unsafe) private var stormHolder = 0
   nonisolated(unsafe) private var stormTrespasses = 0
-  nonisolated(unsafe) private var stormStarted: UInt64 = 0
-  nonisolated(unsafe) private var exactCounts: UInt64 = 0
+  private let stormStarted = Atomic<UInt64>(0)
+  private let exactCounts = Atomic<UInt64>(0)
 
   // Takes the lock again and again; what it guards is only right if nobody else is there meanwhile. Interrupts are off, so
   // that the CPU takes no other lock.
   private func storm(_ rounds: UInt) {
     let machine = AArch64()
-    _ = ca_add(&stormStarted, 1)
-    while ca_load_acquire(&stormStarted) < UInt64(machine.cpuCount) { ca_wait_for_event() }
+    stormStarted.wrappingAdd(1, ordering: .acquiringAndReleasing)
+    while stormStarted.load(ordering: .acquiring) < UInt64(machine.cpuCount) { ca_wait_for_event() }
     let before = machine.lockAcquisitionsOfThisCPU
     for _ in 0..<rounds {
-      let state = machine.lock(&stormLock)
+      let state = machine.lock(stormLock)
       if stormHolder != 0 { stormTrespasses += 1 }
       stormHolder = machine.currentCPU + 1
       stormCount += 1
       if stormHolder != machine.currentCPU + 1 { stormTrespasses += 1 }
       stormHolder = 0
-      machine.unlock(&stormLock, restoring: state)
+      machine.unlock(stormLock, restoring: state)
     }
-    if machine.lockAcquisitionsOfThisCPU - before == UInt64(rounds) { _ = ca_add(&exactCounts, 1) }
+    if machine.lockAcquisitionsOfThisCPU - before == UInt64(rounds) {
+      exactCounts.wrappingAdd(1, ordering: .acquiringAndReleasing)
+    }
   }
 
   nonisolated(unsafe) private var stormRounds: UInt = 0
@@ -123,20 +126,21 @@
     let expected = Int(rounds) * machine.cpuCount
     var passed = check("no CPU was let in while another held the lock", stormTrespasses == 0)
     passed = check("every turn was counted", stormCount == expected) && passed
-    passed = check("the lock is free at the end", stormLock.word == 0) && passed
-    return check("every CPU counted its turns", exactCounts == UInt64(machine.cpuCount)) && passed
+    passed = check("the lock is free at the end", stormLock.pointee.word == 0) && passed
+    return check(
+      "every CPU counted its turns", exactCounts.load(ordering: .relaxed) == UInt64(machine.cpuCount)) && passed
   }
 
   // MARK: Threads
 
-  nonisolated(unsafe) private var seenCPUs: UInt64 = 0
-  nonisolated(unsafe) private var begunThreads: UInt64 = 0
-  nonisolated(unsafe) private var travellers: UInt64 = 0
-  nonisolated(unsafe) private var rightThreads: UInt64 = 0
+  private let seenCPUs = Atomic<UInt64>(0)
+  private let begunThreads = Atomic<UInt64>(0)
+  private let travellers = Atomic<UInt64>(0)
+  private let rightThreads = Atomic<UInt64>(0)
 
   private func noteThisCPU() -> UInt64 {
     let bit: UInt64 = 1 << ca_cpu_number()
-    ca_set_bits(&seenCPUs, bit)
+    seenCPUs.bitwiseOr(bit, ordering: .acquiringAndReleasing)
     return bit
   }
 
@@ -145,12 +149,13 @@
   /// How long that takes depends on how many of the CPUs run at the same time: a CPU that gets no thread ends as a hang.
   private var haveTravelled: Bool {
     let count = UInt64(AArch64().cpuCount)
-    return ca_load_acquire(&seenCPUs) == 1 << count - 1 && (count == 1 || ca_load_acquire(&travellers) > 0)
+    return seenCPUs.load(ordering: .acquiring) == 1 << count - 1
+      && (count == 1 || travellers.load(ordering: .acquiring) > 0)
   }
 
   // Computes, preempted and moved at any instruction, and with words on its stack that nobody else may touch.
   private func travel(_ seed: UInt) {
-    _ = ca_add(&begunThreads, 1)
+    begunThreads.wrappingAdd(1, ordering: .acquiringAndReleasing)
     var words = InlineArray<64, UInt64>(repeating: 0)
     var value = seed | 1
     var count = 0
@@ -164,7 +169,7 @@
         if count % 1024 == 0 {
           let hadMoved = seen.nonzeroBitCount > 1
           seen |= noteThisCPU()
-          if !hadMoved, seen.nonzeroBitCount > 1 { _ = ca_add(&travellers, 1) }
+          if !hadMoved, seen.nonzeroBitCount > 1 { travellers.wrappingAdd(1, ordering: .acquiringAndReleasing) }
           Scheduler.yield()
         }
       }
@@ -175,7 +180,7 @@
       for _ in 0..<count { expected = expected &* 6_364_136_223_846_793_005 &+ seed }
       return expected == value
     }
-    if isRight { _ = ca_add(&rightThreads, 1) }
+    if isRight { rightThreads.wrappingAdd(1, ordering: .acquiringAndReleasing) }
   }
 
   /// Makes threads that run `body`, and lets them run.
@@ -201,8 +206,8 @@
     ca_restore_interrupts(state)
   }
 
-  nonisolated(unsafe) private var othersMayRun: UInt64 = 0
-  nonisolated(unsafe) private var busyCPUs: UInt64 = 0
+  private let othersMayRun = Atomic<UInt64>(0)
+  private let busyCPUs = Atomic<UInt64>(0)
 
   /// Three threads for each CPU: they run everywhere, move, and keep their registers and stacks.
   ///
@@ -213,62 +218,67 @@
     let free = KernelObjects.processes.pointee.stacks.frames.freeFrames
     beginCallOnOtherCPUs(
       { _ in
-        _ = ca_add(&busyCPUs, 1)
-        while ca_load_acquire(&othersMayRun) == 0 { ca_wait_for_event() }
+        busyCPUs.wrappingAdd(1, ordering: .acquiringAndReleasing)
+        while othersMayRun.load(ordering: .acquiring) == 0 { ca_wait_for_event() }
       }, 0)
     // One that came later might come upon this very thread.
-    while ca_load_acquire(&busyCPUs) < UInt64(count - 1) { ca_wait_for_event() }
+    while busyCPUs.load(ordering: .acquiring) < UInt64(count - 1) { ca_wait_for_event() }
     startThreads(3 * count, { travel($0) })
-    while ca_load_acquire(&begunThreads) < 3 * UInt64(count) { Scheduler.yield() }
-    ca_store_release(&othersMayRun, 1)
+    while begunThreads.load(ordering: .acquiring) < 3 * UInt64(count) { Scheduler.yield() }
+    othersMayRun.store(1, ordering: .releasing)
     endCall()
     awaitThreads()
     KernelObjects.processes.pointee.settle()
-    var passed = check("threads ran on every CPU", seenCPUs == 1 << UInt64(count) - 1)
-    passed = check("threads moved from CPU to CPU", count == 1 || travellers > 0) && passed
-    passed = check("every thread kept its registers and its stack", rightThreads == 3 * UInt64(count)) && passed
+    var passed = check("threads ran on every CPU", seenCPUs.load(ordering: .relaxed) == 1 << UInt64(count) - 1)
+    passed =
+      check("threads moved from CPU to CPU", count == 1 || travellers.load(ordering: .relaxed) > 0) && passed
+    passed =
+      check(
+        "every thread kept its registers and its stack",
+        rightThreads.load(ordering: .relaxed) == 3 * UInt64(count)) && passed
     return check("no frame was lost", KernelObjects.processes.pointee.stacks.frames.freeFrames == free)
       && passed
   }
 
-  nonisolated(unsafe) private var turn: UInt64 = 0
-  nonisolated(unsafe) private var firstPartner: UInt64 = 0
-  nonisolated(unsafe) private var secondPartner: UInt64 = 0
-  nonisolated(unsafe) private var finishedPartners: UInt64 = 0
+  private let turn = Atomic<UInt64>(0)
+  private let firstPartner = Atomic<UInt64>(0)
+  private let secondPartner = Atomic<UInt64>(0)
+  private let finishedPartners = Atomic<UInt64>(0)
   private let rallies: UInt64 = 2000
 
   // Two threads take turns, each waking the other and waiting for it.
   private func rally() {
     let this = UInt64(UInt(bitPattern: Thread.current))
-    let isFirst = ca_compare_exchange(&firstPartner, 0, this) == 0
-    if !isFirst { ca_store_release(&secondPartner, this) }
-    while ca_load_acquire(&secondPartner) == 0 { Scheduler.yield() }
-    let other = isFirst ? ca_load_acquire(&secondPartner) : ca_load_acquire(&firstPartner)
+    let isFirst =
+      firstPartner.compareExchange(expected: 0, desired: this, ordering: .acquiringAndReleasing).original == 0
+    if !isFirst { secondPartner.store(this, ordering: .releasing) }
+    while secondPartner.load(ordering: .acquiring) == 0 { Scheduler.yield() }
+    let other = isFirst ? secondPartner.load(ordering: .acquiring) : firstPartner.load(ordering: .acquiring)
     let parity: UInt64 = isFirst ? 0 : 1
     while true {
       let state = ca_disable_interrupts()
-      var now = ca_load_acquire(&turn)
+      var now = turn.load(ordering: .acquiring)
       while now < rallies, now & 1 != parity {
         Scheduler.wait()
-        now = ca_load_acquire(&turn)
+        now = turn.load(ordering: .acquiring)
       }
       if now < rallies {
-        ca_store_release(&turn, now + 1)
+        turn.store(now + 1, ordering: .releasing)
         if let partner = ThreadPointer(bitPattern: UInt(other)) { Scheduler.wake(partner) }
       }
       ca_restore_interrupts(state)
       if now >= rallies { break }
     }
     // Neither ends before the other is done with its record.
-    _ = ca_add(&finishedPartners, 1)
-    while ca_load_acquire(&finishedPartners) < 2 { Scheduler.yield() }
+    finishedPartners.wrappingAdd(1, ordering: .acquiringAndReleasing)
+    while finishedPartners.load(ordering: .acquiring) < 2 { Scheduler.yield() }
   }
 
   /// Two threads wake each other, from one CPU to another where there are several, and no wake-up is lost.
   func testWakeUps() -> Bool {
     startThreads(2, { _ in rally() })
     awaitThreads()
-    let passed = check("every turn was taken", turn == rallies)
+    let passed = check("every turn was taken", turn.load(ordering: .relaxed) == rallies)
     // One that an emulator has not let run meanwhile has its interrupt still to take.
     let end = Interrupts.tickCount + 500
     while interprocessorInterrupts == 0, Interrupts.tickCount < end { ca_wait_for_event() }

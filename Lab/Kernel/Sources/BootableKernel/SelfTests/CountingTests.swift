@@ -4,6 +4,7 @@
   import CAArch64
   import KernelStacks
   import Scenarios
+  import Synchronization
 
   /// Counts a known number of instructions at places where the compiler has more and less to keep in registers.
   func testInstructionCounts() -> Bool {
@@ -21,12 +22,12 @@
     var most = 0
     var sum: UInt64 = 0
     for round in 0..<64 {
-      let before = ca_load_acquire(&rounds)
+      let before = rounds.load(ordering: .acquiring)
       let count = counted(machine, twentyBarriers)
       least = min(least, count)
       most = max(most, count)
       sum &+= before &* UInt64(round)
-      ca_store_release(&rounds, before &+ 1)
+      rounds.store(before &+ 1, ordering: .releasing)
     }
     ca_restore_interrupts(state)
     var passed = check("readings cost the same wherever they are", least == most && least == alone)
@@ -35,7 +36,7 @@
     return check("what was in registers is still there", sum == 85_344) && passed
   }
 
-  nonisolated(unsafe) private var rounds: UInt64 = 0
+  private let rounds = Atomic<UInt64>(0)
 
   @inline(__always) private func fiveBarriers() {
     ca_isb()

@@ -4,11 +4,12 @@
   import KernelAssembly
   import KernelStacks
   import Scenarios
+  import Synchronization
 
   nonisolated(unsafe) private var keeper = Thread()
   nonisolated(unsafe) private var sleeper = Thread()
-  nonisolated(unsafe) private var asleep = 0
-  nonisolated(unsafe) private var ended = 0
+  private let asleep = Atomic<Int>(0)
+  private let ended = Atomic<Int>(0)
   nonisolated(unsafe) private var faults = -1
   nonisolated(unsafe) private var isIntact = false
   nonisolated(unsafe) private var isNested = false
@@ -16,7 +17,7 @@
 
   private func sleepOnce() {
     let state = ca_disable_interrupts()
-    asleep += 1
+    asleep.wrappingAdd(1, ordering: .releasing)
     Scheduler.wait()
     ca_restore_interrupts(state)
   }
@@ -48,14 +49,14 @@
     } catch {
       if case .beyondStack(1 << 20, _) = error { refused += 1 }
     }
-    ended += 1
+    ended.wrappingAdd(1, ordering: .releasing)
   }
 
   // The same depth, without a section: nothing keeps its pages.
   private func use() {
     _ = prove_stack(Thread.current.pointee.stackBase + UInt(pageSize), 1)
     sleepOnce()
-    ended += 1
+    ended.wrappingAdd(1, ordering: .releasing)
   }
 
   func testEnsured() -> Bool {
@@ -63,7 +64,7 @@
     let isGrowing = stacks.pointee.stacks.configuration.strategy == .growing
     withUnsafeMutablePointer(to: &keeper) { startThread($0, id: -2, body: { _ in keep() }, argument: 0) }
     withUnsafeMutablePointer(to: &sleeper) { startThread($0, id: -3, body: { _ in use() }, argument: 0) }
-    while withUnsafePointer(to: &asleep, { ca_load(UInt(bitPattern: $0)) }) < 2 { Scheduler.yield() }
+    while asleep.load(ordering: .acquiring) < 2 { Scheduler.yield() }
     while withUnsafePointer(to: &sleeper, { $0.pointee.scheduled.state != .waiting }) { Scheduler.yield() }
     let whole = stacks.pointee.stacks.geometry.pageCount
     let bases = (keeper.scheduled.stackBase, sleeper.scheduled.stackBase)
@@ -77,7 +78,7 @@
     withUnsafeMutablePointer(to: &keeper) { Scheduler.wake($0) }
     withUnsafeMutablePointer(to: &sleeper) { Scheduler.wake($0) }
     ca_restore_interrupts(state)
-    while withUnsafePointer(to: &ended, { ca_load(UInt(bitPattern: $0)) }) < 2 { Scheduler.yield() }
+    while ended.load(ordering: .acquiring) < 2 { Scheduler.yield() }
     passed = check("no fault came inside the section", faults == 0) && passed
     passed = check("what others wrote below the stack pointer was there after the wait", isIntact) && passed
     passed = check("floors nest, and are gone at the end", isNested) && passed

@@ -5,13 +5,14 @@
   import KernelAssembly
   import KernelStacks
   import Scenarios
+  import Synchronization
 
   // Static records, of threads whose stacks are never given back.
   nonisolated(unsafe) private var victim = Thread()
   nonisolated(unsafe) private var bystander = Thread()
   nonisolated(unsafe) private var bystanderRounds = 0
   nonisolated(unsafe) private var bystanderIsIntact = true
-  nonisolated(unsafe) private var isOver: UInt64 = 0
+  private let isOver = Atomic<UInt64>(0)
   nonisolated(unsafe) private var badStackPointer: UInt = 0
   nonisolated(unsafe) private var place: Place?
   nonisolated(unsafe) private var moment: Moment?
@@ -96,8 +97,8 @@
       startThread(
         $0, id: -3,
         body: { _ in
-          while withUnsafePointer(to: &isOver, { ca_load(UInt(bitPattern: $0)) }) == 0 {
-            if prove_stack(Thread.current.pointee.stackBase, 3) == 0 { bystanderIsIntact = false }
+          while isOver.load(ordering: .acquiring) == 0 {
+            if !proveStack(downTo: Thread.current.pointee.stackBase, owner: 3) { bystanderIsIntact = false }
             bystanderRounds += 1
           }
         }, argument: 0)
@@ -119,7 +120,7 @@
     let before = bystanderRounds
     let end = Interrupts.tickCount + 20
     while Interrupts.tickCount < end { Scheduler.yield() }
-    isOver = 1
+    isOver.store(1, ordering: .releasing)
     for _ in 0..<100 { Scheduler.yield() }
     return check(
       "another thread went on and found its stack as it left it", bystanderIsIntact && bystanderRounds > before)

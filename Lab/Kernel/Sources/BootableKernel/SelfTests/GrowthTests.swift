@@ -5,11 +5,12 @@
   import KernelAssembly
   import KernelStacks
   import Scenarios
+  import Synchronization
 
   nonisolated(unsafe) private var firstThread = Thread()
   nonisolated(unsafe) private var secondThread = Thread()
-  nonisolated(unsafe) private var finished = 0
-  nonisolated(unsafe) private var intact = 0
+  private let finished = Atomic<Int>(0)
+  private let intact = Atomic<Int>(0)
 
   // Each level leaves words told by its depth on the stack, and looks at them again on the way back.
   @inline(never)
@@ -32,8 +33,8 @@
     for levels in 1...36 {
       for _ in 0..<100 { held = goDown(levels, UInt64(owner)) && held }
     }
-    if held { intact += 1 }
-    finished += 1
+    if held { intact.wrappingAdd(1, ordering: .releasing) }
+    finished.wrappingAdd(1, ordering: .releasing)
   }
 
   func testGrowth() -> Bool {
@@ -48,8 +49,8 @@
     let stacks = KernelObjects.processes
     let isGrowing = stacks.pointee.stacks.configuration.strategy == .growing
     let before = stacks.pointee.stacks.mappedPageCount(first)
-    while withUnsafePointer(to: &finished, { ca_load(UInt(bitPattern: $0)) }) < 2 { Scheduler.yield() }
-    var passed = check("every level found what it had left", intact == 2)
+    while finished.load(ordering: .acquiring) < 2 { Scheduler.yield() }
+    var passed = check("every level found what it had left", intact.load(ordering: .relaxed) == 2)
     passed = check("threads were preempted", Interrupts.threadPreemptionCount > 2) && passed
     for index in 0..<2 {
       let stack = index == 0 ? first : second

@@ -2,32 +2,36 @@
 #if hasFeature(Embedded)
   import AArch64Machine
   import CAArch64
+  import KernelAssembly
   import KernelStacks
   import Scenarios
+  import Synchronization
 
-  nonisolated(unsafe) private var ring = InlineArray<32, UInt64>(repeating: 0)
-  nonisolated(unsafe) private var joined: UInt64 = 0
-  nonisolated(unsafe) private var finished: UInt64 = 0
-  nonisolated(unsafe) private var left: UInt64 = 0
-  nonisolated(unsafe) private var isOver: UInt64 = 0
-  nonisolated(unsafe) private var damages: UInt64 = 0
-  nonisolated(unsafe) private var failures: UInt64 = 0
-  nonisolated(unsafe) private var turns: UInt64 = 0
-  nonisolated(unsafe) private var seenCPUs: UInt64 = 0
+  // The threads of the ring, by their places in it.
+  private func ring(_ index: UInt64) -> UnsafeMutablePointer<Atomic<UInt64>> {
+    UnsafeMutablePointer(bitPattern: kernel_self_test_words()).unsafelyUnwrapped + Int(index)
+  }
+  private let joined = Atomic<UInt64>(0)
+  private let finished = Atomic<UInt64>(0)
+  private let left = Atomic<UInt64>(0)
+  private let isOver = Atomic<UInt64>(0)
+  private let damages = Atomic<UInt64>(0)
+  private let failures = Atomic<UInt64>(0)
+  private let turns = Atomic<UInt64>(0)
+  private let seenCPUs = Atomic<UInt64>(0)
   nonisolated(unsafe) private var threadCount: UInt64 = 0
 
   // With interrupts off, so that it is this CPU, and it has not stopped.
   private func noteCPU() {
     let state = ca_disable_interrupts()
-    ca_set_bits(&seenCPUs, 1 << ca_cpu_number())
+    seenCPUs.bitwiseOr(1 << ca_cpu_number(), ordering: .acquiringAndReleasing)
     ca_restore_interrupts(state)
   }
 
-  private func seen(by number: Int) -> Bool { ca_load_acquire(&seenCPUs) & 1 << UInt64(number) != 0 }
+  private func seen(by number: Int) -> Bool { seenCPUs.load(ordering: .acquiring) & 1 << UInt64(number) != 0 }
 
   private func wakeNext(after index: UInt64) {
-    let next = ca_load(
-      UInt(bitPattern: withUnsafePointer(to: &ring) { $0 }) + UInt((index + 1) % threadCount) * 8)
+    let next = ring((index + 1) % threadCount).pointee.load(ordering: .acquiring)
     let state = ca_disable_interrupts()
     if let thread = ThreadPointer(bitPattern: UInt(next)) { Scheduler.wake(thread) }
     ca_restore_interrupts(state)
@@ -42,21 +46,19 @@
       for index in 0..<64 { ca_store(address + UInt(index) * 8, seed &* UInt64(index + depth + 1)) }
       if depth > 0 { descend(depth - 1, seed) } else { Scheduler.yield() }
       for index in 0..<64 where ca_load(address + UInt(index) * 8) != seed &* UInt64(index + depth + 1) {
-        _ = ca_add(&damages, 1)
+        damages.wrappingAdd(1, ordering: .acquiringAndReleasing)
       }
     }
   }
 
   // Each wakes the next before it sleeps, so that there is always one that is awake.
   private func goRound() {
-    let index = ca_add(&joined, 1)
-    ca_store(
-      UInt(bitPattern: withUnsafePointer(to: &ring) { $0 }) + UInt(index) * 8,
-      UInt64(UInt(bitPattern: Thread.current)))
-    _ = ca_add(&turns, 1)
-    while ca_load_acquire(&turns) < threadCount { Scheduler.yield() }
+    let index = joined.wrappingAdd(1, ordering: .acquiringAndReleasing).oldValue
+    ring(index).pointee.store(UInt64(UInt(bitPattern: Thread.current)), ordering: .releasing)
+    turns.wrappingAdd(1, ordering: .acquiringAndReleasing)
+    while turns.load(ordering: .acquiring) < threadCount { Scheduler.yield() }
     var turn: UInt64 = 0
-    while ca_load_acquire(&isOver) == 0 {
+    while isOver.load(ordering: .acquiring) == 0 {
       turn += 1
       descend(Int(turn % 12), index + turn)
       do {
@@ -66,23 +68,23 @@
           processes.pointee.stacks.free(stack)
         }
       } catch {
-        _ = ca_add(&failures, 1)
+        failures.wrappingAdd(1, ordering: .acquiringAndReleasing)
       }
       noteCPU()
-      _ = ca_add(&turns, 1)
+      turns.wrappingAdd(1, ordering: .acquiringAndReleasing)
       wakeNext(after: index)
       let state = ca_disable_interrupts()
-      if turn % 4 == 0, ca_load_acquire(&isOver) == 0 { Scheduler.wait() }
+      if turn % 4 == 0, isOver.load(ordering: .acquiring) == 0 { Scheduler.wait() }
       ca_restore_interrupts(state)
     }
     // Nobody ends before all are done with the others' records.
-    _ = ca_add(&finished, 1)
-    while ca_load_acquire(&finished) < threadCount {
+    finished.wrappingAdd(1, ordering: .acquiringAndReleasing)
+    while finished.load(ordering: .acquiring) < threadCount {
       wakeNext(after: index)
       Scheduler.yield()
     }
-    _ = ca_add(&left, 1)
-    while ca_load_acquire(&left) < threadCount { Scheduler.yield() }
+    left.wrappingAdd(1, ordering: .acquiringAndReleasing)
+    while left.load(ordering: .acquiring) < threadCount { Scheduler.yield() }
   }
 
   // How long it takes depends on how many of the CPUs run at the same time. What never comes ends as a hang.
@@ -104,18 +106,20 @@
     }
   }
 
-  nonisolated(unsafe) private var isInCall: UInt64 = 0
-  nonisolated(unsafe) private var leftInCall: UInt64 = 0
+  private let isInCall = Atomic<UInt64>(0)
+  private let leftInCall = Atomic<UInt64>(0)
 
   // In a handler of the CPU that is about to go: a call to it is under way until this returns.
   private func watchDeparture(_ number: UInt) {
-    ca_store_release(&isInCall, 1)
+    isInCall.store(1, ordering: .releasing)
     // The thread that takes it offline cannot do so from here while this goes on.
     if Thread.boot.pointee.scheduled.cpu == Int(number) { return }
     while !Scheduler.isClosed(Int(number)) { ca_wait_for_event() }
     // Long enough for a CPU that does not wait for the call.
     for _ in 0..<200_000 { ca_isb() }
-    if PerCPU.at(Int(number)).pointee.state != .online { _ = ca_add(&leftInCall, 1) }
+    if PerCPU.at(Int(number)).pointee.state != .online {
+      leftInCall.wrappingAdd(1, ordering: .acquiringAndReleasing)
+    }
   }
 
   /// A CPU that is to go offline goes when it has answered a call, and not before.
@@ -123,15 +127,15 @@
     let number = AArch64().cpuCount - 1
     var isBack = true
     for _ in 0..<8 {
-      ca_store_release(&isInCall, 0)
+      isInCall.store(0, ordering: .releasing)
       startThreads(
         1, { _ in callOnCPU(AArch64().cpuCount - 1, { watchDeparture($0) }, UInt(AArch64().cpuCount - 1)) })
-      while ca_load_acquire(&isInCall) == 0 { Scheduler.yield() }
+      while isInCall.load(ordering: .acquiring) == 0 { Scheduler.yield() }
       isBack = takeOffline(number) && bringOnline(number) && isBack
       awaitThreads()
     }
     let passed = check("the CPU went offline and came back each time", isBack)
-    return check("no CPU left in the middle of a call", leftInCall == 0) && passed
+    return check("no CPU left in the middle of a call", leftInCall.load(ordering: .relaxed) == 0) && passed
   }
 
   /// Each CPU but the first goes offline and comes back, several times, while three threads for each CPU run, sleep, wake
@@ -151,9 +155,9 @@
         areOff = takeOffline(number) && PerCPU.at(number).pointee.state == .offline && areOff
         areOff = !takeOffline(number) && areOff
         areEmpty = hasNothing(number) && areEmpty
-        seenCPUs = 0
-        let before = ca_load_acquire(&turns)
-        letOthersRun { ca_load_acquire(&turns) > before + 4 * threadCount }
+        seenCPUs.store(0, ordering: .relaxed)
+        let before = turns.load(ordering: .acquiring)
+        letOthersRun { turns.load(ordering: .acquiring) > before + 4 * threadCount }
         areQuiet = !seen(by: number) && areQuiet
         areBack = bringOnline(number) && !bringOnline(number) && areBack
         letOthersRun { seen(by: number) }
@@ -162,10 +166,10 @@
     }
     // All but the first at once.
     for number in 1..<max(count, 1) { areOff = takeOffline(number) && areOff }
-    let before = ca_load_acquire(&turns)
-    letOthersRun { ca_load_acquire(&turns) > before + 4 * threadCount }
+    let before = turns.load(ordering: .acquiring)
+    letOthersRun { turns.load(ordering: .acquiring) > before + 4 * threadCount }
     for number in 1..<max(count, 1) { areBack = bringOnline(number) && areBack }
-    ca_store_release(&isOver, 1)
+    isOver.store(1, ordering: .releasing)
     awaitThreads()
     KernelObjects.processes.pointee.settle()
     passed =
@@ -173,8 +177,9 @@
     passed = check("each CPU left nothing behind that others could need", areEmpty) && passed
     passed = check("nothing ran on a CPU that was offline", areQuiet) && passed
     passed = check("each CPU came back, and ran threads", areBack) && passed
-    passed = check("every thread found what it had left on its stack", damages == 0) && passed
-    passed = check("no allocation failed", failures == 0) && passed
+    passed =
+      check("every thread found what it had left on its stack", damages.load(ordering: .relaxed) == 0) && passed
+    passed = check("no allocation failed", failures.load(ordering: .relaxed) == 0) && passed
     return check("no frame was lost", KernelObjects.processes.pointee.stacks.frames.freeFrames == free)
       && passed
   }

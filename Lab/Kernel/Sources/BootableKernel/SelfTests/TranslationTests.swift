@@ -5,12 +5,13 @@
   import KernelAssembly
   import KernelStacks
   import Scenarios
+  import Synchronization
 
   // What the onlooker is to look at, and what it has seen: the steps go up by one, the answers follow them.
-  nonisolated(unsafe) private var address: UInt64 = 0
+  private let address = Atomic<UInt64>(0)
   nonisolated(unsafe) private var userRoot: UInt64 = 0
-  nonisolated(unsafe) private var step: UInt64 = 0
-  nonisolated(unsafe) private var answered: UInt64 = 0
+  private let step = Atomic<UInt64>(0)
+  private let answered = Atomic<UInt64>(0)
   nonisolated(unsafe) private var word: UInt64 = 0
   nonisolated(unsafe) private var isMapped: UInt64 = 0
 
@@ -18,14 +19,14 @@
   private func onlook() {
     let state = ca_disable_interrupts()
     while true {
-      while ca_load_acquire(&step) == answered { ca_wait_for_event() }
-      let place = UInt(ca_load_acquire(&address))
+      while step.load(ordering: .acquiring) == answered.load(ordering: .relaxed) { ca_wait_for_event() }
+      let place = UInt(address.load(ordering: .acquiring))
       if place == 0 { break }
       // Only when it is another: writing it may drop what this CPU has cached.
       if userRoot != Thread.current.pointee.head.ttbr0 { Scheduler.use(userRoot: userRoot) }
       isMapped = probe_load(place) == 0 ? 1 : 0
       word = isMapped == 1 ? ca_load(place) : 0
-      ca_store_release(&answered, answered + 1)
+      answered.store(answered.load(ordering: .relaxed) + 1, ordering: .releasing)
       ca_send_event()
     }
     Scheduler.use(userRoot: UInt64(Scheduler.emptyUserRoot))
@@ -34,11 +35,11 @@
 
   /// Has the onlooker look.
   private func ask(_ place: UInt) {
-    ca_store_release(&address, UInt64(place))
-    ca_store_release(&step, step + 1)
+    address.store(UInt64(place), ordering: .releasing)
+    step.store(step.load(ordering: .relaxed) + 1, ordering: .releasing)
     ca_send_event()
     if place == 0 { return }
-    while ca_load_acquire(&answered) != step {
+    while answered.load(ordering: .acquiring) != step.load(ordering: .relaxed) {
       Scheduler.yield()
       ca_wait_for_event()
     }
