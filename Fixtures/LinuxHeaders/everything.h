@@ -103,9 +103,29 @@ void local_irq_restore(unsigned long flags);
 void arch_spin_lock(arch_spinlock_t *lock);
 void arch_spin_unlock(arch_spinlock_t *lock);
 
+typedef struct { int value; } atomic_t;
+int atomic_xchg(atomic_t *number, int value);
+void atomic_set_release(atomic_t *number, int value);
+#define smp_load_acquire(place) __atomic_load_n(place, __ATOMIC_ACQUIRE)
+#define smp_store_release(place, value) __atomic_store_n(place, value, __ATOMIC_RELEASE)
+
+struct llist_node {
+  struct llist_node *next;
+};
+struct llist_head {
+  struct llist_node *first;
+};
+#define LLIST_HEAD(name) struct llist_head name = {NULL}
+bool llist_add(struct llist_node *node, struct llist_head *list);
+struct llist_node *llist_del_all(struct llist_head *list);
+#define llist_entry(node, type, member) ((type *)((char *)(node) - __builtin_offsetof(type, member)))
+#define llist_for_each_entry_safe(place, other, node, member)                              \
+  for (struct llist_node *at_##member = (node), *next_##member = NULL;                      \
+       at_##member && ((place) = llist_entry(at_##member, __typeof__(*(place)), member),    \
+                       next_##member = at_##member->next, (other) = NULL, (void)(other), 1); \
+       at_##member = next_##member)
+
 #define likely(condition) __builtin_expect(!!(condition), 1)
-#define WRITE_ONCE(place, value) (*(volatile __typeof__(place) *)&(place) = (value))
-unsigned long cmpxchg(unsigned long *place, unsigned long old, unsigned long new);
 void on_each_cpu(void (*function)(void *), void *argument, int wait);
 struct work_struct {
   void (*function)(struct work_struct *);

@@ -120,6 +120,20 @@ static void misuse(void) {
   end();
 }
 
+// suspects: several stacks freed twice, from two CPUs, which neither may hand out again.
+static void suspects(void) {
+  check("pin", pin_to_cpu(0) < 0);
+  check("free-many-twice", command("free-many-twice"));
+  for (int cpu = 0; cpu < 2; cpu++) {
+    check("pin", pin_to_cpu(cpu) < 0);
+    check("reuse", command("reuse"));
+    begin(cpu == 0 ? "suspects0" : "suspects1");
+    put_result(&line);
+    end();
+  }
+  check("fork", fork_and_wait());
+}
+
 // depths FORKS WORKERS: how deep threads have been in their stacks, in a storm and at rest.
 static void depths(char **arguments) {
   long error, forks = number(arguments[0]), workers = number(arguments[1]);
@@ -216,6 +230,7 @@ void start(word *stack) {
   if (same(what, "depths")) depths(rest);
   if (same(what, "refusals")) refusals(rest);
   if (same(what, "misuse")) misuse();
+  if (same(what, "suspects")) suspects();
   if (same(what, "hotplug")) hotplug();
   if (same(what, "groups")) groups(rest);
   if (same(what, "nodes")) nodes(rest);

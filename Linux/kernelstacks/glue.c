@@ -19,6 +19,7 @@
 #include <linux/gfp.h>
 #include <linux/init.h>
 #include <linux/kernel.h>
+#include <linux/llist.h>
 #include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/sched.h>
@@ -44,6 +45,8 @@
 struct slot_record {
 	struct vm_struct area;
 	struct page *pages[STACK_PAGES];
+	struct llist_node suspect; /* in `suspects`, while is_suspect is 1 */
+	atomic_t is_suspect;
 };
 
 /* What belongs to one last-level page table of the arena. Once there, it stays. */
@@ -56,17 +59,31 @@ static u64 handle[16];
 static struct vm_struct *arena;
 static unsigned long first_window; /* a multiple of PMD_SIZE: the first stack */
 static struct slot_table *tables;
+static unsigned long table_count;
 static atomic_long_t arena_pages;
 
 /* The hook of kernel/fork.c */
 
-static struct vm_struct *describe(unsigned long stack)
+/* The record of the slot whose stack begins at an address; NULL where none has ever been. */
+static struct slot_record *record_of(unsigned long stack)
 {
 	unsigned long slot = (stack - first_window) / THREAD_ALIGN;
-	struct slot_table *table = &tables[slot / SLOTS_PER_TABLE];
 	unsigned long place = slot % SLOTS_PER_TABLE;
-	struct slot_record *record = &table->records[place / SLOTS_PER_RECORD_PAGE][place % SLOTS_PER_RECORD_PAGE];
-	pte_t *entries = table->entries + pte_index(stack);
+	struct slot_table *table;
+
+	if (stack < first_window || stack % THREAD_ALIGN || slot / SLOTS_PER_TABLE >= table_count)
+		return NULL;
+	table = &tables[slot / SLOTS_PER_TABLE];
+	/* Written last, when all records are there. */
+	if (!smp_load_acquire(&table->entries))
+		return NULL;
+	return &table->records[place / SLOTS_PER_RECORD_PAGE][place % SLOTS_PER_RECORD_PAGE];
+}
+
+static struct vm_struct *describe(unsigned long stack)
+{
+	struct slot_record *record = record_of(stack);
+	pte_t *entries = tables[(stack - first_window) / PMD_SIZE].entries + pte_index(stack);
 	int i;
 
 	for (i = 0; i < STACK_PAGES; i++)
@@ -112,22 +129,41 @@ unsigned long *arch_alloc_thread_stack_node(struct task_struct *task, int node)
 }
 
 /*
- * A stack that was freed twice may still be in use by whoever freed it wrongly, so no cache may hand it out again. Each
- * CPU looks into its own; the others do so from a worker, because a free may come from any context.
+ * A stack that was freed twice may still be in use by the code that freed it wrongly, so no cache may hand it out again.
+ * Each CPU looks into its own; the others do so from a worker, because a free may come from any context. Until the worker
+ * runs, any number of stacks may have been freed twice: they wait in a list that runs through their records.
  */
-static unsigned long suspect;
+static LLIST_HEAD(suspects);
 
-static void quarantine_suspect(void *unused)
+static void quarantine_suspect(void *stack)
 {
-	swift_stacks_quarantine(handle, READ_ONCE(suspect));
+	swift_stacks_quarantine(handle, (unsigned long)stack);
 }
 
 static void quarantine_everywhere(struct work_struct *work)
 {
-	on_each_cpu(quarantine_suspect, NULL, 1);
-	WRITE_ONCE(suspect, 0);
+	struct slot_record *record, *next;
+
+	llist_for_each_entry_safe(record, next, llist_del_all(&suspects), suspect) {
+		/* From here on it can be put into the list again, and nothing is read of it. */
+		void *stack = record->area.addr;
+
+		atomic_set_release(&record->is_suspect, 0);
+		on_each_cpu(quarantine_suspect, stack, 1);
+	}
 }
 static DECLARE_WORK(quarantine, quarantine_everywhere);
+
+/* Called in any context. */
+static void quarantine_later(unsigned long stack)
+{
+	struct slot_record *record = record_of(stack);
+
+	if (!record || atomic_xchg(&record->is_suspect, 1))
+		return;
+	llist_add(&record->suspect, &suspects);
+	schedule_work(&quarantine);
+}
 
 /* Called in any context. */
 void arch_free_thread_stack(struct task_struct *task)
@@ -137,8 +173,8 @@ void arch_free_thread_stack(struct task_struct *task)
 	task->stack_vm_area = NULL;
 	if (likely(swift_stacks_free(handle, stack)))
 		return;
-	if (!swift_stacks_quarantine(handle, stack) && !cmpxchg(&suspect, 0, stack))
-		schedule_work(&quarantine);
+	if (!swift_stacks_quarantine(handle, stack))
+		quarantine_later(stack);
 	WARN(1, "kernel stack 0x%lx of task %d is not one in use: freed twice, or foreign. It is leaked.\n",
 	     stack, task->pid);
 }
@@ -268,7 +304,8 @@ uintptr_t swift_stacks_reserve_area(size_t size, size_t align, size_t phase)
 		return 0;
 	base = ALIGN((unsigned long)arena->addr - phase, align) + phase;
 	first_window = ALIGN(base, PMD_SIZE);
-	tables = kvcalloc(DIV_ROUND_UP(base + size - first_window, PMD_SIZE), sizeof(*tables), GFP_KERNEL);
+	table_count = DIV_ROUND_UP(base + size - first_window, PMD_SIZE);
+	tables = kvcalloc(table_count, sizeof(*tables), GFP_KERNEL);
 	if (tables)
 		return base;
 	free_vm_area(arena);
@@ -298,7 +335,7 @@ uintptr_t swift_stacks_leaf_entry(uintptr_t address, int node)
 		table->records[i] = page_address(page);
 	}
 	if (!apply_to_page_range(&init_mm, address, PAGE_SIZE, note_entry, &entries)) {
-		table->entries = entries - pte_index(address);
+		smp_store_release(&table->entries, entries - pte_index(address));
 		atomic_long_add(RECORD_PAGES + 1, &arena_pages);
 		return __pa(entries);
 	}

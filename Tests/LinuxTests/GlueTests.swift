@@ -5,7 +5,8 @@ import Testing
 
 @Suite struct GlueTests {
   static let headers = [
-    "linux/atomic.h", "linux/gfp.h", "linux/init.h", "linux/kernel.h", "linux/memcontrol.h", "linux/mm.h",
+    "linux/atomic.h", "linux/gfp.h", "linux/init.h", "linux/kernel.h", "linux/llist.h",
+    "linux/memcontrol.h", "linux/mm.h",
     "linux/sched.h", "linux/sched/task.h", "linux/shrinker.h", "linux/slab.h", "linux/smp.h", "linux/string.h",
     "linux/topology.h",
     "linux/types.h", "linux/vmalloc.h", "linux/vmstat.h", "linux/workqueue.h", "asm/tlbflush.h",
@@ -28,6 +29,25 @@ import Testing
     _ = try folder.run(
       "clang",
       Self.flags + options.map { "-DCONFIG_\($0)" } + ["-I", folder.path, "-I", stubs, "\(Self.glue)/glue.c"])
+  }
+
+  @Test("However many stacks are freed twice before the worker runs, every CPU is asked for each of them")
+  func suspects() throws {
+    let folder = try Folder()
+    defer { folder.remove() }
+    for header in Self.headers { try folder.write("#include <everything.h>\n", to: header) }
+    let fixtures = Folder.root.appendingPathComponent("Fixtures")
+    let program = folder.file("suspects").path
+    _ = try folder.run(
+      "clang",
+      [
+        "-std=gnu11", "-ffreestanding", "-nostdinc", "-D__KERNEL__", "-Wall", "-Wno-unused-function", "-Werror",
+        "-I", folder.path,
+        "-I", fixtures.appendingPathComponent("LinuxHeaders").path, "-I", Self.glue,
+        fixtures.appendingPathComponent("LinuxGlue/suspects.c").path, "-o", program,
+      ])
+    let lines = try folder.run(program, []).split(separator: "\n")
+    #expect(lines == ["workers 1, suspects 6, asked 12", "foreign 0", "again 2", "twice at once 2"])
   }
 
   @Test("The header forced upon fork.c declares what fork.c calls, and is nothing when the option is off")

@@ -42,6 +42,10 @@ static int execute(const char *line)
 	}
 	if (!strcmp(line, "free-twice"))
 		return kernelstacks_free_twice(result);
+	if (!strcmp(line, "free-many-twice"))
+		return kernelstacks_free_many_twice();
+	if (!strcmp(line, "reuse"))
+		return kernelstacks_reuse(result);
 	if (!strcmp(line, "free-foreign"))
 		return kernelstacks_free_foreign();
 	if (!strcmp(line, "overflow"))

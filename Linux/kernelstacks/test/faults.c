@@ -7,6 +7,8 @@
 #include <linux/mm.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
+#include <linux/smp.h>
+#include <linux/workqueue.h>
 
 #include "../stacks.h"
 #include "test.h"
@@ -93,6 +95,73 @@ int kernelstacks_free_twice(char *result)
 	return 0;
 }
 
+/*
+ * Stacks that CPU 1 frees, and this one once more, all before a worker can run here: each of them is in CPU 1's cache, out of
+ * this CPU's reach.
+ */
+#define SUSPECTS 6
+static struct task_struct *suspects[SUSPECTS];
+static unsigned long *suspect_stacks[SUSPECTS];
+
+static void free_suspects(void *unused)
+{
+	int i;
+
+	for (i = 0; i < SUSPECTS; i++)
+		arch_free_thread_stack(suspects[i]);
+}
+
+static void do_nothing(struct work_struct *work) {}
+static DECLARE_WORK(after, do_nothing);
+
+int kernelstacks_free_many_twice(void)
+{
+	int i;
+
+	kernelstacks_drain_all();
+	for (i = 0; i < SUSPECTS; i++) {
+		suspects[i] = kzalloc(sizeof(*suspects[i]), GFP_KERNEL);
+		if (!suspects[i])
+			return -ENOMEM;
+		suspect_stacks[i] = arch_alloc_thread_stack_node(suspects[i], NUMA_NO_NODE);
+		suspects[i]->stack = suspect_stacks[i];
+	}
+	preempt_disable();
+	smp_call_function_single(1, free_suspects, NULL, 1);
+	free_suspects(NULL);
+	preempt_enable();
+	/* Behind the worker that looks for them. */
+	schedule_work(&after);
+	flush_work(&after);
+	for (i = 0; i < SUSPECTS; i++)
+		kfree(suspects[i]);
+	return 0;
+}
+
+/* How many of them this CPU hands out again. */
+int kernelstacks_reuse(char *result)
+{
+	struct task_struct *task = kzalloc(sizeof(*task), GFP_KERNEL);
+	unsigned long *others[64];
+	int i, j, reused = 0;
+
+	if (!task)
+		return -ENOMEM;
+	for (i = 0; i < 64; i++) {
+		others[i] = arch_alloc_thread_stack_node(task, NUMA_NO_NODE);
+		for (j = 0; j < SUSPECTS; j++)
+			reused += others[i] && others[i] == suspect_stacks[j];
+	}
+	for (i = 0; i < 64; i++) {
+		task->stack = others[i];
+		if (others[i])
+			arch_free_thread_stack(task);
+	}
+	kfree(task);
+	snprintf(result, RESULT_BYTES, "\"handedOut\":%d", reused);
+	return 0;
+}
+
 int kernelstacks_free_foreign(void)
 {
 	struct task_struct *task = kzalloc(sizeof(*task), GFP_KERNEL);
@@ -106,6 +175,8 @@ int kernelstacks_free_foreign(void)
 }
 #else
 int kernelstacks_free_twice(char *result) { return -EOPNOTSUPP; }
+int kernelstacks_free_many_twice(void) { return -EOPNOTSUPP; }
+int kernelstacks_reuse(char *result) { return -EOPNOTSUPP; }
 int kernelstacks_free_foreign(void) { return -EOPNOTSUPP; }
 #endif
 

@@ -35,6 +35,8 @@ int kernelstacks_measure(unsigned int live, char *result);
 /* Refuses the n-th page allocation of each fork that the caller makes from now on; 0 refuses none. */
 int kernelstacks_refuse(unsigned int n);
 int kernelstacks_free_twice(char *result);
+int kernelstacks_free_many_twice(void);
+int kernelstacks_reuse(char *result);
 int kernelstacks_free_foreign(void);
 int kernelstacks_overflow(void);
 
