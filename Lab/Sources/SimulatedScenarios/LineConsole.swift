@@ -10,10 +10,13 @@ public struct LineConsole: TextSink {
     init(handler: @escaping (String) -> Void) { self.handler = handler }
   }
 
-  private let buffer: Buffer
+  private var buffer: Buffer
 
   /// A console that calls `handler` with each line, without its newline.
   public init(handler: @escaping (String) -> Void) { buffer = Buffer(handler: handler) }
+
+  /// Begins a line of this value's own: other simulated CPUs may write theirs before it ends.
+  public mutating func beginLine() { buffer = Buffer(handler: buffer.handler) }
 
   /// Appends one byte.
   public mutating func write(byte: UInt8) {
