@@ -10,6 +10,7 @@
 static ks_stacks *stacks;
 static uint32_t cpu_count;
 static uint32_t arrived, begun, ended;
+static void (*work_of_all)(uint32_t cpu);
 static void *volatile contested;
 static uint32_t freed, refused;
 static uint64_t turns_of_all;
@@ -52,7 +53,7 @@ static void take_and_give(uint32_t cpu) {
 }
 
 static void race(uint32_t cpu) {
-  uint32_t round = 1;
+  uint32_t round = 2;
   for (int turn = 0; turn < RACES; turn++) {
     if (cpu == 0) contested = ks_stack_allocate(stacks, KS_ANY_NODE, NULL);
     meet(round++);
@@ -63,30 +64,35 @@ static void race(uint32_t cpu) {
   }
 }
 
-static void work(uint32_t cpu) {
+static void take_and_race(uint32_t cpu) {
   take_and_give(cpu);
-  __atomic_fetch_add(&ended, 1, __ATOMIC_ACQ_REL);
-  wait_until(&ended, cpu_count);
+  meet(1);
   race(cpu);
   ks_stacks_serve_reclaim(stacks);
-  __atomic_fetch_add(&ended, 1, __ATOMIC_ACQ_REL);
 }
 
 void other_cpu_main(uint32_t cpu) {
   ks_error error;
   must(ks_check_cpu(&error) == KS_OK, error.text);
   __atomic_fetch_add(&begun, 1, __ATOMIC_ACQ_REL);
-  work(cpu);
+  work_of_all(cpu);
+  __atomic_fetch_add(&ended, 1, __ATOMIC_ACQ_REL);
+}
+
+// Starts the other CPUs, lets all of them work at once, and waits until they have ended.
+void on_all_cpus(uint32_t cpus, void (*work)(uint32_t cpu)) {
+  cpu_count = cpus;
+  work_of_all = work;
+  for (uint32_t cpu = 1; cpu < cpus; cpu++) must(start_cpu(cpu), "a CPU did not start");
+  wait_until(&begun, cpus - 1);
+  work(0);
+  wait_until(&ended, cpus - 1);
 }
 
 void storm(ks_stacks *all, uint32_t cpus) {
   stacks = all;
-  cpu_count = cpus;
   if (cpus < 2) return;
-  for (uint32_t cpu = 1; cpu < cpus; cpu++) must(start_cpu(cpu), "a CPU did not start");
-  wait_until(&begun, cpus - 1);
-  work(0);
-  wait_until(&ended, 2 * cpus);
+  on_all_cpus(cpus, take_and_race);
   for (uint32_t cpu = 1; cpu < cpus; cpu++) ks_stacks_drain_cpu(stacks, cpu), ks_frames_drain_cpu(cpu);
   must(freed == RACES && refused == (cpus - 1) * RACES, "a stack was freed twice, or not at all");
   ks_stack_figures figures = ks_stacks_figures(stacks);

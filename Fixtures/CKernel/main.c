@@ -307,6 +307,10 @@ void kernel_main(void) {
       .misuse = count_misuse,
   };
   ks_error error;
+  if (VMALLOC_MIB > 0) {
+    use_narrow_area(configuration);
+    stop(0);
+  }
   show_bad_configurations(&configuration);
   used_of_boot_stack(true);
   must(ks_init(&configuration, &error) == KS_OK, error.text);

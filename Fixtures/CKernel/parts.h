@@ -12,8 +12,12 @@ extern uint64_t misuses;
 // queries.c: places, growth by hand, and other calls.
 void ask(const ks_stacks *linear, const ks_stacks *guarded, const ks_stacks *growing);
 
-// cpus.c: all CPUs at once; with one CPU it does nothing.
+// narrow.c: a vmalloc area of VMALLOC_MIB MiB.
+void use_narrow_area(ks_configuration configuration);
+
+// cpus.c: all CPUs at once; the storm does nothing with one CPU.
 void storm(ks_stacks *stacks, uint32_t cpus);
+void on_all_cpus(uint32_t cpus, void (*work)(uint32_t cpu));
 
 // tasks.c: the README's example.
 struct task;

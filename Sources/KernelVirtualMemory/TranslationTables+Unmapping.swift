@@ -14,7 +14,7 @@ extension TranslationTables {
   /// A block that lies partly outside of the range stays.
   ///
   /// - Parameters:
-  ///   - range: whole pages.
+  ///   - range: whole pages; without any, nothing is done.
   ///   - space: the address space that the tables belong to.
   ///   - frames: where the tables came from.
   ///   - release: gets each leaf that was mapped, retired; its frame may be used for something new.
@@ -24,6 +24,7 @@ extension TranslationTables {
     _ range: VirtualAddressRange, in space: AddressSpaceID, to frames: borrowing Frames,
     release: (MappedLeaf) -> Void
   ) -> Int {
+    guard range.upperBound > range.lowerBound else { return 0 }
     var unmapped = 0
     let tables = withdraw(range) { location, _, count, _ in
       var leaving = 0

@@ -54,7 +54,7 @@ extension VmallocArea {
     var list = SmallAreaList()
     var lowest = UInt.max
     var highest: UInt = 0
-    if chunkCount > 0 {
+    if let small {
       for cpu in 0..<SmallAreas.recordCount {
         let interrupts = machine.lock(small.lock(cpu))
         let record = small.record(cpu)
@@ -82,8 +82,10 @@ extension VmallocArea {
       machine.invalidate(
         VirtualAddressRange(VirtualAddress(lowest), VirtualAddress(highest)), in: .kernel, scope: .leaves)
     }
-    let waiting = list.pages
-    collect(&list, pages: waiting, small, into: &freed)
+    if let small {
+      let waiting = list.pages
+      collect(&list, pages: waiting, small, into: &freed)
+    }
     complete(retired, state, into: &freed)
     complete(ready, state, into: &freed)
   }
@@ -119,9 +121,9 @@ extension VmallocArea {
     guard changed.lowest < changed.highest else { return }
 
     machine.invalidate(changed.range, in: .kernel, scope: .tables)
-    if chunkFrames.count > 0 {
+    if let small = state.small, chunkFrames.count > 0 {
       for cpu in 0..<SmallAreas.recordCount {
-        machine.unlock(state.small.lock(cpu), restoring: machine.lock(state.small.lock(cpu)))
+        machine.unlock(small.lock(cpu), restoring: machine.lock(small.lock(cpu)))
       }
     }
 
@@ -129,9 +131,9 @@ extension VmallocArea {
     var swept = FrameChain()
     tables.sweepAllTables(changed.range, into: &swept)
     state.state.pointee.figures.tableFrames &-= swept.count
-    if chunkFrames.count > 0 {
+    if let small = state.small, chunkFrames.count > 0 {
       for index in 0..<chunkCount {
-        let entry = state.small.entry(index)
+        let entry = small.entry(index)
         if entry.pointee.load(ordering: .relaxed) == SmallAreas.releasing {
           entry.pointee.store(0, ordering: .relaxed)
         }
@@ -165,7 +167,7 @@ extension VmallocArea {
     _ state: VmallocStatePointer, _ changed: inout TableBounds
   ) -> FrameChain {
     var frames = FrameChain()
-    let small = state.small
+    guard let small = state.small else { return frames }
     for index in 0..<chunkCount {
       guard let chunk = small.chunk(index), chunk.isEmpty else { continue }
       let owner = chunk.header.pointee.owner

@@ -27,7 +27,7 @@ extension VmallocArea {
     _ address: VirtualAddress, frames: borrowing Frames
   ) throws(VmallocError) {
     guard let state = publishedState() else { throw .foreignAddress(address) }
-    if address.rawValue >= smallBase { return try freeSmall(address, in: state, frames: frames) }
+    if isInChunks(address), let small = state.small { return try freeSmall(address, small, frames: frames) }
     var interrupts = machine.lock(state.lock)
     guard let area = state.state.pointee.areas.area(containing: address.rawValue) else {
       machine.unlock(state.lock, restoring: interrupts)

@@ -70,8 +70,7 @@ import Synchronization
 
     /// Bits, words, entries and lists of small areas agree.
     borrowing func checkChunks(_ state: VmallocStatePointer) {
-      guard chunkCount > 0 else { return }
-      let small = state.small
+      guard let small = state.small else { return }
       var live = (areas: 0, pages: 0)
       var retired = (areas: 0, pages: 0)
       var chunks = 0

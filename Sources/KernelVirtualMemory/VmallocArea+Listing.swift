@@ -40,7 +40,7 @@ extension VmallocArea {
     while true {
       var found: SmallAreaWord?
       let interrupts = machine.lock(state.lock)
-      if let chunk = state.small.chunk(index) {
+      if let chunk = state.small?.chunk(index) {
         while page < SmallChunk.usablePages {
           let word = SmallAreaWord(rawValue: chunk.word(page).pointee.load(ordering: .acquiring))
           if word.state == SmallAreaState.live {

@@ -34,8 +34,7 @@ extension VmallocArea {
       payload: SmallAreaWord.payload(for: caller))
     var place: (chunk: SmallChunk, page: Int)?
     do throws(VmallocError) {
-      if let state = publishedState() {
-        let small = state.small
+      if let small = publishedState()?.small {
         let cpu = currentRecord()
         let interrupts = machine.lock(small.lock(cpu))
         place = small.take(cpu, totalPages, alignment: alignment)
@@ -81,8 +80,10 @@ extension VmallocArea {
   ) throws(VmallocError) -> (chunk: SmallChunk, page: Int)? {
     while true {
       let state = try openState(frames: frames)
-      let small = state.small
-      guard let index = reserveChunk(in: state) else { return nil }
+      guard let small = state.small, let index = reserveChunk(of: small, in: state) else {
+        discard(state, frames: frames)
+        return nil
+      }
       var place: (chunk: SmallChunk, page: Int)?
       var isShared = false
       var metadata: PageFrame?
@@ -128,8 +129,7 @@ extension VmallocArea {
       // Another CPU's first allocation was faster: its state is the one.
       if let metadata { giveBackFrame(metadata, to: frames) }
       discard(state, frames: frames)
-      if let state = publishedState() {
-        let small = state.small
+      if let small = publishedState()?.small {
         let cpu = currentRecord()
         let interrupts = machine.lock(small.lock(cpu))
         place = small.take(cpu, word.totalPages, alignment: alignment)
@@ -141,11 +141,11 @@ extension VmallocArea {
   }
 
   /// Reserves an index for a new chunk, the lowest that is free.
-  @inlinable borrowing func reserveChunk(in state: VmallocStatePointer) -> Int? {
+  @inlinable borrowing func reserveChunk(of small: SmallAreas, in state: VmallocStatePointer) -> Int? {
     let interrupts = machine.lock(state.lock)
     var index = 0
     while index < chunkCount {
-      let entry = state.small.entry(index)
+      let entry = small.entry(index)
       if entry.pointee.load(ordering: .relaxed) == 0 {
         entry.pointee.store(SmallAreas.reserved, ordering: .relaxed)
         break

@@ -20,11 +20,10 @@ extension VmallocArea {
   /// Frames that a free gives back at least.
   @inlinable static var leastPages: Int { 8 }
 
-  /// Frees the small area at an address.
+  /// Frees the small area at an address that lies in the chunks.
   @inlinable borrowing func freeSmall<Frames: FrameSource & ~Copyable>(
-    _ address: VirtualAddress, in state: VmallocStatePointer, frames: borrowing Frames
+    _ address: VirtualAddress, _ small: SmallAreas, frames: borrowing Frames
   ) throws(VmallocError) {
-    let small = state.small
     let cpu = currentRecord()
     let record = small.record(cpu)
     let interrupts = machine.lock(small.lock(cpu))
@@ -74,7 +73,7 @@ extension VmallocArea {
     return bounds
   }
 
-  /// Makes a live area a retired one.
+  /// Makes a live area a retired one; the address lies in the chunks.
   ///
   /// - Throws: why there is none; nothing has changed then.
   @inlinable borrowing func retire(
@@ -82,7 +81,7 @@ extension VmallocArea {
   ) throws(VmallocError) -> (chunk: SmallChunk, page: Int, word: SmallAreaWord) {
     let offset = address.rawValue &- smallBase
     let index = Int(bitPattern: offset &>> 21)
-    guard index < chunkCount, let chunk = small.chunk(index) else { throw .foreignAddress(address) }
+    guard let chunk = small.chunk(index) else { throw .foreignAddress(address) }
     let page = Int(bitPattern: offset &>> 12) & 511
     if page < SmallChunk.usablePages && offset & 4095 == 0 {
       let word = SmallAreaWord(rawValue: chunk.word(page).pointee.load(ordering: .acquiring))

@@ -75,7 +75,9 @@ extension VmallocArea {
     at address: VirtualAddress, node: NodeID?, frames: borrowing Frames
   ) throws(FrameSourceError) -> PhysicalAddress {
     if let location = existingLeafEntry(at: address) { return location }
-    guard let state = publishedState() else { throw .foreignFrame(PageFrame(address.rawValue &>> 12)) }
+    guard range.contains(address), let state = publishedState() else {
+      throw .foreignFrame(PageFrame(address.rawValue &>> 12))
+    }
     let page = VirtualAddressRange(address.pageBase, byteCount: pageSize)
     var spare = FrameChain()
     var found = PhysicalAddress(0)
@@ -91,14 +93,15 @@ extension VmallocArea {
     } catch {
       spare.giveBack(to: frames, machine: machine)
       if case .frames(let error) = error { throw error }
-      _checkFailed("a block is mapped in a stack arena")
+      // Somebody else has mapped a block there: it has no last-level entry.
+      throw .foreignFrame(self.page(of: address) ?? PageFrame(address.rawValue &>> 12))
     }
     spare.giveBack(to: frames, machine: machine)
     return found
   }
 
   @inlinable public borrowing func existingLeafEntry(at address: VirtualAddress) -> PhysicalAddress? {
-    guard let state = publishedState() else { return nil }
+    guard range.contains(address), let state = publishedState() else { return nil }
     let interrupts = machine.lock(state.lock)
     let location = tables.existingLeafEntry(at: address)
     machine.unlock(state.lock, restoring: interrupts)

@@ -31,12 +31,13 @@ extension VmallocArea {
     }
     let frame = chain.pop(machine: machine)
     let memory = machine.pointer(to: frame.physicalAddress)
-    var small = SmallAreas(memory: memory)
+    var small: SmallAreas?
     var smallFrame: PageFrame?
     if wanted > 1 {
       let second = chain.pop(machine: machine)
-      small = SmallAreas(memory: machine.pointer(to: second.physicalAddress))
-      small.initialize()
+      let records = SmallAreas(memory: machine.pointer(to: second.physicalAddress))
+      records.initialize()
+      small = records
       smallFrame = second
     }
     VmallocState.make(
@@ -85,16 +86,16 @@ extension VmallocArea {
       let interrupts = machine.lock(state.lock)
       var figures = state.state.pointee.figures
       figures.recordFrames = state.state.pointee.records.frameCount &+ state.state.pointee.chunks
-      if chunkCount > 0 {
+      if let small = state.small {
         figures.recordFrames &+= 1
         for cpu in 0..<SmallAreas.recordCount {
-          let inner = machine.lock(state.small.lock(cpu))
-          let record = state.small.record(cpu)
+          let inner = machine.lock(small.lock(cpu))
+          let record = small.record(cpu)
           figures.areas &+= record.pointee.liveAreas
           figures.mappedPages &+= record.pointee.livePages
           figures.retiredAreas &+= record.pointee.pending.areas &+ record.pointee.ready.areas
           figures.retiredPages &+= record.pointee.pending.pages &+ record.pointee.ready.pages
-          machine.unlock(state.small.lock(cpu), restoring: inner)
+          machine.unlock(small.lock(cpu), restoring: inner)
         }
       }
       machine.unlock(state.lock, restoring: interrupts)

@@ -20,7 +20,7 @@ public struct VmallocArea<M: Machine>: ~Copyable, StackArena {
   public let range: VirtualAddressRange
   /// The machine whose kernel tables are changed.
   public let machine: M
-  /// Where the chunks of small areas begin: the end of the range if it is too small for any.
+  /// Where the chunks of small areas begin, and the tree of all others ends: the end of the range if it is too small for any.
   @usableFromInline let smallBase: UInt
   /// How many chunks there can be.
   @usableFromInline let chunkCount: Int
@@ -51,6 +51,11 @@ public struct VmallocArea<M: Machine>: ~Copyable, StackArena {
   @inlinable public init(_ layout: AddressLayout, machine: M) {
     let area = layout.vmallocArea
     self.init(area.lowerBound.rawValue..<area.upperBound.rawValue, machine: machine)
+  }
+
+  /// Whether an address lies in a chunk, or where there could be one.
+  @inlinable borrowing func isInChunks(_ address: VirtualAddress) -> Bool {
+    address.rawValue &- smallBase < UInt(bitPattern: chunkCount) &<< 21
   }
 
   /// Freed pages that may wait before an invalidation is made for them: 1 MiB, on each CPU if they are small areas.

@@ -39,8 +39,9 @@ import Synchronization
   /// How many chunks there are for small areas.
   @usableFromInline var chunks = 0
   @usableFromInline var figures: VmallocFigures
-  @usableFromInline let small: SmallAreas
-  /// The frame of `small`; `nil` if there are none.
+  /// What is known of small areas; `nil` where the range is too small for any.
+  @usableFromInline let small: SmallAreas?
+  /// The frame of `small`.
   @usableFromInline let smallFrame: PageFrame?
 
   @usableFromInline static var lockOffset: Int { 64 }
@@ -49,7 +50,7 @@ import Synchronization
 
   /// Prepares the state of an empty area in a cleared frame.
   @usableFromInline static func make(
-    at memory: UnsafeMutableRawPointer, range: VirtualAddressRange, small: SmallAreas, smallFrame: PageFrame?
+    at memory: UnsafeMutableRawPointer, range: VirtualAddressRange, small: SmallAreas?, smallFrame: PageFrame?
   ) {
     (memory + 0).bindMemory(to: SpinLock.self, capacity: 1).initialize(to: SpinLock())
     (memory + lockOffset).bindMemory(to: SpinLock.self, capacity: 1).initialize(to: SpinLock())
@@ -89,7 +90,7 @@ import Synchronization
   @inlinable var state: UnsafeMutablePointer<VmallocState> {
     (memory + VmallocState.stateOffset).assumingMemoryBound(to: VmallocState.self)
   }
-  @inlinable var small: SmallAreas { state.pointee.small }
+  @inlinable var small: SmallAreas? { state.pointee.small }
 }
 
 /// What a vmalloc area holds at a moment.

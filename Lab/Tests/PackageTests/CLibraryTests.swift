@@ -162,6 +162,20 @@
       #expect(storm["racesRefused"]?.number == 120)
     }
 
+    @Test(
+      "Of a vmalloc area of 8 to 16 MiB, which has no part for small areas, nothing outside is freed on any CPU",
+      .enabled(if: Guest.isQemuInstalled, "qemu-system-aarch64 is not installed"), arguments: [8, 15, 16])
+    func narrowVmallocArea(mebibytes: Int) async throws {
+      var guest = Guest(kernel: try await CLibrary.shared.kernel(vmallocMiB: mebibytes))
+      guest.cpuCount = 4
+      guest.timeLimit = .seconds(60)
+      let run = try await guest.run()
+      #expect(run.exitCode == 0, "\(run.lines.suffix(5).joined(separator: "\n"))")
+      let narrow = try #require(run.records(ofType: "narrow").first)
+      #expect(narrow["mebibytes"]?.number == Double(mebibytes) && narrow["cpus"]?.number == 4)
+      #expect(narrow["refused"]?.number == 4 * 9 && narrow["misuses"]?.number == 4 * 9)
+    }
+
     @Test func thePagesExampleCompiles() async throws {
       guard CLibrary.isInstalled("clang") else { return }
       let page = try String(
@@ -224,7 +238,7 @@
     }
 
     private var library: Task<String, any Error>?
-    private var kernels: [Int: Task<String, any Error>] = [:]
+    private var kernels: [String: Task<String, any Error>] = [:]
 
     /// The folder with `libkernel_stacks.a` and `kernel_stacks.h`, as `make c-library` makes it.
     var path: String {
@@ -242,24 +256,27 @@
     }
 
     /// The linked kernel.
-    func kernel(addressBits: Int = 39) async throws -> String {
+    ///
+    /// - Parameter vmallocMiB: with more than 0, it does nothing but to use a vmalloc area of that size.
+    func kernel(addressBits: Int = 39, vmallocMiB: Int = 0) async throws -> String {
       let library = try await path
-      if kernels[addressBits] == nil {
-        kernels[addressBits] = Task {
+      let name = "example-\(addressBits)" + (vmallocMiB > 0 ? "-\(vmallocMiB)" : "")
+      if kernels[name] == nil {
+        kernels[name] = Task {
           let root = try #require(PackageRoot.path)
-          let output = "\(library)/example-\(addressBits)"
+          let output = "\(library)/\(name)"
           let result = try await Command(
             "make",
             [
               "-s", "-C", "\(root)/Fixtures/CKernel", "LIBRARY=\(library)", "BUILD=\(output)",
-              "ADDRESS_BITS=\(addressBits)",
+              "ADDRESS_BITS=\(addressBits)", "VMALLOC_MIB=\(vmallocMiB)",
             ]
           ).run()
           try #require(result.exitCode == 0, "\(result.output)\(result.errors)")
           return "\(output)/kernel"
         }
       }
-      return try await kernels[addressBits]!.value
+      return try await kernels[name]!.value
     }
   }
 #endif

@@ -1,0 +1,91 @@
+// What lies outside of a vmalloc area, and ranges without a page: nothing is looked up there.
+
+import KernelStacks
+import SimulatedMachine
+import Testing
+
+@Suite struct BoundTests {
+  /// More CPUs than there are records for small areas.
+  private let cpuCount = 17
+
+  @Test(
+    "An address outside of a vmalloc area of whatever size is nobody's on every CPU, and nothing has changed",
+    arguments: [8, 12, 15, 16, 31, 64])
+  func outside(mebibytes: Int) throws {
+    let world = try TestWorld(cpus: cpuCount)
+    let lower = world.layout.vmallocArea.lowerBound
+    // A page short of whole MiB, so that no boundary of a chunk is that of the range.
+    let upper = lower + (mebibytes << 20 - 4096)
+    let area = VmallocArea(lower.rawValue..<upper.rawValue, machine: world.machine)
+    let bases = try [1, 3, 40].map { pages in
+      try area.vmalloc(size: pages * 4096, caller: "test", frames: world.frames)
+    }
+    let figures = area.figures
+    let outside = [
+      upper, upper + 4096, upper + 8, upper + (2 << 20), upper + (1 << 30), lower + -4096, VirtualAddress(0),
+      VirtualAddress(UInt.max & ~4095), VirtualAddress(UInt.max),
+    ]
+    for cpu in 0..<cpuCount {
+      world.simulation.onCPU(cpu) { _ in
+        for address in outside {
+          let error = thrown { () throws(VmallocError) in try area.vfree(address, frames: world.frames) }
+          #expect(error == .foreignAddress(address), "CPU \(cpu)")
+        }
+      }
+      try #require(world.simulation.violations.isEmpty, "CPU \(cpu)")
+    }
+    #expect(area.figures == figures)
+    area._checkInvariants()
+    for base in bases { try area.vfree(base, frames: world.frames) }
+    area.close(frames: world.frames)
+    #expect(world.frames.outstanding.isEmpty)
+    world.expectNoViolations()
+  }
+
+  @Test("A stack arena has no entries outside of its vmalloc area, nor where a block is mapped")
+  func entries() throws {
+    let world = try TestWorld()
+    let area = world.narrowArea()
+    let base = try area.reserveStackArea(
+      byteCount: 4 << 20, alignment: 2 << 20, phase: 0, frames: world.frames)
+    let above = area.range.upperBound + (1 << 20)
+    let frame = try world.frames.allocate(FrameRequest(purpose: .ballast))
+    try world.kernelTables.map(frame, at: above, .kernelReadWrite, frames: world.frames)
+    #expect(area.existingLeafEntry(at: above) == nil)
+    #expect(area.page(of: above) == nil)
+    #expect(throws: FrameSourceError.foreignFrame(PageFrame(above.rawValue >> 12))) {
+      try area.leafEntry(at: above, node: nil, frames: world.frames)
+    }
+    // Somebody else's block, where the arena would have a table.
+    let block = try world.frames.allocate(FrameRequest(order: 9, purpose: .ballast))
+    try world.kernelTables.mapBlocks(
+      VirtualAddressRange(base, byteCount: 2 << 20), to: block.physicalAddress, .kernelReadWrite,
+      frames: world.frames)
+    let before = world.frames.outstanding
+    #expect(throws: FrameSourceError.foreignFrame(block + 3)) {
+      try area.leafEntry(at: base + 3 * 4096, node: nil, frames: world.frames)
+    }
+    #expect(world.frames.outstanding == before)
+    #expect(try area.leafEntry(at: base + 2 << 20, node: nil, frames: world.frames).rawValue != 0)
+    world.expectNoViolations()
+  }
+
+  @Test("Nothing is unmapped of a range without a page, or one that ends before it begins")
+  func emptyRanges() throws {
+    let world = try TestWorld()
+    let base = world.layout.vmallocArea.lowerBound
+    let frame = try world.frames.allocate(FrameRequest(purpose: .ballast))
+    try world.kernelTables.map(frame, at: base, .kernelReadWrite, frames: world.frames)
+    let before = world.frames.outstanding
+    for end in [base, base + -4096, VirtualAddress(0)] {
+      let count = world.kernelTables.unmap(
+        VirtualAddressRange(base, end), in: .kernel, to: world.frames
+      ) { _ in Issue.record("a page of no range") }
+      #expect(count == 0)
+    }
+    #expect(world.machine.counters.tlbInvalidations == 0)
+    #expect(world.kernelTables.translate(base)?.entry.frame == frame)
+    #expect(world.frames.outstanding == before)
+    world.expectNoViolations()
+  }
+}
