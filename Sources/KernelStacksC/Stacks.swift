@@ -85,8 +85,10 @@
       let live = stacks.pointee.liveStackCount
       guard live == 0 else { throw .stacksInUse(live) }
       if ks_state().pointee.linear_stacks == handle.pointee.opaque { ks_state().pointee.linear_stacks = nil }
-      UnsafeMutableRawPointer(handle).assumingMemoryBound(to: CStacks.self).deinitialize(count: 1)
+      // Nobody finds the records by the handle when they go back.
+      let ended = UnsafeMutableRawPointer(handle).assumingMemoryBound(to: CStacks.self).move()
       handle.pointee.opaque = nil
+      _ = consume ended
       return KS_OK
     } catch let interfaceError { return report(interfaceError, to: error) }
   }

@@ -14,8 +14,8 @@
 // Each part begins on a cache line of its own.
 //
 // Who may touch what: a CPU record belongs to its CPU while that has interrupts off, without a lock. Group records, ring,
-// pool, depots and StackShared belong to the holder of the lock, except that a group's `location` may be read without it
-// by whoever holds a stack of the group (it does not change while one exists).
+// pool, depots and StackShared belong to the holder of the lock, except that a group's `location` may be read without it:
+// by the owner of a stack of the group (it does not change while one exists), and by look-ups, in two looks (TableView.swift).
 
 import KernelMachine
 import Synchronization
@@ -128,6 +128,11 @@ import Synchronization
     return PhysicalAddress(group.pointee.location &+ (distance & groupSpanMask) &>> 9)
   }
 
+  /// How far the first entry of the stack with this base lies from the first of its group, in bytes.
+  @inlinable @inline(__always) borrowing func entryOffset(ofBase base: VirtualAddress) -> UInt {
+    ((base.rawValue &- firstWindow) & groupSpanMask) &>> 9
+  }
+
   @inlinable @inline(never) borrowing func reportLeak(of stack: PackedStack) {
     lostStacks.add(1, ordering: .relaxed)
     if let handler = configuration.leakHandler { handler(stack.base.rawValue) }
@@ -138,7 +143,8 @@ import Synchronization
 @frozen @usableFromInline enum GroupState: UInt32 {
   /// Has no table, nor have the others of its table.
   case bare
-  /// Someone builds or gives back the table without holding the lock; nobody else may touch the group.
+  /// Someone builds or gives back the table without holding the lock; nobody else may touch the group, and look-ups find no
+  /// table.
   case changing
   /// Has a table and a free slot; is in the list of such groups.
   case partial
@@ -147,18 +153,31 @@ import Synchronization
 }
 
 /// The record of up to 64 neighbouring slots whose stacks share one last-level table: 32 bytes.
-@frozen @usableFromInline struct GroupRecord {
-  /// The physical address of the first window's first entry; valid while `state` is partial or full.
-  @usableFromInline var location: UInt = 0
+@frozen @usableFromInline struct GroupRecord: ~Copyable {
+  /// The physical address of the first window's first entry; 0 unless `state` is partial or full.
+  ///
+  /// Written under the lock.
+  @usableFromInline let locationWord: Atomic<UInt>
   /// One bit for each free slot.
   @usableFromInline var free: UInt64 = 0
   /// The neighbours in the list, or -1.
   @usableFromInline var next: Int32 = -1
   @usableFromInline var previous: Int32 = -1
   @usableFromInline var state = GroupState.bare
-  @usableFromInline var unused: UInt32 = 0
+  /// How many tables of the group have gone back (see TableView.swift).
+  ///
+  /// Written under the lock.
+  @usableFromInline let generation: Atomic<UInt32>
 
-  @inlinable init() {}
+  @inlinable init() {
+    locationWord = Atomic(0)
+    generation = Atomic(0)
+  }
+
+  /// The same, for the owner of a stack of the group, and for the holder of the lock.
+  @inlinable var location: UInt {
+    @inline(__always) borrowing get { locationWord.load(ordering: .relaxed) }
+  }
 }
 
 /// Where in the block each part lies, and how many slots there are.

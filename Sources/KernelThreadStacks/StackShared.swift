@@ -1,9 +1,10 @@
 // What the allocator's lock guards, slots and depots apart.
 
 import KernelMachine
+import Synchronization
 
 /// The lock and what it guards.
-@frozen @usableFromInline struct StackShared {
+@frozen @usableFromInline struct StackShared: ~Copyable {
   @usableFromInline var lock = SpinLock()
   /// The first of the groups that have a table and a free slot, or -1.
   @usableFromInline var firstPartial: Int32 = -1
@@ -42,8 +43,10 @@ import KernelMachine
   @usableFromInline var refillWaiterCount = 0
 
   /// The static boot stack; base 0: none.
-  @usableFromInline var bootStackBase: UInt = 0
+  ///
+  /// Both are read without the lock: the frame is written first, then the base.
+  @usableFromInline let bootStackBase: Atomic<UInt>
   @usableFromInline var bootStackFrame: UInt = 0
 
-  @inlinable init() {}
+  @inlinable init() { bootStackBase = Atomic(0) }
 }

@@ -1,11 +1,12 @@
 // The boot task's stack: static, part of the image, never freed.
 
 import KernelMachine
+import Synchronization
 
 extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// The boot stack's bounds, once it has been adopted.
   @inlinable public var bootStack: StackBounds? {
-    let base = VirtualAddress(shared.pointee.bootStackBase)
+    let base = VirtualAddress(shared.pointee.bootStackBase.load(ordering: .relaxed))
     return base.rawValue == 0 ? nil : geometry.bounds(base: base)
   }
 
@@ -27,10 +28,11 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       throw .configuration(.bootStackMisplaced(base, offBy: base - expected))
     }
     let state = machine.lock(lock)
-    let known = shared.pointee.bootStackBase
+    let known = shared.pointee.bootStackBase.load(ordering: .relaxed)
     if known == 0 {
-      shared.pointee.bootStackBase = base.rawValue
+      // Look-ups read the base without the lock, and then the frame.
       shared.pointee.bootStackFrame = firstFrame.number
+      shared.pointee.bootStackBase.store(base.rawValue, ordering: .releasing)
     }
     machine.unlock(lock, restoring: state)
     if known != 0 { throw .configuration(.secondBootStack(VirtualAddress(known))) }

@@ -63,15 +63,18 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// It reads page-table entries only. 0 for an address that is no stack's base.
   @inlinable public borrowing func dirtyPageCount(_ base: VirtualAddress) -> Int {
     guard clearsOnlyDirtyPages else { return mappedPageCount(base) }
-    guard let slot = slot(containing: base), base == self.base(ofSlot: slot), hasTable(slot) else { return 0 }
-    let entries = stackEntries(ofSlot: slot)
+    guard let slot = slot(containing: base), base == self.base(ofSlot: slot), let view = view(ofSlot: slot)
+    else {
+      return 0
+    }
+    let entries = stackEntries(ofBase: base, in: view)
     machine.completeAccesses()
     var count = 0
     for page in 0..<geometry.pageCount {
       let entry = machine.readEntry(at: entries + page &* 8)
       if entry.isValid, entry.isDirty { count &+= 1 }
     }
-    return count
+    return view.wasThere ? count : 0
   }
 
   /// Says that a stack in use is written by another way than through its own addresses, such as the linear map or a
@@ -85,9 +88,11 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   ///   - address: the first byte that is written, as an address of the stack.
   ///   - byteCount: how many are.
   @inlinable public borrowing func markWritten(_ address: VirtualAddress, byteCount: Int) {
-    guard clearsOnlyDirtyPages, byteCount > 0, let slot = slot(containing: address), hasTable(slot) else {
-      return
-    }
+    guard clearsOnlyDirtyPages, byteCount > 0, let slot = slot(containing: address) else { return }
+    // Under the lock no table goes back: what is stored to is no other memory, even if the address is no stack's any more.
+    let state = machine.lock(lock)
+    defer { machine.unlock(lock, restoring: state) }
+    guard hasTable(slot), marker(ofSlot: slot).isLive else { return }
     let base = base(ofSlot: slot)
     let first = max(0, address - base) &>> 12
     let end = min(address - base &+ min(byteCount, geometry.stride) &+ 0xfff, geometry.size) &>> 12

@@ -41,10 +41,8 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   ///
   /// 0 for an address that is no stack's base of this allocator.
   @inlinable public borrowing func missingPageCount(_ base: VirtualAddress) -> Int {
-    guard isGrowing, let slot = slot(containing: base), base == self.base(ofSlot: slot), hasTable(slot) else {
-      return 0
-    }
-    return geometry.pageCount &- mappedPageCount(ofSlot: slot)
+    guard isGrowing, let mapped = seenPageCount(base) else { return 0 }
+    return geometry.pageCount &- mapped
   }
 
   /// Gives this CPU's reserve back, because the CPU runs no thread that grows: to the pool while that has room, then to

@@ -8,8 +8,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// It reads page-table entries only; nothing is faulted in. 0 for an address that is no stack's base.
   @inlinable public borrowing func mappedPageCount(_ base: VirtualAddress) -> Int {
     if isLinear { return isLinearAddress(base) ? geometry.pageCount : 0 }
-    guard let slot = slot(containing: base), base == self.base(ofSlot: slot), hasTable(slot) else { return 0 }
-    return mappedPageCount(ofSlot: slot)
+    return seenPageCount(base) ?? 0
   }
 
   /// The most pages that a thread has used of its stack since it was handed out: those that are mapped, or, if the stack
@@ -67,19 +66,23 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   /// The most pages that a stack had before it was shrunk; 0 if it never was, and for strategies that don't shrink.
   @inlinable borrowing func deepestPageCount(_ base: VirtualAddress) -> Int {
-    guard let slot = shrinkableSlot(base) else { return 0 }
-    return marker(ofSlot: slot).deepestPageCount
+    shrinkableStack(base)?.marker.deepestPageCount ?? 0
   }
 
-  /// The pages of a slot that has a table whose entries are valid; they are the topmost ones.
-  @inlinable borrowing func mappedPageCount(ofSlot slot: Int) -> Int {
-    let entries = stackEntries(ofSlot: slot)
+  /// How many pages of a stack have valid entries, the topmost ones; `nil` where there is no table, and for an address that is no
+  /// stack's base.
+  @inlinable borrowing func seenPageCount(_ base: VirtualAddress) -> Int? {
+    guard let slot = slot(containing: base), base == self.base(ofSlot: slot), let view = view(ofSlot: slot)
+    else {
+      return nil
+    }
+    let entries = stackEntries(ofBase: base, in: view)
     var mapped = 0
     while mapped < geometry.pageCount,
       machine.readEntry(at: entries + (geometry.pageCount &- 1 &- mapped) &* 8).isValid
     {
       mapped &+= 1
     }
-    return mapped
+    return view.wasThere ? mapped : nil
   }
 }

@@ -38,7 +38,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       for slot in 0..<layout.slotCount {
         let group = group(ofSlot: slot)
         guard group.pointee.state == .partial || group.pointee.state == .full else {
-          precondition(group.pointee.location == 0 && group.pointee.free == 0, "a bare group has slots")
+          precondition(!hasTable(slot) && group.pointee.free == 0, "a bare group has slots")
           continue
         }
         let bit: UInt64 = 1 &<< UInt64(slot & (1 &<< layout.groupShift &- 1))
@@ -132,7 +132,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
     borrowing func checkCharges(_ group: Int) {
       var frames = 0
-      for slot in 0..<layout.slotCount where self.group(ofSlot: slot).pointee.location != 0 {
+      for slot in 0..<layout.slotCount where hasTable(slot) {
         let marker = marker(ofSlot: slot)
         guard marker.isLive, marker.isCharged, marker.group == group else { continue }
         for page in 0..<geometry.pageCount

@@ -1,6 +1,7 @@
 // From an address to its stack: which page, whose bounds, which owner.
 
 import KernelMachine
+import Synchronization
 
 extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// The address of the current thread's `thread_info`, from its stack pointer, by arithmetic alone.
@@ -12,17 +13,22 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   /// The page frame behind an address on a stack; `nil` where nothing of ours is mapped.
   ///
+  /// Unless the caller sees to it that the stack stays, the frame may be somebody else's at the next moment.
+  ///
   /// - Complexity: O(1), without a walk of the page tables.
   @inlinable public borrowing func page(of address: VirtualAddress) -> PageFrame? {
     if let boot = bootStack, boot.contains(address) {
+      // It was stored before the base that has been read.
+      atomicMemoryFence(ordering: .acquiring)
       return PageFrame(shared.pointee.bootStackFrame) + (address - boot.base) &>> 12
     }
     if isLinear { return isLinearAddress(address) ? machine.frame(ofLinear: address) : nil }
     guard let slot = slot(containing: address) else { return nil }
-    let offset = address - base(ofSlot: slot)
-    guard offset >= 0, offset < geometry.size, hasTable(slot) else { return nil }
-    let entry = machine.readEntry(at: stackEntries(ofSlot: slot) + offset &>> 12 &* 8)
-    return entry.isValid ? entry.frame : nil
+    let base = base(ofSlot: slot)
+    let offset = address - base
+    guard offset >= 0, offset < geometry.size, let view = view(ofSlot: slot) else { return nil }
+    let entry = machine.readEntry(at: stackEntries(ofBase: base, in: view) + offset &>> 12 &* 8)
+    return view.wasThere && entry.isValid ? entry.frame : nil
   }
 
   /// Where a stack pointer lies.
@@ -42,7 +48,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     }
     guard let slot = slot(containing: address) else { return .elsewhere }
     let bounds = geometry.bounds(base: base(ofSlot: slot))
-    guard hasTable(slot), marker(ofSlot: slot).isLive else { return .unusedSlot(bounds) }
+    guard let marker = seenMarker(ofSlot: slot, base: bounds.base), marker.isLive else {
+      return .unusedSlot(bounds)
+    }
     return address >= bounds.base ? .stack(bounds) : .stackGuard(bounds)
   }
 
@@ -57,9 +65,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     if isLinear { return try linearStack(at: address) }
     guard let slot = slot(containing: address) else { throw .foreignAddress(address) }
     guard address == base(ofSlot: slot) else { throw .unalignedAddress(address) }
-    guard hasTable(slot) else { throw .notLive(address) }
-    let marker = marker(ofSlot: slot)
-    guard marker.isLive else { throw .notLive(address) }
+    guard let marker = seenMarker(ofSlot: slot, base: address), marker.isLive else { throw .notLive(address) }
     return ThreadStack(marker.stack(at: address), control: control)
   }
 
@@ -104,9 +110,12 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   /// Whether a slot has page-table entries.
   ///
-  /// Read without the lock: it does not change while a stack of the group exists.
-  @inlinable func hasTable(_ slot: Int) -> Bool { group(ofSlot: slot).pointee.location != 0 }
+  /// The lock is held: they stay as long as it is.
+  @inlinable func hasTable(_ slot: Int) -> Bool {
+    group(ofSlot: slot).pointee.location != 0
+  }
 
+  /// What became of a slot's stack, which is the caller's; or the lock is held, and the slot has entries.
   @inlinable func marker(ofSlot slot: Int) -> StackMarker {
     StackMarker(entry: machine.readEntry(at: markerEntry(ofSlot: slot)))
   }

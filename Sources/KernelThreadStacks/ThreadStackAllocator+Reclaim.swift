@@ -172,6 +172,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     }
     for index in groups(ofTable: table) {
       unlink(index)
+      group(index).pointee.forgetLocation()
       group(index).pointee.state = .changing
     }
     return true

@@ -42,10 +42,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   @inlinable public borrowing func retireDeadPages(
     of base: VirtualAddress, below stackPointer: VirtualAddress, into batch: inout ShrinkBatch
   ) -> Int {
-    guard let slot = shrinkableSlot(base) else { return 0 }
+    guard let entries = shrinkableStack(base)?.entries else { return 0 }
     let used = stackPointer - base
     guard used >= 0, used <= geometry.size else { return 0 }
-    let entries = stackEntries(ofSlot: slot)
     let end = min(used &>> 12, geometry.pageCount &- 1)
     var first = end
     var count = 0
@@ -85,8 +84,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// - Complexity: O(pages of a stack), and clearing those that go to the pool.
   @discardableResult
   @inlinable public borrowing func releaseRetiredPages(of base: VirtualAddress) -> Int {
-    guard let slot = shrinkableSlot(base) else { return 0 }
-    let entries = stackEntries(ofSlot: slot)
+    guard let (entries, marker) = shrinkableStack(base) else { return 0 }
     var released = 0
     var poolHasRoom = false
     var page = 0
@@ -94,7 +92,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       let entry = machine.readEntry(at: entries + page &* 8)
       if entry.isRetired {
         if released == 0 {
-          noteDepth(geometry.pageCount &- page, ofSlot: slot)
+          noteDepth(geometry.pageCount &- page, marker, at: entries + control.pointee.markerDistance)
           poolHasRoom = !isPoolFull
         }
         machine.writeEntry(.empty, at: entries + page &* 8)
@@ -103,7 +101,6 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       }
       page &+= 1
     }
-    let marker = marker(ofSlot: slot)
     if released > 0, marker.isCharged { uncharge(released, from: marker.group) }
     return released
   }
@@ -118,8 +115,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// - Complexity: O(pages of a stack).
   @discardableResult
   @inlinable public borrowing func restoreRetiredPages(of base: VirtualAddress) -> Int {
-    guard let slot = shrinkableSlot(base) else { return 0 }
-    let entries = stackEntries(ofSlot: slot)
+    guard let entries = shrinkableStack(base)?.entries else { return 0 }
     var restored = 0
     var page = 0
     while page < geometry.pageCount &- 1 {
@@ -136,21 +132,26 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   // MARK: What the steps consist of
 
-  /// The slot of a live stack that grows; `nil` for any other address.
-  @inlinable borrowing func shrinkableSlot(_ base: VirtualAddress) -> Int? {
-    guard isGrowing, let slot = slot(containing: base), base == self.base(ofSlot: slot), hasTable(slot),
-      marker(ofSlot: slot).isLive
+  /// The entries of a live stack that grows, and what its marker says; `nil` for any other address.
+  ///
+  /// They stay while the stack's thread is claimed.
+  @inlinable borrowing func shrinkableStack(
+    _ base: VirtualAddress
+  ) -> (entries: PhysicalAddress, marker: StackMarker)? {
+    guard isGrowing, let slot = slot(containing: base), base == self.base(ofSlot: slot),
+      let view = view(ofSlot: slot)
     else { return nil }
-    return slot
+    let entries = stackEntries(ofBase: base, in: view)
+    let marker = StackMarker(entry: machine.readEntry(at: entries + control.pointee.markerDistance))
+    return view.wasThere && marker.isLive ? (entries, marker) : nil
   }
 
   /// Remembers how many pages a stack once had, because some of them are about to leave no trace.
   ///
   /// Nobody else writes the marker of a thread that is claimed.
-  @inlinable borrowing func noteDepth(_ pages: Int, ofSlot slot: Int) {
-    let marker = marker(ofSlot: slot)
+  @inlinable borrowing func noteDepth(_ pages: Int, _ marker: StackMarker, at location: PhysicalAddress) {
     if marker.deepestPageCount < pages {
-      machine.writeEntry(marker.withDeepestPageCount(pages).entry, at: markerEntry(ofSlot: slot))
+      machine.writeEntry(marker.withDeepestPageCount(pages).entry, at: location)
     }
   }
 

@@ -110,7 +110,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     while index > groups.lowerBound {
       index &-= 1
       let offset = (index &- groups.lowerBound) &* (geometry.windowEntryBytes &<< layout.groupShift)
-      group(index).pointee.location = (location + offset).rawValue
+      group(index).pointee.setLocation(location + offset)
       group(index).pointee.free = layout.allSlots
       group(index).pointee.state = .partial
       link(index)
@@ -126,7 +126,6 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   @inlinable func putBareTable(_ table: Int) {
     for index in groups(ofTable: table) {
       group(index).pointee.state = .bare
-      group(index).pointee.location = 0
       group(index).pointee.free = 0
     }
     group(table &<< layout.tableShift).pointee.next = shared.pointee.firstBareTable

@@ -13,6 +13,7 @@ extension ForwardingMachine {
   package var linearMapOffset: UInt { base.linearMapOffset }
   package var virtualAddressBits: Int { base.virtualAddressBits }
   package var kernelRoot: PhysicalAddress { base.kernelRoot }
+  package var tracksDirtyPages: Bool { base.tracksDirtyPages }
   package var cpuCount: Int { base.cpuCount }
   package var currentCPU: Int { base.currentCPU }
   package var currentNode: NodeID { base.currentNode }

@@ -15,6 +15,9 @@ package final class Watch: @unchecked Sendable {
   package var beforeUnlock: (() -> Void)?
   /// Called before memory is cleared.
   package var beforeClear: ((VirtualAddress) -> Void)?
+  /// Called before and after a page-table entry is read.
+  package var beforeLoad: (() -> Void)?
+  package var afterLoad: (() -> Void)?
   /// Called before a lock is taken, interrupts go off or on, or a CPU asks which one it is.
   package var beforeOthers: (() -> Void)?
 
@@ -36,6 +39,13 @@ package struct Watched: ForwardingMachine {
   package func writeEntry(_ entry: PageTableEntry, at address: PhysicalAddress) {
     watch.beforeStore?()
     base.writeEntry(entry, at: address)
+  }
+
+  package func readEntry(at address: PhysicalAddress) -> PageTableEntry {
+    watch.beforeLoad?()
+    let entry = base.readEntry(at: address)
+    watch.afterLoad?()
+    return entry
   }
 
   package func invalidate(_ pages: VirtualAddressRange, in space: AddressSpaceID, scope: InvalidationScope) {

@@ -1,0 +1,214 @@
+// Look-ups by address while the table that they read goes back: what another owner has in its frame is no stack.
+
+import KernelMachine
+@testable import KernelThreadStacks
+import KernelVirtualMemory
+import SimulatedMachine
+import TestSupport
+import Testing
+
+@Suite("Look-ups by address") struct LookUpTests {
+  typealias Stacks = ThreadStackAllocator<Watched, TestFrames, VmallocArea<Watched>>
+
+  /// What can be asked, or done, with an address alone.
+  enum LookUp: CaseIterable {
+    case stack, classify, page, mapped, missing, highWater, dirty, written, retire, release, restore
+
+    var strategy: StackStrategy {
+      switch self {
+      case .missing, .highWater, .retire, .release, .restore: .growing
+      default: .vmalloc
+      }
+    }
+
+    /// Whether it does not read without the lock.
+    var isLocked: Bool { self == .written }
+
+    /// What the new owner of the table's frame has where a stack's pages would be.
+    func word(for frame: PageFrame) -> UInt64 {
+      let page = PageTableEntry.page(frame, .kernelReadWrite)
+      return switch self {
+      case .missing: 0
+      case .release, .restore: page.retired.rawValue
+      case .dirty: page.writableClean.writable.rawValue
+      case .written: page.writableClean.rawValue
+      default: page.rawValue
+      }
+    }
+
+    /// Whether it finds a stack in use, or part of one, at the base of a stack that has been freed.
+    func finds(_ base: VirtualAddress, _ stacks: borrowing Stacks) -> Bool {
+      let top = base + stacks.geometry.size
+      var batch = ShrinkBatch()
+      switch self {
+      case .stack:
+        do throws(ThreadStackError) {
+          _ = try stacks.stack(at: base).detach()
+          return true
+        } catch { return error != .notLive(base) }
+      case .classify: return stacks.classify(address: base) != .unusedSlot(StackBounds(base: base, top: top))
+      case .page: return stacks.page(of: base) != nil
+      case .mapped: return stacks.mappedPageCount(base) != 0
+      case .missing: return stacks.missingPageCount(base) != 0
+      case .highWater: return stacks.highWaterPageCount(base) != 0
+      case .dirty: return stacks.dirtyPageCount(base) != 0
+      case .written:
+        stacks.markWritten(base, byteCount: 4096)
+        return false
+      case .retire: return stacks.retireDeadPages(of: base, below: top, into: &batch) != 0 || !batch.isEmpty
+      case .release: return stacks.releaseRetiredPages(of: base) != 0
+      case .restore: return stacks.restoreRetiredPages(of: base) != 0
+      }
+    }
+  }
+
+  /// A stack that has been freed, in a table that nobody needs any more but for that.
+  private final class Bed {
+    let world: World
+    let watch = Watch()
+    let lookUp: LookUp
+    let stacks: Stacks
+    let base: VirtualAddress
+    /// The frame of the table.
+    let table: PageFrame
+    private var isTaken = false
+
+    init(_ lookUp: LookUp) throws {
+      world = try World(memoryBytes: 2 << 20, tracksDirtyPages: lookUp.strategy == .vmalloc)
+      self.lookUp = lookUp
+      let machine = Watched(world.machine, watch)
+      stacks = try Stacks(
+        StackConfiguration(lookUp.strategy, cachedStacksPerCPU: 0, depotStacks: 0), machine: machine,
+        frames: TestFrames(ledger: world.ledger), arena: VmallocArea(World.vmallocArea, machine: machine))
+      let stack = try stacks.allocate(node: nil)
+      base = stack.base
+      let entry = stacks.arena.existingLeafEntry(at: stack.base)
+      table = try #require(entry).frame
+      stacks.free(stack)
+    }
+
+    /// Whether the table has gone back.
+    var isReleased: Bool { world.ledger.frames(for: .pageTable) == 0 }
+
+    var words: UnsafeMutableBufferPointer<UInt64> {
+      let memory = world.ledger.buddy.machine.pointer(to: table.physicalAddress)
+      return UnsafeMutableBufferPointer(start: memory.assumingMemoryBound(to: UInt64.self), count: 512)
+    }
+
+    /// What the new owner has in the frame: all slots look as if their stacks were in use.
+    var fakes: [UInt64] {
+      let geometry = stacks.geometry
+      let marker = StackMarker.live(PackedStack(base: VirtualAddress(0), node: 0, isMixed: false))
+        .withDeepestPageCount(4)
+      return (0..<512).map { index in
+        let place = index * 8 % geometry.windowEntryBytes
+        if place == geometry.markerEntryOffset { return marker.entry.rawValue }
+        let page = (place - geometry.stackEntryOffset) >> 3
+        return (0..<geometry.pageCount).contains(page) ? lookUp.word(for: table) : 0
+      }
+    }
+
+    /// Somebody takes the table's frame and fills it.
+    func takeFrame() {
+      var others: [PageFrame] = []
+      while let frame = try? world.ledger.buddy.allocate(FrameRequest(purpose: .ballast)), frame != table {
+        others.append(frame)
+      }
+      for frame in others { try! world.ledger.buddy.free(frame, order: 0) }
+      for (index, word) in fakes.enumerated() { words[index] = word }
+      isTaken = true
+    }
+
+    /// He gives it back, empty, so that it is the next that is handed out.
+    func giveFrameBack() {
+      guard isTaken else { return }
+      for index in 0..<512 { words[index] = 0 }
+      try! world.ledger.buddy.free(table, order: 0)
+      isTaken = false
+    }
+
+    var isUntouched: Bool { words.elementsEqual(fakes) }
+
+    /// Does something at the first point at which the look-up asks the machine for anything.
+    func atFirst(_ body: @escaping () -> Void) {
+      let hook = { [watch] in
+        watch.beforeLoad = nil
+        watch.beforeOthers = nil
+        body()
+      }
+      watch.beforeLoad = hook
+      watch.beforeOthers = hook
+    }
+
+    func expectNoHarm() {
+      watch.beforeLoad = nil
+      watch.beforeOthers = nil
+      #expect(isUntouched, "somebody else's memory was written")
+      giveFrameBack()
+      stacks._checkInvariants()
+      #expect(stacks.lostStackCount == 0 && stacks.refusedFreeCount == 0)
+      #expect(world.simulation.violations.isEmpty)
+    }
+  }
+
+  @Test("What has just been given back is no table any more, whoever asks", arguments: LookUp.allCases)
+  func goingBack(_ lookUp: LookUp) throws {
+    let bed = try Bed(lookUp)
+    var looks = 0
+    bed.watch.beforeOthers = {
+      guard bed.isReleased else { return }
+      bed.watch.beforeOthers = nil
+      looks += 1
+      bed.takeFrame()
+      let isFound = lookUp.finds(bed.base, bed.stacks)
+      #expect(!isFound)
+    }
+    bed.stacks.reclaim(target: .max)
+    #expect(looks == 1 && bed.isReleased)
+    bed.expectNoHarm()
+  }
+
+  @Test(
+    "A look-up that has found a table's place does not believe what a later owner has there",
+    arguments: LookUp.allCases)
+  func delayed(_ lookUp: LookUp) throws {
+    let bed = try Bed(lookUp)
+    var isLate = false
+    bed.atFirst {
+      isLate = true
+      bed.stacks.reclaim(target: .max)
+      bed.takeFrame()
+    }
+    let isFound = lookUp.finds(bed.base, bed.stacks)
+    #expect(!isFound)
+    #expect(isLate && bed.isReleased)
+    bed.expectNoHarm()
+  }
+
+  @Test(
+    "… not even if the frame has become a table of the same slots again",
+    arguments: LookUp.allCases.filter { !$0.isLocked })
+  func again(_ lookUp: LookUp) throws {
+    let bed = try Bed(lookUp)
+    var (isLate, hasTable) = (false, false)
+    bed.atFirst {
+      isLate = true
+      bed.stacks.reclaim(target: .max)
+      bed.takeFrame()
+      bed.watch.afterLoad = {
+        bed.watch.afterLoad = nil
+        bed.giveFrameBack()
+        let stack = try! bed.stacks.allocate(node: nil)
+        hasTable = bed.stacks.arena.existingLeafEntry(at: stack.base)?.frame == bed.table
+        #expect(stack.base == bed.base)
+        bed.stacks.free(stack)
+      }
+    }
+    let isFound = lookUp.finds(bed.base, bed.stacks)
+    #expect(!isFound)
+    #expect(isLate && hasTable, "the table is to be in the same frame")
+    bed.stacks.reclaim(target: .max)
+    bed.takeFrame()
+    bed.expectNoHarm()
+  }
+}
