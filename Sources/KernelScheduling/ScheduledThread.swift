@@ -1,6 +1,7 @@
 // What a scheduler keeps of a thread: the part that every thread record contains.
 
 import KernelMachine
+import Synchronization
 
 /// Where a thread stands.
 @frozen public enum ThreadState: UInt8, Equatable, Sendable {
@@ -100,6 +101,27 @@ import KernelMachine
 
   /// The lowest address that sleeping has to keep: all pages wholly below it are dead.
   @inlinable public var lowestLiveAddress: VirtualAddress { min(savedStackPointer, floor) }
+}
+
+extension UnsafeMutablePointer where Pointee == ScheduledThread {
+  // Why the cast is sound: (1) the field lies at byte 48, aligned, which a test looks at; (2) an Atomic<Int32> is stored as an
+  // Int32; (3) the record is initialized.
+  @inlinable @inline(__always) var cpuWord: UnsafeMutablePointer<Atomic<Int32>> {
+    (UnsafeMutableRawPointer(self) + 48).assumingMemoryBound(to: Atomic<Int32>.self)
+  }
+
+  /// The CPU whose lock guards the thread.
+  ///
+  /// It changes under the lock of the CPU that it names, and is read without one by those who look for that lock.
+  @inlinable var cpuNumber: Int32 {
+    @inline(__always) get { cpuWord.pointee.load(ordering: .relaxed) }
+    @inline(__always) nonmutating set { cpuWord.pointee.store(newValue, ordering: .relaxed) }
+  }
+
+  /// The same, read by a load-acquire: what is read of the thread afterwards is not older.
+  @inlinable var acquiredCPUNumber: Int32 {
+    @inline(__always) get { cpuWord.pointee.load(ordering: .acquiring) }
+  }
 }
 
 /// A thread, by the place of its ``ScheduledThread``.

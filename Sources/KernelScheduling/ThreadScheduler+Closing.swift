@@ -23,7 +23,7 @@ extension ThreadScheduler {
   /// - Returns: whether it is closed now: not if it takes no part, is closed already, or is the last that is not.
   /// - Complexity: O(threads that are ready there).
   @inlinable public borrowing func closeCPU(_ cpu: Int) -> Bool {
-    guard cpu >= 0, cpu < cpuCount else { return false }
+    guard isCPU(cpu) else { return false }
     let queue = queue(cpu)
     // Under this lock, so that two do not close the last two.
     let outer = machine.lock(sharedLock)
@@ -41,7 +41,7 @@ extension ThreadScheduler {
   }
 
   /// Whether a CPU that took part has been closed.
-  @inlinable public borrowing func isClosed(_ cpu: Int) -> Bool { queue(cpu).pointee.isClosed }
+  @inlinable public borrowing func isClosed(_ cpu: Int) -> Bool { isCPU(cpu) && queue(cpu).pointee.isClosed }
 
   /// Whether threads can become ready on a CPU.
   @inlinable borrowing func isOpen(_ cpu: Int) -> Bool {
@@ -68,7 +68,7 @@ extension ThreadScheduler {
   ///
   /// - Parameter cpu: the current CPU.
   @inlinable @inline(never) borrowing func rehome(_ thread: ScheduledThreadPointer, from cpu: Int) {
-    var home = Int(thread.pointee.cpuNumber)
+    var home = Int(thread.cpuNumber)
     while true {
       var candidate = home
       for _ in 0..<cpuCount {
@@ -76,7 +76,7 @@ extension ThreadScheduler {
         if isOpen(candidate) { break }
       }
       var state = machine.lock(lock(of: queue(home)))
-      thread.pointee.cpuNumber = Int32(truncatingIfNeeded: candidate)
+      thread.cpuNumber = Int32(truncatingIfNeeded: candidate)
       machine.unlock(lock(of: queue(home)), restoring: state)
       // It may have been closed since, while another was opened.
       state = machine.lock(lock(of: queue(candidate)))
@@ -91,7 +91,10 @@ extension ThreadScheduler {
   }
 
   /// Whether a closed CPU idles and has nothing left that others could need: it may stop.
+  ///
+  /// To be asked on that CPU, with interrupts off; a look from outside anywhere else.
   @inlinable public borrowing func mayStop(_ cpu: Int) -> Bool {
+    guard isCPU(cpu) else { return false }
     let queue = queue(cpu)
     return queue.pointee.isClosed && queue.pointee.isIdle && queue.pointee.isQuiet
       && queue.pointee.ready.first == nil

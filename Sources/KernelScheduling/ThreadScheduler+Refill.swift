@@ -110,10 +110,10 @@ extension ThreadScheduler {
       // At once, so that the notes have the order of the queue.
       note(.switchIn, cpu, waiter)
       noteBusy(queue)
-      let old = self.queue(Int(waiter.pointee.cpuNumber))
+      let old = self.queue(Int(waiter.cpuNumber))
       let inner = machine.lock(lock(of: old))
       waiter.pointee.currentState = .running
-      waiter.pointee.cpuNumber = Int32(truncatingIfNeeded: cpu)
+      waiter.cpuNumber = Int32(truncatingIfNeeded: cpu)
       machine.unlock(lock(of: old), restoring: inner)
     } else {
       note(.putOff, cpu, waiter)

@@ -147,7 +147,7 @@ extension ThreadScheduler {
     _ stacks: borrowing ThreadStackAllocator<M, F, A>
   ) -> Int {
     // Whose CPU it is does not change while it is claimed.
-    let home = Int(thread.pointee.cpuNumber)
+    let home = Int(thread.cpuNumber)
     let queue = queue(home)
     var state = machine.lock(lock(of: queue))
     let isWanted = thread.pointee.isWakePending
@@ -245,7 +245,7 @@ extension ThreadScheduler {
   }
 
   @inlinable borrowing func setState(_ new: ThreadState, of thread: ScheduledThreadPointer) {
-    let queue = queue(Int(thread.pointee.cpuNumber))
+    let queue = queue(Int(thread.cpuNumber))
     let state = machine.lock(lock(of: queue))
     thread.pointee.currentState = new
     machine.unlock(lock(of: queue), restoring: state)

@@ -135,7 +135,7 @@ extension ThreadScheduler {
     let thread = queue.pointee.ready.removeFirst()
     if let thread {
       thread.pointee.currentState = .running
-      thread.pointee.cpuNumber = Int32(truncatingIfNeeded: cpu)
+      thread.cpuNumber = Int32(truncatingIfNeeded: cpu)
       // Whoever finds the thread gone sees that this CPU is not idle.
       noteBusy(own)
       // Of several that became ready, each may have been offered to this CPU.
@@ -161,6 +161,8 @@ extension ThreadScheduler {
     let state = machine.lock(lock(of: queue))
     let isIdle = chosen == queue.pointee.idle
     var isHomeless = false
+    // A thread that was served while it waited for a refill became ready nowhere. Were it not counted here, another CPU's vain
+    // attempt could prove a stall, although this one ran the thread meanwhile and has left its frames.
     if !isIdle { queue.pointee.activity &+= 1 }
     if thread != queue.pointee.idle {
       thread.pointee.isShrunk = false

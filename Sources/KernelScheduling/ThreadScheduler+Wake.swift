@@ -13,7 +13,7 @@ extension ThreadScheduler {
     let cpu = machine.currentCPU
     let queue = queue(cpu)
     let state = machine.lock(lock(of: queue))
-    thread.pointee.cpuNumber = Int32(truncatingIfNeeded: cpu)
+    thread.cpuNumber = Int32(truncatingIfNeeded: cpu)
     let isThere = makeReady(thread, queue)
     machine.unlock(lock(of: queue), restoring: state)
     if isThere { notify(queue, cpu, from: cpu) } else { rehome(thread, from: cpu) }
@@ -28,7 +28,7 @@ extension ThreadScheduler {
     let interrupts = machine.disableInterrupts()
     var state = interrupts
     let queue = lockQueue(of: thread, &state)
-    let home = Int(thread.pointee.cpuNumber)
+    let home = Int(thread.cpuNumber)
     var (isReady, isHomeless) = (false, false)
     if thread.pointee.state == .waiting {
       if thread.pointee.isShrunk {

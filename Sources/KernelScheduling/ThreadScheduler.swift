@@ -99,9 +99,9 @@ public struct ThreadScheduler<M: Machine, Events: SchedulerEvents>: ~Copyable {
     let cpu = machine.currentCPU
     let queue = queue(cpu)
     let state = machine.lock(lock(of: queue))
-    current.pointee.cpuNumber = Int32(truncatingIfNeeded: cpu)
+    current.cpuNumber = Int32(truncatingIfNeeded: cpu)
     current.pointee.currentState = .running
-    idle.pointee.cpuNumber = Int32(truncatingIfNeeded: cpu)
+    idle.cpuNumber = Int32(truncatingIfNeeded: cpu)
     idle.pointee.currentState = .running
     queue.pointee.idle = idle
     queue.pointee.isIdle = current == idle
@@ -123,11 +123,13 @@ extension ThreadScheduler {
   /// A look from outside: it may change at any time.
   @inlinable public var refillWaiterCount: Int { shared.pointee.refills.count }
 
-  /// How many threads are in a CPU's queue.
-  @inlinable public borrowing func readyCount(ofCPU cpu: Int) -> Int { queue(cpu).pointee.ready.count }
+  /// How many threads are in a CPU's queue; 0 for a CPU that does not exist.
+  @inlinable public borrowing func readyCount(ofCPU cpu: Int) -> Int {
+    isCPU(cpu) ? queue(cpu).pointee.ready.count : 0
+  }
 
   /// Whether a CPU takes part and has nothing to do.
-  @inlinable public borrowing func isIdle(_ cpu: Int) -> Bool { queue(cpu).pointee.isIdle }
+  @inlinable public borrowing func isIdle(_ cpu: Int) -> Bool { isCPU(cpu) && queue(cpu).pointee.isIdle }
 
   /// Calls `body` with every thread that waits for a refill, in the order in which they will be served.
   ///
@@ -148,6 +150,11 @@ extension ThreadScheduler {
 
   @inlinable var sharedLock: UnsafeMutablePointer<SpinLock> { memory.assumingMemoryBound(to: SpinLock.self) }
 
+  @inlinable @inline(__always) func isCPU(_ cpu: Int) -> Bool {
+    UInt(bitPattern: cpu) < UInt(bitPattern: cpuCount)
+  }
+
+  /// What a CPU that exists has.
   @inlinable @inline(__always) func queue(_ cpu: Int) -> UnsafeMutablePointer<RunQueue> {
     (memory + (SchedulerLayout.queuesOffset &+ cpu &* RunQueue.stride)).assumingMemoryBound(to: RunQueue.self)
   }
@@ -158,14 +165,17 @@ extension ThreadScheduler {
   }
 
   /// Takes the lock of the queue that a thread belongs to.
-  @inlinable borrowing func lockQueue(
+  ///
+  /// Between the two looks the thread may have left for another CPU and come back, under that CPU's lock. So the second look
+  /// is a load-acquire: what is read of the thread from here on is not older than its coming back.
+  @inlinable @inline(never) borrowing func lockQueue(
     of thread: ScheduledThreadPointer, _ state: inout InterruptState
   ) -> UnsafeMutablePointer<RunQueue> {
     while true {
-      let cpu = thread.pointee.cpuNumber
+      let cpu = thread.cpuNumber
       let queue = queue(Int(cpu))
       state = machine.lock(lock(of: queue))
-      if thread.pointee.cpuNumber == cpu { return queue }
+      if thread.acquiredCPUNumber == cpu { return queue }
       machine.unlock(lock(of: queue), restoring: state)
     }
   }

@@ -1,5 +1,6 @@
 // The part of a thread's record that the scheduler works with, and the memory of a scheduler.
 
+@testable import KernelScheduling
 import KernelStacks
 import SimulatedMachine
 import Testing
@@ -10,6 +11,25 @@ import Testing
   func size() {
     #expect(MemoryLayout<ScheduledThread>.size <= 64)
     #expect(MemoryLayout<ScheduledThread>.offset(of: \.stackBase) == 0)
+    #expect(MemoryLayout<ScheduledThread>.offset(of: \.cpuNumber) == 48, "where it is read as one atomic word")
+  }
+
+  @Test("A CPU that does not exist is not idle or closed, may not stop, and has no threads")
+  func noSuchCPU() throws {
+    let simulation = try Simulation(memoryBytes: 1 << 20, cpuCount: 2, seed: 1)
+    let byteCount = TestScheduler.byteCount(cpuCount: 2)
+    // What lies around the scheduler's memory says the contrary.
+    let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 3 * byteCount, alignment: 64)
+    defer { memory.deallocate() }
+    memory.initializeMemory(as: UInt8.self, repeating: 1)
+    let scheduler = TestScheduler(
+      machine: simulation.machine, memory: memory.baseAddress! + byteCount,
+      events: LoggedEvents(log: EventLog()))
+    for cpu in [-1, 2, Int.max, Int.min] {
+      let isAny = scheduler.isIdle(cpu) || scheduler.isClosed(cpu) || scheduler.mayStop(cpu)
+      let hasClosed = scheduler.closeCPU(cpu)
+      #expect(!isAny && !hasClosed && scheduler.readyCount(ofCPU: cpu) == 0, "CPU \(cpu)")
+    }
   }
 
   @Test(

@@ -28,7 +28,7 @@ import Testing
       try #require(world.scheduler.refillWaiterCount > 0)
     }
 
-    private static func useStack(of cpu: Int, _ world: SchedulingWorld) throws {
+    static func useStack(of cpu: Int, _ world: SchedulingWorld) throws {
       let thread = world.current[cpu]
       try world.store(1, at: thread.pointee.stackBase, cpu: cpu)
       thread.pointee.savedStackPointer = thread.pointee.stackBase
@@ -77,6 +77,53 @@ import Testing
     }
     #expect(world.log.events.contains { $0.kind == .switchIn && $0.thread == waiters[0] })
     #expect(!world.takeStall() && world.log.count(.stall) == 0)
+    world.giveBack()
+    for thread in shortage.threads { if let stack = thread.stack.take() { world.stacks.free(stack) } }
+    #expect(world.simulation.violations.isEmpty)
+  }
+
+  @Test("What another CPU ran while one looked in vain is no stall, though all are quiet before and after")
+  func ranMeanwhile() throws {
+    let shortage = try Shortage()
+    let (world, last) = (shortage.world, shortage.last)
+    var waiters: [Int] = []
+    world.scheduler.visitRefillWaiters { waiters.append($0.pointee.id) }
+    try #require(waiters.count >= 2)
+    // CPU 1's thread sleeps with all of its stack in use. Then both are quiet, and CPU 0 has looked once, in vain.
+    world.simulation.onCPU(1) { _ in
+      #expect(world.reschedule(1, .wait).pointee.id == -2)
+      #expect(world.reschedule(1).pointee.id == -2)
+    }
+    world.simulation.onCPU(0) { _ in
+      #expect(world.reschedule(0).pointee.id == -1)
+      #expect(!world.takeStall())
+    }
+    // Memory comes free, for the first that waits and a frame more. It runs on CPU 1, and uses what it got.
+    world.giveBack(4)
+    try world.simulation.onCPU(1) { _ in
+      let first = world.reschedule(1)
+      try #require(first.pointee.id == waiters[0] && first != last)
+      try Shortage.useStack(of: 1, world)
+      first.pointee.savedStackPointer = first.pointee.stackBase + (4 * pageSize - 64)
+    }
+    // CPU 0 collects the one frame for the second, in vain. Before it looks whether all are quiet, the first sleeps: its dead
+    // pages are what the second needs.
+    var isAsleep = false
+    world.log.look = { event in
+      guard event.kind == .giveBackReserve, event.cpu == 0 else { return }
+      world.log.look = nil
+      isAsleep = true
+      world.simulation.onCPU(1) { _ in
+        #expect(world.reschedule(1, .wait).pointee.id == -2)
+        #expect(world.reschedule(1).pointee.id == -2)
+      }
+    }
+    world.simulation.onCPU(0) { _ in
+      #expect(world.reschedule(0).pointee.id == -1)
+      #expect(isAsleep && !world.takeStall(), "thread \(waiters[1]) can run")
+      #expect(world.reschedule(0).pointee.id == waiters[1])
+    }
+    #expect(world.log.count(.stall) == 0)
     world.giveBack()
     for thread in shortage.threads { if let stack = thread.stack.take() { world.stacks.free(stack) } }
     #expect(world.simulation.violations.isEmpty)
