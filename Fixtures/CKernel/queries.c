@@ -66,6 +66,9 @@ static void grow_by_hand(const ks_stacks *growing) {
   stack = ks_stack_allocate(growing, KS_ANY_NODE, &error);
   must(stack && !ks_stack_prepare_to_run(growing, stack, false), "a thread runs without a reserve");
   must(ks_stack_fault(growing, (uintptr_t)stack, stack) == KS_RESERVE_TOO_SMALL, "growth without a reserve");
+  must(ks_stack_ensure(growing, 12000, (uintptr_t)stack + 16384, stack, &error) == KS_NO_RESERVE, "ensured without a reserve");
+  must(error.requested == 12000 && error.available == 0, "figures");
+  must(ks_stack_mapped_size(growing, stack) == 4096, "something was mapped");
   ks_stacks_fill_reserve(growing);
   must(ks_stack_prepare_to_run(growing, stack, false), "the reserve was not filled");
   must(ks_stack_free(growing, stack, &error) == KS_OK, error.text);
@@ -74,7 +77,7 @@ static void grow_by_hand(const ks_stacks *growing) {
 
 void ask(const ks_stacks *linear, const ks_stacks *guarded, const ks_stacks *growing) {
   uint64_t texts = 0;
-  for (int code = KS_OK; code <= KS_OCCUPIED; code++) {
+  for (int code = KS_OK; code <= KS_NO_RESERVE; code++) {
     const char *text = ks_code_text((ks_code)code);
     size_t length = 0;
     while (text[length]) length++;

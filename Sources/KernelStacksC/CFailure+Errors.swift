@@ -42,6 +42,8 @@
       case .invalidGroupLimit(let frames): CFailure(KS_BAD_ARGUMENT, requested: frames)
       case .beyondStack(let requested, let available):
         CFailure(KS_BEYOND_STACK, requested: requested, available: available)
+      case .reserveTooSmall(let requested, let frames):
+        CFailure(KS_NO_RESERVE, requested: requested, available: frames &<< 12)
       case .foreignAddress(let address): CFailure(KS_FOREIGN_ADDRESS, address: address.rawValue)
       case .unalignedAddress(let address): CFailure(KS_INNER_ADDRESS, address: address.rawValue)
       case .notLive(let address): CFailure(KS_DOUBLE_FREE, address: address.rawValue)

@@ -33,6 +33,7 @@
       case KS_BOOT_STACK: "the boot stack is never freed"
       case KS_IN_USE: "still in use"
       case KS_OCCUPIED: "something else is mapped there"
+      case KS_NO_RESERVE: "the CPU's reserve is too small for the stack to grow"
       default: "unknown code"
       }
     return UnsafeRawPointer(text.utf8Start).assumingMemoryBound(to: CChar.self)

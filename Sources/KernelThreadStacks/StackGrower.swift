@@ -81,8 +81,9 @@ import KernelMachine
   ///   - bytes: how much; 0 is nothing.
   ///   - stackPointer: the running thread's.
   ///   - base: the base of its stack. One that is mapped whole, and may be none of this allocator's, has nothing to grow.
-  /// - Throws: ``ThreadStackError/beyondStack(requestedBytes:availableBytes:)``, or
-  ///   ``ThreadStackError/foreignAddress(_:)`` if the stack pointer is not on the stack. Nothing has changed then.
+  /// - Throws: ``ThreadStackError/beyondStack(requestedBytes:availableBytes:)``,
+  ///   ``ThreadStackError/foreignAddress(_:)`` if the stack pointer is not on the stack, or
+  ///   ``ThreadStackError/reserveTooSmall(requestedBytes:reservedFrames:)``. Nothing has changed then.
   @inlinable public func ensure(
     bytes: Int, below stackPointer: VirtualAddress, runningOn base: VirtualAddress
   ) throws(ThreadStackError) {
@@ -94,7 +95,14 @@ import KernelMachine
     guard bytes >= 0, bytes <= available else {
       throw .beyondStack(requestedBytes: bytes, availableBytes: available)
     }
-    if bytes > 0 { _ = grow(at: stackPointer - bytes, runningOn: base) }
+    guard bytes > 0 else { return }
+    switch grow(at: stackPointer - bytes, runningOn: base) {
+    // What is no growth is mapped already.
+    case .grown, .notGrowth: return
+    case .reserveTooSmall:
+      let reserve = control.pointee.reserve(ofCPU: machine.currentCPU)
+      throw .reserveTooSmall(requestedBytes: bytes, reservedFrames: reserve.pointee.count)
+    }
   }
 }
 

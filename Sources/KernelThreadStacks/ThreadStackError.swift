@@ -28,6 +28,9 @@ import KernelMachine
   case invalidGroupLimit(Int)
   /// That many bytes are more than the stack has below the stack pointer.
   case beyondStack(requestedBytes: Int, availableBytes: Int)
+  /// The stack is to grow for so many bytes, and this CPU's reserve has too few frames: the thread was switched in without
+  /// ``ThreadStackAllocator/prepareToRun(_:mayTakeFrames:)``.
+  case reserveTooSmall(requestedBytes: Int, reservedFrames: Int)
   /// The address lies in no stack of this allocator.
   case foreignAddress(VirtualAddress)
   /// The address lies in a stack's slot, but is not the stack's base.
@@ -61,6 +64,9 @@ import KernelMachine
     case .beyondStack(let requested, let available):
       sink.write(figures: "", requested, " bytes are more than the ", available)
       sink.write(" that the stack has below the stack pointer")
+    case .reserveTooSmall(let requested, let frames):
+      sink.write(figures: "", requested, " bytes of stack are not mapped, and the CPU's reserve has ", frames)
+      sink.write(frames == 1 ? " frame" : " frames")
     case .foreignAddress(let address):
       sink.write(hex: address.rawValue)
       sink.write(" lies in no stack of this allocator")

@@ -270,6 +270,41 @@ import Testing
     }
   }
 
+  @Test(
+    "What the reserve does not suffice for is not ensured: an error, nothing is mapped, and no floor is set")
+  func ensureWithoutReserve() throws {
+    let world = try World(cpuCount: 2)
+    let stacks = try world.stacks(Self.configuration)
+    let owner = Owner(try stacks.allocate(node: nil))
+    let top = owner.base + stacks.geometry.size
+    var thread = ScheduledThread(id: 1, stackBase: owner.base, stackPointer: top)
+    for pages in 1...3 {
+      stacks.fillReserve()
+      if pages > 1 {
+        #expect(stacks.grower.grow(at: top + -4096 * pages, runningOn: owner.base) == .grown)
+      }
+      _ = stacks.releaseReserve()
+      #expect(throws: ThreadStackError.reserveTooSmall(requestedBytes: 16000, reservedFrames: 0)) {
+        try stacks.grower.ensure(bytes: 16000, below: top, runningOn: owner.base)
+      }
+      #expect(throws: ThreadStackError.reserveTooSmall(requestedBytes: 16000, reservedFrames: 0)) {
+        _ = try thread.ensure(bytes: 16000, below: top, grower: stacks.grower)
+      }
+      #expect(thread.floor == ScheduledThread.noFloor && stacks.mappedPageCount(owner.base) == pages)
+      // What is mapped already needs no reserve.
+      #expect(throws: Never.self) { try stacks.grower.ensure(bytes: 4096, below: top, runningOn: owner.base) }
+    }
+    stacks.fillReserve()
+    #expect(throws: Never.self) { try stacks.grower.ensure(bytes: 16000, below: top, runningOn: owner.base) }
+    #expect(stacks.mappedPageCount(owner.base) == 4)
+    #expect(
+      ThreadStackError.reserveTooSmall(requestedBytes: 8000, reservedFrames: 1).description
+        == "8000 bytes of stack are not mapped, and the CPU's reserve has 1 frame")
+    stacks.free(owner.take())
+    stacks._checkInvariants()
+    #expect(world.simulation.violations.isEmpty)
+  }
+
   @Test("What contradicts growth is a configuration error")
   func configuration() throws {
     let world = try World()

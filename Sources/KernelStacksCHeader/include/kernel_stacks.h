@@ -74,6 +74,7 @@ typedef enum ks_code {
   KS_BOOT_STACK,           // the boot stack is never freed
   KS_IN_USE,               // what is to be ended or removed is still in use
   KS_OCCUPIED,             // something else is mapped at the address
+  KS_NO_RESERVE,           // the CPU's reserve is too small: the thread was switched in without ks_stack_prepare_to_run
 } ks_code;
 
 #define KS_ERROR_TEXT_SIZE 176
@@ -284,7 +285,8 @@ ks_growth ks_stack_fault(const ks_stacks *stacks, uintptr_t address, const void 
 // threads that wait are asked first, in the order in which they came, and while there are any, others are asked with
 // `may_take_frames` false.
 KS_CHECKED bool ks_stack_prepare_to_run(const ks_stacks *stacks, const void *base, bool may_take_frames);
-// (exception stack) Grows the running thread's stack now, so that `size` bytes below its stack pointer take no fault.
+// (exception stack) Grows the running thread's stack now, so that `size` bytes below its stack pointer take no fault. When it
+// fails, nothing has been mapped.
 KS_CHECKED ks_code ks_stack_ensure(
     const ks_stacks *stacks, size_t size, uintptr_t stack_pointer, const void *base, ks_error *error);
 // Maps the topmost `size` bytes of a stack on which nobody runs.

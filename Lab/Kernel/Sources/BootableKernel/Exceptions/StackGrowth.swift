@@ -4,6 +4,10 @@
   import KernelAssembly
   import KernelStacks
 
+  private var reserveTooSmall: StaticString {
+    "a stack cannot grow: its thread was switched in with too small a reserve"
+  }
+
   nonisolated(unsafe) private var grower: StackGrower<AArch64>?
 
   /// Lets faults on kernel stacks be handled as growth.
@@ -24,11 +28,12 @@
     guard let grower else { panic("a stack is to be ensured before there are any") }
     let bytes = Int(truncatingIfNeeded: record.pointee.head.frame.x.0)
     let stackPointer = VirtualAddress(UInt(record.pointee.head.frame.sp))
-    do {
+    do throws(ThreadStackError) {
       let former = try record.scheduled.pointee.ensure(bytes: bytes, below: stackPointer, grower: grower)
       record.pointee.head.frame.x.0 = 0
       record.pointee.head.frame.x.1 = UInt64(former.rawValue)
     } catch {
+      if case .reserveTooSmall = error { panic(reserveTooSmall) }
       record.pointee.head.frame.x.0 = 1
       record.pointee.head.frame.x.1 = UInt64(stackPointer - record.scheduled.pointee.stackBase)
     }
@@ -39,7 +44,7 @@
     guard syndrome.exceptionClass == .dataAbort, syndrome.isTranslationFault, let grower else { return }
     let base = VirtualAddress(record.pointee.stackBase)
     if grower.grow(at: VirtualAddress(address), runningOn: base) == .reserveTooSmall {
-      panic("a stack cannot grow: its thread was switched in with too small a reserve")
+      panic(reserveTooSmall)
     }
   }
 #endif
