@@ -11,6 +11,7 @@
 // A request that comes while its CPU restores the limit is lost, and meets an empty magazine.
 
 import KernelMachine
+import Synchronization
 
 extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Gives back frames that no live stack needs: unmapped stacks, then the depot's, then this CPU's cached ones, then empty
@@ -26,13 +27,16 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   @inlinable public borrowing func reclaim(target: Int) -> Int {
     var given = completeRetirement()
     if given < target { given &+= emptyDepot(target: target &- given) }
+    // With interrupts on, the caller may go on on another CPU after each step.
+    var emptied = -1
     if given < target {
       let interrupts = machine.disableInterrupts()
-      given &+= emptyMagazine(record(ofCPU: machine.currentCPU), target: target &- given)
+      emptied = machine.currentCPU
+      given &+= emptyMagazine(record(ofCPU: emptied), target: target &- given)
       machine.restoreInterrupts(interrupts)
     }
     if given < target { given &+= releaseEmptyTables() }
-    if given < target { requestMagazines() }
+    if given < target { requestMagazines(butOf: emptied) }
     return given
   }
 
@@ -54,32 +58,32 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   /// Gives back the cached stacks and the reserve of a CPU that has stopped, for as long as it stays stopped.
   ///
-  /// Nothing executes on that CPU any more; the caller's own work is ordered after all that it did.
+  /// Nothing executes on that CPU any more: the caller has read so, in memory that the CPU stored to as the last of all, by a
+  /// store-release or after a barrier, or from the firmware that stopped it. What the CPU did before comes before this, and
+  /// this before what makes the CPU start again. It may be the current CPU, which is about to stop.
   ///
   /// - Parameter cpu: its number.
   /// - Returns: how many frames went back; 0 for a CPU that does not exist.
   @discardableResult
-  @inlinable public borrowing func reclaim(fromStoppedCPU cpu: Int) -> Int {
-    guard cpu >= 0, cpu < layout.cpuCount else { return 0 }
+  @inlinable @inline(never) public borrowing func reclaim(fromStoppedCPU cpu: Int) -> Int {
+    // A record's common path has no order: it is its CPU's alone, until now.
+    atomicMemoryFence(ordering: .acquiring)
+    guard isCPU(cpu) else { return 0 }
     let interrupts = machine.disableInterrupts()
     let reserved = isGrowing ? releaseReserve(reserve(ofCPU: cpu)) : 0
     let given = emptyMagazine(record(ofCPU: cpu), target: .max)
     machine.restoreInterrupts(interrupts)
+    atomicMemoryFence(ordering: .releasing)
     return reserved &+ given
   }
 
   // MARK: Magazines
 
-  /// Asks all other CPUs to empty their magazines.
-  ///
-  /// Interrupts are off until all have been asked: a thread that moved meanwhile would leave out the CPU that it came from.
-  @inlinable func requestMagazines() {
-    let interrupts = machine.disableInterrupts()
-    let current = machine.currentCPU
-    for cpu in 0..<layout.cpuCount where cpu != current {
+  /// Asks all CPUs but the one whose magazine has been emptied to empty theirs.
+  @inlinable func requestMagazines(butOf emptied: Int) {
+    for cpu in 0..<layout.cpuCount where cpu != emptied {
       record(ofCPU: cpu).pointee.limitMagazine(to: 0)
     }
-    machine.restoreInterrupts(interrupts)
   }
 
   @inlinable @inline(__always) func isAskedToEmpty(_ record: UnsafeMutablePointer<CPURecord>) -> Bool {
@@ -160,7 +164,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     return given
   }
 
-  /// Claims the groups of a table that is there and has no slot in use.
+  /// Claims the groups of a table that is there and has no slot in use; look-ups find no table from then on.
   ///
   /// The lock is held.
   @inlinable func claimEmptyTable(_ table: Int) -> Bool {

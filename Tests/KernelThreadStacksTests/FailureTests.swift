@@ -144,6 +144,17 @@ import Testing
     #expect(world.simulation.violations.isEmpty)
   }
 
+  @Test("A CPU that does not exist has neither cached stacks nor a reserve")
+  func noSuchCPU() throws {
+    let world = try World(cpuCount: 2)
+    let stacks = try world.stacks(StackConfiguration(.growing))
+    for cpu in [-1, 2, 3, 100, Int.max, Int.min] {
+      #expect(stacks.reservedFrameCount(ofCPU: cpu) == 0 && stacks.cachedStackCount(ofCPU: cpu) == 0)
+      #expect(stacks.reclaim(fromStoppedCPU: cpu) == 0)
+    }
+    #expect(stacks.reservedFrameCount(ofCPU: 1) == 3)
+  }
+
   @Test("An allocator that ends gives its records back; with a stack in use it keeps them")
   func end() throws {
     let world = try World()

@@ -3,6 +3,7 @@
 import KernelStacks
 import SeededRandom
 import SimulatedMachine
+import TestSupport
 import Testing
 
 @Suite struct ReclaimTests {
@@ -41,6 +42,36 @@ import Testing
       #expect(stacks.cachedStackCount == 0 && stacks.retiredStackCount == 0)
       #expect(world.ledger.heldFrames == held)
     }
+    #expect(world.simulation.violations.isEmpty)
+  }
+
+  @Test("A reclaim that goes on on another CPU whenever it may be preempted reaches all magazines")
+  func moving() throws {
+    let world = try World(memoryBytes: 8 << 20, cpuCount: 3)
+    let mover = Mover()
+    let machine = MovingMachine(base: world.machine, mover: mover)
+    let stacks = try ThreadStackAllocator(
+      StackConfiguration(.vmalloc), machine: machine, frames: TestFrames(ledger: world.ledger),
+      arena: VmallocArea(World.vmallocArea, machine: machine))
+    for start in 0..<3 {
+      var owners = try (0..<24).map { _ in Owner(try stacks.allocate(node: nil)) }
+      for cpu in 0..<3 {
+        mover.cpu = cpu
+        for _ in 0..<8 { stacks.free(owners.removeLast().take()) }
+      }
+      #expect((0..<3).allSatisfy { stacks.cachedStackCount(ofCPU: $0) == 8 })
+      mover.cpu = start
+      mover.isMoving = true
+      stacks.reclaim(target: .max)
+      mover.isMoving = false
+      for cpu in 0..<3 {
+        mover.cpu = cpu
+        stacks.serviceReclaimRequest()
+      }
+      #expect(stacks.cachedStackCount == 0, "from CPU \(start)")
+    }
+    mover.cpu = 0
+    stacks._checkInvariants()
     #expect(world.simulation.violations.isEmpty)
   }
 
@@ -190,6 +221,29 @@ import Testing
     #expect(world.ledger.heldFrames - held <= 1, "seed \(seed)")
     #expect(world.ledger.frames(for: .pageTable) <= 2, "seed \(seed)")
     #expect(world.simulation.violations.isEmpty, "seed \(seed)")
+  }
+}
+
+/// Which CPU code goes on on.
+private final class Mover: @unchecked Sendable {
+  var cpu = 0
+  var isMoving = false
+}
+
+/// A machine on which code goes on on the next CPU whenever interrupts come on.
+private struct MovingMachine: ForwardingMachine {
+  let base: Simulated
+  let mover: Mover
+
+  var currentCPU: Int { mover.cpu }
+
+  func invalidate(_ pages: VirtualAddressRange, in space: AddressSpaceID, scope: InvalidationScope) {
+    base.invalidate(pages, in: space, scope: scope)
+  }
+
+  func restoreInterrupts(_ state: InterruptState) {
+    base.restoreInterrupts(state)
+    if mover.isMoving, state.rawValue != 0 { mover.cpu = (mover.cpu + 1) % base.cpuCount }
   }
 }
 

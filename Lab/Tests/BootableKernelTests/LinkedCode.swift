@@ -175,6 +175,8 @@
       matches(0xffff_ffe0, 0xd51b_4220) || matches(0xffff_f0df, 0xd503_40df)
     }
 
+    var isReturn: Bool { matches(0xffff_fc1f, 0xd65f_0000) }
+
     /// BL, BLR, RET, BR, ERET.
     var isCall: Bool { matches(0xfc00_0000, 0x9400_0000) || matches(0xfe00_0000, 0xd600_0000) }
 

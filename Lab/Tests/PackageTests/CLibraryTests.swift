@@ -168,7 +168,6 @@
     func narrowVmallocArea(mebibytes: Int) async throws {
       var guest = Guest(kernel: try await CLibrary.shared.kernel(vmallocMiB: mebibytes))
       guest.cpuCount = 4
-      guest.timeLimit = .seconds(60)
       let run = try await guest.run()
       #expect(run.exitCode == 0, "\(run.lines.suffix(5).joined(separator: "\n"))")
       let narrow = try #require(run.records(ofType: "narrow").first)
