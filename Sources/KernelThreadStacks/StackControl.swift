@@ -123,9 +123,11 @@ import Synchronization
   ///
   /// Its group must have a table.
   @inlinable @inline(__always) borrowing func stackEntries(ofBase base: VirtualAddress) -> PhysicalAddress {
+    // What is constant is loaded before the atomic word, so that neighbours are loaded at once.
+    let offset = entryOffset(ofBase: base)
     let distance = base.rawValue &- firstWindow
     let group = groups + Int(bitPattern: distance &>> UInt(bitPattern: groupSpanShift))
-    return PhysicalAddress(group.pointee.location &+ (distance & groupSpanMask) &>> 9)
+    return PhysicalAddress(group.pointee.location &+ offset)
   }
 
   /// How far the first entry of the stack with this base lies from the first of its group, in bytes.

@@ -97,7 +97,7 @@ import KernelMachine
     }
     guard bytes > 0 else { return }
     switch grow(at: stackPointer - bytes, runningOn: base) {
-    // What is no growth is mapped already.
+    // A stack of another kind is mapped to the end.
     case .grown, .notGrowth: return
     case .reserveTooSmall:
       let reserve = control.pointee.reserve(ofCPU: machine.currentCPU)

@@ -97,10 +97,8 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
     let slot = index &<< layout.groupShift &+ bit
     let stack = PackedStack(word: base(ofSlot: slot).rawValue | control.pointee.cachedTag)
-    let first =
-      PhysicalAddress(
-        group.pointee.location &+ UInt(bitPattern: bit &<< control.pointee.windowEntryShift))
-      + control.pointee.initialEntryOffset
+    let offset = bit &<< control.pointee.windowEntryShift &+ control.pointee.initialEntryOffset
+    let first = PhysicalAddress(group.pointee.location) + offset
     guard mapFramesAtHand(stack, from: first, cleared: true) else {
       return try makeBringing(stack, from: first, record, restoring: interrupts)
     }

@@ -9,8 +9,9 @@ import Synchronization
 extension VmallocArea {
   /// Whether an area is a small one: how many pages it takes with its guard; 0 if it is not.
   @inlinable borrowing func smallPages(size: Int, guardBytes: Int, alignment: Int) -> Int {
+    // Neither size is negative, and the bound is a power of two: both are below it if all their bits are.
     guard chunkCount > 0, alignment <= SmallAreas.largestAlignment &<< 12,
-      guardBytes < SmallAreas.largestPages &<< 12, size < SmallAreas.largestPages &<< 12
+      (guardBytes | size) < SmallAreas.largestPages &<< 12
     else { return 0 }
     let pages = (size &+ guardBytes) &>> 12
     return pages <= SmallAreas.largestPages ? pages : 0
@@ -21,7 +22,7 @@ extension VmallocArea {
   /// The task may be moved to another CPU at once. It then uses another CPU's record, which its lock allows.
   @inlinable borrowing func currentRecord() -> Int { machine.currentCPU & (SmallAreas.recordCount &- 1) }
 
-  /// Allocates an area in a chunk.
+  /// Allocates an area in a chunk; there can be chunks.
   ///
   /// - Returns: `nil` if there can be no more chunks; nothing has changed then.
   @inlinable borrowing func allocateSmall<Frames: FrameSource & ~Copyable>(
@@ -34,7 +35,9 @@ extension VmallocArea {
       payload: SmallAreaWord.payload(for: caller))
     var place: (chunk: SmallChunk, page: Int)?
     do throws(VmallocError) {
-      if let small = publishedState()?.small {
+      if let state = publishedState() {
+        // Every state of a range that has room for chunks has it.
+        let small = state.small.unsafelyUnwrapped
         let cpu = currentRecord()
         let interrupts = machine.lock(small.lock(cpu))
         place = small.take(cpu, totalPages, alignment: alignment)

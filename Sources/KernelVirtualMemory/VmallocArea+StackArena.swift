@@ -74,10 +74,10 @@ extension VmallocArea {
   @inlinable public borrowing func leafEntry<Frames: FrameSource & ~Copyable>(
     at address: VirtualAddress, node: NodeID?, frames: borrowing Frames
   ) throws(FrameSourceError) -> PhysicalAddress {
-    if let location = existingLeafEntry(at: address) { return location }
     guard range.contains(address), let state = publishedState() else {
       throw .foreignFrame(PageFrame(address.rawValue &>> 12))
     }
+    if let location = existingLeafEntry(at: address, in: state) { return location }
     let page = VirtualAddressRange(address.pageBase, byteCount: pageSize)
     var spare = FrameChain()
     var found = PhysicalAddress(0)
@@ -102,6 +102,12 @@ extension VmallocArea {
 
   @inlinable public borrowing func existingLeafEntry(at address: VirtualAddress) -> PhysicalAddress? {
     guard range.contains(address), let state = publishedState() else { return nil }
+    return existingLeafEntry(at: address, in: state)
+  }
+
+  @inlinable borrowing func existingLeafEntry(
+    at address: VirtualAddress, in state: VmallocStatePointer
+  ) -> PhysicalAddress? {
     let interrupts = machine.lock(state.lock)
     let location = tables.existingLeafEntry(at: address)
     machine.unlock(state.lock, restoring: interrupts)
