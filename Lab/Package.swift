@@ -33,10 +33,12 @@ let package = Package(
     .target(
       name: "Figures", dependencies: ["ImageTools", .product(name: "Mustache", package: "swift-mustache")],
       swiftSettings: tools),
+    // Why a fork failed: reports of failed allocations, read and judged.
+    .target(name: "FailureReports"),
     .executableTarget(
       name: "kstacks",
       dependencies: [
-        core, scenarios, "ImageTools", "Figures", "SimulatedScenarios",
+        core, scenarios, "ImageTools", "Figures", "SimulatedScenarios", "FailureReports",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], swiftSettings: tools),
 
@@ -50,6 +52,7 @@ let package = Package(
     .testTarget(
       name: "ToolTests", dependencies: ["ImageTools", "Figures", "kstacks", "SimulatedScenarios"],
       swiftSettings: tools),
+    .testTarget(name: "FailureReportsTests", dependencies: ["FailureReports"], exclude: ["Reports"]),
     .testTarget(name: "FiguresTests", dependencies: ["ImageTools", "Figures"], swiftSettings: tools),
     .testTarget(name: "BootableKernelTests", dependencies: ["ImageTools"], swiftSettings: tools),
     .testTarget(name: "PackageTests", dependencies: [core, "ImageTools"], swiftSettings: tools),

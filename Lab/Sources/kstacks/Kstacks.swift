@@ -13,7 +13,7 @@
       version: "0.1.0",
       subcommands: [
         RunCommand.self, ListCommand.self, BenchCommand.self, ReportCommand.self, WatchCommand.self,
-        ClaimsCommand.self,
+        ClaimsCommand.self, DoctorCommand.self,
       ],
       defaultSubcommand: RunCommand.self)
 

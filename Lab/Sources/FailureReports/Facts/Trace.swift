@@ -1,0 +1,115 @@
+// The call trace of a report.
+
+/// Who has asked for the memory, innermost call first.
+package struct Trace: Equatable, Sendable {
+  /// A function of the trace.
+  package struct Entry: Equatable, Sendable {
+    /// The name without the compiler's suffixes.
+    package var name: String
+    /// The line of the file.
+    package var line: Int
+  }
+
+  /// The functions that the kernel is sure of.
+  package var entries: [Entry] = []
+  /// Whether addresses have 32 bits; `nil` if none was printed.
+  package var has32BitAddresses: Bool?
+  /// Whether names may be cut or mixed, so that a name that decides nothing proves nothing either.
+  package var isDamaged = false
+
+  private static let greatestDepth = 64
+
+  /// Adds what a message tells, and returns whether it is a part of a trace.
+  mutating func add(_ text: TextLine) -> Bool {
+    let bytes = text.bytes
+    guard bytes.contains("+0x") || bytes.contains(" from ") || bytes.contains("[<") || bytes.contains(".c:")
+    else {
+      // A lone word between functions is the beginning or the end of a name.
+      let word = bytes.filter { $0 != .blank }
+      if !entries.isEmpty, !word.isEmpty, word.allSatisfy({ $0.isWord || $0 == UInt8(ascii: ".") }) {
+        isDamaged = true
+      }
+      return false
+    }
+    noteWidth(bytes)
+    var scanner = ByteScanner(bytes)
+    var found = false
+    defer { if !found { isDamaged = true } }
+    while !scanner.isAtEnd {
+      guard scanner.current.isLetter || scanner.current == UInt8(ascii: "_"), !scanner.peek(-1).isWord else {
+        scanner.index += 1
+        continue
+      }
+      let start = scanner.index
+      let name = scanner.run { $0.isWord || $0 == UInt8(ascii: ".") }
+      guard name.count > 2, isSymbol(&scanner) else { continue }
+      found = true
+      if text.joints.contains(where: { $0.offset >= start - 1 && $0.offset <= name.upperBound })
+        || isCut(bytes, before: start)
+      {
+        isDamaged = true
+      }
+      var before = start - 1
+      while before >= 0, bytes[before] == .blank || bytes[before] == UInt8(ascii: "[") { before -= 1 }
+      if before >= 0, bytes[before] == UInt8(ascii: "?") { continue }
+      guard entries.count < Self.greatestDepth else { continue }
+      let entry = Entry(name: Self.plain(bytes.text(name)), line: text.number(at: start))
+      // Arm prints each function twice: once as the callee, once as the caller.
+      if entries.last?.name != entry.name { entries.append(entry) }
+    }
+    return found
+  }
+
+  /// Whether what was just read is a function: an offset, a place in a source file, or Arm's `(name) from` follows.
+  private func isSymbol(_ scanner: inout ByteScanner) -> Bool {
+    let after = scanner.index
+    if scanner.take("+0x") { return scanner.hexNumber() != nil }
+    if scanner.take(UInt8(ascii: "+")) { return scanner.number() != nil && scanner.take(UInt8(ascii: "/")) }
+    if scanner.take(") from") { return true }
+    if scanner.take(" from ") {
+      let caller = scanner.run { $0.isWord || $0 == UInt8(ascii: ".") }
+      let isSymbol = !caller.isEmpty && scanner.take("+0x")
+      // The caller is read next, as a symbol of its own.
+      scanner.index = isSymbol ? caller.lowerBound : after
+      return isSymbol
+    }
+    scanner.skipBlanks()
+    if scanner.take(UInt8(ascii: "(")) {
+      let file = scanner.run {
+        $0.isWord || $0 == UInt8(ascii: "/") || $0 == UInt8(ascii: ".") || $0 == UInt8(ascii: "-")
+      }
+      let isSource = file.count > 2 && scanner.bytes[file.upperBound - 2] == UInt8(ascii: ".")
+      if isSource, scanner.take(UInt8(ascii: ":")), scanner.number() != nil { return true }
+    }
+    scanner.index = after
+    return false
+  }
+
+  /// Whether other words stand right before a name, so that it may be the rest of a longer one.
+  private func isCut(_ bytes: [UInt8], before start: Int) -> Bool {
+    var index = start - 1
+    while index >= 0, bytes[index] == .blank { index -= 1 }
+    guard index >= 0 else { return false }
+    // An address, a question mark, or Arm's `from` may.
+    if !bytes[index].isWord { return false }
+    let end = index + 1
+    while index >= 0, bytes[index].isWord { index -= 1 }
+    let word = bytes[index + 1..<end]
+    return word.elementsEqual("from".utf8) ? false : !word.allSatisfy(\.isHexDigit)
+  }
+
+  private mutating func noteWidth(_ bytes: [UInt8]) {
+    guard has32BitAddresses == nil, let open = bytes.offset(of: "[<") else { return }
+    var scanner = ByteScanner(bytes, at: open + 2)
+    let digits = scanner.run(while: \.isHexDigit)
+    guard scanner.take(">]") else { return }
+    if digits.count == 8 { has32BitAddresses = true }
+    if digits.count == 16 { has32BitAddresses = false }
+  }
+
+  /// A name without `.part.8`, `.isra.0`, `.constprop.0`, `.cold`, and without the kind of Arm's and x86's system calls.
+  static func plain(_ name: String) -> String {
+    guard let dot = name.firstIndex(of: "."), dot != name.startIndex else { return name }
+    return String(name[..<dot])
+  }
+}

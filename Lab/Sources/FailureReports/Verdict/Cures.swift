@@ -1,0 +1,123 @@
+// What helps in a case, and what would not.
+
+/// Chooses cures by the cause and by the figures of the case.
+enum Cures {
+  /// From this share of a zone on, kernel stacks are a part of the shortage.
+  private static let notableStackShare: UInt64 = 20
+
+  static func choose(_ failure: inout Failure, _ verdict: Verdict, _ shown: ZoneAssessment?) {
+    let stacks = stackShare(verdict, shown)
+    let growingHelps = stacks.map { $0.zone > 0 && $0.stacks >= $0.zone / notableStackShare } ?? false
+    let reclaimable = verdict.assessments.compactMap { $0.zone?.reclaimable?.value }.max() ?? 0
+    let reclaimHelps = reclaimable >= 16 << 20 || reclaimable >= (shown?.zone?.managed?.value ?? .max) / 20
+    switch failure.cause {
+    case .fragmentation:
+      if failure.threadStack == .yes {
+        failure.helps = [.singlePageStacks, .growingStacks]
+        if reclaimHelps { failure.helps.append(.reclaim) } else { failure.helpsNot.append(.reclaim) }
+        if hasReservedBlock(verdict) { failure.helps.append(.smallerReserve) }
+        failure.helpsNot += [.moreMemory, .raiseLimit]
+      } else {
+        if reclaimHelps { failure.helps.append(.reclaim) } else { failure.helpsNot.append(.reclaim) }
+        if hasReservedBlock(verdict) { failure.helps.append(.smallerReserve) }
+        if failure.threadStack == .no { failure.helpsNot += [.singlePageStacks, .growingStacks] }
+        failure.helpsNot.append(.moreMemory)
+      }
+    case .shortage:
+      failure.helps = [.moreMemory]
+      if reclaimHelps { failure.helps.append(.reclaim) } else { failure.helpsNot.append(.reclaim) }
+      if verdict.assessments.contains(where: { $0.isShortByReserves && $0.reserved > 0 }) {
+        failure.helps.append(.smallerReserve)
+      }
+      if growingHelps { failure.helps.append(.growingStacks) } else { failure.helpsNot.append(.growingStacks) }
+      failure.helpsNot.append(.singlePageStacks)
+    case .contiguousReserve:
+      failure.helps = [.smallerReserve]
+      failure.helpsNot = [.singlePageStacks, .growingStacks, .moreMemory]
+    case .emptyZone:
+      failure.helpsNot = [.moreMemory, .reclaim, .singlePageStacks, .growingStacks]
+    case .limit:
+      if failure.helps.isEmpty { failure.helps = [.raiseLimit] }
+      failure.helpsNot = [.moreMemory, .reclaim, .singlePageStacks, .growingStacks]
+    case .addressSpace:
+      failure.helps = [.addressSpace]
+      failure.helpsNot = [.moreMemory, .reclaim, .singlePageStacks, .growingStacks]
+    case .other:
+      if growingHelps { failure.helps.append(.growingStacks) }
+      if verdict.report.request?.isByHand != true, failure.order ?? 0 > 0 { failure.helps.append(.moreMemory) }
+      if failure.threadStack == .yes { failure.helpsNot.append(.singlePageStacks) }
+    case .overflow:
+      failure.helps = [.fixOverflow]
+      failure.helpsNot = [.moreMemory, .reclaim]
+    case .unknown:
+      break
+    }
+    failure.actor = actor(failure)
+    if let stacks, growingHelps || stacks.stacks >= 64 << 20,
+      failure.cause == .shortage || failure.cause == .other
+    {
+      let size = failure.stackBytes ?? 16384
+      failure.evidence.append(
+        Evidence(
+          line: stacks.line,
+          text:
+            "kernel stacks take \(Size.kilobytes(stacks.stacks)) (\(Size.grouped(stacks.stacks / size)) of \(Size.text(size))), \(share(stacks.stacks, of: stacks.zone)) of the \(stacks.isNode ? "node" : "zone")"
+        ))
+    }
+  }
+
+  /// `6.2 %`.
+  static func share(_ part: UInt64, of whole: UInt64) -> String {
+    guard whole > 0 else { return "an unknown share" }
+    let tenths = (part &* 1000 &+ whole / 2) / whole
+    return "\(tenths / 10).\(tenths % 10) %"
+  }
+
+  private static func stackShare(_ verdict: Verdict, _ shown: ZoneAssessment?) -> (
+    stacks: UInt64, zone: UInt64, line: Int, isNode: Bool
+  )? {
+    if let zone = shown?.zone, let own = zone.kernelStack, own.value > 0,
+      let size = zone.managed ?? zone.present
+    {
+      return (own.value, size.value, own.line, false)
+    }
+    if let node = shown?.node, let stacks = verdict.report.stacksOfNodes[node] {
+      let size = verdict.report.zones.filter { $0.node == node }.reduce(UInt64(0)) {
+        $0 + (($1.managed ?? $1.present)?.value ?? 0)
+      }
+      return (stacks.value, size, stacks.line, true)
+    }
+    return nil
+  }
+
+  /// Whether a block of a reserve would have been large enough in a zone that has enough memory with its reserves.
+  private static func hasReservedBlock(_ verdict: Verdict) -> Bool {
+    verdict.assessments.contains { zone in
+      guard let list = zone.list, let figures = zone.zone, let required = zone.required,
+        figures.free.value > required
+      else { return false }
+      return list.orders.indices.contains {
+        $0 >= verdict.rules.order && list.orders[$0].types?.contains(.contiguous) ?? false
+      }
+    }
+  }
+
+  /// Who can change it.
+  private static func actor(_ failure: Failure) -> String {
+    switch failure.cause {
+    case .fragmentation:
+      failure.threadStack == .yes
+        ? "the kernel's configuration: how it makes stacks"
+        : "the driver or the kernel that asks for so large a block"
+    case .shortage: "the machine's owner: more memory, or fewer and smaller programs"
+    case .contiguousReserve: "the kernel's command line (cma=) or the device tree, which reserve the memory"
+    case .emptyZone:
+      "the kernel's configuration or the driver, which asks for memory of a zone that the machine does not have"
+    case .limit: "the container or the account: its limit"
+    case .addressSpace: "the kernel's configuration or command line: the size of its address range"
+    case .overflow: "the developers of the kernel or the driver: its code needs more stack than there is"
+    case .other: "the report does not show one"
+    case .unknown: "unknown"
+    }
+  }
+}

@@ -1,0 +1,136 @@
+// Whether a request was for a thread's stack.
+
+/// Decides by the trace, then by the order and the mode; never by a size alone.
+enum StackQuestion {
+  /// Functions that ask for a stack, or call what does.
+  private static let stackMakers: Set<String> = [
+    "alloc_thread_stack_node", "alloc_thread_stack_node_from_cache", "alloc_thread_info",
+    "alloc_thread_info_node",
+    "alloc_thread_stack",
+  ]
+  private static let forks: Set<String> = [
+    "dup_task_struct", "copy_process", "do_fork", "_do_fork", "__do_fork", "kernel_clone", "fork_idle",
+  ]
+  /// Functions between a fork and its stack that take pages for any caller.
+  private static let carriers: [String] = [
+    "__alloc_pages", "alloc_pages", "alloc_kmem_pages", "__get_free_page", "get_free_page", "__vmalloc",
+    "vmalloc",
+    "alloc_vmap_area", "__get_vm_area", "get_vm_area", "vm_area_alloc_pages", "__alloc_frozen_pages",
+    "warn_alloc",
+    "dump_", "show_", "out_of_memory", "oom_kill", "unwind_backtrace", "_alloc_pages", "__rmqueue",
+    "get_page_from",
+    "try_charge", "memcg_charge", "mem_cgroup", "__memcg", "obj_cgroup", "folio_alloc", "__folio_alloc",
+    "___alloc",
+    "new_vmap_block", "alloc_page_interleave", "panic", "check_panic", "__die", "kasan", "__warn",
+    "bulk_alloc", "alloc_buddy", "throttle_direct_reclaim", "__perform_reclaim", "try_to_free_pages", "cpuset_",
+  ]
+
+  /// The answer, and the fact that it rests on.
+  static func answer(_ report: AllocationReport) -> (ThreadStackAnswer, Evidence?) {
+    if !report.overflows.isEmpty { return (.yes, nil) }
+    guard let request = report.request else {
+      return report.slab.map { slabAnswer($0, report) } ?? (.unknown, nil)
+    }
+    switch request.kind {
+    case .processMemory:
+      return (.no, Evidence(line: request.line, text: "the memory was for a program, not for a stack"))
+    case .fork: return (.unknown, nil)
+    default: break
+    }
+    if let answer = byTrace(report.trace) { return answer }
+    if let slab = report.slab { return slabAnswer(slab, report) }
+    return byMode(request, report)
+  }
+
+  /// What the trace says, or `nil` if it has none of the functions that decide.
+  static func byTrace(_ trace: Trace) -> (ThreadStackAnswer, Evidence)? {
+    let entries = trace.entries
+    if let maker = entries.first(where: { stackMakers.contains($0.name) }) {
+      return (
+        .yes,
+        Evidence(line: maker.line, text: "\(maker.name) in the trace: the memory was for a thread's stack")
+      )
+    }
+    // What stands above the page allocator are its own reports; what stands below asked for the pages.
+    let allocator = entries.lastIndex {
+      $0.name.hasPrefix("__alloc_pages") || $0.name.hasPrefix("__alloc_frozen_pages")
+        || $0.name.hasPrefix("__vmalloc_node")
+    }
+    let callers = entries[(allocator ?? -1) + 1..<entries.count]
+    for entry in callers {
+      if forks.contains(entry.name) {
+        return (
+          .yes,
+          Evidence(
+            line: entry.line,
+            text: "\(entry.name) in the trace, and nothing between it and the page allocator: a thread's stack")
+        )
+      }
+      if !carriers.contains(where: { entry.name.hasPrefix($0) }) {
+        if trace.isDamaged { return nil }
+        return (
+          .no, Evidence(line: entry.line, text: "\(entry.name) asked for the memory: not a thread's stack")
+        )
+      }
+    }
+    return nil
+  }
+
+  private static func slabAnswer(_ slab: Request, _ report: AllocationReport) -> (ThreadStackAnswer, Evidence?)
+  {
+    if slab.cache == "thread_stack" || slab.cache == "thread_info" {
+      return (.yes, Evidence(line: slab.line, text: "the slab cache \(slab.cache ?? "") holds threads' stacks"))
+    }
+    return (
+      .no,
+      Evidence(
+        line: slab.line, text: "the memory was for the slab cache \(slab.cache ?? "of another kind of object")")
+    )
+  }
+
+  /// What order and mode say, where there is no trace.
+  private static func byMode(_ request: Request, _ report: AllocationReport) -> (ThreadStackAnswer, Evidence?) {
+    if request.process == "kthreadd", request.order != nil, request.kind != .addressRange,
+      report.trace.entries.isEmpty,
+      request.order?.value ?? 0 > 0
+    {
+      return (.yes, Evidence(line: request.line, text: "kthreadd does nothing but make threads"))
+    }
+    guard let mode = request.mode else { return (.unknown, nil) }
+    func because(_ text: String) -> Evidence { Evidence(line: mode.line, text: text) }
+    if mode.isMovable {
+      return (.no, because("\(mode.description): memory of a program, not a thread's stack"))
+    }
+    if mode.mayWait == false {
+      return (.no, because("\(mode.description): a request that may not wait; a fork may"))
+    }
+    if mode.mayEnterFileSystems == false {
+      return (
+        .no,
+        because("\(mode.description): a request from inside a file system or driver; a fork's may enter them")
+      )
+    }
+    if mode.isCompound {
+      return (.no, because("\(mode.description): a request of kmalloc or a slab, not a thread's stack"))
+    }
+    guard let order = request.order else { return (.unknown, nil) }
+    if order.value >= 5, report.pageBytes ?? 4096 <= 4096 {
+      return (.no, because("order \(order.value): no thread's stack is as large"))
+    }
+    guard order.value > 0 else { return (.unknown, nil) }
+    if mode.isUntracked, order.value <= 3 {
+      return (
+        .yes,
+        because(
+          "\(mode.description), order \(order.value): how kernels before 4.14 ask for a stack, and nothing else does"
+        )
+      )
+    }
+    if mode.isAccountedAndZeroed, order.value == 2, report.pageBytes ?? 4096 == 4096,
+      report.trace.has32BitAddresses != true
+    {
+      return (.yes, because("\(mode.description), order 2: how kernels since 4.14 ask for a stack of 16 KiB"))
+    }
+    return (.unknown, nil)
+  }
+}
