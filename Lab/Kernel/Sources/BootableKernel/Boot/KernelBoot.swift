@@ -47,15 +47,30 @@
     }
   }
 
+  // One function for each: the map of memory is copied for each call that reads it, and frames are to stay small.
+
+  @inline(never)
+  private func countTableFrames() -> Int { KernelAddressSpace.frameLimit(KernelObjects.memory.pointee) }
+
+  @inline(never)
+  private func countMetadataBytes() -> Int {
+    BuddyAllocator<AArch64>.metadataByteCount(
+      for: KernelObjects.memory.pointee, cpuCount: KernelObjects.board.pointee.cpuCount)
+  }
+
+  @inline(never)
+  private func findRoom(byteCount: Int) -> PhysicalAddress? {
+    KernelObjects.memory.pointee.lowestUnreserved(byteCount: byteCount)
+  }
+
   @inline(never)
   private func buildAddressSpace(_ layout: AddressLayout, _ early: EarlyAddressSpace) -> MetadataPlace {
     let board = KernelObjects.board
     let map = KernelObjects.memory
-    let tableFrames = KernelAddressSpace.frameLimit(map.pointee)
-    let metadataBytes = BuddyAllocator<AArch64>.metadataByteCount(
-      for: map.pointee, cpuCount: board.pointee.cpuCount)
+    let tableFrames = countTableFrames()
+    let metadataBytes = countMetadataBytes()
     let needed = tableFrames * pageSize + metadataBytes
-    guard let start = map.pointee.lowestUnreserved(byteCount: needed) else {
+    guard let start = findRoom(byteCount: needed) else {
       fail("memory is too small for the kernel's own tables")
     }
     guard early.mapTables(start, frameCount: tableFrames) else {
