@@ -1,16 +1,17 @@
-// kstacks doctor: why a fork failed, from a log.
+// kstacks doctor: why a fork failed, from a log or on this machine.
 
 #if Tools
   import ArgumentParser
   import FailureReports
   import Foundation
 
-  struct DoctorCommand: ParsableCommand {
+  struct DoctorCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-      commandName: "doctor", abstract: "Say why a fork failed, from a kernel's log.",
+      commandName: "doctor", abstract: "Say why a fork failed, from a kernel's log or on this machine.",
       discussion: """
         Reads page allocation failures, out-of-memory reports, limits, overflows of kernel stacks, and the tables of \
-        /proc, however they were pasted. Without files it reads standard input.
+        /proc, however they were pasted. Without files it reads what is piped in; without that, on Linux, the state and \
+        the log of this machine.
 
         Exit codes: 0 a verdict, 1 no verdict, 2 an input that is unusable.
         """)
@@ -19,9 +20,16 @@
     @Option(help: "Write the verdicts as JSON to this file; - is standard output.") var json: String?
     @Option(help: "Write gauges for Prometheus (OpenMetrics text) to this file; - is standard output.")
     var metrics: String?
+    @Option(help: "Show this machine again and again, after so many seconds each time.") var watch: Double?
 
-    func run() throws {
+    func run() async throws {
       for output in [json, metrics] { try DoctorOutput.check(output, inputs: files) }
+      if let watch {
+        guard files.isEmpty else { throw CommandError("--watch looks at this machine, not at files") }
+        guard watch >= 0.1, watch <= 86_400 else { throw CommandError("--watch takes 0.1 to 86400 seconds") }
+        return try await LiveDoctor.watch(every: watch, json: json, metrics: metrics)
+      }
+      if files.isEmpty && !Self.hasPipedInput { return try LiveDoctor.examine(json: json, metrics: metrics) }
       var results: [(name: String, report: FileReport)] = []
       var hasProblem = false
       for file in files.isEmpty ? ["-"] : files {
@@ -31,6 +39,8 @@
             try file == "-" ? LineReader.examine(descriptor: STDIN_FILENO) : LineReader.examine(path: file)
           results.append((name, report))
         } catch {
+          // An empty pipe is what schedulers and shells give to commands without input.
+          if files.isEmpty && error == .empty { return try LiveDoctor.examine(json: json, metrics: metrics) }
           hasProblem = true
           Terminal.errorLine("kstacks: \(name) \(error)")
         }
@@ -39,48 +49,13 @@
       if hasProblem { throw ExitCode(2) }
       if !results.contains(where: { DoctorOutput.hasVerdict($0.report) }) { throw ExitCode(1) }
     }
-  }
 
-  /// Where verdicts go.
-  enum DoctorOutput {
-    /// Refuses an output that would replace a log.
-    static func check(_ path: String?, inputs: [String]) throws {
-      guard let path, path != "-" else { return }
-      if path.isEmpty { throw CommandError("the file for the results has no name") }
-      guard let data = FileManager.default.contents(atPath: path), let first = data.first else {
-        return try ResultFile.prepare(path)
-      }
-      guard inputs.allSatisfy({ $0 != path }), first == UInt8(ascii: "[") || data.starts(with: Data("# ".utf8))
-      else {
-        throw CommandError("\(path) exists and is no result: it is not replaced")
-      }
-    }
-
-    /// Writes verdicts to the files that were named; as text to standard output unless something else goes there.
-    static func write(
-      _ results: [(name: String, report: FileReport)], json: String?, metrics: String?
-    ) throws {
-      if let json { try write(DiagnosisJSON.text(results), to: json) }
-      if let metrics {
-        let states = results.compactMap { result in
-          result.report.lastState.map { (name: result.name, state: $0) }
-        }
-        try write(MetricsText.text(states), to: metrics)
-      }
-      guard json != "-", metrics != "-" else { return }
-      for (index, result) in results.enumerated() {
-        if index > 0 { Terminal.line() }
-        Terminal.write(DiagnosisText.text(result.report, name: result.name))
-      }
-    }
-
-    private static func write(_ text: String, to path: String) throws {
-      if path == "-" { Terminal.write(text) } else { try ResultFile.write(text: text, to: path) }
-    }
-
-    /// Whether a file's failure has a verdict, or is a reading.
-    static func hasVerdict(_ report: FileReport) -> Bool {
-      report.failures.isEmpty ? !report.snapshots.isEmpty : report.failures.contains(where: \.hasVerdict)
+    /// Whether a file or a pipe, not a terminal, is standard input.
+    private static var hasPipedInput: Bool {
+      var status = stat()
+      guard fstat(STDIN_FILENO, &status) == 0 else { return false }
+      let kind = status.st_mode & S_IFMT
+      return kind == S_IFREG || kind == S_IFIFO || kind == S_IFSOCK
     }
   }
 #endif
