@@ -5,7 +5,6 @@ import PackageDescription
 let core: Target.Dependency = .product(name: "KernelStacks", package: "KernelStacks")
 let simulated: Target.Dependency = .product(name: "SimulatedMachine", package: "KernelStacks")
 let random: Target.Dependency = .product(name: "SeededRandom", package: "KernelStacks")
-let deviceTree: Target.Dependency = .product(name: "DeviceTree", package: "Kernel")
 let scenarios: Target.Dependency = .product(name: "Scenarios", package: "Kernel")
 
 let tools: [SwiftSetting] = [.define("Tools")]
@@ -55,10 +54,7 @@ let package = Package(
       swiftSettings: tools),
     .testTarget(name: "FailureReportsTests", dependencies: ["FailureReports"], exclude: ["Reports"]),
     .testTarget(name: "FiguresTests", dependencies: ["ImageTools", "Figures"], swiftSettings: tools),
-    .target(name: "DeviceTreeSamples", path: "Tests/DeviceTreeSamples"),
-    .testTarget(name: "DeviceTreeTests", dependencies: [core, random, deviceTree, "DeviceTreeSamples"]),
-    .testTarget(
-      name: "BootableKernelTests", dependencies: ["DeviceTreeSamples", "ImageTools"], swiftSettings: tools),
+    .testTarget(name: "BootableKernelTests", dependencies: ["ImageTools"], swiftSettings: tools),
     .testTarget(name: "PackageTests", dependencies: [core, "ImageTools"], swiftSettings: tools),
   ],
   swiftLanguageModes: [.v6]

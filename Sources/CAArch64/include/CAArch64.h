@@ -30,9 +30,7 @@ CA_WRITE(tpidr_el1)
 CA_READ(midr_el1)
 CA_READ(mpidr_el1)
 CA_READ(id_aa64isar0_el1)
-CA_READ(id_aa64mmfr0_el1)
 CA_READ(id_aa64mmfr1_el1)
-CA_READ(id_aa64dfr0_el1)
 CA_READ(mair_el1)
 CA_READ(cntfrq_el0)
 CA_READ(cntkctl_el1)
@@ -181,7 +179,6 @@ struct ca_machine {
   uint64_t kernel_root;
   uint64_t cpu_count;
   uint64_t tracks_dirty_pages;  // 1 where TCR_EL1.HD is set
-  uint64_t counts_instructions;  // 1 where event counter 0 has been started
 };
 extern struct ca_machine ca_machine_state;
 static inline struct ca_machine *ca_machine(void) { return &ca_machine_state; }
@@ -227,13 +224,6 @@ static inline uint64_t ca_touch_forbidden(uint64_t index) {
     default: return 0;
   }
   return 1;
-}
-
-// Semihosting: writes a byte to the console of the debugger or emulator.
-static inline void ca_semihosting_write(uint8_t byte) {
-  register uint64_t operation __asm__("x0") = 0x03;  // SYS_WRITEC
-  register const uint8_t *argument __asm__("x1") = &byte;
-  __asm__ volatile("hlt #0xf000" : "+r"(operation) : "r"(argument) : "memory");
 }
 
 // Semihosting: ends the machine with an exit code.

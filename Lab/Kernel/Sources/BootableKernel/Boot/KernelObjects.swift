@@ -2,7 +2,6 @@
 #if hasFeature(Embedded)
   import AArch64Machine
   import CAArch64
-  import DeviceTree
   import KernelAssembly
   import KernelStacks
   import Scenarios
@@ -52,17 +51,16 @@
       startGrowth(bareStacks.pointee.grower)
     }
 
-    /// Makes the allocators, the exception stack and the idle task; ASIDs have no more than `identifierBits` bits.
+    /// Makes the allocators, the exception stack and the idle task.
     static func start(
-      _ metadata: MetadataPlace, layout: AddressLayout, stacks configuration: StackConfiguration,
-      identifierBits: Int
+      _ metadata: MetadataPlace, layout: AddressLayout, stacks configuration: StackConfiguration
     ) {
       // The places that vectors.S reserves.
       precondition(MemoryLayout<PerCPU>.size <= PerCPU.stride)
       precondition(
         MemoryLayout<KernelProcesses>.size <= 3072 && MemoryLayout<Board>.size <= 2048
           && MemoryLayout<PhysicalMemoryMap>.size <= 2048 && MemoryLayout<Thread>.size <= 352)
-      makeProcesses(makeStacks(makeFrames(metadata), layout, configuration), identifierBits: identifierBits)
+      makeProcesses(makeStacks(makeFrames(metadata), layout, configuration))
       processesExist = true
       PerCPU.at(0).initialize(to: PerCPU())
       adoptBootStack(configuration)
@@ -119,20 +117,12 @@
     }
 
     @inline(never)
-    private static func makeProcesses(_ stacks: consuming Stacks, identifierBits: Int) {
+    private static func makeProcesses(_ stacks: consuming Stacks) {
       do {
         processes.initialize(
-          to: try KernelProcesses(
-            machine: AArch64(), stacks: stacks, memory: memory.pointee, identifierBits: identifierBits))
+          to: try KernelProcesses(machine: AArch64(), stacks: stacks, memory: memory.pointee))
       } catch {
         fail("process table", error)
-      }
-      processes.pointee.setDropFreeTranslations {
-        // One instruction for the translations of all address spaces; the kernel's are walked anew.
-        ca_dsb_ishst()
-        ca_tlbi_vmalle1is()
-        ca_dsb_ish()
-        ca_isb()
       }
     }
 

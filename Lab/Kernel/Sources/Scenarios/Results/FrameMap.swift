@@ -34,57 +34,27 @@ func frameLetter(_ owner: FrameOwner) -> UInt8 {
   }
 }
 
-/// A picture of memory: letters for the frames from the first of RAM to the last.
-///
-/// Of a large memory, each letter is that of one frame of an aligned group, chosen by the group's number: what is free in
-/// pieces of a few frames shows in the proportion that it has.
-struct FrameMap {
-  /// Room for the letters.
-  let letters: UnsafeMutablePointer<UInt8>
-  /// How many frames the picture covers.
-  let frameSpan: Int
-  /// log2 of how many of them share a letter.
-  let groupShift: Int
-
-  /// How many letters there are.
-  var count: Int { Self.letterCount(frameSpan, groupShift) }
-
-  static func letterCount(_ frameSpan: Int, _ groupShift: Int) -> Int {
-    (frameSpan - 1) >> groupShift + 1
-  }
-
-  /// The frame that a letter stands for, counted from the first.
-  func frame(_ index: Int) -> Int {
-    let place = (UInt64(index) &* 0x9e37_79b9_7f4a_7c15) >> UInt64(64 - groupShift)
-    return min(index << groupShift + (groupShift == 0 ? 0 : Int(place)), frameSpan - 1)
-  }
-
-  /// How many frames the letters from `first` up to `end` stand for.
-  func frameCount(_ first: Int, _ end: Int) -> Int {
-    min(end << groupShift, frameSpan) - first << groupShift
-  }
-}
-
 extension Processes {
-  /// Takes a picture of memory.
-  borrowing func takeFrameMap(into map: FrameMap) {
-    for index in 0..<map.count {
-      map.letters[index] = frameLetter(stacks.frames.base.owner(of: lowestFrame + map.frame(index)))
+  /// Takes a picture of memory: `frameSpan` letters.
+  borrowing func takeFrameMap(into letters: UnsafeMutablePointer<UInt8>) {
+    for index in 0..<frameSpan {
+      letters[index] = frameLetter(stacks.frames.base.owner(of: lowestFrame + index))
     }
   }
 }
 
-/// A picture of memory as run-length text: `r120f1b1f1`; the numbers are of frames.
+/// A picture of memory as run-length text: `r120f1b1f1`.
 struct FrameMapText: TextDescribable {
-  var map: FrameMap
+  var letters: UnsafeMutablePointer<UInt8>
+  var count: Int
 
   func write<Sink: TextSink>(to sink: inout Sink) {
     var index = 0
-    while index < map.count {
+    while index < count {
       var end = index + 1
-      while end < map.count, map.letters[end] == map.letters[index] { end += 1 }
-      sink.write(byte: map.letters[index])
-      sink.write(map.frameCount(index, end))
+      while end < count, letters[end] == letters[index] { end += 1 }
+      sink.write(byte: letters[index])
+      sink.write(end - index)
       index = end
     }
   }

@@ -12,7 +12,7 @@ public enum StateAspect: UInt8, Sendable {
   case kernelStacks
   /// The listing of the vmalloc area.
   case vmallocAreas
-  /// How many address spaces map each frame that some do.
+  /// How many address spaces map each frame.
   case shareCounts
   /// All entries of the vmalloc area's tables.
   case kernelTables
@@ -88,6 +88,13 @@ extension Processes {
     stacks.arena.writeListing(to: &listing)
     snapshot[.vmallocAreas] = listing.value
 
+    var counts = Digest()
+    for index in 0..<frameSpan where shareCounts[index] != 0 {
+      counts.mix(index)
+      counts.mix(Int(shareCounts[index]))
+    }
+    snapshot[.shareCounts] = counts.value
+
     var kernelTables = Digest()
     if let layout = try? AddressLayout(virtualAddressBits: machine.virtualAddressBits) {
       TranslationTables(kernelOf: machine).visitLeaves(in: layout.vmallocArea) { leaf in
@@ -98,7 +105,6 @@ extension Processes {
     snapshot[.kernelTables] = kernelTables.value
 
     var userTables = Digest()
-    var counts = Digest()
     var table = Digest()
     for processID in 1...processLimit {
       guard let task = task(processID) else { continue }
@@ -111,8 +117,6 @@ extension Processes {
       tables(of: task).visitLeaves(in: userAddresses) { leaf in
         userTables.mix(UInt64(leaf.address.rawValue))
         userTables.mix(leaf.entry.rawValue)
-        counts.mix(UInt64(leaf.entry.frame.number))
-        counts.mix(UInt64(shareCount(leaf.entry.frame).pointee))
         guard task == first else { return }
         let words = machine.pointer(to: leaf.entry.frame.physicalAddress).assumingMemoryBound(to: UInt64.self)
         for index in 0..<512 { userTables.mix(words[index]) }
@@ -120,7 +124,6 @@ extension Processes {
     }
     table.mix(processCount)
     snapshot[.userTables] = userTables.value
-    snapshot[.shareCounts] = counts.value
     snapshot[.processes] = table.value
     return snapshot
   }
