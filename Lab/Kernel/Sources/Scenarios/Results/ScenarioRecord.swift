@@ -12,7 +12,7 @@ struct ScenarioRecord {
   /// What the work consists of.
   var unit: StaticString = "operations"
   /// Where the picture of memory at the first failure goes.
-  var mapAtFailure: FrameMap?
+  var mapAtFailure: UnsafeMutablePointer<UInt8>?
   /// Free frames at the first failure, everything half-made undone and caches given back.
   var freeFramesAtFailure = 0
   /// The same when forks fail again after recovery.
@@ -47,7 +47,8 @@ extension Processes {
       state.pointee.record.freeFramesAtSecondFailure = stacks.frames.freeFrames
       state.pointee.record.notes[kind] = value
     case .childrenOutOfMemory:
-      state.pointee.record.notes[kind] += value
+      // The sum is the process's affair: it may wrap around.
+      state.pointee.record.notes[kind] &+= value
     default:
       state.pointee.record.notes[kind] = value
     }
