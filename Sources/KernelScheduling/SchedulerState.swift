@@ -41,7 +41,9 @@ import KernelMachine
   @usableFromInline var idle: ScheduledThreadPointer?
   /// Sleepers that have been shrunk since they fell asleep.
   @usableFromInline var shrunk = ThreadList()
-  /// Grows whenever a thread became ready here, was switched in, or began to wait for a refill.
+  /// Grows whenever a thread became ready here, or was switched in.
+  ///
+  /// A thread that begins to wait for a refill was ready before: between two looks that found all CPUs quiet, it was made so.
   @usableFromInline var activity = 0
   /// The CPUs that ought to be told that there is work, one bit each; only this CPU touches it.
   @usableFromInline var notifications: UInt64 = 0

@@ -57,8 +57,6 @@ extension ThreadScheduler {
     let inner = machine.lock(lock(of: queue))
     thread.pointee.currentState = .waitingForRefill
     thread.pointee.isShrunk = false
-    // An attempt that is under way has not looked at its dead pages.
-    queue.pointee.activity &+= 1
     machine.unlock(lock(of: queue), restoring: inner)
     let isFirst = shared.pointee.refills.first == nil
     shared.pointee.refills.append(thread)
