@@ -1,4 +1,4 @@
-// What is in a stack's pages while they shrink and grow (docs/thread-stacks.md): frames with contents, two CPUs, threads
+// What is in a stack's pages while they shrink and grow (docs/stack-growth.md): frames with contents, two CPUs, threads
 // that go deeper, come back and look, a shrinker, and others who take frames, write into them and look.
 //
 // A page of a thread is a place; its entry names a frame or none. Some CPU may have cached any entry while it was valid,

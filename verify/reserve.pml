@@ -1,4 +1,4 @@
-// The reserve invariant (docs/thread-stacks.md, "Stacks that grow"): every transition that moves a frame or a thread,
+// The reserve invariant (docs/stack-growth.md): every transition that moves a frame or a thread,
 // and the processes that make them in every order. Frames are counted; contents.pml and tlb.pml tell them apart.
 //
 // Each transition is an inline of its own: when it may happen, and what it does, in one step. The processes at the end
