@@ -1,4 +1,4 @@
-// Who does what with the page frames of one node (docs/page-frames.md): requests that look for a frame wherever it may be, CPUs
+// Who does what with the page frames of one node (docs/frame-lists.md): requests that look for a frame wherever it may be, CPUs
 // that give back, that clear when idle, that pause clearing and look at blocks, and a CPU that goes offline.
 //
 // The steps are those of frames.pml. Which CPU does what is chosen for each search.

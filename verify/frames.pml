@@ -1,4 +1,4 @@
-// The page frames of one node (docs/page-frames.md): blocks, the pool of zeroed frames that idle CPUs fill, each CPU's two
+// The page frames of one node (docs/frame-lists.md): blocks, the pool of zeroed frames that idle CPUs fill, each CPU's two
 // lists, and every step that moves a frame. clearing.pml says who takes them when.
 //
 // Frames have identities, links and contents. What the code does under a lock and others see without it is several steps:
