@@ -66,17 +66,6 @@
       #expect(kernel.exitCode == 0, "\(kernel.errors)")
     }
 
-    @Test(arguments: ["README.md", "docs/README.md", "docs/commands.md", "docs/comparison.md"])
-    func everyPathOfAPageExists(page: String) throws {
-      let text = try String(contentsOfFile: "\(root)/\(page)", encoding: .utf8)
-      let folder = URL(fileURLWithPath: "\(root)/\(page)").deletingLastPathComponent().path
-      for part in text.components(separatedBy: "](").dropFirst() {
-        let target = part.prefix { $0 != ")" && $0 != "#" }
-        if target.hasPrefix("http") || target.isEmpty { continue }
-        #expect(FileManager.default.fileExists(atPath: "\(folder)/\(target)"), "\(page): \(target)")
-      }
-    }
-
     @Test func theReadmeIsReadInFiveMinutes() throws {
       let text = try String(contentsOfFile: "\(root)/README.md", encoding: .utf8)
       #expect(text.split(whereSeparator: \.isWhitespace).count <= 1_000)
