@@ -1,21 +1,22 @@
-// A section of thread code whose stack is there beforehand: it takes no fault, and shrinking leaves it alone.
+// A section of thread code whose stack is mapped beforehand: it takes no fault, and shrinking leaves its pages alone.
 
 import KernelMachine
 import KernelThreadStacks
 
 extension ScheduledThread {
-  /// Grows the running thread's stack now, and protects it down to there from being shrunk.
+  /// Grows the running thread's stack at once, and protects the grown part from being shrunk.
   ///
-  /// The conditions are those of ``StackGrower/grow(at:runningOn:)``: thread code asks for it by an exception, with its
-  /// own stack pointer. It may be nested: a floor only ever goes down. The section ends when `floor` gets back the value
-  /// that this returns, which the thread itself can do anywhere.
+  /// The conditions are those of ``StackGrower/grow(at:runningOn:)``: thread code requests it by an exception, with its
+  /// own stack pointer. Sections may be nested: a floor only moves down. A section ends when the thread sets `floor` back to
+  /// the returned value, which it can do anywhere.
   ///
   /// - Parameters:
-  ///   - bytes: how much is needed below the stack pointer.
-  ///   - stackPointer: the thread's.
-  ///   - grower: the allocator's.
-  /// - Returns: the floor to go back to.
-  /// - Throws: what ``StackGrower/ensure(bytes:below:runningOn:)`` does; nothing has changed then.
+  ///   - bytes: the size needed below the stack pointer, in bytes.
+  ///   - stackPointer: the thread's stack pointer.
+  ///   - grower: the allocator's ``ThreadStackAllocator/grower``.
+  /// - Returns: the former floor.
+  /// - Throws: the errors of ``StackGrower/ensure(bytes:below:runningOn:)``; nothing has changed then.
+  /// - Complexity: O(pages of the section).
   @inlinable public mutating func ensure<M: Machine>(
     bytes: Int, below stackPointer: VirtualAddress, grower: StackGrower<M>
   ) throws(ThreadStackError) -> VirtualAddress {

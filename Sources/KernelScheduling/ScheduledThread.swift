@@ -1,29 +1,29 @@
-// What a scheduler keeps of a thread: the part that every thread record contains.
+// The scheduler's part of a thread: every thread record contains it.
 
 import KernelMachine
 import Synchronization
 
-/// Where a thread stands.
+/// The state of a thread in its scheduler.
 @frozen public enum ThreadState: UInt8, Equatable, Sendable {
-  /// Made, and never given to a scheduler yet.
+  /// Made, and not yet given to a scheduler.
   case created
   /// In a CPU's queue; its context is saved.
   case ready
   /// A CPU runs it, or is switching to it or away from it.
   case running
-  /// Could run, but for the frames that its stack may need: in the queue of those that wait for a refill.
+  /// Waits for the frames that its stack may need, in the queue of threads that wait for a refill.
   case waitingForRefill
-  /// Sleeps until somebody wakes it; its context is saved.
+  /// Sleeps until it is woken; its context is saved.
   case waiting
-  /// Sleeps, waits or is ready, and is being shrunk: nobody else touches its stack or its links.
+  /// Sleeps, waits or is ready, and belongs to the CPU that shrinks it: no other touches its stack or its links.
   case claimed
   /// Never runs again.
   case dead
 }
 
-/// What a running thread wants to become at the next switch.
+/// What becomes of a running thread at the next switch.
 @frozen public enum SwitchRequest: UInt8, Equatable, Sendable {
-  /// It can go on.
+  /// It can continue.
   case stay
   /// It waits for a wake-up.
   case wait
@@ -33,12 +33,12 @@ import Synchronization
 
 /// The part of a thread's record that the scheduler works with.
 ///
-/// It lies inside the record of a thread, at an address that stays; a kernel finds its own part from there.
+/// It lies inside the record of a thread, at a fixed address, from which a kernel finds its own part. 56 bytes.
 ///
 ///     +0   stack base            what exception entry reads first
 ///     +8   saved stack pointer
 ///     +16  floor
-///     +24  next, previous        in whichever list it is
+///     +24  next, previous        in the list that holds it
 ///     +40  number
 ///     +48  CPU                   whose lock guards the rest
 ///     +52  state, request, wake-up, list
@@ -48,10 +48,10 @@ import Synchronization
   public var stackBase: VirtualAddress
   /// Its stack pointer, valid while it does not run.
   ///
-  /// The machine fills it in before it calls ``ThreadScheduler/next(after:stacks:switching:)``: by then its context is
-  /// completely saved.
+  /// The machine stores it before it calls ``ThreadScheduler/next(after:stacks:switching:)``, when the context is saved
+  /// completely.
   public var savedStackPointer: VirtualAddress
-  /// Nothing at or above this address is taken from its stack while it sleeps, besides what its stack pointer protects.
+  /// The address from which on its stack keeps its pages while it sleeps, if it is below the stack pointer.
   ///
   /// Only the thread itself changes it. ``noFloor`` protects nothing.
   public var floor: VirtualAddress
@@ -61,19 +61,19 @@ import Synchronization
   public var id: Int
   @usableFromInline var cpuNumber: Int32
   @usableFromInline var currentState: ThreadState
-  /// What it wants at the next switch; written by the thread itself, with interrupts off.
+  /// What becomes of it at the next switch; the thread itself writes it, with interrupts off.
   public var request: SwitchRequest
-  /// Whether a wake-up came while it did not sleep: its next wait returns at once.
+  /// Whether a wake-up came while it did not sleep; its next wait then returns at once.
   @usableFromInline var isWakePending: Bool
-  /// Whether its dead pages have been taken since it left a CPU: if it sleeps, it is among those that have nothing left.
+  /// Whether its dead pages have been taken since it left a CPU; a sleeper is then in the list `shrunk`.
   @usableFromInline var isShrunk: Bool
 
-  /// A thread that has not been given to a scheduler.
+  /// Makes the record of a thread that no scheduler has yet, in state ``ThreadState/created``.
   ///
   /// - Parameters:
   ///   - id: its number, for reports.
   ///   - stackBase: the base of its stack.
-  ///   - stackPointer: where it begins.
+  ///   - stackPointer: its first stack pointer.
   @inlinable public init(id: Int, stackBase: VirtualAddress, stackPointer: VirtualAddress) {
     self.stackBase = stackBase
     savedStackPointer = stackPointer
@@ -91,15 +91,13 @@ import Synchronization
   /// A floor that protects nothing.
   @inlinable public static var noFloor: VirtualAddress { VirtualAddress(UInt.max) }
 
-  /// Where it stands.
-  ///
-  /// A look from outside: it may change at any time.
+  /// Its state, which may change at any time.
   @inlinable public var state: ThreadState { currentState }
 
   /// The CPU that runs it, or ran it last.
   @inlinable public var cpu: Int { Int(cpuNumber) }
 
-  /// The lowest address that sleeping has to keep: all pages wholly below it are dead.
+  /// The lower of stack pointer and floor: all pages wholly below it are dead while the thread sleeps.
   @inlinable public var lowestLiveAddress: VirtualAddress { min(savedStackPointer, floor) }
 }
 
@@ -112,17 +110,17 @@ extension UnsafeMutablePointer where Pointee == ScheduledThread {
 
   /// The CPU whose lock guards the thread.
   ///
-  /// It changes under the lock of the CPU that it names, and is read without one by those who look for that lock.
+  /// It changes under the lock of the CPU that it names. Code that looks for that lock reads it without one.
   @inlinable var cpuNumber: Int32 {
     @inline(__always) get { cpuWord.pointee.load(ordering: .relaxed) }
     @inline(__always) nonmutating set { cpuWord.pointee.store(newValue, ordering: .relaxed) }
   }
 
-  /// The same, read by a load-acquire: what is read of the thread afterwards is not older.
+  /// The same, read by a load-acquire: later reads of the thread are not older.
   @inlinable var acquiredCPUNumber: Int32 {
     @inline(__always) get { cpuWord.pointee.load(ordering: .acquiring) }
   }
 }
 
-/// A thread, by the place of its ``ScheduledThread``.
+/// A thread, by the address of its ``ScheduledThread``.
 public typealias ScheduledThreadPointer = UnsafeMutablePointer<ScheduledThread>

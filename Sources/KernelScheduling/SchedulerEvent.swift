@@ -1,19 +1,19 @@
 // The transitions of scheduling and growth, as the models in verify/ know them.
 //
-// The scheduler notes those that happen inside it. The others happen where it has no part: whoever handles a growth fault
-// or frees a stack notes them through ``ThreadScheduler/events``.
+// The scheduler reports its own transitions. Code that handles a growth fault or frees a stack reports the others through
+// ``ThreadScheduler/events``.
 //
-//   event            noted by      when
-//   consider         scheduler     a CPU looks whether its reserve suffices for a thread; `count` 1: it may refill it
-//   putOff           scheduler     … in vain, and the thread remains the first of those that wait
-//   switchIn         scheduler     the reserve suffices for the thread, and it is the one that this CPU goes on with
+//   event            reported by   when
+//   consider         scheduler     a CPU checks whether its reserve suffices for a thread; `count` 1: it may refill it
+//   putOff           scheduler     it does not, and the thread remains the first that waits
+//   switchIn         scheduler     the reserve suffices for the thread, and this CPU continues with the thread
 //   refill           scheduler     `count` frames came into this CPU's reserve, from the frame source or the pool
 //   giveBackReserve  scheduler     an idle CPU gave its reserve back, `count` frames
-//   waitForRefill    scheduler     a thread joins those that wait
+//   waitForRefill    scheduler     a thread joins the queue of threads that wait for a refill
 //   sleep            scheduler     a thread is among the sleepers; its context is saved
 //   wake             scheduler     a sleeping thread is ready
 //   exit             scheduler     a thread has left its CPU for good
-//   stall            scheduler     the report is taken that nothing can ever run
+//   stall            scheduler     the report of a stall is taken: no thread can run
 //   claim            scheduler     a thread that sleeps, waits or is ready belongs to the shrinker
 //   retire           scheduler     `count` of its pages are unmapped, still named by their entries
 //   invalidateDone   scheduler     no CPU has a translation of any page that was retired before on this CPU
@@ -25,18 +25,18 @@
 
 /// One transition.
 @frozen public struct SchedulerEvent: Equatable, Sendable {
-  /// What happened.
+  /// The kinds of transitions; the head of this file describes each.
   @frozen public enum Kind: UInt8, Equatable, Sendable {
     case consider, putOff, switchIn, refill, giveBackReserve, waitForRefill, sleep, wake, exit, stall
     case claim, retire, invalidateDone, release, putBack, unclaim, grow, free
   }
-  /// What happened.
+  /// Its kind.
   public var kind: Kind
-  /// The CPU that did it.
+  /// The CPU that made it.
   public var cpu: Int
-  /// The thread that it happened to; 0 where there is none.
+  /// The thread concerned; 0 where there is none.
   public var thread: Int
-  /// How many frames or pages.
+  /// The number of frames or pages.
   public var count: Int
 
   /// A transition with its figures.
@@ -48,23 +48,23 @@
   }
 }
 
-/// Takes note of what a scheduler does.
+/// Receives the transitions of a scheduler.
 ///
-/// It is called in the middle of things, with interrupts off and perhaps with a lock held: it must not call the scheduler,
-/// and takes no lock of its own.
+/// It is called in the middle of an operation, with interrupts off and possibly with a lock held. It must neither call the
+/// scheduler nor take a lock.
 public protocol SchedulerEvents {
-  /// Whether anything listens; a constant, so that what only serves events is compiled away.
+  /// Whether events are received; a constant, so that code for events alone is compiled away.
   static var isListening: Bool { get }
-  /// A transition has happened.
+  /// Receives one transition.
   func note(_ event: SchedulerEvent)
 }
 
-/// Takes no note: compiled to nothing.
+/// Receives nothing, and compiles to nothing.
 @frozen public struct NoSchedulerEvents: SchedulerEvents {
-  /// Nobody to tell.
+  /// Makes the receiver of no events.
   @inlinable public init() {}
-  /// Nobody.
+  /// False.
   @inlinable public static var isListening: Bool { false }
-  /// Nothing.
+  /// Does nothing.
   @inlinable public func note(_ event: SchedulerEvent) {}
 }

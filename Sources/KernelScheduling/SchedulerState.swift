@@ -1,25 +1,25 @@
-// What a scheduler keeps for all CPUs and for each of them, in memory that its maker supplies.
+// The state of a scheduler, for all CPUs and for each of them, in memory that its maker supplies.
 //
-//     +0    shared: the lock of those that wait for a refill, their list, stall detection
+//     +0    shared: the threads that wait for a refill, their lock, stall detection
 //     +128  run queue of CPU 0
 //     +256  run queue of CPU 1
 //      …    (128 bytes each)
 
 import KernelMachine
 
-/// What all CPUs share.
+/// The state that all CPUs share.
 @frozen @usableFromInline struct SchedulerShared {
-  /// Guards all that follows; taken before the lock of a run queue.
+  /// Guards all fields below; taken before the lock of a run queue.
   @usableFromInline var lock = SpinLock()
-  /// Threads that are ready but for the frames that their stacks may need, first come first served.
+  /// Threads that wait for the frames that their stacks may need; first come, first served.
   @usableFromInline var refills = ThreadList()
   /// Whether a CPU is collecting frames for the first of them.
   @usableFromInline var isServing = false
-  /// Whether a stall was found that nobody has taken the report of.
+  /// Whether a stall was found whose report has not been taken.
   @usableFromInline var isStalled = false
   /// The sum of all activity when a stall was last found.
   @usableFromInline var reportedSignature = -1
-  /// The sum of all activity when the last vain attempt ended; -1 if not all CPUs were quiet then.
+  /// The sum of all activity when the last failed attempt ended; -1 if not all CPUs were quiet then.
   @usableFromInline var stallSignature = -1
   /// The CPU whose sleepers are shrunk next.
   @usableFromInline var cursor = 0
@@ -27,9 +27,9 @@ import KernelMachine
   @inlinable init() {}
 }
 
-/// What one CPU has: threads that are ready, and threads that sleep.
+/// The state of one CPU: threads that are ready, and threads that sleep.
 ///
-/// Its lock guards the lists, and of each thread whose CPU this is the links, state and wake-up. A thread's CPU changes
+/// Its lock guards the lists, and the links, state and wake-up of each thread whose CPU this is. A thread's CPU changes
 /// only under the lock of the CPU that it names.
 @frozen @usableFromInline struct RunQueue {
   @usableFromInline var lock = SpinLock()
@@ -45,14 +45,14 @@ import KernelMachine
   ///
   /// A thread that begins to wait for a refill was ready before: between two looks that found all CPUs quiet, it was made so.
   @usableFromInline var activity = 0
-  /// The CPUs that ought to be told that there is work, one bit each; only this CPU touches it.
+  /// The CPUs to be told that there is work, one bit each; only this CPU touches it.
   @usableFromInline var notifications: UInt64 = 0
-  /// The thread that has left this CPU for good, until somebody asks; only this CPU touches it.
+  /// The thread that has left this CPU for good, until ``ThreadScheduler/takeDeparted()``; only this CPU touches it.
   @usableFromInline var departed: ScheduledThreadPointer?
   /// Whether this CPU runs its idle thread, or is about to; only this CPU writes it.
   @usableFromInline var isIdle = false
-  /// Whether it has done nothing but idle since it gave back all that it had for itself; only this CPU writes it, and
-  /// sets it under the lock.
+  /// Whether it has only idled since it gave back its reserve and cached stacks; only this CPU writes it, and sets it under
+  /// the lock.
   @usableFromInline var isQuiet = false
   /// Whether nothing becomes ready here any more, because the CPU is to stop, or has stopped.
   @usableFromInline var isClosed = false

@@ -1,8 +1,8 @@
-// A list of threads, linked through their records: nothing is allocated, and any of them can leave it at once.
+// A list of threads, linked through their records: nothing is allocated, and any thread can leave it in O(1).
 
-/// Threads in the order in which they came.
+/// Threads in the order in which they were added.
 ///
-/// Whoever changes it holds the lock of its owner.
+/// It changes only under its owner's lock.
 @frozen @usableFromInline struct ThreadList {
   @usableFromInline var first: ScheduledThreadPointer?
   @usableFromInline var last: ScheduledThreadPointer?

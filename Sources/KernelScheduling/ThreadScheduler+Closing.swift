@@ -3,29 +3,29 @@
 //     closeCPU(n)         no thread becomes ready on CPU n any more; those that are ready there go to others
 //     n: next(…)          yields the idle thread, and the thread that n ran goes to another CPU; reserve and cached stacks
 //                         go back
-//     n: mayStop(n)       true when it has been through next(…) from idle to idle: stops, when it pleases
+//     n: mayStop(n)       true when it has been through next(…) from idle to idle: it may stop
 //     n: startCPU(…)      takes part again
 //
-// Sleepers stay in the closed CPU's lists, where shrinking finds them: its lock needs no CPU. When they are woken, they
-// are ready elsewhere. A closed CPU that idles has no reserve, so stalls are found as if it were idle.
+// Sleepers stay in the closed CPU's lists, where shrinking finds them: any CPU can take its lock. A sleeper that is woken becomes
+// ready on another CPU. A closed CPU that idles has no reserve, so stall detection treats it as idle.
 
 import KernelMachine
 import KernelThreadStacks
 
 extension ThreadScheduler {
-  /// Lets no thread run on a CPU any more, from its next switch on.
+  /// Closes a CPU: from its next switch on, it runs its idle thread only.
   ///
-  /// The caller sees to it that the CPU comes to ``next(after:stacks:switching:)`` once more: it then has nothing left,
-  /// and may stop. It takes part again by ``startCPU(running:idle:)``. Interrupts may be on or off; ask
-  /// ``takeNotifications()`` afterwards.
+  /// The caller ensures that the CPU enters ``next(after:stacks:switching:)`` once more. Then the CPU has nothing left, and
+  /// may stop. ``startCPU(running:idle:)`` opens it again. Interrupts may be on or off. Call ``takeNotifications()``
+  /// afterwards.
   ///
   /// - Parameter cpu: its number; it may be the current one.
-  /// - Returns: whether it is closed now: not if it takes no part, is closed already, or is the last that is not.
+  /// - Returns: whether this call has closed it: false if it takes no part, is closed already, or is the last open one.
   /// - Complexity: O(threads that are ready there).
   @inlinable public borrowing func closeCPU(_ cpu: Int) -> Bool {
     guard isCPU(cpu) else { return false }
     let queue = queue(cpu)
-    // Under this lock, so that two do not close the last two.
+    // Under this lock, so that two callers do not close the last two CPUs.
     let outer = machine.lock(sharedLock)
     var others = 0
     for other in 0..<cpuCount where other != cpu && isOpen(other) { others &+= 1 }
@@ -48,7 +48,7 @@ extension ThreadScheduler {
     queue(cpu).pointee.idle != nil && !queue(cpu).pointee.isClosed
   }
 
-  /// Moves the first thread of a closed queue to another.
+  /// Moves the first thread of a closed queue to another queue.
   ///
   /// - Returns: whether there was one.
   @inlinable borrowing func rehomeReady(of queue: UnsafeMutablePointer<RunQueue>) -> Bool {
@@ -90,9 +90,9 @@ extension ThreadScheduler {
     }
   }
 
-  /// Whether a closed CPU idles and has nothing left that others could need: it may stop.
+  /// Whether a closed CPU idles and keeps nothing that others could need, so that it may stop.
   ///
-  /// To be asked on that CPU, with interrupts off; a look from outside anywhere else.
+  /// The answer is stable on that CPU, with interrupts off; elsewhere it may change at any time.
   @inlinable public borrowing func mayStop(_ cpu: Int) -> Bool {
     guard isCPU(cpu) else { return false }
     let queue = queue(cpu)
@@ -100,7 +100,7 @@ extension ThreadScheduler {
       && queue.pointee.ready.first == nil
   }
 
-  /// The current CPU, which is closed, keeps nothing that others could need.
+  /// Gives back all that the current CPU keeps for itself, because it is closed.
   ///
   /// - Returns: its idle thread.
   @inlinable @inline(never)
@@ -117,7 +117,7 @@ extension ThreadScheduler {
     queue.pointee.isIdle = true
     if leaving == idle { queue.pointee.isQuiet = true }
     machine.unlock(lock(of: queue), restoring: state)
-    // The stack of a thread that ended is freed after this: it looks once more.
+    // The stack of a thread that ended is freed after this, so the CPU looks once more.
     if leaving != idle { queue.pointee.notifications |= 1 &<< UInt64(truncatingIfNeeded: cpu) }
     if !wasQuiet, shared.pointee.refills.first != nil { notifyIdleCPUs(from: cpu) }
     return idle

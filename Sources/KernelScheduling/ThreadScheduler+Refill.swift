@@ -1,10 +1,10 @@
-// Threads whose stacks may need frames that are not there: who gets them first.
+// Threads that wait for the frames that their stacks may need, and the order in which they get them.
 //
-// The first of those that wait is served by one CPU at a time, which collects frames in its own reserve, from the frame
-// source, the pool, what the allocator keeps for speed, and the dead pages of others. Until it has been served, no other
-// thread's reserve is refilled: others run only on what is there. A CPU that idles meanwhile gives its reserve back, to
-// the pool first, so that frames do not lie in pieces that are too small for anybody. The allocator is told how many wait,
-// and makes no new stack meanwhile.
+// One CPU at a time serves the first thread that waits. It collects frames in its own reserve, from the frame source, the
+// refill pool, what the allocator keeps for speed, and the dead pages of others. Until that thread has been served, no
+// other thread's reserve is refilled: others run only on what their CPU has. A CPU that idles meanwhile gives its reserve
+// back, to the refill pool first, so that frames do not lie in pieces too small for any thread. The allocator is told how
+// many threads wait, and makes no new stack meanwhile.
 
 import KernelMachine
 import KernelThreadStacks
@@ -45,7 +45,7 @@ extension ThreadScheduler {
     if after > before { note(.refill, cpu, thread, count: after &- before) }
   }
 
-  /// Adds a thread to those that wait for a refill.
+  /// Adds a thread to the queue of threads that wait for a refill.
   ///
   /// It is in no list, and its CPU is this one.
   @inlinable @inline(never)
@@ -70,9 +70,9 @@ extension ThreadScheduler {
   /// Collects frames for the first thread that waits.
   ///
   /// - Parameters:
-  ///   - isIdle: whether this CPU idled until now: then it goes on serving after a vain attempt.
-  ///   - isServing: becomes true if it does so; it is for the caller to end it.
-  /// - Returns: that thread, in state `running` and in no list; `nil` if there are too few, or another CPU is at it.
+  ///   - isIdle: whether this CPU idled until now: then it continues to serve after a failed attempt.
+  ///   - isServing: becomes true if it does so; the caller ends it.
+  /// - Returns: that thread, in state `running` and in no list; `nil` if there are too few frames, or another CPU serves it.
   @inlinable @inline(never)
   borrowing func serveFirstWaiter<F: FrameSource & ~Copyable, A: ~Copyable>(
     _ cpu: Int, _ queue: UnsafeMutablePointer<RunQueue>, isIdle: Bool, _ isServing: inout Bool,
@@ -105,7 +105,7 @@ extension ThreadScheduler {
       shared.pointee.isServing = false
       _ = shared.pointee.refills.removeFirst()
       stacks.noteRefillWaiters(shared.pointee.refills.count)
-      // At once, so that the notes have the order of the queue.
+      // At once, so that the events have the order of the queue.
       note(.switchIn, cpu, waiter)
       noteBusy(queue)
       let old = self.queue(Int(waiter.cpuNumber))

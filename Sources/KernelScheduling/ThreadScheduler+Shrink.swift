@@ -5,37 +5,38 @@
 //     1. claim        under its queue's lock: out of the list, state `claimed`. Many threads, one after the other.
 //     2. retire       pages wholly below min(saved stack pointer, floor): entries invalid, frames still named by them
 //     3. invalidate   once for all of them
-//     4. release      frames go back, entries empty; or, if the thread was woken meanwhile and nobody waits for frames,
+//     4. release      frames go back, entries empty; or, if the thread was woken meanwhile and no thread waits for frames,
 //        put back     the same frames become valid again
-//     5. unclaim      under its queue's lock: asleep among those that have nothing left to give, or ready if woken
+//     5. unclaim      under its queue's lock: asleep in the list `shrunk`, or ready if woken
 //
-// Whoever serves the first thread that waits for a refill shrinks those behind it and those that are ready, too: they are
-// in lists like sleepers. Otherwise the dead pages of threads that are always ready could keep it waiting for ever, and so
-// could sleepers that are woken in the middle of each claim, if their pages were put back then.
+// The CPU that serves the first thread that waits for a refill also shrinks threads that wait behind it and threads that are
+// ready: they are in lists like sleepers. Otherwise the dead pages of threads that are always ready could keep it waiting for
+// ever, and so could sleepers that are woken in the middle of each claim, if their pages were put back then.
 //
-// A wake-up between 1 and 5 is only remembered: so no CPU switches the thread in before its pages are either gone
-// everywhere or there again. All of it happens with interrupts off, so claims don't outlive a switch, and the thread that
-// shrinks others cannot come to wait for them.
+// A wake-up between 1 and 5 is only remembered. So no CPU switches the thread in before its pages are either gone
+// everywhere or there again. All of it happens with interrupts off, so claims do not outlive a switch, and the thread that
+// shrinks others never waits for them.
 //
-// A thread is looked at once for each time it leaves a CPU: a sleeper is in another list afterwards. So shrinking costs no
-// more, in all, than going to sleep did.
+// A thread is examined once for each time it leaves a CPU: a sleeper is in another list afterwards. So the total cost of
+// shrinking is proportional to that of going to sleep.
 
 import KernelMachine
 import KernelThreadStacks
 
 extension ThreadScheduler {
-  /// How many threads are claimed at a time.
+  /// The number of threads that are claimed at a time.
   @inlinable static var shrinkBatchCount: Int { 16 }
 
   /// Gives back memory that no thread needs: what the allocator keeps for speed, then sleepers' dead pages.
   ///
-  /// To be called with no lock held; interrupts may be on or off. It takes only spin locks, and interrupts stay off for a
-  /// batch of threads at a time. Ask ``takeNotifications()`` afterwards.
+  /// The caller holds no lock; interrupts may be on or off. It takes only spin locks, and turns interrupts off for one
+  /// batch of threads at a time. Call ``takeNotifications()`` afterwards.
   ///
   /// - Parameters:
-  ///   - target: how many frames are enough; `Int.max` for all.
+  ///   - target: the number of frames that is enough; `Int.max` for all.
   ///   - stacks: the allocator of the threads' stacks.
-  /// - Returns: how many frames went back, which may be more or fewer.
+  /// - Returns: the number of frames that went back, which may be more or fewer.
+  /// - Complexity: O(sleepers that were not examined since they fell asleep).
   @discardableResult
   @inlinable public borrowing func reclaim<F: FrameSource & ~Copyable, A: ~Copyable>(
     target: Int, stacks: borrowing ThreadStackAllocator<M, F, A>
@@ -117,9 +118,9 @@ extension ThreadScheduler {
     return nil
   }
 
-  /// Claims a thread that is ready, and has not been looked at since it left a CPU; of any CPU.
+  /// Claims a thread that is ready, on any CPU, and has not been examined since it left a CPU.
   ///
-  /// Interrupts are off. Those that have been looked at already are passed over, one by one.
+  /// Interrupts are off. Threads that have been examined already are passed over, one by one.
   @inlinable borrowing func claimReady(_ cpu: Int) -> ScheduledThreadPointer? {
     for other in 0..<cpuCount {
       let queue = queue(other)
@@ -146,7 +147,7 @@ extension ThreadScheduler {
     _ thread: ScheduledThreadPointer, wasReady: Bool, _ cpu: Int,
     _ stacks: borrowing ThreadStackAllocator<M, F, A>
   ) -> Int {
-    // Whose CPU it is does not change while it is claimed.
+    // Its CPU does not change while it is claimed.
     let home = Int(thread.cpuNumber)
     let queue = queue(home)
     var state = machine.lock(lock(of: queue))
@@ -185,11 +186,12 @@ extension ThreadScheduler {
     return given
   }
 
-  // MARK: Those that wait for a refill
+  // MARK: Threads that wait for a refill
 
-  /// Shrinks threads that wait for a refill behind the first, which this CPU serves: so nobody is taken out meanwhile.
+  /// Shrinks threads that wait for a refill behind the first.
   ///
-  /// Without this, frames that no thread needs could keep the first waiting. They keep their places.
+  /// This CPU serves the first, so no thread leaves the queue meanwhile. Without this, frames that no thread needs could
+  /// keep the first waiting. The threads keep their places.
   ///
   /// - Returns: how many frames went back.
   @inlinable @inline(never)

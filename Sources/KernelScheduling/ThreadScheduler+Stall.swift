@@ -1,32 +1,34 @@
-// A CPU that idles while threads wait for frames, and how it is known that none of them can ever run.
+// A CPU that idles while threads wait for frames, and the proof that none of them can ever run.
 //
-// A frame that is there can be out of reach: in another CPU's reserve or cache, in the dead pages of a thread that is just
-// leaving its CPU, in the stack of one that has ended and is about to be freed, or on its way from one place to another in
-// somebody's registers. So an attempt that found too few proves something only if no other CPU had anything when it began.
+// A free frame can be out of reach: in another CPU's reserve or cache, in the dead pages of a thread that is leaving its
+// CPU, in the stack of one that has ended and is about to be freed, or in the registers of a CPU that moves it. So a failed
+// attempt proves something only if no other CPU held any frame when it began.
 //
 // A CPU is *quiet* when it has gone through `next` from its idle thread to its idle thread, has given back its cache and
 // its reserve on that way, and has considered no thread since. What it ran before has left it by then: a sleeper can be
 // shrunk, and the stack of a thread that ended has been freed. A quiet CPU takes nothing and holds nothing.
 //
 //     idle CPU                                                          other CPUs
-//       1st attempt: in vain, nothing is ready
+//       1st attempt: fails, nothing is ready
 //       reserve and cache go back
 //       lock: all quiet, sum of activity = s; unlock: others may serve    quiet  ─┐
-//       2nd attempt, on whichever CPU: in vain, nothing is ready                  │ nothing becomes ready, runs,
+//       2nd attempt, on any CPU: fails, nothing is ready                          │ nothing becomes ready, runs,
 //       reserve and cache go back                                                 │ or begins to wait
 //       lock: all quiet, and the sum still s? a stall                     quiet  ─┘
 //
-// While a CPU serves, quiet ones leave everything alone, so that CPUs whose ticks coincide do not keep each other from an
-// attempt that counts. Only one CPU serves, until after its look: so the second attempt begins after the first look.
+// While a CPU serves, quiet ones change nothing, so that CPUs whose ticks coincide do not keep each other from an attempt that
+// counts. Only one CPU serves, until after its look at the others, so the second attempt begins after the first look.
 
 import KernelMachine
 import KernelThreadStacks
 
 extension ThreadScheduler {
-  /// Whether no thread can ever run again unless somebody gives back memory or wakes one up.
+  /// Whether no thread can run again unless memory is given back or a thread is woken.
   ///
-  /// It was so when the stall was found, and is so now. True once, on one CPU, for each stall; a thread that becomes ready
-  /// ends it. ``visitRefillWaiters(_:)`` tells who waits.
+  /// This held when the stall was found, and holds now. True once, on one CPU, for each stall; a thread that becomes ready
+  /// ends it. ``visitRefillWaiters(_:)`` visits the threads that wait.
+  ///
+  /// - Complexity: a load while there is no stall, else O(CPUs).
   @inlinable public borrowing func takeStall() -> Bool {
     if !shared.pointee.isStalled { return false }
     let state = machine.lock(sharedLock)
@@ -41,12 +43,12 @@ extension ThreadScheduler {
     return isStalled
   }
 
-  /// This CPU has nothing to run, and there are threads that wait for frames: its reserve goes back, and its cached
-  /// stacks, which nobody else can reach.
+  /// Gives back this CPU's reserve and its cached stacks, which no other CPU can reach: it has nothing to run, and threads
+  /// wait for frames.
   ///
   /// - Parameters:
   ///   - again: whether it was idle before this.
-  ///   - isServing: whether it has just tried in vain to serve the first, and no other CPU could meanwhile.
+  ///   - isServing: whether it has just failed to serve the first thread, and kept other CPUs from serving meanwhile.
   @inlinable @inline(never)
   borrowing func idleWithWaiters<F: FrameSource & ~Copyable, A: ~Copyable>(
     _ cpu: Int, _ queue: UnsafeMutablePointer<RunQueue>, _ stacks: borrowing ThreadStackAllocator<M, F, A>,
@@ -54,7 +56,7 @@ extension ThreadScheduler {
   ) {
     let wasQuiet = queue.pointee.isQuiet
     if wasQuiet, !isServing {
-      // Interrupt handlers may have freed stacks here since; whoever serves has asked for them.
+      // Interrupt handlers may have freed stacks here since; the CPU that serves has asked for them.
       _ = stacks.serviceReclaimRequest()
       return
     }
@@ -66,15 +68,15 @@ extension ThreadScheduler {
       queue.pointee.isQuiet = true
       machine.unlock(lock(of: queue), restoring: state)
     } else {
-      // The thread that it leaves, and the stack of one that ended, come within reach: it looks once more.
+      // The thread that it leaves, and the stack of one that ended, come within reach, so it looks once more.
       queue.pointee.notifications |= 1 &<< UInt64(truncatingIfNeeded: cpu)
     }
     if isServing { endServing(provesStall: true) }
-    // What this CPU had may be what the first needs together with what the others have.
+    // The frames of this CPU and those of the others together may suffice for the first thread.
     if !wasQuiet { notifyIdleCPUs(from: cpu) }
   }
 
-  /// Lets other CPUs serve, after a vain attempt.
+  /// Lets other CPUs serve, after a failed attempt.
   ///
   /// - Parameter provesStall: whether this CPU has nothing to run either, and has given back all it had.
   @inlinable @inline(never) borrowing func endServing(provesStall: Bool) {

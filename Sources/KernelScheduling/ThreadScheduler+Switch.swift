@@ -1,31 +1,32 @@
-// A switch: which thread the current CPU goes on with, and what becomes of the one that it leaves.
+// A switch: the thread that the current CPU continues with, and what becomes of the one that it leaves.
 //
 //     next(after: current)
-//       1. the first of those that wait for a refill, if its frames can be collected
-//       2. the first that is ready here and whose reserve suffices; one whose reserve does not joins those that wait
-//       3. the current thread, if it can go on
+//       1. the first thread that waits for a refill, if its frames can be collected
+//       2. the first that is ready here and for which the reserve suffices; one for which it does not joins the waiters
+//       3. the current thread, if it can continue
 //       4. one that is ready on another CPU
 //       5. the idle thread
-//     switching(chosen)            the CPU changes over, and waits for what the thread did here
+//     switching(chosen)            the CPU changes over, and completes what the old thread did here
 //     current                      becomes ready, or a sleeper, or dead
 
 import KernelMachine
 import KernelThreadStacks
 
 extension ThreadScheduler {
-  /// Chooses the thread to go on with on this CPU, and lets go of the current one.
+  /// Chooses the thread that this CPU continues with, and lets go of the current one.
   ///
-  /// To be called with interrupts off, on a stack that cannot fault and is nobody's (the exception stack). The current
-  /// thread's context is completely saved, its ``ScheduledThread/savedStackPointer`` too, and its
+  /// The caller has interrupts off, and runs on a stack that cannot fault and belongs to no thread (the exception stack). The
+  /// current thread's context is saved completely, its ``ScheduledThread/savedStackPointer`` included, and its
   /// ``ScheduledThread/request`` says what becomes of it.
   ///
   /// - Parameters:
   ///   - current: the thread that this CPU ran until now.
   ///   - stacks: the allocator of its stack.
   ///   - switching: called with the new thread, when it is another one: makes it the current one of this CPU, and leaves
-  ///     the old one's address space. It must not call the scheduler. It can be called twice.
-  /// - Returns: the thread to go on with. Ask ``takeDeparted()`` and ``takeNotifications()`` afterwards, and
-  ///   ``takeStall()`` if it is the idle thread. An idle CPU calls this again now and then, such as at its tick.
+  ///     the old one's address space. It must not call the scheduler. It may be called twice.
+  /// - Returns: the thread to continue with. Call ``takeDeparted()`` and ``takeNotifications()`` afterwards, and
+  ///   ``takeStall()`` if it is the idle thread. An idle CPU calls this again from time to time, such as at its tick.
+  /// - Complexity: O(CPUs), besides refills and shrinking.
   @inlinable public borrowing func next<F: FrameSource & ~Copyable, A: ~Copyable>(
     after current: ScheduledThreadPointer, stacks: borrowing ThreadStackAllocator<M, F, A>,
     switching: (ScheduledThreadPointer) -> Void
@@ -37,22 +38,22 @@ extension ThreadScheduler {
       let chosen = choose(cpu, queue, leaving, stacks)
       if chosen == leaving { return chosen }
       switching(chosen)
-      // What the thread has begun here is complete before another CPU can find it: its wait for an invalidation goes on
-      // there, and waits for that CPU's only.
+      // All that the thread has begun here completes before another CPU can find it: its wait for an invalidation continues
+      // there, and a barrier there waits for that CPU only.
       machine.completeAccesses()
       if !leave(leaving, for: chosen, cpu, queue) { return chosen }
-      // The CPU was about to idle, and the thread that it has left can go on after all.
+      // The CPU was about to idle, and the thread that it has left can continue after all.
       leaving = chosen
     }
   }
 
   /// The thread that has left this CPU for good in ``next(after:stacks:switching:)``, if one has.
   ///
-  /// It is the caller's to dispose of: the scheduler does not touch it any more. Its stack, if it is to be freed here, is
-  /// freed before the next call. To be called with interrupts off; each call forgets the thread.
+  /// The caller disposes of it: the scheduler does not touch it any more. If its stack is to be freed here, it is freed before
+  /// the next call of `next`. Interrupts are off. Each call forgets the thread.
   ///
-  /// Its record could not tell: that of a thread which went to sleep may by now be another CPU's, or gone, if that CPU has
-  /// run the thread to its end.
+  /// The record of the thread that was left does not show this: a thread that went to sleep may run on another CPU by now, or
+  /// may have ended there, and its record with it.
   @inlinable @inline(__always) public borrowing func takeDeparted() -> ScheduledThreadPointer? {
     let queue = queue(machine.currentCPU)
     guard let thread = queue.pointee.departed else { return nil }
@@ -88,7 +89,7 @@ extension ThreadScheduler {
     return idle
   }
 
-  /// Takes a thread out of this CPU's queue, or out of another's; or the one that is being left, if it goes on.
+  /// Takes a thread out of this CPU's queue, or out of another's; or the one that is being left, if it continues.
   @inlinable borrowing func takeReady(
     _ cpu: Int, _ queue: UnsafeMutablePointer<RunQueue>, _ leaving: ScheduledThreadPointer
   ) -> ScheduledThreadPointer? {
@@ -103,7 +104,7 @@ extension ThreadScheduler {
       machine.unlock(lock(of: queue), restoring: state)
       return leaving
     }
-    // Whoever makes a thread ready elsewhere from now on sees that this CPU is idle; whoever did before is found below.
+    // A CPU that makes a thread ready from now on sees that this CPU is idle; one that was made ready before is found below.
     queue.pointee.isIdle = true
     machine.unlock(lock(of: queue), restoring: state)
     var distance = 1
@@ -136,7 +137,7 @@ extension ThreadScheduler {
     if let thread {
       thread.pointee.currentState = .running
       thread.cpuNumber = Int32(truncatingIfNeeded: cpu)
-      // Whoever finds the thread gone sees that this CPU is not idle.
+      // A CPU that finds the thread gone sees that this CPU is not idle.
       noteBusy(own)
       // Of several that became ready, each may have been offered to this CPU.
       if queue.pointee.ready.first != nil { notifyIdleCPU(from: cpu) }
@@ -145,7 +146,7 @@ extension ThreadScheduler {
     return thread
   }
 
-  /// Says that this CPU has a thread, which it may be about to take frames for.
+  /// Marks this CPU as busy: it has a thread, for which it may take frames.
   @inlinable @inline(__always) func noteBusy(_ queue: UnsafeMutablePointer<RunQueue>) {
     queue.pointee.isIdle = false
     queue.pointee.isQuiet = false

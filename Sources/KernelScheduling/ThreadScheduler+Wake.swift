@@ -1,11 +1,13 @@
-// Making threads ready, and which CPU ought to hear of it.
+// Making threads ready, and the CPUs to be interrupted for it.
 
 import KernelMachine
 
 extension ThreadScheduler {
   /// Puts a new thread, or one that was made anew, at the end of this CPU's queue.
   ///
-  /// Interrupts on this CPU may be on or off; ask ``takeNotifications()`` afterwards.
+  /// Interrupts on this CPU may be on or off. Call ``takeNotifications()`` afterwards.
+  ///
+  /// - Complexity: O(CPUs).
   @inlinable public borrowing func enqueue(_ thread: ScheduledThreadPointer) {
     let interrupts = machine.disableInterrupts()
     // What this CPU has written to the thread's stack: another one may run the thread, and free the stack.
@@ -20,10 +22,12 @@ extension ThreadScheduler {
     machine.restoreInterrupts(interrupts)
   }
 
-  /// Lets a sleeping thread run; one that does not sleep will find its next wait ended at once.
+  /// Wakes a sleeping thread; the next wait of a thread that does not sleep ends at once.
   ///
-  /// It is ready on the CPU that it ran on last, or on another if that one is closed. Interrupts on this CPU may be on or
-  /// off; ask ``takeNotifications()`` afterwards. A dead thread stays dead, but its record must still be one.
+  /// It becomes ready on the CPU that it ran on last, or on another if that one is closed. Interrupts on this CPU may be on
+  /// or off. Call ``takeNotifications()`` afterwards. A dead thread stays dead, but its record must still exist.
+  ///
+  /// - Complexity: O(CPUs).
   @inlinable public borrowing func wake(_ thread: ScheduledThreadPointer) {
     let interrupts = machine.disableInterrupts()
     var state = interrupts
@@ -48,9 +52,9 @@ extension ThreadScheduler {
     machine.restoreInterrupts(interrupts)
   }
 
-  /// The CPUs that ought to be interrupted, because they are idle and there is something for them: bit n for CPU n.
+  /// The CPUs to be interrupted, because they are idle and there is work for them: bit n for CPU n.
   ///
-  /// Interrupts are off. This CPU may be among them: it then asks ``next(after:stacks:switching:)`` once more. Each call
+  /// Interrupts are off. This CPU may be among them; it then calls ``next(after:stacks:switching:)`` once more. Each call
   /// empties the set.
   @inlinable public borrowing func takeNotifications() -> UInt64 {
     let queue = queue(machine.currentCPU)
@@ -59,7 +63,7 @@ extension ThreadScheduler {
     return cpus
   }
 
-  /// Notes that a thread became ready on CPU `home`: that CPU if it is idle, else any that is.
+  /// Notes a CPU to be told that a thread became ready on CPU `home`: that CPU if it is idle, else any idle one.
   ///
   /// Interrupts are off. The thread's queue was locked since, so either this sees that a CPU has become idle, or that CPU
   /// sees the thread.
@@ -71,7 +75,7 @@ extension ThreadScheduler {
     }
   }
 
-  /// Notes that some idle CPU is wanted, if there is one.
+  /// Notes one idle CPU to be told, if there is one.
   ///
   /// Interrupts are off.
   @inlinable borrowing func notifyIdleCPU(from cpu: Int) {
@@ -82,7 +86,7 @@ extension ThreadScheduler {
     }
   }
 
-  /// Notes that all idle CPUs but this one are wanted, because of what was changed under the shared lock.
+  /// Notes all idle CPUs but this one to be told of a change under the shared lock.
   ///
   /// Interrupts are off. A CPU that becomes idle after its lock was held here sees the change itself.
   @inlinable borrowing func notifyIdleCPUs(from cpu: Int) {

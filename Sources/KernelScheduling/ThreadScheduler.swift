@@ -1,4 +1,4 @@
-// The scheduler: which thread a CPU goes on with. What it consists of and how it is made.
+// The scheduler: which thread a CPU continues with. Its parts, its initialization and its figures.
 //
 // States, and what moves a thread from one to the next:
 //
@@ -15,38 +15,37 @@
 //                                               | v
 //                                             claimed
 //
-// On-CPU protocol. A thread that leaves a CPU stays in state `running`, and in no list, from the moment at which its
-// successor is being looked for until the CPU has switched: registers saved before `next` is called, and the CPU's
-// notion of the current thread and of the address space changed by `switching`. Only then does it become ready, or a
-// sleeper, or dead, under its queue's lock. So whoever finds a thread in a list may use its context, its stack and its
-// address space; no flag needs to be looked at and nobody ever waits for one. The release of the lock publishes the
-// context to whoever takes the thread from the list. What a lock does not order is complete before it is taken: invalidations
-// that the thread has begun on this CPU, and what the CPU itself has written into page-table entries
-// (``Machine/completeAccesses()``).
+// On-CPU protocol. A thread that leaves a CPU stays in state `running`, and in no list, from the search for its successor
+// until the CPU has switched: registers are saved before `next` is called, and `switching` changes the CPU's current
+// thread and address space. Only then does it become ready, or a sleeper, or dead, under its queue's lock. So a CPU that finds
+// a thread in a list may use its context, its stack and its address space, without checking or waiting for a flag. The
+// release of the lock publishes the context to the CPU that takes the thread from the list. Before that lock is taken,
+// ``Machine/completeAccesses()`` completes what a lock does not order: invalidations that the thread has begun on this CPU, and
+// what the CPU itself has written into page-table entries.
 //
-// Wake-ups are never lost. One that finds its thread anywhere but asleep is remembered, and the thread's next wait ends
-// at once. So "look, then wait" needs no lock around both, and a wait may end without reason: callers look again.
+// Wake-ups are never lost. One that finds its thread in any state but asleep is remembered, and the thread's next wait ends
+// at once. So "look, then wait" needs no lock around both. A wait may end without a reason: callers look again.
 //
 // Locks, in the order in which they are taken; no two of one kind together:
 //
-//     shared   those that wait for a refill
+//     shared   the threads that wait for a refill
 //     queue    one CPU's lists; state, links and wake-up of the threads whose CPU it is
 //
-// Both are held for a few stores. Neither is held when the caller's code is called, or the stack allocator, but for the
-// store of how many wait.
+// Both are held for a few stores. Neither is held when the caller's code or the stack allocator is called, except to store
+// how many threads wait.
 
 import KernelMachine
 
 /// Chooses which thread each CPU runs.
 ///
-/// One value serves all CPUs. It holds nothing mutable: what changes lies in the memory that it was given, behind locks.
+/// One value serves all CPUs. It holds nothing mutable: its state lies in the memory that it was given, behind locks.
 ///
 /// - `M`: the machine.
-/// - `Events`: who takes note of what it does; ``NoSchedulerEvents`` in a kernel.
+/// - `Events`: the receiver of its transitions; ``NoSchedulerEvents`` in a kernel.
 public struct ThreadScheduler<M: Machine, Events: SchedulerEvents>: ~Copyable {
   /// The machine.
   public let machine: M
-  /// Who takes note.
+  /// The receiver of its transitions.
   public let events: Events
   @usableFromInline let memory: UnsafeMutableRawPointer
   @usableFromInline let cpuCount: Int
@@ -56,7 +55,7 @@ public struct ThreadScheduler<M: Machine, Events: SchedulerEvents>: ~Copyable {
   /// - Parameters:
   ///   - machine: the machine; it has at most 64 CPUs.
   ///   - memory: ``byteCount(cpuCount:)`` bytes that stay as long as the scheduler is used, aligned to 64.
-  ///   - events: who takes note of what it does.
+  ///   - events: the receiver of its transitions.
   @inlinable public init(machine: M, memory: UnsafeMutableRawPointer, events: Events) {
     self.machine = machine
     self.events = events
@@ -66,10 +65,13 @@ public struct ThreadScheduler<M: Machine, Events: SchedulerEvents>: ~Copyable {
     for cpu in 0..<cpuCount { queue(cpu).initialize(to: RunQueue()) }
   }
 
-  /// Makes a scheduler without threads, in a block of page frames.
+  /// Makes a scheduler without threads, in a block of page frames, which is never given back.
   ///
-  /// - Returns: the scheduler; its block stays for good.
-  /// - Throws: what the frame source said.
+  /// - Parameters:
+  ///   - machine: the machine; it has at most 64 CPUs.
+  ///   - frames: the source of the block, of ``byteCount(cpuCount:)`` bytes rounded up to a power of two.
+  ///   - events: the receiver of its transitions.
+  /// - Throws: the frame source's refusal.
   @inlinable public init<F: FrameSource & ~Copyable>(
     machine: M, frames: borrowing F, events: Events
   ) throws(FrameSourceError) {
@@ -79,16 +81,16 @@ public struct ThreadScheduler<M: Machine, Events: SchedulerEvents>: ~Copyable {
     self.init(machine: machine, memory: machine.pointer(to: block.physicalAddress), events: events)
   }
 
-  /// How much memory a scheduler of so many CPUs needs.
+  /// The memory that a scheduler of `cpuCount` CPUs needs, in bytes: 128, and 128 for each CPU.
   @inlinable public static func byteCount(cpuCount: Int) -> Int {
     SchedulerLayout.queuesOffset &+ cpuCount &* RunQueue.stride
   }
 
   // MARK: Start of a CPU
 
-  /// Says that the current CPU takes part: what it runs at this moment, and what it runs when there is nothing to do.
+  /// Lets the current CPU take part, with the thread that it runs now and the one that it runs when it idles.
   ///
-  /// Also when it comes back after ``closeCPU(_:)``, on its idle thread then. Interrupts are off.
+  /// It also opens a CPU that ``closeCPU(_:)`` has closed; the CPU runs its idle thread then. Interrupts are off.
   ///
   /// - Parameters:
   ///   - current: the thread that makes this call; it may be `idle`.
@@ -110,7 +112,7 @@ public struct ThreadScheduler<M: Machine, Events: SchedulerEvents>: ~Copyable {
   }
 }
 
-/// Where the parts of a scheduler's memory begin.
+/// The offsets of the parts of a scheduler's memory, in bytes.
 @usableFromInline enum SchedulerLayout {
   @inlinable static var queuesOffset: Int { 128 }
 }
@@ -118,12 +120,10 @@ public struct ThreadScheduler<M: Machine, Events: SchedulerEvents>: ~Copyable {
 extension ThreadScheduler {
   // MARK: Figures
 
-  /// How many threads wait for frames that their stacks may need.
-  ///
-  /// A look from outside: it may change at any time.
+  /// The number of threads that wait for a refill, which may change at any time.
   @inlinable public var refillWaiterCount: Int { shared.pointee.refills.count }
 
-  /// How many threads are in a CPU's queue; 0 for a CPU that does not exist.
+  /// The number of ready threads in a CPU's queue; 0 for a CPU that does not exist.
   @inlinable public borrowing func readyCount(ofCPU cpu: Int) -> Int {
     isCPU(cpu) ? queue(cpu).pointee.ready.count : 0
   }
@@ -133,7 +133,7 @@ extension ThreadScheduler {
 
   /// Calls `body` with every thread that waits for a refill, in the order in which they will be served.
   ///
-  /// For reports, when nothing runs.
+  /// It takes no lock: it is for reports, when nothing runs.
   @inlinable public borrowing func visitRefillWaiters(_ body: (ScheduledThreadPointer) -> Void) {
     var next = shared.pointee.refills.first
     while let thread = next {
@@ -142,7 +142,7 @@ extension ThreadScheduler {
     }
   }
 
-  // MARK: Where things are
+  // MARK: Locations
 
   @inlinable var shared: UnsafeMutablePointer<SchedulerShared> {
     memory.assumingMemoryBound(to: SchedulerShared.self)
@@ -154,7 +154,7 @@ extension ThreadScheduler {
     UInt(bitPattern: cpu) < UInt(bitPattern: cpuCount)
   }
 
-  /// What a CPU that exists has.
+  /// The state of a CPU that exists.
   @inlinable @inline(__always) func queue(_ cpu: Int) -> UnsafeMutablePointer<RunQueue> {
     (memory + (SchedulerLayout.queuesOffset &+ cpu &* RunQueue.stride)).assumingMemoryBound(to: RunQueue.self)
   }
@@ -166,8 +166,8 @@ extension ThreadScheduler {
 
   /// Takes the lock of the queue that a thread belongs to.
   ///
-  /// Between the two looks the thread may have left for another CPU and come back, under that CPU's lock. So the second look
-  /// is a load-acquire: what is read of the thread from here on is not older than its coming back.
+  /// Between the two loads of its CPU the thread may have moved to another CPU and back, under that CPU's lock. So the second
+  /// is a load-acquire: later reads of the thread are not older than its return.
   @inlinable @inline(never) borrowing func lockQueue(
     of thread: ScheduledThreadPointer, _ state: inout InterruptState
   ) -> UnsafeMutablePointer<RunQueue> {
