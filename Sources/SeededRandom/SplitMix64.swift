@@ -7,7 +7,7 @@
   /// The state: the seed plus a multiple of the golden gamma.
   public var state: UInt64
 
-  /// A generator that starts from `seed`.
+  /// Makes a generator that starts from `seed`.
   @inlinable public init(seed: UInt64) { state = seed }
 
   /// The next 64 bits.

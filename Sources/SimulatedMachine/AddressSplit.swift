@@ -1,4 +1,4 @@
-// How an address is cut into table indices.
+// The division of an address into table indices.
 //
 //   63        48 47      39 38      30 29      21 20      12 11         0
 //  +------------+----------+----------+----------+----------+------------+

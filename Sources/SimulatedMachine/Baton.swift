@@ -1,4 +1,4 @@
-// Turns between threads of the host: exactly the one that was given the baton executes.
+// Turns between threads of the host: exactly the one that holds the baton executes.
 
 #if canImport(Glibc)
   import Glibc

@@ -1,4 +1,4 @@
-// Several CPUs, each a host thread, of which one executes: who is next follows from the seed.
+// Several CPUs, each a host thread, of which one executes; the seed decides which is next.
 
 import KernelMachine
 import SeededRandom
@@ -12,14 +12,13 @@ final class CPURunner {
 
   private unowned let simulation: Simulation
   private let baton: Baton
-  /// The number that the caller's thread has among those that pass the baton.
+  /// The number of the caller's thread among those that pass the baton.
   private let caller: Int
-  /// A hand-over happens at one of so many machine calls.
+  /// The average number of machine calls between two choices of the CPU that runs.
   ///
-  /// The seed chooses it for the run: tight interleavings find races of a few steps, loose ones let a CPU get
-  /// far ahead.
+  /// The seed chooses it for the run: tight interleavings find races of a few steps, loose ones let a CPU get far ahead.
   private let pace: Int
-  /// The body that each CPU executes: in the beginning the one with its number.
+  /// The body that each CPU executes: at first the one with its number.
   private var bodyOfCPU: [Int]
   private var isFinished: [Bool]
   private var firstError: (any Error)?
@@ -61,7 +60,7 @@ final class CPURunner {
     case .finished:
       for thread in threads { thread.join() }
     case .abandoned(let error):
-      // The threads sleep for ever: their bodies cannot be unwound, and nothing they may touch must change under them.
+      // The threads sleep for ever: their bodies cannot be unwound, and what they may touch must stay.
       for thread in threads { thread.detach() }
       _ = Unmanaged.passRetained(simulation)
       throw error
@@ -113,7 +112,7 @@ final class CPURunner {
     baton.wait(for: body)
   }
 
-  /// A tick on one of so many machine calls: the running thread goes on on another CPU, and that one's thread here.
+  /// A tick at some machine calls, by seed: the running thread continues on another CPU, and that CPU's thread here.
   private static let ticks = 16
 
   private func migrate() {
@@ -129,7 +128,7 @@ final class CPURunner {
     simulation.running = other
   }
 
-  /// One of the CPUs that can go on; nil when all that have not ended wait for a lock that is taken.
+  /// A CPU that can continue; `nil` when all that have not ended wait for a lock that is taken.
   private func chooseNext() -> Int? {
     let candidates = bodyOfCPU.indices.filter { cpu in
       guard !isFinished[bodyOfCPU[cpu]] else { return false }

@@ -21,7 +21,9 @@ struct HostThread {
 
   /// Starts a thread.
   ///
-  /// Its stack is as large as a main thread's: debug builds need it.
+  /// Its stack is as large as a main thread's, which debug builds need.
+  ///
+  /// - Throws: ``SimulationError/hostThreadRefused``.
   init(_ body: @escaping () -> Void) throws(SimulationError) {
     let start = Unmanaged.passRetained(Start(body))
     var attributes = pthread_attr_t()
@@ -44,7 +46,7 @@ struct HostThread {
     }
   }
 
-  /// Waits for its end.
+  /// Waits until it has ended.
   func join() {
     #if canImport(Darwin)
       if let thread { pthread_join(thread, nil) }
@@ -53,7 +55,7 @@ struct HostThread {
     #endif
   }
 
-  /// Lets it go on, or sleep, by itself.
+  /// Lets it run or sleep without being joined.
   func detach() {
     #if canImport(Darwin)
       if let thread { pthread_detach(thread) }

@@ -10,7 +10,7 @@ import KernelMachine
 
 /// The host memory behind the banks.
 ///
-/// Bytes are reached by their physical address.
+/// Bytes are found by their physical address.
 final class PhysicalMemory {
   struct Region {
     var start: UInt
@@ -18,7 +18,7 @@ final class PhysicalMemory {
     var host: UnsafeMutableRawPointer
   }
 
-  /// A valid table descriptor that points outside any bank: what a walker must never be led into.
+  /// A valid table descriptor that points outside all banks; no walker may reach it.
   static let garbageWord: UInt64 = 0x0000_a5a5_a5a5_a5a3
 
   private(set) var regions: [Region] = []
@@ -63,7 +63,7 @@ final class PhysicalMemory {
 
   func contains(frame: UInt) -> Bool { host(frame << 12) != nil }
 
-  /// The 64-bit word at an 8-byte aligned address that is known to lie in memory.
+  /// The 64-bit word at an 8-byte aligned address, which lies in memory.
   subscript(word address: UInt) -> UInt64 {
     get { host(address)!.load(as: UInt64.self) }
     set { host(address)!.storeBytes(of: newValue, as: UInt64.self) }

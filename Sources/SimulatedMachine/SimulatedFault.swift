@@ -1,8 +1,8 @@
-// What a simulated access that does not succeed reports, as ESR_EL1 and FAR_EL1 would.
+// The report of a simulated access that fails, as ESR_EL1 and FAR_EL1 would have it.
 
 import KernelMachine
 
-/// What an access wants to do.
+/// The kind of an access.
 public enum MemoryAccess: UInt8, Equatable, Sendable {
   /// Load.
   case read
@@ -12,7 +12,7 @@ public enum MemoryAccess: UInt8, Equatable, Sendable {
   case execute
 }
 
-/// At which exception level an access is made.
+/// The exception level of an access.
 public enum Privilege: UInt8, Equatable, Sendable {
   /// EL0.
   case user
@@ -22,7 +22,7 @@ public enum Privilege: UInt8, Equatable, Sendable {
 
 /// A synchronous abort.
 public struct SimulatedFault: Error, Equatable, Sendable, CustomStringConvertible {
-  /// The reasons that are told apart.
+  /// The reasons of a fault.
   public enum Kind: UInt8, Equatable, Sendable {
     /// No valid entry.
     case translation
@@ -36,7 +36,7 @@ public struct SimulatedFault: Error, Equatable, Sendable, CustomStringConvertibl
     case external
   }
 
-  /// Makes a fault; what a test expects.
+  /// Makes a fault, for comparison in a test.
   public init(
     kind: Kind, address: VirtualAddress, level: Int, access: MemoryAccess, privilege: Privilege = .kernel
   ) {
@@ -47,13 +47,13 @@ public struct SimulatedFault: Error, Equatable, Sendable, CustomStringConvertibl
     self.privilege = privilege
   }
 
-  /// Why.
+  /// Its reason.
   public var kind: Kind
   /// The address of the access.
   public var address: VirtualAddress
   /// The level of the entry at fault, 0…3.
   public var level: Int
-  /// What the access wanted.
+  /// The kind of the access.
   public var access: MemoryAccess
   /// The exception level of the access.
   public var privilege: Privilege

@@ -53,7 +53,7 @@ extension Simulation {
     return hash.value
   }
 
-  /// Translates an address for the current CPU; reports the use of what is, or could be, stale.
+  /// Translates an address for the current CPU; reports the use of a translation that is, or could be, stale.
   func translate(
     _ address: UInt, _ access: MemoryAccess, _ privilege: Privilege
   ) throws(SimulatedFault) -> UInt {

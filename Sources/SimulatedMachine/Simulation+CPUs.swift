@@ -48,7 +48,7 @@ extension Simulation {
   /// Whether a tick could take the thread off a CPU.
   func isPreemptible(_ cpu: Int) -> Bool { cpus[cpu].interruptsEnabled && cpus[cpu].heldLocks.isEmpty }
 
-  /// Two CPUs have gone over to each other's threads, which take their address spaces along.
+  /// Exchanges the threads of two CPUs, with their address spaces.
   func exchangeThreads(_ cpu: Int, _ other: Int) {
     hash.mix(UInt64(cpu) << 8 | UInt64(other))
     for number in [cpu, other] {
@@ -64,6 +64,6 @@ extension Simulation {
     collectFindings()
   }
 
-  /// Whether interrupts are on at the current CPU.
+  /// Whether interrupts of the current CPU are on.
   public var interruptsEnabled: Bool { cpus[running].interruptsEnabled }
 }

@@ -1,4 +1,4 @@
-// Spin locks: taken, waited for, misused.
+// Spin locks: taking them, waiting for them, and their misuse.
 //
 // The word of a lock is 0 when it is free, otherwise the number of the CPU that holds it, plus 1.
 
@@ -55,7 +55,7 @@ extension Simulation {
     setInterrupts(state)
   }
 
-  /// What a lock is called in the trace: the same in every run, which a host address is not.
+  /// The name of a lock in the trace: the same in every run, unlike a host address.
   private func lockIdentity(_ address: UInt) -> UInt64 {
     UInt64(memory.physical(UnsafeRawPointer(bitPattern: address)!) ?? 0)
   }

@@ -49,7 +49,7 @@ extension Simulation {
     _ pages: VirtualAddressRange, in space: AddressSpaceID, scope: InvalidationScope, by plan: InvalidationPlan
   ) {
     guard beginInvalidation(pages, in: space, scope: scope, by: plan) else { return }
-    // Others go on between the instructions and the barrier that waits for them, and the thread may move.
+    // Other CPUs run between the instructions and the barrier that waits for them, and the thread may move.
     step()
     translations.complete(by: running)
     collectFindings()

@@ -5,10 +5,13 @@ import KernelMachine
 extension Simulation {
   /// Runs each body as one CPU, in an interleaving that follows from the seed, until all have ended.
   ///
-  /// One body runs on the caller's thread. Several run on a host thread each, of which exactly one executes; it may
-  /// hand over to another at every machine call.
+  /// One body runs on the caller's thread. Several run on a host thread each, of which exactly one executes; at every
+  /// machine call the seed may switch to another.
   ///
-  /// - Throws: the first error that a body threw; or that the CPUs wait for each other, or never come to an end.
+  /// - Parameter bodies: one for each CPU, from CPU 0 on; at least one, and not more than there are CPUs.
+  /// - Throws: the first error that a body threw, ``SimulationError/deadlock(_:)``,
+  ///   ``SimulationError/stepLimitReached(_:)``, ``SimulationError/invalidBodyCount(bodies:cpus:)`` or
+  ///   ``SimulationError/alreadyRunning``.
   public func run(_ bodies: [(Simulated) throws -> Void]) throws {
     guard runner == nil else { throw SimulationError.alreadyRunning }
     guard (1...cpus.count).contains(bodies.count) else {
@@ -23,7 +26,7 @@ extension Simulation {
     try CPURunner.run(bodies, in: self)
   }
 
-  /// What a CPU must have given back when its body has ended.
+  /// Checks what a CPU must have given back when its body has ended.
   func checkEnd() {
     record(.finish)
     for lock in cpus[running].heldLocks {
@@ -32,12 +35,12 @@ extension Simulation {
     if !cpus[running].interruptsEnabled { report(.interruptsOffAtEnd, "interrupts are still off") }
   }
 
-  /// A point of hand-over: before each machine call takes effect.
+  /// Lets the seed switch to another CPU; called before each machine call takes effect.
   func step() {
     guard let runner else { return }
     runner.step()
   }
 
-  /// Lets others run until the lock that this CPU waits for is free.
+  /// Lets other CPUs run until the lock that this CPU waits for is free.
   func waitForOthers() { runner!.waitForOthers() }
 }

@@ -3,14 +3,14 @@
 import KernelMachine
 import SeededRandom
 
-/// A simulated machine of one or several CPUs, strict about what real CPUs are free to do.
+/// A simulated machine of one or several CPUs that takes every freedom that real CPUs have.
 ///
 /// Code under test reaches it through the handle ``machine``. With one CPU, or outside ``run(_:)``, everything runs on
 /// the caller's thread.
 ///
-/// Rules that were broken are collected in ``violations``; a test ends with `#expect(simulation.violations.isEmpty)`.
+/// Broken rules are collected in ``violations``; a test ends with `#expect(simulation.violations.isEmpty)`.
 public final class Simulation: @unchecked Sendable {
-  /// What the machine is made of.
+  /// The configuration that it was made with.
   public let configuration: SimulationConfiguration
   /// The frame of the kernel's root table.
   public let kernelRoot: PageFrame
@@ -21,7 +21,7 @@ public final class Simulation: @unchecked Sendable {
   let nodes: [NodeID]
   var random: SplitMix64
   var cpus: [SimulatedCPU]
-  /// The CPU that runs now; all others stand still at a machine call.
+  /// The CPU that runs now; all others wait at a machine call.
   var running = 0
   var runner: CPURunner?
   var hash = TraceHash()
@@ -30,13 +30,16 @@ public final class Simulation: @unchecked Sendable {
   var recursionDepth: [UInt: Int] = [:]
   var violationsWereRead = false
 
-  /// How many invalidations of user address spaces there were; ``MachineCounters`` counts those of the kernel.
+  /// The number of invalidations of user address spaces; ``MachineCounters`` counts those of the kernel.
   public internal(set) var userInvalidations = 0
 
-  /// Every machine call so far, when the configuration asks for it.
+  /// Every machine call so far, if ``SimulationConfiguration/recordsTrace`` is set; otherwise empty.
   public internal(set) var trace: [TraceEvent] = []
 
   /// Makes a machine.
+  ///
+  /// - Parameter configuration: its memory, CPUs and seed.
+  /// - Throws: the contradiction in the configuration, or ``SimulationError/hostMemoryRefused(byteCount:)``.
   public init(_ configuration: SimulationConfiguration) throws(SimulationError) {
     try configuration.validate()
     self.configuration = configuration
@@ -67,6 +70,13 @@ public final class Simulation: @unchecked Sendable {
   }
 
   /// Makes a machine with one bank of memory at 1 GiB, where QEMU's `virt` has it.
+  ///
+  /// - Parameters:
+  ///   - memoryBytes: the size of the bank in bytes, a positive multiple of 4,096.
+  ///   - cpuCount: the number of CPUs, 1…64.
+  ///   - seed: the seed of all choices.
+  ///   - virtualAddressBits: 39 or 48.
+  /// - Throws: the contradiction in these, or ``SimulationError/hostMemoryRefused(byteCount:)``.
   public convenience init(
     memoryBytes: Int = 16 << 20, cpuCount: Int = 1, seed: UInt64 = 1, virtualAddressBits: Int = 39
   ) throws(SimulationError) {
@@ -88,25 +98,29 @@ public final class Simulation: @unchecked Sendable {
   /// The physical memory, without the frame set aside for the root table.
   public var memoryBanks: [MemoryBank] { configuration.memory }
 
-  /// Every rule broken so far, at most the first 1,000.
+  /// The violations so far, at most the first 1,000.
   public var violations: [Violation] {
     violationsWereRead = true
     return allViolations
   }
 
-  /// Throws when a rule was broken.
+  /// Checks that no rule was broken.
+  ///
+  /// - Throws: ``SimulationError/violated(first:count:)``.
   public func requireNoViolations() throws(SimulationError) {
     if let first = violations.first { throw .violated(first: first.description, count: allViolations.count) }
   }
 
   /// A hash of all that the CPUs did: operations, arguments, results.
   ///
-  /// The same seed gives the same hash.
+  /// Equal seeds give equal hashes, on every host.
   public var traceHash: UInt64 { hash.value }
 
   /// Runs `body` on the caller's thread as the given CPU; outside ``run(_:)`` only.
   ///
-  /// Between CPUs nothing is ordered by it.
+  /// It orders nothing between CPUs.
+  ///
+  /// - Throws: the error of `body`.
   public func onCPU<Result, Failure: Error>(
     _ cpu: Int, _ body: (Simulated) throws(Failure) -> Result
   ) throws(Failure) -> Result {

@@ -1,4 +1,4 @@
-// What a simulated machine is made of, and why one cannot be made.
+// The configuration of a simulated machine, and the errors of making or running one.
 
 import KernelMachine
 
@@ -8,10 +8,10 @@ public struct MemoryBank: Equatable, Sendable {
   public var start: PhysicalAddress
   /// Its length in bytes, a positive multiple of 4,096.
   public var byteCount: Int
-  /// The NUMA node it belongs to.
+  /// Its NUMA node.
   public var node: NodeID
 
-  /// A range of memory.
+  /// Makes a bank; ``Simulation`` checks it.
   public init(start: PhysicalAddress, byteCount: Int, node: NodeID = NodeID(0)) {
     self.start = start
     self.byteCount = byteCount
@@ -28,7 +28,7 @@ public struct MemoryBank: Equatable, Sendable {
   public var frameCount: Int { byteCount >> pageShift }
 }
 
-/// What memory holds before anything was written to it.
+/// The contents of memory before the first store.
 public enum InitialContents: Sendable {
   /// Words that look like valid page-table entries pointing outside memory, as after a warm reset.
   case garbage
@@ -41,38 +41,38 @@ public enum InitialContents: Sendable {
 public enum ThreadMigration: Sendable {
   /// Each stays on its CPU.
   case none
-  /// They move; a CPU waits for what its thread did before the thread goes on elsewhere (DSB ISH).
+  /// They move; a CPU completes all that its thread did before the thread continues elsewhere (DSB ISH).
   case completing
-  /// They move, and a CPU waits for the stores only (DSB ISHST): a kernel with a mistake.
+  /// They move, and a CPU completes the stores only (DSB ISHST), as a kernel with a mistake does.
   case publishingOnly
 }
 
-/// The make-up of a simulated machine.
+/// The configuration of a simulated machine.
 public struct SimulationConfiguration: Sendable {
   /// Physical memory, in ascending order.
   public var memory: [MemoryBank]
-  /// How many CPUs there are, 1…64.
+  /// The number of CPUs, 1…64.
   public var cpuCount: Int
-  /// The node of each CPU; empty means that they are dealt out over the nodes in turn.
+  /// The node of each CPU; empty to assign CPUs to the nodes in turn.
   public var nodeOfCPU: [NodeID]
-  /// What every choice of the simulation follows from.
+  /// The seed of every choice of the simulation.
   public var seed: UInt64
-  /// How many bits of an address are translated: 39 or 48.
+  /// The number of translated address bits: 39 or 48.
   public var virtualAddressBits: Int
   /// The frame of the kernel's root table; `nil` sets one aside outside ``memory``.
   public var kernelRoot: PageFrame?
-  /// What memory holds at first.
+  /// The first contents of memory.
   public var initialContents: InitialContents
   /// Whether ``Simulation/trace`` keeps every operation, not only its hash.
   public var recordsTrace: Bool
-  /// After how many machine calls of one run it is given up as endless.
+  /// The number of machine calls after which a run ends with ``SimulationError/stepLimitReached(_:)``.
   public var stepLimit: Int
   /// Whether the CPUs keep dirty state in last-level entries (FEAT_HAFDBS).
   public var tracksDirtyPages: Bool
   /// Whether threads move between CPUs.
   public var migration: ThreadMigration
 
-  /// A machine with the given memory.
+  /// Makes the configuration of a machine with the given memory; ``Simulation`` checks it.
   public init(
     memory: [MemoryBank], cpuCount: Int = 1, nodeOfCPU: [NodeID] = [], seed: UInt64 = 1,
     virtualAddressBits: Int = 39, kernelRoot: PageFrame? = nil, initialContents: InitialContents = .garbage,
@@ -93,7 +93,7 @@ public struct SimulationConfiguration: Sendable {
   }
 }
 
-/// Why a simulation cannot be made, or its run did not end well.
+/// Why a simulation cannot be made, or why its run failed.
 public enum SimulationError: Error, Equatable, Sendable, CustomStringConvertible {
   /// There is no memory bank.
   case noMemory
@@ -119,7 +119,7 @@ public enum SimulationError: Error, Equatable, Sendable, CustomStringConvertible
   case invalidBodyCount(bodies: Int, cpus: Int)
   /// A run was started inside another.
   case alreadyRunning
-  /// Every CPU waits for a lock; who waits for which lock, held by whom.
+  /// Every CPU waits for a lock; the text names each CPU, its lock and the holder.
   case deadlock(String)
   /// The run made more machine calls than its limit.
   case stepLimitReached(Int)

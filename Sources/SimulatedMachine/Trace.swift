@@ -1,8 +1,8 @@
-// What each CPU did, as a hash and, on request, event by event.
+// The calls of each CPU, as a hash and, on request, event by event.
 
 /// One call into the machine.
 public struct TraceEvent: Equatable, Sendable {
-  /// The calls that are told apart.
+  /// The kinds of calls and other events.
   public enum Operation: UInt8, Equatable, Sendable {
     case pointer, clear, readEntry, writeEntry, publish, complete, invalidate, currentCPU, currentNode
     case disableInterrupts, restoreInterrupts, lock, unlock, counters

@@ -1,8 +1,8 @@
-// Under which ASIDs the kernel's own entries may be cached.
+// The ASIDs under which the kernel's own entries may be cached.
 //
 // A CPU tags what it caches of the kernel's half, global last-level entries apart, with the ASID that is current
 // (see TLBInstruction). The worst case: a valid entry has been cached under every ASID that was current on some CPU since it
-// became valid, also under 0, which CPUs have that walk no user space.
+// became valid, also under 0, the ASID of CPUs that walk no user space.
 //
 //     changes of user spaces     0     1     2     3     4          time is counted in these
 //     ASID 5                     |-----------|                      lastUse = 2 when it is left
@@ -15,7 +15,7 @@ import KernelMachine
 struct TaggedEntry {
   /// The number of changes of user spaces when it became valid.
   var validSince: Int
-  /// What an equal value was cached under before, if no invalidation has dropped it.
+  /// The ASIDs under which an equal value was cached before, if no invalidation has dropped it.
   var inherited: Set<UInt16> = []
 }
 
@@ -47,7 +47,7 @@ extension TranslationTracker {
     asidUsers[asid] = asidUsers[asid]! > 1 ? asidUsers[asid]! - 1 : nil
   }
 
-  /// A CPU has come to an ASID: what a walker can still fetch, it may cache under this one.
+  /// A CPU begins to use an ASID: stale values that a walker can still fetch, it may cache under this one.
   func come(to asid: UInt16) {
     asidUsers[asid, default: 0] += 1
     for key in taggedKeys {

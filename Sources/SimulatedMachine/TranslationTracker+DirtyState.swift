@@ -1,32 +1,32 @@
 // Dirty state in last-level entries, as CPUs keep it (FEAT_HAFDBS).
 //
-// A store through an entry that is writable-clean makes it dirty, at once and atomically, in what the entry is by then.
-// What can go wrong is modelled at its worst:
+// A store through an entry that is writable-clean makes it dirty, at once and atomically, whatever the entry is by then.
+// The worst case is modelled:
 //
-//   - A CPU that has cached the dirty entry does not look again. After software has made the entry clean without an
-//     invalidation, a store may leave it clean: found at every such store, and done or not as the seed decides.
+//   - A CPU that has cached the dirty entry does not read it again. After software has made the entry clean without an
+//     invalidation, a store may leave it clean: every such store is reported, and the seed decides whether it does.
 //   - The update is no store of the program. A load of the entry, on the same CPU too, is ordered after it only by a barrier
 //     for loads and stores that a CPU which has stored through the entry has executed since: not by one for stores, not by
-//     a lock. Before, the load finds the entry dirty or still clean, by seed; once it has been found dirty it stays so.
+//     a lock. Before that, the load finds the entry dirty or still clean, by seed; once found dirty, it stays dirty.
 //
 // Source: Arm Architecture Reference Manual (DDI 0487), D8.5.3 R_PLLLM, R_MKHJS.
 
 import KernelMachine
 import SeededRandom
 
-/// An entry that was made dirty, which loads of it need not see yet.
+/// An entry that was made dirty, which loads need not see yet.
 struct UnorderedUpdate {
   /// The CPUs that have stored through it, none of which has waited since.
   var cpus: Set<Int>
 }
 
 extension TranslationTracker {
-  /// Whether an entry lets through a store, which may make it dirty.
+  /// Whether an entry allows a store, which may make it dirty.
   func isStoreAllowed(_ entry: PageTableEntry) -> Bool {
     entry.isWritable || tracksDirtyPages && !entry.isDirty
   }
 
-  /// Does what a store does to the entry that it went through.
+  /// Applies the effect of a store on the entry that it went through.
   func updateDirtyState(_ request: TranslationRequest, seed: UInt64) {
     guard let (location, level) = leafLocation(request) else { return }
     let value = memory[word: location]
@@ -55,7 +55,7 @@ extension TranslationTracker {
     unorderedUpdates[location] = UnorderedUpdate(cpus: [request.cpu])
   }
 
-  /// Where the entry lies that translates an address, and at which level, as the tables are now.
+  /// The location and level of the entry that translates an address, by the tables as they are now.
   private func leafLocation(_ request: TranslationRequest) -> (UInt, Int)? {
     guard var table = spaces[request.space]?.root else { return nil }
     for level in split.rootLevel...3 {
@@ -69,23 +69,23 @@ extension TranslationTracker {
     return nil
   }
 
-  // MARK: Who sees it
+  // MARK: Visibility
 
   /// Whether a load of an entry may not see that it has become dirty.
   func isDirtyUpdateUnordered(at entry: UInt) -> Bool {
     !unorderedUpdates.isEmpty && unorderedUpdates[entry] != nil
   }
 
-  /// A load has found an entry dirty: all that follow do.
+  /// A load has found an entry dirty: so do all later ones.
   func noteSeenDirty(_ entry: UInt) { unorderedUpdates[entry] = nil }
 
-  /// A CPU has waited for its accesses: everybody sees their effects.
+  /// A CPU has completed its accesses: all CPUs see their effects.
   func orderDirtyUpdates(of cpu: Int) {
     if !unorderedUpdates.isEmpty {
       unorderedUpdates = unorderedUpdates.filter { !$0.value.cpus.contains(cpu) }
     }
   }
 
-  /// Everybody is ordered after everything.
+  /// All CPUs see all effects.
   func orderDirtyUpdates() { unorderedUpdates.removeAll() }
 }

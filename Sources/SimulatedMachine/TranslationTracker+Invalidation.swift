@@ -1,8 +1,8 @@
-// What an invalidation drops, and what may be cached again at once.
+// The values that an invalidation drops, and those that may be cached again at once.
 
 import KernelMachine
 
-/// What an invalidation drops when the CPU that has issued it waits for it.
+/// The values that an invalidation drops when the CPU that has issued it waits for it.
 struct IssuedInvalidation {
   /// A stale value, and the ASIDs under which it is dropped; `nil` for all.
   struct Drop {
@@ -23,10 +23,9 @@ extension TranslationTracker {
   /// Issues an invalidation of `lower..<upper`, which ``completeInvalidations(of:)`` completes.
   ///
   /// A last-level entry is dropped when its page lies in the range, a block or a table when its span overlaps it, and
-  /// each only if the scope names its kind and an instruction of the plan reaches it: more than what was asked for may be
-  /// dropped by a real CPU, and is not here. What a walker could fetch again is not dropped: an older value that another
-  /// CPU has not published over, and the entries of a table that a stale table entry leads to. Nor is what becomes stale
-  /// later.
+  /// each only if the scope names its kind and an instruction of the plan reaches it. A real CPU may drop more; the
+  /// simulation does not. Values that a walker could fetch again are not dropped: an older value that another CPU has not
+  /// published over, and the entries of a table that a stale table entry leads to. Nor are values that become stale later.
   func issue(
     _ plan: InvalidationPlan, _ lower: UInt, _ upper: UInt, space: UInt16, scope: InvalidationScope, by cpu: Int
   ) {
@@ -91,7 +90,7 @@ extension TranslationTracker {
     return index < plan.instructionCount && page >= start && page - start < Int(AddressSplit.span(level) >> 12)
   }
 
-  /// Completes what a CPU has issued: it alone can wait for that.
+  /// Completes the invalidations that a CPU has issued; only that CPU can wait for them.
   func completeInvalidations(of cpu: Int) {
     guard !issued[cpu].isEmpty else { return }
     for invalidation in issued[cpu] {
@@ -135,7 +134,7 @@ extension TranslationTracker {
     filterStale(drop.key) { $0.serial != drop.serial }
     let level = Self.level(ofKey: drop.key)
     guard Self.isTable(item.value, level) else { return }
-    // A table that is no longer in the tree, and to which no stale entry leads, is a table no more.
+    // A frame that is no longer in the tree, and to which no stale entry leads, is no table any more.
     let frame = Self.frame(item.value)
     guard let placement = placements[frame], !placement.isLinked else { return }
     let isNamed =
@@ -177,10 +176,10 @@ extension TranslationTracker {
     enter(root, by: cpu)
   }
 
-  /// A CPU no longer walks a user space; what it has cached stays.
+  /// A CPU no longer walks a user space; its cached values stay.
   func deactivate(space: UInt16) { spaces[space]?.activeCPUs -= 1 }
 
-  /// Nothing of a space is cached any more, and nobody walks it.
+  /// Forgets a space: none of its values is cached any more, and no CPU walks it.
   func forget(space: UInt16) {
     spaces[space] = nil
     for (frame, placement) in placements where placement.space == space { placements[frame] = nil }

@@ -1,4 +1,4 @@
-// What a store to an entry, or the clearing of a frame, changes in what CPUs may have cached.
+// The effect of a store to an entry, or of clearing a frame, on the values that CPUs may have cached.
 
 import KernelMachine
 
@@ -42,7 +42,7 @@ extension TranslationTracker {
     spaces[space]!.unwalked.contains(entry)
   }
 
-  /// A valid value is no longer what the tables say.
+  /// A valid value leaves the tables.
   private func disappear(_ old: UInt64, at entry: UInt, _ placement: Placement, _ address: UInt) {
     let wasWalked = spaces[placement.space]!.unwalked.remove(entry) == nil
     if wasWalked { addStale(old, at: entry, placement.space, placement.level, address) }
@@ -50,7 +50,7 @@ extension TranslationTracker {
     unlink(Self.frame(old), wasWalked: wasWalked)
   }
 
-  /// A valid value is now what the tables say.
+  /// A valid value enters the tables.
   private func appear(
     _ new: UInt64, at entry: UInt, _ placement: Placement, _ address: UInt, isNewOutput: Bool, by cpu: Int
   ) {
@@ -105,7 +105,7 @@ extension TranslationTracker {
     enter(table, by: cpu)
   }
 
-  /// All valid entries of a table come into the tree with it.
+  /// A table enters the tree, with all its valid entries.
   func enter(_ table: UInt, by cpu: Int) {
     let placement = placements[table]!
     var garbage = 0
@@ -126,7 +126,7 @@ extension TranslationTracker {
     }
   }
 
-  /// A table leaves the tree; all its valid entries may be cached, or come to be, through a stale table entry.
+  /// A table leaves the tree; its valid entries may be cached, or become cached, through a stale table entry.
   private func unlink(_ table: UInt, wasWalked: Bool) {
     guard let placement = placements[table] else { return }
     if wasWalked { placements[table]!.isLinked = false } else { placements[table] = nil }
@@ -169,7 +169,7 @@ extension TranslationTracker {
     }
   }
 
-  /// A frame is used for something: no translation that is gone from the tables may name it.
+  /// A frame gets a use: no translation that is gone from the tables may name it.
   ///
   /// - Parameter entry: the entry that is being written: the same frame at the same place is not a new use.
   func checkFrame(
@@ -256,14 +256,14 @@ extension TranslationTracker {
     unpublishedEntries[cpu].append(entry)
   }
 
-  /// A CPU has waited for all that it did: its stores, its updates of entries, the invalidations that it has issued.
+  /// A CPU completes its stores, its updates of entries, and the invalidations that it has issued.
   func complete(by cpu: Int) {
     publish(by: cpu)
     orderDirtyUpdates(of: cpu)
     completeInvalidations(of: cpu)
   }
 
-  /// A CPU's stores reach the walkers; with a store, all older ones to the same entry are past.
+  /// A CPU's stores reach the walkers; a published store replaces all older values of the same entry.
   func publish(by cpu: Int) {
     if !unpublishedEntries[cpu].isEmpty {
       for entry in unpublishedEntries[cpu] {

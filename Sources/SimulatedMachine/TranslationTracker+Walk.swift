@@ -1,4 +1,4 @@
-// The table walk: what an access comes to, and what else it could have come to.
+// The table walk: the result of an access, and the other results that it could have had.
 
 import KernelMachine
 import SeededRandom
@@ -24,7 +24,7 @@ enum TranslationOutcome: Equatable {
 }
 
 extension TranslationTracker {
-  /// Whether an address of the linear map has no tables, and is taken as mapped 1:1.
+  /// Whether an address of the linear map has no tables, and counts as mapped 1:1.
   func isDirectlyMapped(_ address: UInt) -> Bool {
     let level = split.rootLevel
     return memory[word: (kernelRoot << 12) + AddressSplit.index(address, level) * 8] & 1 == 0
@@ -32,7 +32,7 @@ extension TranslationTracker {
 
   /// Translates an address; finds the use of a stale translation, or of one that could be.
   ///
-  /// A store leaves its mark in the entry where the CPU keeps dirty state.
+  /// Where the CPU keeps dirty state, a store marks the entry.
   func translate(
     _ request: TranslationRequest, seed: UInt64, random: inout SplitMix64
   ) -> TranslationOutcome {
@@ -61,7 +61,7 @@ extension TranslationTracker {
         var choice = SplitMix64(seed: seed ^ item.serial << 8 ^ UInt64(request.cpu))
         let isCached = choice.next() & 1 == 0
         if case .fault(.permission, _) = other, case .address = newest {
-          // Permissions were loosened; no invalidation is needed for that, and one spurious fault is to be expected.
+          // Permissions were loosened; that needs no invalidation, and allows one spurious fault.
           let bit: UInt64 = 1 << UInt64(request.cpu)
           if isCached, item.spuriousCPUs & bit == 0 {
             stale[key]![position].spuriousCPUs |= bit
@@ -91,7 +91,7 @@ extension TranslationTracker {
     return follow(Self.walked(raw, level), level, request)
   }
 
-  /// What a given value of an entry leads to.
+  /// The result of a walk that meets a given value of an entry.
   private func follow(_ value: UInt64, _ level: Int, _ request: TranslationRequest) -> TranslationOutcome {
     guard value != 0 else { return .fault(.translation, level: level) }
     if Self.isTable(value, level) { return walk(request, Self.frame(value), level + 1) }
@@ -101,7 +101,7 @@ extension TranslationTracker {
       switch (request.privilege, request.access) {
       case (.kernel, .read): true
       case (.kernel, .write): isStoreAllowed(entry)
-      // What EL0 can write, EL1 never executes.
+      // EL1 never executes memory that EL0 can write.
       case (.kernel, .execute): entry.isKernelExecutable && !(entry.isUserAccessible && isStoreAllowed(entry))
       case (.user, .read): entry.isUserAccessible
       case (.user, .write): entry.isUserAccessible && isStoreAllowed(entry)
@@ -112,7 +112,7 @@ extension TranslationTracker {
     return .address((Self.frame(value) << 12 & ~(AddressSplit.span(level) - 1)) + offset)
   }
 
-  /// The walk as the walkers see it, who may meet older values of entries that were not published.
+  /// The walk with older values of entries that were not published, which walkers may meet.
   private func walkPublished(
     _ request: TranslationRequest, _ root: UInt, _ newest: TranslationOutcome, _ random: inout SplitMix64
   ) -> TranslationOutcome {
@@ -124,8 +124,8 @@ extension TranslationTracker {
       if let older = pending[entry] {
         let outcome = follow(Self.walked(older[0].value, level), level, request)
         if outcome != newest {
-          // What became invalid is stale, and judged there. A mapping that is missing for some walkers costs EL0 a
-          // fault that the handler finds already served; the kernel has no handler.
+          // A value that became invalid is stale, and is handled there. A mapping that some walkers do not see yet costs EL0 a
+          // fault that its handler finds resolved; the kernel has no handler.
           if request.privilege == .kernel, case .address = newest {
             find(
               .unpublishedAccess,

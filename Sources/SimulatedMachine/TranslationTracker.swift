@@ -1,17 +1,17 @@
-// What CPUs may have cached of the translation tables: the worst case that the architecture allows.
+// The values of the translation tables that CPUs may have cached: the worst case that the architecture allows.
 //
 // The protocol. Each table frame that a walker can reach has a *placement*: the address space, the level and the first
 // address that it translates. A valid entry of a placed table may be cached by every CPU at any time, so as soon as such
-// an entry changes, its old value is *stale*: possibly cached until an invalidation that covers it has completed. That
-// an invalid entry is never cached follows by itself: only valid values become stale.
+// an entry changes, its old value is *stale*: possibly cached until an invalidation that covers it has completed. Invalid
+// entries are never cached, since only valid values become stale.
 //
 //   memory      what loads of entries return: always the newest value
 //   pending     older values that walkers may still see, because the store was not published
 //   stale       older values that CPUs may still have cached; a table taken out of its tree makes all its entries stale
 //
 // The tracker needs no cache per CPU: whether a given CPU holds a given stale value is decided by the seed when it
-// matters, and stays decided until the value is dropped. What bears an ASID though it is the kernel's, an entry that points
-// to a table, is stale under each ASID that was current on some CPU while it was valid (TranslationTracker+ASIDs.swift).
+// matters, and stays decided until the value is dropped. A kernel entry that points to a table bears an ASID: it is stale under
+// each ASID that was current on some CPU while it was valid (TranslationTracker+ASIDs.swift).
 
 final class TranslationTracker {
   struct Finding {
@@ -22,7 +22,7 @@ final class TranslationTracker {
     var newFrame: UInt?
   }
 
-  /// Where a table frame hangs.
+  /// The place of a table frame in the tables.
   struct Placement {
     var space: UInt16
     var level: Int
@@ -36,7 +36,7 @@ final class TranslationTracker {
   /// An address space that was walked at least once since its identifier was last dropped as a whole.
   struct Space {
     var root: UInt
-    /// How many CPUs have it in TTBR0_EL1; the kernel's counts as always active.
+    /// The number of CPUs that have it in TTBR0_EL1; the kernel's counts as always active.
     var activeCPUs: Int
     /// Entries that became valid while no CPU could walk the tables, and are therefore not cached.
     var unwalked: Set<UInt> = []
@@ -46,7 +46,7 @@ final class TranslationTracker {
   struct Stale {
     var entry: UInt
     var value: UInt64
-    /// Numbered in the order of their making; what the seed decides about it depends on this.
+    /// Its number, in the order of creation; the seed's decision about it depends on this.
     var serial: UInt64
     /// The ASIDs under which it may be cached; `nil` if it bears none, or that of the space that it is filed under.
     var asids: Set<UInt16>?
@@ -79,12 +79,12 @@ final class TranslationTracker {
   /// Invalidations that each CPU has issued and not waited for.
   var issued: [[IssuedInvalidation]]
 
-  /// How often some CPU has changed its ASID, and when one last left each.
+  /// The number of ASID changes of all CPUs, and that number when each ASID was last left.
   var changes = 0
   var lastUse: [UInt16: Int] = [:]
-  /// How many CPUs have each ASID; 0 is that of CPUs without a user space.
+  /// The number of CPUs that have each ASID; 0 is that of CPUs without a user space.
   var asidUsers: [UInt16: Int]
-  /// Entries that bear ASIDs, and since when they are valid, or under which ASIDs an equal value was cached before.
+  /// Entries that bear ASIDs, with the time since which they are valid, and the ASIDs of an equal value before.
   var taggedEntries: [UInt: TaggedEntry] = [:]
   /// The keys of stale values that bear ASIDs.
   var taggedKeys: Set<UInt64> = []
@@ -95,7 +95,7 @@ final class TranslationTracker {
 
   /// Whether CPUs keep dirty state (see TranslationTracker+DirtyState.swift).
   let tracksDirtyPages: Bool
-  /// Entries that a CPU made dirty, which not every load of them has to see.
+  /// Entries that a CPU made dirty, which not every load has to see.
   var unorderedUpdates: [UInt: UnorderedUpdate] = [:]
 
   init(
@@ -127,7 +127,7 @@ final class TranslationTracker {
 extension TranslationTracker {
   static let addressMask: UInt64 = 0x0000_ffff_ffff_f000
 
-  /// What a walker makes of an entry at a level: 0 if invalid, otherwise without the bits that it ignores.
+  /// The value that a walker reads from an entry at a level: 0 if invalid, otherwise without the bits that it ignores.
   ///
   /// Ignored are 58:55 and 63:59 of a leaf (software, PBHA), 11:2 and 63:51 of a table: the hierarchical attributes
   /// are not modelled.
@@ -147,10 +147,10 @@ extension TranslationTracker {
     (a ^ b) & ~(3 << 6 | 1 << 10 | 1 << 51 | 3 << 53) == 0
   }
 
-  /// The translated memory attributes are left out: whether the same frame is named, by the same kind of entry.
+  /// Whether two values name the same frame, by the same kind of entry; memory attributes are ignored.
   static func namesSame(_ a: UInt64, _ b: UInt64) -> Bool { (a ^ b) & (addressMask | 3) == 0 }
 
-  /// What a stale translation is filed under.
+  /// The key of a stale translation.
   ///
   ///   63            56 55           40 39  38 37 36 35                    0
   ///  +----------------+---------------+------+-----+----------------------+

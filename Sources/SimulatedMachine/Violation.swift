@@ -1,8 +1,8 @@
-// A broken rule: what correct code never does, whether or not this run came to harm by it.
+// A broken rule: correct code never breaks it, whether or not this run was harmed.
 
 import KernelMachine
 
-/// A rule that was broken, with the addresses and the CPU involved.
+/// One broken rule, with the addresses and the CPU involved.
 public struct Violation: Equatable, Sendable, CustomStringConvertible {
   /// The rules that the simulation checks.
   public enum Rule: String, Equatable, Sendable {
@@ -32,21 +32,21 @@ public struct Violation: Equatable, Sendable, CustomStringConvertible {
     case addressSpaceIDReused
     /// A CPU tried to take a lock that it holds.
     case recursiveLock
-    /// A lock was waited for that nobody can release.
+    /// A CPU waited for a lock that no CPU can release.
     case deadlock
     /// A lock was released that this CPU does not hold.
     case unlockNotHeld
     /// Interrupts were enabled while a lock is held.
     case interruptsEnabledWhileLocked
-    /// A CPU came to its end holding a lock.
+    /// A CPU's body ended while it held a lock.
     case lockHeldAtEnd
-    /// A CPU came to its end with interrupts off.
+    /// A CPU's body ended with interrupts off.
     case interruptsOffAtEnd
     /// A machine call was given an address that is unaligned or not memory.
     case invalidArgument
   }
 
-  /// Which rule.
+  /// The rule.
   public var rule: Rule
   /// The CPU that broke it.
   public var cpu: Int
@@ -56,7 +56,7 @@ public struct Violation: Equatable, Sendable, CustomStringConvertible {
   public var oldFrame: PageFrame?
   /// The frame that the tables name now.
   public var newFrame: PageFrame?
-  /// What happened, in words.
+  /// A description in words.
   public var detail: String
 
   /// The violation in one line.
