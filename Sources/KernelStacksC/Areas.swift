@@ -1,16 +1,16 @@
-// ks_vmalloc, ks_vfree and what can be seen of the vmalloc area.
+// ks_vmalloc, ks_vfree and the figures of the vmalloc area.
 #if hasFeature(Embedded)
   import KernelMachine
   import KernelPageFrames
   import KernelStacksCHeader
   import KernelVirtualMemory
 
-  /// A C string that stays, as what Swift keeps of a literal.
+  /// A permanent C string as a `StaticString`.
   ///
   /// Why the cast is sound: (1) `StaticString` is frozen: address, length, flags, of which bit 1 says that the text has no
-  /// bytes above 127; (2) the caller promises that the text stays; (3) what is written of it are its bytes, whatever they are.
+  /// bytes above 127; (2) the caller promises that the text stays; (3) only its bytes are written, whatever they are.
   ///
-  /// What is longer than ``longestCaller`` is cut off.
+  /// Text longer than ``longestCaller`` is cut off.
   private func staticString(_ text: UnsafePointer<CChar>?) -> StaticString {
     guard let text else { return "C" }
     var count = 0

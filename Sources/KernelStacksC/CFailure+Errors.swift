@@ -1,4 +1,4 @@
-// Which code and which figures each error of the core has.
+// The code and the figures of each error of the core.
 #if hasFeature(Embedded)
   import KernelMachine
   import KernelPageFrames
@@ -116,7 +116,7 @@
     }
   }
 
-  /// What only a caller from C can get wrong.
+  /// Mistakes that only a caller from C can make.
   enum CInterfaceError: Error, CReportable {
     case notInitialized
     case alreadyInitialized

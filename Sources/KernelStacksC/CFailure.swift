@@ -6,7 +6,7 @@
   import KernelThreadStacks
   import KernelVirtualMemory
 
-  /// What of an error a program can look at.
+  /// The parts of an error for a program.
   struct CFailure {
     var code: ks_code
     var address: UInt = 0
@@ -23,12 +23,12 @@
     }
   }
 
-  /// An error that C code can be told.
+  /// An error that can be reported to C code.
   protocol CReportable: TextDescribable {
     var failure: CFailure { get }
   }
 
-  /// Fills in an error, if the caller wants it, and gives its code.
+  /// Fills in an error, if the caller has passed one, and returns its code.
   @inline(never) func report<E: CReportable>(
     _ error: E, to out: UnsafeMutablePointer<ks_error>?
   ) -> ks_code {
@@ -47,7 +47,7 @@
     return failure.code
   }
 
-  /// The same, for a free of what is not there to be freed: the kernel's handler is told too.
+  /// The same, for a free that is refused: it also calls the kernel's handler.
   @inline(never) func reportMisuse<E: CReportable>(
     _ error: E, to out: UnsafeMutablePointer<ks_error>?
   ) -> ks_code {
@@ -59,7 +59,7 @@
     return code
   }
 
-  /// Text of bounded length that ends with 0; what does not fit is left out, whole characters at a time.
+  /// Text of bounded length that ends with 0; characters that do not fit are left out.
   struct CTextBuffer: TextSink {
     private let text: UnsafeMutableRawBufferPointer
     private var count = 0
@@ -68,7 +68,7 @@
     init(_ text: UnsafeMutableRawBufferPointer) { self.text = text }
 
     mutating func write(byte: UInt8) {
-      // One byte stays for the end.
+      // One byte is kept for the 0 at the end.
       if count < text.count &- 1 {
         text[count] = byte
         count &+= 1

@@ -1,4 +1,4 @@
-// The machine of a kernel in C: what every arm64 CPU has is compiled in, what kernels do differently is a C function.
+// The machine of a kernel in C: operations of every arm64 CPU are compiled in, those that kernels differ in are C functions.
 #if hasFeature(Embedded)
   import AArch64Machine
   import CAArch64
@@ -76,7 +76,7 @@
       UnsafeMutableRawPointer(lock).assumingMemoryBound(to: UInt64.self)
     }
 
-    /// The kernel counts for itself.
+    /// All 0: the library counts nothing.
     var counters: MachineCounters { MachineCounters() }
   }
 #endif

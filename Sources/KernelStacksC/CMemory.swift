@@ -1,22 +1,22 @@
-// The memory that a kernel in C has: one buddy allocator and one vmalloc area, which all allocators of stacks share.
+// The memory of a kernel in C: one buddy allocator and one vmalloc area, which all allocators of stacks share.
 #if hasFeature(Embedded)
   import KernelMachine
   import KernelPageFrames
   import KernelStacksCHeader
   import KernelVirtualMemory
 
-  /// What `ks_init` makes.
+  /// The allocators that `ks_init` makes.
   struct CMemory: ~Copyable {
     let frames: BuddyAllocator<CMachine>
     let area: VmallocArea<CMachine>
 
-    /// The one there is; `nil` before `ks_init` has succeeded.
+    /// The only one; `nil` before `ks_init` has succeeded.
     @inline(__always) static var current: UnsafeMutablePointer<CMemory>? {
       ks_state().pointee.memory?.assumingMemoryBound(to: CMemory.self)
     }
   }
 
-  // Both handles exist only where `current` does: whoever makes an allocator of stacks, or calls for frames, has looked.
+  // Both handles exist only if `current` does: code that makes an allocator of stacks, or asks for frames, has checked it.
 
   /// The buddy allocator, for several allocators of stacks.
   struct CFrames: FrameSource {

@@ -1,10 +1,10 @@
-// ks_frames_allocate, ks_frames_free and what can be seen of physical memory.
+// ks_frames_allocate, ks_frames_free and the figures of physical memory.
 #if hasFeature(Embedded)
   import KernelMachine
   import KernelPageFrames
   import KernelStacksCHeader
 
-  /// A node as C code names it: `nil` for the current CPU's.
+  /// The node that C code names; `nil` for the current CPU's.
   func node(_ number: Int32, count: Int) throws(CInterfaceError) -> NodeID? {
     if number == KS_ANY_NODE { return nil }
     guard number >= 0, Int(number) < count else { throw .unknownNode(Int(number), count: count) }
@@ -48,7 +48,7 @@
           CInterfaceError.frameInUse(address.rawValue, purpose: block.purpose), to: error)
       }
     }
-    // The first byte of a frame names it, and no other.
+    // Only the address of a frame's first byte names the frame.
     if address.rawValue & 4095 != 0 {
       return reportMisuse(CInterfaceError.innerFrame(address.rawValue), to: error)
     }

@@ -1,4 +1,4 @@
-// ks_init and ks_check_cpu: what was described is held against registers and tables before anything is believed.
+// ks_init and ks_check_cpu: the description is compared with registers and tables before it is used.
 #if hasFeature(Embedded)
   import CAArch64
   import KernelMachine
@@ -50,7 +50,7 @@
     guard cpu < count else { throw .cpuNumber(cpu, count: count) }
   }
 
-  /// Reads what the registers say, and fills in the state that `CMachine` reads.
+  /// Reads the registers, and fills in the state that `CMachine` reads.
   private func describeMachine(_ configuration: UnsafePointer<ks_configuration>) throws(CInterfaceError) {
     let control = ca_read_tcr_el1()
     let attributes = ca_read_mair_el1()
@@ -79,7 +79,7 @@
     try checkMapped(UInt(state.pointee.kernel_root))
   }
 
-  /// Whether the linear map has a physical address where it should, for a store.
+  /// Whether the linear map has a physical address at its place, for a store.
   private func checkMapped(_ physical: UInt) throws(CInterfaceError) {
     guard ks_translate_for_writing(physical &+ CMachine().linearMapOffset) == UInt64(physical) else {
       throw .notInLinearMap(physical)
@@ -97,7 +97,8 @@
       at: CMachine().kernelRoot + Int(bitPattern: (address &>> rootEntryShift) & 511 &* 8))
   }
 
-  /// What was asked for, or what no kernel image or linear map of the usual layouts lies in, if nobody has it yet.
+  /// The range that was asked for, or one outside the kernel image and linear map of the usual layouts; its root entries must
+  /// be empty.
   private func vmallocRange(
     _ configuration: UnsafePointer<ks_configuration>
   ) throws(CInterfaceError) -> Range<UInt> {
@@ -109,7 +110,7 @@
       start = is48 ? 0xffff_0080_0000_0000 : 0xffff_ff80_4000_0000
       end = is48 ? 0xffff_7c00_0000_0000 : 0xffff_ffbc_0000_0000
     }
-    // The least that one area of stacks takes with its guard.
+    // The smallest area of stacks, with its guard.
     guard start >= lowest, start < end, end &- start >= 8 &<< 20 else { throw .vmallocRange(start, end) }
     var address = start
     while true {
@@ -145,7 +146,7 @@
 
   private func bounded(_ size: UInt64) -> Int { size > UInt64(Int.max) ? Int.max : Int(size) }
 
-  /// Looks at the first and the last frame of each range of RAM, unless they are reserved, and at the vmalloc area's place.
+  /// Checks the first and the last frame of each range of RAM, unless they are reserved, and the vmalloc area's place.
   private func checkLinearMap(
     _ configuration: UnsafePointer<ks_configuration>, _ area: Range<UInt>
   ) throws(CInterfaceError) {
@@ -186,8 +187,8 @@
 
   /// Makes both allocators.
   ///
-  /// Why this use of memory is sound: (1) the range is RAM that nobody else has, by the map, and is mapped, by the check;
-  /// (2) the handles take less than the first frame, which the records don't touch; (3) they stay for good.
+  /// Why this use of memory is sound: (1) the range is RAM without another owner, by the map, and is mapped, by the check;
+  /// (2) the handles take less than the first frame, which the records do not touch; (3) they are never freed.
   private func makeMemory(
     _ map: borrowing PhysicalMemoryMap, records: Range<UInt>, _ area: Range<UInt>, cpuCount: Int
   ) throws(PhysicalMemoryError) {

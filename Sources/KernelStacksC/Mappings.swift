@@ -1,7 +1,7 @@
 // ks_map, ks_unmap, ks_physical_address: mappings of given memory, outside of the vmalloc area.
 //
 // All are made under one lock. They share no table with the vmalloc area, which has a lock of its own: a root entry is
-// either its own, or these functions', or the kernel's, which nobody touches here.
+// either its own, or these functions', or the kernel's, which this library does not touch.
 #if hasFeature(Embedded)
   import KernelMachine
   import KernelPageFrames
@@ -18,7 +18,7 @@
 
   /// The pages of a range whose root entries are empty, or were filled by `ks_map`.
   ///
-  /// A root entry that `ks_map` has filled counts the entries in use of the table that it names; nobody else does that.
+  /// Only a root entry that `ks_map` has filled counts the entries in use of the table that it names.
   private func mappableRange(
     _ address: UInt, _ size: Int, _ memory: UnsafeMutablePointer<CMemory>
   ) throws(CInterfaceError) -> VirtualAddressRange {

@@ -1,10 +1,10 @@
-// ks_group_make and what else there is to groups of threads that share a limit on stack memory.
+// ks_group_make and the other functions for groups of threads that share a limit on stack memory.
 #if hasFeature(Embedded)
   import KernelMachine
   import KernelStacksCHeader
   import KernelThreadStacks
 
-  /// A limit as C has it: what is above the largest number of Swift stands for it.
+  /// A limit from C: values above `Int.max` become `Int.max`.
   private func limit(_ frames: Int) -> Int { frames < 0 ? .max : frames }
 
   @c @implementation func ks_group_make(

@@ -75,9 +75,9 @@
 
   // MARK: Shrinking
 
-  /// Works on a C kernel's batch: all zero is an empty one.
+  /// Works on a C kernel's batch, which is empty if it is all zero.
   ///
-  /// Why the cast is sound: a batch is three words without references, which `opaque` has room and alignment for.
+  /// Why the cast is sound: a batch is three words without references; `opaque` has the size and alignment for them.
   private func withBatch<Result>(
     _ batch: UnsafeMutablePointer<ks_shrink_batch>, _ body: (inout ShrinkBatch) -> Result
   ) -> Result {

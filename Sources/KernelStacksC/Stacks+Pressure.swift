@@ -1,11 +1,11 @@
-// Freed stacks: memory pressure, time, CPUs that stop; and what can be seen of stacks.
+// Freed stacks: memory pressure, time, CPUs that stop; and the figures of stacks.
 #if hasFeature(Embedded)
   import KernelMachine
   import KernelStacksCHeader
   import KernelThreadStacks
 
   @c @implementation func ks_stacks_reclaim(_ handle: CStacksHandle, _ frames: Int) -> Int {
-    // What C calls SIZE_MAX is -1 here.
+    // C's SIZE_MAX is -1 here.
     allocator(handle)?.pointee.reclaim(target: frames < 0 ? .max : frames) ?? 0
   }
 

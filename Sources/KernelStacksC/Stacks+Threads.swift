@@ -1,7 +1,7 @@
-// ks_stack_allocate and ks_stack_free: what Swift's ownership rules out at compile time is found out here at run time.
+// ks_stack_allocate and ks_stack_free: mistakes that Swift's ownership rules out at compile time are found here at run time.
 //
-// Of two CPUs that free the same address at the same moment, one has to find the stack freed already. So looking at the
-// address and freeing happen under a lock, one of several, told by the address: CPUs that free different stacks seldom meet.
+// Of two CPUs that free the same address at the same moment, one must find the stack freed already. So the check of the address
+// and the free happen under one of several locks, chosen by the address: CPUs that free different stacks rarely share one.
 #if hasFeature(Embedded)
   import KernelMachine
   import KernelPageFrames
@@ -44,7 +44,7 @@
     }
   }
 
-  /// Linear stacks have no record of their own, but the buddy allocator knows what it has handed out.
+  /// Linear stacks have no record of their own; the buddy allocator records what it has handed out.
   @inline(never)
   private func checkLinear(
     _ address: VirtualAddress, _ stacks: UnsafePointer<CStacks>

@@ -11,7 +11,7 @@
   /// The allocator behind a handle; `nil` if it was not made.
   ///
   /// Why the cast is sound: (1) an allocator's value is one pointer, to its records, which `ks_stacks_make` checks; (2) its
-  /// handle holds that value from there to `ks_stacks_end`, and null before and after; (3) nothing in it ever changes.
+  /// handle holds that value until `ks_stacks_end`, and null before and after; (3) the value never changes.
   @inline(__always) func allocator(_ handle: CStacksHandle) -> UnsafePointer<CStacks>? {
     guard let handle, handle.pointee.opaque != nil else { return nil }
     return UnsafeRawPointer(handle).assumingMemoryBound(to: CStacks.self)
@@ -85,7 +85,7 @@
       let live = stacks.pointee.liveStackCount
       guard live == 0 else { throw .stacksInUse(live) }
       if ks_state().pointee.linear_stacks == handle.pointee.opaque { ks_state().pointee.linear_stacks = nil }
-      // Nobody finds the records by the handle when they go back.
+      // The handle is null before the records go back.
       let ended = UnsafeMutableRawPointer(handle).assumingMemoryBound(to: CStacks.self).move()
       handle.pointee.opaque = nil
       _ = consume ended

@@ -1,4 +1,4 @@
-// The library's static state, and what it does for kernels that don't define their own: interrupts by DAIF, spin locks.
+// The library's static state, and its default services for kernels without their own: interrupts by DAIF, spin locks.
 #include "kernel_stacks_state.h"
 
 #if defined(__aarch64__) && !defined(__linux__) && !defined(__APPLE__)
@@ -19,8 +19,8 @@ __attribute__((weak)) void ks_machine_restore_interrupts(uintptr_t state) {
   __asm__ volatile("msr daif, %0" ::"r"(state) : "memory");
 }
 
-// Whoever finds a lock free takes it. A queue would be fairer, but where a hypervisor stops CPUs, all would wait for the one
-// whose turn it is; and these locks are held for short.
+// Any CPU that finds a lock free takes it. A queue would be fairer, but where a hypervisor stops CPUs, all would wait for the one
+// whose turn it is; and these locks are held only briefly.
 __attribute__((weak)) uintptr_t ks_machine_lock(uint64_t *lock) {
   uintptr_t state = ks_machine_disable_interrupts();
   __asm__ goto(

@@ -3,17 +3,18 @@
 // The library is built for EL1 with 4 KiB pages and 39-bit or 48-bit addresses. docs/c-interface.md explains how a kernel
 // is joined with it, Fixtures/CKernel is a complete one.
 //
-//   ks_init             what memory there is; once, on the first CPU, with the MMU on
-//   ks_stacks_make      an allocator of stacks; a kernel may have several
-//   ks_stack_allocate   a zeroed stack for a thread
-//   ks_stack_free       takes it back, and says so if it was none, or was free already
+//   ks_init             describes memory; once, on the first CPU, with the MMU on
+//   ks_stacks_make      makes an allocator of stacks; a kernel may have several
+//   ks_stack_allocate   gives a zeroed stack for a thread
+//   ks_stack_free       takes it back, and reports an address of no stack or of a freed one
 //
 // Addresses of the kernel's space are pointers, physical ones `uint64_t`; 0 is never a physical address that is handed out.
-// Sizes are bytes unless a name says frames, pages or KiB; a frame has 4,096 bytes. Nodes are NUMA nodes; KS_ANY_NODE is the
-// current CPU's.
+// Sizes are in bytes unless a name says frames, pages or KiB; a page frame has 4,096 bytes. Nodes are NUMA nodes;
+// KS_ANY_NODE is the current CPU's.
 //
 // Every function may be called on several CPUs at once, with interrupts on or off, and never sleeps, unless it says otherwise.
-// Where it takes a `ks_error`, that may be null. Nothing has changed when a function fails.
+// A `ks_error` parameter may be null. Nothing has changed when a function fails. Unless noted, costs do not depend on the
+// number of stacks.
 #ifndef KERNEL_STACKS_H
 #define KERNEL_STACKS_H
 
@@ -35,7 +36,7 @@ extern "C" {
 //
 // Besides these functions, one instruction: `dsb ish`, on a CPU that has taken a thread off, before another CPU may run that
 // thread; and on one that has made a thread, before others may run it. The library waits for TLB invalidations with
-// interrupts on if they were on, and a CPU's barrier waits for what that CPU began; nor does a lock order what CPUs write
+// interrupts on if they were on, and a CPU's barrier waits only for what that CPU began. Also, no lock orders what CPUs write
 // into page-table entries by themselves.
 
 // The number of the CPU that executes this, from 0 and below `ks_configuration.cpu_count`. The kernel must define it; the
@@ -44,7 +45,7 @@ uint32_t ks_machine_cpu(void);
 
 // These have definitions in the library, which are used unless the kernel has its own.
 uint32_t ks_machine_node(void);                        // the current CPU's node: 0
-uintptr_t ks_machine_disable_interrupts(void);         // masks IRQ and FIQ; gives what to restore
+uintptr_t ks_machine_disable_interrupts(void);         // masks IRQ and FIQ; gives the state to restore
 void ks_machine_restore_interrupts(uintptr_t state);   // DAIF as it was
 uintptr_t ks_machine_lock(uint64_t *lock);             // disables interrupts, then takes a spin lock; 0 is unlocked
 void ks_machine_unlock(uint64_t *lock, uintptr_t state);
@@ -67,24 +68,24 @@ typedef enum ks_code {
   KS_NO_GROUPS,            // as many groups as were configured exist
   KS_UNKNOWN_GROUP,        // there is no such group
   KS_BEYOND_STACK,         // more bytes than the stack has
-  KS_FOREIGN_ADDRESS,      // the address is of nothing that was handed out here
-  KS_INNER_ADDRESS,        // the address lies within something that was handed out, but is not where it begins
-  KS_DOUBLE_FREE,          // what was at the address has been freed already
+  KS_FOREIGN_ADDRESS,      // nothing at the address was handed out here
+  KS_INNER_ADDRESS,        // the address lies within something that was handed out, above its beginning
+  KS_DOUBLE_FREE,          // the stack, area or block at the address has been freed already
   KS_RUNNING_STACK,        // the caller runs on the stack that it frees
   KS_BOOT_STACK,           // the boot stack is never freed
-  KS_IN_USE,               // what is to be ended or removed is still in use
+  KS_IN_USE,               // the allocator or group to be removed is still in use
   KS_OCCUPIED,             // something else is mapped at the address
   KS_NO_RESERVE,           // the CPU's reserve is too small: the thread was switched in without ks_stack_prepare_to_run
 } ks_code;
 
 #define KS_ERROR_TEXT_SIZE 176
 
-// Why something was refused: what was asked, what there was, and a line that says so. Fields that don't apply are 0.
+// Why a request was refused: the request, what was available, and a line of text. Fields that do not apply are 0.
 typedef struct ks_error {
   ks_code code;
-  uint64_t address;                 // what it is about: an address of the kernel's space, or a physical one
-  uint64_t requested;               // bytes, or a number, that was asked for
-  uint64_t available;               // what there was of it: free bytes, the limit, the largest allowed
+  uint64_t address;                 // the address concerned, of the kernel's space or physical
+  uint64_t requested;               // the request, in bytes or as a number
+  uint64_t available;               // what was available: free bytes, the limit, the largest allowed
   uint64_t largest;                 // the largest free block or gap, in bytes
   char text[KS_ERROR_TEXT_SIZE];    // UTF-8, ends with 0
 } ks_error;
@@ -104,55 +105,55 @@ typedef struct ks_memory_range {
 #define KS_ANY_NODE (-1)
 
 typedef struct ks_configuration {
-  uint64_t linear_map_offset;       // added to a physical address, it gives the one where RAM is mapped, writable, cacheable
+  uint64_t linear_map_offset;       // physical address + this = address where RAM is mapped, writable and cacheable
   uint64_t kernel_root;             // the root table of the kernel's half, physical; 0: TTBR1_EL1 names it
-  uint64_t vmalloc_start;           // kernel addresses that nobody else maps anything to; their root entries are empty.
+  uint64_t vmalloc_start;           // kernel addresses for the library alone; their root entries are empty.
   uint64_t vmalloc_end;             // Both 0: 0xffffff8040000000, or with 48 bits 0xffff008000000000, and as much as fits
-  uint32_t cpu_count;               // CPUs have smaller numbers
+  uint32_t cpu_count;               // all CPU numbers are below it
   bool tracks_dirty_pages;          // all CPUs keep dirty state (TCR_EL1.HA and HD are set), and no erratum loses it
   const ks_memory_range *memory;    // RAM: at most 32 ranges, on at most 64 nodes
   size_t memory_count;
-  const ks_memory_range *reserved;  // what is in use: the kernel image, the device tree, ...; may overlap
+  const ks_memory_range *reserved;  // memory in use: the kernel image, the device tree, ...; ranges may overlap
   size_t reserved_count;
-  void (*misuse)(const ks_error *); // told of every free of what is not there to be freed; may be null. Interrupts may be off
+  void (*misuse)(const ks_error *); // called for every free that is refused; may be null. Interrupts may be off
 } ks_configuration;
 
-// Checks what was described against the CPU's registers and tables, takes memory for the records (12 bytes for each frame),
-// and makes all else free that is not reserved. Once, while no other CPU uses the library. It needs 9 KiB of stack.
+// Checks the description against the CPU's registers and tables, takes memory for the records (12 bytes for each frame), and
+// frees all memory that is not reserved. Called once, while no other CPU uses the library. It needs 9 KiB of stack.
 KS_CHECKED ks_code ks_init(const ks_configuration *configuration, ks_error *error);
 
-// Checks that this CPU may use the library: its number, and its registers, which are to be as the first CPU's. To be called by
-// each CPU that has started.
+// Checks that this CPU may use the library: its number, and its registers, which must equal the first CPU's. Each CPU that has
+// started calls it.
 KS_CHECKED ks_code ks_check_cpu(ks_error *error);
 
 typedef enum ks_purpose { KS_USER_MEMORY, KS_TASK_RECORD, KS_BALLAST } ks_purpose;
 
-// A block of 2^order physically contiguous frames, aligned to its size; order 0 to 10. 0: refused.
+// Gives a block of 2^order physically contiguous frames, aligned to its size; order 0 to 10. 0: refused.
 KS_CHECKED uint64_t ks_frames_allocate(unsigned order, ks_purpose purpose, bool cleared, int node, ks_error *error);
 ks_code ks_frames_free(uint64_t physical, unsigned order, ks_error *error);
 
 typedef struct ks_memory_figures {
-  uint64_t total_frames;            // that can be handed out
+  uint64_t total_frames;            // frames that can be handed out
   uint64_t free_frames;
-  uint64_t zeroed_frames;           // of those
+  uint64_t zeroed_frames;           // of the free frames
   int32_t largest_free_order;       // -1: nothing is free
-  uint32_t unusable_permille;       // how much of what is free is in blocks too small for order 2
+  uint32_t unusable_permille;       // the share of free memory in blocks too small for order 2, in 1/1,000
 } ks_memory_figures;
-// Of a node, or with KS_ANY_NODE of all. All 0 if there is no such node.
+// The figures of a node, or with KS_ANY_NODE of all. All 0 if there is no such node.
 ks_memory_figures ks_memory_figures_of(int node);
 
-// Clears a free frame for later; for CPUs that idle. False: nothing to do.
+// Clears a free frame for a later request; for CPUs that idle. False: nothing to do.
 bool ks_zero_one_frame(void);
-// Merges free frames that a CPU which has stopped kept at hand; gives their number.
+// Merges the free frames in the lists of a CPU that has stopped; gives their number.
 size_t ks_frames_drain_cpu(uint32_t cpu);
 
 // MARK: The vmalloc area
 
-// Virtually contiguous memory of single frames, zeroed, with an unmapped guard page above. `alignment` is a power of two from
-// 4,096 up. `caller` names it in the listing: text that stays, or null.
+// Gives virtually contiguous memory of single frames, zeroed, with an unmapped guard page above. `alignment` is a power of
+// two from 4,096 up. `caller` names it in the listing: text that stays, or null.
 KS_CHECKED void *ks_vmalloc(size_t size, size_t alignment, int node, const char *caller, ks_error *error);
 ks_code ks_vfree(void *address, ks_error *error);
-// Completes what waits for a TLB invalidation; gives the number of frames that came free.
+// Frees all areas that wait for a TLB invalidation; gives the number of frames that came free.
 size_t ks_vmalloc_flush(void);
 
 typedef struct ks_vmalloc_figures {
@@ -171,7 +172,7 @@ typedef enum ks_memory_kind { KS_NORMAL, KS_DEVICE } ks_memory_kind;
 // entries that the range needs are empty, or were filled by this function; they are not those of the vmalloc area.
 KS_CHECKED ks_code ks_map(
     void *address, uint64_t physical, size_t size, ks_permissions permissions, ks_memory_kind kind, ks_error *error);
-// Unmaps what ks_map has mapped, and waits for the TLB invalidation.
+// Unmaps a range that ks_map has mapped, and waits for the TLB invalidation.
 ks_code ks_unmap(void *address, size_t size, ks_error *error);
 // The physical address that the kernel's tables have for an address; 0: not mapped.
 uint64_t ks_physical_address(const void *address);
@@ -179,7 +180,7 @@ uint64_t ks_physical_address(const void *address);
 // MARK: Stacks
 
 typedef enum ks_strategy {
-  KS_LINEAR,   // one contiguous block of the linear map: refused when memory is in pieces, no guard; one allocator at most
+  KS_LINEAR,   // one contiguous block of the linear map: refused when memory is fragmented, no guard; one allocator at most
   KS_VMALLOC,  // single frames in the vmalloc area, with an unmapped guard below
   KS_GROWING,  // one frame of those, more on a fault; the kernel calls ks_stack_prepare_to_run and ks_stack_fault
 } ks_strategy;
@@ -188,17 +189,17 @@ typedef struct ks_stack_configuration {
   ks_strategy strategy;
   bool thread_info_at_top;          // for KS_GROWING always
   uint32_t size;                    // multiples of 4,096 up to 256 KiB; for KS_LINEAR a power of two
-  uint32_t guard_minimum;           // unmapped bytes below, at least the largest frame of any function
-  uint32_t phase;                   // what slots lie above multiples of their size
+  uint32_t guard_minimum;           // unmapped bytes below, at least the largest stack frame of any function
+  uint32_t phase;                   // bytes that slots lie above multiples of their size
   uint32_t thread_info_size;        // a multiple of 16
-  uint32_t capacity;                // how many stacks there can be; 0: as many as memory holds
+  uint32_t capacity;                // the greatest number of stacks; 0: as many as memory holds
   uint32_t cached_per_cpu;          // freed stacks that a CPU keeps: 0 to 64
   uint32_t depot;                   // freed stacks that CPUs share: 0 to 4,096
   uint32_t retirement_batch;        // unmapped stacks that one TLB invalidation serves: 1 to 256
   uint32_t groups;                  // groups with a limit: 0 to 1,024; 0 for KS_LINEAR
 } ks_stack_configuration;
 
-// 16 KiB, the least guard, 8 stacks cached by each CPU, 256 by all, 64 for an invalidation, no groups.
+// 16 KiB, the smallest guard, 8 stacks cached by each CPU, 256 by all, 64 for an invalidation, no groups.
 ks_stack_configuration ks_stack_defaults(ks_strategy strategy);
 
 // An allocator of stacks; zero until it is made. All copies are the same allocator.
@@ -206,15 +207,16 @@ typedef struct ks_stacks {
   void *opaque;
 } ks_stacks;
 
+// Makes an allocator, and takes memory for its records.
 KS_CHECKED ks_code ks_stacks_make(ks_stacks *stacks, const ks_stack_configuration *configuration, ks_error *error);
-// Gives back all that an allocator has; none of its stacks is in use, and nobody else uses it.
+// Gives back all memory of an allocator. None of its stacks is in use, and no other CPU uses the allocator.
 KS_CHECKED ks_code ks_stacks_end(ks_stacks *stacks, ks_error *error);
 
-// Where stacks lie. Exceptions take `current` from the thread record; code on a stack may use ks_thread_info.
+// The layout of stacks. Exceptions take `current` from the thread record; code on a stack may use ks_thread_info.
 typedef struct ks_stack_geometry {
   uint32_t size, stride, phase;
   uint32_t thread_info_offset;      // above the base
-  uint32_t usable_offset, usable_end; // above the base: what frames may use. The end is the first stack pointer
+  uint32_t usable_offset, usable_end; // above the base: the part for stack frames. The end is the first stack pointer
 } ks_stack_geometry;
 ks_stack_geometry ks_stacks_geometry(const ks_stacks *stacks);
 
@@ -227,16 +229,16 @@ static inline uintptr_t ks_thread_info(const ks_stack_geometry *geometry, uintpt
   return ks_stack_base(geometry, stack_pointer) + geometry->thread_info_offset;
 }
 
-// A stack, zeroed; gives its base, or null.
+// Gives the base of a zeroed stack, or null.
 KS_CHECKED void *ks_stack_allocate(const ks_stacks *stacks, int node, ks_error *error);
 // Takes a stack back. The thread that ran on it has left it: its successor calls this. A stack that was freed already, an
-// address of something else, and the stack that the caller runs on are refused, and told to `misuse`. What nobody can tell is
-// an address that was freed, and has been handed out again.
+// address of no stack, and the stack that the caller runs on are refused, and reported to `misuse`. An address that was freed
+// and has been handed out again is not recognised.
 ks_code ks_stack_free(const ks_stacks *stacks, void *base, ks_error *error);
-// Takes a freed stack out of the cache for good, because someone may still use it; says whether it was there.
+// Takes a freed stack out of the cache for good, because it may still be in use; returns whether it was there.
 bool ks_stack_quarantine(const ks_stacks *stacks, void *base);
 
-// Makes the static stack known on which the kernel booted: it lies as all others do, and is never freed.
+// Registers the static stack on which the kernel booted. It is laid out like all others, and is never freed.
 KS_CHECKED ks_code ks_stacks_adopt_boot_stack(
     const ks_stacks *stacks, void *base, uint64_t physical, ks_error *error);
 
@@ -253,56 +255,56 @@ typedef struct ks_stack_place {
   ks_place place;
   uint64_t base, top;  // of that stack, or 0
 } ks_stack_place;
-// Where a stack pointer is; one at a stack's top is on that stack.
+// Classifies a stack pointer; one at a stack's top is on that stack.
 ks_stack_place ks_stack_classify(const ks_stacks *stacks, uintptr_t stack_pointer);
-// Where any address is, such as one that faulted.
+// Classifies any address, such as one that faulted.
 ks_stack_place ks_stack_classify_address(const ks_stacks *stacks, uintptr_t address);
 // The physical address of the frame behind an address on a stack; 0: none.
 uint64_t ks_stack_page_of(const ks_stacks *stacks, uintptr_t address);
-// What is mapped of a stack, and the most that its thread has used, counted from the top.
+// The mapped part of a stack, and the most that its thread has used, both counted from the top.
 size_t ks_stack_mapped_size(const ks_stacks *stacks, const void *base);
 size_t ks_stack_high_water_size(const ks_stacks *stacks, const void *base);
 
-// Where CPUs keep dirty state, a stack is cleared where it was stored to through its own addresses. Whoever stores to a stack in
-// use by another way, such as the linear map or a device, says so before it is freed; so does a thread that stores to pages of
-// another's stack which that one has not stored to.
+// Where CPUs keep dirty state, a stack is cleared where it was stored to through its own addresses. Code that stores to a stack
+// in use by another way, such as the linear map or a device, calls this before the stack is freed. So does a thread that stores
+// to pages of another thread's stack to which that thread has not stored.
 void ks_stack_mark_written(const ks_stacks *stacks, uintptr_t address, size_t size);
-// What of a stack its owners have stored to since it was mapped, in whole pages; all of it where that is not known.
+// The part of a stack that its owners have stored to since it was mapped, in whole pages; all of it where that is not known.
 size_t ks_stack_dirty_size(const ks_stacks *stacks, const void *base);
 
 // MARK: Stacks that grow
 //
-// Those marked (exception stack) are called with interrupts off on a stack that is mapped whole, and is no thread's.
+// Functions marked (exception stack) are called with interrupts off, on a stack that is mapped whole and belongs to no thread.
 
 typedef enum ks_growth {
-  KS_GROWN,              // mapped, perhaps since before the fault came here: repeat the access
-  KS_NOT_GROWTH,         // not on the running thread's stack: something else is wrong
+  KS_GROWN,              // mapped, now or before this call: repeat the access
+  KS_NOT_GROWTH,         // not on the running thread's stack: the fault has another cause
   KS_RESERVE_TOO_SMALL,  // the thread was switched in without ks_stack_prepare_to_run
 } ks_growth;
-// (exception stack) What to do on a translation fault, and on no other. `base` is from the running thread's record, or null.
+// (exception stack) Handles a translation fault, and no other. `base` is from the running thread's record, or null.
 ks_growth ks_stack_fault(const ks_stacks *stacks, uintptr_t address, const void *base);
-// (exception stack) Whether a thread may be switched in on this CPU: whether its stack could grow to the end. If not, it waits;
-// threads that wait are asked first, in the order in which they came, and while there are any, others are asked with
-// `may_take_frames` false.
+// (exception stack) Refills this CPU's reserve, and returns whether a thread may be switched in: whether its stack could grow
+// to the end. If not, it waits. Threads that wait are tried first, in the order in which they came; while there are any, others
+// are tried with `may_take_frames` false.
 KS_CHECKED bool ks_stack_prepare_to_run(const ks_stacks *stacks, const void *base, bool may_take_frames);
-// (exception stack) Grows the running thread's stack now, so that `size` bytes below its stack pointer take no fault. When it
+// (exception stack) Grows the running thread's stack at once, so that `size` bytes below its stack pointer take no fault. If it
 // fails, nothing has been mapped.
 KS_CHECKED ks_code ks_stack_ensure(
     const ks_stacks *stacks, size_t size, uintptr_t stack_pointer, const void *base, ks_error *error);
-// Maps the topmost `size` bytes of a stack on which nobody runs.
+// Maps the topmost `size` bytes of a stack on which no thread runs.
 KS_CHECKED ks_code ks_stack_populate(const ks_stacks *stacks, void *base, size_t size, ks_error *error);
-// How many threads wait: while there are any, ks_stack_allocate takes no frames.
+// Records how many threads wait: while there are any, ks_stack_allocate takes no frames.
 void ks_stacks_note_waiting_threads(const ks_stacks *stacks, size_t count);
-// How many pages a stack lacks: what a thread that waits is waiting for.
+// The number of pages that a stack lacks: a thread that waits needs as many frames.
 size_t ks_stack_missing_pages(const ks_stacks *stacks, const void *base);
-// (exception stack) Gives this CPU's reserve back, because it idles on a stack of its own; gives the number of frames.
+// (exception stack) Gives this CPU's reserve back, for a CPU that idles on a stack of its own; gives the number of frames.
 size_t ks_stacks_release_reserve(const ks_stacks *stacks);
 // (exception stack) Fills this CPU's reserve, as far as memory allows.
 void ks_stacks_fill_reserve(const ks_stacks *stacks);
 
 // Shrinking: the pages below a sleeping thread's stack pointer are unmapped, for several threads; one invalidation serves all;
-// then each stack's are released. Until then they may be restored, because the thread is wanted. A thread that is being shrunk
-// is not switched in. The number of pages is given.
+// then the pages of each stack are released. Until then they may be restored, for a thread that is to run. A thread that is
+// being shrunk is not switched in. The functions give the number of pages.
 typedef struct ks_shrink_batch {
   uint64_t opaque[3];  // all 0: empty
 } ks_shrink_batch;
@@ -314,30 +316,30 @@ size_t ks_stack_restore_retired_pages(const ks_stacks *stacks, void *base);
 
 // MARK: Groups of threads with a limit on their stack memory
 
-// What the stacks of a group have, page by page, is charged to it until they are freed. A stack that would exceed the limit is
-// refused; what a stack grows by is charged, but never refused.
+// The pages of a group's stacks are charged to it until the stacks are freed. A stack that would exceed the limit is refused;
+// growth is charged, but never refused.
 typedef struct ks_group_figures {
   uint64_t charged_frames, limit_frames, refusals;
 } ks_group_figures;
-// Gives the number of a new group, from 0, or -1.
+// Makes a group, and gives its number, from 0, or -1.
 KS_CHECKED int ks_group_make(const ks_stacks *stacks, size_t limit_frames, ks_error *error);
 KS_CHECKED ks_code ks_group_set_limit(const ks_stacks *stacks, int group, size_t limit_frames, ks_error *error);
-// Removes a group that has no stacks; nobody asks for one of it meanwhile.
+// Removes a group that has no stacks; no CPU allocates for the group meanwhile.
 KS_CHECKED ks_code ks_group_remove(const ks_stacks *stacks, int group, ks_error *error);
 KS_CHECKED ks_code ks_group_figures_of(
     const ks_stacks *stacks, int group, ks_group_figures *figures, ks_error *error);
-// As ks_stack_allocate, charged to a group.
+// Gives a stack as ks_stack_allocate does, charged to a group.
 KS_CHECKED void *ks_stack_allocate_for_group(const ks_stacks *stacks, int node, int group, ks_error *error);
 
 // MARK: Freed stacks. All give the number of frames that went back.
 
-// Gives back what freed stacks have, until that is `frames`; asks the other CPUs if it is not enough.
+// Gives back frames of freed stacks, until they are `frames`; asks the other CPUs if that is not enough.
 size_t ks_stacks_reclaim(const ks_stacks *stacks, size_t frames);
-// Gives back this CPU's freed stacks if another CPU has asked; from timer ticks.
+// Gives back this CPU's freed stacks if another CPU has asked; called from timer ticks.
 size_t ks_stacks_serve_reclaim(const ks_stacks *stacks);
-// Forgets a little of what was once wanted; about once a second, on one CPU.
+// Ages the demand for freed stacks, and unmaps some above it; called about once a second, on one CPU.
 size_t ks_stacks_age(const ks_stacks *stacks);
-// Gives back what a CPU kept that has stopped.
+// Gives back the freed stacks and the reserve of a CPU that has stopped.
 size_t ks_stacks_drain_cpu(const ks_stacks *stacks, uint32_t cpu);
 
 // MARK: Figures and listings
@@ -345,8 +347,8 @@ size_t ks_stacks_drain_cpu(const ks_stacks *stacks, uint32_t cpu);
 typedef struct ks_stack_figures {
   uint64_t live, cached, retired;   // stacks: in use; freed and mapped; unmapped, their frames not back yet
   uint64_t used_slots, capacity;    // 0 for KS_LINEAR
-  uint64_t made, unmapped;          // stacks made of new frames, and unmapped because no cache kept them
-  uint64_t lost;                    // taken out of use by ks_stack_quarantine
+  uint64_t made, unmapped;          // stacks made of new frames; stacks unmapped because no cache kept them
+  uint64_t lost;                    // stacks taken out of use by ks_stack_quarantine
   uint64_t reserved_frames;         // in the CPUs' reserves and the pool behind them
   uint64_t grown_pages;
   uint64_t record_bytes;
