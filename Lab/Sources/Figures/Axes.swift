@@ -28,7 +28,7 @@ extension Drawing {
     text(label, x, min(scale.start, scale.end) - 12, size: 13.5, fill: .muted)
   }
 
-  /// Squares with their names, in one row.
+  /// A legend: squares with their names, in one row.
   mutating func legend(_ entries: [(Role, String)], _ x: Double, _ y: Double, size: Double = 14) {
     var x = x
     for (role, name) in entries {
@@ -39,9 +39,9 @@ extension Drawing {
   }
 }
 
-/// Places for labels that would overlap: each at its own or a little above, so that all are a distance apart.
+/// Places for labels that would overlap: each at its own place or above it, so that all are at least a given distance apart.
 ///
-/// The lowest stays where it is. The order is kept, and that of equal places.
+/// The lowest stays at its place. The order of the labels is kept.
 func apart(_ places: [Double], by distance: Double) -> [Double] {
   var result = places
   var limit = Double.infinity

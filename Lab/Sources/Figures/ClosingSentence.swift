@@ -2,7 +2,7 @@
 
 import ImageTools
 
-/// The sentence for a scenario's results, one per strategy and seed; all its figures are the results' own.
+/// The sentence for a scenario's results, one per strategy and seed; all its figures come from the results.
 public func closingSentence(scenario: String, results: [JSON]) -> String {
   var strategies: [String] = []
   for result in results {

@@ -1,8 +1,8 @@
-// What stack operations cost, in instructions.
+// Costs of stack operations, in instructions.
 
 import ImageTools
 
-/// What a new stack costs with few stacks and with many in use, and the least it can cost.
+/// The cost of a new stack with few and with many stacks in use, and its floor.
 public func liveCostFigure(_ results: ResultSet) -> Drawing? {
   let name = "allocate new stack"
   let rows = results.costs.filter { $0["name"]?.string == name && $0["live"]?.integer ?? 0 > 0 }
@@ -44,17 +44,17 @@ public func liveCostFigure(_ results: ResultSet) -> Drawing? {
   return drawing
 }
 
-/// What one free costs: how often each cost was seen where that was counted, else its mean and its worst.
+/// The cost of one free: its distribution where that was counted, else its mean and its worst.
 struct FreeCost {
   let name: String
   let role: Role
   let mean: Double
   let worst: Double
-  /// How many frees took from 2ⁿ to 2ⁿ⁺¹ - 1 instructions, for n = 0, 1, …; empty where that was not counted.
+  /// The number of frees that took from 2ⁿ to 2ⁿ⁺¹ - 1 instructions, for n = 0, 1, …; empty where that was not counted.
   var counts: [Double] = []
 }
 
-/// What a free costs, on a logarithmic axis, beside Linux's.
+/// The cost of a free, on a logarithmic axis, beside Linux's.
 public func freeCostFigure(_ results: ResultSet) -> Drawing? {
   var rows: [FreeCost] = results.costStrategies.compactMap { strategy in
     guard let row = results.cost("free stack, cache full", strategy, live: 4000),
@@ -123,12 +123,12 @@ public func freeCostFigure(_ results: ResultSet) -> Drawing? {
   return drawing
 }
 
-/// How many instructions the vector of a growth fault executes before it calls the kernel and after, on the way that
-/// ends in a page; counted in `vectors.S`.
+/// The number of instructions that the vector of a growth fault executes before it calls the kernel and after, on the path
+/// that maps a page; counted in `vectors.S`.
 public enum GrowthVector {
-  /// The vector's branch, and all up to the call, which is the last of them.
+  /// From the vector's branch to the call, both included.
   public static let entry = 22
-  /// All from the call's return to `eret`.
+  /// From the call's return to `eret`.
   public static let exit = 13
 }
 

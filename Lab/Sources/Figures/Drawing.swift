@@ -17,7 +17,7 @@ extension Int: SVGValue {
 }
 
 extension Double: SVGValue {
-  /// At most two digits after the point, and none that say nothing; what is no number is 0.
+  /// At most two digits after the point, without trailing zeros; 0 for a value that is not finite.
   public var svgText: String {
     guard isFinite, magnitude < 1e15 else { return "0" }
     let hundredths = Int((self * 100).rounded())
@@ -30,9 +30,9 @@ extension Double: SVGValue {
 
 /// An SVG picture with its alternative text.
 public struct Drawing: Sendable {
-  /// What the picture is, in a few words.
+  /// The title, a few words.
   public let title: String
-  /// What one sees in it.
+  /// The alternative text: what the picture shows.
   public let summary: String
   /// The width, in units of the picture.
   public let width: Double
@@ -87,7 +87,7 @@ public struct Drawing: Sendable {
       ])
   }
 
-  /// Adds a line through points; nothing for none.
+  /// Adds a line through points; nothing if there are none.
   public mutating func polyline(_ points: [(Double, Double)], stroke: Role, width: Double = 2.5) {
     guard let first = points.first else { return }
     var path = "M\(first.0.svgText) \(first.1.svgText)"
@@ -100,7 +100,7 @@ public struct Drawing: Sendable {
     add("circle", ["class": "f-\(fill)", "cx": x, "cy": y, "r": radius])
   }
 
-  /// Which point of a text lies at its place.
+  /// The point of a text that lies at its place.
   public enum Anchor: String, Sendable { case start, middle, end }
 
   /// Adds a line of text, by its base line.
@@ -138,7 +138,7 @@ public struct Drawing: Sendable {
   }
 }
 
-/// Text as XML and HTML hold it, in an element or in an attribute; what XML cannot hold at all is left out.
+/// Text escaped for XML and HTML, in an element or in an attribute; characters that XML does not allow are left out.
 public func escaped(_ text: String) -> String {
   var result = ""
   for scalar in text.unicodeScalars {

@@ -1,4 +1,4 @@
-// Live forks against free memory: how far each kind of stacks gets before a fork fails.
+// Live forks against free memory, until a fork fails, for each strategy.
 
 import ImageTools
 
@@ -8,7 +8,7 @@ struct ForkSeries {
   /// Live forks and free bytes, from none to the first failure.
   let points: [(forks: Double, bytes: Double)]
 
-  /// - Returns: `nil` when the result does not say how memory was before and at the failure.
+  /// - Returns: `nil` if the result lacks the free memory before the first fork or at the failure.
   init?(_ result: JSON) {
     guard let strategy = result["strategy"]?.string, let before = result["freeBytesBefore"]?.number,
       let end = result["freeBytesAtFailure"]?.number, let forks = result["forksSucceeded"]?.number
@@ -50,7 +50,7 @@ public func forksFigure(_ results: [JSON]) -> Drawing? {
     if last.forks == 0 {
       drawing.text("\(name), all of it free", place.0 + 12, place.1 - 10, size: 14, fill: role, bold: true)
     } else if last.forks == most {
-      // Nothing lies above the line that reaches farthest, nothing below the others.
+      // The space above the line that reaches farthest is free, and so is that below the others.
       drawing.text(name, middle.0 + 14, middle.1 - 6, size: 14, fill: role, bold: true)
     } else {
       let late = (places[0].0 + 0.74 * (place.0 - places[0].0), places[0].1 + 0.74 * (place.1 - places[0].1))

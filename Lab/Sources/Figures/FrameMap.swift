@@ -1,4 +1,4 @@
-// Who has which page frame: the run-length text of a result, and the same map in fewer cells.
+// The use of each page frame: the run-length text of a result, and the same map in fewer cells.
 
 /// What a page frame is used for; the raw value is the letter in a frame map.
 public enum FrameUse: Character, CaseIterable, Sendable {
@@ -29,7 +29,7 @@ public enum FrameUse: Character, CaseIterable, Sendable {
     }
   }
 
-  /// The character that stands for it in a picture of characters.
+  /// Its character in a picture of characters.
   public var symbol: Character {
     switch self {
     case .reserved: "#"
@@ -45,7 +45,7 @@ public enum FrameUse: Character, CaseIterable, Sendable {
     }
   }
 
-  /// The colour that stands for it, of the 256 of a terminal.
+  /// Its colour, of the 256 of a terminal.
   public var colour: Int {
     switch self {
     case .reserved: 238
@@ -66,9 +66,9 @@ public enum FrameUse: Character, CaseIterable, Sendable {
 public struct FrameMap: Equatable, Sendable {
   /// Neighbouring frames of one use.
   public struct Run: Equatable, Sendable {
-    /// What they are used for.
+    /// Their use.
     public var use: FrameUse
-    /// How many there are.
+    /// Their number.
     public var count: Int
 
     /// A run of `count` frames.
@@ -84,7 +84,7 @@ public struct FrameMap: Equatable, Sendable {
   /// A map of these runs.
   public init(runs: [Run]) { self.runs = runs }
 
-  /// Reads run-length text such as `r120f1b1f1`; `nil` when it is not that.
+  /// Reads run-length text such as `r120f1b1f1`; `nil` if the text has another form.
   public init?(_ text: String) {
     var runs: [Run] = []
     var use: FrameUse?
@@ -112,17 +112,17 @@ public struct FrameMap: Equatable, Sendable {
     self.runs = runs
   }
 
-  /// How many frames the map has.
+  /// The number of frames.
   public var frameCount: Int { runs.reduce(0) { $0 + $1.count } }
 
-  /// How many frames have this use.
+  /// The number of frames with this use.
   public func count(of use: FrameUse) -> Int { runs.reduce(0) { $1.use == use ? $0 + $1.count : $0 } }
 
-  /// Whether another map looks the same from afar.
+  /// Whether another map shows about the same use of memory.
   ///
   /// The runs of a scenario begin with the same amounts of memory for each use in the same places, but not with
-  /// the same frames: what the kernel takes for itself differs a little between strategies. So memory is compared
-  /// in 16 stretches, and the frames that differ may be one in 16.
+  /// the same frames: the kernel's own memory differs a little between strategies. So memory is compared in 16 parts,
+  /// and one in 16 frames may differ.
   public func isMuchLike(_ other: FrameMap) -> Bool {
     guard frameCount == other.frameCount else { return false }
     var different = 0
@@ -133,7 +133,7 @@ public struct FrameMap: Equatable, Sendable {
     return different / 2 * 16 <= frameCount
   }
 
-  /// How many frames of each use lie in each of `count` equal parts of memory.
+  /// The number of frames of each use in each of `count` equal parts of memory.
   private func counts(inStretches count: Int) -> [[FrameUse: Int]] {
     let length = max(1, (frameCount + count - 1) / count)
     var stretches = [[FrameUse: Int]](repeating: [:], count: count)
@@ -150,17 +150,17 @@ public struct FrameMap: Equatable, Sendable {
     return stretches
   }
 
-  /// The map in `cellCount` cells, each with one use, such that every use gets cells in proportion to its frames.
+  /// The map in `cellCount` cells of one use each; every use gets cells in proportion to its frames.
   ///
   /// A cell usually covers frames of several uses. Choosing the most frequent one would hide the others everywhere, so
-  /// what a cell does not show is carried over to the next ones (error diffusion): a stretch of memory of which a third
-  /// is free has a third of its cells free.
+  /// the rest is carried over to the next cells (error diffusion): a part of memory of which a third is free has a third
+  /// of its cells free.
   public func cells(_ cellCount: Int) -> [FrameUse] {
     let total = frameCount
     guard total > 0, cellCount > 0 else { return [] }
     var cells: [FrameUse] = []
     cells.reserveCapacity(cellCount)
-    // Frames seen and not yet shown, in units of 1/cellCount frame so that all is exact.
+    // Frames seen and not yet shown, in units of 1/cellCount frame, so that sums are exact.
     var owed: [FrameUse: Int] = [:]
     var run = 0
     var leftInRun = runs[0].count * cellCount

@@ -1,19 +1,19 @@
-// Maps of physical memory: all of it, a frame a cell, and a few hundred frames enlarged.
+// Maps of physical memory: all of it, one frame in a cell, and a few hundred frames enlarged.
 
 import ImageTools
 
 /// A map as paths, one for each use.
 struct MapPaths {
   static let columns = 256
-  /// Maps of more frames than this are shown in as many cells of several frames each.
+  /// The most cells of a map; of larger memories a cell covers several frames.
   static let mostCells = 40_960
 
-  /// The use with the most runs: it lies below all others, as one rectangle, and has no path.
+  /// The use with the most runs: it is the background, one rectangle without a path.
   let ground: FrameUse
   /// For every other use, lines of width 1: a cell is a unit, and rows are at whole numbers plus a half.
   let paths: [(use: FrameUse, path: String)]
   let cellCount: Int
-  /// How many frames a cell stands for; 1 in all but large memories.
+  /// The number of frames in a cell; 1 in all but large memories.
   let framesPerCell: Int
 
   var rows: Int { (cellCount + Self.columns - 1) / Self.columns }
@@ -75,7 +75,7 @@ public struct MapWindow: Equatable, Sendable {
 
   let firstFrame: Int
 
-  /// The two rows that are in most pieces, near the middle of memory among equals; `nil` for too small a map.
+  /// The two most fragmented rows, near the middle of memory among equals; `nil` for too small a map.
   public init?(_ map: FrameMap) {
     guard map.frameCount >= Self.frameCount, map.frameCount <= MapPaths.mostCells else { return nil }
     var starts = [Int](repeating: 0, count: map.frameCount / Self.frameCount)
@@ -114,7 +114,7 @@ extension Drawing {
     Double(min(MapPaths(map).rows, 256)) * 2 + (zoomed ? 26 + 64 + 22 : 0)
   }
 
-  /// Draws a map with a heading, and the window enlarged below it, a frame a square.
+  /// Draws a map with a heading, and the window enlarged below it, one frame in a square.
   mutating func memoryMap(
     _ map: FrameMap, _ x: Double, _ y: Double, heading: String, detail: String, window: MapWindow?,
     note: String? = nil
@@ -231,7 +231,7 @@ public struct MemoryMaps {
       .map { ($0.role, $0 == .ballast ? "in use by others" : $0.name) }
   }
 
-  /// What a stack of each kind asks of free memory.
+  /// The free memory that a stack of each strategy needs.
   public var needs: Drawing {
     var drawing = Drawing(
       "What a stack needs",
@@ -254,7 +254,7 @@ public struct MemoryMaps {
         let role: Role = row.taken.contains(place) ? .stack : letter == "f" ? .free : .ballast
         drawing.rectangle(x, top + 62, 23, 23, fill: role, radius: 2)
       }
-      // The stack as the thread sees it, and where its pages are.
+      // The stack as the thread sees it, and the frames of its pages.
       for (page, place) in row.taken.sorted().enumerated() {
         let x = 180 + Double(page) * 25.6
         drawing.rectangle(x, top + 24, 23, 16, fill: .stack, radius: 2)
@@ -273,7 +273,7 @@ public struct MemoryMaps {
     return drawing
   }
 
-  /// Two maps side by side: where contiguous stacks gave up, and where the last strategy did.
+  /// Two maps side by side, at the first failure of contiguous stacks and at that of the last strategy.
   public var pair: Drawing? {
     guard results.count > 1, let first = results.first, let last = results.last,
       let left = Self.map(first, "atFailure"), let right = Self.map(last, "atFailure")

@@ -1,11 +1,11 @@
-// The page that shows results: what happened, how far each kind of stacks got, and what it cost.
+// The page that shows results: events, the forks of each strategy, and costs.
 
 import Foundation
 import ImageTools
 
 /// All pictures of some results, and the page around them.
 public struct ReportPage: Sendable {
-  /// A picture with the sentence that tells what to see in it.
+  /// A picture with its caption.
   public struct Figure: Sendable {
     /// The name of its file.
     public let name: String
@@ -15,13 +15,13 @@ public struct ReportPage: Sendable {
     let caption: String
   }
 
-  /// The pictures that the results give, in the order of the page.
+  /// The pictures, in the order of the page.
   public let figures: [Figure]
   let results: ResultSet
   private let maps: [Drawing]
   private let mapLegend: [(role: Role, name: String)]
 
-  /// Draws what the results give; what is missing leaves out its picture.
+  /// Draws the pictures; a picture without results is left out.
   public init(_ results: ResultSet) {
     self.results = results
     var figures: [Figure] = []
@@ -60,7 +60,7 @@ public struct ReportPage: Sendable {
     self.figures = figures
   }
 
-  /// The pictures as files: a name and the contents of each.
+  /// The pictures as files, each with a name and contents.
   public var files: [(name: String, text: String)] {
     let mapNames =
       ["before", "needs"] + results.forks.compactMap { $0["strategy"]?.string }.map { "failure-\($0)" } + [
@@ -70,14 +70,14 @@ public struct ReportPage: Sendable {
       + zip(mapNames, maps).map { ("memory-\(Self.fileName($0)).svg", $1.file) }
   }
 
-  /// Nothing that a path could be made of.
+  /// The name without characters that a path could be made of.
   private static func fileName(_ text: String) -> String {
     String(text.map { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-") ? $0 : "_" }.prefix(40))
   }
 
   // MARK: What the template shows
 
-  /// The page's values, by the names that the template has for them.
+  /// The page's values, by their names in the template.
   var values: [String: Any] {
     var values: [String: Any] = [
       "style": Self.style + Role.styleSheet,

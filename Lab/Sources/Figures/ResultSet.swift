@@ -1,4 +1,4 @@
-// The results that a report is made of, and what is to be said about files that hold none.
+// The results that a report is made of, and remarks about files that hold none.
 
 import Foundation
 import ImageTools
@@ -15,17 +15,17 @@ public struct ResultSet: Sendable {
   public var others: [JSON] = []
   /// The files that were used.
   public var files: [String] = []
-  /// A line for each file that is missing, or not what it should be.
+  /// A line for each file that is missing or unusable.
   public var problems: [String] = []
 
   /// No results.
   public init() {}
 
-  /// What a complete report needs, and the command that writes it.
+  /// The files of a complete report, and the command that writes each.
   private static let expected = [
     ("fragmented-fork.json", "make run"), ("bench.json", "make bench"), ("linux.json", "make linux"),
   ]
-  /// More than any result takes; what is larger is not ours.
+  /// The largest size of a result file, in bytes; larger files are ignored.
   private static let largestByteCount = 64 << 20
 
   /// Reads all files of a folder whose names end in `.json`; never fails.
@@ -49,7 +49,7 @@ public struct ResultSet: Sendable {
     add(name, String(decoding: data, as: UTF8.self))
   }
 
-  /// Adds what a file says, or a line about what is wrong with it.
+  /// Adds the results of a file, or a line about its fault.
   public mutating func add(_ name: String, _ text: String) {
     let command = Self.expected.first { $0.0 == name }?.1
     let again = command.map { "; `\($0)` writes it anew" } ?? ""
@@ -74,7 +74,7 @@ public struct ResultSet: Sendable {
   private enum Kind {
     case forks, costs, linux, other
 
-    /// What kind of results these are; `nil` when they are not all of one kind.
+    /// The kind of these results; `nil` if they are of several kinds.
     init?(_ entries: [JSON]) {
       func all(_ test: (JSON) -> Bool) -> Bool { entries.allSatisfy(test) }
       if all({ $0["scenario"]?.string == "fragmented-fork" && $0["strategy"]?.string != nil }) {
@@ -91,7 +91,7 @@ public struct ResultSet: Sendable {
       }
     }
 
-    /// What the figures need and some entry lacks.
+    /// The keys that the figures need and some entry lacks.
     func missing(in entries: [JSON]) -> String? {
       func lacks(_ test: (JSON) -> Bool) -> Bool { !entries.allSatisfy(test) }
       switch self {
@@ -130,7 +130,7 @@ public struct ResultSet: Sendable {
 }
 
 extension JSON {
-  /// The strategy as people say it.
+  /// The strategy in words.
   var strategyName: String { strategyInWords(self["strategy"]?.string ?? "?") }
 }
 

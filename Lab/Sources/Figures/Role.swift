@@ -1,12 +1,12 @@
-// The colours: what each stands for, on a light page and on a dark one.
+// The colours by their meaning, on a light page and on a dark one.
 
-/// What a colour stands for.
+/// The meaning of a colour.
 public enum Role: String, CaseIterable, Sendable {
   // The page.
   case page, panel, grid, axis, muted, text, accent
-  // What a page frame is used for.
+  // Uses of page frames.
   case reserved, free, ballast, stack, userMemory, pageTable, taskRecord, vmallocArea, metadata, absent
-  // Where stacks come from.
+  // Strategies.
   case linear, vmalloc, growing, linux
   // Parts of a cost.
   case hardware, saving, work

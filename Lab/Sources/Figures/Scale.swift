@@ -1,4 +1,4 @@
-// Where a value lies on an axis.
+// The place of a value on an axis.
 
 import Foundation
 
@@ -15,7 +15,7 @@ public struct Scale: Sendable {
   /// Whether equal ratios have equal distances.
   public let isLogarithmic: Bool
 
-  /// A scale; one without extent gets some, and one by logarithms begins above 0.
+  /// Makes a scale; one without extent gets some, and a logarithmic one begins above 0.
   public init(
     _ lowest: Double, _ highest: Double, from start: Double, to end: Double, logarithmic: Bool = false
   ) {
@@ -25,7 +25,7 @@ public struct Scale: Sendable {
     (self.start, self.end, isLogarithmic) = (start, end, logarithmic)
   }
 
-  /// The place of a value; those outside are at the nearer end.
+  /// The place of a value; values outside are at the nearer end.
   public func callAsFunction(_ value: Double) -> Double {
     let value = min(max(value.isNaN ? lowest : value, lowest), highest)
     let share =

@@ -1,15 +1,15 @@
-// Memory per thread, stacked by what it is spent on.
+// Memory per thread, by use.
 
 import ImageTools
 
-/// What one thread of a scenario takes, in bytes.
+/// The memory of one thread of a scenario, in bytes.
 struct ThreadMemory {
   let name: String
   let parts: [(role: Role, name: String, bytes: Double)]
 
   var total: Double { parts.reduce(0) { $0 + $1.bytes } }
 
-  /// A forked process: the frames that are used otherwise at the first failure than before the first fork, by use.
+  /// A forked process: the frames whose use at the first failure differs from that before the first fork, by use.
   init?(forked result: JSON) {
     guard let forks = result["forksSucceeded"]?.integer, forks > 0,
       let before = MemoryMaps.map(result, "before"),

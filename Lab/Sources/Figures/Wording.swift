@@ -1,4 +1,4 @@
-// Sizes and counts as people read them.
+// Sizes and counts as text.
 
 /// A size in the largest binary unit that leaves at least 1: `57 MiB`, `1.5 MiB`, `8 KiB`.
 public func readable(byteCount: Int) -> String {
@@ -27,16 +27,16 @@ public func counted(_ number: Int, _ noun: String) -> String {
   "\(grouped(number)) \(noun)\(number == 1 ? "" : "s")"
 }
 
-/// What belongs together, in a sentence: `linear, vmalloc and growing`.
+/// A list in a sentence: `linear, vmalloc and growing`.
 public func listed(_ items: [String]) -> String {
   guard let last = items.last, items.count > 1 else { return items.first ?? "" }
   return items.dropLast().joined(separator: ", ") + " and " + last
 }
 
-/// A measured value as a whole number with commas; what no integer holds is shown as the nearest that one does.
+/// A measured value as a whole number with commas; values beyond an integer are shown as the nearest integer.
 func grouped(rounding value: Double) -> String { grouped(Int(value.clamped.rounded())) }
 
 extension Double {
-  /// Within what an integer holds.
+  /// The value, limited to the range of an integer.
   var clamped: Double { isFinite ? Swift.min(Swift.max(self, -1e15), 1e15) : 0 }
 }

@@ -3,7 +3,7 @@
 #if Tools
   import Foundation
 
-  /// Why something could not be built.
+  /// Why a build failed.
   public struct BuildError: Error, CustomStringConvertible {
     /// The error, for a reader who has not seen the build run.
     public let description: String
@@ -11,7 +11,7 @@
     init(_ description: String) { self.description = description }
   }
 
-  /// One bare-metal executable of a package, and how it is built.
+  /// One bare-metal executable of a package, and its build.
   public struct BareMetalBuild: Sendable {
     /// The folder of the package.
     public var packageRoot: String
@@ -30,7 +30,7 @@
       self.scratch = scratch
     }
 
-    /// Where the linked file is.
+    /// The path of the linked file.
     public var executablePath: String { "\(packageRoot)/\(scratch)/aarch64-none-none-elf/release/\(product)" }
 
     /// Builds and reads the linked file.

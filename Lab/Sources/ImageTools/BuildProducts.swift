@@ -1,4 +1,4 @@
-// Where the products of the running build lie.
+// The location of the products of the running build.
 
 import Foundation
 

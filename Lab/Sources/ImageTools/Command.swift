@@ -4,23 +4,23 @@
   import Foundation
   import Subprocess
 
-  /// How a program ended and what it wrote.
+  /// The exit code and output of a program.
   public struct CommandResult: Sendable {
     /// The exit code; 128 plus the signal's number when a signal ended it.
     public var exitCode: Int
-    /// What it wrote to its standard output.
+    /// Its standard output.
     public var output: String
-    /// What it wrote to its standard error.
+    /// Its standard error.
     public var errors: String
   }
 
   /// A program and its arguments.
   public struct Command: Sendable {
-    /// A name to look for in PATH, or a path.
+    /// A name, to be found in PATH, or a path.
     public var program: String
     /// The arguments.
     public var arguments: [String]
-    /// Where it runs; `nil` means the current directory.
+    /// Its working directory; `nil` for the current one.
     public var directory: String?
 
     /// Names a program and its arguments.
@@ -34,7 +34,7 @@
 
     /// Runs the program with an empty standard input and waits for it.
     ///
-    /// - Throws: when it cannot be started. A failing exit code is no error here.
+    /// - Throws: an error if it cannot be started. A failing exit code is no error here.
     public func run() async throws -> CommandResult {
       let result = try await RunningPrograms.counting {
         try await Subprocess.run(
@@ -48,7 +48,7 @@
   }
 
   extension TerminationStatus {
-    /// The code as a shell gives it: the exit code, or 128 plus the signal's number.
+    /// The exit code as a shell has it: 128 plus the signal's number if a signal ended the program.
     var shellCode: Int {
       switch self {
       case .exited(let code): Int(code)

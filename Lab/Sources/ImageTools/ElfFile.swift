@@ -2,7 +2,7 @@
 
 /// Why a file cannot be read as an ELF64 file for AArch64.
 public enum ElfError: Error, Equatable, CustomStringConvertible {
-  /// The file is not what is needed; the text says what it is instead.
+  /// The file is of another kind, which the text names.
   case unsupported(String)
   /// A table or a string lies outside the file.
   case truncated(what: String, neededBytes: Int, availableBytes: Int)
@@ -24,7 +24,7 @@ public enum ElfError: Error, Equatable, CustomStringConvertible {
 ///
 /// Source: "Tool Interface Standard ELF Specification" and "ELF for the Arm 64-bit Architecture".
 public struct ElfFile: Sendable {
-  /// A program header: what is loaded where.
+  /// A program header: a segment and where it is loaded.
   public struct Segment: Equatable, Sendable {
     /// 1 for PT_LOAD.
     public var type: UInt32
@@ -36,9 +36,9 @@ public struct ElfFile: Sendable {
     public var virtualAddress: UInt64
     /// Where the segment is loaded.
     public var physicalAddress: UInt64
-    /// How many bytes the file supplies.
+    /// The number of bytes that the file supplies.
     public var fileByteCount: Int
-    /// How many bytes the segment has in memory; what the file does not supply is zero.
+    /// The size of the segment in memory, in bytes; bytes that the file does not supply are zero.
     public var memoryByteCount: Int
 
     /// Whether the segment is loaded.
@@ -82,7 +82,7 @@ public struct ElfFile: Sendable {
 
   /// The whole file.
   public let bytes: [UInt8]
-  /// The address that execution starts at.
+  /// The address at which execution starts.
   public let entry: UInt64
   /// The program headers in the file's order.
   public let segments: [Segment]
@@ -115,7 +115,7 @@ public struct ElfFile: Sendable {
     section.type == 8 ? [] : bytes[section.fileOffset..<section.fileOffset + section.byteCount]
   }
 
-  /// The contents that the file supplies for a segment.
+  /// The contents of a segment, without the bytes that are zero in memory only.
   public func contents(of segment: Segment) -> ArraySlice<UInt8> {
     bytes[segment.fileOffset..<segment.fileOffset + segment.fileByteCount]
   }

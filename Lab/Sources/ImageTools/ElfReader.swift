@@ -21,7 +21,7 @@ struct ElfReader {
   func uint32(at offset: Int) throws(ElfError) -> UInt32 { try integer(at: offset, as: UInt32.self) }
   func uint64(at offset: Int) throws(ElfError) -> UInt64 { try integer(at: offset, as: UInt64.self) }
 
-  /// A 64-bit size or offset, which cannot be meant if it is above Int.max.
+  /// A 64-bit size or offset; a value above `Int.max` is an error.
   func length(at offset: Int) throws(ElfError) -> Int {
     let value = try uint64(at: offset)
     guard let length = Int(exactly: value) else {

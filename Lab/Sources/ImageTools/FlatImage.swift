@@ -9,15 +9,15 @@
 //
 // Source: Linux, Documentation/arm64/booting.rst, "Call the kernel image".
 
-/// A kernel as a boot loader wants it: the bytes from its lowest physical address on.
+/// A kernel in the form for a boot loader: the bytes from its lowest physical address on.
 public struct FlatImage: Sendable {
   /// The image, header included.
   ///
-  /// Memory that is zero at its end is not part of it.
+  /// It ends before memory that is zero to the end.
   public let bytes: [UInt8]
   /// The physical address that the image was linked to be loaded at.
   public let physicalAddress: UInt64
-  /// How much memory the kernel occupies, zeroed memory included, in bytes.
+  /// The memory that the kernel occupies, zeroed memory included, in bytes.
   public let memoryByteCount: Int
 
   /// Lays out the loadable segments of an ELF file by their physical addresses.

@@ -10,7 +10,7 @@
     case qemuMissing
     /// The guest made no progress, and was stopped.
     case hung(Hang, lines: [String])
-    /// QEMU refused what it was asked to run.
+    /// QEMU refused its arguments.
     case configuration(String)
 
     /// The error in one line, followed by the last console lines where there are any.
@@ -27,11 +27,11 @@
     }
   }
 
-  /// What a guest did.
+  /// The result of a guest.
   public struct GuestRun: Sendable {
     /// The code that the guest exited with, or QEMU's own.
     public var exitCode: Int
-    /// All lines of the console, and what QEMU itself had to say.
+    /// All lines of the console, and QEMU's own messages.
     public var lines: [String]
     /// The lines that are JSON objects.
     public var records: [JSON]
@@ -46,33 +46,33 @@
     public enum CPU: String, Sendable, CaseIterable {
       /// A CPU without hardware access flag and dirty state.
       case cortexA72 = "cortex-a72"
-      /// Everything that QEMU implements.
+      /// A CPU with all features that QEMU implements.
       case max
     }
 
     /// The kernel: a flat image, or an ELF file.
     public var kernel: String
-    /// The file that is handed to the kernel as its initial RAM disk.
+    /// The file that the kernel gets as its initial RAM disk.
     public var initialRAMDisk: String?
     /// The kernel's command line.
     public var commandLine: String
     /// The size of the memory, in bytes.
     public var memoryByteCount = 128 << 20
-    /// How many CPUs there are.
+    /// The number of CPUs.
     public var cpuCount = 1
     /// The model of the CPUs.
     public var cpu = CPU.cortexA72
-    /// How many NUMA nodes the memory and the CPUs are divided among: 1 or 2.
+    /// The number of NUMA nodes that memory and CPUs are divided among: 1 or 2.
     public var numaNodeCount = 1
     /// A device tree to use instead of QEMU's.
     public var deviceTree: String?
     /// Whether instructions are counted exactly, which runs all CPUs in turn on one host thread.
     public var countsInstructions = true
-    /// How many nanoseconds of its time an instruction takes, where instructions are counted: 2 to the power of this.
+    /// log2 of the nanoseconds of guest time that an instruction takes, if instructions are counted.
     public var instructionTimeShift = 0
-    /// When the guest is taken for hung.
+    /// The limits beyond which the guest counts as hung.
     public var limits = HangLimits()
-    /// Arguments for QEMU to add.
+    /// Additional arguments of QEMU.
     public var extraArguments: [String] = []
 
     /// A guest with 128 MiB and one CPU.
@@ -124,7 +124,7 @@
     ///
     /// It may have to wait for other guests of this process first.
     ///
-    /// - Parameter onLine: called with each console line as it comes.
+    /// - Parameter onLine: called with each console line when it is complete.
     /// - Throws: ``GuestError``. A failing exit code is no error here.
     public func run(onLine: @Sendable (String) -> Void = { _ in }) async throws -> GuestRun {
       guard (1...2).contains(numaNodeCount) else {

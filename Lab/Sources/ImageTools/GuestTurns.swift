@@ -1,4 +1,4 @@
-// How many guests run at a time: as many as there are processors, so that none waits for one while its time passes.
+// Admission of guests: as many run at a time as there are processors, so that none waits for one while its time passes.
 
 #if Tools
   import Foundation

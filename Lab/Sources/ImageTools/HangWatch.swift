@@ -1,39 +1,39 @@
-// Tells a guest that is hung from one that only gets little of the processors.
+// Distinguishes a guest that is hung from one that gets little processor time.
 //
-//   what is looked at, once a second            hung if, since its last line,
+//   what is checked, once a second              hung if, since its last line,
 //   ------------------------------------------  ----------------------------------------------------------------
-//   processor time of the guest's process       it has used so much of it (it goes round in circles)
-//   which of its threads wanted a processor     none did, so many times in a row (it waits for what never comes)
+//   processor time of the guest's process       it has used a given amount of it (an endless loop)
+//   which of its threads wanted a processor     none did, a given number of times in a row (an endless wait)
 //
-// Seconds are counted nowhere: on a busy machine the same guest needs more of them.
+// No limit is in seconds: on a busy machine the same guest needs more of them.
 
 #if Tools
   import Foundation
   import Synchronization
 
-  /// How long a guest may go on without progress.
+  /// How long a guest may run without progress.
   public struct HangLimits: Sendable {
-    /// How much processor time a guest may use without a line; for each of its CPUs, if they run at the same time.
+    /// The processor time that a guest may use without a line; for each of its CPUs, if they run at the same time.
     public var silence = Duration.seconds(120)
-    /// How many times in a row a guest that has written no line may be found asleep.
+    /// The number of times in a row that a guest which has written no line may be found asleep.
     public var looksAsleep = 60
-    /// How much processor time a guest may use altogether, whatever it writes; `nil` for as much as it likes.
+    /// The processor time that a guest may use in total; `nil` for no limit.
     public var total: Duration?
 
-    /// The limits that are right for a guest of any scenario.
+    /// Limits that suit a guest of any scenario.
     public init() {}
   }
 
-  /// Why a guest was taken for hung.
+  /// Why a guest counts as hung.
   public enum Hang: Sendable, CustomStringConvertible {
-    /// It has used so much processor time without a line.
+    /// It has used this much processor time without a line.
     case silent(Duration)
-    /// It has been found asleep so many times in a row, and has written no line meanwhile.
+    /// It has been found asleep this many times in a row, and has written no line meanwhile.
     case asleep(looks: Int)
-    /// It has used so much processor time, and has not ended.
+    /// It has used this much processor time, and has not ended.
     case endless(Duration)
 
-    /// What the guest did, in words that follow its name.
+    /// The reason in words that follow the guest's name.
     public var description: String {
       switch self {
       case .silent(let time): "wrote no line in \(seconds(time)) s of processor time"
@@ -54,7 +54,7 @@
     func add() { count.add(1, ordering: .relaxed) }
   }
 
-  /// Looks at a running guest.
+  /// Watches a running guest.
   struct HangWatch {
     let process: pid_t
     let limits: HangLimits

@@ -1,4 +1,4 @@
-// JSON values: what the guest prints, and what result files hold. Foundation reads and writes their text.
+// JSON values, as guests print them and result files hold them. Foundation reads and writes their text.
 
 import Foundation
 
@@ -61,7 +61,7 @@ public enum JSON: Equatable, Sendable {
     return .object(members.filter { !keys.contains($0.key) })
   }
 
-  /// The object with one member more, or another value for it.
+  /// The object with a member added or replaced.
   public func adding(_ key: String, _ value: JSON) -> JSON {
     guard case .object(var members) = self else { return self }
     members[key] = value
@@ -90,7 +90,7 @@ extension JSON: Codable {
     }
   }
 
-  /// Writes the value as what it is, without a name for its case.
+  /// Writes the value itself, without the name of its case.
   public func encode(to encoder: any Encoder) throws {
     var container = encoder.singleValueContainer()
     switch self {

@@ -27,7 +27,7 @@
 
     private var tasks: [Guest.CPU: Task<KernelProducts, any Error>] = [:]
 
-    /// Builds what is out of date, once in this process, and says where the files are.
+    /// Builds all that is out of date, once in this process, and returns the paths of the files.
     ///
     /// The kernel for `max` has the single-instruction atomics of FEAT_LSE; the other runs on every CPU.
     ///

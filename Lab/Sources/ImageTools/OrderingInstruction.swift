@@ -1,4 +1,4 @@
-// The instructions that order what one CPU does for the others: what a linked kernel has, and what a litmus test says.
+// The instructions that order one CPU's accesses for the others, in a linked kernel and in a litmus test.
 //
 // Source: Arm Architecture Reference Manual (DDI 0487), C4.1 "A64 instruction set encoding".
 //
@@ -13,9 +13,9 @@
 public struct OrderingInstruction: Hashable, Sendable, CustomStringConvertible {
   /// The mnemonic in small letters, without a letter for the size: `stlr`, `casal`, `dsb`, `tlbi`.
   ///
-  /// An atomic operation with acquire semantics whose result is thrown away has none (C6.2, LDADD): it is named without.
+  /// An atomic operation whose result is discarded has no acquire semantics (C6.2, LDADD), and is named without.
   public var mnemonic: String
-  /// What it accesses (`b`, `h`, `w`, `x`; two for pairs), or its operation: `ish`, `vale1is`.
+  /// The size of its access (`b`, `h`, `w`, `x`; two for pairs), or its operation: `ish`, `vale1is`.
   public var operand: String
 
   /// Names an instruction.
@@ -215,7 +215,7 @@ extension OrderingInstruction {
       }
   }
 
-  /// What an atomic operation says of order: empty, `a`, `l` or `al`.
+  /// The order of an atomic operation: empty, `a`, `l` or `al`.
   public var order: String {
     guard isAtomicOperation else { return "" }
     let bases = ["casp", "cas", "swp", "smax", "smin", "umax", "umin", "add", "clr", "eor", "set"]

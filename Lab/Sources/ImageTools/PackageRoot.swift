@@ -1,4 +1,4 @@
-// Where the repository's folder is.
+// The location of the repository's folder.
 
 import Foundation
 

@@ -1,29 +1,29 @@
-// What a running program has had of the processors, and what it would have liked to have: measures of progress in which other
-// programs beside it have no part.
+// The processor time that a running program has had, and that it has waited for: measures of progress on which other programs
+// have no influence.
 
 #if Tools
   import Foundation
 
   /// The processor time of a process.
   struct ProcessorUse {
-    /// How long all of its threads have run.
+    /// The time that all of its threads have run.
     private(set) var used: Duration
-    /// How long each of its threads has run or waited for a processor.
+    /// The time that each of its threads has run or waited for a processor.
     ///
-    /// Empty where the system doesn't tell.
+    /// Empty where the system does not report it.
     private var wanted: [String: Duration] = [:]
     private var waitsForDisk = false
 
     /// Whether the process was asleep most of the time since an earlier look: each of its threads has wanted a processor for
     /// less than half of it.
     ///
-    /// One that is idle is woken by its timers now and then, and sleeps on.
+    /// Timers wake an idle process from time to time.
     func isAsleep(since earlier: Self, _ time: Duration) -> Bool {
       guard !wanted.isEmpty, !waitsForDisk else { return false }
       return wanted.allSatisfy { thread, total in (total - (earlier.wanted[thread] ?? .zero)) * 2 < time }
     }
 
-    /// The use of a process so far; `nil` if there is no such process, or the system doesn't tell.
+    /// The use of a process so far; `nil` if there is no such process, or the system does not report it.
     init?(of process: pid_t) {
       #if os(Linux)
         guard let times = Self.fields(ofStatus: "/proc/\(process)/stat"), times.count > 12,

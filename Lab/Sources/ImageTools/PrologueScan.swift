@@ -1,9 +1,9 @@
 // Finds the largest stack frame in a linked kernel, so that the build can refuse one that could step over a guard.
 //
-// No stack probes are emitted for bare metal: a function that lowers the stack pointer by more than the guard is high
-// could store below it. So the guard must be at least as high as the largest frame.
+// No stack probes are emitted for bare metal: a function that lowers the stack pointer by more than the guard's size
+// could store below the guard. So the guard must be at least as large as the largest stack frame.
 //
-// What lowers the stack pointer in compiled code (Arm Architecture Reference Manual, C6.2, C7.2):
+// Instructions that lower the stack pointer in compiled code (Arm Architecture Reference Manual, C6.2, C7.2):
 //
 //    sub sp, sp, #imm{, lsl #12}       1101 0001 0s.. imm12 ..11 1111 1111
 //    stp xA, xB, [sp, #-imm]!          1010 1001 10 imm7 ..... 11111 .....    and its forms for d and q registers
@@ -17,13 +17,13 @@ public struct StackFrame: Equatable, Sendable {
   public var function: String
   /// The address of the last instruction that lowers the stack pointer.
   public var address: UInt64
-  /// By how much the stack pointer is lowered, in bytes.
+  /// The bytes by which the stack pointer is lowered.
   public var byteCount: Int
 }
 
-/// What an instruction does to the stack pointer.
+/// The effect of an instruction on the stack pointer.
 public enum StackPointerEffect: Equatable, Sendable {
-  /// Nothing that the scan looks for.
+  /// No effect that matters to the scan.
   case none
   /// Lowers it by a constant number of bytes.
   case lowers(by: Int)
@@ -80,7 +80,7 @@ public enum StackPointerEffect: Equatable, Sendable {
 public struct PrologueScan: Sendable {
   /// The frames, the largest first; one for each function that has any.
   public let frames: [StackFrame]
-  /// Where the stack pointer is lowered by an amount that the scan cannot know.
+  /// The frames whose size the scan cannot know.
   ///
   /// Their byte count is 0.
   public let unboundedFrames: [StackFrame]
@@ -136,7 +136,9 @@ public struct PrologueScan: Sendable {
       .sorted { ($0.address, $0.name) < ($1.address, $1.name) }
   }
 
-  /// Throws if a frame is larger than the guard, or of unknown size.
+  /// Checks that no frame is larger than the guard, or of unknown size.
+  ///
+  /// - Throws: ``FrameTooLarge``.
   public func check(guardByteCount: Int) throws(FrameTooLarge) {
     if let frame = frames.first, frame.byteCount > guardByteCount {
       throw FrameTooLarge(frame: frame, guardByteCount: guardByteCount)
@@ -147,7 +149,7 @@ public struct PrologueScan: Sendable {
   }
 }
 
-/// A symbol that says what kind of bytes follow.
+/// A symbol that marks the kind of the bytes that follow.
 ///
 /// It is `$x` or `$d`, or one of these with a dot and more. Swift's mangled names begin with `$`, too.
 private enum MappingSymbol {
@@ -169,7 +171,7 @@ private enum MappingSymbol {
 public struct FrameTooLarge: Error, Equatable, CustomStringConvertible {
   /// The frame.
   public var frame: StackFrame
-  /// The least height of a guard, in bytes.
+  /// The smallest size of a guard, in bytes.
   public var guardByteCount: Int
 
   /// The error in one line.

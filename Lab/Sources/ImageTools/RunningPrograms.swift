@@ -1,4 +1,4 @@
-// How many other programs this process waits for: those that must not outlive it.
+// The number of programs that this process waits for, and that must not outlive it.
 
 #if Tools
   import Synchronization
@@ -7,7 +7,7 @@
   public enum RunningPrograms {
     private static let running = Atomic<Int>(0)
 
-    /// How many there are.
+    /// Their number.
     public static var count: Int { running.load(ordering: .acquiring) }
 
     /// Counts a program for as long as `body` waits for it.

@@ -1,8 +1,8 @@
-// A console that hands over whole lines.
+// A console that delivers whole lines.
 
 import KernelStacks
 
-/// Where a simulated kernel's text goes: each finished line is given to a handler.
+/// The text output of a simulated kernel: a handler gets each finished line.
 public struct LineConsole: TextSink {
   private final class Buffer {
     var bytes: [UInt8] = []

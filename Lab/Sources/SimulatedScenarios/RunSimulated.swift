@@ -7,10 +7,10 @@ import SimulatedMachine
 /// Runs a scenario on a simulated machine.
 ///
 /// - Parameters:
-///   - options: which scenario, and how.
+///   - options: the scenario and its options.
 ///   - line: called with each line of JSON, as the kernel writes it to its console.
 /// - Returns: whether the scenario's checks held and no rule of the machine was broken.
-/// - Throws: when the machine cannot be set up as asked.
+/// - Throws: an error if the machine cannot be set up.
 public func runSimulated(
   _ options: ScenarioOptions, line: @escaping (String) -> Void
 ) throws(SimulatedRunError) -> Bool {
@@ -44,7 +44,7 @@ private func runProcesses(
   return runScenario(options, in: processes.pointee, host: host)
 }
 
-/// A line such as the kernel writes when it cannot go on.
+/// A line as the kernel writes it when it cannot continue.
 private func errorLine(_ message: String) -> String {
   let escaped = message.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"")
   return "{\"type\":\"error\",\"message\":\"\(escaped)\"}"

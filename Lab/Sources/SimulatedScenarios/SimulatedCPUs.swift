@@ -1,9 +1,9 @@
-// CPUs of a simulated kernel that stop while others go on, as firmware would have them do.
+// CPUs of a simulated kernel that stop while others continue, as firmware would stop them.
 
 import KernelStacks
 import SimulatedMachine
 
-/// Which of the CPUs that run threads have stopped, or are about to.
+/// The CPUs that have stopped, or are about to stop, among those that run threads.
 ///
 /// Only one CPU executes at a time.
 final class SimulatedCPUs {
@@ -12,7 +12,7 @@ final class SimulatedCPUs {
     /// It is closed, and stops when it has nothing left.
     case stopping
     case offline
-    /// It has been asked for.
+    /// Its start has been requested.
     case starting
   }
 
@@ -40,7 +40,7 @@ final class SimulatedCPUs {
   /// Whether a CPU takes part.
   func isOnline(_ number: Int) -> Bool { states[number] == .online }
 
-  /// Asks for a CPU that has stopped; while nothing runs, it takes part again at once.
+  /// Requests the start of a CPU that has stopped; while nothing runs, it takes part again at once.
   ///
   /// - Returns: whether it had stopped.
   func start(_ number: Int) -> Bool {
@@ -52,9 +52,9 @@ final class SimulatedCPUs {
     return true
   }
 
-  /// What a CPU that is not online does instead of choosing a thread.
+  /// Performs the steps of a CPU that is not online, in place of choosing a thread.
   ///
-  /// - Returns: whether it does not choose one.
+  /// - Returns: whether the CPU chooses no thread.
   func goesOn(_ number: Int, _ machine: Simulated) -> Bool {
     switch states[number] {
     case .online: return false
@@ -64,7 +64,7 @@ final class SimulatedCPUs {
       machine.restoreInterrupts(interrupts)
       return states[number] == .offline
     case .offline:
-      // A point of hand-over.
+      // The seed may switch to another CPU here.
       _ = machine.currentCPU
       return true
     case .starting:

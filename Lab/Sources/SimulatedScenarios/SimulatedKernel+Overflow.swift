@@ -1,10 +1,10 @@
-// Overflows on the simulated machine: an access below the stack, and what the kernel makes of it.
+// Overflows on the simulated machine: an access below the stack, and the kernel's reaction.
 
 import KernelStacks
 import Scenarios
 import SimulatedMachine
 
-/// What became of an overflow.
+/// The outcome of an overflow.
 enum SimulatedOverflow {
   /// The guard was hit: the task dies.
   case hitGuard
@@ -19,7 +19,7 @@ extension SimulatedKernel {
     marker.place(at: bytes(of: marker))
   }
 
-  /// Leaves a stack downwards, memory having been taken that only the registry knows of.
+  /// Takes memory that only the registry knows of, and then accesses memory below the stack.
   func leaveStack(_ base: VirtualAddress, _ registry: inout TaskRegistry) -> SimulatedOverflow {
     processes.pointee.prepareOverflow(of: &registry)
     let marker = processes.pointee.stacks.geometry.endMarker(base: base)

@@ -1,4 +1,4 @@
-// The part of a kernel that the shared memory side leaves to the machine: who runs, and how a process ends.
+// The part of a kernel that the shared memory side leaves to the machine: which process runs, and how one ends.
 //
 // Programs are called on the host's stack. A process is current from `enter` on, until another one is; a forked child runs
 // as a call inside its parent's fork until it holds, and later as a call inside its parent's release.
@@ -15,7 +15,7 @@ final class SimulatedKernel {
   let console: LineConsole
   let image: ProgramImage
 
-  /// What each holding child does when it is released, by its number.
+  /// The continuation of each child that holds, by its number.
   var afterHold: [Int: (SimulatedSystemCalls) -> Int] = [:]
   /// Whether an overflow was found late: nothing that a process or a thread does has an effect any more.
   var hasPanicked = false
@@ -70,13 +70,13 @@ final class SimulatedKernel {
     end(first, status: runProgram(arguments, on: calls))
   }
 
-  /// Repeats an access until it succeeds; kills the process if it must not, and gives `nil`.
+  /// Repeats an access until it succeeds; kills the process and returns `nil` if the access is not allowed.
   func access<Value>(
     _ task: TaskPointer, _ address: VirtualAddress, _ access: UserAccess,
     _ body: () throws(SimulatedFault) -> Value
   ) -> Value? {
     guard killed[task] == nil, !hasPanicked else { return nil }
-    // A fault may be taken once more on an older translation; one that never ends is a mistake in the handler.
+    // A fault may be taken once more on an older translation; endless faults are a mistake in the handler.
     for _ in 0..<8 {
       do throws(SimulatedFault) { return try body() } catch {
         switch processes.pointee.handleUserFault(task, address: address, access: access) {

@@ -1,5 +1,5 @@
-// A simulated thread of the scenario `smp-storm`: a worker's steps, and meanwhile it goes down its own stack, sleeps, is
-// shrunk, wakes others, makes others, and takes CPUs offline and brings them back.
+// A simulated thread of the scenario `smp-storm`: it performs a worker's steps. Between them it goes down its own stack,
+// sleeps, is shrunk, wakes and makes other threads, and takes CPUs offline and brings them back.
 
 import KernelStacks
 import Scenarios
@@ -11,7 +11,7 @@ private struct SimulatedStorm: StormSurroundings {
   let threads: SimulatedThreads
 
   func load(_ address: VirtualAddress) -> UInt64 {
-    // Memory that its owner cannot reach holds nothing that is right.
+    // Memory that its owner cannot reach counts as wrong.
     (try? retried { () throws(SimulatedFault) in try machine.load(address) }) ?? 0x6c6f_7374_6c6f_7374
   }
 
@@ -34,7 +34,7 @@ final class SimulatedStormThread: SimulatedThread {
   private var worker: StormWorker
   private var program: StormProgram
   private var figures = StormThreadFigures()
-  /// Where it turns while it goes down, or 0 on its way back.
+  /// The depth at which it turns on its way down, or 0 on its way back.
   private var goal = 0
   private var pagesBefore = 0
   private var change: StormCPUChange?

@@ -1,5 +1,5 @@
 // The system calls of a simulated process. After a process has been killed they do nothing: its program runs to its end on
-// the host's stack without having any effect.
+// the host's stack without any effect.
 
 import KernelStacks
 import Scenarios
@@ -106,7 +106,7 @@ struct SimulatedSystemCalls: SystemCalls {
     return true
   }
 
-  /// An access that faults, and its handling, as in an exception.
+  /// Performs an access, and handles its faults as an exception handler would.
   private func growStack(to address: VirtualAddress) {
     do throws(SimulatedFault) { let _: UInt64 = try kernel.machine.load(address) } catch {
       guard let base = task.pointee.stack?.base else { return }
@@ -146,7 +146,7 @@ struct SimulatedSystemCalls: SystemCalls {
     }
   }
 
-  /// Fetches an instruction, as a process does when it goes on.
+  /// Fetches an instruction, as a process does when it continues.
   func fetch(_ address: VirtualAddress) {
     _ = kernel.access(task, address, .execute) { () throws(SimulatedFault) in
       try kernel.machine.fetch(address, privilege: .user)

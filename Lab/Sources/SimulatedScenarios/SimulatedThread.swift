@@ -1,10 +1,10 @@
-// One simulated thread of the kernel: its stack pointer and frames, and its program carried out through the MMU.
+// One simulated thread of the kernel: its stack pointer and stack frames, and its program, performed through the MMU.
 
 import KernelStacks
 import Scenarios
 import SimulatedMachine
 
-/// A thread's stack pointer, its frames, and how far it is with its program.
+/// A thread's stack pointer, its stack frames, and its position in its program.
 class SimulatedThread {
   let thread: KernelThreadPointer
   let bounds: StackBounds
@@ -14,7 +14,7 @@ class SimulatedThread {
   private var program: ThreadProgram
   private(set) final var frames: [(address: VirtualAddress, size: ThreadFrameSize)] = []
   final var isIntact = true
-  /// The room that was asked for, until the thread has been somewhere else and come back.
+  /// The room that was made, until the thread has left the CPU and come back.
   private var ensured: (lowest: VirtualAddress, floor: VirtualAddress)?
 
   init(
@@ -29,7 +29,7 @@ class SimulatedThread {
     stackPointer = bounds.top
   }
 
-  /// Carries out some actions, or as many as there are before the thread gives the CPU away.
+  /// Performs actions until the thread gives the CPU away, at most a given number.
   func run(actions: Int, _ machine: Simulated) {
     // A wait may end without a reason.
     if thread.pointee.state == .asleep {
@@ -37,7 +37,7 @@ class SimulatedThread {
       return
     }
     if let (lowest, floor) = ensured {
-      // Nobody has taken the room meanwhile.
+      // The room is still there.
       if (try? machine.load(lowest)) != UInt64(lowest.rawValue) { isIntact = false }
       scheduled.pointee.floor = floor
       ensured = nil
@@ -73,7 +73,7 @@ class SimulatedThread {
   // MARK: Frames
 
   final func enter(_ size: ThreadFrameSize, _ machine: Simulated) {
-    // What a call saves lies above the words.
+    // The registers that a call saves lie above the words.
     stackPointer = stackPointer - (size.byteCount + 96)
     frames.append((stackPointer, size))
     thread.pointee.note(byteCount: bounds.top - stackPointer)

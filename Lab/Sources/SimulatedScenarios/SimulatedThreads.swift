@@ -1,5 +1,5 @@
-// Threads of the kernel on the simulated machine: the scheduler that kernels use chooses who runs on each simulated CPU;
-// programs are carried out action by action, and a thread may be preempted after any of them.
+// Threads of the kernel on the simulated machine: the kernels' scheduler chooses the thread of each simulated CPU. Programs are
+// performed action by action, and a thread may be preempted after any of them.
 
 import KernelStacks
 import Scenarios
@@ -13,18 +13,18 @@ final class SimulatedThreads: @unchecked Sendable {
   let kernel: SimulatedKernel
   let scheduler: UnsafeMutablePointer<ThreadScheduler<Simulated, NoSchedulerEvents>>
   private let memory: UnsafeMutableRawPointer
-  /// What each CPU runs when there is nothing to do, and what drives the scenario.
+  /// The idle threads of the CPUs, and the thread that drives the scenario.
   let idle: UnsafeMutablePointer<ScheduledThread>
   private var threads: [ScheduledThreadPointer: SimulatedThread] = [:]
-  /// What each CPU runs, or ran when it was stopped.
+  /// The thread that each CPU runs, or ran when it was stopped.
   private var current: [ScheduledThreadPointer] = []
-  /// Which CPUs take part.
+  /// The CPUs that take part.
   let cpus: SimulatedCPUs
   private let seed: UInt64
   private var runs: UInt64 = 0
   /// Whether CPUs execute.
   private(set) var isRunning = false
-  /// Whether nothing could run any more, because those that could waited for memory that nobody would give back.
+  /// Whether a stall was found: no thread could run, and all that were ready waited for memory that could not come back.
   private(set) var hasStalled = false
 
   init(kernel: SimulatedKernel, seed: UInt64) {
@@ -100,8 +100,8 @@ final class SimulatedThreads: @unchecked Sendable {
   /// Runs threads on all CPUs.
   ///
   /// - Parameters:
-  ///   - slices: how often threads are switched to at most; `nil`: until none is awake, or all wait in vain.
-  ///   - program: what the first CPU does before it runs threads; the others wait for its end.
+  ///   - slices: the greatest number of switches to threads; `nil` to run until none is awake, or a stall is found.
+  ///   - program: called by the first CPU before it runs threads; the others wait for its end.
   func run(slices: Int? = nil, beside program: (() -> Void)? = nil) {
     runs += 1
     var left = slices ?? Int.max
@@ -133,7 +133,7 @@ final class SimulatedThreads: @unchecked Sendable {
     }
   }
 
-  /// Goes over to the next thread on a CPU, as an exception handler would.
+  /// Switches a CPU to the next thread, as an exception handler would.
   private func next(_ cpu: Int, _ machine: Simulated) {
     let interrupts = machine.disableInterrupts()
     defer { machine.restoreInterrupts(interrupts) }

@@ -1,4 +1,4 @@
-// A simulated machine with the allocators on it: what the kernel sets up at boot.
+// A simulated machine with the allocators that the kernel makes at boot.
 
 import KernelStacks
 import Scenarios

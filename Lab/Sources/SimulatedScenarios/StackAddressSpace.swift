@@ -1,10 +1,10 @@
-// How many stacks the vmalloc area has room for: asked of the allocator itself, on a simulated machine.
+// The number of stacks that the vmalloc area has room for, found by making allocators on a simulated machine.
 
 import KernelStacks
 import Scenarios
 import SimulatedMachine
 
-/// The vmalloc area as far as stacks are concerned.
+/// The room for stacks in the vmalloc area.
 public struct StackAddressSpace: Sendable {
   /// The size of the area in bytes.
   public let areaBytes: Int
@@ -12,12 +12,12 @@ public struct StackAddressSpace: Sendable {
   public let stackBytes: Int
   /// The size of a slot in bytes: the stack and its guard.
   public let slotBytes: Int
-  /// How many stacks an allocator can be made for.
+  /// The largest capacity of an allocator.
   public let capacity: Int
 
   /// Finds the largest capacity that an allocator of 16 KiB stacks accepts with the whole vmalloc area to itself.
   ///
-  /// Memory does not limit it: the machine has less than the stacks would take, as slots cost nothing before they are used.
+  /// Memory does not limit it: slots take no frames before they are used.
   ///
   /// - Parameter virtualAddressBits: 39 or 48.
   public init(virtualAddressBits: Int = 39) throws(SimulatedRunError) {
@@ -32,7 +32,7 @@ public struct StackAddressSpace: Sendable {
     var configuration = StackConfiguration(.vmalloc)
     stackBytes = configuration.size
     slotBytes = 1 << (Int.bitWidth - (configuration.size + configuration.guardMinimum - 1).leadingZeroBitCount)
-    // What is not accepted is halved; then the difference is, until nothing is between accepted and refused.
+    // A binary search between the largest accepted and the smallest refused capacity.
     var accepted = 0
     var refused = areaBytes / slotBytes + 1
     while refused - accepted > 1 {

@@ -1,4 +1,4 @@
-// kstacks bench: what each stack operation costs, in instructions.
+// kstacks bench: the cost of each stack operation, in instructions.
 
 #if Tools
   import ArgumentParser
@@ -17,7 +17,7 @@
       guard arguments.machine == .qemu else {
         throw CommandError("only the machine qemu can count instructions")
       }
-      // Whether there is such a table is known before, not after the run.
+      // A page without a table is an error before the run, not after it.
       if let page { _ = try BenchmarkPage.replacingTable(in: try Self.contents(page), with: []) }
       try await RunCommand.run("bench", arguments, json: json)
       guard let page else { return }

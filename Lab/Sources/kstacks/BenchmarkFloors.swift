@@ -1,4 +1,4 @@
-// The least number of instructions that an operation can take, whoever writes it: derived in docs/benchmarks.md.
+// The fewest instructions that each operation can take in any language, derived in docs/benchmarks.md.
 
 import ImageTools
 
@@ -43,7 +43,7 @@ private let floors: [BenchmarkFloor] = [
   BenchmarkFloor("free stack, cache full", "growing", 55),
 ]
 
-/// What the rows of a comparison add to the names of the operations that they repeat.
+/// The suffixes of operation names in the rows of the comparison.
 private let comparisonSuffixes = [", as in C", ", in C"]
 
 /// The floor of a row of `bench`; `nil` where none is known.

@@ -1,4 +1,4 @@
-// The table of docs/benchmarks.md: written anew between its markers from the rows of a run.
+// The table of docs/benchmarks.md, which is written between its markers from the rows of a run.
 
 import Figures
 import ImageTools
@@ -23,7 +23,7 @@ enum BenchmarkPage {
 
   /// The page with the table of these rows.
   ///
-  /// - Throws: when the page does not have both markers, each on a line of its own, in their order.
+  /// - Throws: an error if the page lacks one of the markers, each on a line of its own, in their order.
   static func replacingTable(in page: String, with rows: [JSON]) throws(CommandError) -> String {
     let lines = page.split(separator: "\n", omittingEmptySubsequences: false).map { String($0) }
     guard let first = lines.firstIndex(of: begin), let last = lines.firstIndex(of: end), first < last else {

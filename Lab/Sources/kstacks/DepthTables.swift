@@ -1,4 +1,4 @@
-// How deep threads have been: a histogram, and the threads that were deepest.
+// The depths of threads: a histogram, and the deepest threads.
 
 import Figures
 import ImageTools
@@ -16,10 +16,10 @@ func depthLines(_ results: [JSON]) -> [String] {
   return lines
 }
 
-/// How many threads the table shows.
+/// The number of threads in the table.
 private let shownThreads = 8
 
-/// One line for each bucket up to the last that holds anything.
+/// One line for each bucket up to the last that is not empty.
 private func histogramLines(_ histogram: [Int]) -> [String] {
   let largest = max(1, histogram.max() ?? 1)
   let end = (histogram.lastIndex { $0 > 0 } ?? -1) + 1

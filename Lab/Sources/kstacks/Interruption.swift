@@ -1,18 +1,18 @@
-// At Ctrl-C, or when nobody reads the output: the programs that a run has started end before the command does.
+// Interruption by Ctrl-C or by the loss of the output's reader: the programs that a run has started end before the command does.
 
 #if Tools
   import Dispatch
   import Foundation
   import ImageTools
 
-  /// Ends a piece of work, and then the process, when the process is told to end.
+  /// Ends a piece of work, and then the process, at a signal to end.
   struct Interruption {
     private let sources: [any DispatchSourceSignal]
 
-    /// Watches for Ctrl-C, for a polite request to end, and for a terminal that is closed.
+    /// Watches for SIGINT (Ctrl-C), SIGTERM, and SIGHUP (a closed terminal).
     ///
-    /// Cancelling the work ends the programs that it waits for; the process goes on until they have ended. Other work, which
-    /// does not notice, is left where it is.
+    /// Cancelling the work ends the programs that it waits for; the process continues until they have ended. Other work is
+    /// not completed.
     init(of work: Task<Void, any Error>) {
       // A write says so as well, and a signal would leave programs behind.
       signal(SIGPIPE, SIG_IGN)

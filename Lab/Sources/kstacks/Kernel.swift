@@ -4,7 +4,7 @@
   import Figures
   import ImageTools
 
-  /// Builds the kernel as step 1 of a run, and says how its largest stack frame compares with the guard.
+  /// Builds the kernel as step 1 of a run, and prints its largest stack frame and the guard.
   func buildKernel(for cpu: Guest.CPU, steps: Steps) async throws(CommandError) -> KernelProducts {
     guard Guest.isQemuInstalled else { throw CommandError("\(GuestError.qemuMissing)") }
     let what = "build the kernel"

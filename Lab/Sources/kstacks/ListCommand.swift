@@ -1,4 +1,4 @@
-// kstacks list: the scenarios there are.
+// kstacks list: the list of scenarios.
 
 #if Tools
   import ArgumentParser

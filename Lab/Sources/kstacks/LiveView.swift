@@ -5,7 +5,7 @@ import Foundation
 import ImageTools
 import Synchronization
 
-/// A few lines at the bottom of what the terminal shows.
+/// A few lines at the bottom of the terminal's output.
 ///
 /// While they are there, the cursor is hidden and long lines are cut off; ``clear()`` and ``restoreTerminal()`` undo both.
 final class LiveView: Sendable {
@@ -21,7 +21,7 @@ final class LiveView: Sendable {
     }
   }
 
-  /// Takes the lines away; what is written next stands where they were.
+  /// Removes the lines; further output takes their place.
   func clear() {
     lineCount.withLock { count in
       Self.write(Self.upwards(count))
@@ -30,7 +30,7 @@ final class LiveView: Sendable {
     Self.restoreTerminal()
   }
 
-  /// Makes the terminal as it was, wherever drawing stopped.
+  /// Restores the terminal, at whatever point drawing stopped.
   static func restoreTerminal() {
     if isDrawing.exchange(false, ordering: .relaxed) { write("\u{1b}[?7h\u{1b}[?25h") }
   }
@@ -40,7 +40,7 @@ final class LiveView: Sendable {
   private static func write(_ text: String) { Terminal.write(text) }
 }
 
-/// What a line of progress says about memory and CPUs, as lines of text.
+/// The memory and CPUs of a line of progress, as lines of text.
 func watchLines(_ title: String, _ record: JSON, memoryBytes: Int, inColour: Bool) -> [String] {
   var lines = [
     "\(title) \(Steps.bar(done: record["done"]?.integer ?? 0, total: record["total"]?.integer ?? 0)) "

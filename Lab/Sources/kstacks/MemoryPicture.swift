@@ -5,9 +5,9 @@ import Figures
 /// One frame map as a picture, lowest frame top left.
 struct MemoryPicture {
   var map: FrameMap
-  /// Cells in a row, which are also characters.
+  /// The number of cells in a row, one character each.
   var width = 64
-  /// Lines of text.
+  /// The number of lines of text.
   var height = 2
   /// Whether to use half-blocks and colours; twice as many cells fit then.
   var inColour: Bool
@@ -33,7 +33,7 @@ struct MemoryPicture {
     }
   }
 
-  /// What each mark of some pictures stands for, such as `# kernel  . free`.
+  /// The legend of some pictures, such as `# kernel  . free`.
   static func legend(_ pictures: [MemoryPicture]) -> String {
     let shown = Set(pictures.flatMap(\.cells))
     return FrameUse.allCases.filter { shown.contains($0) && $0 != .absent }.map { use in
@@ -42,6 +42,6 @@ struct MemoryPicture {
     }.joined(separator: "  ")
   }
 
-  /// How much memory one cell stands for.
+  /// The memory that one cell covers.
   var bytesPerCell: Int { (map.frameCount << 12) / max(1, width * height * (inColour ? 2 : 1)) }
 }

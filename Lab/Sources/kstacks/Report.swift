@@ -1,4 +1,4 @@
-// All that a run says when it is over: pictures, table, closing sentence.
+// The output at the end of a run: pictures, table, closing sentence.
 
 import Figures
 import ImageTools
@@ -10,7 +10,7 @@ func reportLines(
   scenario: String, results: [JSON], benchmarks: [JSON], succeeded: Bool, inColour: Bool
 ) -> [String] {
   var lines: [String] = []
-  // Of many seeds the table says enough.
+  // For many seeds the table suffices.
   let isOneSeed = Set(results.map { $0["strategy"]?.string }).count == results.count
   let pictures = isOneSeed ? pictureLines(results, inColour: inColour) : []
   if !pictures.isEmpty { lines += [""] + pictures }
@@ -32,7 +32,7 @@ func reportLines(
   return lines
 }
 
-/// What was refused first, for each strategy that met a refusal.
+/// The first refusal of each strategy that had one.
 private func refusalLines(_ results: [JSON]) -> [String] {
   let lines = results.compactMap { result -> String? in
     guard let strategy = result["strategy"]?.string, let failure = result["firstFailure"]?.string else {

@@ -1,4 +1,4 @@
-// kstacks report: one page, and pictures, of what the last runs measured.
+// kstacks report: one page, and pictures, of the last runs' results.
 
 #if Tools
   import ArgumentParser
@@ -24,7 +24,7 @@
       Terminal.line("report: \(ResultFile.displayed(page))")
     }
 
-    /// Makes sure that there is a folder to take results from.
+    /// Checks that the folder of results exists.
     static func requireFolder(_ path: String) throws(CommandError) {
       var isFolder: ObjCBool = false
       guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue else {
@@ -42,7 +42,7 @@
 
     /// Makes the page and its pictures of the results in a folder.
     ///
-    /// - Returns: the results, with what is to be said about files that could not be used.
+    /// - Returns: the results, with remarks about files that could not be used.
     @discardableResult
     static func write(from folder: String, to page: String, figures: String? = nil) throws -> ResultSet {
       let set = ResultSet(folder: folder)

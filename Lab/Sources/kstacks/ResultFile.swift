@@ -1,9 +1,9 @@
-// Writes results as JSON files, and other files as safely.
+// Writes results as JSON files, and other files, each in one step.
 
 import Foundation
 import ImageTools
 
-/// What cannot be done, in one line for the person at the keyboard.
+/// Why a command fails, in one line for the user.
 struct CommandError: Error, CustomStringConvertible {
   let description: String
 
@@ -11,7 +11,7 @@ struct CommandError: Error, CustomStringConvertible {
 }
 
 enum ResultFile {
-  /// What travels on the console but has no place in a file: the kind of line.
+  /// The member of a console line that files leave out: its type.
   private static let consoleKeys = ["type"]
 
   /// The contents of a file with these results: an array, one object for each.
@@ -19,7 +19,7 @@ enum ResultFile {
     try JSON.array(results.map { $0.removing(consoleKeys) }).formatted + "\n"
   }
 
-  /// Where results go when nothing else was asked for: `build/NAME.json` in the package's folder.
+  /// The default path of results: `build/NAME.json` in the package's folder.
   static func defaultPath(_ name: String) throws(CommandError) -> String {
     guard let root = PackageRoot.path else {
       throw CommandError(
@@ -28,20 +28,20 @@ enum ResultFile {
     return "\(root)/build/\(name).json"
   }
 
-  /// A path as people read it: relative to the current directory where it lies below.
+  /// A path for messages: relative to the current directory if it lies below.
   static func displayed(_ path: String) -> String {
     let here = FileManager.default.currentDirectoryPath + "/"
     return path.hasPrefix(here) ? String(path.dropFirst(here.count)) : path
   }
 
-  /// Makes sure, before a run, that its results can be written, and creates their folder if need be.
+  /// Checks, before a run, that its results can be written, and creates their folder if it is missing.
   static func prepare(_ path: String) throws(CommandError) {
     let target = target(of: path)
     let folder = target.deletingLastPathComponent()
     let manager = FileManager.default
     if path.isEmpty { throw CommandError("the file for the results has no name") }
     if path == "-" { throw CommandError("cannot write to standard output, which has the tables: name a file") }
-    // What lies in /dev may lead to a regular file, but must not be replaced.
+    // A path in /dev may lead to a regular file, but must not be replaced.
     let type = try? manager.attributesOfItem(atPath: target.path)[.type] as? FileAttributeType
     if URL(fileURLWithPath: path).standardizedFileURL.path.hasPrefix("/dev/")
       || type ?? .typeRegular != .typeRegular
@@ -50,7 +50,7 @@ enum ResultFile {
     }
     do {
       try manager.createDirectory(at: folder, withIntermediateDirectories: true)
-      // Files are replaced as a whole, which takes the right to make new ones in the folder.
+      // Files are replaced as a whole, which needs the right to make new ones in the folder.
       let probe = folder.appendingPathComponent(".kstacks-\(UUID().uuidString)")
       try Data().write(to: probe)
       try manager.removeItem(at: probe)
@@ -59,7 +59,7 @@ enum ResultFile {
     }
   }
 
-  /// Replaces a file in one step: who reads it meanwhile gets the old one or the new one.
+  /// Replaces a file in one step: a reader gets the old one or the new one.
   static func write(_ results: [JSON], to path: String) throws(CommandError) {
     let text: String
     do {
@@ -82,12 +82,12 @@ enum ResultFile {
   /// The file itself, where the path is a symbolic link: the file is replaced, not the link.
   private static func target(of path: String) -> URL { URL(fileURLWithPath: path).resolvingSymlinksInPath() }
 
-  /// What the system says, without Foundation's frame around it.
+  /// The system's message, without Foundation's additions.
   static func reason(_ error: any Error) -> String {
     systemError(error).map { String(cString: strerror($0)) } ?? error.localizedDescription
   }
 
-  /// The system's number for what went wrong, if it was the system that refused.
+  /// The system's error number, if the system refused.
   static func systemError(_ error: any Error) -> Int32? {
     guard let cause = (error as NSError).userInfo[NSUnderlyingErrorKey] as? any Error else { return nil }
     let error = cause as NSError

@@ -3,7 +3,7 @@
 import Figures
 import ImageTools
 
-/// The pictures, with one legend for all; how memory was before, only once where all runs began alike.
+/// The pictures, with one legend for all; the picture before the first fork only once if all runs began alike.
 func pictureLines(_ results: [JSON], inColour: Bool) -> [String] {
   func map(_ result: JSON, _ key: String) -> FrameMap? {
     result["frameMaps"]?[key]?.string.flatMap { FrameMap($0) }
@@ -47,7 +47,7 @@ private func beginning(_ result: JSON) -> String {
   return " (\(readable(byteCount: free)) free, largest block \(readable(byteCount: largest)))"
 }
 
-/// What became of the memory when all children had ended.
+/// The state of memory after all children had ended.
 private func ending(_ results: [JSON]) -> String? {
   let leaks = results.compactMap { $0["leakedFrames"]?.integer }
   guard leaks.count == results.count else { return nil }

@@ -28,7 +28,7 @@ private func workloadTable(_ workloads: [String: JSON]) -> TextTable {
     }, numericColumns: Set(1...7))
 }
 
-/// One row for each strategy: what all its seeds have in common.
+/// One row for each strategy, with the values of all its seeds together.
 private func seedTable(_ results: [JSON]) -> TextTable {
   var strategies: [String] = []
   for strategy in results.compactMap({ $0["strategy"]?.string }) where !strategies.contains(strategy) {
@@ -114,7 +114,7 @@ func benchmarkTable(_ benchmarks: [JSON]) -> TextTable {
     }, numericColumns: Set(2...6))
 }
 
-/// What a row of several CPUs says besides: `: 1.002 × one CPU's, 0.000 locks`.
+/// The additional text of a row of several CPUs: `: 1.002 × one CPU's, 0.000 locks`.
 private func besideOneCPU(_ row: JSON) -> String {
   guard let ratio = row["ratio"], let locks = row["locksPerOperation"] else { return "" }
   return ": \(text(ratio)) × one CPU's, \(text(locks)) locks"
@@ -127,7 +127,7 @@ private func percent(_ share: Double) -> String {
 }
 
 extension JSON {
-  /// Whether this is a value that a cell of a table can show, and says something.
+  /// Whether a cell of a table can show this value, and it is not empty.
   fileprivate var isPlain: Bool {
     switch self {
     case .null, .array, .object: false

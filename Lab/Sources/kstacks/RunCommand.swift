@@ -53,7 +53,7 @@
       if let failure { throw failure }
     }
 
-    /// Makes the page of all results anew, and says where it is.
+    /// Renews the page of all results, and prints its path.
     ///
     /// A run's success does not depend on it.
     private static func showReport(besides path: String) {

@@ -5,11 +5,11 @@
   import ImageTools
   import Scenarios
 
-  /// What is run, checked against the list of scenarios and options that the kernel uses.
+  /// One run, checked against the kernel's list of scenarios and options.
   struct RunPlan: Sendable {
-    /// The least memory that the kernel, its EL0 program and the device tree fit in with something left to measure.
+    /// The least memory that holds the kernel, its EL0 program and the device tree, and leaves something to measure.
     static let leastMemoryByteCount = 16 << 20
-    /// The most memory that the scenarios' records of frames, blocks of at most 4 MiB, are enough for.
+    /// The most memory for which the scenarios' records of frames, blocks of at most 4 MiB, suffice.
     static func mostMemoryByteCount(for scenario: ScenarioName) -> Int {
       scenario == .fragmentedFork ? 4 << 30 : 8 << 30
     }
@@ -18,11 +18,11 @@
     var words: [String]
     var options: ScenarioOptions
     var cpu: Guest.CPU
-    /// How many seconds of processor time a guest may use without a line.
+    /// The processor time that a guest may use without a line, in seconds.
     var silenceLimit: Int
     var machine: MachineChoice
 
-    /// Says the seed of a run that is one of many.
+    /// The seed in words, for a run that is one of many.
     var isOneOfMany = false
     var seedNote: String { isOneOfMany ? ", seed \(options.seed)" : "" }
 
@@ -32,7 +32,7 @@
     var scenario: String { "\(options.scenario.name)" }
     var strategy: String { "\(options.strategy.name)" }
 
-    /// Checks all options, also against what the machine can be.
+    /// Checks all options, also against the limits of the machine.
     init(_ words: [String], cpu: Guest.CPU, silenceLimit: Int, machine: MachineChoice) throws(CommandError) {
       self.words = words
       self.cpu = cpu
@@ -91,13 +91,13 @@
       }
     }
 
-    /// What can be done about a run that was stopped, to follow what it is said to have done.
+    /// The advice after a run that was stopped; it follows the reason.
     func advice(on hang: Hang) -> String {
       if case .silent = hang { return "; --silence-limit gives it longer" }
       return ""
     }
 
-    /// What the kernel is told; memory, CPUs and nodes it learns from the device tree.
+    /// The kernel's command line; memory, CPUs and nodes are in the device tree.
     var kernelCommandLine: String {
       words.filter { word in !["memory=", "cpus=", "numa-nodes="].contains { word.hasPrefix($0) } }
         .joined(separator: " ")

@@ -1,4 +1,4 @@
-// The options of a scenario on the command line; what they mean is decided by the list that the kernel uses as well.
+// The options of a scenario on the command line; the kernel's own list defines their meaning.
 
 #if Tools
   import ArgumentParser
@@ -10,7 +10,7 @@
 
   extension Guest.CPU: ExpressibleByArgument {}
 
-  /// Where and how a scenario runs.
+  /// The options of a scenario's run.
   struct ScenarioArguments: ParsableArguments {
     @Option(help: "The machine to run on: qemu or simulated.") var machine = MachineChoice.qemu
     @Option(

@@ -1,4 +1,4 @@
-// The scenarios and options there are: the kernel's own list, in the host's types.
+// The scenarios and options: the kernel's own list, in the host's types.
 
 import KernelStacks
 import Scenarios
@@ -8,7 +8,7 @@ enum ScenarioCatalogue {
   /// The strategies in the order in which they are compared.
   static let strategies = [StackStrategy.linear, .vmalloc, .growing].map { "\($0.name)" }
 
-  /// The strategies that a scenario compares; of one that does not exist, all.
+  /// The strategies that a scenario compares; all for an unknown scenario.
   static func strategies(for scenario: String) -> [String] {
     let found = ScenarioName.allCases.first { "\($0.name)" == scenario }
     if found == .vmallocSuite { return ["\(StackStrategy.vmalloc.name)"] }
@@ -17,7 +17,7 @@ enum ScenarioCatalogue {
 
   static let scenarios = ScenarioName.allCases.map { (name: "\($0.name)", summary: "\($0.summary)") }
 
-  /// The names of the scenarios that an option changes anything about.
+  /// The names of the scenarios that an option affects.
   static func scenarios(using option: ScenarioOption) -> [String] {
     ScenarioName.allCases.filter { $0.uses(option) }.map { "\($0.name)" }.sorted()
   }

@@ -1,23 +1,23 @@
-// Runs one plan on its machine and judges what came back.
+// Runs one plan on its machine and judges the result.
 
 #if Tools
   import Figures
   import ImageTools
   import SimulatedScenarios
 
-  /// What a run that came to its end produced.
+  /// The result of a run that has ended.
   struct RunOutcome: Sendable {
     var result: JSON?
     var benchmarks: [JSON]
-    /// Why the run is no success although it came to its end: a check that did not hold, or memory that leaked.
+    /// Why the run failed although it has ended: a check that did not hold, or memory that leaked.
     var failure: CommandError?
 
-    /// What a kernel that has panicked leaves as its exit code.
+    /// The exit code of a kernel that has panicked.
     private static let panicCode = 2
 
     /// Judges the console of a run.
     ///
-    /// - Throws: the reason in one line, when the machine failed, an error was reported, or there is neither result nor
+    /// - Throws: the reason in one line, if the machine failed, an error was reported, or there is neither result nor
     ///   measurement.
     init(plan: RunPlan, exitCode: Int, lines: [String], records: [JSON]) throws(CommandError) {
       let what = "\(plan.scenario) with \(plan.strategy) stacks"
@@ -34,7 +34,7 @@
         ])
         return
       }
-      // Stacks without a guard: the result says that an overflow has ended the kernel, and that must have happened.
+      // Stacks without a guard: the result says that an overflow ends the kernel, and it must have ended so.
       let isPromisedPanic = ofType("result").last?["kernelEnd"]?.string == "panic"
       let promisedCode = isPromisedPanic && plan.machine == .qemu ? Self.panicCode : 0
       if isPromisedPanic, exitCode != promisedCode {
@@ -64,12 +64,12 @@
   }
 
   extension RunOutcome {
-    /// The last lines of a console that are for people.
+    /// The last lines of a console that are plain text.
     static func lastWords(_ lines: [String]) -> String {
       lines.filter { !$0.isEmpty && !$0.hasPrefix("{") }.suffix(20).map { "\n  | \($0)" }.joined()
     }
 
-    /// Checks that a run has ended in one report of a stall, with those who wait, and a panic.
+    /// Checks that a run has ended in one report of a stall, with the threads that wait, and a panic.
     private static func checkStall(
       _ plan: RunPlan, exitCode: Int, lines: [String], message: String?
     ) throws(CommandError) {
@@ -85,7 +85,7 @@
       }
     }
 
-    /// Free memory while a run went on, as a member of its result: `"series": ["64:62914560", …]`.
+    /// Free memory during a run, as a member of its result: `"series": ["64:62914560", …]`.
     ///
     /// At most 64 points, evenly spread.
     static func series(of progress: [JSON]) -> JSON? {
@@ -99,7 +99,7 @@
     }
   }
 
-  /// Runs plans, and shows progress while it does.
+  /// Runs plans, and shows their progress.
   struct ScenarioRunner: Sendable {
     var steps: Steps
     var verbose: Bool
@@ -150,7 +150,7 @@
       guest.cpuCount = plan.options.cpuCount
       guest.numaNodeCount = plan.options.nodeCount
       guest.cpu = plan.cpu
-      // Races take CPUs that really run at the same time.
+      // Races need CPUs that run at the same time.
       guest.countsInstructions = plan.options.scenario != .smpStorm
       guest.limits.silence = .seconds(plan.silenceLimit)
       do {

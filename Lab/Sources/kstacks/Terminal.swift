@@ -1,33 +1,34 @@
-// What standard output is, and numbered steps with progress that only a terminal gets to see.
+// Standard output, and numbered steps whose progress only a terminal shows.
 
 import Figures
 import Foundation
 import Synchronization
 
-/// Where the command writes to.
+/// The command's output.
 enum Terminal {
   /// Whether standard output is a terminal that understands control sequences.
   static var isInteractive: Bool {
     isatty(STDOUT_FILENO) != 0 && ProcessInfo.processInfo.environment["TERM"] != "dumb"
   }
 
-  /// Whether colours are welcome there.
+  /// Whether it shows colours.
   static var hasColour: Bool { isInteractive && ProcessInfo.processInfo.environment["NO_COLOR"] == nil }
 
   /// Writes a line to standard output, at once.
   static func line(_ text: String = "") { write(text + "\n") }
 
-  /// Writes a line to standard error, at once; who cannot be told is not told.
+  /// Writes a line to standard error, at once; failures are ignored.
   static func errorLine(_ text: String) {
     try? FileHandle.standardError.write(contentsOf: Data((text + "\n").utf8))
   }
 
-  /// The code that the command ends with because nobody gets its output; 0 while somebody does.
+  /// The exit code of the command if its output cannot be written; 0 while it can.
   static let lostOutputCode = Atomic(Int32(0))
 
   /// Writes to standard output, at once.
   ///
-  /// Where that fails, the command is interrupted, and nothing more is written: quietly if a reader has left, as `head` does.
+  /// If that fails, the command is interrupted, and writes nothing more; without a message if the reader has left, as `head`
+  /// does.
   static func write(_ text: String) {
     guard lostOutputCode.load(ordering: .relaxed) == 0 else { return }
     do {
@@ -43,11 +44,11 @@ enum Terminal {
   }
 }
 
-/// The steps of a run, each on a line of its own: what is done, then, when it is done, what came of it.
+/// The steps of a run, each on a line of its own: the step, then its result.
 struct Steps: Sendable {
   let total: Int
   let isInteractive: Bool
-  /// Where a run is watched, what is drawn of it.
+  /// The live view, if the run is watched.
   let view: LiveView?
 
   init(total: Int, isInteractive: Bool = Terminal.isInteractive, view: LiveView? = nil) {
@@ -56,23 +57,23 @@ struct Steps: Sendable {
     self.view = view
   }
 
-  /// Says what begins now.
+  /// Begins a step.
   ///
-  /// Without a terminal nothing is said before the end.
+  /// Without a terminal nothing is written before its end.
   func begin(_ number: Int, _ what: String) { rewrite("[\(number)/\(total)] \(what) …") }
 
-  /// Shows how far a step is.
+  /// Shows the progress of a step.
   func progress(_ number: Int, _ what: String, done: Int, total all: Int, unit: String) {
     rewrite("[\(number)/\(total)] \(what) \(Self.bar(done: done, total: all)) \(unit)")
   }
 
-  /// Says what came of a step.
+  /// Ends a step with its result.
   func end(_ number: Int, _ what: String, _ outcome: String) {
     abandon()
     Terminal.line("[\(number)/\(total)] \(what): \(outcome)")
   }
 
-  /// Leaves the line of a step that failed.
+  /// Ends the line of a step that failed.
   func abandon() {
     if let view { return view.clear() }
     if isInteractive { Terminal.write("\r\u{1b}[K") }
@@ -84,9 +85,9 @@ struct Steps: Sendable {
     Terminal.write(Self.rewriting(text))
   }
 
-  /// What writes a line in the place of the one before.
+  /// The text that writes a line in the place of the one before.
   ///
-  /// What does not fit into the terminal's width is cut off: a second line could not be rewritten.
+  /// It is cut off at the terminal's width: a second line could not be rewritten.
   static func rewriting(_ text: String) -> String { "\r\u{1b}[?7l\(text)\u{1b}[K\u{1b}[?7h" }
 
   /// A bar of 20 characters and the count; just the count where the end is not known.

@@ -1,4 +1,4 @@
-// kstacks watch: a scenario, seen while it runs.
+// kstacks watch: shows a scenario while it runs.
 
 #if Tools
   import ArgumentParser

@@ -1,8 +1,8 @@
-// Each operation in Swift and in C, one after the other: what a pair of allocate and free takes.
+// Each operation in Swift and in C, one after the other: the time of a pair of allocate and free.
 //
 // Each allocator is made once and brought into its steady state before anything is measured: making one writes to memory
-// for longer than a thousand operations take, and empties caches, the more of them the more it writes. As many samples are
-// taken on a busy computer as on a quiet one.
+// for longer than a thousand operations take, and empties caches in proportion. As many samples are taken on a busy computer
+// as on a quiet one.
 
 import Benchmark
 import HostYardstick

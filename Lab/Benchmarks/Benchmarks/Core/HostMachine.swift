@@ -1,8 +1,8 @@
-// A machine with one CPU and no MMU: as little as the core needs to run, and what machine.h of the yardstick does.
+// A machine with one CPU and no MMU: the least that the core needs to run, the same as machine.h of the yardstick.
 //
 //   physical memory   the process's own, by its addresses
-//   page tables       in it; nobody walks them
-//   stacks            are mapped in the tables alone, so clearing is left out, there as here
+//   page tables       in it; no MMU walks them
+//   stacks            are mapped in the tables alone, so clearing is left out on both sides
 //   locks             a word that is exchanged
 
 import KernelStacks

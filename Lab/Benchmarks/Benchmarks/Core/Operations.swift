@@ -1,12 +1,12 @@
-// The operations on either side. In Swift they are functions that are not inlined: that is what those of C are for a caller in
-// another language.
+// The operations on either side. In Swift they are functions that are not inlined, as those of C are for a caller in another
+// language.
 
 import HostYardstick
 import KernelStacks
 
-/// How many stacks a burst has: more than a magazine, fewer than the depot keeps.
+/// The number of stacks in a burst: more than a magazine holds, fewer than the depot keeps.
 let burst = 50
-/// How many stacks a crowd has: of these all but the magazine's are given up, after demand has been forgotten.
+/// The number of stacks in a crowd: all but the magazine's are given up, after demand has aged to 0.
 let crowd = 125
 private let forgetting = 64
 private let framesOfStack = 4
@@ -42,7 +42,7 @@ final class SwiftSide: @unchecked Sendable {
     guard (try? stacks.frames.free(frame, order: 0)) != nil else { fatalError("a frame was not taken back") }
   }
 
-  /// Allocates and frees as many stacks as a burst has, all before the first is freed.
+  /// Allocates all stacks of a burst, then frees them.
   func runBurst() {
     for index in 0..<burst { (owners + index).initialize(to: allocateStack()) }
     for index in 0..<burst { freeStack((owners + index).move()) }
@@ -59,7 +59,7 @@ final class SwiftSide: @unchecked Sendable {
   }
 }
 
-/// The same in C, whose every function is a call into another unit.
+/// The same in C, where every function is a call into another unit.
 final class CSide: @unchecked Sendable {
   let state: OpaquePointer
   private let owners = UnsafeMutablePointer<yardstick_stack>.allocate(capacity: crowd)

@@ -1,4 +1,4 @@
-// docs/claims.md: prose that people write, and tables that come from results.
+// docs/claims.md: prose, and tables that are made of results.
 //
 //     <!-- figures: run-time -->          the table between these two lines is replaced
 //     | instructions | linear | ...
@@ -7,9 +7,9 @@
 #if Tools
   import Figures
 
-  /// The page, taken apart.
+  /// The page, divided into prose and tables.
   struct ClaimPage {
-    /// Why a page is none.
+    /// Why a page cannot be read.
     struct Malformed: Error { let reason: String }
 
     private enum Part {
@@ -18,9 +18,9 @@
     }
     private var parts: [Part] = []
 
-    /// Takes a text apart.
+    /// Divides a text.
     ///
-    /// - Throws: `Malformed` where a marker lacks its counterpart.
+    /// - Throws: `Malformed` if a marker lacks its counterpart.
     init(_ text: String) throws(Malformed) {
       var prose: [String] = []
       var table: (name: String, lines: [String])?
@@ -82,7 +82,7 @@
       }
     }
 
-    /// Replaces the tables; a figure for which there is no result stays what it is.
+    /// Replaces the tables; a figure without a result stays.
     mutating func replace(_ tables: [ClaimTable]) {
       for (index, part) in parts.enumerated() {
         guard case .table(let name, _) = part, let table = tables.first(where: { $0.name == name }) else {
@@ -92,9 +92,9 @@
       }
     }
 
-    /// What the page says otherwise than fresh results, one line each.
+    /// The differences between the page and fresh results, one line each.
     ///
-    /// Figures for which there is no fresh result are not compared.
+    /// Figures without a fresh result are not compared.
     func differences(from tables: [ClaimTable]) -> [String] {
       var found: [String] = []
       for table in tables {
@@ -121,9 +121,9 @@
       return found
     }
 
-    /// The figures in bold in the prose before each table that do not stand in that table.
+    /// The figures in bold in the prose before each table that are not in that table.
     ///
-    /// Prose that quotes a figure sets it in bold, above the table that it comes from.
+    /// Prose that quotes a figure sets it in bold, above its table.
     var unfoundedQuotations: [String] {
       var found: [String] = []
       var bold: [String] = []

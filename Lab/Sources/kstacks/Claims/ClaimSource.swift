@@ -1,4 +1,4 @@
-// The runs that the figures of docs/claims.md come from: what a reader types to see a figure, and how it is run here.
+// The runs that the figures of docs/claims.md come from: the command that a reader types, and the run that it makes.
 
 #if Tools
   import ImageTools
@@ -16,7 +16,7 @@
     case linux
     case addressSpace = "address-space"
 
-    /// What to type.
+    /// The command as a reader types it.
     var command: String {
       switch self {
       case .linux: "make linux"
@@ -26,7 +26,7 @@
       }
     }
 
-    /// The scenario behind it; of those that are none, the name of the file.
+    /// The scenario behind it; for other sources, the name of the file.
     var scenario: String {
       switch self {
       case .forks, .forksInLittleMemory, .forksInSingleFrames, .halfSize, .halfSizeInSingleFrames:
@@ -48,30 +48,30 @@
       }
     }
 
-    /// Whether it is a run of the bootable kernel, which `kstacks claims` makes itself.
+    /// Whether `kstacks claims` makes the run itself, in the bootable kernel.
     var isRun: Bool { self != .linux && self != .addressSpace }
 
-    /// By how many percent the page and a fresh run may differ.
+    /// The percentage by which the page and a fresh run may differ.
     ///
-    /// What forks come to depends on how many frames the kernel's image leaves, and where stacks grow on who draws a large
-    /// depth before memory ends.
+    /// The number of forks depends on how many frames the kernel's image leaves, and where stacks grow on which children draw
+    /// a large depth before memory ends.
     var percentOfTolerance: Double { scenario == "fragmented-fork" ? 5 : 2 }
 
-    /// Where its results lie, in the folder of results.
+    /// The path of its results, in the folder of results.
     var file: String { self == .linux ? "linux.json" : "claims/\(rawValue).json" }
 
     /// The plans of its run, one for each strategy.
     func plans() throws -> [RunPlan] { try ScenarioArguments.parse(options).plans(scenario: scenario) }
   }
 
-  /// The results of those commands, as far as they are there.
+  /// The results of these commands, as far as they exist.
   struct ClaimResults {
     var entries: [ClaimSource: [JSON]] = [:]
 
     /// No results.
     init() {}
 
-    /// Reads what lies in a folder of results; a line for each file that cannot be used.
+    /// Reads a folder of results; adds a line for each file that cannot be used.
     init(folder: String, problems: inout [String]) {
       for source in ClaimSource.allCases where source != .addressSpace {
         let path = "\(folder)/\(source.file)"

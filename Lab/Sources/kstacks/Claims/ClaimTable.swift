@@ -1,4 +1,4 @@
-// A table of docs/claims.md: what its rows say of the results.
+// A table of docs/claims.md, made of results.
 
 #if Tools
   import Figures
@@ -19,7 +19,7 @@
 
     /// The table as Markdown.
     ///
-    /// - Parameter old: the rows that the page has; they stay where there is nothing new.
+    /// - Parameter old: the rows of the page; their figures stay where there is no result.
     func lines(keeping old: [[String]] = []) -> [String] {
       TextTable(
         heading: heading + ["command"],

@@ -28,7 +28,7 @@
 
     // MARK: Fork without contiguous memory
 
-    /// What is free when a fork is refused; if that is what it should be, just that it is so.
+    /// The free memory when a fork is refused, or a phrase if it is less than a fork takes.
     private func leftWhenRefused(_ result: JSON) -> String {
       guard let free = result["freeBytesAtFailure"]?.integer, let frames = result["framesPerFork"]?.integer
       else {
@@ -303,7 +303,7 @@
     }
   }
 
-  /// What the forks of `fragmented-fork` took, by its maps of memory.
+  /// The frames that the forks of `fragmented-fork` took, by its maps of memory.
   struct ClaimFrameCounts {
     var movable = 0
     var stacks = 0

@@ -66,7 +66,7 @@
       return "\(root)/docs/claims.md"
     }
 
-    /// What a source's run produces: its results, or the rows of a benchmark.
+    /// The results of a source's run, or the rows of a benchmark.
     static func results(of source: ClaimSource) async throws -> [JSON] {
       let plans = try source.plans()
       let steps = Steps(total: plans.count + 1)

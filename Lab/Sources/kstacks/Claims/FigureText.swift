@@ -1,6 +1,6 @@
-// A figure as it is written, compared with another: numbers by value, all else by letter.
+// Comparison of figures as they are written: numbers by value, all else by letter.
 
-/// The numbers of a text, and what is around them.
+/// The numbers of a text, and the text around them.
 struct FigureText {
   private var numbers: [Double] = []
   private var around: [String] = [""]
@@ -26,7 +26,7 @@ struct FigureText {
 
   /// Whether both say the same: the same words, and numbers that differ by at most that many percent or 2.
   ///
-  /// 0 is exactly 0, and what has decimal places differs by at most the percentage or 0.1.
+  /// 0 must be 0; numbers with decimal places may differ by the percentage or by 0.1.
   func agrees(with other: FigureText, withinPercent percent: Double = 2) -> Bool {
     guard around == other.around else { return false }
     return zip(numbers, other.numbers).allSatisfy { mine, theirs in

@@ -1,4 +1,4 @@
-// Where verdicts go.
+// The output of verdicts.
 
 import FailureReports
 import Foundation
@@ -15,7 +15,7 @@ enum DoctorOutput {
     try ResultFile.prepare(path)
   }
 
-  /// Writes verdicts to the files that were named; as text to standard output unless something else goes there.
+  /// Writes verdicts to the named files, and as text to standard output unless another form goes there.
   static func write(
     _ results: [(name: String, report: FileReport)], json: String?, metrics: String?
   ) throws {
