@@ -139,7 +139,7 @@ inline takeDraining(c) {
   fi
 }
 
-/* One CPU's request begins; those who compare blocks learn that somebody moves frames. */
+/* One CPU's request begins; CPUs that compare blocks learn that frames move. */
 inline begin(c) {
   moving[c] = true;
   if
@@ -218,7 +218,7 @@ inline allocate(c) {
 #define LIST_OF_GIVEN ready
 #endif
 
-/* Whoever has a frame can give it back. */
+/* The owner of a frame can give it back. */
 inline give(c) {
   if
   :: whole[f / 2] ->
@@ -236,7 +236,7 @@ inline give(c) {
   finish(c)
 }
 
-/* While clearing is paused, only what others do now can hide a free frame from whoever merges all and looks at blocks. */
+/* While clearing is paused, only what others do now can hide a free frame from a CPU that merges all and compares blocks. */
 inline compare(c) {
   drain(c);
   d_step {

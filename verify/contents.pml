@@ -3,7 +3,7 @@
 //
 // A page of a thread is a place; its entry names a frame or none. Some CPU may have cached any entry while it was valid,
 // and keeps that until an invalidation completes: an access to a place whose entry is gone may still reach the old frame,
-// or fault. No such access is forbidden here: what it breaks is seen in somebody's contents.
+// or fault. No such access is forbidden here: what it breaks is seen in the contents of frames.
 
 #define CPUS    2
 #define THREADS 2

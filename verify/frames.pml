@@ -48,11 +48,11 @@ bool lock;
 /* What is in a frame: zeroes or not. Its owner never leaves it zero. */
 bool dirty[FRAMES];
 
-/* Known to nobody, to say what is right. */
+/* For the assertions only: no CPU knows these. */
 bool given[FRAMES];         /* not free: from the step that takes it to the one that puts it back */
 byte steady;                /* the frames that have been free ever since CPU 0's request began, a bit each */
 bool moving[CPUS];          /* it is at something that moves frames, other than clearing */
-bool calm;                  /* nobody else has moved a frame since CPU 0 began to merge */
+bool calm;                  /* no other CPU has moved a frame since CPU 0 began to merge */
 byte paused;                /* CPUs that rely on a pause */
 bool pausing[CPUS];         /* it waits in pauseClearing */
 bool stopped;               /* the last CPU is offline */
@@ -94,7 +94,7 @@ inline checkNode() {
 #ifdef REPLAY
 #define checkFigures() skip
 #else
-/* While nobody moves a frame, whatever idle CPUs do: what is said to be free is, and each free frame is in one place. */
+/* While only idle CPUs move frames: the count of free frames is right, and each free frame is in one place. */
 inline checkFigures() {
   if
   :: isMoving

@@ -33,7 +33,7 @@
 mtype:place = { ready, considered, waiting, running, sleeping, claimed };
 
 COUNT source;           /* frames that the frame source could give */
-COUNT others;           /* what everybody but stacks holds */
+COUNT others;           /* what others hold: all but stacks */
 COUNT pool;
 byte reserve[CPUS];
 byte current[CPUS];     /* the thread that runs there, or is being left; or NONE: idle */
@@ -41,7 +41,7 @@ byte candidate[CPUS];   /* the thread that this CPU considers, or NONE */
 bool allowed[CPUS];     /* whether it may take frames for its candidate */
 mtype:place place[THREADS];
 byte mapped[THREADS];   /* pages, from the top */
-byte lifted[THREADS];   /* pages of a claimed thread whose entries are retired: their frames belong to nobody */
+byte lifted[THREADS];   /* pages of a claimed thread whose entries are retired: their frames have no owner */
 byte live[THREADS];     /* of a thread that a CPU has left: pages with something at or above its stack pointer */
 bool wanted[THREADS];   /* woken while the shrinker has claimed it */
 bool serving;           /* a CPU considers the first that waits: one at a time */
@@ -110,7 +110,7 @@ inline considerFirst(onCPU, ofThread) {
   d_step { (candidate[onCPU] == NONE && !serving && waiters?[eval(ofThread)]) ->
     candidate[onCPU] = ofThread; serving = true; allowed[onCPU] = true }
 }
-/* Frames go to the first that waits; to others only while nobody waits. */
+/* Frames go to the first that waits; to others only while no thread waits. */
 inline consider(onCPU, fromCPU, ofThread) {
   d_step { (candidate[onCPU] == NONE && queue[fromCPU]FIRST[eval(ofThread)]) ->
     queue[fromCPU]FIRST eval(ofThread); place[ofThread] = considered; candidate[onCPU] = ofThread;
@@ -226,7 +226,7 @@ inline unclaim(onCPU, ofThread) {
     fi }
 }
 
-/* ---- Everybody else ---- */
+/* ---- Others ---- */
 
 #if defined(NO_WAITERS_FIRST) || defined(OTHERS_DONT_WAIT)
 #define mayAllocate true
@@ -267,7 +267,7 @@ inline leave(c) {
 }
 
 #ifdef DEPTHS
-/* Whoever serves the first that waits shrinks what sleeps, waits behind it, or is ready. */
+/* The CPU that serves the first waiting thread shrinks threads that sleep, wait behind it, or are ready. */
 #ifdef READY_KEEP_THEIRS
 #define isListed(t) (place[t] == sleeping || place[t] == waiting && t != candidate[c])
 #else
@@ -358,7 +358,7 @@ go:
 
 #define shrinkable(t) (place[t] == sleeping && mapped[t] > live[t])
 
-/* While somebody waits for frames, even a thread that was woken loses its dead pages. */
+/* While a thread waits for frames, even a thread that was woken loses its dead pages. */
 #ifdef PUT_BACK_WHENEVER_WOKEN
 #define isPutBack(t) wanted[t]
 #else

@@ -11,11 +11,11 @@
 #define FRAMES 4
 #endif
 #ifndef BATCH
-#define BATCH 2     /* retired slots that make somebody invalidate */
+#define BATCH 2     /* the number of retired slots after which a CPU invalidates */
 #endif
 #define NONE  255
 
-/* Who has a frame: nobody, the table, everybody else, or a slot. */
+/* The owner of a frame: none, the table, others, or a slot. */
 #define FREE     0
 #define TABLE    1
 #define OTHERS   2
