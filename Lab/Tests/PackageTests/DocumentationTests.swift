@@ -62,6 +62,12 @@
       #expect(Self.proseWordCount(try Self.text(page)) <= 1_200)
     }
 
+    @Test(arguments: pages) func `A page names who acts`(page: String) throws {
+      let words = try Self.text(page).lowercased().split { !$0.isLetter }
+      let vague: Set<Substring> = ["whoever", "nobody", "somebody", "anybody", "everybody", "anyhow"]
+      #expect(words.filter(vague.contains) == [], "\(page): a CPU, a thread, a caller or an owner has a name")
+    }
+
     @Test func `The map of pages names every page`() throws {
       let map = try Self.text("docs/README.md")
       for page in Self.pages where page != "README.md" && page != "docs/README.md" {
