@@ -41,7 +41,7 @@ static bool keeps_dirty_state(void) {
 static uint64_t pinned;
 static void fragment(void) {
   uint64_t first = 0, physical;
-  while ((physical = ks_frames_allocate(0, KS_BALLAST, false, KS_ANY_NODE, NULL))) {
+  while ((physical = ks_frames_allocate(0, KS_OTHER_USE, false, KS_ANY_NODE, NULL))) {
     *(uint64_t *)linear_address(physical) = first;
     first = physical;
   }
@@ -52,7 +52,7 @@ static void fragment(void) {
       *(uint64_t *)linear_address(physical) = pinned;
       pinned = physical;
     } else {
-      must(ks_frames_free(physical, 0, NULL) == KS_OK, "ballast");
+      must(ks_frames_free(physical, 0, NULL) == KS_OK, "a frame of another use");
     }
   }
 }
@@ -61,7 +61,7 @@ static void unpin(void) {
   while (pinned) {
     uint64_t physical = pinned;
     pinned = *(uint64_t *)linear_address(physical);
-    must(ks_frames_free(physical, 0, NULL) == KS_OK, "ballast");
+    must(ks_frames_free(physical, 0, NULL) == KS_OK, "a frame of another use");
   }
 }
 

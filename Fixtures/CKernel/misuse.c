@@ -25,7 +25,7 @@ static void refuse(const char *what, const ks_configuration *configuration, ks_c
 
 void show_bad_configurations(const ks_configuration *good) {
   must(!ks_vmalloc(4096, 4096, KS_ANY_NODE, NULL, NULL) && ks_vfree(NULL, NULL) == KS_NOT_INITIALIZED, "an area of nothing");
-  must(ks_frames_allocate(0, KS_BALLAST, false, KS_ANY_NODE, NULL) == 0, "a frame of nothing");
+  must(ks_frames_allocate(0, KS_OTHER_USE, false, KS_ANY_NODE, NULL) == 0, "a frame of nothing");
   must(ks_memory_figures_of(KS_ANY_NODE).total_frames == 0 && !ks_zero_one_frame(), "figures of nothing");
   refuse("no configuration", NULL, KS_BAD_ARGUMENT);
 

@@ -48,7 +48,9 @@
     ///
     /// Interrupts are off.
     public var lockAcquisitionsOfThisCPU: UInt64 { ca_this_cpu().pointee.lock_acquisitions }
+  }
 
+  extension AArch64: MeasuredMachine {
     /// What all CPUs have counted.
     @inlinable public var counters: MachineCounters {
       var result = MachineCounters()

@@ -4,11 +4,11 @@
   import CAArch64
   public import KernelMachine
 
-  // `Machine` documents what has no comment here.
+  // `PageTableMachine` documents what has no comment here.
   // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
 
   /// An arm64 CPU at EL1, its MMU, and its locks.
-  @frozen public struct AArch64: Machine, Sendable {
+  @frozen public struct AArch64: PageTableMachine, Sendable {
     /// The machine.
     ///
     /// There is only one.

@@ -14,8 +14,8 @@
   case vmalloc
   /// An allocator's own records.
   case metadata
-  /// Frames pinned to fragment memory.
-  case ballast
+  /// Anything else.
+  case other
 
   /// The purpose in words.
   @inlinable public var name: StaticString {
@@ -26,7 +26,7 @@
     case .taskRecord: "a task record"
     case .vmalloc: "a vmalloc area"
     case .metadata: "allocator records"
-    case .ballast: "ballast"
+    case .other: "another use"
     }
   }
 }

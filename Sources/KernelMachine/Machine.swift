@@ -35,9 +35,6 @@ public protocol Machine {
   /// How many bits of a kernel address are translated: 39 or 48.
   var virtualAddressBits: Int { get }
 
-  /// The root translation table of the kernel's half of the address space (TTBR1_EL1).
-  var kernelRoot: PhysicalAddress { get }
-
   /// Reads a page-table entry.
   func readEntry(at address: PhysicalAddress) -> PageTableEntry
 
@@ -89,11 +86,14 @@ public protocol Machine {
 
   /// Releases the lock, then restores interrupts.
   func unlock(_ lock: UnsafeMutablePointer<SpinLock>, restoring state: InterruptState)
+}
 
-  // MARK: Measuring
-
-  /// What the machine has counted since it started.
-  var counters: MachineCounters { get }
+/// A machine whose kernel tables are built here, from their root down: what ``Machine`` leaves to its kernel.
+///
+/// The tables and the vmalloc area of this package need it; the allocators of frames and stacks do not.
+public protocol PageTableMachine: Machine {
+  /// The root translation table of the kernel's half of the address space (TTBR1_EL1).
+  var kernelRoot: PhysicalAddress { get }
 }
 
 extension Machine {
@@ -165,24 +165,4 @@ extension Machine {
   /// Entries that point to tables only: the leaf entries below them are invalid, and an invalidation has completed since
   /// they became so.
   case tables
-}
-
-/// Event counts, for measurements and for claims such as "without a TLB invalidation".
-@frozen public struct MachineCounters: Equatable, Sendable {
-  /// Instructions retired (0 where the machine cannot count them).
-  public var instructions: UInt64
-  /// Completed batches of TLB invalidation of kernel addresses.
-  public var tlbInvalidations: UInt64
-  /// TLB invalidation instructions issued for kernel addresses.
-  public var tlbInstructions: UInt64
-  /// Locks taken.
-  public var lockAcquisitions: UInt64
-
-  /// All zero.
-  @inlinable public init() {
-    instructions = 0
-    tlbInvalidations = 0
-    tlbInstructions = 0
-    lockAcquisitions = 0
-  }
 }

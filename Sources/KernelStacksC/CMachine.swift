@@ -6,7 +6,7 @@
   import KernelStacksCHeader
 
   /// An arm64 CPU at EL1, and the `ks_machine_` functions of the kernel around it.
-  struct CMachine: Machine {
+  struct CMachine: PageTableMachine {
     // MARK: Memory
 
     @inline(__always) var linearMapOffset: UInt { UInt(ks_state().pointee.linear_map_offset) }
@@ -75,8 +75,5 @@
     ) -> UnsafeMutablePointer<UInt64> {
       UnsafeMutableRawPointer(lock).assumingMemoryBound(to: UInt64.self)
     }
-
-    /// All 0: the library counts nothing.
-    var counters: MachineCounters { MachineCounters() }
   }
 #endif

@@ -21,7 +21,7 @@
       switch purpose {
       case KS_USER_MEMORY: kind = .userMemory
       case KS_TASK_RECORD: kind = .taskRecord
-      case KS_BALLAST: kind = .ballast
+      case KS_OTHER_USE: kind = .other
       default: throw .unknownValue("purpose", UInt(purpose.rawValue))
       }
       let request = FrameRequest(
@@ -42,7 +42,7 @@
     let frame = address.frame
     if let block = memory.pointee.frames.usedBlock(at: frame) {
       switch block.purpose {
-      case .userMemory, .taskRecord, .ballast: break
+      case .userMemory, .taskRecord, .other: break
       default:
         return reportMisuse(
           CInterfaceError.frameInUse(address.rawValue, purpose: block.purpose), to: error)

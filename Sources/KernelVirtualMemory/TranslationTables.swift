@@ -47,7 +47,7 @@ import KernelMachine
   }
 
   /// The kernel's own tables.
-  @inlinable public init(kernelOf machine: M) {
+  @inlinable public init(kernelOf machine: M) where M: PageTableMachine {
     self.init(root: machine.kernelRoot, machine: machine)
   }
 

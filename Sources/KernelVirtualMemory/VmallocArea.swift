@@ -15,7 +15,7 @@ import Synchronization
 ///
 /// All operations may be called on several CPUs at once, with interrupts on or off, and never sleep. The first
 /// allocation that succeeds takes one frame for the allocator's state, which stays until ``close(frames:)``.
-public struct VmallocArea<M: Machine>: ~Copyable, StackArena {
+public struct VmallocArea<M: PageTableMachine>: ~Copyable, StackArena {
   /// The addresses that are managed here.
   public let range: VirtualAddressRange
   /// The machine whose kernel tables are changed.

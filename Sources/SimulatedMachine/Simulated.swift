@@ -7,7 +7,7 @@ import KernelMachine
 /// A copyable handle; it keeps its ``Simulation`` alive. At each call the seed may switch to another CPU, except when the
 /// call reads a constant (``linearMapOffset``, ``virtualAddressBits``, ``kernelRoot``, ``cpuCount``,
 /// ``tracksDirtyPages``).
-public struct Simulated: Machine, Sendable {
+public struct Simulated: PageTableMachine, MeasuredMachine, Sendable {
   /// The world behind the handle.
   public let simulation: Simulation
 

@@ -37,7 +37,7 @@ import Testing
   func purposes() throws {
     let bed = try Bed(frames: 64)
     let purposes: [FramePurpose] = [
-      .threadStack, .pageTable, .userMemory, .taskRecord, .vmalloc, .metadata, .ballast,
+      .threadStack, .pageTable, .userMemory, .taskRecord, .vmalloc, .metadata, .other,
     ]
     let frames = try purposes.map { try bed.take(0, for: $0) }
     for (frame, purpose) in zip(frames, purposes) { #expect(bed.allocator.owner(of: frame) == .used(purpose)) }
@@ -56,7 +56,7 @@ import Testing
   @Test("Every second frame freed: half the memory is free, and no block of order 1")
   func checkerboard() throws {
     let bed = try Bed(frames: 1024)
-    let frames = try (0..<1024).map { _ in try bed.take(0, for: .ballast) }
+    let frames = try (0..<1024).map { _ in try bed.take(0, for: .other) }
     #expect(Set(frames).count == 1024)
     #expect(bed.allocator.freeFrames == 0 && bed.allocator.largestFreeOrder == -1)
     for frame in frames where frame.number % 2 == 0 { try bed.allocator.free(frame, order: 0) }

@@ -22,8 +22,6 @@ struct HostMachine: Machine, Sendable {
   var cpuCount: Int { 4 }
   var linearMapOffset: UInt { 0 }
   var virtualAddressBits: Int { 39 }
-  var kernelRoot: PhysicalAddress { PhysicalAddress(0) }
-  var counters: MachineCounters { MachineCounters() }
   // Frames stand for themselves: there is no memory behind them.
   func clear(_ address: VirtualAddress, byteCount: Int) {}
   func pointer(to address: PhysicalAddress) -> UnsafeMutableRawPointer { fatalError("frames were touched") }
@@ -129,7 +127,7 @@ final class HostFrames: Sendable {
         case 0: allocator.drain()
         case 1: allocator.drain(cpu: random.next(below: 4))
         case 2:
-          if let block = try? allocator.allocate(FrameRequest(order: 3, purpose: .ballast)) {
+          if let block = try? allocator.allocate(FrameRequest(order: 3, purpose: .other)) {
             for index in 0..<8 { owners.change(block + index, from: -1, to: cpu) }
             for index in 0..<8 { owners.change(block + index, from: cpu, to: -1) }
             do {

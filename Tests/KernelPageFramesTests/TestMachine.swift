@@ -24,7 +24,7 @@ final class TestWorld {
   var beforeLock: (() -> Void)?
 }
 
-struct TestMachine: Machine {
+struct TestMachine: MeasuredMachine {
   let world: TestWorld
 
   var linearMapOffset: UInt { 0xffff_ffc0_0000_0000 }
@@ -66,7 +66,6 @@ struct TestMachine: Machine {
   // An allocator of frames has no business with the rest.
   func pointer(to address: PhysicalAddress) -> UnsafeMutableRawPointer { fatalError("frames were touched") }
   var virtualAddressBits: Int { fatalError("not for an allocator of frames") }
-  var kernelRoot: PhysicalAddress { fatalError("not for an allocator of frames") }
   func readEntry(at address: PhysicalAddress) -> PageTableEntry { fatalError("page tables were read") }
   func writeEntry(_ entry: PageTableEntry, at address: PhysicalAddress) {
     fatalError("page tables were written")

@@ -134,7 +134,7 @@ final class SchedulingWorld: @unchecked Sendable {
   /// Somebody else takes frames, as many as there are.
   func takeAway(_ count: Int = .max) {
     var left = count
-    while left > 0, let frame = try? frames.buddy.allocate(FrameRequest(purpose: .ballast)) {
+    while left > 0, let frame = try? frames.buddy.allocate(FrameRequest(purpose: .other)) {
       taken.append(frame)
       left -= 1
     }

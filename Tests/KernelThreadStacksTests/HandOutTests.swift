@@ -124,7 +124,7 @@ import Testing
     while world.ledger.buddy.freeFrames(on: NodeID(1)) > 2 {
       let before = world.ledger.buddy.freeFrames(on: NodeID(1))
       if before < 6 {
-        _ = try world.ledger.allocate(FrameRequest(node: NodeID(1), purpose: .ballast))
+        _ = try world.ledger.allocate(FrameRequest(node: NodeID(1), purpose: .other))
       } else {
         owners.append(Owner(try stacks.allocate(node: NodeID(1))))
       }

@@ -111,7 +111,7 @@ import Testing
     /// Somebody takes the table's frame and fills it.
     func takeFrame() {
       var others: [PageFrame] = []
-      while let frame = try? world.ledger.buddy.allocate(FrameRequest(purpose: .ballast)), frame != table {
+      while let frame = try? world.ledger.buddy.allocate(FrameRequest(purpose: .other)), frame != table {
         others.append(frame)
       }
       for frame in others { try! world.ledger.buddy.free(frame, order: 0) }

@@ -63,7 +63,7 @@ import Testing
       #expect(world.ledger.frames(for: .pageTable) == 0)
       // All that was given back gets a new use.
       var reused: [PageFrame] = []
-      while let frame = try? world.ledger.allocate(FrameRequest(purpose: .ballast, cleared: true)) {
+      while let frame = try? world.ledger.allocate(FrameRequest(purpose: .other, cleared: true)) {
         reused.append(frame)
       }
       for frame in reused { try world.ledger.free(frame, order: 0) }

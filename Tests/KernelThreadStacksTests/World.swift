@@ -100,7 +100,7 @@ final class Ballast: @unchecked Sendable {
   /// Takes frames, as many as there are.
   func take(_ count: Int, from world: World) {
     for _ in 0..<count {
-      guard let frame = try? world.ledger.allocate(FrameRequest(purpose: .ballast)) else { return }
+      guard let frame = try? world.ledger.allocate(FrameRequest(purpose: .other)) else { return }
       taken.append(frame)
     }
   }

@@ -49,7 +49,7 @@ import Testing
     let base = try area.reserveStackArea(
       byteCount: 4 << 20, alignment: 2 << 20, phase: 0, frames: world.frames)
     let above = area.range.upperBound + (1 << 20)
-    let frame = try world.frames.allocate(FrameRequest(purpose: .ballast))
+    let frame = try world.frames.allocate(FrameRequest(purpose: .other))
     try world.kernelTables.map(frame, at: above, .kernelReadWrite, frames: world.frames)
     #expect(area.existingLeafEntry(at: above) == nil)
     #expect(area.page(of: above) == nil)
@@ -57,7 +57,7 @@ import Testing
       try area.leafEntry(at: above, node: nil, frames: world.frames)
     }
     // Somebody else's block, where the arena would have a table.
-    let block = try world.frames.allocate(FrameRequest(order: 9, purpose: .ballast))
+    let block = try world.frames.allocate(FrameRequest(order: 9, purpose: .other))
     try world.kernelTables.mapBlocks(
       VirtualAddressRange(base, byteCount: 2 << 20), to: block.physicalAddress, .kernelReadWrite,
       frames: world.frames)
@@ -74,7 +74,7 @@ import Testing
   func emptyRanges() throws {
     let world = try TestWorld()
     let base = world.layout.vmallocArea.lowerBound
-    let frame = try world.frames.allocate(FrameRequest(purpose: .ballast))
+    let frame = try world.frames.allocate(FrameRequest(purpose: .other))
     try world.kernelTables.map(frame, at: base, .kernelReadWrite, frames: world.frames)
     let before = world.frames.outstanding
     for end in [base, base + -4096, VirtualAddress(0)] {

@@ -8,7 +8,7 @@ import Testing
 
 @Suite struct ChunkRaceTests {
   /// What the CPUs of a test reach; only one executes at a time.
-  private final class Shared<M: Machine>: @unchecked Sendable {
+  private final class Shared<M: PageTableMachine>: @unchecked Sendable {
     let area: VmallocArea<M>
     /// Areas in use: the address, how many pages, and the word that each page begins with.
     var live: [(base: VirtualAddress, pages: Int, word: UInt64)] = []

@@ -8,7 +8,7 @@ import Testing
 
 @Suite struct InvalidationTests {
   // A process runs meanwhile: what its CPU caches of the kernel's tables bears its ASID.
-  private func churn<M: Machine>(_ machine: M, _ world: TestWorld) throws {
+  private func churn<M: PageTableMachine>(_ machine: M, _ world: TestWorld) throws {
     let root = try world.frames.allocate(FrameRequest(purpose: .pageTable, cleared: true))
     world.machine.publishEntries()
     world.machine.activate(root: root.physicalAddress, space: AddressSpaceID(5))
@@ -19,7 +19,7 @@ import Testing
     try churn(VmallocArea(lower..<lower + 15 << 20, machine: machine), world)
   }
 
-  private func churn<M: Machine>(_ area: consuming VmallocArea<M>, _ world: TestWorld) throws {
+  private func churn<M: PageTableMachine>(_ area: consuming VmallocArea<M>, _ world: TestWorld) throws {
     let area = area
     for round in 0..<4 {
       var bases: [VirtualAddress] = []

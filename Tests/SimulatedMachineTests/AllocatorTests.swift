@@ -56,7 +56,7 @@ import Testing
     }
     let missing = before - frames.freeFrames - arena.figures.recordFrames
     // All that was given back gets a new use.
-    while let frame = try? frames.allocate(FrameRequest(purpose: .ballast, cleared: true)) { _ = frame }
+    while let frame = try? frames.allocate(FrameRequest(purpose: .other, cleared: true)) { _ = frame }
     return (simulation, missing)
   }
 

@@ -4,7 +4,7 @@ import KernelStacks
 import SimulatedMachine
 
 /// A machine that hands on to a simulated one what it does not do itself.
-package protocol ForwardingMachine: Machine, Sendable {
+package protocol ForwardingMachine: PageTableMachine, Sendable {
   /// The machine that it is around.
   var base: Simulated { get }
 }
@@ -17,7 +17,6 @@ extension ForwardingMachine {
   package var cpuCount: Int { base.cpuCount }
   package var currentCPU: Int { base.currentCPU }
   package var currentNode: NodeID { base.currentNode }
-  package var counters: MachineCounters { base.counters }
   package func pointer(to address: PhysicalAddress) -> UnsafeMutableRawPointer { base.pointer(to: address) }
   package func clear(_ address: VirtualAddress, byteCount: Int) { base.clear(address, byteCount: byteCount) }
   package func readEntry(at address: PhysicalAddress) -> PageTableEntry { base.readEntry(at: address) }

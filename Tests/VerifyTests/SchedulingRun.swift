@@ -148,7 +148,7 @@ final class SchedulingRun: @unchecked Sendable {
 
   private func takeAway(_ count: Int) {
     var left = count
-    while left > 0, let frame = try? frames.buddy.allocate(FrameRequest(purpose: .ballast)) {
+    while left > 0, let frame = try? frames.buddy.allocate(FrameRequest(purpose: .other)) {
       ballast.append(frame)
       left -= 1
     }

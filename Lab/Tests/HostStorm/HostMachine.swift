@@ -25,7 +25,7 @@ private let cpuKey: pthread_key_t = {
 }()
 
 /// A handle: all copies mean the same memory.
-struct HostMachine: Machine {
+struct HostMachine: PageTableMachine {
   static var memoryStart: UInt { 0x4000_0000 }
 
   private let memory: UnsafeMutableRawPointer
@@ -60,7 +60,6 @@ struct HostMachine: Machine {
     UInt(bitPattern: pthread_getspecific(cpuKey)) == 0 ? 0 : Int(bitPattern: pthread_getspecific(cpuKey)) - 1
   }
   var currentNode: NodeID { NodeID(0) }
-  var counters: MachineCounters { MachineCounters() }
 
   func pointer(to address: PhysicalAddress) -> UnsafeMutableRawPointer {
     precondition(address.rawValue &- Self.memoryStart < UInt(byteCount), "no memory is there")

@@ -72,7 +72,7 @@
       let lines = world.lines(64) { cpu in
         HostMachine.become(cpu: cpu)
         for _ in 0..<8 {
-          let frame = try? world.stacks.pointee.frames.allocate(FrameRequest(purpose: .ballast))
+          let frame = try? world.stacks.pointee.frames.allocate(FrameRequest(purpose: .other))
           if let frame { try? world.stacks.pointee.frames.free(frame, order: 0) }
         }
       }
@@ -83,7 +83,7 @@
     @Test("Writes to shared lines are seen: of a lock, and of a word that another CPU reads")
     func sharedWritesAreSeen() throws {
       let world = try World(.vmalloc)
-      let frame = try world.stacks.pointee.frames.allocate(FrameRequest(purpose: .ballast))
+      let frame = try world.stacks.pointee.frames.allocate(FrameRequest(purpose: .other))
       let page = world.machine.pointer(to: frame.physicalAddress)
       page.initializeMemory(as: UInt64.self, repeating: 0, count: 512)
       let lock = page.assumingMemoryBound(to: SpinLock.self)

@@ -98,7 +98,7 @@
     static let hostMachine = """
       public import KernelStacks
 
-      public struct Virt: Machine {
+      public struct Virt: PageTableMachine {
         public init() {}
         public var linearMapOffset: UInt { 0 }
         public func pointer(to address: PhysicalAddress) -> UnsafeMutableRawPointer { fatalError() }
@@ -117,7 +117,6 @@
         public func restoreInterrupts(_ state: InterruptState) {}
         public func lock(_ lock: UnsafeMutablePointer<SpinLock>) -> InterruptState { InterruptState(rawValue: 0) }
         public func unlock(_ lock: UnsafeMutablePointer<SpinLock>, restoring state: InterruptState) {}
-        public var counters: MachineCounters { MachineCounters() }
       }
       """
   }

@@ -16,8 +16,6 @@ struct LinuxMachine: Machine {
   // MARK: Page tables. Entries are named by their addresses in the linear map, which is where Linux keeps its tables.
 
   var virtualAddressBits: Int { Int(truncatingIfNeeded: swift_stacks_va_bits()) }
-  /// Not asked: Linux walks its tables itself.
-  var kernelRoot: PhysicalAddress { PhysicalAddress(0) }
 
   func readEntry(at address: PhysicalAddress) -> PageTableEntry {
     PageTableEntry(rawValue: swift_stacks_read_entry(address.rawValue &+ linearMapOffset))
@@ -55,7 +53,4 @@ struct LinuxMachine: Machine {
   private func storage(_ lock: UnsafeMutablePointer<SpinLock>) -> UnsafeMutablePointer<UInt64> {
     UnsafeMutableRawPointer(lock).assumingMemoryBound(to: UInt64.self)
   }
-
-  /// Linux counts for itself.
-  var counters: MachineCounters { MachineCounters() }
 }

@@ -126,7 +126,7 @@ KS_CHECKED ks_code ks_init(const ks_configuration *configuration, ks_error *erro
 // started calls it.
 KS_CHECKED ks_code ks_check_cpu(ks_error *error);
 
-typedef enum ks_purpose { KS_USER_MEMORY, KS_TASK_RECORD, KS_BALLAST } ks_purpose;
+typedef enum ks_purpose { KS_USER_MEMORY, KS_TASK_RECORD, KS_OTHER_USE } ks_purpose;
 
 // Gives a block of 2^order physically contiguous frames, aligned to its size; order 0 to 10. 0: refused.
 KS_CHECKED uint64_t ks_frames_allocate(unsigned order, ks_purpose purpose, bool cleared, int node, ks_error *error);

@@ -7,7 +7,7 @@ import Board
 public import KernelStacks
 
 /// QEMU's `virt` board with one CPU.
-public struct Virt: Machine {
+public struct Virt: PageTableMachine {
   /// The board; there is only one.
   public init() {}
 
@@ -57,6 +57,4 @@ public struct Virt: Machine {
   public func unlock(_ lock: UnsafeMutablePointer<SpinLock>, restoring state: InterruptState) {
     restoreInterrupts(state)
   }
-
-  public var counters: MachineCounters { MachineCounters() }
 }

@@ -8,7 +8,7 @@
 import KernelStacks
 import Synchronization
 
-struct HostMachine: Machine {
+struct HostMachine: PageTableMachine {
   let layout: AddressLayout
   let kernelRoot: PhysicalAddress
 
@@ -23,7 +23,6 @@ struct HostMachine: Machine {
   var currentCPU: Int { 0 }
   var cpuCount: Int { 1 }
   var currentNode: NodeID { NodeID(0) }
-  var counters: MachineCounters { MachineCounters() }
 
   func pointer(to address: PhysicalAddress) -> UnsafeMutableRawPointer {
     UnsafeMutableRawPointer(bitPattern: address.rawValue).unsafelyUnwrapped

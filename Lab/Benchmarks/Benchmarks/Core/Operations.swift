@@ -31,7 +31,7 @@ final class SwiftSide: @unchecked Sendable {
 
   @inline(never)
   func allocateFrame() -> PageFrame {
-    guard let frame = try? stacks.frames.allocate(FrameRequest(purpose: .ballast)) else {
+    guard let frame = try? stacks.frames.allocate(FrameRequest(purpose: .other)) else {
       fatalError("a frame was refused")
     }
     return frame

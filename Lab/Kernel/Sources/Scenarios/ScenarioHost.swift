@@ -8,7 +8,7 @@ import UserPrograms
 /// A handle, cheap to copy.
 public protocol ScenarioHost {
   /// The machine.
-  associatedtype M: Machine
+  associatedtype M: ScenarioMachine
   /// Where lines of JSON go.
   associatedtype Console: TextSink
 

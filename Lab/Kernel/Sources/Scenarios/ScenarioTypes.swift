@@ -2,10 +2,15 @@
 
 import KernelStacks
 
+/// A machine that scenarios run on: its page tables are built, and what it does is counted.
+public typealias ScenarioMachine = PageTableMachine & MeasuredMachine
+
 extension BuddyAllocator: CountingFrameSource {}
 
 /// The frames of a scenario: the buddy allocator, refusing on request.
 public typealias ScenarioFrames<M: Machine> = FaultInjectingFrames<BuddyAllocator<M>>
 
 /// The stacks of a scenario: with the strategy that the options name.
-public typealias ScenarioStacks<M: Machine> = ThreadStackAllocator<M, ScenarioFrames<M>, VmallocArea<M>>
+public typealias ScenarioStacks<M: PageTableMachine> = ThreadStackAllocator<
+  M, ScenarioFrames<M>, VmallocArea<M>
+>

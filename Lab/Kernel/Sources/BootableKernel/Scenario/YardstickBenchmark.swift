@@ -70,7 +70,7 @@
     let window: VirtualAddress
 
     init?(_ stacks: borrowing BareStacks<AArch64>) {
-      let block = FrameRequest(order: Self.blockOrder, purpose: .ballast)
+      let block = FrameRequest(order: Self.blockOrder, purpose: .other)
       let records = FrameRequest(order: Self.recordOrder, purpose: .metadata, cleared: true)
       let recordBytes = Int(yardstick_byte_count())
       guard pageSize << Self.recordOrder >= recordBytes + 4 * 8 else { return nil }

@@ -37,7 +37,7 @@
   extension BuddyAllocator where M == AArch64 {
     @inline(never)
     fileprivate func allocateFrame() -> PageFrame {
-      guard let frame = try? allocate(FrameRequest(purpose: .ballast)) else { return PageFrame(.max) }
+      guard let frame = try? allocate(FrameRequest(purpose: .other)) else { return PageFrame(.max) }
       return frame
     }
 
@@ -119,7 +119,7 @@
       if stacks.clearsOnlyDirtyPages { return 0 }
       let machine = stacks.machine
       let bytes = strategy == .growing ? pageSize : stacks.geometry.size
-      let request = FrameRequest(order: 2, purpose: .ballast)
+      let request = FrameRequest(order: 2, purpose: .other)
       guard let block = try? stacks.frames.allocate(request) else { return nil }
       let scratch = machine.linearAddress(of: block)
       var clearing = 0

@@ -142,7 +142,7 @@
     // Reserves are full, and CPUs have no free frames of their own, when somebody else takes all there is.
     processes.pointee.settle()
     _ = ca_disable_interrupts()
-    while (try? processes.pointee.stacks.frames.allocate(FrameRequest(purpose: .ballast))) != nil {}
+    while (try? processes.pointee.stacks.frames.allocate(FrameRequest(purpose: .other))) != nil {}
     processes.pointee.visitThreads()
     while processes.pointee.wakeNext(where: { _ in true }, resume: { wakeKernelThread($0) }) {}
     while true { Scheduler.wait() }

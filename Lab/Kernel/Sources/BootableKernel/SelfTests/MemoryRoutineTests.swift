@@ -10,7 +10,7 @@
   func testMemoryRoutines() -> Bool {
     let frame: PageFrame
     do {
-      frame = try KernelObjects.processes.pointee.stacks.frames.allocate(FrameRequest(purpose: .ballast))
+      frame = try KernelObjects.processes.pointee.stacks.frames.allocate(FrameRequest(purpose: .other))
     } catch {
       fail("memory routines", error)
     }

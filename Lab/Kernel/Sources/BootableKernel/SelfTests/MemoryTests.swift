@@ -128,7 +128,7 @@
     let machine = AArch64()
     while frames.pointee.stacks.frames.base.freeFrames(on: NodeID(0)) > 0 {
       do {
-        let frame = try frames.pointee.stacks.frames.allocate(FrameRequest(node: NodeID(0), purpose: .ballast))
+        let frame = try frames.pointee.stacks.frames.allocate(FrameRequest(node: NodeID(0), purpose: .other))
         machine.pointer(to: frame.physicalAddress).storeBytes(of: chain, as: UInt.self)
         chain = frame.physicalAddress.rawValue
       } catch {

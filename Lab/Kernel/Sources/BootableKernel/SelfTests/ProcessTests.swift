@@ -61,7 +61,7 @@
     // Reserves are full, and CPUs have no free frames of their own, when all there is is taken.
     processes.pointee.settle()
     let state = ca_disable_interrupts()
-    while (try? processes.pointee.stacks.frames.allocate(FrameRequest(purpose: .ballast))) != nil {}
+    while (try? processes.pointee.stacks.frames.allocate(FrameRequest(purpose: .other))) != nil {}
     let before = processes.pointee.stacks.grownPageCount
     processes.pointee.visitThreads()
     while processes.pointee.wakeNext(where: { _ in true }, resume: { wakeKernelThread($0) }) {}

@@ -11,7 +11,7 @@ import KernelStacks
 /// Measures a stack allocator on several CPUs at once.
 ///
 /// It is made before the first CPU measures, and is the same for all.
-public struct AllCPUBenchmark<M: Machine> {
+public struct AllCPUBenchmark<M: ScenarioMachine> {
   /// What all CPUs do at once, each for itself.
   public enum Step: UInt, Sendable {
     /// Only hands over.

@@ -7,4 +7,4 @@ import KernelStacks
 /// It is always a call. A reading that is inlined at some operations costs less there than around nothing at all, so that
 /// what is subtracted for it would be too much.
 @inline(never)
-public func retiredInstructions<M: Machine>(_ machine: M) -> UInt64 { machine.counters.instructions }
+public func retiredInstructions<M: MeasuredMachine>(_ machine: M) -> UInt64 { machine.counters.instructions }

@@ -7,7 +7,7 @@
 import KernelStacks
 
 /// The allocator as it is used in earnest: nothing between it and its frames.
-public typealias BareStacks<M: Machine> = ThreadStackAllocator<M, BuddyAllocator<M>, VmallocArea<M>>
+public typealias BareStacks<M: PageTableMachine> = ThreadStackAllocator<M, BuddyAllocator<M>, VmallocArea<M>>
 
 /// Measures the operations of a stack allocator and writes a line for each.
 ///
@@ -16,7 +16,7 @@ public typealias BareStacks<M: Machine> = ThreadStackAllocator<M, BuddyAllocator
 ///   - stacks: an allocator none of whose stacks is in use.
 ///   - console: where the lines go.
 /// - Returns: whether the measurements could be made and the costs are within their bounds.
-public func runStackBenchmark<M: Machine, Console: TextSink>(
+public func runStackBenchmark<M: ScenarioMachine, Console: TextSink>(
   _ options: ScenarioOptions, stacks: borrowing BareStacks<M>, console: Console
 ) -> Bool {
   let benchmark: StackBenchmark<M>
@@ -62,7 +62,7 @@ struct Cost {
 }
 
 /// The measurements of one allocator, and where it keeps the addresses of stacks in use.
-struct StackBenchmark<M: Machine> {
+struct StackBenchmark<M: ScenarioMachine> {
   let machine: M
   private let block: PageFrame
   let addresses: UnsafeMutablePointer<VirtualAddress>
@@ -318,7 +318,7 @@ struct StackBenchmark<M: Machine> {
     var release = Cost()
     for number in 0..<Self.sample {
       var frame: PageFrame?
-      allocation.add(measure { frame = try? stacks.frames.allocate(FrameRequest(purpose: .ballast)) })
+      allocation.add(measure { frame = try? stacks.frames.allocate(FrameRequest(purpose: .other)) })
       guard let frame else { break }
       addresses[number] = VirtualAddress(frame.physicalAddress.rawValue)
     }

@@ -37,7 +37,7 @@ struct ProcessesState {
 ///
 /// One value serves all CPUs. It takes its tables from the frame source when it is made; with nothing but the first
 /// process alive and ``reclaim()`` called, all other frames are back.
-public struct Processes<M: Machine>: ~Copyable {
+public struct Processes<M: PageTableMachine>: ~Copyable {
   /// The machine.
   public let machine: M
   /// The allocator of kernel stacks; `stacks.frames` and `stacks.arena` are the frame source and the vmalloc area.

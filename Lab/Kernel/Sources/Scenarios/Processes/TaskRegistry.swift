@@ -79,7 +79,7 @@ extension Processes {
   ) throws(TaskRegistryError) -> PageFrame {
     try makeRoom(in: &registry)
     do {
-      let frame = try stacks.frames.allocate(FrameRequest(order: order, purpose: .ballast))
+      let frame = try stacks.frames.allocate(FrameRequest(order: order, purpose: .other))
       add(frame.physicalAddress.rawValue | UInt(order), to: registry)
       return frame
     } catch {

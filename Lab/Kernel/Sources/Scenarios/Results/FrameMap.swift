@@ -8,7 +8,7 @@ import KernelStacks
 /// |---|---|
 /// | `r` | reserved: the kernel and what was set aside at boot |
 /// | `f` | free |
-/// | `b` | ballast |
+/// | `b` | ballast: any other use |
 /// | `s` | a thread stack |
 /// | `p` | a page table |
 /// | `u` | user memory |
@@ -29,7 +29,7 @@ func frameLetter(_ owner: FrameOwner) -> UInt8 {
     case .taskRecord: UInt8(ascii: "t")
     case .vmalloc: UInt8(ascii: "v")
     case .metadata: UInt8(ascii: "m")
-    case .ballast: UInt8(ascii: "b")
+    case .other: UInt8(ascii: "b")
     }
   }
 }

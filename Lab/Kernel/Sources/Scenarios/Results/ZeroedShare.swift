@@ -10,19 +10,19 @@ struct ZeroedShare {
   private let asked: Int
   private let clearedLate: Int
 
-  init<M: Machine>(_ processes: borrowing Processes<M>) {
+  init<M: PageTableMachine>(_ processes: borrowing Processes<M>) {
     asked = processes.stacks.frames.clearedFrames
     clearedLate = Self.clearedLate(processes)
   }
 
   /// The share since then of those that idle CPUs had cleared; 1,000 if none was asked for.
-  func permille<M: Machine>(_ processes: borrowing Processes<M>) -> Int {
+  func permille<M: PageTableMachine>(_ processes: borrowing Processes<M>) -> Int {
     let all = processes.stacks.frames.clearedFrames - asked
     let late = Self.clearedLate(processes) - clearedLate
     return all == 0 ? 1000 : (all - late) * 1000 / all
   }
 
-  private static func clearedLate<M: Machine>(_ processes: borrowing Processes<M>) -> Int {
+  private static func clearedLate<M: PageTableMachine>(_ processes: borrowing Processes<M>) -> Int {
     processes.stacks.frames.framesClearedByStacks + processes.stacks.frames.base.framesClearedOnRequest
   }
 }

@@ -6,7 +6,7 @@ import KernelStacks
 ///
 /// A value and no closure: a machine whose closures must not outlive their caller's frame hands it to other CPUs by its
 /// address, and waits.
-public struct CPUWork<M: Machine> {
+public struct CPUWork<M: ScenarioMachine> {
   let suite: VmallocSuite<M>
   let step: VmallocSuite<M>.Step
 

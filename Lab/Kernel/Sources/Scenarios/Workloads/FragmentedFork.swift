@@ -114,7 +114,7 @@ struct FrameMaps {
   /// When everything was given back.
   let after: UnsafeMutablePointer<UInt8>
 
-  init<M: Machine>(of processes: borrowing Processes<M>) throws(FrameSourceError) {
+  init<M: PageTableMachine>(of processes: borrowing Processes<M>) throws(FrameSourceError) {
     var order = 0
     while pageSize << order < 3 * processes.frameSpan { order += 1 }
     self.order = order
@@ -126,7 +126,7 @@ struct FrameMaps {
     atFailure.initialize(repeating: UInt8(ascii: "x"), count: processes.frameSpan)
   }
 
-  func release<M: Machine>(in processes: borrowing Processes<M>) {
+  func release<M: PageTableMachine>(in processes: borrowing Processes<M>) {
     returnFrame(block, order: order, to: processes.stacks.frames)
   }
 }

@@ -60,7 +60,7 @@ extension Processes {
     let free = stacks.frames.freeFrames
     let target = free * sharePercent / 100
     // A frame that was asked for may be refused only when none is left.
-    while let frame = try? stacks.frames.base.allocate(FrameRequest(purpose: .ballast)) { _ = frame }
+    while let frame = try? stacks.frames.base.allocate(FrameRequest(purpose: .other)) { _ = frame }
 
     let groupSize = 2 << order
     var possible = 0
@@ -128,7 +128,7 @@ extension Processes {
     while first < end {
       var ballast: UInt8 = 0
       for index in 0..<size
-      where stacks.frames.base.owner(of: PageFrame(first) + index) == .used(.ballast) {
+      where stacks.frames.base.owner(of: PageFrame(first) + index) == .used(.other) {
         ballast |= 1 << UInt8(index)
       }
       if ballast != 0 { body(PageFrame(first), ballast) }

@@ -108,7 +108,7 @@ func runOverflow<Host: ScenarioHost>(
 ///   - machine: the machine's name in results.
 ///   - processes: as they are at that moment.
 ///   - console: where the line goes.
-public func writeLateOverflow<M: Machine, Console: TextSink>(
+public func writeLateOverflow<M: PageTableMachine, Console: TextSink>(
   _ options: ScenarioOptions, machine: StaticString, in processes: borrowing Processes<M>, to console: Console
 ) {
   var json = JSONWriter(console)

@@ -100,7 +100,7 @@ struct Pressure {
   }
 
   /// What sleepers' stacks have below their top pages, which they need no more; all threads sleep at the top.
-  private mutating func deadPages<M: Machine>(_ processes: borrowing Processes<M>) -> Int {
+  private mutating func deadPages<M: PageTableMachine>(_ processes: borrowing Processes<M>) -> Int {
     var pages = 0
     var shrunk = 0
     processes.forEachThread { thread in
@@ -159,7 +159,7 @@ struct Pressure {
     return true
   }
 
-  private mutating func hold<M: Machine>(_ count: Int, _ processes: borrowing Processes<M>) {
+  private mutating func hold<M: PageTableMachine>(_ count: Int, _ processes: borrowing Processes<M>) {
     if count > others.count {
       others.take(count - others.count, from: processes)
     } else {
@@ -177,9 +177,9 @@ struct MemoryHolder {
   private var last: UInt = 0
 
   /// Takes frames, as many as there are.
-  mutating func take<M: Machine>(_ wanted: Int, from processes: borrowing Processes<M>) {
+  mutating func take<M: PageTableMachine>(_ wanted: Int, from processes: borrowing Processes<M>) {
     var left = wanted
-    while left > 0, let frame = try? processes.stacks.frames.allocate(FrameRequest(purpose: .ballast)) {
+    while left > 0, let frame = try? processes.stacks.frames.allocate(FrameRequest(purpose: .other)) {
       processes.machine.pointer(to: frame.physicalAddress).storeBytes(of: last, as: UInt.self)
       last = frame.physicalAddress.rawValue
       count += 1
@@ -188,7 +188,7 @@ struct MemoryHolder {
   }
 
   /// Gives frames back, the last one first.
-  mutating func give<M: Machine>(_ wanted: Int, to processes: borrowing Processes<M>) {
+  mutating func give<M: PageTableMachine>(_ wanted: Int, to processes: borrowing Processes<M>) {
     var left = wanted
     while left > 0, count > 0 {
       let address = PhysicalAddress(last)

@@ -84,7 +84,7 @@ func runProgramScenario<Host: ScenarioHost>(
 ///
 /// Of children whose stacks do not grow, each takes as much as any other, but for page tables and, on several CPUs, free
 /// frames in their lists. How much others take depends on ticks; see `exhaustAndRecover`.
-private func checkRecovery<M: Machine, Console: TextSink>(
+private func checkRecovery<M: ScenarioMachine, Console: TextSink>(
   _ checks: inout ScenarioChecks<Console>, _ options: ScenarioOptions, in processes: borrowing Processes<M>
 ) {
   if options.strategy != .linear {

@@ -70,7 +70,7 @@ struct ThreadScenarioStart {
 
 extension ScenarioChecks {
   /// Checks what must hold of all threads when the last of them has ended.
-  mutating func checkThreads<M: Machine>(
+  mutating func checkThreads<M: PageTableMachine>(
     _ count: Int, in processes: borrowing Processes<M>, since start: ThreadScenarioStart, leaked: Int
   ) {
     let figures = processes.threadFigures

@@ -78,7 +78,7 @@ struct VmallocWorkloadResult {
 }
 
 /// The memory of a run, and how each workload is run.
-struct VmallocSuite<M: Machine> {
+struct VmallocSuite<M: ScenarioMachine> {
   let cpuCount: Int
   let loops: Int
   let seed: UInt64
