@@ -53,6 +53,14 @@
   }
 }
 
+/// What a frame holds when it is handed out.
+@frozen public enum FrameContents: Equatable, Sendable {
+  /// Zero in every byte.
+  case zeroed
+  /// Whatever its last owner left.
+  case unknown
+}
+
 /// Why a request for frames was refused: what was asked, and what there was.
 @frozen public struct FrameRefusal: Equatable, Sendable, TextDescribable {
   /// log2 of the number of frames that were asked for.
@@ -153,24 +161,20 @@ public protocol FrameSource: ~Copyable {
     _ request: FrameRequest, count: Int, _ body: (PageFrame) -> Void
   ) throws(FrameSourceError)
 
-  /// Hands out single frames that the current CPU has at hand, all of them or none.
+  /// Hands out several single frames at once: all of them or none.
   ///
-  /// It takes no lock and clears nothing. Interrupts are off. There is a default, which has nothing at hand.
+  /// It takes at most spin locks, and clears nothing. Interrupts are off. There is a default, which refuses: then the caller
+  /// asks by ``allocate(_:count:_:)``.
   ///
   /// - Parameters:
-  ///   - request: what each of them is to be; its order is 0, and its node that of the current CPU (`nil`).
+  ///   - request: what each of them is to be; its order is 0. If it is for cleared frames, zeroed ones serve first, and the
+  ///     caller clears others itself.
   ///   - count: how many; at least 1.
   ///   - body: gets each frame, which belongs to the caller from then on.
-  /// - Returns: whether there were as many; nothing has changed if not.
-  borrowing func allocateAtHand(_ request: FrameRequest, count: Int, _ body: (PageFrame) -> Void) -> Bool
-
-  /// Brings frames to the current CPU's hand, for ``allocateAtHand(_:count:_:)``, which has found too few.
-  ///
-  /// It takes spin locks, and clears nothing: for cleared frames, it looks where there are any. Interrupts are off. There is
-  /// a default, which brings nothing.
-  ///
-  /// - Returns: whether it is worth asking again.
-  borrowing func bringToHand(_ request: FrameRequest, count: Int) -> Bool
+  /// - Returns: what all of them hold; `nil` when the request is refused, and nothing has changed.
+  borrowing func allocateTogether(
+    _ request: FrameRequest, count: Int, _ body: (PageFrame) -> Void
+  ) -> FrameContents?
 
   /// Takes back a block that ``allocate(_:)`` handed out with this order.
   borrowing func free(_ frame: PageFrame, order: Int) throws(FrameSourceError)
@@ -191,13 +195,10 @@ public protocol FrameSource: ~Copyable {
 }
 
 extension FrameSource where Self: ~Copyable {
-  /// Has nothing at hand.
-  @inlinable public borrowing func allocateAtHand(
+  /// Refuses.
+  @inlinable public borrowing func allocateTogether(
     _ request: FrameRequest, count: Int, _ body: (PageFrame) -> Void
-  ) -> Bool { false }
-
-  /// Brings nothing.
-  @inlinable public borrowing func bringToHand(_ request: FrameRequest, count: Int) -> Bool { false }
+  ) -> FrameContents? { nil }
 
   /// Takes any frame for one of the source's.
   @inlinable public borrowing func contains(_ frame: PageFrame) -> Bool { true }

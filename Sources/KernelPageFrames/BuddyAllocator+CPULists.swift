@@ -92,7 +92,6 @@ extension BuddyAllocator {
   /// - Returns: the first and `count`, or ``FrameListWord/empty`` when the list has fewer.
   @inlinable @inline(__always)
   borrowing func takeListed(_ request: FrameRequest, count: Int) -> FrameListWord {
-    guard listedCPUs != 0, count > 0 else { return .empty }
     let interrupts = machine.disableInterrupts()
     var chain = FrameListWord.empty
     if let own = ownLists(), request.node == nil || request.node?.index == own.pointee.homeNode {
@@ -114,42 +113,13 @@ extension BuddyAllocator {
       if word.count < count { return .empty }
       var index = word.first
       var left = count
-      while left > 0 {
+      repeat {
         index = (records + Int(truncatingIfNeeded: index)).next
         left &-= 1
-      }
+      } while left > 0
       if list.replace(word, with: word.removing(count, next: index)) {
         return FrameListWord(first: word.first, count: count)
       }
     }
-  }
-
-  /// Hands out the first `count` frames of a list, if it has as many.
-  ///
-  /// The list is the current CPU's, and interrupts are off.
-  @inlinable @inline(__always) borrowing func handOutListed(
-    _ list: borrowing FrameList, _ request: FrameRequest, count: Int, _ body: (PageFrame) -> Void
-  ) -> Bool {
-    if count == 1 {
-      while true {
-        let word = list.value
-        if word.count == 0 { return false }
-        let next = (records + Int(truncatingIfNeeded: word.first)).next
-        guard list.replace(word, with: word.removing(1, next: next)) else { continue }
-        body(handOut(word.first, purpose: request.purpose))
-        return true
-      }
-    }
-    let chain = popChain(count, of: list)
-    guard chain.count != 0 else { return false }
-    var index = chain.first
-    var left = count
-    while left > 0 {
-      let next = (records + Int(truncatingIfNeeded: index)).next
-      body(handOut(index, purpose: request.purpose))
-      index = next
-      left &-= 1
-    }
-    return true
   }
 }

@@ -35,9 +35,14 @@ extension BuddyAllocator: FrameSource {
     _ request: FrameRequest, count: Int, _ body: (PageFrame) -> Void
   ) throws(FrameSourceError) {
     guard request.order == 0 else { throw .invalidOrder(request.order) }
+    guard count > 0 else { return }
     var chain = takeListed(request, count: count)
     var isDirty = false
-    if chain.count == 0 { chain = try takeRefilling(request, count: count, isDirty: &isDirty) }
+    if chain.count == 0 {
+      let refilled = takeRefilling(request, count: count)
+      chain = refilled.chain
+      isDirty = request.cleared && refilled.contents == .unknown
+    }
     var index = chain.first
     var left = chain.count
     while left > 0 {
@@ -55,29 +60,45 @@ extension BuddyAllocator: FrameSource {
     }
   }
 
-  /// Hands out single frames of the current CPU's list, all of them or none.
+  /// Hands out single frames of one of the current CPU's lists, all of them or none.
   ///
-  /// - Complexity: O(count).
-  @inlinable @inline(__always) public borrowing func allocateAtHand(
+  /// Where the list has fewer, it is filled up from the CPU's node, under its lock.
+  ///
+  /// - Complexity: O(count), and what is needed for two batches of frames.
+  @inlinable @inline(__always) public borrowing func allocateTogether(
     _ request: FrameRequest, count: Int, _ body: (PageFrame) -> Void
-  ) -> Bool {
+  ) -> FrameContents? {
     guard request.order == 0, let own = ownLists(),
       request.node == nil || request.node?.index == own.pointee.homeNode
-    else { return false }
-    return request.cleared
-      ? handOutListed(own.pointee.zeroed, request, count: count, body)
-      : handOutListed(own.pointee.ready, request, count: count, body)
-  }
-
-  /// Fills up one of the current CPU's lists from its node.
-  ///
-  /// - Returns: whether it may have as many now.
-  /// - Complexity: O(1): what is needed for a batch of frames.
-  @inlinable public borrowing func bringToHand(_ request: FrameRequest, count: Int) -> Bool {
-    guard request.order == 0, let own = ownLists(),
-      request.node == nil || request.node?.index == own.pointee.homeNode
-    else { return false }
-    return request.cleared ? refillZeroed(own, count: count) : refillReady(own, count: count)
+    else { return nil }
+    var contents: FrameContents = request.cleared ? .zeroed : .unknown
+    var chain = FrameListWord.empty
+    if count == 1 {
+      if let index = request.cleared ? pop(own.pointee.zeroed) : pop(own.pointee.ready) {
+        body(handOut(index, purpose: request.purpose))
+        return contents
+      }
+      if request.cleared, hasNoZeroed(own), let index = pop(own.pointee.ready) {
+        body(handOut(index, purpose: request.purpose))
+        return .unknown
+      }
+    } else {
+      chain =
+        request.cleared ? popChain(count, of: own.pointee.zeroed) : popChain(count, of: own.pointee.ready)
+    }
+    if chain.count == 0 {
+      (chain, contents) = takeRefilling(own, count: count, cleared: request.cleared)
+      if chain.count == 0 { return nil }
+    }
+    var index = chain.first
+    var left = count
+    repeat {
+      let next = (records + Int(truncatingIfNeeded: index)).next
+      body(handOut(index, purpose: request.purpose))
+      index = next
+      left &-= 1
+    } while left > 0
+    return contents
   }
 
   /// Takes back a block that ``allocate(_:)`` handed out with this order, and merges it with its free buddies.

@@ -55,51 +55,48 @@ extension BuddyAllocator {
 
   /// Takes several frames from what the current CPU can get without another's help, if these are enough.
   ///
-  /// - Parameter isDirty: whether they have to be cleared, though the request was for zeroed ones.
-  /// - Returns: a chain of `count` frames, or ``FrameListWord/empty``.
+  /// - Returns: a chain of `count` frames, or ``FrameListWord/empty``; and what they hold.
   @inlinable @inline(never) borrowing func takeRefilling(
-    _ request: FrameRequest, count: Int, isDirty: inout Bool
-  ) throws(FrameSourceError) -> FrameListWord {
-    guard listedCPUs != 0, count > 0, count <= CPUFrameLists.batch else { return .empty }
-    let node = try preferredNode(request)
+    _ request: FrameRequest, count: Int
+  ) -> (chain: FrameListWord, contents: FrameContents) {
     let interrupts = machine.disableInterrupts()
-    var chain = FrameListWord.empty
-    if let own = ownLists(of: node) {
-      if request.cleared, FreeLists(records: records, node: nodes + node).pool.count != 0 {
-        fillZeroed(own, node: node)
-        chain = popChain(count, of: own.pointee.zeroed)
-      }
-      if chain.count == 0 {
-        isDirty = request.cleared
-        if own.pointee.ready.value.count < count { fillReady(own, node: node) }
-        chain = popChain(count, of: own.pointee.ready)
+    var found = (chain: FrameListWord.empty, contents: FrameContents.unknown)
+    if let own = ownLists() {
+      if own.pointee.homeNode < 0 { own.pointee.settle(on: homeNode()) }
+      if request.node == nil || request.node?.index == own.pointee.homeNode {
+        found = takeRefilling(own, count: count, cleared: request.cleared)
       }
     }
     machine.restoreInterrupts(interrupts)
-    return chain
+    return found
   }
 
-  /// Fills up the current CPU's list of zeroed frames, if its node's pool has enough for a list that lacks some of `count`.
+  /// Whether the pool of the node of a CPU's lists is empty.
   ///
-  /// - Returns: whether it may have as many now. A CPU that has not said which node is its home gets nothing.
-  @inlinable @inline(never)
-  borrowing func refillZeroed(_ own: UnsafeMutablePointer<CPUFrameLists>, count: Int) -> Bool {
+  /// The look takes no lock; a wrong answer costs a clearing that was not needed. A CPU that has not said which node is its
+  /// home has nothing either.
+  @inlinable @inline(__always)
+  borrowing func hasNoZeroed(_ own: UnsafeMutablePointer<CPUFrameLists>) -> Bool {
     let home = own.pointee.homeNode
-    // The look at the pool takes no lock; a wrong answer costs a clearing that was not needed.
-    guard home >= 0, count <= CPUFrameLists.batch,
-      FreeLists(records: records, node: nodes + home).pool.count >= count
-    else { return false }
-    fillZeroed(own, node: home)
-    return true
+    return home < 0 || FreeLists(records: records, node: nodes + home).pool.count == 0
   }
 
-  /// The same for the list of frames that nobody has cleared, from the node's free blocks.
-  @inlinable @inline(never)
-  borrowing func refillReady(_ own: UnsafeMutablePointer<CPUFrameLists>, count: Int) -> Bool {
-    let home = own.pointee.homeNode
-    guard home >= 0, count <= CPUFrameLists.batch else { return false }
-    fillReady(own, node: home)
-    return own.pointee.ready.value.count >= count
+  /// Takes several frames out of one of the current CPU's lists, filled up from its node; the node's pool of zeroed frames
+  /// serves first if cleared ones are wanted.
+  ///
+  /// A CPU that has not said which node is its home gets nothing.
+  @inlinable @inline(never) borrowing func takeRefilling(
+    _ own: UnsafeMutablePointer<CPUFrameLists>, count: Int, cleared: Bool
+  ) -> (chain: FrameListWord, contents: FrameContents) {
+    let node = own.pointee.homeNode
+    guard node >= 0, count <= CPUFrameLists.batch else { return (.empty, .unknown) }
+    if cleared, !hasNoZeroed(own) {
+      fillZeroed(own, node: node)
+      let chain = popChain(count, of: own.pointee.zeroed)
+      if chain.count != 0 { return (chain, .zeroed) }
+    }
+    if own.pointee.ready.value.count < count { fillReady(own, node: node) }
+    return (popChain(count, of: own.pointee.ready), .unknown)
   }
 
   /// Adds a batch of the node's frames to the list of those that nobody has cleared, from the smallest blocks there are.

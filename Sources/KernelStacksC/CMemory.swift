@@ -32,14 +32,10 @@
       try memory.pointee.frames.allocate(request, count: count, body)
     }
 
-    @inline(__always) func allocateAtHand(
+    @inline(__always) func allocateTogether(
       _ request: FrameRequest, count: Int, _ body: (PageFrame) -> Void
-    ) -> Bool {
-      memory.pointee.frames.allocateAtHand(request, count: count, body)
-    }
-
-    @inline(__always) func bringToHand(_ request: FrameRequest, count: Int) -> Bool {
-      memory.pointee.frames.bringToHand(request, count: count)
+    ) -> FrameContents? {
+      memory.pointee.frames.allocateTogether(request, count: count, body)
     }
 
     @inline(__always) func free(_ frame: PageFrame, order: Int) throws(FrameSourceError) {

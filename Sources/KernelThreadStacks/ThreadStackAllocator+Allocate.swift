@@ -99,11 +99,14 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     let stack = PackedStack(word: base(ofSlot: slot).rawValue | control.pointee.cachedTag)
     let offset = bit &<< control.pointee.windowEntryShift &+ control.pointee.initialEntryOffset
     let first = PhysicalAddress(group.pointee.location) + offset
-    guard mapFramesAtHand(stack, from: first, cleared: true) else {
-      return try makeBringing(stack, from: first, record, restoring: interrupts)
+    let pages = control.pointee.initialPages
+    guard let contents = mapTogether(stack, pages: pages, from: first) else {
+      return try makeOfSingleFrames(stack, restoring: interrupts)
     }
-    noteMade(record, restoring: interrupts)
-    return ThreadStack(stack, control: control)
+    record.pointee.coldAllocations &+= 1
+    mappedFrames(of: record, node: 0).pointee &+= pages
+    machine.restoreInterrupts(interrupts)
+    return contents == .zeroed ? ThreadStack(stack, control: control) : clearedNew(stack, from: first)
   }
 
   /// The rest of `allocateSlowly`: the depot of the only node has a stack.
@@ -120,31 +123,12 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     return cleared(stack)
   }
 
-  /// The rest of `allocateSlowly`: this CPU has not enough zeroed frames at hand.
-  ///
-  /// If there are zeroed frames anywhere else they are brought here; otherwise what others left is cleared.
+  /// The rest of `allocateSlowly`: the frame source has refused all frames at once.
   ///
   /// Interrupts are off; they are restored.
-  @inlinable @inline(never) func makeBringing(
-    _ stack: PackedStack, from first: PhysicalAddress, _ record: UnsafeMutablePointer<CPURecord>,
-    restoring interrupts: InterruptState
+  @inlinable @inline(never) func makeOfSingleFrames(
+    _ stack: PackedStack, restoring interrupts: InterruptState
   ) throws(ThreadStackError) -> ThreadStack {
-    let count = control.pointee.initialPages
-    if frames.bringToHand(FrameRequest(purpose: .threadStack, cleared: true), count: count),
-      mapFramesAtHand(stack, from: first, cleared: true)
-    {
-      noteMade(record, restoring: interrupts)
-      return ThreadStack(stack, control: control)
-    }
-    var isMapped = mapFramesAtHand(stack, from: first, cleared: false)
-    if !isMapped, frames.bringToHand(FrameRequest(purpose: .threadStack), count: count) {
-      isMapped = mapFramesAtHand(stack, from: first, cleared: false)
-    }
-    if isMapped {
-      noteMade(record, restoring: interrupts)
-      clearNew(stack, from: first)
-      return ThreadStack(stack, control: control)
-    }
     machine.restoreInterrupts(interrupts)
     do throws(ThreadStackError) {
       return try make(.slot(slot(ofBase: stack.base)), node: nil)

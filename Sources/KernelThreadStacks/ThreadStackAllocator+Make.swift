@@ -50,41 +50,41 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     return stack
   }
 
-  /// Maps frames that this CPU has at hand into an empty slot, if it has enough of them.
+  /// Maps frames into an empty slot, if the frame source gives all of them at once.
   ///
   /// None can be refused halfway, so the entries become valid at once. Interrupts are off, and there is one node.
   ///
   /// - Parameters:
   ///   - stack: the slot's stack.
+  ///   - pages: how many are mapped from the beginning.
   ///   - first: where its first entry lies that is mapped from the beginning.
-  ///   - cleared: whether the frames read as zero.
+  /// - Returns: what the frames hold; `nil` when nothing has changed.
   @inlinable @inline(__always)
-  func mapFramesAtHand(_ stack: PackedStack, from first: PhysicalAddress, cleared: Bool) -> Bool {
+  func mapTogether(_ stack: PackedStack, pages: Int, from first: PhysicalAddress) -> FrameContents? {
     var next = first
     let mappedBits = control.pointee.mappedBits
-    let request = FrameRequest(purpose: .threadStack, cleared: cleared)
-    guard
-      frames.allocateAtHand(
-        request, count: control.pointee.initialPages,
-        { frame in
-          machine.writeEntry(
-            PageTableEntry(rawValue: arena.stackEntry(for: frame).rawValue | mappedBits), at: next)
-          next = next + 8
-        })
-    else { return false }
+    let contents = frames.allocateTogether(
+      FrameRequest(purpose: .threadStack, cleared: true), count: pages
+    ) { frame in
+      machine.writeEntry(
+        PageTableEntry(rawValue: arena.stackEntry(for: frame).rawValue | mappedBits), at: next)
+      next = next + 8
+    }
+    guard let contents else { return nil }
     machine.writeEntry(StackMarker.live(stack).entry, at: first + control.pointee.initialMarkerDistance)
     machine.publishEntries()
-    return true
+    return contents
   }
 
   /// Clears the frames of a new stack that has been mapped.
   ///
   /// Where entries tell what was used, they don't hear of it: the pages stay clean.
-  @inlinable @inline(__always) func clearNew(_ stack: PackedStack, from first: PhysicalAddress) {
+  @inlinable @inline(never)
+  func clearedNew(_ stack: PackedStack, from first: PhysicalAddress) -> ThreadStack {
     let byteCount = control.pointee.clearedBytes
     if byteCount > 0 {
       machine.clear(stack.base + control.pointee.firstInitialPage, byteCount: byteCount)
-      return
+      return ThreadStack(stack, control: control)
     }
     var page = 0
     while page < control.pointee.initialPages {
@@ -92,15 +92,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       machine.clear(machine.linearAddress(of: frame), byteCount: pageSize)
       page &+= 1
     }
-  }
-
-  /// Notes a stack that was made of frames at hand; interrupts are restored.
-  @inlinable @inline(__always) func noteMade(
-    _ record: UnsafeMutablePointer<CPURecord>, restoring interrupts: InterruptState
-  ) {
-    record.pointee.coldAllocations &+= 1
-    mappedFrames(of: record, node: 0).pointee &+= control.pointee.initialPages
-    machine.restoreInterrupts(interrupts)
+    return ThreadStack(stack, control: control)
   }
 
   /// The node of the current CPU; node 0 for a CPU whose node has no memory and no number among the frames'.

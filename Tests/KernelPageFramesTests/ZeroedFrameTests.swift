@@ -36,36 +36,33 @@ import Testing
     #expect(bed.world.locksTaken - before == 2)
   }
 
-  @Test("Frames at hand are handed out without a lock, all or none, and zeroed ones only when these are wanted")
-  func atHand() throws {
+  @Test(
+    "Several frames at once: all or none, zeroed ones first when these are wanted, without a lock where a list has enough"
+  )
+  func together() throws {
     let bed = try Bed(frames: 4096, cpuCount: 1)
     bed.allocator.fillZeroedPool(budget: 8)
     let zeroed = cleared(bed)
     var taken: [PageFrame] = []
-    func take(_ count: Int, cleared: Bool) -> Bool {
+    func take(_ count: Int, cleared: Bool) -> FrameContents? {
       let state = bed.allocator.machine.disableInterrupts()
+      let before = bed.world.clearings.count
       let request = FrameRequest(purpose: .threadStack, cleared: cleared)
-      let found = bed.allocator.allocateAtHand(request, count: count) { taken.append($0) }
+      let contents = bed.allocator.allocateTogether(request, count: count) { taken.append($0) }
+      #expect(bed.world.clearings.count == before)
       bed.allocator.machine.restoreInterrupts(state)
-      return found
+      return contents
     }
-    func bring(_ count: Int, cleared: Bool) -> Bool {
-      let state = bed.allocator.machine.disableInterrupts()
-      let request = FrameRequest(purpose: .threadStack, cleared: cleared)
-      let brought = bed.allocator.bringToHand(request, count: count)
-      bed.allocator.machine.restoreInterrupts(state)
-      return brought
-    }
-    let first = try bed.allocator.allocate(FrameRequest(purpose: .threadStack))
-    #expect(!zeroed.contains(first))
-    #expect(!take(1, cleared: true) && !bring(9, cleared: true) && bring(8, cleared: true))
+    #expect(take(5, cleared: true) == .zeroed && zeroed.isSuperset(of: taken))
+    // Three zeroed ones are left: no mixture.
+    #expect(take(4, cleared: true) == .unknown && zeroed.isDisjoint(with: taken.dropFirst(5)))
     let before = bed.world.locksTaken
-    #expect(take(1, cleared: true) && take(4, cleared: true) && !take(4, cleared: true))
-    #expect(taken.count == 5 && zeroed.isSuperset(of: taken))
-    #expect(take(1, cleared: false) && take(14, cleared: false) && !take(40, cleared: false))
-    #expect(bed.world.locksTaken == before && zeroed.isDisjoint(with: taken.dropFirst(5)))
-    #expect(bring(16, cleared: false) && take(16, cleared: false))
-    #expect(Set(taken).count == taken.count && bed.allocator.freeFrames == 4096 - 1 - taken.count)
+    #expect(take(3, cleared: true) == .zeroed && take(10, cleared: false) == .unknown)
+    #expect(bed.world.locksTaken == before)
+    #expect(zeroed.isSuperset(of: taken[9..<12]) && zeroed.isDisjoint(with: taken[12...]))
+    #expect(take(1, cleared: true) == .unknown && take(16, cleared: false) == .unknown)
+    #expect(taken.count == 39 && take(17, cleared: false) == nil && take(40, cleared: true) == nil)
+    #expect(taken.count == 39 && Set(taken).count == 39 && bed.allocator.freeFrames == 4096 - 39)
     for frame in taken { try bed.allocator.free(frame, order: 0) }
     bed.allocator._checkInvariants()
   }

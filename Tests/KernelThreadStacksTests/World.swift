@@ -13,8 +13,7 @@ final class FrameLedger: @unchecked Sendable {
   private var purposeOfBlock: [UInt: FramePurpose] = [:]
   /// How many requests there have been.
   private(set) var requests = 0
-  private var atHandRequests = 0
-  private var bringRequests = 0
+  private var requestsTogether = 0
   /// The request that is refused, counted from now on: 1 is the next.
   ///
   /// Nil: none.
@@ -50,25 +49,21 @@ final class FrameLedger: @unchecked Sendable {
     return frame
   }
 
-  /// Brings cleared frames one time of three, others two times.
-  func bringsToHand(_ request: FrameRequest) -> Bool {
-    bringRequests += 1
-    return (bringRequests % 3 == 0) == request.cleared
-  }
-
-  /// Has frames at hand every other time, unless some request is to be refused.
-  func allocateAtHand(_ request: FrameRequest, count: Int, _ body: (PageFrame) -> Void) -> Bool {
-    atHandRequests += 1
-    guard refuseRequest == nil, atHandRequests % 2 == 0 else { return false }
+  /// Hands out frames every other time, unless some request is to be refused; every third time that it does, zeroed ones.
+  func allocateTogether(_ request: FrameRequest, count: Int, _ body: (PageFrame) -> Void) -> FrameContents? {
+    requestsTogether += 1
+    guard refuseRequest == nil, requestsTogether % 2 == 0 else { return nil }
+    let contents: FrameContents = request.cleared && requestsTogether % 3 == 0 ? .zeroed : .unknown
     var taken: [PageFrame] = []
-    while taken.count < count, let frame = try? buddy.allocate(request) { taken.append(frame) }
+    let single = FrameRequest(node: request.node, purpose: request.purpose, cleared: contents == .zeroed)
+    while taken.count < count, let frame = try? buddy.allocate(single) { taken.append(frame) }
     guard taken.count == count else {
       for frame in taken { try! buddy.free(frame, order: 0) }
-      return false
+      return nil
     }
     requests += count
     for frame in taken {
-      if !request.cleared {
+      if contents == .unknown {
         let memory = buddy.machine.pointer(to: frame.physicalAddress)
         for offset in stride(from: 0, to: pageSize, by: 512) {
           memory.storeBytes(of: 0xbad, toByteOffset: offset, as: Int.self)
@@ -78,7 +73,7 @@ final class FrameLedger: @unchecked Sendable {
       purposeOfBlock[frame.number] = request.purpose
       body(frame)
     }
-    return true
+    return contents
   }
 
   func free(_ frame: PageFrame, order: Int) throws(FrameSourceError) {
@@ -120,10 +115,9 @@ struct TestFrames: FrameSource {
   let ledger: FrameLedger
 
   func allocate(_ request: FrameRequest) throws(FrameSourceError) -> PageFrame { try ledger.allocate(request) }
-  func allocateAtHand(_ request: FrameRequest, count: Int, _ body: (PageFrame) -> Void) -> Bool {
-    ledger.allocateAtHand(request, count: count, body)
+  func allocateTogether(_ request: FrameRequest, count: Int, _ body: (PageFrame) -> Void) -> FrameContents? {
+    ledger.allocateTogether(request, count: count, body)
   }
-  func bringToHand(_ request: FrameRequest, count: Int) -> Bool { ledger.bringsToHand(request) }
   func free(_ frame: PageFrame, order: Int) throws(FrameSourceError) { try ledger.free(frame, order: order) }
   func node(of frame: PageFrame) -> NodeID { ledger.buddy.node(of: frame) }
   func contains(_ frame: PageFrame) -> Bool { ledger.buddy.contains(frame) }

@@ -21,7 +21,10 @@ import Testing
     let run = try ClearingRun(seed: 1)
     try run.run(steps: 160)
     let found = run.trace.events.indices.filter { run.trace.events[$0].letter == letter }
-    let index = try #require(found.dropFirst(found.count / 3).first)
-    #expect(try ModelReplay.refusal(of: run.trace.input(without: index), run) != nil, "without \(letter)")
+    // One may be such that a later step does what it did: the lists that were not merged are merged by the next who does.
+    let candidates = found.dropFirst(found.count / 3).prefix(3)
+    #expect(
+      try candidates.contains { try ModelReplay.refusal(of: run.trace.input(without: $0), run) != nil },
+      "without \(letter)")
   }
 }

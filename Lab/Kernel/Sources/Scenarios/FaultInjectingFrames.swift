@@ -103,29 +103,24 @@ public struct FaultInjectingFrames<Base: CountingFrameSource & ~Copyable>: ~Copy
     }
   }
 
-  /// Hands out frames that the current CPU has at hand, unless one of them was to be refused.
+  /// Hands out several single frames at once, unless one of them was to be refused.
   ///
   /// Each counts as an allocation of its own.
-  public borrowing func allocateAtHand(
+  public borrowing func allocateTogether(
     _ request: FrameRequest, count: Int, _ body: (PageFrame) -> Void
-  ) -> Bool {
-    guard countdown.load(ordering: .relaxed) > count, base.allocateAtHand(request, count: count, body) else {
-      return false
-    }
+  ) -> FrameContents? {
+    guard countdown.load(ordering: .relaxed) > count,
+      let contents = base.allocateTogether(request, count: count, body)
+    else { return nil }
     for _ in 0..<count { note(request) }
     countdown.subtract(count, ordering: .relaxed)
     outstanding.add(count, ordering: .relaxed)
-    if request.cleared {
+    if contents == .zeroed {
       cleared.add(count, ordering: .relaxed)
-    } else if request.purpose == .threadStack {
+    } else if request.cleared {
       clearedByStacks.add(count, ordering: .relaxed)
     }
-    return true
-  }
-
-  /// Brings frames to the current CPU's hand.
-  public borrowing func bringToHand(_ request: FrameRequest, count: Int) -> Bool {
-    base.bringToHand(request, count: count)
+    return contents
   }
 
   private borrowing func note(_ request: FrameRequest) {
