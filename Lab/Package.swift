@@ -52,7 +52,8 @@ let package = Package(
     .testTarget(
       name: "ToolTests", dependencies: ["ImageTools", "Figures", "kstacks", "SimulatedScenarios"],
       swiftSettings: tools),
-    .testTarget(name: "FailureReportsTests", dependencies: ["FailureReports"], exclude: ["Reports"]),
+    .testTarget(
+      name: "FailureReportsTests", dependencies: ["FailureReports", random], exclude: ["CleanLogs", "Reports"]),
     .testTarget(name: "FiguresTests", dependencies: ["ImageTools", "Figures"], swiftSettings: tools),
     .testTarget(name: "BootableKernelTests", dependencies: ["ImageTools"], swiftSettings: tools),
     .testTarget(name: "PackageTests", dependencies: [core, "ImageTools"], swiftSettings: tools),

@@ -129,7 +129,7 @@ package struct AllocationMode: Equatable, Sendable {
     }
     scanner.skipBlanks()
     if scanner.take(UInt8(ascii: "(")) {
-      let flags = scanner.run { $0 != UInt8(ascii: ")") && $0 != UInt8(ascii: ",") }
+      let flags = scanner.run { $0.isWord || $0 == UInt8(ascii: "|") || $0 == .blank }
       // Without its end the list of flags may lack some.
       guard scanner.current == UInt8(ascii: ")") else {
         if bits == nil { return nil }

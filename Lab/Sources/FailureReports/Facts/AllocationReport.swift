@@ -54,8 +54,11 @@ package struct AllocationReport: Sendable {
 
   /// Takes all figures back, because they may be those of another report.
   mutating func distrustFigures(_ reason: String) {
+    trace = Trace()
     trace.isDamaged = true
-    trace.entries = []
+    version = nil
+    limit = nil
+    listedPageBytes = nil
     if zones.isEmpty && lists.isEmpty { return }
     damages.append(
       Damage(line: zones.first?.line ?? lists.first?.line ?? firstLine, what: "all figures (\(reason))"))
@@ -71,6 +74,34 @@ package struct AllocationReport: Sendable {
   /// The list of a zone.
   func list(of zone: Zone) -> FreeList? {
     lists.first { $0.zone == zone.name && ($0.node ?? zone.node) == (zone.node ?? $0.node) }
+  }
+
+  /// Takes back reserves that cannot be those of their zones: where a higher zone has memory, some is kept from its requests.
+  mutating func dropForeignReserves() {
+    for index in zones.indices where zones[index].lowmemReserve.allSatisfy({ $0 == 0 }) {
+      let rank = ZoneName.rank(zones[index].name)
+      let hasHigher = zones.contains {
+        ZoneName.rank($0.name) > rank && ZoneName.rank($0.name) <= ZoneName.rank("Normal")
+          && $0.node == zones[index].node && $0.free.value > 0
+      }
+      if hasHigher { zones[index].lowmemReserve = [] }
+    }
+  }
+
+  /// Whether zones may have been printed whose figures are not there.
+  ///
+  /// The lists are printed after the figures of all zones, and the summary before them has the sum of what is free.
+  var mayLackZones: Bool {
+    if damages.contains(where: { damage in
+      damage.zone.map { name in !zones.contains { $0.name == name } } ?? false
+    }) {
+      return true
+    }
+    if let free = freePages {
+      let sum = zones.reduce(UInt64(0)) { $0 &+ $1.free.value }
+      return sum < free.value &* (pageBytes ?? 4096) / 4 * 3
+    }
+    return lists.isEmpty
   }
 
   /// The page size, if the lists agree on one.

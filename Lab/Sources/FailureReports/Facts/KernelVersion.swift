@@ -1,7 +1,7 @@
 // Which kernel printed a report.
 
 /// A kernel's version.
-package struct KernelVersion: Comparable, Sendable, CustomStringConvertible {
+package struct KernelVersion: Comparable, Hashable, Sendable, CustomStringConvertible {
   package var major: Int
   package var minor: Int
   package var patch = 0

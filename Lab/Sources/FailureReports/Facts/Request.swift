@@ -30,6 +30,10 @@ package struct Request: Equatable, Sendable {
   /// Whether the order was negative: the administrator has called for the OOM killer.
   package var isByHand = false
   package var mode: AllocationMode?
+  /// Whether it is reported in full, with a trace and figures: failures of 2.4 and failed searches for addresses are not.
+  package var isInFull = true
+  /// Whether vmalloc has printed the size that it wanted, before its report.
+  package var isByVmalloc = false
   /// The size in bytes, where the kernel prints one.
   package var size: Figure?
   /// The name of the slab cache.

@@ -14,10 +14,36 @@ package struct Trace: Equatable, Sendable {
   package var entries: [Entry] = []
   /// Whether addresses have 32 bits; `nil` if none was printed.
   package var has32BitAddresses: Bool?
+  /// Whether functions stood behind blanks or an address, as kernels print them.
+  private var isIndented = false
   /// Whether names may be cut or mixed, so that a name that decides nothing proves nothing either.
   package var isDamaged = false
 
+  /// Whether it is the traces of two reports: one has each function that prints it only once.
+  private(set) var isOfTwo = false
+
   private static let greatestDepth = 64
+  private static let reporters: Set<String> = [
+    "dump_stack", "dump_stack_lvl", "dump_header", "warn_alloc", "warn_alloc_failed",
+  ]
+
+  /// How many functions with an offset stand in a message.
+  private static func offsetCount(_ bytes: [UInt8]) -> Int {
+    var count = 0
+    var index = 0
+    while let found = bytes.offset(of: "+0x", from: index) {
+      count += 1
+      index = found + 3
+    }
+    return count
+  }
+
+  /// Notes a heading; a second one begins the trace of another report.
+  mutating func noteHeading() {
+    if hasHeading { isOfTwo = true }
+    hasHeading = true
+  }
+  private var hasHeading = false
 
   /// Adds what a message tells, and returns whether it is a part of a trace.
   mutating func add(_ text: TextLine) -> Bool {
@@ -32,32 +58,46 @@ package struct Trace: Equatable, Sendable {
       return false
     }
     noteWidth(bytes)
+    // A register's value is what was interrupted, or what has failed, not a function that called another.
+    for register: StaticString in ["RIP:", "pc :", "lr :", "PC is at", "LR is at", "EIP:", "NIP ["]
+    where bytes.contains(register) {
+      return true
+    }
     var scanner = ByteScanner(bytes)
-    var found = false
-    defer { if !found { isDamaged = true } }
+    var found = 0
+    // A name whose beginning is missing is none.
+    defer { if found == 0 || found < Self.offsetCount(bytes) { isDamaged = true } }
     while !scanner.isAtEnd {
-      guard scanner.current.isLetter || scanner.current == UInt8(ascii: "_"), !scanner.peek(-1).isWord else {
+      guard scanner.current.isLetter || scanner.current == UInt8(ascii: "_"), !scanner.peek(-1).isWord,
+        scanner.peek(-1) != UInt8(ascii: ".")
+      else {
         scanner.index += 1
         continue
       }
       let start = scanner.index
       let name = scanner.run { $0.isWord || $0 == UInt8(ascii: ".") }
       guard name.count > 2, isSymbol(&scanner) else { continue }
-      found = true
+      found += 1
       if text.joints.contains(where: { $0.offset >= start - 1 && $0.offset <= name.upperBound })
-        || isCut(bytes, before: start)
+        || isCut(bytes, before: start) || start == 0 && isIndented
+        || isHalfBracketed(bytes, start, &scanner)
       {
         isDamaged = true
       }
+      if start > 0 { isIndented = true }
       var before = start - 1
       while before >= 0, bytes[before] == .blank || bytes[before] == UInt8(ascii: "[") { before -= 1 }
       if before >= 0, bytes[before] == UInt8(ascii: "?") { continue }
       guard entries.count < Self.greatestDepth else { continue }
       let entry = Entry(name: Self.plain(bytes.text(name)), line: text.number(at: start))
       // Arm prints each function twice: once as the callee, once as the caller.
-      if entries.last?.name != entry.name { entries.append(entry) }
+      guard entries.last?.name != entry.name else { continue }
+      if Self.reporters.contains(entry.name), entries.contains(where: { $0.name == entry.name }) {
+        isOfTwo = true
+      }
+      entries.append(entry)
     }
-    return found
+    return found > 0
   }
 
   /// Whether what was just read is a function: an offset, a place in a source file, or Arm's `(name) from` follows.
@@ -96,6 +136,14 @@ package struct Trace: Equatable, Sendable {
     while index >= 0, bytes[index].isWord { index -= 1 }
     let word = bytes[index + 1..<end]
     return word.elementsEqual("from".utf8) ? false : !word.allSatisfy(\.isHexDigit)
+  }
+
+  /// Whether a closing bracket follows a name, and no opening one stands before it: its beginning is missing.
+  private func isHalfBracketed(_ bytes: [UInt8], _ start: Int, _ scanner: inout ByteScanner) -> Bool {
+    let after = scanner.index
+    defer { scanner.index = after }
+    _ = scanner.run { $0.isHexDigit || $0 == UInt8(ascii: "/") || $0 == UInt8(ascii: "x") }
+    return scanner.current == UInt8(ascii: ")") && (start == 0 || bytes[start - 1] != UInt8(ascii: "("))
   }
 
   private mutating func noteWidth(_ bytes: [UInt8]) {

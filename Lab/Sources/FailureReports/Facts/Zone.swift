@@ -32,6 +32,8 @@ package struct Zone: Equatable, Sendable {
   package var kernelStack: Figure?
   /// Page cache and reclaimable slabs, added up.
   package var reclaimable: Figure?
+  /// Whether all figures of `reclaimable` were printed.
+  package var hasAllReclaimable = false
   /// For each possible zone of a request, in pages, what of this zone is kept from it.
   package var lowmemReserve: [UInt64] = []
   /// The line of `lowmemReserve`.

@@ -25,10 +25,21 @@ enum FreeListLine {
     return scanner.take("kB")
   }
 
+  /// How many lists begin in a message.
+  static func count(in bytes: [UInt8]) -> Int {
+    var count = 0
+    var index = 0
+    while let (_, start, _) = beginning(bytes, from: index) {
+      count += 1
+      index = start
+    }
+    return count
+  }
+
   /// The list that begins in a message, or `nil`.
   static func begin(_ text: TextLine, pendingNode: Int?) -> Parts? {
     let bytes = text.bytes
-    guard let (name, start, node) = beginning(text) else { return nil }
+    guard let (name, start, node) = beginning(text.bytes) else { return nil }
     var parts = Parts(node: node ?? pendingNode, zone: name, line: text.number(at: start))
     var scanner = ByteScanner(bytes, at: start)
     scanner.skipBlanks()
@@ -84,9 +95,10 @@ enum FreeListLine {
   }
 
   /// The zone's name, and where the entries begin.
-  private static func beginning(_ text: TextLine) -> (name: String, start: Int, node: Int?)? {
-    let bytes = text.bytes
-    var index = 0
+  private static func beginning(_ bytes: [UInt8], from first: Int = 0) -> (
+    name: String, start: Int, node: Int?
+  )? {
+    var index = first
     while let colon = bytes.offset(of: ":", from: index) {
       index = colon + 1
       var begin = colon

@@ -48,7 +48,10 @@ struct LimitMessage {
     }
     if bytes.contains("temporarily unavailable") || bytes.contains("fork: retry:") {
       let string = String(decoding: bytes, as: UTF8.self)
-      if string.contains(refusedFork) { return Limit(kind: .threads, line: text.number) }
+      if let match = string.firstMatch(of: refusedFork) {
+        let place = string.utf8.distance(from: string.startIndex, to: match.range.lowerBound)
+        return Limit(kind: .threads, line: text.number(at: min(place, bytes.count)))
+      }
     }
     if let place = bytes.offset(ofPhrase: "not enough memory for the allocation") {
       return Limit(kind: .overcommit, line: text.number(at: place))

@@ -20,20 +20,17 @@ struct OpenReport {
   private(set) var lastMicroseconds: UInt64?
   /// A report without a first line that came right before, for a request that may have no figures of its own.
   private var before: AllocationReport?
-  /// A list whose end has not come.
-  private var list: FreeListLine.Parts?
-  /// The node that the message before has named, and nothing else.
-  private var pendingNode: Int?
-  /// The zone whose figures came last, so that its reserve comes next.
-  private var zoneOfReserve: Int?
-  /// Whether the last lines have come, so that more figures are those of another report.
-  private var isPastLists = false
+  private var figures = FigureReader()
+  /// Whether the kernel prints a trace and figures for it.
+  private var hasOwnBody = true
+  /// Whether the size that vmalloc wanted was printed, so that its page allocation failure comes next.
+  private var hasVmallocSize = false
   /// The thread that the trace is of.
   private var threadName: String?
   /// Why its figures are not believed, if they are not.
   private var distrust: String?
 
-  private static let mixed = "two reports are mixed"
+  static let mixed = "two reports are mixed"
   /// The longest pause within a report, in microseconds: serial consoles are slow.
   private static let longestPause: UInt64 = 15_000_000
   /// How far messages of several CPUs may be out of order, in microseconds.
@@ -45,6 +42,7 @@ struct OpenReport {
     report.request = request
     report.microseconds = message.microseconds
     if request?.kind == .slab { report.slab = request }
+    if let request { noteRange(request) }
     lastMicroseconds = message.microseconds
     self.before = before
     noteNodes(message.text.bytes)
@@ -52,8 +50,13 @@ struct OpenReport {
 
   /// The finished report, and the one before it that it has not used.
   consuming func finish() -> [AllocationReport] {
-    finishList()
-    if let distrust { report.distrustFigures(distrust) }
+    var reader = figures
+    reader.finishList(into: &report)
+    if !hasPlausibleTrace || report.trace.isOfTwo { distrust = Self.mixed }
+    if hasForeignLimit { distrust = Self.mixed }
+    if let reason = distrust ?? reader.contradiction { report.distrustFigures(reason) }
+    dropForeignSlab()
+    report.dropForeignReserves()
     guard let before else { return [report] }
     if report.hasMemoryFigures { return [before, report] }
     // A program that is refused memory without an MMU asks again at once: the figures are those of the same request.
@@ -71,7 +74,6 @@ struct OpenReport {
   mutating func take(_ request: Request, at message: LogMessage) -> Bool {
     if request.kind == .slab, isNear(message) {
       report.slab = request
-      if report.request == nil { report.request = request }
       return true
     }
     if continuesAddressRange(request, message) {
@@ -80,12 +82,12 @@ struct OpenReport {
       whole.mode = whole.mode ?? request.mode
       whole.order = whole.order ?? request.order
       report.request = whole
+      noteRange(request)
       return true
     }
     if continuesStall(request) {
       report.continuedLine = request.line
-      isPastLists = false
-      list = nil
+      figures.beginAgain()
       return true
     }
     return false
@@ -107,7 +109,7 @@ struct OpenReport {
 
   /// Whether all lists that belong to its zones have come, or its last lines.
   private var isAtItsEnd: Bool {
-    if isPastLists || report.endLine != nil { return true }
+    if figures.isPastLists || report.endLine != nil { return true }
     return !report.zones.isEmpty
       && report.zones.allSatisfy { zone in
         report.lists.contains { $0.zone == zone.name && $0.node == zone.node }
@@ -135,9 +137,58 @@ struct OpenReport {
     guard let earlier = report.request, earlier.kind == .addressRange, !report.hasMemoryFigures,
       report.trace.entries.isEmpty, isNear(message)
     else { return false }
-    if request.kind == .pageAllocation { return true }
-    // The range has a guard page more than the memory.
-    return request.kind == .addressRange && (request.size?.value ?? 0) <= (earlier.size?.value ?? 0)
+    // Kernels before 5.12 tell it so in three lines, the last of them as a failure of single pages.
+    if request.kind == .pageAllocation { return hasVmallocSize && request.order?.value == 0 }
+    guard request.kind == .addressRange, let size = request.size?.value, let range = earlier.size?.value else {
+      return false
+    }
+    // The range has a guard page more than the memory; a second range of that kind is another's.
+    return (request.isInFull || request.isByVmalloc) && size <= range && range - size <= 65536
+  }
+
+  /// Notes whether the kernel prints more about a request than that it has failed.
+  ///
+  /// `vmap allocation for size …` is all that the search itself prints; a trace and figures are printed by vmalloc.
+  private mutating func noteRange(_ request: Request) {
+    hasOwnBody = request.isInFull
+    if request.isByVmalloc { hasVmallocSize = true }
+  }
+
+  /// Whether the trace can be one of the request: vmalloc's failures come from functions of its own.
+  private var hasPlausibleTrace: Bool {
+    guard report.request?.kind == .addressRange, !report.trace.entries.isEmpty, !report.trace.isDamaged else {
+      return true
+    }
+    return report.trace.entries.contains { entry in
+      ["vmalloc", "vzalloc", "vmap", "vm_map", "vm_area", "module_alloc", "execmem", "ioremap"].contains {
+        entry.name.contains($0)
+      }
+    }
+  }
+
+  /// Whether the limit of a control group is another report's.
+  ///
+  /// Where one is hit, few kernels print figures of the machine, and all print the group's functions in the trace.
+  private var hasForeignLimit: Bool {
+    report.limit?.kind == .memoryGroup && report.hasMemoryFigures && !Diagnosis.isGroupCharge(report)
+  }
+
+  /// Drops what the slab allocator has said if it is about another request: its failures come from functions of its own.
+  ///
+  /// Where the first lines of a report are missing, it is all that tells the request.
+  private mutating func dropForeignSlab() {
+    guard let slab = report.slab, report.request?.kind != .slab else { return }
+    let isOwn = report.trace.entries.contains { entry in
+      ["slab", "kmem_cache", "kmalloc", "cache_alloc", "cache_grow"].contains { entry.name.contains($0) }
+    }
+    let hasOtherOrder =
+      slab.cache != nil && slab.order != nil && slab.order?.value != (report.request ?? slab).order?.value
+    let isOnlyRequest = report.request == nil && StackQuestion.byTrace(report.trace)?.0 != .yes
+    if !isOwn && !isOnlyRequest || hasOtherOrder {
+      report.slab = nil
+    } else if report.request == nil {
+      report.request = slab
+    }
   }
 
   /// An out-of-memory report is about the request that has stalled: same thread, order and mode.
@@ -163,7 +214,7 @@ struct OpenReport {
       || bytes.contains("(") || bytes.contains("pages") || bytes.contains("Mem-") || bytes.contains("ainted")
       || bytes.contains("omm:") || bytes.contains("Node ") || bytes.contains("cpuset=") || bytes.contains("*")
       || bytes.contains(" from ") || bytes.contains("empty") || bytes.contains("object size")
-      || bytes.contains("emory")
+      || bytes.contains("emory") || bytes.contains("isolated_anon") || bytes.contains("Call")
   }
 
   /// Whether a message can begin a report whose request is missing.
@@ -186,152 +237,40 @@ struct OpenReport {
     let answer = readBody(text)
     if case .taken = answer {
       lastMicroseconds = message.microseconds ?? lastMicroseconds
-      report.lastLine = text.number
+      report.lastLine = text.joints.last?.number ?? text.number
     }
     return answer
   }
 
   private mutating func readBody(_ text: TextLine) -> Answer {
+    guard hasOwnBody else { return Self.canBegin(with: text) ? .beginsAnother : .foreign }
+    if report.request?.kind == .slab {
+      // The slab allocator tells of its cache, and nothing else.
+      if text.bytes.contains("object size"), readCache(text) { return .taken }
+      return Self.canBegin(with: text) ? .beginsAnother : .foreign
+    }
+    var reader = figures
+    let answer = reader.read(text, into: &report)
+    figures = reader
+    if case .foreign = answer { readOther(text) } else { return answer }
+    return .taken
+  }
+
+  /// Reads what is no figure: versions, nodes, the trace, the end.
+  private mutating func readOther(_ text: TextLine) {
     let bytes = text.bytes
-    if bytes.contains("kB") || bytes.contains("KB") || bytes.contains("empty") || bytes.contains("*")
-      || bytes.contains(":")
-    {
-      if readList(text) { return .taken }
-      let answer = readZone(text)
-      guard case .foreign = answer else { return answer }
-    }
-    readNode(text)
-    if readReserve(text) { return .taken }
     if bytes.contains("ainted") || bytes.contains("Linux version") || bytes.contains("omm:") {
-      readVersion(text)
-      return .taken
+      return readVersion(text)
     }
-    if bytes.contains("cpuset=") || bytes.contains("mems_allowed=") {
-      noteNodes(bytes)
-      return .taken
-    }
-    if bytes.contains("object size"), readCache(text) { return .taken }
-    if !report.hasMemoryFigures, report.trace.add(text) { return .taken }
-    if bytes.contains("free:") || bytes.contains("free_cma:") { readSummary(text) }
+    if bytes.contains("cpuset=") || bytes.contains("mems_allowed=") { return noteNodes(bytes) }
+    if bytes.contains("object size"), readCache(text) { return }
+    if bytes.contains("Call Trace:") || bytes.contains("Call trace:") { return report.trace.noteHeading() }
+    if !report.hasMemoryFigures, report.trace.add(text) { return }
     if bytes.contains("deadlocked on memory") || bytes.contains("Out of memory")
       || bytes.contains("Out of Memory")
     {
       report.endLine = text.number
     }
-    if bytes.contains("pages RAM") || bytes.contains("pages of RAM") { isPastLists = true }
-    return .taken
-  }
-
-  private mutating func readZone(_ text: TextLine) -> Answer {
-    switch ZoneLine.read(text, pendingNode: pendingNode) {
-    case .absent: return .foreign
-    case .damaged(let damage):
-      report.hasMemoryFigures = true
-      report.damages.append(damage)
-      zoneOfReserve = nil
-    case .read(let zone):
-      let known = report.zones.firstIndex { $0.name == zone.name && $0.node == zone.node }
-      if known != nil, report.request == nil || isPastLists, !report.lists.isEmpty { return .beginsAnother }
-      report.hasMemoryFigures = true
-      // Kernels print the figures of all zones before the first list.
-      if !report.lists.isEmpty { distrust = "the lists stand before the figures of the zones" }
-      let conflict = "the figures of zone \(zone.name) (two that differ)"
-      zoneOfReserve = nil
-      if let known {
-        // Two descriptions of one zone: two reports are mixed, and nothing of them is believed.
-        if report.zones[known].free.value != zone.free.value { distrust = Self.mixed }
-        report.zones.remove(at: known)
-        report.damages.append(Damage(line: zone.line, what: conflict, zone: zone.name))
-      } else if !report.damages.contains(where: { $0.what == conflict }) {
-        report.zones.append(zone)
-        zoneOfReserve = report.zones.count - 1
-        if let node = zone.node { report.namedNodes.insert(node) }
-      }
-      pendingNode = nil
-    }
-    return .taken
-  }
-
-  private mutating func readList(_ text: TextLine) -> Bool {
-    if var parts = list, FreeListLine.extend(&parts, with: text) {
-      list = parts
-      if parts.total != nil { finishList() }
-      return true
-    }
-    guard let parts = FreeListLine.begin(text, pendingNode: pendingNode) else { return false }
-    finishList()
-    report.hasMemoryFigures = true
-    list = parts
-    pendingNode = nil
-    zoneOfReserve = nil
-    if parts.total != nil || parts.fault != nil { finishList() }
-    return true
-  }
-
-  private mutating func finishList() {
-    guard let parts = list else { return }
-    list = nil
-    // The first entry of any list is of single pages, wherever the list is cut off.
-    if let first = parts.sizes.first, report.listedPageBytes == nil { report.listedPageBytes = first }
-    switch FreeListLine.finish(parts) {
-    case .absent: break
-    case .damaged(let damage): report.damages.append(damage)
-    case .read(let list):
-      let conflict = "the free list of zone \(list.zone) (two that differ)"
-      if let known = report.lists.firstIndex(where: { $0.zone == list.zone && $0.node == list.node }) {
-        if report.lists[known].orders != list.orders {
-          distrust = Self.mixed
-          report.lists.remove(at: known)
-          report.damages.append(Damage(line: list.line, what: conflict, zone: list.zone))
-        }
-      } else if !report.damages.contains(where: { $0.what == conflict }) {
-        report.lists.append(list)
-      }
-      if let node = list.node { report.namedNodes.insert(node) }
-    }
-  }
-
-  private mutating func readNode(_ text: TextLine) {
-    pendingNode = nil
-    var scanner = ByteScanner(text.bytes)
-    scanner.skipBlanks()
-    guard scanner.take("Node ") else { return }
-    scanner.skipBlanks()
-    guard let number = scanner.number(), number < 4096 else { return }
-    let node = Int(number)
-    report.namedNodes.insert(node)
-    scanner.skipBlanks()
-    pendingNode = scanner.isAtEnd ? node : nil
-    guard text.bytes.contains("kernel_stack:") else { return }
-    for field in Field.all(in: text)
-    where text.bytes.text(field.name) == "kernel_stack" && field.unit == .kilobytes {
-      report.stacksOfNodes[node] = Figure(
-        value: field.value << 10, line: text.number(at: field.name.lowerBound))
-    }
-  }
-
-  /// Reads `lowmem_reserve[]: 0 3405 7866 7866`, which belongs to the zone above it.
-  private mutating func readReserve(_ text: TextLine) -> Bool {
-    guard text.bytes.contains("reserve[") || text.bytes.contains("protections["),
-      let place = text.bytes.offset(of: "[]:")
-    else { return false }
-    guard let zone = zoneOfReserve else { return true }
-    zoneOfReserve = nil
-    var scanner = ByteScanner(text.bytes, at: place + 3)
-    var values: [UInt64] = []
-    // Where it was wrapped, one number cannot be told from two.
-    if text.joints.contains(where: { $0.offset > place }) { return true }
-    scanner.skipBlanks()
-    while let value = scanner.number() {
-      values.append(value)
-      scanner.skipBlanks()
-    }
-    // The zone's own entry is 0, and what is kept from higher zones adds up.
-    guard scanner.isAtEnd, !values.isEmpty, values.count <= 6, values.first == 0, values == values.sorted()
-    else { return true }
-    report.zones[zone].lowmemReserve = values
-    report.zones[zone].reserveLine = text.number(at: place)
-    return true
   }
 
   private mutating func readVersion(_ text: TextLine) {
@@ -359,18 +298,6 @@ struct OpenReport {
     }
   }
 
-  /// Reads `free:5053 free_pcp:0 free_cma:1697`.
-  private mutating func readSummary(_ text: TextLine) {
-    for field in Field.all(in: text) where field.unit == .plain {
-      let figure = Figure(value: field.value, line: text.number(at: field.name.lowerBound))
-      switch text.bytes.text(field.name) {
-      case "free" where report.freePages == nil: report.freePages = figure
-      case "free_cma" where report.freeContiguousPages == nil: report.freeContiguousPages = figure
-      default: break
-      }
-    }
-  }
-
   /// Reads `cache: kmalloc-192, object size: 192, buffer size: 192, default order: 0, min order: 0`.
   private mutating func readCache(_ text: TextLine) -> Bool {
     let bytes = text.bytes
@@ -391,7 +318,9 @@ struct OpenReport {
     if let found = bytes.offset(ofPhrase: "min order:") {
       var digits = ByteScanner(bytes, at: found + 10)
       digits.skipBlanks()
-      if let number = digits.number(), number < 19 {
+      let first = digits.index
+      // Where it was wrapped, one number cannot be told from two.
+      if let number = digits.number(), number < 19, !text.hasJoint(in: first + 1...digits.index) {
         report.slab?.order = Figure(value: number, line: text.number(at: found))
       }
     }

@@ -4,7 +4,8 @@
 struct OverflowMessage {
   /// What a message tells.
   enum Fact {
-    case begin
+    /// An overflow, and where the message says so.
+    case begin(place: Int)
     case fault(UInt64)
     case stack(Range<UInt64>)
     case process(String)
@@ -19,27 +20,17 @@ struct OverflowMessage {
   /// The facts in a message, in order.
   func read(_ text: TextLine) -> [Fact] {
     let bytes = text.bytes
-    if bytes.contains("guard page was hit") {
+    if let place = bytes.offset(of: "guard page was hit") {
       let string = String(decoding: bytes, as: UTF8.self)
-      guard let match = string.firstMatch(of: guardHit)?.output else { return [.begin] }
-      var facts: [Fact] = [.begin]
+      guard let match = string.firstMatch(of: guardHit)?.output else { return [.begin(place: place)] }
+      var facts: [Fact] = [.begin(place: place)]
       if let address = UInt64(match.address, radix: 16) { facts.append(.fault(address)) }
       if let low = UInt64(match.low, radix: 16), let high = UInt64(match.high, radix: 16), low < high {
         facts.append(.stack(low..<high &+ (high & 0xfff == 0xfff ? 1 : 0)))
       }
       return facts
     }
-    if bytes.contains(phrase: "Insufficient stack space to handle exception")
-      || bytes.contains("stack overflow")
-        && (bytes.contains("ernel stack overflow") || bytes.contains("do_IRQ"))
-      || bytes.contains(phrase: "has overflown the kernel stack")
-      || bytes.contains(phrase: "Thread overran stack")
-      || bytes.contains(phrase: "corrupted stack end detected")
-      || bytes.contains(phrase: "low stack detected by irq handler")
-      || bytes.contains(phrase: "Bad kernel stack pointer")
-    {
-      return [.begin]
-    }
+    if let place = Self.announcement(bytes) { return [.begin(place: place)] }
     if bytes.contains("Task stack:") {
       let string = String(decoding: bytes, as: UTF8.self)
       if let match = string.firstMatch(of: taskStack)?.output, let low = UInt64(match.low, radix: 16),
@@ -60,5 +51,18 @@ struct OverflowMessage {
       if let name = string.firstMatch(of: command)?.output.name { return [.process(String(name))] }
     }
     return []
+  }
+
+  /// Where a message says that a stack has overflowed.
+  private static func announcement(_ bytes: [UInt8]) -> Int? {
+    let phrases: [StaticString] = [
+      "Insufficient stack space to handle exception", "has overflown the kernel stack", "Thread overran stack",
+      "corrupted stack end detected", "low stack detected by irq handler", "Bad kernel stack pointer",
+    ]
+    for phrase in phrases { if let place = bytes.offset(ofPhrase: phrase) { return place } }
+    guard let place = bytes.offset(of: "stack overflow"),
+      bytes.contains("ernel stack overflow") || bytes.contains("do_IRQ")
+    else { return nil }
+    return place
   }
 }

@@ -27,42 +27,40 @@ struct OverflowReader {
     guard open != nil || bytes.contains("stack") else { return false }
     var isUsed = false
     for fact in messages.read(message.text) {
-      guard case .begin = fact else {
-        if open != nil {
-          note(fact)
-          isUsed = true
-        }
+      guard case .begin(let place) = fact else {
+        if open != nil, note(fact) { isUsed = true }
         continue
       }
-      var report = open ?? AllocationReport(firstLine: message.text.number)
+      let line = message.text.number(at: place)
+      var report = open ?? AllocationReport(firstLine: line)
       // A message and the panic that follows it are one overflow.
       let isPanic = bytes.contains("anic") || bytes.contains("double-fault") || bytes.contains("CPU: ")
-      if !isPanic || report.overflows.isEmpty {
-        report.overflows.append(StackOverflow(line: message.text.number))
-      }
+      if !isPanic || report.overflows.isEmpty { report.overflows.append(StackOverflow(line: line)) }
       open = report
       isUsed = true
     }
     return isUsed
   }
 
-  /// Gives a fact to the first overflow that lacks it: CPUs that print at once go on in the order in which they began.
-  private mutating func note(_ fact: OverflowMessage.Fact) {
-    guard var report = open else { return }
-    let overflows = report.overflows
+  /// Gives a fact to the first overflow that lacks it, and returns whether one does.
+  ///
+  /// CPUs that print at once go on in the order in which they began.
+  private mutating func note(_ fact: OverflowMessage.Fact) -> Bool {
+    guard var report = open else { return false }
+    let index: Int?
     switch fact {
-    case .begin: break
+    case .begin: index = nil
     case .fault(let address):
-      if let index = overflows.firstIndex(where: { $0.faultAddress == nil }) {
-        report.overflows[index].faultAddress = address
-      }
+      index = report.overflows.firstIndex { $0.faultAddress == nil }
+      if let index { report.overflows[index].faultAddress = address }
     case .stack(let bounds):
-      if let index = overflows.firstIndex(where: { $0.stack == nil }) { report.overflows[index].stack = bounds }
+      index = report.overflows.firstIndex { $0.stack == nil }
+      if let index { report.overflows[index].stack = bounds }
     case .process(let name):
-      if let index = overflows.firstIndex(where: { $0.process == nil }) {
-        report.overflows[index].process = name
-      }
+      index = report.overflows.firstIndex { $0.process == nil }
+      if let index { report.overflows[index].process = name }
     }
     open = report
+    return index != nil
   }
 }

@@ -22,8 +22,8 @@ struct ReportReader {
     if message.microseconds != nil { hasKernelLines = true }
     if text.bytes.count < 4 || addLimit(message) { return }
     if let report = overflows.takeFinished(before: message) { finished.append(report) }
-    if overflows.add(message) { return }
     if let request = RequestLine.read(text) { return begin(request, message) }
+    if overflows.add(message) { return }
     if tables.add(text) { return }
     guard OpenReport.mayTake(text.bytes) else { return }
     addToReport(message)
@@ -74,6 +74,9 @@ struct ReportReader {
     let caller = message.caller ?? lastCaller
     var before: AllocationReport?
     var distrust: String?
+    if message.caller == nil && !lastCaller.isEmpty {
+      distrust = "the line of the request has lost what printed it"
+    }
     if var current = open.removeValue(forKey: caller) {
       if current.take(request, at: message) || request.kind == .fork {
         open[caller] = current

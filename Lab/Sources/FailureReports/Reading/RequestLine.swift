@@ -54,7 +54,10 @@ enum RequestLine {
         isByHand = true
         return nil
       }
-      guard let number = scanner.number(), number < 19 else { return nil }
+      let first = scanner.index
+      guard let number = scanner.number(), number < 19,
+        first + 1 == scanner.index || !text.hasJoint(in: first + 1...scanner.index - 1)
+      else { return nil }
       // A number at the very end may be cut off; only kernels before 2.6.17 print nothing after it.
       scanner.skipBlanks()
       if scanner.isAtEnd && bytes.contains("invoked") || scanner.isAtEnd && bytes.contains("page alloc") {
@@ -94,8 +97,9 @@ enum RequestLine {
     guard begin < place, let order = UInt64(bytes.text(begin..<place)), order < 19 else { return nil }
     let line = text.number(at: begin)
     return Request(
-      kind: .pageAllocation, line: line, order: Figure(value: order, line: line), mode: AllocationMode(in: text)
-    )
+      kind: .pageAllocation, line: line, order: Figure(value: order, line: line),
+      mode: AllocationMode(in: text),
+      isInFull: false)
   }
 
   /// Without an MMU: `Allocation of length 1052672 from process 57 (name) failed`.
@@ -127,13 +131,14 @@ enum RequestLine {
       scanner = ByteScanner(bytes, at: place)
       line = text.number(at: place)
     } else if let place = bytes.offset(ofPhrase: "allocation failed: out of vmalloc space") {
-      return Request(kind: .addressRange, line: text.number(at: place))
+      return Request(kind: .addressRange, line: text.number(at: place), isInFull: false)
     } else {
       return vmalloc(text)
     }
     _ = scanner.run { !$0.isDigit }
-    guard let size = scanner.number(), !scanner.isAtEnd else { return Request(kind: .addressRange, line: line) }
-    return Request(kind: .addressRange, line: line, size: Figure(value: size, line: line))
+    var result = Request(kind: .addressRange, line: line, isInFull: false)
+    if let size = scanner.number(), !scanner.isAtEnd { result.size = Figure(value: size, line: line) }
+    return result
   }
 
   /// `insmod: vmalloc error: size 16384, vm_struct allocation failed`, `vmalloc: allocation failure: 16384 bytes`.
@@ -150,7 +155,10 @@ enum RequestLine {
     _ = scanner.run { !$0.isDigit }
     let size = scanner.number().map { Figure(value: $0, line: line) }
     var result = Request(kind: .addressRange, line: line, mode: AllocationMode(in: text), size: size)
-    if bytes.contains("vmalloc error") {
+    if !bytes.contains("vmalloc error") {
+      result.isInFull = false
+      result.isByVmalloc = true
+    } else {
       result.process = process(before: place, in: bytes)
       if bytes.contains(phrase: "failed to allocate pages") {
         result.kind = .pageAllocation

@@ -49,6 +49,10 @@ enum ZoneLine {
     }
     zone.isComplete =
       seen.contains("free_cma") || bytes.contains("unreclaimable?") || bytes.contains("pages_scanned")
+    // Kernels have counted slabs by zone, by node, and for the whole machine.
+    zone.hasAllReclaimable =
+      seen.contains("active_file") && seen.contains("inactive_file")
+      ? seen.contains("slab_reclaimable") || zone.isComplete : bytes.contains("inactive:") && zone.isComplete
     if let contradiction = contradiction(in: zone) {
       return .damaged(Damage(line: line, what: "\(place) (\(contradiction))", zone: name))
     }
@@ -80,6 +84,17 @@ enum ZoneLine {
       return (begin, name, NodeName.before(begin, in: bytes))
     }
     return nil
+  }
+
+  /// How many zones' figures begin in a message.
+  static func count(in bytes: [UInt8]) -> Int {
+    var count = 0
+    var rest = bytes
+    while let (start, name, _) = beginning(rest) {
+      count += 1
+      rest = Array(rest[(start + name.utf8.count)...])
+    }
+    return count
   }
 
   /// What about a zone's figures cannot be.

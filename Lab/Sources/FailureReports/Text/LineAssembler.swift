@@ -10,6 +10,12 @@ package struct LogMessage: Equatable, Sendable {
   package var caller: String?
 }
 
+extension LogMessage {
+  fileprivate init(_ message: Message) {
+    self.init(text: message.text, microseconds: message.microseconds, caller: message.caller)
+  }
+}
+
 /// Joins the parts of wrapped messages.
 ///
 /// What begins with a prefix begins a message. Where there are no prefixes, the words that messages begin with decide.
@@ -20,30 +26,49 @@ struct LineAssembler {
   private static let greatestLength = 16 << 10
   private static let greatestPartCount = 80
 
-  /// Takes a part, and returns the message that is known to be complete.
-  mutating func add(_ message: Message) -> LogMessage? {
+  /// Takes a part, and adds the message that is known to be complete.
+  mutating func add(_ message: Message, to messages: inout [LogMessage]) {
     let isBlank = message.text.bytes.allSatisfy { $0 == .blank }
-    if isBlank && !message.isPrefixed { return flush() }
-    if let current = pending, continues(message, current) {
-      join(message)
-      return nil
-    }
-    let finished = flush()
+    if isBlank && !message.isPrefixed { return flush(to: &messages) }
+    if let current = pending, continues(message, current) { return join(message) }
+    flush(to: &messages)
     pending = message
-    return finished
   }
 
-  /// The last message.
-  mutating func flush() -> LogMessage? {
-    guard let message = pending else { return nil }
+  /// Adds the last message.
+  mutating func flush(to messages: inout [LogMessage]) {
+    guard var message = pending else { return }
     pending = nil
-    return LogMessage(text: message.text, microseconds: message.microseconds, caller: message.caller)
+    if !message.text.joints.isEmpty {
+      if message.microseconds != nil && message.caller == nil { takeCaller(of: &message) }
+      // A time stamp that was wrapped in its middle is whole now, and begins another message.
+      if let stamp = KernelTime.first(in: message.text.bytes, from: 0) {
+        let others = message.text.part(stamp..<message.text.bytes.count)
+        message.text = message.text.part(0..<stamp)
+        messages.append(LogMessage(message))
+        for other in Message.split(others) { messages.append(LogMessage(other)) }
+        return
+      }
+    }
+    messages.append(LogMessage(message))
+  }
+
+  /// Takes the caller out of a message whose prefix was wrapped inside it.
+  private func takeCaller(of message: inout Message) {
+    let prefix = LogPrefix(of: message.text.bytes, afterTime: true)
+    guard let caller = prefix.caller else { return }
+    message.caller = caller
+    message.text = message.text.part(prefix.length..<message.text.bytes.count)
   }
 
   private func continues(_ message: Message, _ current: Message) -> Bool {
     guard !message.isPrefixed, current.text.bytes.count < Self.greatestLength,
       current.text.joints.count < Self.greatestPartCount
     else { return false }
+    // A prefix with nothing behind it was wrapped before its message.
+    if current.isPrefixed, current.text.joints.isEmpty, current.text.bytes.allSatisfy({ $0 == .blank }) {
+      return true
+    }
     switch MessageStart(message.text.bytes) {
     case .certain: return false
     case .likely: return current.isPrefixed && !isTableOfPages(message)

@@ -12,8 +12,11 @@ package struct LogPrefix: Equatable, Sendable {
   package var isPresent = false
 
   /// The prefix at `start` of a line.
-  package init(of line: [UInt8], from start: Int = 0) {
+  ///
+  /// - Parameter hasTime: whether the kernel's time stood before it, on another line.
+  package init(of line: [UInt8], from start: Int = 0, afterTime hasTime: Bool = false) {
     var reader = PrefixReader(line, at: start)
+    if hasTime { reader.microseconds = 0 }
     reader.readAll()
     length = reader.end - start
     microseconds = reader.microseconds

@@ -54,7 +54,7 @@ package struct LogText {
   package mutating func finish(to messages: inout [LogMessage]) {
     if let line = unfinished { decoded(line, to: &messages) }
     unfinished = nil
-    if let message = assembler.flush() { messages.append(message) }
+    assembler.flush(to: &messages)
   }
 
   private mutating func decoded(_ line: TextLine, to messages: inout [LogMessage]) {
@@ -64,7 +64,7 @@ package struct LogText {
     }
     for text in isHTML ? html.decode(line) : [line] {
       for message in Message.split(TerminalText.clean(text)) {
-        if let whole = assembler.add(message) { messages.append(whole) }
+        assembler.add(message, to: &messages)
       }
     }
   }

@@ -18,6 +18,7 @@ enum MessageStart {
     "Allocation of length", "vmap allocation", "vmalloc", "cgroup: fork", "Insufficient stack space",
     "Task stack:",
     "IRQ stack:", "Overflow stack:", "Kernel panic", "Hardware name", "Linux version", "Free pages:",
+    "BUG:", "kernel stack overflow", "Kernel stack overflow",
   ]
   private static let likelyStarts: [StaticString] = [
     "Free swap", "Total swap", "Swap cache", "Swap Cache", "Active:", "[<", "? ", "Tasks state", "[  pid",
@@ -37,7 +38,8 @@ enum MessageStart {
       self = .certain
       return
     }
-    if Self.beginsZone(text, at: start) || Self.isHeading(text) || Self.beginsCPU(text, at: start) {
+    if Self.beginsZone(text, at: start) || Self.isHeading(text, after: start) || Self.beginsCPU(text, at: start)
+    {
       self = .certain
       return
     }
@@ -64,10 +66,18 @@ enum MessageStart {
     return scanner.take("free:") || scanner.take("per-cpu")
   }
 
-  /// `bash invoked oom-killer…`, `cat: page allocation failure…`.
-  private static func isHeading(_ text: [UInt8]) -> Bool {
-    text.contains(phrase: "invoked oom-killer") || text.contains(phrase: "page allocation failure")
-      || text.contains(phrase: "page allocation stalls")
+  /// `bash invoked oom-killer…`, `cat: page allocation failure…`: a name stands in front of what happened to it.
+  private static func isHeading(_ text: [UInt8], after start: Int) -> Bool {
+    let phrases: [StaticString] = [
+      "invoked oom-killer", "page allocation failure", "page allocation stalls", "vmalloc error: size",
+    ]
+    return phrases.contains { (text.offset(ofPhrase: $0) ?? 0) > start } || beginsWordsOfProgram(text)
+  }
+
+  /// `bash: fork: retry: …`, `sh: line 3: fork: …`.
+  private static func beginsWordsOfProgram(_ text: [UInt8]) -> Bool {
+    guard let fork = text.offset(of: ": fork: "), fork < 48 else { return false }
+    return text[..<fork].allSatisfy { $0.isWord || $0 == .blank || "-./:".utf8.contains($0) }
   }
 
   /// `CPU: 1 PID: 2238 …`.

@@ -28,6 +28,9 @@ package struct TextLine: Equatable, Sendable {
     joints.last { $0.offset <= offset }?.number ?? number
   }
 
+  /// Whether another line of the file begins at one of these offsets.
+  func hasJoint(in offsets: ClosedRange<Int>) -> Bool { joints.contains { offsets.contains($0.offset) } }
+
   /// Adds another line at the end.
   mutating func join(_ other: TextLine) {
     joints.append(Origin(offset: bytes.count, number: other.number))

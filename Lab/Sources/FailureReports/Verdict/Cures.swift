@@ -7,29 +7,28 @@ enum Cures {
 
   static func choose(_ failure: inout Failure, _ verdict: Verdict, _ shown: ZoneAssessment?) {
     let stacks = stackShare(verdict, shown)
-    let growingHelps = stacks.map { $0.zone > 0 && $0.stacks >= $0.zone / notableStackShare } ?? false
-    let reclaimable = verdict.assessments.compactMap { $0.zone?.reclaimable?.value }.max() ?? 0
-    let reclaimHelps = reclaimable >= 16 << 20 || reclaimable >= (shown?.zone?.managed?.value ?? .max) / 20
+    let growing = stacks.map { $0.zone > 0 && $0.stacks >= $0.zone / notableStackShare }
+    let reclaim = reclaimHelps(verdict, shown)
     switch failure.cause {
     case .fragmentation:
       if failure.threadStack == .yes {
         failure.helps = [.singlePageStacks, .growingStacks]
-        if reclaimHelps { failure.helps.append(.reclaim) } else { failure.helpsNot.append(.reclaim) }
+        failure.add(.reclaim, helps: reclaim)
         if hasReservedBlock(verdict) { failure.helps.append(.smallerReserve) }
         failure.helpsNot += [.moreMemory, .raiseLimit]
       } else {
-        if reclaimHelps { failure.helps.append(.reclaim) } else { failure.helpsNot.append(.reclaim) }
+        failure.add(.reclaim, helps: reclaim)
         if hasReservedBlock(verdict) { failure.helps.append(.smallerReserve) }
         if failure.threadStack == .no { failure.helpsNot += [.singlePageStacks, .growingStacks] }
         failure.helpsNot.append(.moreMemory)
       }
     case .shortage:
       failure.helps = [.moreMemory]
-      if reclaimHelps { failure.helps.append(.reclaim) } else { failure.helpsNot.append(.reclaim) }
+      failure.add(.reclaim, helps: reclaim)
       if verdict.assessments.contains(where: { $0.isShortByReserves && $0.reserved > 0 }) {
         failure.helps.append(.smallerReserve)
       }
-      if growingHelps { failure.helps.append(.growingStacks) } else { failure.helpsNot.append(.growingStacks) }
+      failure.add(.growingStacks, helps: growing)
       failure.helpsNot.append(.singlePageStacks)
     case .contiguousReserve:
       failure.helps = [.smallerReserve]
@@ -43,7 +42,7 @@ enum Cures {
       failure.helps = [.addressSpace]
       failure.helpsNot = [.moreMemory, .reclaim, .singlePageStacks, .growingStacks]
     case .other:
-      if growingHelps { failure.helps.append(.growingStacks) }
+      if growing == true { failure.helps.append(.growingStacks) }
       if verdict.report.request?.isByHand != true, failure.order ?? 0 > 0 { failure.helps.append(.moreMemory) }
       if failure.threadStack == .yes { failure.helpsNot.append(.singlePageStacks) }
     case .overflow:
@@ -53,7 +52,7 @@ enum Cures {
       break
     }
     failure.actor = actor(failure)
-    if let stacks, growingHelps || stacks.stacks >= 64 << 20,
+    if let stacks, growing == true || stacks.stacks >= 64 << 20,
       failure.cause == .shortage || failure.cause == .other
     {
       let size = failure.stackBytes ?? 16384
@@ -64,6 +63,14 @@ enum Cures {
             "kernel stacks take \(Size.kilobytes(stacks.stacks)) (\(Size.grouped(stacks.stacks / size)) of \(Size.text(size))), \(share(stacks.stacks, of: stacks.zone)) of the \(stacks.isNode ? "node" : "zone")"
         ))
     }
+  }
+
+  /// Whether enough could be given back to matter; `nil` where the figures of a zone are not all there.
+  private static func reclaimHelps(_ verdict: Verdict, _ shown: ZoneAssessment?) -> Bool? {
+    let known = verdict.assessments.compactMap { $0.zone?.reclaimable?.value }.max() ?? 0
+    if known >= 16 << 20 || known >= (shown?.zone?.managed?.value ?? .max) / 20 { return true }
+    let lacks = verdict.assessments.contains { $0.outcome != .empty && $0.zone?.hasAllReclaimable != true }
+    return lacks || verdict.report.mayLackZones ? nil : false
   }
 
   /// `6.2 %`.
@@ -85,7 +92,7 @@ enum Cures {
       let size = verdict.report.zones.filter { $0.node == node }.reduce(UInt64(0)) {
         $0 + (($1.managed ?? $1.present)?.value ?? 0)
       }
-      return (stacks.value, size, stacks.line, true)
+      return stacks.value <= size ? (stacks.value, size, stacks.line, true) : nil
     }
     return nil
   }
@@ -119,5 +126,13 @@ enum Cures {
     case .other: "the report does not show one"
     case .unknown: "unknown"
     }
+  }
+}
+
+extension Failure {
+  /// Counts a cure among those that help or those that don't, if that is known.
+  fileprivate mutating func add(_ cure: Cure, helps isHelp: Bool?) {
+    guard let isHelp else { return }
+    if isHelp { helps.append(cure) } else { helpsNot.append(cure) }
   }
 }

@@ -4,14 +4,22 @@
 struct Diagnosis {
   private let reports: [AllocationReport]
   private let fileVersion: KernelVersion?
-  private let filePageBytes: UInt64?
+  /// The page sizes of each kernel's lists.
+  private var pageSizes: [KernelVersion: Set<UInt64>] = [:]
 
   init(_ reports: [AllocationReport]) {
     self.reports = reports
     let versions = Set(reports.compactMap(\.version).map(\.description))
     fileVersion = versions.count == 1 ? reports.lazy.compactMap(\.version).first : nil
-    let sizes = Set(reports.compactMap(\.pageBytes))
-    filePageBytes = sizes.count == 1 ? sizes.first : nil
+    for report in reports {
+      if let version = report.version, let size = report.pageBytes { pageSizes[version, default: []].insert(size) }
+    }
+  }
+
+  /// The page size that other reports of the same kernel have.
+  private func pageBytes(ofOthersLike report: AllocationReport) -> UInt64? {
+    guard let version = report.version, let sizes = pageSizes[version] else { return nil }
+    return sizes.count == 1 ? sizes.first : nil
   }
 
   /// The verdicts, in the order of the file.
@@ -79,7 +87,7 @@ struct Diagnosis {
     var failure = Failure(line: report.request?.line ?? report.firstLine)
     let request = report.request ?? report.slab
     failure.process = request?.process
-    failure.pageBytes = report.pageBytes ?? (report.lists.isEmpty ? filePageBytes : nil)
+    failure.pageBytes = report.pageBytes ?? (report.lists.isEmpty ? pageBytes(ofOthersLike: report) : nil)
     if let order = request?.order {
       failure.order = Int(order.value)
       failure.requestedBytes = failure.pageBytes.map { $0 << order.value }
@@ -112,7 +120,7 @@ struct Diagnosis {
   }
 
   /// Whether the trace shows that a control group's limit was hit.
-  private static func isGroupCharge(_ report: AllocationReport) -> Bool {
+  static func isGroupCharge(_ report: AllocationReport) -> Bool {
     guard report.request?.kind == .outOfMemory else { return false }
     return report.trace.entries.contains { groupChargers.contains($0.name) }
   }
@@ -162,7 +170,8 @@ struct Diagnosis {
       perOrder: perOrder ?? (isOld ? true : nil), lettersAbsent: isOld,
       hasNoContiguous: report.freeContiguousPages?.value == 0
         || version.map { $0 < KernelVersion(major: 3, minor: 5) } ?? false,
-      names: Set(report.zones.map(\.name) + report.lists.map(\.zone) + report.damages.compactMap(\.zone)))
+      names: Set(report.zones.map(\.name) + report.lists.map(\.zone) + report.damages.compactMap(\.zone)),
+      mayLackZones: report.mayLackZones)
   }
 
   private func mentionsContiguous(_ report: AllocationReport) -> Bool {

@@ -24,6 +24,14 @@ enum StackQuestion {
     "new_vmap_block", "alloc_page_interleave", "panic", "check_panic", "__die", "kasan", "__warn",
     "bulk_alloc", "alloc_buddy", "throttle_direct_reclaim", "__perform_reclaim", "try_to_free_pages", "cpuset_",
   ]
+  /// Functions at the outer end of a trace, which call others and ask for nothing: what called them in between is missing.
+  private static let entrances: [String] = [
+    "SyS_", "SYSC_", "sys_", "__do_sys_", "__se_sys_", "__arm64_sys_", "__x64_sys_", "__ia32_sys_", "ksys_",
+    "do_syscall",
+    "invoke_syscall", "el0_", "el0t_", "entry_SYSCALL", "ret_from", "ret_fast", "system_call", "kernel_thread",
+    "kthreadd",
+    "create_kthread", "do_el0_svc", "syscall_", "x64_sys_call",
+  ]
 
   /// The answer, and the fact that it rests on.
   static func answer(_ report: AllocationReport) -> (ThreadStackAnswer, Evidence?) {
@@ -66,6 +74,7 @@ enum StackQuestion {
             text: "\(entry.name) in the trace, and nothing between it and the page allocator: a thread's stack")
         )
       }
+      if entrances.contains(where: { entry.name.hasPrefix($0) }) { return nil }
       if !carriers.contains(where: { entry.name.hasPrefix($0) }) {
         if trace.isDamaged { return nil }
         return (

@@ -59,6 +59,8 @@ struct RequestRules {
   var hasNoContiguous: Bool
   /// Names of all zones.
   var names: Set<String>
+  /// Whether zones may be missing from them.
+  var mayLackZones: Bool
 
   /// Assesses a zone.
   func assess(_ zone: Zone?, _ list: FreeList?, name: String, node: Int?) -> ZoneAssessment {
@@ -76,6 +78,11 @@ struct RequestRules {
       result.outcome = .empty
       return result
     }
+    if zone.free.value == 0, zone.managed == nil, zone.present == nil {
+      // Full or not there.
+      result.missing.append("the end of the line of \(result.place), with present")
+      return result
+    }
     let page = pageBytes ?? 4096
     let usable = usable(zone, list)
     let reserve = reserve(of: zone, page: page)
@@ -85,7 +92,7 @@ struct RequestRules {
     result.usable = usable
     result.reserved = zone.free.value - usable.upperBound
     result.required = watermark.minimum &+ reserve.upperBound
-    if reserve.upperBound == .max { result.required = watermark.minimum }
+    if reserve.upperBound == Self.unknownReserve { result.required = watermark.minimum }
     switch watermark.isPassed {
     case .no: result.outcome = .short
     case .unknown:
@@ -181,6 +188,9 @@ struct RequestRules {
     return least...most
   }
 
+  /// Stands for a reserve that was not printed.
+  private static let unknownReserve = UInt64.max >> 1
+
   /// What a zone keeps from requests that could have used higher zones.
   private func reserve(of zone: Zone, page: UInt64) -> ClosedRange<UInt64> {
     if ZoneName.rank(zone.name) >= ZoneName.rank(highestZone) { return 0...0 }
@@ -190,11 +200,11 @@ struct RequestRules {
         $0 != zone.name && ZoneName.rank($0) > ZoneName.rank(zone.name)
           && ZoneName.rank($0) <= ZoneName.rank(highestZone)
       }
-      return isHighest ? 0...0 : 0...(.max >> 1)
+      return isHighest && !mayLackZones ? 0...0 : 0...Self.unknownReserve
     }
     let places = ZoneOrder.indices(of: highestZone, count: zone.lowmemReserve.count, names: names)
     let values = places.map { zone.lowmemReserve[$0] }
-    guard let low = values.min(), let high = values.max() else { return 0...(.max >> 1) }
+    guard let low = values.min(), let high = values.max() else { return 0...Self.unknownReserve }
     let largestPage = pageBytes ?? 65536
     return low &* page...high &* largestPage
   }

@@ -1,0 +1,45 @@
+// Logs damaged in every known way get the verdict of the clean log, or none.
+
+import FailureReports
+import Foundation
+import SeededRandom
+import Testing
+
+@Suite struct `Damaged logs` {
+  /// How many logs of each kind are damaged; `DAMAGED_LOGS` asks for more.
+  static let count = ProcessInfo.processInfo.environment["DAMAGED_LOGS"].flatMap { Int($0) } ?? 200
+  static let first = ProcessInfo.processInfo.environment["DAMAGE_SEED"].flatMap { UInt64($0) } ?? 1
+
+  @Test(arguments: [false, true]) func `get the verdict of the clean log, or none`(lossy: Bool) throws {
+    let run = DamageRun(logs: try CleanLog.all())
+    var faults: [String] = []
+    for seed in Self.first..<Self.first + UInt64(Self.count) {
+      faults += run.faults(of: run.log(seed: seed, lossy: lossy), seed: seed)
+    }
+    #expect(faults.isEmpty, "\(faults.count) wrong verdicts:\n\(faults.prefix(20).joined(separator: "\n"))")
+  }
+
+  @Test func `keep their verdict where nothing is lost, but for a few`() throws {
+    let run = DamageRun(logs: try CleanLog.all())
+    var count = 0
+    var kept = 0
+    for seed in Self.first..<Self.first + UInt64(Self.count) {
+      let damaged = run.log(seed: seed, lossy: false)
+      count += 1
+      let verdicts = (try? LineReader.examine(damaged.bytes))?.failures.filter(\.hasVerdict).count ?? 0
+      let expected = damaged.sources.reduce(0) { $0 + run.logs[$1].verdicts.count { $0.hasVerdict } }
+      if verdicts >= expected { kept += 1 }
+    }
+    #expect(kept * 100 >= count * 85, "\(kept) of \(count)")
+  }
+
+  @Test func `have clean logs with the verdicts that are true`() throws {
+    let logs = try CleanLog.all()
+    for log in logs {
+      #expect(Set(log.verdicts.map(\.cause)) == [log.cause], "\(log.name)")
+      #expect(Set(log.verdicts.map(\.threadStack)) == [log.threadStack], "\(log.name)")
+    }
+    let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("CleanLogs")
+    #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path).count == logs.count)
+  }
+}
