@@ -5,6 +5,7 @@ import PackageDescription
 let core: Target.Dependency = .product(name: "KernelStacks", package: "KernelStacks")
 let simulated: Target.Dependency = .product(name: "SimulatedMachine", package: "KernelStacks")
 let random: Target.Dependency = .product(name: "SeededRandom", package: "KernelStacks")
+let deviceTree: Target.Dependency = .product(name: "DeviceTree", package: "Kernel")
 let scenarios: Target.Dependency = .product(name: "Scenarios", package: "Kernel")
 
 let tools: [SwiftSetting] = [.define("Tools")]
@@ -55,7 +56,10 @@ let package = Package(
     .testTarget(
       name: "FailureReportsTests", dependencies: ["FailureReports", random], exclude: ["CleanLogs", "Reports"]),
     .testTarget(name: "FiguresTests", dependencies: ["ImageTools", "Figures"], swiftSettings: tools),
-    .testTarget(name: "BootableKernelTests", dependencies: ["ImageTools"], swiftSettings: tools),
+    .target(name: "DeviceTreeSamples", path: "Tests/DeviceTreeSamples"),
+    .testTarget(name: "DeviceTreeTests", dependencies: [core, random, deviceTree, "DeviceTreeSamples"]),
+    .testTarget(
+      name: "BootableKernelTests", dependencies: ["DeviceTreeSamples", "ImageTools"], swiftSettings: tools),
     .testTarget(name: "PackageTests", dependencies: [core, "ImageTools"], swiftSettings: tools),
   ],
   swiftLanguageModes: [.v6]

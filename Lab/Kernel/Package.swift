@@ -14,6 +14,7 @@ let package = Package(
     .executable(name: "BootableKernel", targets: ["BootableKernel"]),
     .executable(name: "Init", targets: ["Init"]),
     .library(name: "Scenarios", targets: ["Scenarios", "UserPrograms"]),
+    .library(name: "DeviceTree", targets: ["DeviceTree"]),
   ],
   dependencies: [.package(name: "KernelStacks", path: "../..")],
   targets: [
@@ -21,12 +22,15 @@ let package = Package(
     .target(name: "UserPrograms", dependencies: [random]),
     .target(name: "Scenarios", dependencies: [core, random, "UserPrograms"]),
 
+    // What a boot loader tells about the board.
+    .target(name: "DeviceTree", dependencies: [core]),
+
     // Only for bare metal. CYardstick is the same policy in C, which the allocator is measured against.
     .target(name: "KernelAssembly"),
     .target(name: "CYardstick", dependencies: [instructions]),
     .executableTarget(
       name: "BootableKernel",
-      dependencies: [core, arm64, "CYardstick", "KernelAssembly", "Scenarios", "UserPrograms"]),
+      dependencies: [core, arm64, "CYardstick", "DeviceTree", "KernelAssembly", "Scenarios", "UserPrograms"]),
     .executableTarget(name: "Init", dependencies: [instructions, "UserPrograms"]),
   ],
   swiftLanguageModes: [.v6]

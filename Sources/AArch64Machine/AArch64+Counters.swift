@@ -6,18 +6,36 @@
   extension AArch64 {
     /// Starts event counter 0 of the performance monitor, counting INST_RETIRED (event 0x08).
     ///
-    /// Where the CPU or the emulator does not implement the event, it stays 0.
+    /// Where the CPU has no such counter, nothing is counted; where it or the emulator does not implement the event, the
+    /// counter stays 0.
     public func startInstructionCounter() {
+      guard Self.hasEventCounter else { return }
+      ca_machine().pointee.counts_instructions = 1
       ca_write_pmevtyper0_el0(0x08)
       ca_write_pmcntenset_el0(1)
       ca_write_pmcr_el0(ca_read_pmcr_el0() | 1)
       ca_isb()
     }
 
+    /// Whether the CPU has performance monitors of PMUv3 with an event counter.
+    ///
+    /// Their registers are UNDEFINED elsewhere. ID_AA64DFR0_EL1.PMUVer: 0 is none, 15 is something else. PMCR_EL0.N is the
+    /// number of counters that EL1 may use.
+    private static var hasEventCounter: Bool {
+      let version = ca_read_id_aa64dfr0_el1() >> 8 & 15
+      return version != 0 && version != 15 && ca_read_pmcr_el0() >> 11 & 31 != 0
+    }
+
+    /// Whether instructions are counted.
+    @inlinable public var countsInstructions: Bool { ca_machine().pointee.counts_instructions != 0 }
+
     /// The instructions retired since the counter started, extended to 64 bits.
     ///
     /// The counter has 32 bits; it must be read at least once in 2³² instructions, which the timer tick does.
+    ///
+    /// 0 where they are not counted.
     @inlinable public var instructionCount: UInt64 {
+      if !countsInstructions { return 0 }
       let state = ca_disable_interrupts()
       ca_isb()
       let cpu = ca_this_cpu()

@@ -9,7 +9,8 @@ import KernelMachine
   /// What it was handed out for.
   public let purpose: FramePurpose
 
-  @inlinable init(order: Int, purpose: FramePurpose) {
+  /// A block of this order and purpose.
+  @inlinable public init(order: Int, purpose: FramePurpose) {
     self.order = order
     self.purpose = purpose
   }

@@ -4,7 +4,7 @@
 //           +-------------------------------------------------+
 //   word 0  | next: index of the next free block's record     |   only while the frame is the first of a free block;
 //           |                                                 |   of a CPU's list: next alone
-//   word 1  | previous: index of the previous one's           |
+//   word 1  | previous: index of the previous one's           |   of a frame that is handed out: its owner's (`ownerWord`)
 //   word 2  | range          | purpose      | state  | order  |   the tag
 //           +----------------+--------------+--------+--------+
 //

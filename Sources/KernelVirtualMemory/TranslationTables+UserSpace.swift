@@ -22,19 +22,22 @@ extension TranslationTables {
   /// No CPU has the root in its TTBR0_EL1 any more, and no unmapping is under way. The handle is worth nothing after.
   ///
   /// - Parameters:
-  ///   - space: the ASID of the address space; it may be used anew when this returns.
+  ///   - space: the ASID of the address space, which may be used anew when this returns; `nil` if no CPU has ever had the
+  ///     root in its TTBR0_EL1: nothing can be cached then, and nothing is invalidated.
   ///   - frames: where the tables came from.
   ///   - release: gets each leaf; its frame may be used for something new.
   @inlinable public func destroy<Frames: FrameSource & ~Copyable>(
-    in space: AddressSpaceID, to frames: borrowing Frames, release: (MappedLeaf) -> Void
+    in space: AddressSpaceID?, to frames: borrowing Frames, release: (MappedLeaf) -> Void
   ) {
-    // With the root's entries invalid, nothing below it can be cached anew while the invalidation runs.
-    for index in 0..<512 {
-      let location = root + index &* 8
-      let entry = machine.readEntry(at: location)
-      if entry.isValid { machine.writeEntry(entry.retired, at: location) }
+    if let space {
+      // With the root's entries invalid, nothing below it can be cached anew while the invalidation runs.
+      for index in 0..<512 {
+        let location = root + index &* 8
+        let entry = machine.readEntry(at: location)
+        if entry.isValid { machine.writeEntry(entry.retired, at: location) }
+      }
+      machine.invalidate(.everything, in: space, scope: .tablesAndLeaves)
     }
-    machine.invalidate(.everything, in: space, scope: .tablesAndLeaves)
     dismantle(root, level: rootLevel, address: 0, to: frames, release)
   }
 

@@ -96,11 +96,18 @@
         "-semihosting-config", "enable=on,target=native", "-nographic", "-nic", "none", "-no-reboot",
       ]
       if countsInstructions { arguments += ["-icount", "shift=\(instructionTimeShift),sleep=off"] }
+      if numaNodeCount == 1, isSparse {
+        arguments += ["-M", "memory-backend=ram"]
+        arguments += [
+          "-object", "memory-backend-ram,id=ram,size=\(memoryByteCount >> 20)M" + Self.withoutReservation,
+        ]
+      }
       if numaNodeCount > 1 {
         let perNode = (memoryByteCount >> 20) / numaNodeCount
         for node in 0..<numaNodeCount {
           let size = node == numaNodeCount - 1 ? (memoryByteCount >> 20) - node * perNode : perNode
-          arguments += ["-object", "memory-backend-ram,id=node\(node),size=\(size)M"]
+          let backend = "memory-backend-ram,id=node\(node),size=\(size)M"
+          arguments += ["-object", backend + (isSparse ? Self.withoutReservation : "")]
           arguments += ["-numa", "node,nodeid=\(node),memdev=node\(node)" + cpuList(ofNode: node)]
         }
       }
@@ -109,6 +116,18 @@
       if let initialRAMDisk { arguments += ["-initrd", initialRAMDisk] }
       if !commandLine.isEmpty { arguments += ["-append", commandLine] }
       return arguments + extraArguments
+    }
+
+    /// Whether the memory may be more than the host has: only what is touched counts.
+    private var isSparse: Bool { memoryByteCount > 4 << 30 }
+
+    /// Has Linux not reserve what may never be touched; other systems don't.
+    private static var withoutReservation: String {
+      #if os(Linux)
+        ",reserve=off"
+      #else
+        ""
+      #endif
     }
 
     /// `,cpus=first-last` for a node that has CPUs; the CPUs are divided evenly, in order.

@@ -44,7 +44,11 @@ final class SimulatedKernel {
         "a process would wait for its stack, and nobody else can run")
     }
     guard task.pointee.addressSpaceRoot != PhysicalAddress(0) else { return machine.activate(root: nil) }
-    machine.activate(root: task.pointee.addressSpaceRoot, space: task.pointee.addressSpaceID)
+    let interrupts = machine.disableInterrupts()
+    processes.pointee.enterAddressSpace(of: task) { [machine] in
+      machine.activate(root: task.pointee.addressSpaceRoot, space: $0)
+    }
+    machine.restoreInterrupts(interrupts)
   }
 
   /// Ends a process, as the successor on its CPU would.

@@ -103,7 +103,9 @@ final class SimulatedWorld {
         frames: FaultInjectingFrames(frames), arena: arena)
     } catch { throw .stacks(error) }
     do {
-      return try Processes(machine: simulation.machine, stacks: stacks, memory: map)
+      return try Processes(
+        // As few as a CPU may have, so that they are handed out again and again.
+        machine: simulation.machine, stacks: stacks, memory: map, identifierBits: 8)
     } catch { throw .processes(error) }
   }
 }

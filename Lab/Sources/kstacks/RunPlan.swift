@@ -9,9 +9,11 @@
   struct RunPlan: Sendable {
     /// The least memory that holds the kernel, its EL0 program and the device tree, and leaves something to measure.
     static let leastMemoryByteCount = 16 << 20
-    /// The most memory for which the scenarios' records of frames, blocks of at most 4 MiB, suffice.
-    static func mostMemoryByteCount(for scenario: ScenarioName) -> Int {
-      scenario == .fragmentedFork ? 4 << 30 : 8 << 30
+    /// The most memory that the simulated machine is made with: all that a run looks at is the host's.
+    static let mostSimulatedByteCount = 8 << 30
+    /// The most memory that the kernel maps: RAM begins at 1 GiB on QEMU's board, and 39-bit addresses leave 255 GiB for it.
+    static func mostMemoryByteCount(virtualAddressBits: Int) -> Int {
+      virtualAddressBits == 39 ? 254 << 30 : 1 << 40
     }
 
     /// The options as words of a kernel command line; only those that were given.
@@ -59,11 +61,17 @@
             + "\(readable(byteCount: Self.leastMemoryByteCount)) (--memory \(Self.leastMemoryByteCount >> 20)M)"
         )
       }
-      let most = Self.mostMemoryByteCount(for: options.scenario)
+      if machine == .simulated, memory > Self.mostSimulatedByteCount {
+        throw CommandError(
+          "\(readable(byteCount: memory)) of memory is too much: the simulated machine has at most "
+            + readable(byteCount: Self.mostSimulatedByteCount))
+      }
+      let most = Self.mostMemoryByteCount(virtualAddressBits: options.virtualAddressBits)
       if memory > most {
         throw CommandError(
-          "\(readable(byteCount: memory)) of memory is too much: \(options.scenario.name) has records for at most "
-            + readable(byteCount: most))
+          "\(readable(byteCount: memory)) of memory is too much: with \(options.virtualAddressBits)-bit addresses the "
+            + "kernel maps at most \(readable(byteCount: most))"
+            + (options.virtualAddressBits == 39 ? " (1024 GiB with --va-bits 48)" : ""))
       }
       let size = options.stackSize
       if options.strategy == .linear && size & (size - 1) != 0 {

@@ -81,7 +81,8 @@
       let others = ScenarioName.allCases.filter { $0.defaultMemoryBytes != ScenarioOptions().memoryBytes }.map {
         "\($0.name): \(readable(byteCount: $0.defaultMemoryBytes))"
       }
-      return "The size of the machine's memory, 16M to 8G. (default: 128M; \(others.joined(separator: ", ")))"
+      return
+        "The size of the machine's memory, 16M to 254G, to 1024G with --va-bits 48; the host needs what is touched of it. (default: 128M; \(others.joined(separator: ", ")))"
     }
 
     private static var cpusHelp: String {

@@ -6,6 +6,28 @@
   import Testing
 
   @Suite struct SeveralCPUs {
+    @Test(arguments: Guest.CPU.allCases, [1, 4])
+    func `Processes run on when ASIDs come to an end, on one CPU and on several`(cpu: Guest.CPU, count: Int)
+      async throws
+    {
+      for bits in [5, 8] {
+        let run = try await boot("scenario=self-test test=asid-rollover strategy=vmalloc asid-bits=\(bits)") {
+          $0.cpu = cpu
+          $0.cpuCount = count
+          $0.countsInstructions = count == 1
+        }
+        expectSuccess(run)
+      }
+    }
+
+    @Test(arguments: ["4", "17", "many", ""]) func `ASIDs that no CPU has are refused`(bits: String)
+      async throws
+    {
+      let run = try await boot("scenario=isolation asid-bits=\(bits)")
+      #expect(run.exitCode == ExitCode.failure)
+      #expect(errorMessage(run) == "asid-bits is a number from 5 to what the CPU has")
+    }
+
     @Test(arguments: Guest.CPU.allCases, [1, 2, 4, 8])
     func everyCPUOfTheDeviceTreeRuns(cpu: Guest.CPU, count: Int) async throws {
       let run = try await boot("scenario=self-test test=cpus strategy=vmalloc") {

@@ -64,6 +64,16 @@
       #expect(run.lines.contains("exception in an exception handler: data abort"))
     }
 
+    @Test func `Reports end whatever addresses and registers they are about`() async throws {
+      let handler = try await boot("scenario=self-test test=handler-fault-at-top")
+      #expect(handler.exitCode == ExitCode.panic)
+      #expect(errorMessage(handler) == "panic: exception in an exception handler")
+      let thread = try await boot("scenario=self-test test=frame-pointer-at-top")
+      #expect(thread.exitCode == ExitCode.panic)
+      #expect(errorMessage(thread) == "panic: unhandled exception of thread code")
+      #expect(thread.lines.contains { $0.hasPrefix("  backtrace:") })
+    }
+
     // With ticks all the time: in the second case they wake a CPU that would sleep without them.
     @Test(arguments: [true, false]) func hungGuestIsAFailure(countsInstructions: Bool) async throws {
       let error = await #expect(throws: GuestError.self) {

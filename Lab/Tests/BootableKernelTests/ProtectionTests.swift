@@ -11,6 +11,17 @@
       expectSuccess(run)
     }
 
+    @Test(arguments: [39, 48]) func `All RAM is mapped and nothing else, early and late`(addressBits: Int)
+      async throws
+    {
+      expectSuccess(try await boot("scenario=self-test test=address-space va-bits=\(addressBits)"))
+      expectSuccess(
+        try await boot("scenario=self-test test=address-space va-bits=\(addressBits)") {
+          $0.cpuCount = 2
+          $0.numaNodeCount = 2
+        })
+    }
+
     @Test(arguments: [39, 48]) func vmallocAreasEndInGuards(addressBits: Int) async throws {
       let run = try await boot("scenario=self-test test=vmalloc strategy=vmalloc va-bits=\(addressBits)")
       expectSuccess(run)

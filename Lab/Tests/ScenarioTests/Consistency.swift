@@ -44,7 +44,9 @@ extension Processes where M == Simulated {
     #expect(tasks == processCount, comment)
     for frame in writable { #expect(mappings[frame] == 1, "a writable frame is shared") }
     for index in 0..<frameSpan {
-      let count = Int(shareCounts[index])
+      let frame = lowestFrame + index
+      let isUserMemory = stacks.frames.base.owner(of: frame) == .used(.userMemory)
+      let count = isUserMemory ? Int(shareCount(frame).pointee) : 0
       let expected = mappings[lowestFrame + index] ?? 0
       if count != expected { Issue.record("frame \(index): \(count) sharers counted, \(expected) are there") }
     }

@@ -11,7 +11,10 @@ import Testing
 @Suite struct TaskRegistryTests {
   @Test(arguments: [1, 2, 3] as [UInt64])
   func `Whatever is taken and given back, what is left comes back at the end`(seed: UInt64) throws {
-    try withProcesses { processes, _ in
+    // Memory for many more entries than a page of them has: some steps are refused, and enough are not.
+    var options = ScenarioOptions.small(.isolation, .vmalloc)
+    options.memoryBytes = 8 << 20
+    try withProcesses(options) { processes, _ in
       var random = SplitMix64(seed: seed)
       processes.settle()
       let free = processes.stacks.frames.freeFrames

@@ -20,9 +20,14 @@
       (["run", "--memory", "8M"], "8 MiB of memory is too little: the kernel needs at least"),
       (["run", "--memory", "much"], "memory cannot be much"),
       (
-        ["run", "--memory", "8G"], "8 GiB of memory is too much: fragmented-fork has records for at most 4 GiB"
+        ["run", "--memory", "255G"],
+        "255 GiB of memory is too much: with 39-bit addresses the kernel maps at most 254 GiB (1024 GiB with --va-bits 48)"
       ),
-      (["run", "fork-churn", "--memory", "9G"], "fork-churn has records for at most 8 GiB"),
+      (["run", "--memory", "1025G", "--va-bits", "48"], "memory cannot be 1025G"),
+      (
+        ["run", "--memory", "9G", "--machine", "simulated"],
+        "9 GiB of memory is too much: the simulated machine has at most 8 GiB"
+      ),
       (["run", "--strategy", "heap"], "strategy cannot be heap; it takes linear, vmalloc, growing or all"),
       (
         ["run", "pressure", "--strategy", "linear"],

@@ -8,6 +8,10 @@
 
 #pragma clang assume_nonnull begin
 
+// What orders other instructions stands in the function that asks for it, however large that is: so a test of the linked
+// kernel finds it there. Not in a Swift closure that is passed as a C function: the calls of such a closure stay calls.
+#define CA_INLINE static inline __attribute__((always_inline))
+
 // Reads and writes of system registers: ca_read_NAME() and ca_write_NAME(value).
 #define CA_READ(name) \
   static inline uint64_t ca_read_##name(void) { \
@@ -30,7 +34,9 @@ CA_WRITE(tpidr_el1)
 CA_READ(midr_el1)
 CA_READ(mpidr_el1)
 CA_READ(id_aa64isar0_el1)
+CA_READ(id_aa64mmfr0_el1)
 CA_READ(id_aa64mmfr1_el1)
+CA_READ(id_aa64dfr0_el1)
 CA_READ(mair_el1)
 CA_READ(cntfrq_el0)
 CA_READ(cntkctl_el1)
@@ -63,20 +69,20 @@ static inline uint64_t ca_stack_pointer(void) {
   return value;
 }
 
-static inline void ca_isb(void) { __asm__ volatile("isb" ::: "memory"); }
-static inline void ca_dsb_ish(void) { __asm__ volatile("dsb ish" ::: "memory"); }
-static inline void ca_dsb_ishst(void) { __asm__ volatile("dsb ishst" ::: "memory"); }
-static inline void ca_dmb_ishld(void) { __asm__ volatile("dmb ishld" ::: "memory"); }
-static inline void ca_wait_for_interrupt(void) { __asm__ volatile("dsb sy\n\twfi" ::: "memory"); }
+CA_INLINE void ca_isb(void) { __asm__ volatile("isb" ::: "memory"); }
+CA_INLINE void ca_dsb_ish(void) { __asm__ volatile("dsb ish" ::: "memory"); }
+CA_INLINE void ca_dsb_ishst(void) { __asm__ volatile("dsb ishst" ::: "memory"); }
+CA_INLINE void ca_dmb_ishld(void) { __asm__ volatile("dmb ishld" ::: "memory"); }
+CA_INLINE void ca_wait_for_interrupt(void) { __asm__ volatile("dsb sy\n\twfi" ::: "memory"); }
 
 // Interrupts: DAIF.I (and F) set or clear.
-static inline uint64_t ca_disable_interrupts(void) {
+CA_INLINE uint64_t ca_disable_interrupts(void) {
   uint64_t state;
   __asm__ volatile("mrs %0, daif\n\tmsr daifset, #3" : "=r"(state)::"memory");
   return state;
 }
-static inline void ca_enable_interrupts(void) { __asm__ volatile("msr daifclr, #3" ::: "memory"); }
-static inline void ca_restore_interrupts(uint64_t state) { __asm__ volatile("msr daif, %0" ::"r"(state) : "memory"); }
+CA_INLINE void ca_enable_interrupts(void) { __asm__ volatile("msr daifclr, #3" ::: "memory"); }
+CA_INLINE void ca_restore_interrupts(uint64_t state) { __asm__ volatile("msr daif, %0" ::"r"(state) : "memory"); }
 
 // A 64-bit word that table walkers read concurrently: one single-copy atomic access.
 static inline uint64_t ca_load(uintptr_t address) { return *(volatile uint64_t *)address; }
@@ -88,13 +94,13 @@ static inline void ca_store32(uintptr_t address, uint32_t value) { *(volatile ui
 
 // TLB invalidation, inner shareable: ca_tlbi_NAME(operand). An operand is VA[55:12] | ASID << 48 (see TLBInstruction.swift).
 #define CA_TLBI(name) \
-  static inline void ca_tlbi_##name(uint64_t operand) { __asm__ volatile("tlbi " #name ", %0" ::"r"(operand) : "memory"); }
+  CA_INLINE void ca_tlbi_##name(uint64_t operand) { __asm__ volatile("tlbi " #name ", %0" ::"r"(operand) : "memory"); }
 CA_TLBI(vae1is)
 CA_TLBI(vale1is)
 CA_TLBI(vaae1is)
 CA_TLBI(vaale1is)
 CA_TLBI(aside1is)
-static inline void ca_tlbi_vmalle1is(void) { __asm__ volatile("tlbi vmalle1is" ::: "memory"); }
+CA_INLINE void ca_tlbi_vmalle1is(void) { __asm__ volatile("tlbi vmalle1is" ::: "memory"); }
 
 // Whether this CPU translates an address for reading at EL1, as its tables are now. Interrupts are off: the answer comes in
 // PAR_EL1, whose F bit (0) is set by a fault (Arm ARM C5.6 "AT S1E1R").
@@ -119,8 +125,8 @@ static inline void ca_synchronize_instructions(uintptr_t address, uint64_t byte_
 // Waits for an event, or not at all: to be used in a loop around a look at what is waited for. The latest event is one of
 // the event stream that boot code starts (CNTKCTL_EL1), so that a loop which looks at the time ends. An emulator that
 // runs all CPUs in turn goes on to the next one here.
-static inline void ca_wait_for_event(void) { __asm__ volatile("wfe" ::: "memory"); }
-static inline void ca_send_event(void) { __asm__ volatile("dsb ishst\n\tsev" ::: "memory"); }
+CA_INLINE void ca_wait_for_event(void) { __asm__ volatile("wfe" ::: "memory"); }
+CA_INLINE void ca_send_event(void) { __asm__ volatile("dsb ishst\n\tsev" ::: "memory"); }
 
 // Whether this was compiled for CPUs with single-instruction atomics (FEAT_LSE), and whether the CPU has them.
 static inline uint64_t ca_wants_lse(void) {
@@ -135,7 +141,7 @@ static inline uint64_t ca_has_lse(void) { return ((ca_read_id_aa64isar0_el1() >>
 // A spin lock: 0 when it is free, 1 when it is held and nobody waits; for the rest see lock.c. Interrupts are off from
 // before ca_lock until after ca_unlock.
 void ca_lock_contended(uint64_t *word);
-static inline void ca_lock(uint64_t *word) {
+CA_INLINE void ca_lock(uint64_t *word) {
 #ifdef __ARM_FEATURE_ATOMICS
   uint64_t value = 0;
   __asm__ volatile("casa	%0, %1, [%2]" : "+r"(value) : "r"((uint64_t)1), "r"(word) : "memory");
@@ -155,7 +161,7 @@ contended:
 #endif
   ca_lock_contended(word);
 }
-static inline void ca_unlock(uint64_t *word) { __asm__ volatile("stlrb wzr, [%0]" ::"r"(word) : "memory"); }
+CA_INLINE void ca_unlock(uint64_t *word) { __asm__ volatile("stlrb wzr, [%0]" ::"r"(word) : "memory"); }
 
 // What is kept per CPU.
 struct ca_cpu {
@@ -179,6 +185,7 @@ struct ca_machine {
   uint64_t kernel_root;
   uint64_t cpu_count;
   uint64_t tracks_dirty_pages;  // 1 where TCR_EL1.HD is set
+  uint64_t counts_instructions;  // 1 where event counter 0 has been started
 };
 extern struct ca_machine ca_machine_state;
 static inline struct ca_machine *ca_machine(void) { return &ca_machine_state; }
@@ -224,6 +231,13 @@ static inline uint64_t ca_touch_forbidden(uint64_t index) {
     default: return 0;
   }
   return 1;
+}
+
+// Semihosting: writes a byte to the console of the debugger or emulator.
+static inline void ca_semihosting_write(uint8_t byte) {
+  register uint64_t operation __asm__("x0") = 0x03;  // SYS_WRITEC
+  register const uint8_t *argument __asm__("x1") = &byte;
+  __asm__ volatile("hlt #0xf000" : "+r"(operation) : "r"(argument) : "memory");
 }
 
 // Semihosting: ends the machine with an exit code.

@@ -43,6 +43,15 @@ overflow_stack:
   ldp     x29, x30, [sp], #64
   ret
 
+// void fault_with_frame_pointer(uintptr_t value): a load from address 0, with another frame pointer.
+  .section .text.fault_with_frame_pointer, "ax", %progbits
+  .global fault_with_frame_pointer
+fault_with_frame_pointer:
+  mov     x29, x0
+  mov     x0, xzr
+  ldr     x0, [x0]
+  b       .
+
 // void load_stack_pointer(uintptr_t value, uint64_t how): goes on with a wrong stack pointer until somebody notices:
 // 0 calls the scheduler, 1 waits for an interrupt, 2 stores.
   .section .text.load_stack_pointer, "ax", %progbits

@@ -1,5 +1,6 @@
 // The kernel's command line: copied once, since the device tree's address changes with the address space.
 #if hasFeature(Embedded)
+  import DeviceTree
   import KernelStacks
 
   nonisolated(unsafe) private var bytes = InlineArray<1024, UInt8>(repeating: 0)
@@ -11,7 +12,7 @@
     static func copy(_ value: DeviceTreeValue) -> Bool {
       guard value.byteCount <= bytes.count else { return false }
       for index in 0..<value.byteCount {
-        let byte = value.base.load(fromByteOffset: index, as: UInt8.self)
+        let byte = value.bytes[index]
         if byte == 0 { break }
         bytes[index] = byte
         byteCount = index + 1
@@ -46,7 +47,7 @@
     {
       let length = key.utf8CodeUnitCount
       guard word.count > length, word[length] == UInt8(ascii: "="), let base = word.baseAddress,
-        bytesEqual(base, key)
+        equal(UnsafeRawBufferPointer(start: base, count: length), key)
       else { return nil }
       return UnsafeRawBufferPointer(start: base + length + 1, count: word.count - length - 1)
     }
@@ -65,7 +66,6 @@
 
   /// Whether some bytes are exactly `text`.
   func equal(_ bytes: UnsafeRawBufferPointer, _ text: StaticString) -> Bool {
-    guard bytes.count == text.utf8CodeUnitCount, let base = bytes.baseAddress else { return false }
-    return bytesEqual(base, text)
+    DeviceTreeValue(bytes: bytes).equals(text)
   }
 #endif

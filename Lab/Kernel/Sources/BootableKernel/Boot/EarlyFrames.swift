@@ -1,42 +1,77 @@
 // Frames before there is a frame allocator: one after the other from a run that was set aside.
 #if hasFeature(Embedded)
   import AArch64Machine
+  import KernelAssembly
   import KernelStacks
 
-  nonisolated(unsafe) private var nextFrame = PageFrame(0)
-  nonisolated(unsafe) private var endFrame = PageFrame(0)
+  /// Frames that follow each other, of which the first have been handed out.
+  struct FrameRun {
+    var first = PageFrame(0)
+    var next = PageFrame(0)
+    var end = PageFrame(0)
+  }
+
+  nonisolated(unsafe) private var earlyTables = FrameRun()
+  nonisolated(unsafe) private var finalTables = FrameRun()
 
   /// Hands out frames for the kernel's own tables, in order.
   ///
-  /// They are never given back.
+  /// Only the last can be given back, then the one before it: those of a mapping that was refused.
   struct EarlyFrames: ~Copyable, FrameSource {
-    /// Hands out the frames from `first` up to but not including `end`.
-    init(first: PageFrame, end: PageFrame) {
-      nextFrame = first
-      endFrame = end
+    private let run: UnsafeMutablePointer<FrameRun>
+
+    private init(_ run: UnsafeMutablePointer<FrameRun>) { self.run = run }
+
+    /// The frames that the image sets aside for more early tables.
+    static func forEarlyTables(_ space: EarlyAddressSpace) -> EarlyFrames {
+      let run = pointer(to: &earlyTables)
+      if run.pointee.end == PageFrame(0) {
+        let first = PhysicalAddress(space.physical(kernel_early_frames())).frame
+        let end = PhysicalAddress(space.physical(kernel_early_frames_end())).frame
+        run.pointee = FrameRun(first: first, next: first, end: end)
+      }
+      return EarlyFrames(run)
     }
 
+    /// The frames from `first` up to but not including `end`, for the final tables.
+    static func forFinalTables(first: PageFrame, end: PageFrame) -> EarlyFrames {
+      let run = pointer(to: &finalTables)
+      run.pointee = FrameRun(first: first, next: first, end: end)
+      return EarlyFrames(run)
+    }
+
+    /// The frames that were set aside for the final tables.
+    static var runOfFinalTables: FrameRun { finalTables }
+
     /// The first frame that has not been handed out.
-    var firstUnused: PageFrame { nextFrame }
+    var firstUnused: PageFrame { run.pointee.next }
 
     var nodeCount: Int { 1 }
-    var totalFrames: Int { endFrame - nextFrame }
+    var totalFrames: Int { run.pointee.end - run.pointee.next }
     func node(of frame: PageFrame) -> NodeID { NodeID(0) }
 
     func allocate(_ request: FrameRequest) throws(FrameSourceError) -> PageFrame {
-      guard request.order == 0, nextFrame < endFrame else {
+      guard request.order == 0, totalFrames > 0 else {
         throw .refused(
           FrameRefusal(
-            order: request.order, purpose: request.purpose, freeFrames: endFrame - nextFrame,
-            largestFreeOrder: nextFrame < endFrame ? 0 : -1))
+            order: request.order, purpose: request.purpose, freeFrames: totalFrames,
+            largestFreeOrder: totalFrames > 0 ? 0 : -1))
       }
-      let frame = nextFrame
-      nextFrame = frame + 1
+      let frame = run.pointee.next
+      run.pointee.next = frame + 1
       let machine = AArch64()
       if request.cleared { machine.clear(machine.linearAddress(of: frame), byteCount: pageSize) }
       return frame
     }
 
-    func free(_ frame: PageFrame, order: Int) throws(FrameSourceError) { throw .foreignFrame(frame) }
+    func free(_ frame: PageFrame, order: Int) throws(FrameSourceError) {
+      guard order == 0, frame + 1 == run.pointee.next else { throw .foreignFrame(frame) }
+      run.pointee.next = frame
+    }
+  }
+
+  // A global's address is the same whenever it is taken.
+  private func pointer(to run: inout FrameRun) -> UnsafeMutablePointer<FrameRun> {
+    withUnsafeMutablePointer(to: &run) { $0 }
   }
 #endif

@@ -8,6 +8,7 @@
 #if hasFeature(Embedded)
   import AArch64Machine
   import CAArch64
+  import DeviceTree
   import KernelAssembly
   import KernelStacks
 
@@ -33,10 +34,12 @@
       }
     }
 
-    /// How many frames the tables take at most: per GiB of RAM and of linear map, and what is mapped by pages.
+    /// How many frames the tables take at most.
+    ///
+    /// What is mapped by blocks has tables at its two ends only, of levels 2 and 3, and one of level 1 for each 512 GiB.
     static func frameLimit(_ map: borrowing PhysicalMemoryMap) -> Int {
-      // Tables of pages: both ends of each range of RAM, of text and of rodata, the image itself, three devices.
-      64 + 4 * map.memoryRangeCount + (map.totalFrames >> 18) + kernelImagePages / 512
+      // Each range of RAM, two more where text and rodata divide one, and three devices; the root and the image.
+      8 + 6 * (map.memoryRangeCount + 2 + 3) + map.totalFrames >> 27 + kernelImagePages / 512
     }
 
     private static var kernelImagePages: Int { Int(kernel_image_end() - kernel_image_start()) >> 12 }
@@ -75,8 +78,11 @@
     /// Maps the registers of a device.
     func mapDevice(_ range: BoardRange, frames: borrowing EarlyFrames) throws(TranslationError) {
       let lower = range.start & ~4095
-      let (last, overflow) = range.start.addingReportingOverflow(range.byteCount &- 1)
-      try mapLinear(lower, overflow ? .max : (last | 4095) &+ 1, .kernelReadWrite, .device, frames)
+      let limit = UInt(layout.linearMap.byteCount)
+      guard range.start < limit, range.byteCount > 0, range.byteCount <= limit - range.start else {
+        throw .outsideSpace(VirtualAddress(lower &+ layout.linearMapOffset))
+      }
+      try mapLinear(lower, (range.start + range.byteCount - 1 | 4095) + 1, .kernelReadWrite, .device, frames)
     }
 
     private func mapLinear(
@@ -92,13 +98,12 @@
       try tables.mapBlocks(range, to: PhysicalAddress(lower), permissions, kind: kind, frames: frames)
     }
 
-    /// Goes over to these tables, and leaves the user half empty.
+    /// Goes over to these tables, and leaves the user half empty: no tables but those are reachable from here on.
     ///
     /// Physical memory is found at the layout's offset from here on; nothing writable is executable any more,
     /// whatever an entry says (SCTLR_EL1.WXN).
     func enter() {
-      // The early lower half becomes the empty one that tasks without a user half have.
-      let emptyRoot = PhysicalAddress(early.physical(kernel_early_tables()))
+      let emptyRoot = early.emptyRoot
       let size = UInt64(64 - layout.virtualAddressBits)
       let sizes: UInt64 = 0x3f << 16 | 0x3f
       // Where the CPU may keep dirty state, it does from here on (TCR_EL1.HA, HD; HD wants HA, which finds each access
@@ -107,18 +112,18 @@
       let old = ca_read_tcr_el1() | (tracksDirtyPages ? 1 << 39 | 1 << 40 : 0)
       // The size of the lower half must not change while code runs there.
       switch_kernel_tables(
-        UInt64(tables.root.rawValue), old & ~(0x3f << 16) | size << 16, UInt64(early.imageBase))
-      let identity = UnsafeMutablePointer<UInt64>(bitPattern: kernel_early_tables()).unsafelyUnwrapped
-      identity.update(repeating: 0, count: 512)
-      AArch64().publishEntries()
+        UInt64(tables.root.rawValue), old & ~(0x3f << 16) | size << 16, UInt64(early.imageBase),
+        UInt64(emptyRoot.rawValue))
       ca_write_ttbr0_el1(UInt64(emptyRoot.rawValue))
-      ca_write_tcr_el1(old & ~sizes | size << 16 | size)
       ca_isb()
       ca_machine().pointee.linear_map_offset = UInt64(layout.linearMapOffset)
       ca_machine().pointee.kernel_root = UInt64(tables.root.rawValue)
       ca_write_sctlr_el1(ca_read_sctlr_el1() | 1 << 19)
       ca_isb()
+      // Nothing of the identity map may be cached when the lower half changes its size.
       AArch64().invalidate(.everything, in: .kernel, scope: .tablesAndLeaves)
+      ca_write_tcr_el1(old & ~sizes | size << 16 | size)
+      ca_isb()
       ca_machine().pointee.tracks_dirty_pages = tracksDirtyPages ? 1 : 0
       Scheduler.emptyUserRoot = emptyRoot.rawValue
     }

@@ -2,6 +2,7 @@
 #if hasFeature(Embedded)
   import AArch64Machine
   import CAArch64
+  import DeviceTree
   import KernelAssembly
   import KernelStacks
   import Scenarios
@@ -51,16 +52,17 @@
       startGrowth(bareStacks.pointee.grower)
     }
 
-    /// Makes the allocators, the exception stack and the idle task.
+    /// Makes the allocators, the exception stack and the idle task; ASIDs have no more than `identifierBits` bits.
     static func start(
-      _ metadata: MetadataPlace, layout: AddressLayout, stacks configuration: StackConfiguration
+      _ metadata: MetadataPlace, layout: AddressLayout, stacks configuration: StackConfiguration,
+      identifierBits: Int
     ) {
       // The places that vectors.S reserves.
       precondition(MemoryLayout<PerCPU>.size <= PerCPU.stride)
       precondition(
         MemoryLayout<KernelProcesses>.size <= 3072 && MemoryLayout<Board>.size <= 2048
           && MemoryLayout<PhysicalMemoryMap>.size <= 2048 && MemoryLayout<Thread>.size <= 352)
-      makeProcesses(makeStacks(makeFrames(metadata), layout, configuration))
+      makeProcesses(makeStacks(makeFrames(metadata), layout, configuration), identifierBits: identifierBits)
       processesExist = true
       PerCPU.at(0).initialize(to: PerCPU())
       adoptBootStack(configuration)
@@ -117,13 +119,15 @@
     }
 
     @inline(never)
-    private static func makeProcesses(_ stacks: consuming Stacks) {
+    private static func makeProcesses(_ stacks: consuming Stacks, identifierBits: Int) {
       do {
         processes.initialize(
-          to: try KernelProcesses(machine: AArch64(), stacks: stacks, memory: memory.pointee))
+          to: try KernelProcesses(
+            machine: AArch64(), stacks: stacks, memory: memory.pointee, identifierBits: identifierBits))
       } catch {
         fail("process table", error)
       }
+      processes.pointee.setDropFreeTranslations { dropTranslationsOfProcesses() }
     }
 
     private static func adoptBootStack(_ configuration: StackConfiguration) {
@@ -188,5 +192,17 @@
         fail("kernel stack", error)
       }
     }
+  }
+
+  // By one instruction those of all address spaces; the kernel's are walked anew.
+  //
+  // No part of the closure that calls it: what such a closure calls is not inlined, so that other instructions would come
+  // between these.
+  @inline(never)
+  private func dropTranslationsOfProcesses() {
+    ca_dsb_ishst()
+    ca_tlbi_vmalle1is()
+    ca_dsb_ish()
+    ca_isb()
   }
 #endif

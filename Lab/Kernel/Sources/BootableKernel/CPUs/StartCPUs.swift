@@ -9,6 +9,7 @@
 #if hasFeature(Embedded)
   import AArch64Machine
   import CAArch64
+  import DeviceTree
   import KernelAssembly
   import KernelStacks
   import Scenarios
@@ -20,7 +21,9 @@
     let board = KernelObjects.board
     let count = AArch64().cpuCount
     guard count > 1 else { return }
-    let identityRoot = makeIdentityTables()
+    // The tables of boot.S for its own page, which still are what they were.
+    let tables = imagePhysicalAddress(kernel_early_tables())
+    let identityRoot = AArch64().virtualAddressBits == 48 ? tables : tables + pageSize
     for number in 1..<count {
       let cpu = PerCPU.at(number)
       cpu.initialize(to: PerCPU())
@@ -72,28 +75,6 @@
     }
     return leaf.physicalAddress(of: address)
   }
-
-  // Tables for the moment between MMU on and the jump to the upper half: the image's GiB at its physical address,
-  // read-only. They take two pages that the early tables have left; the user half has as many bits as the kernel's.
-  private func makeIdentityTables() -> PhysicalAddress {
-    let pages = kernel_early_tables() + 4096
-    let tables = UnsafeMutablePointer<UInt64>(bitPattern: pages).unsafelyUnwrapped
-    tables.update(repeating: 0, count: 1024)
-    let image = imagePhysicalAddress(kernel_secondary_start()).rawValue
-    let gigabyte = Int(image >> 30)
-    let block = identityBlock(UInt64(gigabyte) << 30)
-    if AArch64().virtualAddressBits == 39 {
-      tables[gigabyte & 511] = block
-    } else {
-      tables[gigabyte >> 9] = UInt64(imagePhysicalAddress(pages + 4096).rawValue) | 3
-      tables[512 + gigabyte & 511] = block
-    }
-    AArch64().publishEntries()
-    return imagePhysicalAddress(pages)
-  }
-
-  // Normal memory, inner shareable, accessed; read-only, so that SCTLR_EL1.WXN lets it be executed; not by EL0.
-  private func identityBlock(_ address: UInt64) -> UInt64 { address | 1 << 54 | 1 << 11 | 0x781 }
 
   /// Where a started CPU comes to: its idle thread, at EL1t, with interrupts masked.
   @c func kernelStartSecondary() {

@@ -13,6 +13,7 @@
 #if hasFeature(Embedded)
   import AArch64Machine
   import CAArch64
+  import DeviceTree
   import KernelStacks
   import Scenarios
   import Synchronization

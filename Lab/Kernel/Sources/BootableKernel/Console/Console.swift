@@ -1,13 +1,16 @@
 // The console: a text sink on the serial port, and the ways to end the machine.
 #if hasFeature(Embedded)
   import CAArch64
+  import DeviceTree
   import KernelAssembly
   import KernelStacks
   import Synchronization
 
   // Zero until the serial port has been found: then nothing can be said.
   nonisolated(unsafe) private var serialPortAddress: UInt = 0
-  nonisolated(unsafe) private var firmware = Firmware()
+  // Whether what is said goes to a debugger or emulator (semihosting) while there is no serial port.
+  nonisolated(unsafe) private var speaksToDebugger = false
+  nonisolated(unsafe) private var firmware = BoardFirmware()
 
   // The lock of lines, then who writes one: a CPU's number + 1, or 0. The rest belongs to that CPU, whose interrupts are off.
   private var lineLock: UnsafeMutablePointer<UInt64> {
@@ -19,13 +22,13 @@
 
   /// The console.
   ///
-  /// All copies are the same one; without a serial port it swallows everything.
+  /// All copies are the same one; without a serial port it swallows everything but why the kernel ends.
   struct Console: TextSink {
     /// Makes the console speak through the PL011 whose registers are at a virtual address.
     static func use(serialPort address: UInt) { serialPortAddress = address }
 
     /// Says how firmware is called, for machines without semihosting.
-    static func use(_ found: Firmware) { firmware = found }
+    static func use(_ found: BoardFirmware) { firmware = found }
 
     /// Waits until no other CPU is in the middle of a line; none begins one until ``endLine()``.
     ///
@@ -64,8 +67,17 @@
     /// Writes a byte, if no other CPU reports what ends the kernel: a CPU that is in the middle of a line breaks it off.
     mutating func write(byte: UInt8) {
       yieldToReport()
-      if serialPortAddress != 0 { PL011(base: serialPortAddress).send(byte) }
+      if serialPortAddress != 0 {
+        PL011(base: serialPortAddress).send(byte)
+      } else if speaksToDebugger {
+        ca_semihosting_write(byte)
+      }
     }
+
+    /// Has what the kernel says before its end go to a debugger or emulator where there is no serial port.
+    ///
+    /// Where neither is there, the first byte switches the machine off, which is about to end anyway.
+    static func beginLastWords() { speaksToDebugger = true }
 
     /// Writes a line.
     static func print(_ text: StaticString) {
@@ -143,12 +155,14 @@
 
   /// Reports why the kernel cannot run its scenario, and ends the machine.
   func fail(_ message: StaticString) -> Never {
+    Console.beginLastWords()
     Console.error(message)
     exitMachine(.failure)
   }
 
   /// Reports why the kernel cannot run its scenario, and ends the machine.
   func fail<Reason: TextDescribable>(_ message: StaticString, _ reason: Reason) -> Never {
+    Console.beginLastWords()
     Console.error(message, reason)
     exitMachine(.failure)
   }

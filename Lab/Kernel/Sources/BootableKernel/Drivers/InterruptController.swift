@@ -13,15 +13,38 @@
     /// What acknowledging yields when nothing is pending.
     static var spurious: UInt32 { 1023 }
 
-    /// Lets the distributor forward interrupts.
-    func start() { ca_store32(distributor + 0x000, 1) }  // GICD_CTLR
+    /// Lets the distributor forward interrupts, of which none is enabled, pending or active: a boot loader may have left some.
+    func start() {
+      ca_store32(distributor + 0x000, 0)  // GICD_CTLR
+      let words = UInt(ca_load32(distributor + 0x004) & 31) + 1  // GICD_TYPER.ITLinesNumber
+      // The first word is of each CPU's own interrupts.
+      for word in 1..<max(words, 2) { quieten(word) }
+      ca_store32(distributor + 0x000, 1)
+    }
 
-    /// Lets this CPU take interrupts of every priority.
+    private func quieten(_ word: UInt) {
+      ca_store32(distributor + 0x180 + word * 4, .max)  // GICD_ICENABLER
+      ca_store32(distributor + 0x280 + word * 4, .max)  // GICD_ICPENDR
+      ca_store32(distributor + 0x380 + word * 4, .max)  // GICD_ICACTIVER
+    }
+
+    /// Lets this CPU take interrupts of every priority: those that CPUs send each other, and private ones once they are
+    /// enabled.
     ///
     /// - Returns: the CPU's bit in lists of targets: what the registers of its private interrupts have as their target.
     func startThisCPU() -> UInt32 {
+      ca_store32(cpuInterface + 0x000, 0)  // GICC_CTLR
+      quieten(0)
+      for word in 0..<4 as Range<UInt> {
+        ca_store32(distributor + 0xf10 + word * 4, .max)  // GICD_CPENDSGIR
+        ca_store32(cpuInterface + 0x0d0 + word * 4, 0)  // GICC_APR: none is being handled
+      }
+      // All alike, so that the one with the lowest number comes first.
+      for word in 0..<8 as Range<UInt> { ca_store32(distributor + 0x400 + word * 4, 0xa0a0_a0a0) }  // GICD_IPRIORITYR
+      ca_store32(distributor + 0x100, 0xffff)  // GICD_ISENABLER0
       ca_store32(cpuInterface + 0x004, 0xff)  // GICC_PMR
-      ca_store32(cpuInterface + 0x000, 1)  // GICC_CTLR
+      ca_store32(cpuInterface + 0x008, 0)  // GICC_BPR
+      ca_store32(cpuInterface + 0x000, 1)
       return ca_load32(distributor + 0x800) & 0xff  // GICD_ITARGETSR0
     }
 

@@ -43,6 +43,7 @@
     ).original
     if first == UInt64(this) { return }
     if first != 0 { stopThisCPU() }
+    Console.beginLastWords()
     stopOtherCPUs()
     Console.takeOver()
   }
@@ -128,7 +129,8 @@
     if !isOnExceptionStack(UInt(frame.pointee.sp)) {
       panic("the exception stack pointer is not on the CPU's exception stack")
     }
-    if isOnExceptionStack(address + UInt(pageSize)), !isOnExceptionStack(address) {
+    // Addresses and registers are any: no sum of one may overflow, which would be the next exception.
+    if isOnExceptionStack(address &+ UInt(pageSize)), !isOnExceptionStack(address) {
       panic("exception stack overflow")
     }
     panic("exception in an exception handler")
@@ -137,7 +139,7 @@
   // Until there is one, handlers use the emergency stack themselves.
   private func isOnExceptionStack(_ address: UInt) -> Bool {
     let top = UInt(PerCPU.current.pointee.start.exception_stack_top)
-    return top == 0 || address <= top && address >= top - UInt(4 * pageSize)
+    return top == 0 || top &- address <= UInt(4 * pageSize)
   }
 
   /// Prints an exception: what, where, the registers, and the calls that led there.
@@ -188,7 +190,8 @@
     write("    ", frame.pointee.elr, to: &console)
     var next = UInt(frame.pointee.x.29)
     for depth in 0..<32 {
-      guard next >= lowest, next % 8 == 0, next + 16 <= top, let pair = UnsafePointer<UInt>(bitPattern: next)
+      guard next >= lowest, next <= top, top - next >= 16, next % 8 == 0,
+        let pair = UnsafePointer<UInt>(bitPattern: next)
       else { return }
       if depth == 0, UInt(frame.pointee.x.30) != pair[1] {
         // A function that has made no frame record yet: its caller is still in x30.

@@ -2,6 +2,7 @@
 #if hasFeature(Embedded)
   import AArch64Machine
   import CAArch64
+  import DeviceTree
   import KernelAssembly
   import KernelStacks
   import Scenarios
@@ -103,6 +104,7 @@
   /// Runs what the command line asks for, and ends the machine.
   func runScenario(_ options: KernelOptions) -> Never {
     if options.isBenchmark {
+      if !AArch64().countsInstructions { fail("this CPU counts no instructions (FEAT_PMUv3)") }
       var passed = runStackBenchmark(
         options.scenario, stacks: KernelObjects.bareStacks.pointee, console: Console())
       if options.scenario.strategy == .growing { passed = runFaultBenchmark() && passed }

@@ -3,6 +3,7 @@
 // Source: System V ABI, chapter 5 "Program Loading"; ELF for the Arm 64-bit Architecture.
 #if hasFeature(Embedded)
   import AArch64Machine
+  import DeviceTree
   import KernelStacks
   import Scenarios
 

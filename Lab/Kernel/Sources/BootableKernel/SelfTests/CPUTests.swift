@@ -2,6 +2,7 @@
 #if hasFeature(Embedded)
   import AArch64Machine
   import CAArch64
+  import DeviceTree
   import KernelAssembly
   import KernelStacks
   import Scenarios

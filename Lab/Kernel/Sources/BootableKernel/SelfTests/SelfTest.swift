@@ -1,6 +1,7 @@
 // Checks of what only a real machine can show, each run alone in a machine of its own: `scenario=self-test test=NAME`.
 #if hasFeature(Embedded)
   import CAArch64
+  import DeviceTree
   import KernelAssembly
   import KernelStacks
   import Scenarios
@@ -10,6 +11,8 @@
   enum SelfTest {
     /// No page is both writable and executable, and text and rodata are writable at no address.
     case writeXorExecute
+    /// All RAM that may be mapped is, and nothing else.
+    case addressSpace
     /// A thread of the kernel runs into the guard: report, and the thread ends alone.
     case guardThread
     /// A thread that holds a lock runs into the guard: report, then panic.
@@ -79,10 +82,16 @@
     case callsBeforeDepartures
     /// What one CPU has unmapped, another does not see.
     case translations
+    /// Processes get ASIDs of one generation after the other.
+    case identifierRollover
     /// A CPU panics while the others write to the console: one report, and silence.
     case panicOnOtherCPU
     /// An exception in an exception handler ends in a panic on the emergency stack.
     case handlerFault
+    /// The same, at the highest addresses there are.
+    case handlerFaultAtTop
+    /// A thread faults whose frame pointer is the highest address there is.
+    case framePointerAtTop
     /// The kernel panics.
     case panic
     /// The kernel never ends.
@@ -91,6 +100,8 @@
     init?(named name: UnsafeRawBufferPointer) {
       if equal(name, "w-xor-x") {
         self = .writeXorExecute
+      } else if equal(name, "address-space") {
+        self = .addressSpace
       } else if equal(name, "guard-thread") {
         self = .guardThread
       } else if equal(name, "overflow-with-lock") {
@@ -159,10 +170,16 @@
         self = .callsBeforeDepartures
       } else if equal(name, "translations") {
         self = .translations
+      } else if equal(name, "asid-rollover") {
+        self = .identifierRollover
       } else if equal(name, "panic-on-other-cpu") {
         self = .panicOnOtherCPU
       } else if equal(name, "handler-fault") {
         self = .handlerFault
+      } else if equal(name, "handler-fault-at-top") {
+        self = .handlerFaultAtTop
+      } else if equal(name, "frame-pointer-at-top") {
+        self = .framePointerAtTop
       } else if equal(name, "panic") {
         self = .panic
       } else if equal(name, "hang") {
@@ -176,6 +193,7 @@
     func run() -> Bool {
       switch self {
       case .writeXorExecute: return testWriteXorExecute()
+      case .addressSpace: return testAddressSpace()
       case .guardThread: return testGuardOfThread()
       case .overflowWithLock: testOverflowWithLock()
       case .overflowInAllocator: testOverflowInAllocator()
@@ -210,8 +228,11 @@
       case .idleWork: return testIdleWork()
       case .callsBeforeDepartures: return testCallsBeforeDepartures()
       case .translations: return testTranslationsOfOtherCPUs()
+      case .identifierRollover: return testIdentifierRollover()
       case .panicOnOtherCPU: testPanicOnOtherCPU()
-      case .handlerFault: testHandlerFault()
+      case .handlerFault: testHandlerFault(record: 0xdead_0000)
+      case .handlerFaultAtTop: testHandlerFault(record: 0xffff_ffff_ffff_f000)
+      case .framePointerAtTop: fault_with_frame_pointer(0xffff_ffff_ffff_fff8)
       case .panic: BootableKernel.panic("asked for")
       case .hang: while true { ca_wait_for_interrupt() }
       }
@@ -223,6 +244,13 @@
   func check(_ name: StaticString, _ passed: Bool) -> Bool {
     Console.check(name, passed: passed)
     return passed
+  }
+
+  /// Forks and ends processes until ASIDs have been handed out several times; run with `asid-bits`.
+  private func testIdentifierRollover() -> Bool {
+    let passed = runProgram(.forkChurn, operations: 3000)
+    return check("ASIDs came to an end", KernelObjects.processes.pointee.addressSpaceTags.rolloverCount > 3)
+      && passed
   }
 
   /// Runs a program as the first process; tells whether it found everything right and left nothing behind.

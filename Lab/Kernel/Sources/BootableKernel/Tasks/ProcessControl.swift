@@ -25,8 +25,7 @@
   func prepareProcess(_ task: TaskPointer, _ frame: kernel_frame) {
     var thread = Thread()
     thread.head.frame = frame
-    thread.head.ttbr0 =
-      UInt64(task.pointee.addressSpaceRoot.rawValue) | UInt64(task.pointee.addressSpaceID.rawValue) << 48
+    thread.head.ttbr0 = UInt64(task.pointee.addressSpaceRoot.rawValue)
     thread.id = Int(task.pointee.processID)
     if let bounds = task.pointee.stack?.usableRange {
       thread.head.stack_top = UInt64(bounds.top.rawValue)

@@ -60,12 +60,27 @@
           checkSwitch(from: former, to: record)
           PerCPU.current.pointee.switches &+= 1
           ca_write_tpidr_el1(UInt64(UInt(bitPattern: record)))
-          if record.pointee.head.ttbr0 != ca_read_ttbr0_el1() {
-            exchangeThreadPointers(from: former, to: record)
-            ca_write_ttbr0_el1(record.pointee.head.ttbr0)
-            ca_isb()
-          }
+          useAddressSpace(from: former, to: record)
         })
+    }
+
+    // The user half, and the ASID that it has at the moment; that of a thread without one, and of one that has said itself
+    // what it uses, is as its record says.
+    private static func useAddressSpace(from former: ThreadPointer, to record: ThreadPointer) {
+      let root = record.pointee.head.ttbr0
+      guard record.pointee.id > 0, root != UInt64(emptyRoot) else {
+        return walk(root, from: former, to: record)
+      }
+      KernelObjects.processes.pointee.enterAddressSpace(of: task(of: record)) {
+        walk(root | UInt64($0.rawValue) << 48, from: former, to: record)
+      }
+    }
+
+    private static func walk(_ value: UInt64, from former: ThreadPointer, to record: ThreadPointer) {
+      if value == ca_read_ttbr0_el1() { return }
+      exchangeThreadPointers(from: former, to: record)
+      ca_write_ttbr0_el1(value)
+      ca_isb()
     }
 
     /// Saves TPIDR_EL0 of the process that is left, and loads that of the one that is switched in: it is the one register besides

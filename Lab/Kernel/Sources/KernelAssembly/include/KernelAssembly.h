@@ -18,6 +18,9 @@ KERNEL_SYMBOL(text_end)
 KERNEL_SYMBOL(rodata_end)
 KERNEL_SYMBOL(image_end)
 KERNEL_SYMBOL(early_tables)
+KERNEL_SYMBOL(early_frames)
+KERNEL_SYMBOL(early_frames_end)
+KERNEL_SYMBOL(empty_table)
 KERNEL_SYMBOL(boot_stack_guard)
 KERNEL_SYMBOL(boot_stack)
 KERNEL_SYMBOL(boot_stack_top)
@@ -41,7 +44,7 @@ KERNEL_SYMBOL(probe_end)
 KERNEL_SYMBOL(probe_recover)
 
 // boot.S
-void switch_kernel_tables(uint64_t ttbr1, uint64_t tcr, uint64_t image_physical_base);
+void switch_kernel_tables(uint64_t ttbr1, uint64_t tcr, uint64_t image_physical_base, uint64_t empty_root);
 
 // vectors.S
 void use_exception_stack(uintptr_t top);
@@ -56,6 +59,9 @@ uint64_t prove_stack(uintptr_t lowest, uint64_t owner);
 
 // Takes one frame of 64 bytes after the other, for ever.
 void overflow_stack(void);
+
+// Makes `value` the frame pointer, which it should not be, and faults.
+void fault_with_frame_pointer(uintptr_t value) __attribute__((noreturn));
 
 // Makes `value` the stack pointer, which it should not be: 0 calls the scheduler then, 1 waits for an interrupt, 2 stores.
 void load_stack_pointer(uintptr_t value, uint64_t how);

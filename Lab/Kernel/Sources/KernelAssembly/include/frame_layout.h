@@ -19,14 +19,14 @@
 //
 //   0x000  frame           what to go on with when the task is switched in
 //   0x110  stack top       where the kernel stack starts from
-//   0x118  TTBR0           root of the user half and ASID
+//   0x118  TTBR0           root of the user half
 //   0x120  stack base      the lowest address of the kernel stack: the beginning of the scheduler's part
 #define TASK_STACK_TOP      0x110
 #define TASK_STACK_BASE     0x120
 
 // What a CPU that firmware has just started reads, before and after its MMU is on:
 //
-//   0x00  TTBR0     the image's GiB at its physical address
+//   0x00  TTBR0     the page of boot.S at its physical address
 //   0x08  TTBR1     0x10  TCR     0x18  MAIR     0x20  SCTLR
 //   0x28  TTBR0     for good: an empty table
 //   0x30  number of the CPU
@@ -76,10 +76,12 @@ _Static_assert(sizeof(struct kernel_task_head) == TASK_STACK_BASE, "what follows
 // MAIR_EL1: attribute 0 is normal write-back memory, attribute 1 is device-nGnRE.
 #define EARLY_MAIR          0x04ff
 
-// TCR_EL1: 39 bits in both halves, 4 KiB granule, write-back inner-shareable walks, 16-bit ASIDs.
+// TCR_EL1: 48 bits in the lower half, 39 in the upper, 4 KiB granule, write-back inner-shareable walks. IPS and AS are the
+// CPU's.
 //   T0SZ [5:0] IRGN0 [9:8] ORGN0 [11:10] SH0 [13:12] TG0 [15:14] T1SZ [21:16] IRGN1 [25:24] ORGN1 [27:26] SH1 [29:28]
 //   TG1 [31:30] IPS [34:32] AS [36]
-#define EARLY_TCR           0x10b5193519
+#define EARLY_TCR           0xb5193510
+#define TCR_LONG_ASIDS      (1 << 36)           // AS: ASIDs of 16 bits, not 8
 
 // SCTLR_EL1: M C SA SA0 I and the bits that read as one; WXN follows with the final tables.
 #define EARLY_SCTLR         0x30d0181d

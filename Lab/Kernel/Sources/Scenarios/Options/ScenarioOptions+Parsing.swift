@@ -109,7 +109,7 @@ extension ScenarioOptions {
   }
 
   /// A decimal or `0x` hexadecimal number, with K, M or G for binary units; `nil` for anything else.
-  static func number(_ text: UnsafeRawBufferPointer) -> UInt64? {
+  public static func number(_ text: UnsafeRawBufferPointer) -> UInt64? {
     var digits = text
     var shift: UInt64 = 0
     if let last = text.last {

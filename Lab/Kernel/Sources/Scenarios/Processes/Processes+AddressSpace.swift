@@ -6,7 +6,7 @@
 //   3 frames of tables                       +--> data     shared copy-on-write after a fork
 //                                            +--> stack    the live part copied at the fork, the rest copy-on-write
 //
-// `shareCounts` says for each frame of user memory how many address spaces map it. One that several map is read-only in
+// `shareCount` says of each frame of user memory how many address spaces map it. One that several map is read-only in
 // all of them; bit 55 of an entry (ignored by the hardware) says that a store may make it writable again. The frame goes
 // back when the last space lets go of it.
 //
@@ -37,8 +37,10 @@ extension Processes {
     VirtualAddressRange(VirtualAddress(4096), VirtualAddress(1 << UInt(machine.virtualAddressBits)))
   }
 
-  /// How many address spaces map a frame of user memory.
-  func shareCount(_ frame: PageFrame) -> UnsafeMutablePointer<UInt16> { shareCounts + (frame - lowestFrame) }
+  /// How many address spaces map a frame of user memory: the word that the frame's owner has.
+  borrowing func shareCount(_ frame: PageFrame) -> UnsafeMutablePointer<UInt32> {
+    stacks.frames.base.ownerWord(of: frame)!
+  }
 
   // MARK: The first process
 
@@ -146,7 +148,16 @@ extension Processes {
       shareCount(leaf.entry.frame).pointee += 1
     }
     if tightened {
-      machine.invalidate(.everything, in: parent.pointee.addressSpaceID, scope: .leaves)
+      dropTranslations(.everything, of: parent)
+    } else {
+      machine.publishEntries()
+    }
+  }
+
+  /// Publishes earlier stores to a process's entries, and drops what CPUs have cached of the leaf entries of a range.
+  borrowing func dropTranslations(_ range: VirtualAddressRange, of task: TaskPointer) {
+    if let space = addressSpaceTags.identifier(task.pointee.addressSpaceTag) {
+      machine.invalidate(range, in: space, scope: .leaves)
     } else {
       machine.publishEntries()
     }
@@ -159,7 +170,8 @@ extension Processes {
   /// No CPU uses the address space.
   borrowing func destroyAddressSpace(of task: TaskPointer) {
     guard task.pointee.addressSpaceRoot != PhysicalAddress(0) else { return }
-    tables(of: task).destroy(in: task.pointee.addressSpaceID, to: stacks.frames) { leaf in
+    let space = addressSpaceTags.identifier(task.pointee.addressSpaceTag)
+    tables(of: task).destroy(in: space, to: stacks.frames) { leaf in
       releaseUserFrame(leaf.entry.frame)
     }
     task.pointee.addressSpaceRoot = PhysicalAddress(0)

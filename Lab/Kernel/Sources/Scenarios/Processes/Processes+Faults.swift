@@ -32,29 +32,28 @@ extension Processes {
     let entry = machine.readEntry(at: location)
     guard entry.isValid, entry.isUserAccessible else { return .violation }
     let page = VirtualAddressRange(address.pageBase, byteCount: pageSize)
-    let space = task.pointee.addressSpaceID
     switch access {
     case .execute where !entry.isUserExecutable:
       return .violation
     case .write where !entry.isWritable:
       guard entry.isCopyOnWrite else { return .violation }
-      return breakSharing(entry, at: location, page, space)
+      return breakSharing(entry, at: location, page, task)
     default:
       // The entry allows it: an older translation was cached. Dropping it makes sure that the access gets on.
-      machine.invalidate(page, in: space, scope: .leaves)
+      dropTranslations(page, of: task)
       return .resolved
     }
   }
 
   private borrowing func breakSharing(
-    _ entry: PageTableEntry, at location: PhysicalAddress, _ page: VirtualAddressRange, _ space: AddressSpaceID
+    _ entry: PageTableEntry, at location: PhysicalAddress, _ page: VirtualAddressRange, _ task: TaskPointer
   ) -> FaultResolution {
     if shareCount(entry.frame).pointee == 1 {
       // Loosening needs no invalidation to be correct, but this CPU has just used the read-only translation: without
       // one, the repeated store could fault on it again.
       let owned = PageTableEntry(rawValue: entry.writable.rawValue & ~PageTableEntry.copyOnWriteBit)
       machine.writeEntry(owned, at: location)
-      machine.invalidate(page, in: space, scope: .leaves)
+      dropTranslations(page, of: task)
       return .resolved
     }
     let copy: PageFrame
@@ -65,7 +64,7 @@ extension Processes {
       .copyMemory(from: machine.pointer(to: entry.frame.physicalAddress), byteCount: pageSize)
     // Break before make: no CPU may hold translations of one page to two frames.
     machine.writeEntry(entry.retired, at: location)
-    machine.invalidate(page, in: space, scope: .leaves)
+    dropTranslations(page, of: task)
     machine.writeEntry(.page(copy, .userReadWrite), at: location)
     machine.publishEntries()
     shareCount(copy).pointee = 1

@@ -31,6 +31,7 @@ struct ProcessesState {
   var depthSeed: UInt64 = 1
   var reclaimOnOtherCPUs: (@convention(c) () -> Int)?
   var settleOnOtherCPUs: (@convention(c) () -> Void)?
+  var dropFreeTranslations: (@convention(c) () -> Void)?
 }
 
 /// All processes of a machine, with the allocator of their stacks.
@@ -51,16 +52,15 @@ public struct Processes<M: PageTableMachine>: ~Copyable {
   /// How many processes there can be.
   public let processLimit: Int
 
+  /// The ASIDs of address spaces.
+  public let addressSpaceTags: AddressSpaceTags<M>
+
   let state: UnsafeMutablePointer<ProcessesState>
   /// One word per process number: where its record is, 0 for none.
   ///
   /// An area of the vmalloc area.
   let table: VirtualAddress
-  /// How many address spaces map each frame of user memory, from ``lowestFrame``.
-  let shareCounts: UnsafeMutablePointer<UInt16>
   private let stateFrame: PageFrame
-  private let shareCountFrame: PageFrame
-  private let shareCountOrder: Int
 
   /// Sets up for no process yet.
   ///
@@ -68,32 +68,32 @@ public struct Processes<M: PageTableMachine>: ~Copyable {
   ///   - machine: the machine.
   ///   - stacks: the allocator of kernel stacks.
   ///   - memory: the RAM that `stacks.frames` manages.
+  ///   - identifierBits: how long an ASID is on this machine, or shorter.
   /// - Throws: when there is no room for the tables. Everything has been given back then, the allocator included.
   public init(
-    machine: M, stacks: consuming ScenarioStacks<M>, memory: borrowing PhysicalMemoryMap
+    machine: M, stacks: consuming ScenarioStacks<M>, memory: borrowing PhysicalMemoryMap,
+    identifierBits: Int = 16
   ) throws(ProcessTableError) {
     let span = memory.highestFrame - memory.lowestFrame + 1
-    var order = 0
-    while (pageSize << order) < span * MemoryLayout<UInt16>.stride { order += 1 }
-    // A process needs more than 4 frames, so memory ends before numbers do. ASIDs have 16 bits.
+    // A process needs more than 4 frames, so memory ends before numbers do where there is less than 1 GiB.
     let entries = min(65536, (stacks.frames.totalFrames / 4 + 511) & ~511)
 
+    let tags: AddressSpaceTags<M>
+    do {
+      tags = try AddressSpaceTags(machine: machine, bits: identifierBits, frames: stacks.frames)
+    } catch { throw .frames(error) }
     let stateFrame: PageFrame
-    let countFrame: PageFrame
     do {
       stateFrame = try stacks.frames.allocate(FrameRequest(purpose: .metadata, cleared: true))
-    } catch { throw .frames(error) }
-    do {
-      countFrame = try stacks.frames.allocate(FrameRequest(order: order, purpose: .metadata, cleared: true))
     } catch {
-      returnFrame(stateFrame, to: stacks.frames)
+      tags.release(to: stacks.frames)
       throw .frames(error)
     }
     do {
       table = try stacks.arena.vmalloc(size: entries * 8, caller: "process table", frames: stacks.frames)
     } catch {
-      returnFrame(countFrame, order: order, to: stacks.frames)
       returnFrame(stateFrame, to: stacks.frames)
+      tags.release(to: stacks.frames)
       throw .vmalloc(error)
     }
     for page in 0..<(entries * 8 / pageSize) {
@@ -107,11 +107,9 @@ public struct Processes<M: PageTableMachine>: ~Copyable {
     memoryFrames = memory.totalFrames
     processLimit = entries - 1
     self.stateFrame = stateFrame
-    shareCountFrame = countFrame
-    shareCountOrder = order
     state = machine.pointer(to: stateFrame.physicalAddress).assumingMemoryBound(to: ProcessesState.self)
     state.initialize(to: ProcessesState())
-    shareCounts = machine.pointer(to: countFrame.physicalAddress).assumingMemoryBound(to: UInt16.self)
+    addressSpaceTags = tags
     self.stacks = stacks
   }
 
@@ -121,8 +119,8 @@ public struct Processes<M: PageTableMachine>: ~Copyable {
   deinit {
     do { try stacks.arena.vfree(table, frames: stacks.frames) } catch {}
     _ = stacks.arena.flush(frames: stacks.frames)
-    returnFrame(shareCountFrame, order: shareCountOrder, to: stacks.frames)
     returnFrame(stateFrame, to: stacks.frames)
+    addressSpaceTags.release(to: stacks.frames)
   }
 
   /// How many processes there are, dead ones that wait for `reap` included.
@@ -157,6 +155,25 @@ public struct Processes<M: PageTableMachine>: ~Copyable {
   /// Says how all other CPUs are made to do what ``settleThisCPU()`` does.
   public borrowing func setSettleOnOtherCPUs(_ function: @convention(c) () -> Void) {
     state.pointee.settleOnOtherCPUs = function
+  }
+
+  /// Says how all CPUs are made to drop what they have cached of all user address spaces, faster than one after the other.
+  public borrowing func setDropFreeTranslations(_ function: @convention(c) () -> Void) {
+    state.pointee.dropFreeTranslations = function
+  }
+
+  /// Lets this CPU walk a process's address space.
+  ///
+  /// Interrupts are off, and stay off until the CPU walks another, or none.
+  ///
+  /// - Parameters:
+  ///   - task: the process, which has an address space.
+  ///   - enter: puts the root into TTBR0_EL1, with the ASID it gets, and synchronizes the context.
+  public borrowing func enterAddressSpace(of task: TaskPointer, _ enter: (AddressSpaceID) -> Void) {
+    let dropAll = state.pointee.dropFreeTranslations
+    addressSpaceTags.activate(
+      &task.pointee.addressSpaceTag,
+      drop: { tags in if let dropAll { dropAll() } else { tags.dropEachFree() } }, enter: enter)
   }
 
   /// Gives back what is only kept for speed, brings the reserves that stacks grow from to their full size, and merges all

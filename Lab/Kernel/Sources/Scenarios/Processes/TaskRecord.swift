@@ -29,8 +29,9 @@ public struct TaskRecord: ~Copyable {
   public internal(set) var physicalAddress = PhysicalAddress(0)
   /// The root table of its address space (TTBR0_EL1); 0 when it has none.
   public internal(set) var addressSpaceRoot = PhysicalAddress(0)
-  /// The process's number, which is its ASID too: a number is used again only after the address space that bore it
-  /// has been invalidated everywhere.
+  /// Names the address space in TLBs; 0 until a CPU walks it.
+  var addressSpaceTag: UInt64 = 0
+  /// The process's number.
   public internal(set) var processID: UInt16 = 0
   /// Where it stands.
   public var state = TaskState.created
@@ -56,9 +57,6 @@ public struct TaskRecord: ~Copyable {
   public var stack: ThreadStack?
 
   init() {}
-
-  /// Names the address space when translations are to be dropped.
-  public var addressSpaceID: AddressSpaceID { AddressSpaceID(processID) }
 }
 
 /// A task record in its place, where it stays until it is reaped.

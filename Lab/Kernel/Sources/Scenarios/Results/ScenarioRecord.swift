@@ -12,7 +12,7 @@ struct ScenarioRecord {
   /// What the work consists of.
   var unit: StaticString = "operations"
   /// Where the picture of memory at the first failure goes.
-  var mapAtFailure: UnsafeMutablePointer<UInt8>?
+  var mapAtFailure: FrameMap?
   /// Free frames at the first failure, everything half-made undone and caches given back.
   var freeFramesAtFailure = 0
   /// The same when forks fail again after recovery.

@@ -12,7 +12,7 @@ public enum StateAspect: UInt8, Sendable {
   case kernelStacks
   /// The listing of the vmalloc area.
   case vmallocAreas
-  /// How many address spaces map each frame.
+  /// How many address spaces map each frame that some do.
   case shareCounts
   /// All entries of the vmalloc area's tables.
   case kernelTables
@@ -88,13 +88,6 @@ extension Processes {
     stacks.arena.writeListing(to: &listing)
     snapshot[.vmallocAreas] = listing.value
 
-    var counts = Digest()
-    for index in 0..<frameSpan where shareCounts[index] != 0 {
-      counts.mix(index)
-      counts.mix(Int(shareCounts[index]))
-    }
-    snapshot[.shareCounts] = counts.value
-
     var kernelTables = Digest()
     if let layout = try? AddressLayout(virtualAddressBits: machine.virtualAddressBits) {
       TranslationTables(kernelOf: machine).visitLeaves(in: layout.vmallocArea) { leaf in
@@ -105,6 +98,7 @@ extension Processes {
     snapshot[.kernelTables] = kernelTables.value
 
     var userTables = Digest()
+    var counts = Digest()
     var table = Digest()
     for processID in 1...processLimit {
       guard let task = task(processID) else { continue }
@@ -117,6 +111,8 @@ extension Processes {
       tables(of: task).visitLeaves(in: userAddresses) { leaf in
         userTables.mix(UInt64(leaf.address.rawValue))
         userTables.mix(leaf.entry.rawValue)
+        counts.mix(UInt64(leaf.entry.frame.number))
+        counts.mix(UInt64(shareCount(leaf.entry.frame).pointee))
         guard task == first else { return }
         let words = machine.pointer(to: leaf.entry.frame.physicalAddress).assumingMemoryBound(to: UInt64.self)
         for index in 0..<512 { userTables.mix(words[index]) }
@@ -124,6 +120,7 @@ extension Processes {
     }
     table.mix(processCount)
     snapshot[.userTables] = userTables.value
+    snapshot[.shareCounts] = counts.value
     snapshot[.processes] = table.value
     return snapshot
   }

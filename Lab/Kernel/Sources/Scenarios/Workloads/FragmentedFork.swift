@@ -8,9 +8,11 @@ func runFragmentedFork<Host: ScenarioHost>(
 ) -> Bool {
   processes.settle()
   let freeAtStart = processes.stacks.frames.freeFrames
+  let surplus = SurplusMemory(
+    beyond: processes.exhaustibleFrames(options) * 100 / options.freeSharePercent, of: processes)
+  defer { surplus.release(in: processes) }
 
   // Three pictures of memory: before the first fork, at the first failure, after everything was given back.
-  let span = processes.frameSpan
   let maps: FrameMaps
   do {
     maps = try FrameMaps(of: processes)
@@ -53,6 +55,7 @@ func runFragmentedFork<Host: ScenarioHost>(
   processes.settle()
   processes.takeFrameMap(into: maps.after)
   processes.releaseBallast()
+  surplus.release(in: processes)
 
   let succeeded = processes.noted(.forksSucceeded)
   let stackOrder =
@@ -91,9 +94,9 @@ func runFragmentedFork<Host: ScenarioHost>(
   json.field("freeBytesAtFailure", record.freeFramesAtFailure * pageSize)
   json.field("stackBytes", record.stackBytesAtFailure)
   json.beginObject("frameMaps")
-  json.field("before", describing: FrameMapText(letters: maps.before, count: span))
-  json.field("atFailure", describing: FrameMapText(letters: maps.atFailure, count: span))
-  json.field("after", describing: FrameMapText(letters: maps.after, count: span))
+  json.field("before", describing: FrameMapText(map: maps.before))
+  json.field("atFailure", describing: FrameMapText(map: maps.atFailure))
+  json.field("after", describing: FrameMapText(map: maps.after))
   json.endObject()
   maps.release(in: processes)
   let leaked = freeAtStart - processes.stacks.frames.freeFrames
@@ -108,22 +111,28 @@ struct FrameMaps {
   private let block: PageFrame
   private let order: Int
   /// Before the first fork.
-  let before: UnsafeMutablePointer<UInt8>
+  let before: FrameMap
   /// At the first failure.
-  let atFailure: UnsafeMutablePointer<UInt8>
+  let atFailure: FrameMap
   /// When everything was given back.
-  let after: UnsafeMutablePointer<UInt8>
+  let after: FrameMap
 
   init<M: PageTableMachine>(of processes: borrowing Processes<M>) throws(FrameSourceError) {
+    let span = processes.frameSpan
+    let most = pageSize << BuddyAllocator<M>.maximumOrder
+    var shift = 0
+    while 3 * FrameMap.letterCount(span, shift) > most { shift += 1 }
+    let count = FrameMap.letterCount(span, shift)
     var order = 0
-    while pageSize << order < 3 * processes.frameSpan { order += 1 }
+    while pageSize << order < 3 * count { order += 1 }
     self.order = order
     block = try processes.stacks.frames.allocate(FrameRequest(order: order, purpose: .metadata))
-    before = processes.machine.pointer(to: block.physicalAddress).assumingMemoryBound(to: UInt8.self)
-    atFailure = before + processes.frameSpan
-    after = atFailure + processes.frameSpan
+    let letters = processes.machine.pointer(to: block.physicalAddress).assumingMemoryBound(to: UInt8.self)
+    before = FrameMap(letters: letters, frameSpan: span, groupShift: shift)
+    atFailure = FrameMap(letters: letters + count, frameSpan: span, groupShift: shift)
+    after = FrameMap(letters: letters + 2 * count, frameSpan: span, groupShift: shift)
     // Without a failure there is no picture of one.
-    atFailure.initialize(repeating: UInt8(ascii: "x"), count: processes.frameSpan)
+    atFailure.letters.initialize(repeating: UInt8(ascii: "x"), count: count)
   }
 
   func release<M: PageTableMachine>(in processes: borrowing Processes<M>) {
@@ -133,7 +142,7 @@ struct FrameMaps {
 
 extension Processes {
   /// Forgets the last run's notes and gets ready for the next one's.
-  borrowing func beginRecord(unit: StaticString, total: Int, mapAtFailure: UnsafeMutablePointer<UInt8>? = nil) {
+  borrowing func beginRecord(unit: StaticString, total: Int, mapAtFailure: FrameMap? = nil) {
     var record = ScenarioRecord()
     record.unit = unit
     record.total = total

@@ -123,16 +123,18 @@ extension Processes {
 
   /// Calls `body` for each aligned group of frames that holds ballast, with a bit for each frame that is.
   private borrowing func forEachGroup(ofSize size: Int, _ body: (PageFrame, UInt8) -> Void) {
-    let end = lowestFrame.number + UInt(frameSpan)
-    var first = lowestFrame.number & ~UInt(size - 1)
-    while first < end {
-      var ballast: UInt8 = 0
-      for index in 0..<size
-      where stacks.frames.base.owner(of: PageFrame(first) + index) == .used(.other) {
-        ballast |= 1 << UInt8(index)
+    let single = UsedBlock(order: 0, purpose: .other)
+    stacks.frames.base.forEachRange { lowest, count in
+      let end = lowest.number + UInt(count)
+      var first = lowest.number & ~UInt(size - 1)
+      while first < end {
+        var ballast: UInt8 = 0
+        for index in 0..<size where stacks.frames.base.usedBlock(at: PageFrame(first) + index) == single {
+          ballast |= 1 << UInt8(index)
+        }
+        if ballast != 0 { body(PageFrame(first), ballast) }
+        first += UInt(size)
       }
-      if ballast != 0 { body(PageFrame(first), ballast) }
-      first += UInt(size)
     }
   }
 }

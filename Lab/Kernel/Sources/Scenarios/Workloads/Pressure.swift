@@ -23,6 +23,8 @@ func runPressure<Host: ScenarioHost>(
   }
   let start = ThreadScenarioStart(processes, host)
   let count = options.threadCount
+  let surplus = SurplusMemory(beyond: Pressure.mostFrames, of: processes)
+  defer { surplus.release(in: processes) }
   processes.beginThreads(options.breaksCondition ? .sink : .surge, seed: options.seed)
   do throws(KernelThreadError) {
     try host.makeThreads(count, of: count, in: processes)
@@ -41,6 +43,7 @@ func runPressure<Host: ScenarioHost>(
     guard pressure.runRound(in: processes, host: host) else { return false }
   }
   pressure.others.give(Int.max, to: processes)
+  surplus.release(in: processes)
 
   let leaked = start.leakedFrames(processes, host)
   var checks = ScenarioChecks(host.console)
@@ -77,6 +80,9 @@ enum PressureError: Error, TextDescribable {
 
 /// Rounds of waking threads and taking memory.
 struct Pressure {
+  /// How much memory is taken and given back at most, in frames, each of which is written to: 2 GiB.
+  static var mostFrames: Int { 2 << 18 }
+
   /// Who else wants memory.
   var others = MemoryHolder()
   /// How many threads are woken together.

@@ -9,10 +9,13 @@ func runProgramScenario<Host: ScenarioHost>(
   processes.settle()
   let freeAtStart = processes.stacks.frames.freeFrames
   let stackBytesAtStart = processes.kernelStackBytes
+  let endsMemory = program == .exhaustAndRecover
+  let surplus = SurplusMemory(beyond: endsMemory ? processes.exhaustibleFrames(options) : .max, of: processes)
   let first: TaskPointer
   do {
     first = try processes.createFirst(host.programImage)
   } catch {
+    surplus.release(in: processes)
     writeError(error, to: host.console)
     return false
   }
@@ -36,6 +39,7 @@ func runProgramScenario<Host: ScenarioHost>(
   let zeroedPermille = zeroed.permille(processes)
   let (end, status) = (first.pointee.end, first.pointee.exitStatus)
   let leftBehind = processes.destroyAll()
+  surplus.release(in: processes)
   processes.settle()
   let leaked = freeAtStart - processes.stacks.frames.freeFrames
 

@@ -1,0 +1,63 @@
+// What can be wrong with a device tree that a boot loader has left.
+
+import KernelMachine
+
+/// Why a device tree was refused.
+public enum DeviceTreeError: Error, Equatable, TextDescribable {
+  /// There is no memory at the address, or it does not begin with the magic number.
+  case missing
+  /// It shares bytes with the kernel's image: one of the two has destroyed the other.
+  case overlapsImage
+  /// The tree cannot be read as one of version 16.
+  case unsupportedVersion(UInt32)
+  /// The header says that the tree is smaller than a header, larger than a boot loader may leave, or larger than the memory
+  /// that it was given in.
+  case wrongSize(UInt32)
+  /// A block of the tree begins outside it.
+  case blockOutside(offset: UInt32)
+  /// There is no complete token, name, value or reservation at this byte of the tree.
+  case damaged(offset: Int)
+  /// A node ends that has not begun, or the tree ends before its root does.
+  case unbalanced(offset: Int)
+  /// Nodes lie within each other to more than ``FlattenedDeviceTree/maximumDepth``.
+  case tooDeep(offset: Int)
+  /// A node says that the addresses or sizes of its children have this many cells.
+  case cellCount(UInt)
+
+  /// Writes the error in one line.
+  public func write<Sink: TextSink>(to sink: inout Sink) {
+    switch self {
+    case .missing:
+      sink.write("there is none at the address that the boot loader gave")
+    case .overlapsImage:
+      sink.write("it overlaps the kernel's image")
+    case .unsupportedVersion(let version):
+      sink.write("version ")
+      sink.write(UInt(version))
+      sink.write(" cannot be read as version 16")
+    case .wrongSize(let byteCount):
+      sink.write("it cannot be ")
+      sink.write(UInt(byteCount))
+      sink.write(" bytes long, as it says")
+    case .blockOutside(let offset):
+      sink.write("it says that it has a block at byte ")
+      sink.write(UInt(offset))
+      sink.write(", which is outside")
+    case .damaged(let offset):
+      sink.write("it is damaged at byte ")
+      sink.write(offset)
+    case .unbalanced(let offset):
+      sink.write("beginnings and ends of nodes do not match at byte ")
+      sink.write(offset)
+    case .tooDeep(let offset):
+      sink.write("more than ")
+      sink.write(FlattenedDeviceTree.maximumDepth)
+      sink.write(" nodes lie within each other at byte ")
+      sink.write(offset)
+    case .cellCount(let count):
+      sink.write("addresses or sizes of ")
+      sink.write(count)
+      sink.write(" cells are not understood")
+    }
+  }
+}

@@ -1,0 +1,155 @@
+// Reading a flattened device tree in place. A boot loader has left it, so nothing that it says is believed: every access is
+// checked against the bytes that there are, and sums of what it says cannot overflow (they are of 32-bit numbers).
+//
+//   +-----------------+ 0      header: magic, total size, offsets; all words are big-endian
+//   | header          |
+//   +-----------------+
+//   | reservations    |        pairs of address and size, ended by a pair of zeroes
+//   +-----------------+
+//   | structure block |        tokens: 1 begin node, 2 end node, 3 property, 4 nothing, 9 end
+//   +-----------------+
+//   | strings block   |        names of properties
+//   +-----------------+
+//
+// Source: Devicetree Specification, release 0.4, chapter 5.
+
+/// A flattened device tree in memory.
+public struct FlattenedDeviceTree {
+  /// The bytes of the tree, as many as its header says.
+  let bytes: UnsafeRawBufferPointer
+  let structureOffset: Int
+  let stringsOffset: Int
+  let reservationsOffset: Int
+
+  /// How long a header is, in bytes.
+  public static var headerByteCount: Int { 40 }
+  /// How long a tree may be, in bytes: 2 MiB.
+  ///
+  /// Source: Linux, Documentation/arm64/booting.rst, "Setup the device tree".
+  public static var maximumByteCount: Int { 2 << 20 }
+  /// How many nodes may lie within each other.
+  public static var maximumDepth: Int { 64 }
+
+  /// How long a tree says that it is, in bytes, after a look at its header alone.
+  ///
+  /// - Parameter header: the first ``headerByteCount`` bytes of the tree.
+  /// - Throws: ``DeviceTreeError`` if there is no tree that is understood, or no such tree can have this length.
+  public static func byteCount(header: UnsafeRawBufferPointer) throws(DeviceTreeError) -> Int {
+    guard header.count >= headerByteCount, word(header, 0) == 0xd00d_feed else { throw .missing }
+    // Version 17 trees say that they can be read as version 16.
+    guard word(header, 24) <= 17, word(header, 20) >= 16 else { throw .unsupportedVersion(word(header, 20)) }
+    let size = word(header, 4)
+    guard Int(size) >= headerByteCount, Int(size) <= maximumByteCount else { throw .wrongSize(size) }
+    return Int(size)
+  }
+
+  /// The tree that `memory` begins with.
+  ///
+  /// - Parameter memory: readable memory, at least as long as the tree says that it is.
+  /// - Throws: ``DeviceTreeError`` if there is no tree of a version that is understood, or its blocks lie outside it.
+  public init(in memory: UnsafeRawBufferPointer) throws(DeviceTreeError) {
+    let count = try Self.byteCount(header: memory)
+    guard count <= memory.count else { throw .wrongSize(UInt32(count)) }
+    bytes = UnsafeRawBufferPointer(rebasing: memory[..<count])
+    structureOffset = Int(Self.word(bytes, 8))
+    stringsOffset = Int(Self.word(bytes, 12))
+    reservationsOffset = Int(Self.word(bytes, 16))
+    for field in 2...4 {
+      let offset = Self.word(bytes, field * 4)
+      guard Int(offset) >= Self.headerByteCount, Int(offset) <= count else {
+        throw .blockOutside(offset: offset)
+      }
+    }
+  }
+
+  /// The big-endian word at a byte offset, which lies inside `bytes`.
+  static func word(_ bytes: UnsafeRawBufferPointer, _ offset: Int) -> UInt32 {
+    bytes.loadUnaligned(fromByteOffset: offset, as: UInt32.self).bigEndian
+  }
+
+  private func long(_ offset: Int) -> UInt {
+    UInt(bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self).bigEndian)
+  }
+
+  /// The reservation with a number from 0 up, or `nil` after the last.
+  ///
+  /// - Throws: ``DeviceTreeError/damaged(offset:)`` if the tree ends before its list does.
+  func reservation(_ index: Int) throws(DeviceTreeError) -> (start: UInt, byteCount: UInt)? {
+    let offset = reservationsOffset + index * 16
+    guard offset + 16 <= bytes.count else { throw .damaged(offset: offset) }
+    let (start, size) = (long(offset), long(offset + 8))
+    return start == 0 && size == 0 ? nil : (start, size)
+  }
+
+  /// The bytes of the zero-terminated string at a byte offset, without the zero.
+  func string(at offset: Int) throws(DeviceTreeError) -> DeviceTreeValue {
+    var end = offset
+    while end < bytes.count, bytes[end] != 0 { end += 1 }
+    guard end < bytes.count else { throw .damaged(offset: offset) }
+    return DeviceTreeValue(bytes: UnsafeRawBufferPointer(rebasing: bytes[offset..<end]))
+  }
+}
+
+/// A step through the structure block.
+enum DeviceTreeToken {
+  case beginNode(name: DeviceTreeValue)
+  case endNode
+  case property(name: DeviceTreeValue, value: DeviceTreeValue)
+  case end
+}
+
+/// A place in the structure block.
+struct DeviceTreeCursor {
+  private let tree: FlattenedDeviceTree
+  private var offset: Int
+  /// How many nodes have begun and not ended.
+  private(set) var depth = 0
+
+  /// The beginning of a tree.
+  init(_ tree: FlattenedDeviceTree) {
+    self.tree = tree
+    offset = tree.structureOffset
+  }
+
+  /// The next token, after which the depth is that of the node that it belongs to.
+  ///
+  /// ``DeviceTreeToken/end`` comes once, after the end of the root.
+  mutating func next() throws(DeviceTreeError) -> DeviceTreeToken {
+    while true {
+      let start = offset
+      switch try word() {
+      case 1:
+        let name = try tree.string(at: offset)
+        offset = (offset + name.byteCount + 4) & ~3
+        guard depth < FlattenedDeviceTree.maximumDepth else { throw .tooDeep(offset: start) }
+        depth += 1
+        return .beginNode(name: name)
+      case 2:
+        guard depth > 0 else { throw .unbalanced(offset: start) }
+        depth -= 1
+        return .endNode
+      case 3:
+        guard depth > 0 else { throw .unbalanced(offset: start) }
+        let size = Int(try word())
+        let name = tree.stringsOffset + Int(try word())
+        guard size <= tree.bytes.count - offset, name < tree.bytes.count else { throw .damaged(offset: start) }
+        let value = UnsafeRawBufferPointer(rebasing: tree.bytes[offset..<offset + size])
+        offset = (offset + size + 3) & ~3
+        return .property(name: try tree.string(at: name), value: DeviceTreeValue(bytes: value))
+      case 4:
+        continue
+      case 9:
+        guard depth == 0 else { throw .unbalanced(offset: start) }
+        return .end
+      default:
+        throw .damaged(offset: start)
+      }
+    }
+  }
+
+  private mutating func word() throws(DeviceTreeError) -> UInt32 {
+    guard offset + 4 <= tree.bytes.count else { throw .damaged(offset: offset) }
+    defer { offset += 4 }
+    return FlattenedDeviceTree.word(tree.bytes, offset)
+  }
+}

@@ -1,0 +1,88 @@
+// The properties of one device tree node that a kernel looks at.
+
+/// How many 32-bit cells the addresses and the sizes of a node's children have.
+struct CellCounts {
+  /// Of an address: 0 to 4.
+  var address: UInt8 = 2
+  /// Of a size: 0 to 4.
+  var size: UInt8 = 1
+
+  /// How many cells an address with its size has.
+  var perRange: Int { Int(address) + Int(size) }
+
+  /// What `#address-cells` or `#size-cells` says.
+  static func count(_ value: DeviceTreeValue) throws(DeviceTreeError) -> UInt8 {
+    guard value.byteCount == 4, value.number <= 4 else { throw .cellCount(value.number) }
+    return UInt8(value.number)
+  }
+}
+
+/// What a node says of itself.
+struct NodeProperties {
+  var isChosen = false
+  var isFinished = false
+  var isAvailable = true
+  var isInterruptController = false
+  var isUnmapped = false
+  var numaNode = 0
+  var deviceType = DeviceTreeValue.empty
+  var compatible = DeviceTreeValue.empty
+  var registers = DeviceTreeValue.empty
+  var interrupts = DeviceTreeValue.empty
+  var method = DeviceTreeValue.empty
+  var enableMethod = DeviceTreeValue.empty
+  var startFunction = DeviceTreeValue.empty
+  var stopFunction = DeviceTreeValue.empty
+  var commandLine = DeviceTreeValue.empty
+  var ramDiskStart: UInt = 0
+  var ramDiskEnd: UInt = 0
+
+  /// Keeps a property if it matters.
+  mutating func note(_ name: DeviceTreeValue, _ value: DeviceTreeValue) {
+    if name.equals("device_type") {
+      deviceType = value
+    } else if name.equals("compatible") {
+      compatible = value
+    } else if name.equals("reg") {
+      registers = value
+    } else if name.equals("interrupts") {
+      interrupts = value
+    } else if name.equals("interrupt-controller") {
+      isInterruptController = true
+    } else if name.equals("no-map") {
+      isUnmapped = true
+    } else if name.equals("numa-node-id") {
+      numaNode = value.cellCount > 0 ? Int(value.cell(0)) : 0
+    } else if name.equals("status") {
+      isAvailable = value.contains("okay") || value.contains("ok")
+    } else if name.equals("method") {
+      method = value
+    } else if name.equals("enable-method") {
+      enableMethod = value
+    } else if name.equals("cpu_on") {
+      startFunction = value
+    } else if name.equals("cpu_off") {
+      stopFunction = value
+    } else if name.equals("bootargs") {
+      commandLine = value
+    } else if name.equals("linux,initrd-start") {
+      ramDiskStart = value.number
+    } else if name.equals("linux,initrd-end") {
+      ramDiskEnd = value.number
+    }
+  }
+
+  /// How many address ranges `reg` holds, with the parent's numbers of cells.
+  func rangeCount(_ cells: CellCounts) -> Int {
+    cells.perRange > 0 ? registers.cellCount / cells.perRange : 0
+  }
+
+  /// An address range of `reg`, one of ``rangeCount(_:)``.
+  func range(_ index: Int, _ cells: CellCounts) -> BoardRange {
+    let first = index * cells.perRange
+    return BoardRange(
+      start: registers.number(at: first, cells: Int(cells.address)),
+      byteCount: registers.number(at: first + Int(cells.address), cells: Int(cells.size)), node: numaNode,
+      isUnmapped: isUnmapped)
+  }
+}
