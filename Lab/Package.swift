@@ -6,6 +6,7 @@ let core: Target.Dependency = .product(name: "KernelStacks", package: "KernelSta
 let simulated: Target.Dependency = .product(name: "SimulatedMachine", package: "KernelStacks")
 let random: Target.Dependency = .product(name: "SeededRandom", package: "KernelStacks")
 let deviceTree: Target.Dependency = .product(name: "DeviceTree", package: "Kernel")
+let processes: Target.Dependency = .product(name: "KernelProcesses", package: "Kernel")
 let scenarios: Target.Dependency = .product(name: "Scenarios", package: "Kernel")
 
 let tools: [SwiftSetting] = [.define("Tools")]
@@ -27,7 +28,7 @@ let package = Package(
     .package(url: "https://github.com/hummingbird-project/swift-mustache", from: "2.1.1"),
   ],
   targets: [
-    .target(name: "SimulatedScenarios", dependencies: [core, simulated, random, scenarios]),
+    .target(name: "SimulatedScenarios", dependencies: [core, simulated, random, processes, scenarios]),
     .target(
       name: "ImageTools", dependencies: [.product(name: "Subprocess", package: "swift-subprocess")],
       swiftSettings: tools),
@@ -49,7 +50,7 @@ let package = Package(
     // Tests.
     .testTarget(name: "HostStormTests", dependencies: [core, "HostStorm"]),
     .testTarget(
-      name: "ScenarioTests", dependencies: [core, simulated, random, scenarios, "SimulatedScenarios"]),
+      name: "ScenarioTests", dependencies: [core, simulated, random, processes, scenarios, "SimulatedScenarios"]),
     .testTarget(
       name: "ToolTests", dependencies: ["ImageTools", "Figures", "kstacks", "SimulatedScenarios"],
       swiftSettings: tools),

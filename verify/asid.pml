@@ -1,4 +1,4 @@
-// ASIDs by generations (Lab/Kernel/Sources/Scenarios/Processes/AddressSpaceTags.swift): no CPU walks an address space with an
+// ASIDs by generations (Lab/Kernel/Sources/KernelProcesses/AddressSpaceTags.swift): no CPU walks an address space with an
 // ASID under which it has cached translations of another.
 //
 // Two CPUs switch between address spaces, and end some. A walker may cache, at any time, translations of the space that TTBR0

@@ -13,14 +13,19 @@ let package = Package(
   products: [
     .executable(name: "BootableKernel", targets: ["BootableKernel"]),
     .executable(name: "Init", targets: ["Init"]),
+    .library(name: "KernelProcesses", targets: ["KernelProcesses", "SystemCallInterface"]),
     .library(name: "Scenarios", targets: ["Scenarios", "UserPrograms"]),
     .library(name: "DeviceTree", targets: ["DeviceTree"]),
   ],
   dependencies: [.package(name: "KernelStacks", path: "../..")],
   targets: [
+    // Processes, and what they ask of a kernel.
+    .target(name: "SystemCallInterface"),
+    .target(name: "KernelProcesses", dependencies: [core, "SystemCallInterface"]),
+
     // Workloads that run on either machine.
-    .target(name: "UserPrograms", dependencies: [random]),
-    .target(name: "Scenarios", dependencies: [core, random, "UserPrograms"]),
+    .target(name: "UserPrograms", dependencies: [random, "SystemCallInterface"]),
+    .target(name: "Scenarios", dependencies: [core, random, "KernelProcesses", "UserPrograms"]),
 
     // What a boot loader tells about the board.
     .target(name: "DeviceTree", dependencies: [core]),
@@ -30,8 +35,11 @@ let package = Package(
     .target(name: "CYardstick", dependencies: [instructions]),
     .executableTarget(
       name: "BootableKernel",
-      dependencies: [core, arm64, "CYardstick", "DeviceTree", "KernelAssembly", "Scenarios", "UserPrograms"]),
-    .executableTarget(name: "Init", dependencies: [instructions, "UserPrograms"]),
+      dependencies: [
+        core, arm64, "CYardstick", "DeviceTree", "KernelAssembly", "KernelProcesses", "Scenarios",
+        "SystemCallInterface", "UserPrograms",
+      ]),
+    .executableTarget(name: "Init", dependencies: [instructions, "SystemCallInterface", "UserPrograms"]),
   ],
   swiftLanguageModes: [.v6]
 )

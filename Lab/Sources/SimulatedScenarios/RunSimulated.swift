@@ -1,5 +1,6 @@
 // Running a scenario on the simulated machine, as the kernel would from its command line.
 
+import KernelProcesses
 import KernelStacks
 import Scenarios
 import SimulatedMachine
@@ -34,7 +35,7 @@ public func runSimulated(
 private func runProcesses(
   _ options: ScenarioOptions, in world: SimulatedWorld, console: LineConsole
 ) throws(SimulatedRunError) -> Bool {
-  let processes = UnsafeMutablePointer<Processes<Simulated>>.allocate(capacity: 1)
+  let processes = UnsafeMutablePointer<ScenarioProcesses<Simulated>>.allocate(capacity: 1)
   defer { processes.deallocate() }
   processes.initialize(to: try world.makeProcesses(options))
   defer { processes.deinitialize(count: 1) }

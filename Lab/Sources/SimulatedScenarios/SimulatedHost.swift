@@ -1,5 +1,6 @@
 // The simulated machine as a scenario sees it.
 
+import KernelProcesses
 import KernelStacks
 import Scenarios
 import SimulatedMachine
@@ -23,40 +24,42 @@ struct SimulatedHost: ScenarioHost {
 
   var programImage: ProgramImage { kernel.image }
 
-  func run(_ first: TaskPointer, _ arguments: ProgramArguments, in processes: borrowing Processes<Simulated>) {
+  func run(
+    _ first: TaskPointer, _ arguments: ProgramArguments, in processes: borrowing ScenarioProcesses<Simulated>
+  ) {
     kernel.run(first, arguments)
   }
 
-  func prepare(_ thread: KernelThreadPointer, in processes: borrowing Processes<Simulated>) {
+  func prepare(_ thread: KernelThreadPointer, in processes: borrowing ScenarioProcesses<Simulated>) {
     threads.prepare(thread)
   }
 
-  func prepareStorm(_ thread: KernelThreadPointer, in processes: borrowing Processes<Simulated>) {
+  func prepareStorm(_ thread: KernelThreadPointer, in processes: borrowing ScenarioProcesses<Simulated>) {
     threads.prepareStorm(thread)
   }
 
   func runBesideThreads(
-    _ first: TaskPointer, _ arguments: ProgramArguments, in processes: borrowing Processes<Simulated>
+    _ first: TaskPointer, _ arguments: ProgramArguments, in processes: borrowing ScenarioProcesses<Simulated>
   ) {
     threads.run { kernel.run(first, arguments) }
   }
 
-  func bringOnline(_ number: Int, in processes: borrowing Processes<Simulated>) -> Bool {
+  func bringOnline(_ number: Int, in processes: borrowing ScenarioProcesses<Simulated>) -> Bool {
     threads.cpus.start(number)
   }
 
-  func resume(_ thread: KernelThreadPointer, in processes: borrowing Processes<Simulated>) {
+  func resume(_ thread: KernelThreadPointer, in processes: borrowing ScenarioProcesses<Simulated>) {
     threads.resume(thread)
   }
 
-  func awaitThreads(in processes: borrowing Processes<Simulated>) -> Bool {
+  func awaitThreads(in processes: borrowing ScenarioProcesses<Simulated>) -> Bool {
     threads.run()
     return !threads.hasStalled
   }
 
-  func letThreadsRun(in processes: borrowing Processes<Simulated>) { threads.run(slices: 8) }
+  func letThreadsRun(in processes: borrowing ScenarioProcesses<Simulated>) { threads.run(slices: 8) }
 
-  func settle(_ processes: borrowing Processes<Simulated>) {
+  func settle(_ processes: borrowing ScenarioProcesses<Simulated>) {
     for cpu in 0..<kernel.machine.cpuCount {
       kernel.machine.simulation.onCPU(cpu) { _ in processes.settle() }
     }
@@ -64,7 +67,9 @@ struct SimulatedHost: ScenarioHost {
 
   var usableCPUs: Int { kernel.machine.cpuCount }
 
-  func runOnEachCPU(_ count: Int, in processes: borrowing Processes<Simulated>, _ work: CPUWork<Simulated>) {
+  func runOnEachCPU(
+    _ count: Int, in processes: borrowing ScenarioProcesses<Simulated>, _ work: CPUWork<Simulated>
+  ) {
     let kernel = kernel
     let bodies = (0..<count).map { cpu in
       { (_: Simulated) in work.carryOut(cpu, in: kernel.processes.pointee) }

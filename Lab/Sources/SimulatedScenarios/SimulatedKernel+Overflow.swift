@@ -1,5 +1,6 @@
 // Overflows on the simulated machine: an access below the stack, and the kernel's reaction.
 
+import KernelProcesses
 import KernelStacks
 import Scenarios
 import SimulatedMachine

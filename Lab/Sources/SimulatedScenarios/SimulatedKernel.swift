@@ -3,15 +3,17 @@
 // Programs are called on the host's stack. A process is current from `enter` on, until another one is; a forked child runs
 // as a call inside its parent's fork until it holds, and later as a call inside its parent's release.
 
+import KernelProcesses
 import KernelStacks
 import Scenarios
 import SimulatedMachine
+import SystemCallInterface
 import UserPrograms
 
 /// A kernel on the simulated machine, as far as processes need one.
 final class SimulatedKernel {
   let machine: Simulated
-  let processes: UnsafeMutablePointer<Processes<Simulated>>
+  let processes: UnsafeMutablePointer<ScenarioProcesses<Simulated>>
   let console: LineConsole
   let image: ProgramImage
 
@@ -25,7 +27,7 @@ final class SimulatedKernel {
   var killed: [TaskPointer: EndOfProcess] = [:]
 
   init(
-    machine: Simulated, processes: UnsafeMutablePointer<Processes<Simulated>>, console: LineConsole,
+    machine: Simulated, processes: UnsafeMutablePointer<ScenarioProcesses<Simulated>>, console: LineConsole,
     image: ProgramImage
   ) {
     self.machine = machine

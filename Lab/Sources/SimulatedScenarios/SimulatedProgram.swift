@@ -5,6 +5,7 @@
 //   0x5fe000  stack    2 pages
 //   0x600000  end of the 2 MiB that one leaf table maps
 
+import KernelProcesses
 import KernelStacks
 import Scenarios
 

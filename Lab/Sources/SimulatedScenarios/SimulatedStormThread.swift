@@ -1,6 +1,7 @@
 // A simulated thread of the scenario `smp-storm`: it performs a worker's steps. Between them it goes down its own stack,
 // sleeps, is shrunk, wakes and makes other threads, and takes CPUs offline and brings them back.
 
+import KernelProcesses
 import KernelStacks
 import Scenarios
 import SimulatedMachine
@@ -52,7 +53,7 @@ final class SimulatedStormThread: SimulatedThread {
     super.init(thread, scheduled, bounds, kernel, processes.pointee.threadProgram(of: thread))
   }
 
-  private var processes: UnsafeMutablePointer<Processes<Simulated>> { kernel.processes }
+  private var processes: UnsafeMutablePointer<ScenarioProcesses<Simulated>> { kernel.processes }
 
   private var mappedPages: Int { processes.pointee.stacks.mappedPageCount(scheduled.pointee.stackBase) }
 

@@ -1,9 +1,11 @@
 // The system calls of a simulated process. After a process has been killed they do nothing: its program runs to its end on
 // the host's stack without any effect.
 
+import KernelProcesses
 import KernelStacks
 import Scenarios
 import SimulatedMachine
+import SystemCallInterface
 import UserPrograms
 
 /// The kernel, as one simulated process sees it.

@@ -1,5 +1,6 @@
 // One simulated thread of the kernel: its stack pointer and stack frames, and its program, performed through the MMU.
 
+import KernelProcesses
 import KernelStacks
 import Scenarios
 import SimulatedMachine

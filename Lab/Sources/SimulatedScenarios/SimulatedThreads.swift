@@ -1,6 +1,7 @@
 // Threads of the kernel on the simulated machine: the kernels' scheduler chooses the thread of each simulated CPU. Programs are
 // performed action by action, and a thread may be preempted after any of them.
 
+import KernelProcesses
 import KernelStacks
 import Scenarios
 import SeededRandom
@@ -56,7 +57,7 @@ final class SimulatedThreads: @unchecked Sendable {
     idle.deallocate()
   }
 
-  private var processes: UnsafeMutablePointer<Processes<Simulated>> { kernel.processes }
+  private var processes: UnsafeMutablePointer<ScenarioProcesses<Simulated>> { kernel.processes }
 
   // The scheduler's part is the first of the room that a record has for its machine.
   private func scheduled(_ thread: KernelThreadPointer) -> ScheduledThreadPointer {

@@ -1,5 +1,6 @@
 // A simulated machine with the allocators that the kernel makes at boot.
 
+import KernelProcesses
 import KernelStacks
 import Scenarios
 import SimulatedMachine
@@ -93,7 +94,7 @@ final class SimulatedWorld {
   /// The process table with an allocator of the options' stacks.
   ///
   /// Once only.
-  func makeProcesses(_ options: ScenarioOptions) throws(SimulatedRunError) -> Processes<Simulated> {
+  func makeProcesses(_ options: ScenarioOptions) throws(SimulatedRunError) -> ScenarioProcesses<Simulated> {
     let frames = try makeFrames()
     let arena = try makeArena(options)
     let stacks: ScenarioStacks<Simulated>
@@ -103,9 +104,11 @@ final class SimulatedWorld {
         frames: FaultInjectingFrames(frames), arena: arena)
     } catch { throw .stacks(error) }
     do {
-      return try Processes(
+      let processes = try ScenarioProcesses<Simulated>(
         // As few as a CPU may have, so that they are handed out again and again.
         machine: simulation.machine, stacks: stacks, memory: map, identifierBits: 8)
+      processes.prepareWorkloads()
+      return processes
     } catch { throw .processes(error) }
   }
 }

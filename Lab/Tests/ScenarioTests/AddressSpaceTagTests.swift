@@ -1,5 +1,6 @@
 // ASIDs of one generation after the other, on the machine that knows what each CPU may have cached of which ASID.
 
+import KernelProcesses
 import KernelStacks
 import Scenarios
 import SeededRandom

@@ -4,9 +4,10 @@ import KernelStacks
 import SimulatedMachine
 import Testing
 
+@testable import KernelProcesses
 @testable import Scenarios
 
-extension Processes where M == Simulated {
+extension Processes where M == Simulated, F == ScenarioFrames<Simulated> {
   /// Checks counts of shared frames against the tables, entries against the counts, and families against each other.
   borrowing func expectConsistency(_ comment: Comment? = nil) {
     var mappings: [PageFrame: Int] = [:]

@@ -6,6 +6,7 @@ import SeededRandom
 import Testing
 import UserPrograms
 
+@testable import KernelProcesses
 @testable import Scenarios
 @testable import SimulatedScenarios
 

@@ -4,6 +4,7 @@ import KernelStacks
 import SimulatedMachine
 import Testing
 
+@testable import KernelProcesses
 @testable import Scenarios
 @testable import SimulatedScenarios
 

@@ -4,6 +4,7 @@ import KernelStacks
 import SimulatedMachine
 import Testing
 
+@testable import KernelProcesses
 @testable import Scenarios
 @testable import SimulatedScenarios
 
@@ -159,7 +160,7 @@ import Testing
   /// Makes threads that rest, and runs them until they sleep in their frame.
   private func withSleepers(
     _ count: Int,
-    _ body: (borrowing Processes<Simulated>, SimulatedThreads, [KernelThreadPointer]) throws -> Void
+    _ body: (borrowing ScenarioProcesses<Simulated>, SimulatedThreads, [KernelThreadPointer]) throws -> Void
   ) throws {
     try withProcesses(.small(.deepRecursion, .growing)) { processes, kernel in
       processes.beginThreads(.rest, seed: 1)
@@ -177,7 +178,7 @@ import Testing
     }
   }
 
-  private func wakeAll(_ processes: borrowing Processes<Simulated>, _ threads: SimulatedThreads) {
+  private func wakeAll(_ processes: borrowing ScenarioProcesses<Simulated>, _ threads: SimulatedThreads) {
     processes.visitThreads()
     while processes.wakeNext(where: { _ in true }, resume: { threads.resume($0) }) {}
     threads.run()
@@ -193,7 +194,7 @@ import Testing
       let index = try #require((0..<504).first { words[$0] != 0 })
       words[index] ^= 1
       wakeAll(processes, threads)
-      #expect(processes.threadFigures.damaged == 1 && processes.threadFigures.intact == 9)
+      #expect(processes.threadVerdicts.damaged == 1 && processes.threadVerdicts.intact == 9)
     }
   }
 

@@ -3,9 +3,11 @@
 import KernelStacks
 import SeededRandom
 import SimulatedMachine
+import SystemCallInterface
 import Testing
 import UserPrograms
 
+@testable import KernelProcesses
 @testable import Scenarios
 @testable import SimulatedScenarios
 

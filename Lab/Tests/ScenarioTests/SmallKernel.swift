@@ -5,16 +5,17 @@ import SimulatedMachine
 import Testing
 import UserPrograms
 
+@testable import KernelProcesses
 @testable import Scenarios
 @testable import SimulatedScenarios
 
 /// Sets up a machine with a process table, runs `body`, and checks that all memory came back and no rule was broken.
 func withProcesses(
   _ options: ScenarioOptions = .small(.isolation, .vmalloc),
-  _ body: (borrowing Processes<Simulated>, SimulatedKernel) throws -> Void
+  _ body: (borrowing ScenarioProcesses<Simulated>, SimulatedKernel) throws -> Void
 ) throws {
   let world = try SimulatedWorld(options)
-  let pointer = UnsafeMutablePointer<Processes<Simulated>>.allocate(capacity: 1)
+  let pointer = UnsafeMutablePointer<ScenarioProcesses<Simulated>>.allocate(capacity: 1)
   defer { pointer.deallocate() }
   pointer.initialize(to: try world.makeProcesses(options))
   defer { pointer.deinitialize(count: 1) }
@@ -45,7 +46,7 @@ extension SimulatedKernel {
   func store(_ value: UInt64, at address: UInt, as task: TaskPointer) { calls(task).store(value, at: address) }
 }
 
-extension Processes where M == Simulated {
+extension Processes where M == Simulated, F == ScenarioFrames<Simulated> {
   /// Forks with an empty user stack.
   borrowing func fork(_ parent: TaskPointer, in kernel: SimulatedKernel) throws -> TaskPointer {
     try fork(parent, userStackPointer: kernel.image.stackTop)

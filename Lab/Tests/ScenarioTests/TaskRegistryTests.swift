@@ -3,8 +3,10 @@
 import KernelStacks
 import SeededRandom
 import SimulatedMachine
+import SystemCallInterface
 import Testing
 
+@testable import KernelProcesses
 @testable import Scenarios
 @testable import SimulatedScenarios
 

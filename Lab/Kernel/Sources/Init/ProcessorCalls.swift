@@ -1,6 +1,7 @@
 // System calls as instructions: `svc #0` with the number in x8.
 #if hasFeature(Embedded)
   import CAArch64
+  import SystemCallInterface
   import UserPrograms
 
   /// The kernel below this process.

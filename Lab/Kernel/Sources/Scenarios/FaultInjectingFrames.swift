@@ -1,12 +1,11 @@
 // A frame source that refuses on request: how every step of fork is made to fail in turn.
 
+import KernelProcesses
 import KernelStacks
 import Synchronization
 
 /// A frame source that can say what it has left, for the figures of a refusal.
-public protocol CountingFrameSource: FrameSource, ~Copyable {
-  /// Free frames on all nodes.
-  var freeFrames: Int { borrowing get }
+public protocol CountingFrameSource: ProcessFrameSource, ~Copyable {
   /// The order of the largest free block on any node, or -1.
   var largestFreeOrder: Int { borrowing get }
 }

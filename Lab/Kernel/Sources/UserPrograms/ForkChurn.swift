@@ -1,6 +1,7 @@
 // A program that forks and lets children end in random order.
 
 import SeededRandom
+import SystemCallInterface
 
 /// Forks and ends children at random, as many times as `operations` says; at the end none is left.
 func forkChurn<Kernel: SystemCalls>(seed: UInt64, operations: Int, on kernel: Kernel) -> FailedCheck? {

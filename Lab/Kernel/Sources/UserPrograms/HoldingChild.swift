@@ -1,5 +1,7 @@
 // The child that counts as a successful fork: it proves that its memory and its kernel stack are its own, then holds.
 
+import SystemCallInterface
+
 /// A child that writes its number to a page shared copy-on-write, and ends with it.
 struct HoldingChild: ChildProgram {
   func prove<Kernel: SystemCalls>(on kernel: Kernel) -> Bool {

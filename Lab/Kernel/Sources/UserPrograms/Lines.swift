@@ -1,5 +1,7 @@
 // Programs that write to the console.
 
+import SystemCallInterface
+
 /// Writes a line that says who writes it.
 func writeLine<Kernel: SystemCalls>(on kernel: Kernel) -> FailedCheck? {
   kernel.write("a line from the first process, which has no privileges but its system calls\n")

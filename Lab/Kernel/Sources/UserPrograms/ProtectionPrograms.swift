@@ -1,5 +1,7 @@
 // Programs that try what a process must not be able to do.
 
+import SystemCallInterface
+
 /// Parent and child write the same page, in both orders, and must not see each other's values.
 func proveIsolation<Kernel: SystemCalls>(on kernel: Kernel) -> FailedCheck? {
   markScratchPage(on: kernel)

@@ -1,6 +1,7 @@
 // A program whose children use their kernel stacks, and some of which leave them.
 
 import SeededRandom
+import SystemCallInterface
 
 /// A child that has its kernel stack proven some times, and then leaves it or goes on.
 struct RecklessChild: ChildProgram {

@@ -1,5 +1,7 @@
 // Programs that look for what one process could tell another, or see of it, by registers.
 
+import SystemCallInterface
+
 /// A child that keeps a value of its own in the register that is its own.
 struct ThreadPointerChild: ChildProgram {
   let rounds: Int

@@ -1,5 +1,7 @@
 // A program that never gives the CPU away by itself: what preemption is tested with.
 
+import SystemCallInterface
+
 /// A child that computes without a system call.
 struct SpinningChild: ChildProgram {
   let rounds: Int

@@ -1,5 +1,7 @@
 // A program that is in the kernel nearly all of its time: what preemption of system calls is tested with.
 
+import SystemCallInterface
+
 /// A child that lets the kernel side use all of its stack over and over.
 struct StackProvingChild: ChildProgram {
   let rounds: Int

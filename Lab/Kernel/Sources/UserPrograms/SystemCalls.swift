@@ -1,21 +1,6 @@
 // What a program asks of the kernel it runs on, so that the same source runs at EL0 and in a simulation.
 
-/// A child's end, as its parent learns of it.
-@frozen public struct EndedChild: Sendable {
-  /// The child's number.
-  public var processID: Int
-  /// What it gave to `exit`; 0 unless it exited.
-  public var status: Int
-  /// How it ended.
-  public var end: EndOfProcess
-
-  /// A child's end.
-  public init(processID: Int, status: Int, end: EndOfProcess) {
-    self.processID = processID
-    self.status = status
-    self.end = end
-  }
-}
+import SystemCallInterface
 
 /// What a forked child does: a value that is copied into the child, with all that the child has to know.
 ///

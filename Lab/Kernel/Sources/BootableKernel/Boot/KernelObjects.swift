@@ -4,11 +4,12 @@
   import CAArch64
   import DeviceTree
   import KernelAssembly
+  import KernelProcesses
   import KernelStacks
   import Scenarios
 
   typealias Stacks = ScenarioStacks<AArch64>
-  typealias KernelProcesses = Processes<AArch64>
+  typealias AllProcesses = ScenarioProcesses<AArch64>
 
   nonisolated(unsafe) private var processesExist = false
 
@@ -29,7 +30,7 @@
     /// All processes, and through them everything else.
     ///
     /// Made by ``start(_:layout:stacks:)``.
-    static var processes: UnsafeMutablePointer<KernelProcesses> {
+    static var processes: UnsafeMutablePointer<AllProcesses> {
       UnsafeMutablePointer(bitPattern: kernel_kernel_objects()).unsafelyUnwrapped
     }
 
@@ -60,7 +61,7 @@
       // The places that vectors.S reserves.
       precondition(MemoryLayout<PerCPU>.size <= PerCPU.stride)
       precondition(
-        MemoryLayout<KernelProcesses>.size <= 3072 && MemoryLayout<Board>.size <= 2048
+        MemoryLayout<AllProcesses>.size <= 3072 && MemoryLayout<Board>.size <= 2048
           && MemoryLayout<PhysicalMemoryMap>.size <= 2048 && MemoryLayout<Thread>.size <= 352)
       makeProcesses(makeStacks(makeFrames(metadata), layout, configuration), identifierBits: identifierBits)
       processesExist = true
@@ -122,11 +123,12 @@
     private static func makeProcesses(_ stacks: consuming Stacks, identifierBits: Int) {
       do {
         processes.initialize(
-          to: try KernelProcesses(
+          to: try AllProcesses(
             machine: AArch64(), stacks: stacks, memory: memory.pointee, identifierBits: identifierBits))
       } catch {
         fail("process table", error)
       }
+      processes.pointee.prepareWorkloads()
       processes.pointee.setDropFreeTranslations { dropTranslationsOfProcesses() }
     }
 

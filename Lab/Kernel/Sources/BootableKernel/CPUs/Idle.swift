@@ -3,6 +3,7 @@
 #if hasFeature(Embedded)
   import AArch64Machine
   import CAArch64
+  import KernelProcesses
   import KernelStacks
   import Scenarios
 

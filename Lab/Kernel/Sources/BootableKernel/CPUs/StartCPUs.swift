@@ -11,6 +11,7 @@
   import CAArch64
   import DeviceTree
   import KernelAssembly
+  import KernelProcesses
   import KernelStacks
   import Scenarios
 

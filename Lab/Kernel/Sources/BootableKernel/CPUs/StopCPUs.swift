@@ -14,6 +14,7 @@
   import AArch64Machine
   import CAArch64
   import DeviceTree
+  import KernelProcesses
   import KernelStacks
   import Scenarios
   import Synchronization

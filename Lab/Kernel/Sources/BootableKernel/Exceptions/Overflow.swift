@@ -8,8 +8,10 @@
 #if hasFeature(Embedded)
   import CAArch64
   import KernelAssembly
+  import KernelProcesses
   import KernelStacks
   import Scenarios
+  import SystemCallInterface
   import UserPrograms
 
   /// Handles a fault that is an overflow, and says what to go on with.

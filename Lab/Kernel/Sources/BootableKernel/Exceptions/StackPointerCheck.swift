@@ -10,6 +10,7 @@
 // is not checked: it looks at the address of the access and at the task's record, never at the stack pointer.
 #if hasFeature(Embedded)
   import KernelAssembly
+  import KernelProcesses
   import KernelStacks
   import Scenarios
 

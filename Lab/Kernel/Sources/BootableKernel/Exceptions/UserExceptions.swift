@@ -2,8 +2,10 @@
 #if hasFeature(Embedded)
   import CAArch64
   import KernelAssembly
+  import KernelProcesses
   import KernelStacks
   import Scenarios
+  import SystemCallInterface
   import UserPrograms
 
   /// A synchronous exception from EL0; its registers are in `frame`, at the top of the stack.

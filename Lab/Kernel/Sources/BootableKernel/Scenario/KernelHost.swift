@@ -4,6 +4,7 @@
   import CAArch64
   import DeviceTree
   import KernelAssembly
+  import KernelProcesses
   import KernelStacks
   import Scenarios
   import UserPrograms
@@ -21,7 +22,9 @@
     var agingInvalidations: Int { BootableKernel.agingInvalidations }
 
     /// Runs the first process until it has ended; the boot task waits meanwhile.
-    func run(_ first: TaskPointer, _ arguments: ProgramArguments, in processes: borrowing Processes<AArch64>) {
+    func run(
+      _ first: TaskPointer, _ arguments: ProgramArguments, in processes: borrowing ScenarioProcesses<AArch64>
+    ) {
       var frame = kernel_frame()
       frame.x.0 = arguments.program.rawValue
       frame.x.1 = arguments.seed
@@ -37,24 +40,24 @@
       ca_restore_interrupts(state)
     }
 
-    func prepare(_ thread: KernelThreadPointer, in processes: borrowing Processes<AArch64>) {
+    func prepare(_ thread: KernelThreadPointer, in processes: borrowing ScenarioProcesses<AArch64>) {
       prepareKernelThread(thread, body: { runThreadProgram($0) })
     }
 
-    func prepareStorm(_ thread: KernelThreadPointer, in processes: borrowing Processes<AArch64>) {
+    func prepareStorm(_ thread: KernelThreadPointer, in processes: borrowing ScenarioProcesses<AArch64>) {
       prepareKernelThread(thread, body: { runStormThread($0) })
     }
 
-    func bringOnline(_ number: Int, in processes: borrowing Processes<AArch64>) -> Bool {
+    func bringOnline(_ number: Int, in processes: borrowing ScenarioProcesses<AArch64>) -> Bool {
       BootableKernel.bringOnline(number)
     }
 
-    func resume(_ thread: KernelThreadPointer, in processes: borrowing Processes<AArch64>) {
+    func resume(_ thread: KernelThreadPointer, in processes: borrowing ScenarioProcesses<AArch64>) {
       wakeKernelThread(thread)
     }
 
     /// Waits until no thread is awake; the boot task waits meanwhile.
-    func awaitThreads(in processes: borrowing Processes<AArch64>) -> Bool {
+    func awaitThreads(in processes: borrowing ScenarioProcesses<AArch64>) -> Bool {
       let state = ca_disable_interrupts()
       while processes.threadFigures.awake > 0 { Scheduler.wait() }
       ca_restore_interrupts(state)
@@ -63,16 +66,18 @@
 
     var usableCPUs: Int { AArch64().cpuCount }
 
-    func runOnEachCPU(_ count: Int, in processes: borrowing Processes<AArch64>, _ work: CPUWork<AArch64>) {
+    func runOnEachCPU(
+      _ count: Int, in processes: borrowing ScenarioProcesses<AArch64>, _ work: CPUWork<AArch64>
+    ) {
       var work = work
       withUnsafeMutablePointer(to: &work) {
         runOnIdleThreads(1 << UInt64(count) - 1, { carryOutWork($0) }, UInt(bitPattern: $0))
       }
     }
 
-    func letThreadsRun(in processes: borrowing Processes<AArch64>) { Scheduler.yield() }
+    func letThreadsRun(in processes: borrowing ScenarioProcesses<AArch64>) { Scheduler.yield() }
 
-    func settle(_ processes: borrowing Processes<AArch64>) { processes.settle() }
+    func settle(_ processes: borrowing ScenarioProcesses<AArch64>) { processes.settle() }
   }
 
   // In an idle thread, which never moves: the number of its CPU stays what it is.

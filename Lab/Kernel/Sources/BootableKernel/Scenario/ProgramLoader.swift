@@ -4,6 +4,7 @@
 #if hasFeature(Embedded)
   import AArch64Machine
   import DeviceTree
+  import KernelProcesses
   import KernelStacks
   import Scenarios
 

@@ -2,6 +2,7 @@
 #if hasFeature(Embedded)
   import CAArch64
   import KernelAssembly
+  import KernelProcesses
   import KernelStacks
   import Scenarios
 

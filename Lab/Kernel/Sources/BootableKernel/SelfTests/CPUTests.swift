@@ -4,6 +4,7 @@
   import CAArch64
   import DeviceTree
   import KernelAssembly
+  import KernelProcesses
   import KernelStacks
   import Scenarios
   import Synchronization

@@ -2,6 +2,7 @@
 // change.
 #if hasFeature(Embedded)
   import AArch64Machine
+  import KernelProcesses
   import KernelStacks
   import Scenarios
 

@@ -3,6 +3,7 @@
   import AArch64Machine
   import CAArch64
   import KernelAssembly
+  import KernelProcesses
   import KernelStacks
   import Scenarios
   import Synchronization

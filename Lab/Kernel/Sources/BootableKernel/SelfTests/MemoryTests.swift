@@ -3,6 +3,7 @@
   import AArch64Machine
   import CAArch64
   import KernelAssembly
+  import KernelProcesses
   import KernelStacks
   import Scenarios
 
@@ -120,7 +121,7 @@
 
   func testNodes() -> Bool {
     let processes = KernelObjects.processes
-    let frames = UnsafePointer<KernelProcesses>(processes)
+    let frames = UnsafePointer<AllProcesses>(processes)
     guard check("there are two nodes", frames.pointee.stacks.frames.nodeCount == 2) else { return false }
     let free = processes.pointee.stacks.frames.freeFrames
     // Frames of node 0, chained through themselves, until it has none.

@@ -3,8 +3,10 @@
   import CAArch64
   import DeviceTree
   import KernelAssembly
+  import KernelProcesses
   import KernelStacks
   import Scenarios
+  import SystemCallInterface
   import UserPrograms
 
   /// A self-test of the kernel.

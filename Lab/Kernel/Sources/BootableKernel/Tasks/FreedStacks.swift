@@ -1,6 +1,7 @@
 // What the timer tick does for freed stacks: other CPUs' requests, and the passing of time.
 #if hasFeature(Embedded)
   import AArch64Machine
+  import KernelProcesses
   import KernelStacks
   import Scenarios
 

@@ -4,8 +4,10 @@
 #if hasFeature(Embedded)
   import CAArch64
   import KernelAssembly
+  import KernelProcesses
   import KernelStacks
   import Scenarios
+  import SystemCallInterface
   import UserPrograms
 
   /// The thread of a process.

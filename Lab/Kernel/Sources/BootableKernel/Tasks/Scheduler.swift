@@ -7,6 +7,7 @@
   import AArch64Machine
   import CAArch64
   import KernelAssembly
+  import KernelProcesses
   import KernelStacks
   import Scenarios
 

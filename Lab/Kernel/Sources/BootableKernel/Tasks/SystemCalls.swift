@@ -2,8 +2,10 @@
 #if hasFeature(Embedded)
   import CAArch64
   import KernelAssembly
+  import KernelProcesses
   import KernelStacks
   import Scenarios
+  import SystemCallInterface
   import UserPrograms
 
   /// Does what the process asks for; its registers are in `frame`.

@@ -6,6 +6,7 @@
 // would ever change hands. What the loop, the handing over and the waiting of those that are done take is measured by the
 // same loop with nothing in it, and subtracted.
 
+import KernelProcesses
 import KernelStacks
 
 /// Measures a stack allocator on several CPUs at once.

@@ -4,6 +4,7 @@
 // readings with nothing between them cost is subtracted. Clearing has rows of its own and is subtracted from the
 // allocations.
 
+import KernelProcesses
 import KernelStacks
 
 /// The allocator as it is used in earnest: nothing between it and its frames.

@@ -1,5 +1,6 @@
 // A picture of physical memory: one letter per frame, kept until the result is written.
 
+import KernelProcesses
 import KernelStacks
 
 /// What one frame is, as a letter.
@@ -65,7 +66,7 @@ struct FrameMap {
   }
 }
 
-extension Processes {
+extension Processes where F == ScenarioFrames<M> {
   /// Takes a picture of memory.
   borrowing func takeFrameMap(into map: FrameMap) {
     for index in 0..<map.count {

@@ -1,8 +1,9 @@
 // What memory and the caches of each CPU hold at a moment, for who watches a run.
 
+import KernelProcesses
 import KernelStacks
 
-extension Processes {
+extension Processes where F == ScenarioFrames<M> {
   /// Adds what memory is like to a line of progress.
   ///
   /// | key | meaning |

@@ -1,5 +1,6 @@
 // What the first process notes while it runs, and what is measured at that moment.
 
+import KernelProcesses
 import KernelStacks
 import UserPrograms
 
@@ -21,7 +22,7 @@ struct ScenarioRecord {
   var stackBytesAtFailure = 0
 }
 
-extension Processes {
+extension Processes where F == ScenarioFrames<M> {
   /// Takes what a process said with the system call `note`.
   ///
   /// - Parameters:
@@ -35,22 +36,22 @@ extension Processes {
     guard let note = Note(rawValue: kind), task == first else { return }
     switch note {
     case .progress:
-      if state.pointee.storm.total > 0 { return writeStormProgress(console) }
-      writeProgress(value, of: state.pointee.record.total, console: console)
+      if workload.pointee.storm.total > 0 { return writeStormProgress(console) }
+      writeProgress(value, of: workload.pointee.record.total, console: console)
     case .firstFailure:
       reclaim()
-      state.pointee.record.freeFramesAtFailure = stacks.frames.freeFrames
-      state.pointee.record.stackBytesAtFailure = kernelStackBytes
-      if let map = state.pointee.record.mapAtFailure { takeFrameMap(into: map) }
+      workload.pointee.record.freeFramesAtFailure = stacks.frames.freeFrames
+      workload.pointee.record.stackBytesAtFailure = kernelStackBytes
+      if let map = workload.pointee.record.mapAtFailure { takeFrameMap(into: map) }
     case .forksAfterRecovery:
       reclaim()
-      state.pointee.record.freeFramesAtSecondFailure = stacks.frames.freeFrames
-      state.pointee.record.notes[kind] = value
+      workload.pointee.record.freeFramesAtSecondFailure = stacks.frames.freeFrames
+      workload.pointee.record.notes[kind] = value
     case .childrenOutOfMemory:
       // The sum is the process's affair: it may wrap around.
-      state.pointee.record.notes[kind] &+= value
+      workload.pointee.record.notes[kind] &+= value
     default:
-      state.pointee.record.notes[kind] = value
+      workload.pointee.record.notes[kind] = value
     }
   }
 
@@ -60,7 +61,7 @@ extension Processes {
     json.begin("progress")
     json.field("done", done)
     json.field("total", max(done, total))
-    json.field("what", state.pointee.record.unit)
+    json.field("what", workload.pointee.record.unit)
     writeMemoryState(to: &json)
     json.end()
   }
@@ -73,5 +74,5 @@ extension Processes {
   }
 
   /// What was noted of `note`.
-  func noted(_ note: Note) -> Int { state.pointee.record.notes[note.rawValue] }
+  func noted(_ note: Note) -> Int { workload.pointee.record.notes[note.rawValue] }
 }

@@ -1,5 +1,6 @@
 // The complete state of the memory side, in a few numbers, to tell whether a failed operation has changed anything.
 
+import KernelProcesses
 import KernelStacks
 
 /// A part of the state that a failed fork must leave as it was.
@@ -63,7 +64,7 @@ struct Digest: TextSink {
   mutating func mix(_ word: Int) { mix(UInt64(bitPattern: Int64(word))) }
 }
 
-extension Processes {
+extension Processes where F == ScenarioFrames<M> {
   /// Takes digests of everything.
   ///
   /// Nothing else runs meanwhile. Free frames in lists of CPUs are merged first, so that free blocks follow from what is

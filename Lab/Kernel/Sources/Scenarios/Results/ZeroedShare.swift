@@ -1,5 +1,6 @@
 // How much of the memory that has to read as zero had been cleared before it was asked for.
 
+import KernelProcesses
 import KernelStacks
 
 /// Counts of frames that have to read as zero, at the beginning of a run.
@@ -10,19 +11,19 @@ struct ZeroedShare {
   private let asked: Int
   private let clearedLate: Int
 
-  init<M: PageTableMachine>(_ processes: borrowing Processes<M>) {
+  init<M: PageTableMachine>(_ processes: borrowing ScenarioProcesses<M>) {
     asked = processes.stacks.frames.clearedFrames
     clearedLate = Self.clearedLate(processes)
   }
 
   /// The share since then of those that idle CPUs had cleared; 1,000 if none was asked for.
-  func permille<M: PageTableMachine>(_ processes: borrowing Processes<M>) -> Int {
+  func permille<M: PageTableMachine>(_ processes: borrowing ScenarioProcesses<M>) -> Int {
     let all = processes.stacks.frames.clearedFrames - asked
     let late = Self.clearedLate(processes) - clearedLate
     return all == 0 ? 1000 : (all - late) * 1000 / all
   }
 
-  private static func clearedLate<M: PageTableMachine>(_ processes: borrowing Processes<M>) -> Int {
+  private static func clearedLate<M: PageTableMachine>(_ processes: borrowing ScenarioProcesses<M>) -> Int {
     processes.stacks.frames.framesClearedByStacks + processes.stacks.frames.base.framesClearedOnRequest
   }
 }

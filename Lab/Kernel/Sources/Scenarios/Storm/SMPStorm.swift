@@ -1,10 +1,12 @@
 // The scenario `smp-storm`: forks, exits, threads that make threads, growth, shrinking, reclaim and areas of the vmalloc
 // area on all CPUs at once. Everybody verifies what is his own; at the end, nothing is missing.
 
+import KernelProcesses
 import KernelStacks
+import SystemCallInterface
 import UserPrograms
 
-/// What the threads of a storm share; part of the state that all processes share.
+/// What the threads of a storm share; part of the state of workloads.
 struct StormState {
   var figures = StormFigures()
   var threads = StormThreadFigures()
@@ -28,18 +30,18 @@ public struct StormThreadFigures: Sendable {
   public init() {}
 }
 
-extension Processes {
+extension Processes where F == ScenarioFrames<M> {
   /// The seed of the storm.
-  public var stormSeed: UInt64 { state.pointee.storm.seed }
+  public var stormSeed: UInt64 { workload.pointee.storm.seed }
 
   /// Takes a share of the operations that are left; writes progress now and then.
   ///
   /// - Returns: how many a thread may do; 0 when the storm is over.
   public borrowing func takeStormShare<Console: TextSink>(_ wanted: Int, console: Console) -> Int {
     let (share, isMark) = locked {
-      let (total, left) = (max(1, state.pointee.storm.total), state.pointee.storm.left)
+      let (total, left) = (max(1, workload.pointee.storm.total), workload.pointee.storm.left)
       let share = min(wanted, left)
-      state.pointee.storm.left = left - share
+      workload.pointee.storm.left = left - share
       return (share, left * 64 / total != (left - share) * 64 / total)
     }
     if isMark { writeStormProgress(console) }
@@ -48,49 +50,23 @@ extension Processes {
 
   /// Writes how far a storm is; its program is a small part of it.
   borrowing func writeStormProgress<Console: TextSink>(_ console: Console) {
-    let total = state.pointee.storm.total
-    writeProgress(total - state.pointee.storm.left, of: total, console: console)
+    let total = workload.pointee.storm.total
+    writeProgress(total - workload.pointee.storm.left, of: total, console: console)
   }
 
   /// Adds what a thread of the storm did and found.
   public borrowing func addStorm(_ figures: StormFigures, _ threads: StormThreadFigures) {
     locked {
-      state.pointee.storm.figures.add(figures)
-      state.pointee.storm.threads.growths += threads.growths
-      state.pointee.storm.threads.shrinks += threads.shrinks
-      state.pointee.storm.threads.refused += threads.refused
-    }
-  }
-
-  /// Counts a thread that has been prepared as awake; the machine lets it run.
-  ///
-  /// Its record may be gone once it runs.
-  public borrowing func startThread(_ thread: KernelThreadPointer) {
-    locked { noteAwake(thread) }
-  }
-
-  /// Wakes sleeping threads.
-  ///
-  /// - Parameters:
-  ///   - limit: how many at most.
-  ///   - resume: lets a thread run; the lock is held, so that its record is there.
-  public borrowing func wakeSleepers(_ limit: Int, resume: (KernelThreadPointer) -> Void) {
-    locked {
-      var left = limit
-      var next = state.pointee.threads.first
-      while left > 0, let thread = next {
-        next = thread.pointee.next
-        guard thread.pointee.state == .asleep else { continue }
-        noteAwake(thread)
-        resume(thread)
-        left -= 1
-      }
+      workload.pointee.storm.figures.add(figures)
+      workload.pointee.storm.threads.growths += threads.growths
+      workload.pointee.storm.threads.shrinks += threads.shrinks
+      workload.pointee.storm.threads.refused += threads.refused
     }
   }
 }
 
 func runSMPStorm<Host: ScenarioHost>(
-  _ options: ScenarioOptions, in processes: borrowing Processes<Host.M>, host: Host
+  _ options: ScenarioOptions, in processes: borrowing ScenarioProcesses<Host.M>, host: Host
 ) -> Bool {
   let start = ThreadScenarioStart(processes, host)
   let first: TaskPointer
@@ -132,7 +108,8 @@ func runSMPStorm<Host: ScenarioHost>(
   let (end, status) = (first.pointee.end, first.pointee.exitStatus)
   let leftBehind = processes.destroyAll()
   let threads = processes.threadFigures
-  let storm = processes.state.pointee.storm
+  let verdicts = processes.threadVerdicts
+  let storm = processes.workload.pointee.storm
   let leaked = start.leakedFrames(processes, host)
   var checks = ScenarioChecks(host.console)
   checks.check("the first process ran to its end", end == .exited)
@@ -150,7 +127,7 @@ func runSMPStorm<Host: ScenarioHost>(
   var json = JSONWriter(host.console)
   json.beginResult(options, machine: host.machineName, in: processes)
   json.field("cpus", processes.machine.cpuCount)
-  let exits = forks.succeeded + threads.intact + threads.damaged
+  let exits = forks.succeeded + verdicts.intact + verdicts.damaged
   let operations =
     storm.figures.operations + storm.threads.growths + storm.threads.shrinks + forks.attempted + threads.made
     + exits
@@ -171,7 +148,7 @@ func runSMPStorm<Host: ScenarioHost>(
   json.field("cpusBroughtBack", storm.cpus.figures.returns)
   json.endObject()
   json.field("refused", storm.figures.refused + storm.threads.refused)
-  json.field("violations", storm.figures.violations + threads.damaged)
+  json.field("violations", storm.figures.violations + verdicts.damaged)
   json.field("firstWrongAddress", Int(bitPattern: storm.figures.firstAddress))
   json.field("firstWrongValue", storm.figures.firstValue)
   json.frameBalance(before: start.freeFrames, leaked: leaked)
@@ -179,12 +156,12 @@ func runSMPStorm<Host: ScenarioHost>(
   return checks.allHeld
 }
 
-extension Processes {
+extension Processes where F == ScenarioFrames<M> {
   /// Starts a storm.
   borrowing func beginStorm(operations: Int, seed: UInt64) {
-    state.pointee.storm = StormState()
-    state.pointee.storm.total = operations
-    state.pointee.storm.left = operations
-    state.pointee.storm.seed = seed
+    workload.pointee.storm = StormState()
+    workload.pointee.storm.total = operations
+    workload.pointee.storm.left = operations
+    workload.pointee.storm.seed = seed
   }
 }

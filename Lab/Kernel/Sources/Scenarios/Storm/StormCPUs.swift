@@ -3,6 +3,7 @@
 // One change at a time. While one is under way, other threads that would make one do without. Most CPUs are online at
 // most times, so that much happens at once, and now and then several are not.
 
+import KernelProcesses
 import KernelStacks
 
 /// Which CPUs a storm has taken offline; part of ``StormState``.
@@ -31,7 +32,7 @@ public struct StormCPUChange: Equatable, Sendable {
   public let isReturn: Bool
 }
 
-extension Processes {
+extension Processes where F == ScenarioFrames<M> {
   /// Chooses a CPU to take offline, or to bring back; the change is under way then, until ``endCPUChange(_:isDone:)``.
   ///
   /// - Parameter draw: a random number.
@@ -39,7 +40,7 @@ extension Processes {
   public borrowing func beginCPUChange(_ draw: UInt64) -> StormCPUChange? {
     locked {
       guard let change = chooseCPUChange(draw) else { return nil }
-      state.pointee.storm.cpus.isChanging = true
+      workload.pointee.storm.cpus.isChanging = true
       return change
     }
   }
@@ -47,20 +48,20 @@ extension Processes {
   /// Notes whether a change took place.
   public borrowing func endCPUChange(_ change: StormCPUChange, isDone: Bool) {
     locked {
-      state.pointee.storm.cpus.isChanging = false
-      guard isDone else { return state.pointee.storm.cpus.figures.refused += 1 }
-      state.pointee.storm.cpus.offline ^= 1 << UInt64(change.number)
+      workload.pointee.storm.cpus.isChanging = false
+      guard isDone else { return workload.pointee.storm.cpus.figures.refused += 1 }
+      workload.pointee.storm.cpus.offline ^= 1 << UInt64(change.number)
       if change.isReturn {
-        state.pointee.storm.cpus.figures.returns += 1
+        workload.pointee.storm.cpus.figures.returns += 1
       } else {
-        state.pointee.storm.cpus.figures.departures += 1
+        workload.pointee.storm.cpus.figures.departures += 1
       }
     }
   }
 
   /// Brings all CPUs back that a storm has taken offline; nobody else changes any.
   borrowing func bringCPUsBack<Host: ScenarioHost>(_ host: Host) where Host.M == M {
-    for number in 0..<machine.cpuCount where state.pointee.storm.cpus.offline & 1 << UInt64(number) != 0 {
+    for number in 0..<machine.cpuCount where workload.pointee.storm.cpus.offline & 1 << UInt64(number) != 0 {
       let change = StormCPUChange(number: number, isReturn: true)
       endCPUChange(change, isDone: host.bringOnline(number, in: self))
     }
@@ -69,8 +70,8 @@ extension Processes {
   /// The lock is held.
   private borrowing func chooseCPUChange(_ draw: UInt64) -> StormCPUChange? {
     let count = machine.cpuCount
-    let offline = state.pointee.storm.cpus.offline
-    guard count > 1, !state.pointee.storm.cpus.isChanging else { return nil }
+    let offline = workload.pointee.storm.cpus.offline
+    guard count > 1, !workload.pointee.storm.cpus.isChanging else { return nil }
     let gone = offline.nonzeroBitCount
     let isReturn = gone > 0 && (draw & 3 != 0 || gone >= (count + 1) / 2)
     // The first stays; of the others, the n-th of those that are offline, or online.

@@ -1,5 +1,6 @@
 // Work that CPUs do at the same time, each its own part.
 
+import KernelProcesses
 import KernelStacks
 
 /// What each of some CPUs is to do.
@@ -13,7 +14,7 @@ public struct CPUWork<M: ScenarioMachine> {
   /// Does one CPU's part.
   ///
   /// - Parameter cpu: the number of the CPU that calls it.
-  public func carryOut(_ cpu: Int, in processes: borrowing Processes<M>) {
+  public func carryOut(_ cpu: Int, in processes: borrowing ScenarioProcesses<M>) {
     suite.carryOut(step, cpu, processes)
   }
 }

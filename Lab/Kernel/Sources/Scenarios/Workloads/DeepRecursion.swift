@@ -1,10 +1,11 @@
 // The scenario `deep-recursion`: threads go to random depths, and check every frame on the way back.
 
+import KernelProcesses
 import KernelStacks
 import SeededRandom
 
 func runDeepRecursion<Host: ScenarioHost>(
-  _ options: ScenarioOptions, in processes: borrowing Processes<Host.M>, host: Host
+  _ options: ScenarioOptions, in processes: borrowing ScenarioProcesses<Host.M>, host: Host
 ) -> Bool {
   let start = ThreadScenarioStart(processes, host)
   let count = options.threadCount
@@ -22,8 +23,8 @@ func runDeepRecursion<Host: ScenarioHost>(
     largestStackBytes = max(largestStackBytes, processes.kernelStackBytes - start.stackBytes)
     canGoOn = host.wakeThreads(in: processes) { _ in random.next(below: 4) > 0 }
     rounds += 1
-    let figures = processes.threadFigures
-    if rounds % 16 == 0 { host.writeProgress(figures.intact + figures.damaged, of: count, "threads ended") }
+    let verdicts = processes.threadVerdicts
+    if rounds % 16 == 0 { host.writeProgress(verdicts.intact + verdicts.damaged, of: count, "threads ended") }
   }
   guard canGoOn else { return false }
 
@@ -33,7 +34,7 @@ func runDeepRecursion<Host: ScenarioHost>(
   var json = JSONWriter(host.console)
   json.beginResult(options, machine: host.machineName, in: processes)
   json.field("threads", count)
-  json.field("threadsIntact", processes.threadFigures.intact)
+  json.field("threadsIntact", processes.threadVerdicts.intact)
   json.field("stackBytes", largestStackBytes)
   json.frameBalance(before: start.freeFrames, leaked: leaked)
   json.end()

@@ -7,11 +7,12 @@
 // Not every fork allocates the same: now and then one needs a frame for task records or a table for stacks too. So
 // children are forked, and stay, until each kind of fork that comes up has had its passes.
 
+import KernelProcesses
 import KernelStacks
 import UserPrograms
 
 func runExhaustion<Host: ScenarioHost>(
-  _ options: ScenarioOptions, in processes: borrowing Processes<Host.M>, host: Host
+  _ options: ScenarioOptions, in processes: borrowing ScenarioProcesses<Host.M>, host: Host
 ) -> Bool {
   // Free blocks are compared, and nobody but fork is to change them.
   processes.stacks.frames.base.pauseClearing()
@@ -75,7 +76,7 @@ struct ExhaustionRun {
   init(stackTop: VirtualAddress) { self.stackTop = stackTop }
 }
 
-extension Processes {
+extension Processes where F == ScenarioFrames<M> {
   /// Forks children that stay, and makes the passes for each kind of fork that has not had them.
   borrowing func refuseOnEveryPath(_ run: inout ExhaustionRun, of parent: TaskPointer) {
     // The kinds of fork that had their passes.

@@ -1,10 +1,12 @@
 // The scenario `fragmented-fork`: break free memory into pieces, then fork until memory ends.
 
+import KernelProcesses
 import KernelStacks
+import SystemCallInterface
 import UserPrograms
 
 func runFragmentedFork<Host: ScenarioHost>(
-  _ options: ScenarioOptions, in processes: borrowing Processes<Host.M>, host: Host
+  _ options: ScenarioOptions, in processes: borrowing ScenarioProcesses<Host.M>, host: Host
 ) -> Bool {
   processes.settle()
   let freeAtStart = processes.stacks.frames.freeFrames
@@ -117,7 +119,7 @@ struct FrameMaps {
   /// When everything was given back.
   let after: FrameMap
 
-  init<M: PageTableMachine>(of processes: borrowing Processes<M>) throws(FrameSourceError) {
+  init<M: PageTableMachine>(of processes: borrowing ScenarioProcesses<M>) throws(FrameSourceError) {
     let span = processes.frameSpan
     let most = pageSize << BuddyAllocator<M>.maximumOrder
     var shift = 0
@@ -135,21 +137,21 @@ struct FrameMaps {
     atFailure.letters.initialize(repeating: UInt8(ascii: "x"), count: count)
   }
 
-  func release<M: PageTableMachine>(in processes: borrowing Processes<M>) {
+  func release<M: PageTableMachine>(in processes: borrowing ScenarioProcesses<M>) {
     returnFrame(block, order: order, to: processes.stacks.frames)
   }
 }
 
-extension Processes {
+extension Processes where F == ScenarioFrames<M> {
   /// Forgets the last run's notes and gets ready for the next one's.
   borrowing func beginRecord(unit: StaticString, total: Int, mapAtFailure: FrameMap? = nil) {
     var record = ScenarioRecord()
     record.unit = unit
     record.total = total
     record.mapAtFailure = mapAtFailure
-    state.pointee.record = record
+    workload.pointee.record = record
   }
 
   /// What was noted and measured since ``beginRecord(unit:total:mapAtFailure:)``.
-  var record: ScenarioRecord { state.pointee.record }
+  var record: ScenarioRecord { workload.pointee.record }
 }

@@ -11,6 +11,7 @@
 // counted in turn and chosen with probability (still to choose) / (still to come), which gives exactly the number asked
 // for. The allocator's own records say what is ballast: nothing else has to be remembered.
 
+import KernelProcesses
 import KernelStacks
 import SeededRandom
 
@@ -42,7 +43,7 @@ public enum FragmentationError: Error, Equatable, TextDescribable {
   }
 }
 
-extension Processes {
+extension Processes where F == ScenarioFrames<M> {
   /// Breaks all free memory into pieces.
   ///
   /// - Parameters:

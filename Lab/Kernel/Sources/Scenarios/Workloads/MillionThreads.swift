@@ -1,10 +1,11 @@
 // The scenario `million-threads`: as many threads of the kernel as are asked for, all alive together, and every one of
 // them is switched to. What the last ones cost is compared with what the first ones did.
 
+import KernelProcesses
 import KernelStacks
 
 func runMillionThreads<Host: ScenarioHost>(
-  _ options: ScenarioOptions, in processes: borrowing Processes<Host.M>, host: Host
+  _ options: ScenarioOptions, in processes: borrowing ScenarioProcesses<Host.M>, host: Host
 ) -> Bool {
   let start = ThreadScenarioStart(processes, host)
   let count = options.threadCount
@@ -37,11 +38,11 @@ func runMillionThreads<Host: ScenarioHost>(
   let stackTotal = (usedFrames - recordFrames) * pageSize + ownBytes
   let total = usedFrames * pageSize + ownBytes
   let leaked = start.leakedFrames(processes, host)
-  let figures = processes.threadFigures
+  let verdicts = processes.threadVerdicts
   var checks = ScenarioChecks(host.console)
   checks.checkThreads(all, in: processes, since: start, leaked: leaked)
   checks.check("all threads were alive together", live == all)
-  checks.check("every thread was switched to at least twice", figures.wokenOnce == 0)
+  checks.check("every thread was switched to at least twice", verdicts.wokenOnce == 0)
   if options.strategy == .growing {
     checks.check("stacks take at most 4.3 KiB of memory per thread", stackTotal * 10 <= all * 44032)
     checks.check("everything takes at most 5 KiB of memory per thread", total <= all * 5120)
@@ -53,7 +54,7 @@ func runMillionThreads<Host: ScenarioHost>(
   var json = JSONWriter(host.console)
   json.beginResult(options, machine: host.machineName, in: processes)
   json.field("threads", all)
-  json.field("threadsIntact", figures.intact)
+  json.field("threadsIntact", verdicts.intact)
   json.field("instructionsPerThreadAtFew", early.mean)
   json.field("instructionsPerThreadAtAll", late.mean)
   json.field("stackBytes", stackBytes)
@@ -67,7 +68,7 @@ func runMillionThreads<Host: ScenarioHost>(
 extension ScenarioHost {
   /// Makes threads, and counts the instructions of each.
   fileprivate func measureMaking(
-    _ count: Int, in processes: borrowing Processes<M>
+    _ count: Int, in processes: borrowing ScenarioProcesses<M>
   ) throws(KernelThreadError) -> Cost {
     let machine = processes.machine
     // Whether there are zeroed frames depends on who is idle; here all have to be cleared.
@@ -91,7 +92,7 @@ extension ScenarioHost {
   }
 }
 
-extension Processes {
+extension Processes where F == ScenarioFrames<M> {
   /// How many frames hold the records of threads, if none of these has ended.
   fileprivate var threadRecordFrames: Int {
     (threadFigures.live + KernelThread.countPerFrame - 1) / KernelThread.countPerFrame

@@ -5,28 +5,31 @@
 //   the task           dies; what it had taken comes back      takes the kernel with it: report, panic
 //   the others         go on, their stacks as they left them   end too: nobody knows what was overwritten
 
+import KernelProcesses
 import KernelStacks
+import SystemCallInterface
 import UserPrograms
 
 /// Counts of overflows.
 public struct OverflowFigures: Sendable {
   /// How many tasks were about to leave their stacks.
-  public internal(set) var provoked = 0
+  public let provoked: Int
   /// How many were ended for it.
-  public internal(set) var died = 0
-
-  init() {}
+  public let died: Int
 }
 
-extension Processes {
-  /// The counts of overflows.
-  public var overflowFigures: OverflowFigures { state.pointee.overflows }
+extension Processes where F == ScenarioFrames<M> {
+  /// The counts of overflows: of processes since ``resetFigures()``, of threads since ``beginThreads(_:seed:)``.
+  public var overflowFigures: OverflowFigures {
+    OverflowFigures(
+      provoked: workload.pointee.overflowsProvoked, died: figures.overflown + threadFigures.overflown)
+  }
 
   /// Prepares a task for its overflow: it is counted, and takes frames and an area that only its registry knows of.
   ///
   /// What it cannot have for want of memory it goes without.
   public borrowing func prepareOverflow(of registry: inout TaskRegistry) {
-    locked { state.pointee.overflows.provoked += 1 }
+    locked { workload.pointee.overflowsProvoked += 1 }
     do throws(TaskRegistryError) {
       _ = try takeFrames(order: 0, for: &registry)
       _ = try takeFrames(order: 1, for: &registry)
@@ -36,7 +39,7 @@ extension Processes {
 }
 
 func runOverflow<Host: ScenarioHost>(
-  _ options: ScenarioOptions, in processes: borrowing Processes<Host.M>, host: Host
+  _ options: ScenarioOptions, in processes: borrowing ScenarioProcesses<Host.M>, host: Host
 ) -> Bool {
   let start = ThreadScenarioStart(processes, host)
   let count = options.threadCount
@@ -74,6 +77,7 @@ func runOverflow<Host: ScenarioHost>(
   let leaked = start.leakedFrames(processes, host)
   let overflows = processes.overflowFigures
   let threads = processes.threadFigures
+  let verdicts = processes.threadVerdicts
 
   var checks = ScenarioChecks(host.console)
   checks.check("tasks left their stacks", overflows.provoked >= 2)
@@ -81,9 +85,9 @@ func runOverflow<Host: ScenarioHost>(
   checks.check("the first process found nothing wrong", end == .exited && status == 0)
   checks.check(
     "every other process and thread went on, its stack as it left it",
-    leftBehind == 0 && threads.live == 0 && threads.damaged == 0
-      && threads.intact + threads.overflown == count
-      && verified + threads.intact + overflows.died == count + min(count, 64))
+    leftBehind == 0 && threads.live == 0 && verdicts.damaged == 0
+      && verdicts.intact + threads.overflown == count
+      && verified + verdicts.intact + overflows.died == count + min(count, 64))
   checks.check("no frame was lost", leaked == 0)
   checks.check("no kernel stack was lost", processes.kernelStackBytes == start.stackBytes)
 
@@ -93,7 +97,7 @@ func runOverflow<Host: ScenarioHost>(
   json.field("threads", count)
   json.field("overflowed", overflows.provoked)
   json.field("died", overflows.died)
-  json.field("survived", verified + threads.intact)
+  json.field("survived", verified + verdicts.intact)
   json.field("kernelEnd", "exit")
   json.frameBalance(before: start.freeFrames, leaked: leaked)
   json.end()
@@ -109,7 +113,8 @@ func runOverflow<Host: ScenarioHost>(
 ///   - processes: as they are at that moment.
 ///   - console: where the line goes.
 public func writeLateOverflow<M: PageTableMachine, Console: TextSink>(
-  _ options: ScenarioOptions, machine: StaticString, in processes: borrowing Processes<M>, to console: Console
+  _ options: ScenarioOptions, machine: StaticString, in processes: borrowing ScenarioProcesses<M>,
+  to console: Console
 ) {
   var json = JSONWriter(console)
   json.beginResult(options, machine: machine, in: processes)

@@ -11,11 +11,12 @@
 // grows by has to come out of the stack of one that sleeps. With the condition broken it takes all there is, and threads go
 // down and sleep there, until none can run.
 
+import KernelProcesses
 import KernelStacks
 import SeededRandom
 
 func runPressure<Host: ScenarioHost>(
-  _ options: ScenarioOptions, in processes: borrowing Processes<Host.M>, host: Host
+  _ options: ScenarioOptions, in processes: borrowing ScenarioProcesses<Host.M>, host: Host
 ) -> Bool {
   guard options.strategy == .growing else {
     writeError(PressureError.needsGrowingStacks, to: host.console)
@@ -53,7 +54,7 @@ func runPressure<Host: ScenarioHost>(
   var json = JSONWriter(host.console)
   json.beginResult(options, machine: host.machineName, in: processes)
   json.field("threads", count)
-  json.field("threadsIntact", processes.threadFigures.intact)
+  json.field("threadsIntact", processes.threadVerdicts.intact)
   json.field("rounds", pressure.rounds)
   json.field("window", pressure.window)
   json.field("grownPages", pressure.grownPages)
@@ -106,7 +107,7 @@ struct Pressure {
   }
 
   /// What sleepers' stacks have below their top pages, which they need no more; all threads sleep at the top.
-  private mutating func deadPages<M: PageTableMachine>(_ processes: borrowing Processes<M>) -> Int {
+  private mutating func deadPages<M: PageTableMachine>(_ processes: borrowing ScenarioProcesses<M>) -> Int {
     var pages = 0
     var shrunk = 0
     processes.forEachThread { thread in
@@ -123,7 +124,9 @@ struct Pressure {
   /// Wakes a window of threads, by seed, and takes and gives memory while they run.
   ///
   /// - Returns: whether all of them have come to sleep, or ended.
-  mutating func runRound<Host: ScenarioHost>(in processes: borrowing Processes<Host.M>, host: Host) -> Bool {
+  mutating func runRound<Host: ScenarioHost>(in processes: borrowing ScenarioProcesses<Host.M>, host: Host)
+    -> Bool
+  {
     rounds += 1
     // What lies in caches is as good as free.
     processes.reclaim()
@@ -159,13 +162,14 @@ struct Pressure {
     guard host.awaitThreads(in: processes) else { return false }
     grownPages += processes.stacks.grownPageCount - grownBefore
     if rounds % 64 == 0 {
-      let figures = processes.threadFigures
-      host.writeProgress(figures.intact + figures.damaged, of: figures.made, "threads ended")
+      let verdicts = processes.threadVerdicts
+      host.writeProgress(
+        verdicts.intact + verdicts.damaged, of: processes.threadFigures.made, "threads ended")
     }
     return true
   }
 
-  private mutating func hold<M: PageTableMachine>(_ count: Int, _ processes: borrowing Processes<M>) {
+  private mutating func hold<M: PageTableMachine>(_ count: Int, _ processes: borrowing ScenarioProcesses<M>) {
     if count > others.count {
       others.take(count - others.count, from: processes)
     } else {
@@ -183,7 +187,7 @@ struct MemoryHolder {
   private var last: UInt = 0
 
   /// Takes frames, as many as there are.
-  mutating func take<M: PageTableMachine>(_ wanted: Int, from processes: borrowing Processes<M>) {
+  mutating func take<M: PageTableMachine>(_ wanted: Int, from processes: borrowing ScenarioProcesses<M>) {
     var left = wanted
     while left > 0, let frame = try? processes.stacks.frames.allocate(FrameRequest(purpose: .other)) {
       processes.machine.pointer(to: frame.physicalAddress).storeBytes(of: last, as: UInt.self)
@@ -194,7 +198,7 @@ struct MemoryHolder {
   }
 
   /// Gives frames back, the last one first.
-  mutating func give<M: PageTableMachine>(_ wanted: Int, to processes: borrowing Processes<M>) {
+  mutating func give<M: PageTableMachine>(_ wanted: Int, to processes: borrowing ScenarioProcesses<M>) {
     var left = wanted
     while left > 0, count > 0 {
       let address = PhysicalAddress(last)

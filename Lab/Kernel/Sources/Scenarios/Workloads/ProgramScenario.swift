@@ -1,10 +1,13 @@
 // Scenarios that are one program of the first process: run it, look at how it ended, look for leaks.
 
+import KernelProcesses
 import KernelStacks
+import SystemCallInterface
 import UserPrograms
 
 func runProgramScenario<Host: ScenarioHost>(
-  _ program: UserProgram, _ options: ScenarioOptions, in processes: borrowing Processes<Host.M>, host: Host
+  _ program: UserProgram, _ options: ScenarioOptions, in processes: borrowing ScenarioProcesses<Host.M>,
+  host: Host
 ) -> Bool {
   processes.settle()
   let freeAtStart = processes.stacks.frames.freeFrames
@@ -89,7 +92,8 @@ func runProgramScenario<Host: ScenarioHost>(
 /// Of children whose stacks do not grow, each takes as much as any other, but for page tables and, on several CPUs, free
 /// frames in their lists. How much others take depends on ticks; see `exhaustAndRecover`.
 private func checkRecovery<M: ScenarioMachine, Console: TextSink>(
-  _ checks: inout ScenarioChecks<Console>, _ options: ScenarioOptions, in processes: borrowing Processes<M>
+  _ checks: inout ScenarioChecks<Console>, _ options: ScenarioOptions,
+  in processes: borrowing ScenarioProcesses<M>
 ) {
   if options.strategy != .linear {
     let record = processes.record

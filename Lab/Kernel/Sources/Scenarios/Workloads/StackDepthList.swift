@@ -1,9 +1,10 @@
 // The scenario `stack-depths`: how deep each thread has been, told while all of them live, and without a fault.
 
+import KernelProcesses
 import KernelStacks
 
 func runStackDepths<Host: ScenarioHost>(
-  _ options: ScenarioOptions, in processes: borrowing Processes<Host.M>, host: Host
+  _ options: ScenarioOptions, in processes: borrowing ScenarioProcesses<Host.M>, host: Host
 ) -> Bool {
   let start = ThreadScenarioStart(processes, host)
   let count = options.threadCount
@@ -40,7 +41,7 @@ func runStackDepths<Host: ScenarioHost>(
   checks.check("listing took no page", faultedIn == 0)
   json.beginResult(options, machine: host.machineName, in: processes)
   json.field("threads", count)
-  json.field("threadsIntact", processes.threadFigures.intact)
+  json.field("threadsIntact", processes.threadVerdicts.intact)
   json.field("mappedPages", depths.pages)
   json.field("deepestBytes", depths.deepestByteCount)
   json.field("withinFirstPage", depths.withinFirstPage)

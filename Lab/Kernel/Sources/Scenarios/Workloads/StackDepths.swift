@@ -1,5 +1,6 @@
 // How deep threads go into their kernel stacks: the figures that were published for real machines.
 
+import KernelProcesses
 import KernelStacks
 import SeededRandom
 
@@ -21,11 +22,11 @@ public enum StackDepths: UInt8, Sendable {
   }
 }
 
-extension Processes {
+extension Processes where F == ScenarioFrames<M> {
   /// Chooses how deep children go from now on.
   public borrowing func setStackDepths(_ options: ScenarioOptions) {
-    state.pointee.stackDepths = options.stackDepths
-    state.pointee.depthSeed = options.seed
+    workload.pointee.stackDepths = options.stackDepths
+    workload.pointee.depthSeed = options.seed
   }
 
   /// The part of its kernel stack that a process uses when it is told to prove it.
@@ -33,11 +34,12 @@ extension Processes {
   /// The first process fills all of its stack.
   public borrowing func provenRange(of task: TaskPointer) -> StackBounds? {
     guard let range = task.pointee.stack?.usableRange else { return nil }
-    guard stacks.configuration.strategy == .growing, state.pointee.stackDepths == .typical, task != first else {
+    guard stacks.configuration.strategy == .growing, workload.pointee.stackDepths == .typical, task != first
+    else {
       return range
     }
     // Drawn by how many processes there are: as many forks, all alive together, need the same memory again.
-    var random = SplitMix64(seed: state.pointee.depthSeed &+ UInt64(processCount) &<< 32)
+    var random = SplitMix64(seed: workload.pointee.depthSeed &+ UInt64(processCount) &<< 32)
     return random.next(below: 100) < 97 ? StackBounds(base: (range.top - 1).pageBase, top: range.top) : range
   }
 }

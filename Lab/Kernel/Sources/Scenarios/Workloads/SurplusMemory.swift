@@ -5,6 +5,7 @@
 // Nothing is written to a block that is held, so that an emulator need not have the memory behind it. The allocator's own
 // records say which they are.
 
+import KernelProcesses
 import KernelStacks
 
 /// Memory that is held in the largest blocks while a scenario runs.
@@ -17,7 +18,7 @@ struct SurplusMemory {
   }
 
   /// Holds memory until no more than `frames` are free, evenly on all nodes, or no large block is left.
-  init<M: PageTableMachine>(beyond frames: Int, of processes: borrowing Processes<M>) {
+  init<M: PageTableMachine>(beyond frames: Int, of processes: borrowing ScenarioProcesses<M>) {
     let nodes = processes.stacks.frames.nodeCount
     let size = 1 << BuddyAllocator<M>.maximumOrder
     var count = 0
@@ -33,7 +34,7 @@ struct SurplusMemory {
   }
 
   /// Gives all of it back.
-  func release<M: PageTableMachine>(in processes: borrowing Processes<M>) {
+  func release<M: PageTableMachine>(in processes: borrowing ScenarioProcesses<M>) {
     guard count > 0 else { return }
     let block = Self.block(of: M.self)
     let size = UInt(1) << UInt(block.order)
@@ -49,7 +50,7 @@ struct SurplusMemory {
   }
 }
 
-extension Processes {
+extension Processes where F == ScenarioFrames<M> {
   /// How many frames processes can use up for certain before their numbers end.
   func exhaustibleFrames(_ options: ScenarioOptions) -> Int {
     // Besides its stack, a process has three tables and a page of its own.

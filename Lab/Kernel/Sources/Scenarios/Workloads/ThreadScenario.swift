@@ -1,5 +1,6 @@
 // What all scenarios with threads of the kernel do: make them, wake them, look for what they leave behind.
 
+import KernelProcesses
 import KernelStacks
 import SeededRandom
 
@@ -10,7 +11,7 @@ extension ScenarioHost {
   ///
   /// - Throws: which step failed; the threads that were made stay.
   func makeThreads(
-    _ count: Int, of total: Int, in processes: borrowing Processes<M>
+    _ count: Int, of total: Int, in processes: borrowing ScenarioProcesses<M>
   ) throws(KernelThreadError) {
     for _ in 0..<count {
       prepare(try processes.makeThread(), in: processes)
@@ -23,7 +24,7 @@ extension ScenarioHost {
   ///
   /// - Returns: whether none is: otherwise nothing can run any more.
   func wakeThreads(
-    in processes: borrowing Processes<M>, where isWanted: (KernelThreadPointer) -> Bool = { _ in true }
+    in processes: borrowing ScenarioProcesses<M>, where isWanted: (KernelThreadPointer) -> Bool = { _ in true }
   ) -> Bool {
     processes.visitThreads()
     while processes.wakeNext(where: isWanted, resume: { resume($0, in: processes) }) {}
@@ -46,21 +47,21 @@ struct ThreadScenarioStart {
   let freeFrames: Int
   let stackBytes: Int
 
-  init<Host: ScenarioHost>(_ processes: borrowing Processes<Host.M>, _ host: Host) {
+  init<Host: ScenarioHost>(_ processes: borrowing ScenarioProcesses<Host.M>, _ host: Host) {
     host.settle(processes)
     freeFrames = processes.stacks.frames.freeFrames
     stackBytes = processes.kernelStackBytes
   }
 
   /// How many frames are missing, all caches having been given back.
-  func leakedFrames<Host: ScenarioHost>(_ processes: borrowing Processes<Host.M>, _ host: Host) -> Int {
+  func leakedFrames<Host: ScenarioHost>(_ processes: borrowing ScenarioProcesses<Host.M>, _ host: Host) -> Int {
     host.settle(processes)
     return freeFrames - processes.stacks.frames.freeFrames
   }
 
   /// Writes the error that no more threads can be made for, and takes the ones there are back.
   func abandon<Host: ScenarioHost>(
-    _ error: KernelThreadError, in processes: borrowing Processes<Host.M>, host: Host
+    _ error: KernelThreadError, in processes: borrowing ScenarioProcesses<Host.M>, host: Host
   ) -> Bool {
     writeError(error, to: host.console)
     processes.discardThreads()
@@ -71,11 +72,13 @@ struct ThreadScenarioStart {
 extension ScenarioChecks {
   /// Checks what must hold of all threads when the last of them has ended.
   mutating func checkThreads<M: PageTableMachine>(
-    _ count: Int, in processes: borrowing Processes<M>, since start: ThreadScenarioStart, leaked: Int
+    _ count: Int, in processes: borrowing ScenarioProcesses<M>, since start: ThreadScenarioStart, leaked: Int
   ) {
-    let figures = processes.threadFigures
-    check("every thread ran to its end", figures.live == 0 && figures.intact + figures.damaged == count)
-    check("every thread found all that it had left on its stack", figures.damaged == 0)
+    let verdicts = processes.threadVerdicts
+    check(
+      "every thread ran to its end",
+      processes.threadFigures.live == 0 && verdicts.intact + verdicts.damaged == count)
+    check("every thread found all that it had left on its stack", verdicts.damaged == 0)
     check("no frame was lost", leaked == 0)
     check("no kernel stack was lost", processes.kernelStackBytes == start.stackBytes)
   }

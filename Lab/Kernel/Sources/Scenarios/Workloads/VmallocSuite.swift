@@ -3,11 +3,12 @@
 // What an operation costs is measured alone where there is one CPU. The counter of instructions counts those of all CPUs,
 // so with several each workload's total is divided by its operations: writing to the pages and the loop are in it.
 
+import KernelProcesses
 import KernelStacks
 import SeededRandom
 
 func runVmallocSuite<Host: ScenarioHost>(
-  _ options: ScenarioOptions, in processes: borrowing Processes<Host.M>, host: Host
+  _ options: ScenarioOptions, in processes: borrowing ScenarioProcesses<Host.M>, host: Host
 ) -> Bool {
   // The instructions of all CPUs are counted, and those of idle ones are not the workloads'.
   processes.stacks.frames.base.pauseClearing()
@@ -98,7 +99,7 @@ struct VmallocSuite<M: ScenarioMachine> {
   private static var resultsOffset: Int { 2560 }
 
   init(
-    _ options: ScenarioOptions, cpuCount: Int, _ processes: borrowing Processes<M>
+    _ options: ScenarioOptions, cpuCount: Int, _ processes: borrowing ScenarioProcesses<M>
   ) throws(FrameSourceError) {
     let machine = processes.machine
     let frames = processes.stacks.frames.freeFrames
@@ -123,16 +124,16 @@ struct VmallocSuite<M: ScenarioMachine> {
     empty = StackBenchmark<M>.measured(machine, nothing: Cost()) {}
   }
 
-  func releaseAddresses(_ processes: borrowing Processes<M>) {
+  func releaseAddresses(_ processes: borrowing ScenarioProcesses<M>) {
     returnFrame(block, order: Self.blockOrder, to: processes.stacks.frames)
   }
 
-  func release(_ processes: borrowing Processes<M>) { returnFrame(frame, to: processes.stacks.frames) }
+  func release(_ processes: borrowing ScenarioProcesses<M>) { returnFrame(frame, to: processes.stacks.frames) }
 
   // MARK: One workload
 
   func run<Host: ScenarioHost>(
-    _ workload: VmallocWorkload, in processes: borrowing Processes<M>, host: Host
+    _ workload: VmallocWorkload, in processes: borrowing ScenarioProcesses<M>, host: Host
   ) where Host.M == M {
     var result = VmallocWorkloadResult()
     let wanted = min(workload.standingAreas(cpuCount: cpuCount), standingLimit)
@@ -175,7 +176,7 @@ struct VmallocSuite<M: ScenarioMachine> {
   }
 
   /// Does one CPU's part.
-  func carryOut(_ step: Step, _ cpu: Int, _ processes: borrowing Processes<M>) {
+  func carryOut(_ step: Step, _ cpu: Int, _ processes: borrowing ScenarioProcesses<M>) {
     switch step {
     case .prepare(let workload, let share): prepare(workload, cpu, share, processes)
     case .makeRounds(let workload): makeRounds(workload, cpu, processes)
@@ -186,7 +187,7 @@ struct VmallocSuite<M: ScenarioMachine> {
 
   /// Makes what stands around; with gaps, every other area is freed again.
   private func prepare(
-    _ workload: VmallocWorkload, _ cpu: Int, _ share: Int, _ processes: borrowing Processes<M>
+    _ workload: VmallocWorkload, _ cpu: Int, _ share: Int, _ processes: borrowing ScenarioProcesses<M>
   ) {
     let gaps = standingLimit + cpu * share
     for index in 0..<share {
@@ -201,14 +202,14 @@ struct VmallocSuite<M: ScenarioMachine> {
   }
 
   private func allocate(
-    _ pages: Int, _ alignment: Int, _ cpu: Int, _ processes: borrowing Processes<M>
+    _ pages: Int, _ alignment: Int, _ cpu: Int, _ processes: borrowing ScenarioProcesses<M>
   ) -> VirtualAddress? {
     let address = tryAllocation(pages, alignment, processes)
     if address == nil { figures[cpu].wronglyRefused += 1 }
     return address
   }
 
-  private func free(_ address: VirtualAddress, _ cpu: Int, _ processes: borrowing Processes<M>) {
+  private func free(_ address: VirtualAddress, _ cpu: Int, _ processes: borrowing ScenarioProcesses<M>) {
     do {
       try processes.stacks.arena.vfree(address, frames: processes.stacks.frames)
     } catch {
@@ -216,7 +217,8 @@ struct VmallocSuite<M: ScenarioMachine> {
     }
   }
 
-  private func makeRounds(_ workload: VmallocWorkload, _ cpu: Int, _ processes: borrowing Processes<M>) {
+  private func makeRounds(_ workload: VmallocWorkload, _ cpu: Int, _ processes: borrowing ScenarioProcesses<M>)
+  {
     var random = SplitMix64(seed: seed &+ UInt64(cpu) &* 0x9e37_79b9_7f4a_7c15)
     var held = (VirtualAddress(0), 0)
     for _ in 0..<workload.rounds(loops) {
@@ -237,14 +239,14 @@ struct VmallocSuite<M: ScenarioMachine> {
   }
 
   private func tryAllocation(
-    _ pages: Int, _ alignment: Int, _ processes: borrowing Processes<M>
+    _ pages: Int, _ alignment: Int, _ processes: borrowing ScenarioProcesses<M>
   ) -> VirtualAddress? {
     try? processes.stacks.arena.vmalloc(
       size: pages * pageSize, alignment: alignment, caller: "vmalloc-suite", frames: processes.stacks.frames)
   }
 
   private func measuredAllocation(
-    _ pages: Int, _ alignment: Int, _ cpu: Int, _ processes: borrowing Processes<M>
+    _ pages: Int, _ alignment: Int, _ cpu: Int, _ processes: borrowing ScenarioProcesses<M>
   ) -> VirtualAddress? {
     var address: VirtualAddress?
     var cost = Cost()
@@ -272,7 +274,7 @@ struct VmallocSuite<M: ScenarioMachine> {
   }
 
   private func measuredFree(
-    _ address: VirtualAddress, _ pages: Int, _ cpu: Int, _ processes: borrowing Processes<M>
+    _ address: VirtualAddress, _ pages: Int, _ cpu: Int, _ processes: borrowing ScenarioProcesses<M>
   ) {
     mark(address, pages, cpu, processes) { word, value in word.pointee == value }
     var cost = Cost()
@@ -289,7 +291,7 @@ struct VmallocSuite<M: ScenarioMachine> {
   ///
   /// The tables are read without a lock: the area is in use, so its entries stay, and no lock is counted for it.
   private func mark(
-    _ address: VirtualAddress, _ pages: Int, _ cpu: Int, _ processes: borrowing Processes<M>,
+    _ address: VirtualAddress, _ pages: Int, _ cpu: Int, _ processes: borrowing ScenarioProcesses<M>,
     _ body: (UnsafeMutablePointer<UInt64>, UInt64) -> Bool
   ) {
     var page = 0

@@ -52,7 +52,7 @@ public struct KernelThread: ~Copyable {
   }
 
   /// How deep its program has gone at least, in bytes from where its stack begins; what it calls comes on top.
-  var deepestByteCount: Int { Int(depth) * 128 }
+  public var deepestByteCount: Int { Int(depth) * 128 }
 
   /// Notes how deep the program is.
   public mutating func note(byteCount: Int) {
@@ -65,7 +65,8 @@ public typealias KernelThreadPointer = UnsafeMutablePointer<KernelThread>
 
 extension KernelThread: PooledRecord {
   static var stride: Int { 400 }
-  static var countPerFrame: Int { 10 }
+  /// How many records share a frame.
+  public static var countPerFrame: Int { 10 }
 }
 
 /// Why there is no new thread of the kernel.

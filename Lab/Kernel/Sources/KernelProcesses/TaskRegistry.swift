@@ -65,7 +65,7 @@ private struct RegistryPage {
   static var capacity: Int { 510 }
 }
 
-extension Processes {
+extension Processes where F: ~Copyable {
   // MARK: Taking
 
   /// Takes a block of frames in a task's name.

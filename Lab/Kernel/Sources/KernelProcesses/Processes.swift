@@ -15,20 +15,16 @@
 
 import KernelStacks
 
-/// The state that all processes share; it lies in a frame of its own.
+/// The state that all processes share, at the beginning of a frame of its own; the rest of the frame is for what runs on
+/// processes.
 struct ProcessesState {
   var lock = SpinLock()
   var records = RecordPool<TaskRecord>()
   var threads = KernelThreadsState()
-  var overflows = OverflowFigures()
-  var storm = StormState()
   var lastProcessID = 0
   var processCount = 0
   var first: TaskPointer?
   var figures = ForkFigures()
-  var record = ScenarioRecord()
-  var stackDepths = StackDepths.typical
-  var depthSeed: UInt64 = 1
   var reclaimOnOtherCPUs: (@convention(c) () -> Int)?
   var settleOnOtherCPUs: (@convention(c) () -> Void)?
   var dropFreeTranslations: (@convention(c) () -> Void)?
@@ -36,13 +32,19 @@ struct ProcessesState {
 
 /// All processes of a machine, with the allocator of their stacks.
 ///
+/// - `M`: the machine.
+/// - `F`: where page frames come from.
+///
 /// One value serves all CPUs. It takes its tables from the frame source when it is made; with nothing but the first
 /// process alive and ``reclaim()`` called, all other frames are back.
-public struct Processes<M: PageTableMachine>: ~Copyable {
+public struct Processes<M: PageTableMachine, F: ProcessFrameSource & ~Copyable>: ~Copyable {
+  /// The allocator of kernel stacks.
+  public typealias Stacks = ThreadStackAllocator<M, F, VmallocArea<M>>
+
   /// The machine.
   public let machine: M
   /// The allocator of kernel stacks; `stacks.frames` and `stacks.arena` are the frame source and the vmalloc area.
-  public let stacks: ScenarioStacks<M>
+  public let stacks: Stacks
   /// The first frame of RAM.
   public let lowestFrame: PageFrame
   /// How many frame numbers there are from the first frame of RAM to the last.
@@ -71,7 +73,7 @@ public struct Processes<M: PageTableMachine>: ~Copyable {
   ///   - identifierBits: how long an ASID is on this machine, or shorter.
   /// - Throws: when there is no room for the tables. Everything has been given back then, the allocator included.
   public init(
-    machine: M, stacks: consuming ScenarioStacks<M>, memory: borrowing PhysicalMemoryMap,
+    machine: M, stacks: consuming Stacks, memory: borrowing PhysicalMemoryMap,
     identifierBits: Int = 16
   ) throws(ProcessTableError) {
     let span = memory.highestFrame - memory.lowestFrame + 1
@@ -107,6 +109,7 @@ public struct Processes<M: PageTableMachine>: ~Copyable {
     memoryFrames = memory.totalFrames
     processLimit = entries - 1
     self.stateFrame = stateFrame
+    precondition(MemoryLayout<ProcessesState>.size <= pageSize - Self.workloadRoomBytes)
     state = machine.pointer(to: stateFrame.physicalAddress).assumingMemoryBound(to: ProcessesState.self)
     state.initialize(to: ProcessesState())
     addressSpaceTags = tags
@@ -122,7 +125,9 @@ public struct Processes<M: PageTableMachine>: ~Copyable {
     returnFrame(stateFrame, to: stacks.frames)
     addressSpaceTags.release(to: stacks.frames)
   }
+}
 
+extension Processes where F: ~Copyable {
   /// How many processes there are, dead ones that wait for `reap` included.
   public var processCount: Int { state.pointee.processCount }
 
@@ -134,6 +139,20 @@ public struct Processes<M: PageTableMachine>: ~Copyable {
     guard processID > 0, processID <= processLimit else { return nil }
     return UnsafeMutablePointer(bitPattern: tableEntry(processID).pointee)
   }
+
+  // MARK: What runs on processes
+
+  /// The size of ``workloadRoom``, in bytes.
+  public static var workloadRoomBytes: Int { 2048 }
+
+  /// Room for what runs on processes to keep its own state in: 2,048 bytes, aligned to their number, at first zero.
+  ///
+  /// Processes do not touch it. ``locked(_:)`` guards what several CPUs change.
+  public var workloadRoom: UnsafeMutableRawPointer {
+    UnsafeMutableRawPointer(state) + (pageSize - Self.workloadRoomBytes)
+  }
+
+  // MARK: Memory that is kept for speed
 
   /// Gives back what is only kept for speed, on all CPUs: cached stacks, and areas that wait for an invalidation.
   ///
@@ -189,7 +208,7 @@ public struct Processes<M: PageTableMachine>: ~Copyable {
   /// Brings this CPU's reserve to its full size, and merges the free frames that it keeps.
   public borrowing func settleThisCPU() {
     stacks.fillReserve()
-    stacks.frames.base.drain()
+    stacks.frames.drain()
   }
 
   /// Where a process number's record is noted, as a host address.
@@ -200,8 +219,10 @@ public struct Processes<M: PageTableMachine>: ~Copyable {
       .assumingMemoryBound(to: UInt.self)
   }
 
-  /// Runs `body` with the lock held.
-  borrowing func locked<Result: ~Copyable, Failure: Error>(
+  /// Runs `body` with the lock of the process table held, and interrupts off.
+  ///
+  /// `body` calls no operation of processes that takes the lock.
+  public borrowing func locked<Result: ~Copyable, Failure: Error>(
     _ body: () throws(Failure) -> Result
   ) throws(Failure) -> Result {
     let lock = UnsafeMutableRawPointer(state).assumingMemoryBound(to: SpinLock.self)

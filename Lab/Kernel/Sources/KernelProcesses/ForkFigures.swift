@@ -1,4 +1,4 @@
-// What is counted of forks while a scenario runs.
+// What is counted of forks and of how processes end.
 
 import KernelStacks
 
@@ -18,16 +18,18 @@ public enum ForkFailureReason: Equatable, Sendable, TextDescribable {
   }
 }
 
-/// Counts of forks since ``Processes/resetFigures()``.
+/// Counts of forks, and of ends, since ``Processes/resetFigures()``.
 public struct ForkFigures: Sendable {
   /// How many forks were tried.
-  public var attempted = 0
+  public internal(set) var attempted = 0
   /// How many children ran and came to hold.
-  public var succeeded = 0
+  public internal(set) var succeeded = 0
   /// The largest number of frames that one fork took, its child having run.
-  public var largestFramesPerFork = 0
+  public internal(set) var largestFramesPerFork = 0
   /// What failed first.
-  public var firstFailure: ForkFailureReason?
+  public internal(set) var firstFailure: ForkFailureReason?
+  /// How many processes left their kernel stacks, and were ended for it.
+  public internal(set) var overflown = 0
   /// The last child that fork made, and the free frames before that fork.
   var lastChild: UInt16 = 0
   var freeBeforeLastFork = 0
@@ -35,7 +37,7 @@ public struct ForkFigures: Sendable {
   init() {}
 }
 
-extension Processes {
+extension Processes where F: ~Copyable {
   /// The counts of forks.
   public var figures: ForkFigures { state.pointee.figures }
 

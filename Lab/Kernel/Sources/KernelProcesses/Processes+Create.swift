@@ -2,7 +2,7 @@
 
 import KernelStacks
 
-extension Processes {
+extension Processes where F: ~Copyable {
   /// Makes the first process from a program.
   ///
   /// It starts at the image's entry with the image's stack.

@@ -19,7 +19,8 @@ extension PageTableEntry {
   /// Bit 55, for software: the page may be written once it has been copied, or is no longer shared.
   static var copyOnWriteBit: UInt64 { 1 << 55 }
 
-  var isCopyOnWrite: Bool { rawValue & Self.copyOnWriteBit != 0 }
+  /// Whether the page may be written once it has been copied, or is no longer shared.
+  public var isCopyOnWrite: Bool { rawValue & Self.copyOnWriteBit != 0 }
 
   /// The entry of a page that is now shared: a writable one becomes read-only and copy-on-write.
   var shared: Self {
@@ -27,19 +28,20 @@ extension PageTableEntry {
   }
 }
 
-extension Processes {
-  func tables(of task: TaskPointer) -> TranslationTables<M> {
+extension Processes where F: ~Copyable {
+  /// The tables of a process, which has an address space.
+  public func tables(of task: TaskPointer) -> TranslationTables<M> {
     TranslationTables(root: task.pointee.addressSpaceRoot, machine: machine)
   }
 
   /// Addresses that a program may use: the user's half, without the first page.
-  var userAddresses: VirtualAddressRange {
+  public var userAddresses: VirtualAddressRange {
     VirtualAddressRange(VirtualAddress(4096), VirtualAddress(1 << UInt(machine.virtualAddressBits)))
   }
 
   /// How many address spaces map a frame of user memory: the word that the frame's owner has.
-  borrowing func shareCount(_ frame: PageFrame) -> UnsafeMutablePointer<UInt32> {
-    stacks.frames.base.ownerWord(of: frame)!
+  public borrowing func shareCount(_ frame: PageFrame) -> UnsafeMutablePointer<UInt32> {
+    stacks.frames.ownerWord(of: frame)!
   }
 
   // MARK: The first process

@@ -100,14 +100,3 @@ struct RecordPool<Record: PooledRecord & ~Copyable> {
     }
   }
 }
-
-/// Gives a frame back that was handed out by the same source: a refusal means that records are damaged.
-func returnFrame<Frames: FrameSource & ~Copyable>(
-  _ frame: PageFrame, order: Int = 0, to frames: borrowing Frames
-) {
-  do {
-    try frames.free(frame, order: order)
-  } catch {
-    fatalError("a frame that was handed out is not taken back")
-  }
-}

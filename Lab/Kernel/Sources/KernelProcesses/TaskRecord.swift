@@ -5,7 +5,7 @@
 //        ≤ 488  end of the record; records follow each other at intervals of 512 bytes (see RecordPool)
 
 import KernelStacks
-import UserPrograms
+import SystemCallInterface
 
 /// Where a task stands.
 public enum TaskState: UInt8, Sendable {

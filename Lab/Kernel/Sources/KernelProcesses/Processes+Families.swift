@@ -3,7 +3,7 @@
 // A parent's list of children has the dead ones in front, so that `wait` finds one in O(1).
 
 import KernelStacks
-import UserPrograms
+import SystemCallInterface
 
 /// What `wait` finds.
 public enum ReapResult: Sendable {
@@ -15,7 +15,7 @@ public enum ReapResult: Sendable {
   case noChildren
 }
 
-extension Processes {
+extension Processes where F: ~Copyable {
   /// Ends a process: its address space and what it has taken are given back, and its children become the first
   /// process's.
   ///
@@ -36,7 +36,7 @@ extension Processes {
       destroyAddressSpace(of: task)
       task.pointee.exitStatus = status
       task.pointee.end = end
-      if end == .stackOverflow { state.pointee.overflows.died += 1 }
+      if end == .stackOverflow { state.pointee.figures.overflown += 1 }
       task.pointee.state = .exiting
       let heir = state.pointee.first == task ? nil : state.pointee.first
       while let child = task.pointee.firstChild {

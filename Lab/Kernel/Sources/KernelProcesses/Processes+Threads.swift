@@ -20,11 +20,9 @@ struct KernelThreadsState {
   /// The next thread that a walk through all of them comes to.
   var visited: KernelThreadPointer?
   var figures = KernelThreadFigures()
-  var program = ThreadProgramKind.rest
-  var seed: UInt64 = 1
 }
 
-/// Counts of threads since ``Processes/beginThreads(_:seed:)``.
+/// Counts of threads since ``Processes/resetThreadFigures()``.
 public struct KernelThreadFigures: Sendable {
   /// How many threads were made.
   public internal(set) var made = 0
@@ -32,36 +30,20 @@ public struct KernelThreadFigures: Sendable {
   public internal(set) var live = 0
   /// How many there are that have begun and are not asleep.
   public internal(set) var awake = 0
-  /// How many have ended and found all that they had left on their stacks.
-  public internal(set) var intact = 0
-  /// How many have ended and found something else on their stacks.
-  public internal(set) var damaged = 0
   /// How many have overflown their stacks, and were ended for it.
   public internal(set) var overflown = 0
-  /// How many have ended having begun, or been woken, less than twice.
-  public internal(set) var wokenOnce = 0
 
   init() {}
 }
 
-extension Processes {
+extension Processes where F: ~Copyable {
   /// The counts of threads.
   public var threadFigures: KernelThreadFigures { state.pointee.threads.figures }
 
-  /// Starts counting anew, and says what threads do from now on.
+  /// Starts counting anew.
   ///
   /// There is no thread.
-  public borrowing func beginThreads(_ program: ThreadProgramKind, seed: UInt64) {
-    state.pointee.threads.figures = KernelThreadFigures()
-    state.pointee.threads.program = program
-    state.pointee.threads.seed = seed
-  }
-
-  /// What a thread is to do, from its beginning.
-  public borrowing func threadProgram(of thread: KernelThreadPointer) -> ThreadProgram {
-    ThreadProgram(
-      state.pointee.threads.program, seed: state.pointee.threads.seed, number: Int(thread.pointee.number))
-  }
+  public borrowing func resetThreadFigures() { state.pointee.threads.figures = KernelThreadFigures() }
 
   /// Makes a thread with a stack of its own.
   ///
@@ -127,8 +109,34 @@ extension Processes {
     }
   }
 
+  /// Counts a thread that has been prepared as awake; the machine lets it run.
+  ///
+  /// Its record may be gone once it runs.
+  public borrowing func startThread(_ thread: KernelThreadPointer) {
+    locked { noteAwake(thread) }
+  }
+
+  /// Wakes sleeping threads.
+  ///
+  /// - Parameters:
+  ///   - limit: how many at most.
+  ///   - resume: lets a thread run; the lock is held, so that its record is there.
+  public borrowing func wakeSleepers(_ limit: Int, resume: (KernelThreadPointer) -> Void) {
+    locked {
+      var left = limit
+      var next = state.pointee.threads.first
+      while left > 0, let thread = next {
+        next = thread.pointee.next
+        guard thread.pointee.state == .asleep else { continue }
+        noteAwake(thread)
+        resume(thread)
+        left -= 1
+      }
+    }
+  }
+
   /// The lock is held.
-  borrowing func noteAwake(_ thread: KernelThreadPointer) {
+  private borrowing func noteAwake(_ thread: KernelThreadPointer) {
     thread.pointee.state = .awake
     if thread.pointee.wakeCount < UInt8.max { thread.pointee.wakeCount += 1 }
     state.pointee.threads.figures.awake &+= 1
@@ -161,24 +169,9 @@ extension Processes {
     }
   }
 
-  /// Notes whether a thread that is about to end has found all that it had left on its stack.
-  public borrowing func threadEnds(_ thread: KernelThreadPointer, intact: Bool) {
-    locked {
-      if intact {
-        state.pointee.threads.figures.intact &+= 1
-      } else {
-        state.pointee.threads.figures.damaged &+= 1
-      }
-      if thread.pointee.wakeCount < 2 { state.pointee.threads.figures.wokenOnce &+= 1 }
-    }
-  }
-
   /// Notes that a thread ends because it has overflown its stack.
   public borrowing func threadOverflowed(_ thread: KernelThreadPointer) {
-    locked {
-      state.pointee.threads.figures.overflown &+= 1
-      state.pointee.overflows.died += 1
-    }
+    locked { state.pointee.threads.figures.overflown &+= 1 }
   }
 
   /// Takes back the stack and the record of a thread that has ended, and what it had taken.
