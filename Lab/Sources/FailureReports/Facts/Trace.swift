@@ -12,6 +12,8 @@ package struct Trace: Equatable, Sendable {
 
   /// The functions that the kernel is sure of.
   package var entries: [Entry] = []
+  /// Functions that the kernel is not sure of, where it is sure of none: kernels without frame pointers print all so.
+  package var doubtful: [Entry] = []
   /// Whether addresses have 32 bits; `nil` if none was printed.
   package var has32BitAddresses: Bool?
   /// Whether functions stood behind blanks or an address, as kernels print them.
@@ -87,7 +89,12 @@ package struct Trace: Equatable, Sendable {
       if start > 0 { isIndented = true }
       var before = start - 1
       while before >= 0, bytes[before] == .blank || bytes[before] == UInt8(ascii: "[") { before -= 1 }
-      if before >= 0, bytes[before] == UInt8(ascii: "?") { continue }
+      if before >= 0, bytes[before] == UInt8(ascii: "?") {
+        if doubtful.count < Self.greatestDepth {
+          doubtful.append(Entry(name: Self.plain(bytes.text(name)), line: text.number(at: start)))
+        }
+        continue
+      }
       guard entries.count < Self.greatestDepth else { continue }
       let entry = Entry(name: Self.plain(bytes.text(name)), line: text.number(at: start))
       // Arm prints each function twice: once as the callee, once as the caller.

@@ -16,7 +16,7 @@ enum FreeListLine {
 
   /// Whether a message has a list with its total.
   static func isComplete(_ text: [UInt8]) -> Bool {
-    guard text.contains("*"), let equals = text.offset(of: "=", from: text.offset(of: "*") ?? 0) else {
+    guard let first = text.firstIndex(where: isTimes), let equals = text.offset(of: "=", from: first) else {
       return false
     }
     var scanner = ByteScanner(text, at: equals + 1)
@@ -107,7 +107,7 @@ enum FreeListLine {
       var scanner = ByteScanner(bytes, at: colon + 1)
       scanner.skipBlanks()
       let isEmpty = scanner.bytes.has("empty", at: scanner.index)
-      let hasCount = scanner.number() != nil && scanner.current == UInt8(ascii: "*")
+      let hasCount = scanner.number() != nil && isTimes(scanner.current)
       let hasNothing = scanner.isAtEnd
       guard isEmpty || hasCount || hasNothing else { continue }
       return (bytes.text(begin..<colon), colon + 1, NodeName.before(begin, in: bytes))
@@ -145,7 +145,7 @@ enum FreeListLine {
         parts.blocks[parts.blocks.count - 1].types = types
         continue
       }
-      guard let count = number(&scanner, text), take(UInt8(ascii: "*"), &scanner, text),
+      guard let count = number(&scanner, text), takeTimes(&scanner, text),
         let size = number(&scanner, text), takeUnit(&scanner, text)
       else {
         parts.fault = scanner.isAtEnd ? "cut off" : "mixed with other text"
@@ -186,9 +186,13 @@ enum FreeListLine {
     return value &+ rest
   }
 
-  private static func take(_ byte: UInt8, _ scanner: inout ByteScanner, _ text: TextLine) -> Bool {
+  /// Whether a byte stands between a count and a size: trackers that read asterisks as emphasis show underscores.
+  private static func isTimes(_ byte: UInt8) -> Bool { byte == UInt8(ascii: "*") || byte == UInt8(ascii: "_") }
+
+  private static func takeTimes(_ scanner: inout ByteScanner, _ text: TextLine) -> Bool {
     skipJoint(&scanner, text)
-    guard scanner.take(byte) else { return false }
+    guard isTimes(scanner.current) else { return false }
+    scanner.index += 1
     skipJoint(&scanner, text)
     return true
   }

@@ -100,7 +100,8 @@ struct OpenReport {
   ///
   /// Kernels leave figures out where they come too often, but never print them again so soon.
   func isInterrupted(by message: LogMessage) -> Bool {
-    guard report.request != nil, !isAtItsEnd else { return false }
+    // What has no figures of its own leaves none to be mixed up.
+    guard report.request != nil, hasOwnBody, !isAtItsEnd else { return false }
     if let begin = report.microseconds, let time = message.microseconds {
       return time >= begin && time - begin < 100_000
     }

@@ -156,8 +156,10 @@ enum RequestLine {
     let size = scanner.number().map { Figure(value: $0, line: line) }
     var result = Request(kind: .addressRange, line: line, mode: AllocationMode(in: text), size: size)
     if !bytes.contains("vmalloc error") {
-      result.isInFull = false
-      result.isByVmalloc = true
+      // Kernels before 4.10 print the thread and the mode as a page allocation failure of their own.
+      result.isInFull = result.mode != nil
+      result.isByVmalloc = result.mode == nil
+      if result.mode != nil { result.process = process(before: place, in: bytes) }
     } else {
       result.process = process(before: place, in: bytes)
       if bytes.contains(phrase: "failed to allocate pages") {

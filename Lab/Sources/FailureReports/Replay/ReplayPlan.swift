@@ -57,9 +57,11 @@ package struct ReplayPlan: Equatable, Sendable {
   ///   - number: which failure, from 1.
   ///   - zone: which zone; the one that decided, unless it is named.
   ///   - greatestMemory: what the machine may have, in bytes.
-  package init(_ report: FileReport, failure number: Int, zone: String?, greatestMemory: UInt64)
-    throws(ReplayProblem)
-  {
+  ///   - ownMemory: what the machine's kernel needs for itself, in bytes.
+  package init(
+    _ report: FileReport, failure number: Int, zone: String?, greatestMemory: UInt64,
+    ownMemory: UInt64 = 64 << 20
+  ) throws(ReplayProblem) {
     let state: MemoryState
     var failure: Failure?
     if report.failures.isEmpty, number == 1, let last = report.snapshots.last, !MemoryState(last).zones.isEmpty
@@ -79,14 +81,14 @@ package struct ReplayPlan: Equatable, Sendable {
       ?? (wanted == nil ? state.zones.max { $0.free < $1.free } : nil)
     guard let list else { throw .noWholeList(zone: wanted, whole: state.zones.map(\.zone)) }
     guard list.free > 0 else { throw .nothingFree(zone: list.zone) }
-    self.init(list, greatestMemory: greatestMemory)
+    self.init(list, greatestMemory: greatestMemory, ownMemory: ownMemory)
     line = failure?.line ?? list.line
     node = list.node
     process = failure?.process
     stackBytes = failure?.stackBytes
   }
 
-  private init(_ list: ZoneState, greatestMemory: UInt64) {
+  private init(_ list: ZoneState, greatestMemory: UInt64, ownMemory: UInt64) {
     line = list.line
     zone = list.zone
     hasOtherPages = list.pageBytes != Self.frameBytes
@@ -96,12 +98,12 @@ package struct ReplayPlan: Equatable, Sendable {
     let usable = Self.converted(list.usable, shift: shift)
     freeBlocks = free
     usableBlocks = usable
-    memoryBytes = Self.memory(for: free)
+    memoryBytes = Self.memory(for: free) + ownMemory
     while memoryBytes > greatestMemory, factor < 1 << 20 {
       factor += 1
       freeBlocks = free.map { Self.divided($0, by: factor) }
       usableBlocks = zip(usable, freeBlocks).map { min($1, Self.divided($0, by: factor)) }
-      memoryBytes = Self.memory(for: freeBlocks)
+      memoryBytes = Self.memory(for: freeBlocks) + ownMemory
     }
   }
 
@@ -138,9 +140,9 @@ package struct ReplayPlan: Equatable, Sendable {
       frames += missing << UInt64(order + 1)
       spare[order] += missing
     }
-    // The kernel's own memory, its records of frames, and areas that its own frames make unusable.
-    let bytes = frames * frameBytes * 17 / 16 + 48 << 20
-    return max(128 << 20, (bytes + 16 << 20 - 1) / (16 << 20) * (16 << 20))
+    // With the records of frames, and areas that the machine's own frames make unusable.
+    let bytes = frames * frameBytes * 17 / 16
+    return (bytes + 4 << 20 - 1) / (4 << 20) * (4 << 20)
   }
 
   /// The options of the scenario, as words of its command line.

@@ -87,7 +87,11 @@ struct LineAssembler {
   /// Whether a message without a prefix is one that is so long that it gets wrapped.
   private func isOpen(_ text: [UInt8]) -> Bool {
     if text.contains("kB") { return !FreeListLine.isComplete(text) }
-    return text.contains(", zone") || text.contains("order") || text.contains("gfp") || text.contains("CPU:")
+    if let zone = text.offset(of: ", zone") {
+      // A row of free blocks; the name alone is a line of /proc/zoneinfo.
+      return text[zone...].split(separator: .blank).count > 3
+    }
+    return text.contains("order") || text.contains("gfp") || text.contains("CPU:")
       || text.contains("Node ") || text.contains("size") || text.contains("Active:") || text.contains("free:")
       || text.contains(" from ") || text.contains("(from") || text.contains("DMA") || text.contains("Normal")
       || text.contains("lowmem_reserve") || text.contains("invoked") || text.contains("page allo")

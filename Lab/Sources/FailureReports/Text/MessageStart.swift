@@ -70,6 +70,7 @@ enum MessageStart {
   private static func isHeading(_ text: [UInt8], after start: Int) -> Bool {
     let phrases: [StaticString] = [
       "invoked oom-killer", "page allocation failure", "page allocation stalls", "vmalloc error: size",
+      "vmalloc: allocation failure: ",
     ]
     return phrases.contains { (text.offset(ofPhrase: $0) ?? 0) > start } || beginsWordsOfProgram(text)
   }

@@ -12,7 +12,9 @@ struct Diagnosis {
     let versions = Set(reports.compactMap(\.version).map(\.description))
     fileVersion = versions.count == 1 ? reports.lazy.compactMap(\.version).first : nil
     for report in reports {
-      if let version = report.version, let size = report.pageBytes { pageSizes[version, default: []].insert(size) }
+      if let version = report.version, let size = report.pageBytes {
+        pageSizes[version, default: []].insert(size)
+      }
     }
   }
 

@@ -53,6 +53,7 @@ enum StackQuestion {
   /// What the trace says, or `nil` if it has none of the functions that decide.
   static func byTrace(_ trace: Trace) -> (ThreadStackAnswer, Evidence)? {
     let entries = trace.entries
+    if entries.isEmpty { return byDoubtfulTrace(trace) }
     if let maker = entries.first(where: { stackMakers.contains($0.name) }) {
       return (
         .yes,
@@ -83,6 +84,23 @@ enum StackQuestion {
       }
     }
     return nil
+  }
+
+  /// What a trace says of which no function is sure: a fork right below the page allocator is one.
+  private static func byDoubtfulTrace(_ trace: Trace) -> (ThreadStackAnswer, Evidence)? {
+    guard !trace.isDamaged,
+      let allocator = trace.doubtful.firstIndex(where: { $0.name.hasPrefix("__alloc_pages") })
+    else { return nil }
+    let asking = trace.doubtful[(allocator + 1)...].first { entry in
+      !carriers.contains { entry.name.hasPrefix($0) }
+    }
+    guard let asking, forks.contains(asking.name) || stackMakers.contains(asking.name) else { return nil }
+    return (
+      .yes,
+      Evidence(
+        line: asking.line, text: "\(asking.name) in the trace, right below the page allocator: a thread's stack"
+      )
+    )
   }
 
   private static func slabAnswer(_ slab: Request, _ report: AllocationReport) -> (ThreadStackAnswer, Evidence?)

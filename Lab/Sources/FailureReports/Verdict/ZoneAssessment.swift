@@ -74,6 +74,9 @@ struct RequestRules {
       }
       return result
     }
+    // A list that says "empty" of a zone with free memory is another report's.
+    let list = list?.orders.isEmpty == true && zone.free.value > 0 ? nil : list
+    result.list = list
     if isEmpty(zone, list) {
       result.outcome = .empty
       return result
