@@ -196,3 +196,24 @@ let sampleRoot = DeviceTreeNode(
     }
   }
 }
+
+@Suite struct DeviceTreeNames {
+  @Test func `Names may be as long as the limit, and no longer`() throws {
+    let longest = String(repeating: "n", count: FlattenedDeviceTree.longestName)
+    #expect(try readBoard(flattenedDeviceTree(DeviceTreeNode(longest, [(longest, [])]))).error == nil)
+    for root in [DeviceTreeNode(longest + "n"), DeviceTreeNode("", [(longest + "n", [])])] {
+      #expect(try readBoard(flattenedDeviceTree(root)).error != nil)
+    }
+  }
+
+  // Half a tree of properties whose names are the other half would be 10 to the 11 bytes to look at.
+  @Test func `Properties that all name the same endless text are refused at once`() throws {
+    let count = FlattenedDeviceTree.maximumByteCount / 2 / 12 - 16
+    let words = [UInt32](repeating: 0, count: count).flatMap { _ in [3, 0, 0] as [UInt32] }
+    let header: [UInt32] = [0xd00d_feed, 0, 56, UInt32(56 + 8 + words.count * 4), 40, 17, 16, 0, 0, 0]
+    var bytes = cells(header + [0, 0, 0, 0, 1, 0] + words)
+    bytes += [UInt8](repeating: 0x61, count: FlattenedDeviceTree.maximumByteCount - bytes.count - 1) + [0]
+    bytes = patched(bytes, at: 4, to: UInt32(bytes.count))
+    #expect(try readBoard(bytes).error == .damaged(offset: 56 + 8 + words.count * 4))
+  }
+}

@@ -27,6 +27,11 @@ public struct FlattenedDeviceTree {
   ///
   /// Source: Linux, Documentation/arm64/booting.rst, "Setup the device tree".
   public static var maximumByteCount: Int { 2 << 20 }
+  /// How long the name of a node or a property may be, in bytes: without a limit, each property of a long tree could name the
+  /// same long text, and reading it would take for ever.
+  ///
+  /// The specification allows 31, and to a node as many again for its unit's address.
+  public static var longestName: Int { 255 }
   /// How many nodes may lie within each other.
   public static var maximumDepth: Int { 64 }
 
@@ -81,11 +86,11 @@ public struct FlattenedDeviceTree {
     return start == 0 && size == 0 ? nil : (start, size)
   }
 
-  /// The bytes of the zero-terminated string at a byte offset, without the zero.
-  func string(at offset: Int) throws(DeviceTreeError) -> DeviceTreeValue {
+  /// The bytes of the zero-terminated name at a byte offset, without the zero.
+  func name(at offset: Int) throws(DeviceTreeError) -> DeviceTreeValue {
     var end = offset
-    while end < bytes.count, bytes[end] != 0 { end += 1 }
-    guard end < bytes.count else { throw .damaged(offset: offset) }
+    while end < bytes.count, bytes[end] != 0, end - offset <= Self.longestName { end += 1 }
+    guard end < bytes.count, end - offset <= Self.longestName else { throw .damaged(offset: offset) }
     return DeviceTreeValue(bytes: UnsafeRawBufferPointer(rebasing: bytes[offset..<end]))
   }
 }
@@ -119,7 +124,7 @@ struct DeviceTreeCursor {
       let start = offset
       switch try word() {
       case 1:
-        let name = try tree.string(at: offset)
+        let name = try tree.name(at: offset)
         offset = (offset + name.byteCount + 4) & ~3
         guard depth < FlattenedDeviceTree.maximumDepth else { throw .tooDeep(offset: start) }
         depth += 1
@@ -135,7 +140,7 @@ struct DeviceTreeCursor {
         guard size <= tree.bytes.count - offset, name < tree.bytes.count else { throw .damaged(offset: start) }
         let value = UnsafeRawBufferPointer(rebasing: tree.bytes[offset..<offset + size])
         offset = (offset + size + 3) & ~3
-        return .property(name: try tree.string(at: name), value: DeviceTreeValue(bytes: value))
+        return .property(name: try tree.name(at: name), value: DeviceTreeValue(bytes: value))
       case 4:
         continue
       case 9:
