@@ -102,5 +102,12 @@ import Testing
     } throws: { error in
       (error as? ScenarioOptionError)?.description.hasPrefix("there is no option ?[31m;") ?? false
     }
+    // What is cut within a character would be no UTF-8.
+    #expect {
+      try ScenarioOptions.parsing("\(String(repeating: "ä", count: 30))=1")
+    } throws: { error in
+      let quoted = String(repeating: "?", count: 37)
+      return (error as? ScenarioOptionError)?.description.hasPrefix("there is no option \(quoted)...;") ?? false
+    }
   }
 }

@@ -2,7 +2,7 @@
 
 import KernelStacks
 
-/// Up to 40 bytes of text; what is longer ends in dots.
+/// Up to 40 bytes of text, all of them printable ASCII; what is longer ends in dots.
 public struct ShortText: Sendable, TextDescribable {
   private var bytes = InlineArray<40, UInt8>(repeating: 0)
   private var count = 0
@@ -10,12 +10,12 @@ public struct ShortText: Sendable, TextDescribable {
   /// No text.
   public init() {}
 
-  /// A copy of the beginning of some bytes.
+  /// A copy of the beginning of some bytes; those that are no printable ASCII become question marks.
   public init(_ text: UnsafeRawBufferPointer) {
     count = min(text.count, 40)
     for index in 0..<count {
       let byte = text[index]
-      bytes[index] = byte >= 0x20 && byte != 0x7f ? byte : UInt8(ascii: "?")
+      bytes[index] = (0x20..<0x7f).contains(byte) ? byte : UInt8(ascii: "?")
     }
     if text.count > 40 { for index in 37..<40 { bytes[index] = UInt8(ascii: ".") } }
   }
