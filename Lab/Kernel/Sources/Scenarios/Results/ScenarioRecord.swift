@@ -27,13 +27,13 @@ extension Processes where F == ScenarioFrames<M> {
   ///
   /// - Parameters:
   ///   - kind: which note, as the process gave it; unknown ones are ignored.
-  ///   - value: its value.
+  ///   - value: its value, as the process gave it; what is no count is ignored, so that what is made of counts cannot overflow.
   ///   - task: the process; only the first process's notes count.
   ///   - console: where progress goes.
   public borrowing func takeNote<Console: TextSink>(
     _ kind: Int, _ value: Int, from task: TaskPointer, console: Console
   ) {
-    guard let note = Note(rawValue: kind), task == first else { return }
+    guard let note = Note(rawValue: kind), (0...Int(Int32.max)).contains(value), task == first else { return }
     switch note {
     case .progress:
       if workload.pointee.storm.total > 0 { return writeStormProgress(console) }
@@ -48,8 +48,7 @@ extension Processes where F == ScenarioFrames<M> {
       workload.pointee.record.freeFramesAtSecondFailure = stacks.frames.freeFrames
       workload.pointee.record.notes[kind] = value
     case .childrenOutOfMemory:
-      // The sum is the process's affair: it may wrap around.
-      workload.pointee.record.notes[kind] &+= value
+      workload.pointee.record.notes[kind] = min(workload.pointee.record.notes[kind] + value, Int(Int32.max))
     default:
       workload.pointee.record.notes[kind] = value
     }
