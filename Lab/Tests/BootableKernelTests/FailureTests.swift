@@ -43,6 +43,15 @@
       #expect(errorMessage(run)?.contains("no arm64 ELF program") == true)
     }
 
+    // Its memory would be handed out again while it goes on.
+    @Test(arguments: [1, 2]) func `A first process that leaves a child running ends the kernel`(cpus: Int)
+      async throws
+    {
+      let run = try await boot("scenario=self-test test=leave-child strategy=growing") { $0.cpuCount = cpus }
+      #expect(run.exitCode == ExitCode.failure)
+      #expect(errorMessage(run) == "the first process has ended while another can run")
+    }
+
     @Test func foreignInterruptControllerIsRefused() async throws {
       let run = try await boot("scenario=isolation") { $0.extraArguments = ["-M", "virt,gic-version=3"] }
       #expect(run.exitCode == ExitCode.failure)

@@ -79,6 +79,21 @@ extension Processes where F: ~Copyable {
     }
   }
 
+  /// Whether a process can run, or does: one that neither holds nor has stopped.
+  ///
+  /// - Complexity: O(``processLimit``) if there are several processes.
+  public borrowing func canAnyRun() -> Bool {
+    locked {
+      var left = processCount == 1 && first?.pointee.state == .zombie ? 0 : processCount
+      for processID in 1...processLimit where left > 0 {
+        guard let task = task(processID) else { continue }
+        left -= 1
+        if task.pointee.state != .holding && task.pointee.state != .zombie { return true }
+      }
+      return false
+    }
+  }
+
   /// Gives back the first process, which is a zombie, and ends and gives back all others that are left.
   ///
   /// Nothing runs in any process, and nothing will.

@@ -28,6 +28,11 @@ private func expected(rounds: Int, start: UInt64) -> UInt64 {
   return value
 }
 
+/// Leaves a child behind that computes.
+func leaveChild<Kernel: SystemCalls>(rounds: Int, on kernel: Kernel) -> FailedCheck? {
+  kernel.fork(SpinningChild(rounds: rounds)) > 0 ? nil : .forkFailed
+}
+
 /// Parent and child compute side by side; both must come to the right result.
 func spin<Kernel: SystemCalls>(rounds: Int, on kernel: Kernel) -> FailedCheck? {
   let child = kernel.fork(SpinningChild(rounds: rounds))

@@ -26,6 +26,8 @@ public enum UserProgram: UInt64, Sendable {
   case touchForbidden = 12
   /// Children write lines at the same time.
   case writeLines = 13
+  /// Ends while a child computes: the kernel must refuse to go on.
+  case leaveChild = 14
   /// Children prove their kernel stacks; some then leave theirs, by seed, and must die; the others go on.
   case overflowAmongOthers = 10
 }
@@ -65,6 +67,7 @@ public func runProgram<Kernel: SystemCalls>(_ arguments: ProgramArguments, on ke
     case .writeLine: writeLine(on: kernel)
     case .keepThreadPointers: keepThreadPointers(rounds: arguments.operations, on: kernel)
     case .touchForbidden: touchForbidden(on: kernel)
+    case .leaveChild: leaveChild(rounds: arguments.operations, on: kernel)
     case .writeLines: writeLines(rounds: arguments.operations, on: kernel)
     case .overflowAmongOthers:
       overflowAmongOthers(seed: arguments.seed, operations: arguments.operations, on: kernel)

@@ -38,6 +38,8 @@
       let state = ca_disable_interrupts()
       while first.pointee.state != .zombie { Scheduler.wait() }
       ca_restore_interrupts(state)
+      // A child that the first process has left running would go on in memory that the scenario takes back.
+      if processes.canAnyRun() { fail("the first process has ended while another can run") }
     }
 
     func prepare(_ thread: KernelThreadPointer, in processes: borrowing ScenarioProcesses<AArch64>) {

@@ -39,6 +39,8 @@
     case write
     /// Processes write lines to the console at the same time.
     case writeLines
+    /// The first process ends while a child computes.
+    case leaveChild
     /// Processes keep values in the register that belongs to each alone.
     case threadPointers
     /// Processes touch what they have no right to, and end.
@@ -128,6 +130,8 @@
         self = .write
       } else if equal(name, "write-lines") {
         self = .writeLines
+      } else if equal(name, "leave-child") {
+        self = .leaveChild
       } else if equal(name, "thread-pointers") {
         self = .threadPointers
       } else if equal(name, "forbidden") {
@@ -207,6 +211,7 @@
       case .guardBoot: overflow_stack()
       case .preemption: return testPreemption()
       case .write: return runProgram(.writeLine)
+      case .leaveChild: return runProgram(.leaveChild, operations: 100_000_000)
       case .writeLines: return runProgram(.writeLines, operations: 50)
       case .threadPointers: return testThreadPointers()
       case .forbidden: return testForbidden()
