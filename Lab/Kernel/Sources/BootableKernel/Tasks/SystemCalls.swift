@@ -20,7 +20,8 @@
     var result = 0
     switch number {
     case .write:
-      result = write(task, VirtualAddress(UInt(bitPattern: first)), second)
+      result = processes.pointee.write(
+        VirtualAddress(UInt(bitPattern: first)), count: second, of: task, to: Console())
     case .fork:
       result = inAllocatorSection { fork(task, frame) }
     case .exit:
@@ -51,30 +52,6 @@
   private func proveStack(_ task: TaskPointer) -> Int {
     guard let range = KernelObjects.processes.pointee.provenRange(of: task) else { return 0 }
     return proveStack(downTo: range.base.rawValue, owner: UInt64(task.pointee.processID)) ? 1 : 0
-  }
-
-  // Piece by piece, so that interrupts are off for no longer than one takes. A piece is the console's alone and ends with a
-  // line, if one ends in it: a line that fits into a piece is not broken by what others write.
-  private func write(_ task: TaskPointer, _ address: VirtualAddress, _ count: Int) -> Int {
-    guard count >= 0 else { return -1 }
-    var buffer = InlineArray<256, UInt8>(repeating: 0)
-    var done = 0
-    while done < count {
-      let written = withUnsafeMutableBytes(of: &buffer) { bytes -> Int? in
-        let rest = UnsafeMutableRawBufferPointer(rebasing: bytes.prefix(count - done))
-        guard KernelObjects.processes.pointee.copyFromUser(task, address + done, to: rest) else { return nil }
-        let piece =
-          rest.count < count - done ? rest.prefix(through: rest.lastIndex(of: 10) ?? rest.count - 1) : rest[...]
-        var console = Console()
-        console.beginLine()
-        for byte in piece { console.write(byte: byte) }
-        console.endLine()
-        return piece.count
-      }
-      guard let written else { return -1 }
-      done += written
-    }
-    return done
   }
 
   // What a fork may need, and a few more, so that not each one looks for them.
