@@ -1,6 +1,6 @@
 # The commands of the project; each works on a fresh clone with Swift 6.3 and make.
 
-.PHONY: run report pictures claims test damage busy-test races soak verify litmus bench bench-host c-library linux linux-test docs format clean
+.PHONY: run report pictures claims test damage busy-test fuzz races soak verify litmus bench bench-host c-library linux linux-test docs format clean
 
 run: ; Scripts/require-qemu && ./kstacks
 
@@ -10,13 +10,16 @@ pictures: run ; cp build/figures/memory-pair.svg docs/images/memory-maps.svg
 
 claims: ; Scripts/require-qemu && ./kstacks claims
 
-test: ; Scripts/require-qemu && for package in . Lab; do Scripts/test $$package || exit; done
+test: ; Scripts/require-qemu && for package in . Lab; do Scripts/test $$package || exit; done && Scripts/fuzz
 
 # Verdicts on LOGS damaged logs without a loss, and on as many with one.
 damage: ; DAMAGED_LOGS=$(or $(LOGS),10000) swift test --package-path Lab --filter 'Damaged logs'
 
 # All tests, three times, beside six loops that take all the processor time they get.
 busy-test: ; Scripts/beside-busy-loops $(or $(LOOPS),6) $(or $(TIMES),3) $(MAKE) test
+
+# Random inputs of what comes from a boot loader or a process: RUNS of each kind, or as few as `make test` has.
+fuzz: ; RUNS=$(RUNS) Scripts/fuzz $(KINDS)
 
 races: ; Scripts/races
 

@@ -23,6 +23,7 @@ let package = Package(
       name: "KernelStacks", path: "..",
       traits: [.trait(name: "InternalChecks", condition: .when(traits: ["InternalChecks"]))]),
     .package(name: "Kernel", path: "Kernel"),
+    .package(name: "Fuzzing", path: "Fuzzing"),
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2", traits: []),
     .package(url: "https://github.com/hummingbird-project/swift-mustache", from: "2.1.1"),
@@ -59,6 +60,11 @@ let package = Package(
     .testTarget(name: "FiguresTests", dependencies: ["ImageTools", "Figures"], swiftSettings: tools),
     .target(name: "DeviceTreeSamples", path: "Tests/DeviceTreeSamples"),
     .testTarget(name: "DeviceTreeTests", dependencies: [core, random, deviceTree, "DeviceTreeSamples"]),
+    .testTarget(
+      name: "FuzzedInputTests",
+      dependencies: [
+        core, processes, "ImageTools", .product(name: "FuzzedInputs", package: "Fuzzing"),
+      ], swiftSettings: tools),
     .testTarget(
       name: "BootableKernelTests", dependencies: ["DeviceTreeSamples", "ImageTools"], swiftSettings: tools),
     .testTarget(name: "PackageTests", dependencies: [core, "ImageTools"], swiftSettings: tools),
