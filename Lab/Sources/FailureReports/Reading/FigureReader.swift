@@ -18,6 +18,10 @@ struct FigureReader {
   private var hasHeading = false
   /// Whether the summary's own figure has come.
   private var hasSummary = false
+  /// Nodes whose own figures have come.
+  private var describedNodes: Set<Int> = []
+  /// How many zones the reserves are for.
+  private var reserveCount: Int?
 
   /// Takes a message; the answer is `foreign` where it has no figures.
   mutating func read(_ text: TextLine, into report: inout AllocationReport) -> OpenReport.Answer {
@@ -45,6 +49,7 @@ struct FigureReader {
     isPastLists = false
     hasHeading = false
     hasSummary = false
+    describedNodes = []
     list = nil
   }
 
@@ -138,8 +143,10 @@ struct FigureReader {
     let node = Int(number)
     report.namedNodes.insert(node)
     scanner.skipBlanks()
-    // The figures of all nodes come before those of the first zone.
-    if scanner.bytes.has("active_anon:", at: scanner.index), !report.zones.isEmpty {
+    // The figures of all nodes come once, before those of the first zone.
+    if scanner.bytes.has("active_anon:", at: scanner.index),
+      !report.zones.isEmpty || !describedNodes.insert(node).inserted
+    {
       contradiction = OpenReport.mixed
     }
     pendingNode = scanner.isAtEnd ? node : nil
@@ -170,6 +177,9 @@ struct FigureReader {
     // The zone's own entry is 0, and what is kept from higher zones adds up.
     guard scanner.isAtEnd, !values.isEmpty, values.count <= 6, values.first == 0, values == values.sorted()
     else { return true }
+    // A kernel has one number of zones.
+    if let count = reserveCount, count != values.count { contradiction = OpenReport.mixed }
+    reserveCount = values.count
     report.zones[zone].lowmemReserve = values
     report.zones[zone].reserveLine = text.number(at: place)
     return true
