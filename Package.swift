@@ -3,7 +3,7 @@ import PackageDescription
 
 let internalChecks: [SwiftSetting] = [.define("INTERNAL_CHECKS", .when(traits: ["InternalChecks"]))]
 
-// The umbrella comes with the modules behind it: their inlinable bodies are compiled into the importer, and the umbrella's own
+// The umbrella comes with the modules behind it: their bodies are compiled into the importer, and the umbrella's own
 // file does not change when they do, so it alone would not cause the importer to be built again.
 let core = [
   "KernelStacks", "KernelMachine", "KernelPageFrames", "KernelVirtualMemory", "KernelThreadStacks",

@@ -27,14 +27,14 @@
     }
 
     /// Whether instructions are counted.
-    @inlinable public var countsInstructions: Bool { ca_machine().pointee.counts_instructions != 0 }
+    public var countsInstructions: Bool { ca_machine().pointee.counts_instructions != 0 }
 
     /// The instructions retired since the counter started, extended to 64 bits.
     ///
     /// The counter has 32 bits; it must be read at least once in 2³² instructions, which the timer tick does.
     ///
     /// 0 where they are not counted.
-    @inlinable public var instructionCount: UInt64 {
+    public var instructionCount: UInt64 {
       if !countsInstructions { return 0 }
       let state = ca_disable_interrupts()
       ca_isb()
@@ -70,7 +70,7 @@
 
   extension AArch64: MeasuredMachine {
     /// What all CPUs have counted.
-    @inlinable public var counters: MachineCounters {
+    public var counters: MachineCounters {
       var result = MachineCounters()
       result.instructions = instructionCount
       var number: UInt64 = 0

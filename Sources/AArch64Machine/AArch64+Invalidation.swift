@@ -8,7 +8,7 @@
     ///
     /// Complexity: linear in the number of pages or tables, up to a bound above which the whole space is dropped by one
     /// instruction (see `InvalidationPlan`).
-    @inlinable public func invalidate(
+    public func invalidate(
       _ pages: VirtualAddressRange, in space: AddressSpaceID, scope: InvalidationScope
     ) {
       let instructions = Self.dropTranslations(of: pages, in: space, scope: scope)
@@ -27,7 +27,7 @@
     /// What ``invalidate(_:in:scope:)`` does, for machines that count for themselves or not at all.
     ///
     /// - Returns: how many TLB invalidation instructions it took.
-    @inlinable @inline(__always) public static func dropTranslations(
+    @inline(__always) public static func dropTranslations(
       of pages: VirtualAddressRange, in space: AddressSpaceID, scope: InvalidationScope
     ) -> Int {
       let plan = InvalidationPlan(pages, in: space, scope: scope)
@@ -45,7 +45,7 @@
       return plan.instructionCount
     }
 
-    @inlinable @inline(__always)
+    @inline(__always)
     static func forEachOperand(of plan: InvalidationPlan, _ body: (UInt64) -> Void) {
       var operand = plan.operand
       let stride = UInt64(truncatingIfNeeded: plan.stride)

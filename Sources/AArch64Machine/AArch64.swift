@@ -8,75 +8,75 @@
   // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
 
   /// An arm64 CPU at EL1, its MMU, and its locks.
-  @frozen public struct AArch64: PageTableMachine, Sendable {
+  public struct AArch64: PageTableMachine, Sendable {
     /// The machine.
     ///
     /// There is only one.
-    @inlinable public init() {}
+    public init() {}
 
     // MARK: Memory
 
-    @inlinable public var linearMapOffset: UInt { UInt(ca_machine().pointee.linear_map_offset) }
+    public var linearMapOffset: UInt { UInt(ca_machine().pointee.linear_map_offset) }
 
-    @inlinable public func pointer(to address: PhysicalAddress) -> UnsafeMutableRawPointer {
+    public func pointer(to address: PhysicalAddress) -> UnsafeMutableRawPointer {
       UnsafeMutableRawPointer(bitPattern: address.rawValue &+ linearMapOffset).unsafelyUnwrapped
     }
 
-    @inlinable public func clear(_ address: VirtualAddress, byteCount: Int) {
+    public func clear(_ address: VirtualAddress, byteCount: Int) {
       if byteCount > 0 { ca_clear_pages(address.rawValue, UInt64(byteCount)) }
     }
 
     // MARK: Page tables
 
-    @inlinable public var virtualAddressBits: Int {
+    public var virtualAddressBits: Int {
       Int(truncatingIfNeeded: ca_machine().pointee.virtual_address_bits)
     }
 
-    @inlinable public var kernelRoot: PhysicalAddress {
+    public var kernelRoot: PhysicalAddress {
       PhysicalAddress(UInt(ca_machine().pointee.kernel_root))
     }
 
-    @inlinable public func readEntry(at address: PhysicalAddress) -> PageTableEntry {
+    public func readEntry(at address: PhysicalAddress) -> PageTableEntry {
       PageTableEntry(rawValue: ca_load(address.rawValue &+ linearMapOffset))
     }
 
-    @inlinable public func writeEntry(_ entry: PageTableEntry, at address: PhysicalAddress) {
+    public func writeEntry(_ entry: PageTableEntry, at address: PhysicalAddress) {
       ca_store(address.rawValue &+ linearMapOffset, entry.rawValue)
     }
 
-    @inlinable public func publishEntries() {
+    public func publishEntries() {
       ca_dsb_ishst()
       ca_isb()
     }
 
-    @inlinable public func completeAccesses() { ca_dsb_ish() }
+    public func completeAccesses() { ca_dsb_ish() }
 
-    @inlinable public var tracksDirtyPages: Bool { ca_machine().pointee.tracks_dirty_pages != 0 }
+    public var tracksDirtyPages: Bool { ca_machine().pointee.tracks_dirty_pages != 0 }
 
     // MARK: CPUs
 
-    @inlinable public var currentCPU: Int { Int(truncatingIfNeeded: ca_cpu_number()) }
+    public var currentCPU: Int { Int(truncatingIfNeeded: ca_cpu_number()) }
 
-    @inlinable public var cpuCount: Int { Int(truncatingIfNeeded: ca_machine().pointee.cpu_count) }
+    public var cpuCount: Int { Int(truncatingIfNeeded: ca_machine().pointee.cpu_count) }
 
-    @inlinable public var currentNode: NodeID { NodeID(Int(truncatingIfNeeded: ca_this_cpu().pointee.node)) }
+    public var currentNode: NodeID { NodeID(Int(truncatingIfNeeded: ca_this_cpu().pointee.node)) }
 
-    @inlinable public func disableInterrupts() -> InterruptState {
+    public func disableInterrupts() -> InterruptState {
       InterruptState(rawValue: UInt(ca_disable_interrupts()))
     }
 
-    @inlinable public func restoreInterrupts(_ state: InterruptState) {
+    public func restoreInterrupts(_ state: InterruptState) {
       ca_restore_interrupts(UInt64(state.rawValue))
     }
 
-    @inlinable public func lock(_ lock: UnsafeMutablePointer<SpinLock>) -> InterruptState {
+    public func lock(_ lock: UnsafeMutablePointer<SpinLock>) -> InterruptState {
       let state = ca_disable_interrupts()
       ca_this_cpu().pointee.lock_acquisitions &+= 1
       ca_lock(UnsafeMutableRawPointer(lock).assumingMemoryBound(to: UInt64.self))
       return InterruptState(rawValue: UInt(state))
     }
 
-    @inlinable public func unlock(_ lock: UnsafeMutablePointer<SpinLock>, restoring state: InterruptState) {
+    public func unlock(_ lock: UnsafeMutablePointer<SpinLock>, restoring state: InterruptState) {
       ca_unlock(UnsafeMutableRawPointer(lock).assumingMemoryBound(to: UInt64.self))
       ca_restore_interrupts(UInt64(state.rawValue))
     }

@@ -16,12 +16,12 @@
 // of the two CPUs.
 
 /// A CPU's implementer, part and revision, as MIDR_EL1 has them.
-@frozen public struct CPUIdentity: Equatable, Sendable {
+public struct CPUIdentity: Equatable, Sendable {
   /// MIDR_EL1.
   public let rawValue: UInt64
 
   /// Wraps the value of MIDR_EL1.
-  @inlinable public init(rawValue: UInt64) { self.rawValue = rawValue }
+  public init(rawValue: UInt64) { self.rawValue = rawValue }
 
   /// The implementer in bits 31:12 and the part number in bits 11:0.
   private var model: UInt64 { (rawValue >> 24 & 0xff) << 12 | rawValue >> 4 & 0xfff }

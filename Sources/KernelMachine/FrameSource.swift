@@ -1,7 +1,7 @@
 // Where page frames come from.
 
 /// What a frame is wanted for; refusals name it.
-@frozen public enum FramePurpose: UInt8, Equatable, Sendable {
+public enum FramePurpose: UInt8, Equatable, Sendable {
   /// A thread's kernel stack.
   case threadStack
   /// A translation table.
@@ -18,7 +18,7 @@
   case other
 
   /// The purpose in words.
-  @inlinable public var name: StaticString {
+  public var name: StaticString {
     switch self {
     case .threadStack: "a thread stack"
     case .pageTable: "a page table"
@@ -32,7 +32,7 @@
 }
 
 /// A request for one block of page frames.
-@frozen public struct FrameRequest: Equatable, Sendable {
+public struct FrameRequest: Equatable, Sendable {
   /// log2 of the number of frames: 0…10.
   public var order: Int
   /// The preferred node; `nil` means the node of the current CPU.
@@ -45,7 +45,7 @@
   public var cleared: Bool
 
   /// A request for `1 << order` frames.
-  @inlinable public init(order: Int = 0, node: NodeID? = nil, purpose: FramePurpose, cleared: Bool = false) {
+  public init(order: Int = 0, node: NodeID? = nil, purpose: FramePurpose, cleared: Bool = false) {
     self.order = order
     self.node = node
     self.purpose = purpose
@@ -54,7 +54,7 @@
 }
 
 /// What a frame holds when it is handed out.
-@frozen public enum FrameContents: Equatable, Sendable {
+public enum FrameContents: Equatable, Sendable {
   /// Zero in every byte.
   case zeroed
   /// Whatever its last owner left.
@@ -62,7 +62,7 @@
 }
 
 /// Why a request for frames was refused: what was asked, and what there was.
-@frozen public struct FrameRefusal: Equatable, Sendable, TextDescribable {
+public struct FrameRefusal: Equatable, Sendable, TextDescribable {
   /// log2 of the number of frames that were asked for.
   public var order: Int
   /// What they were for.
@@ -73,7 +73,7 @@
   public var largestFreeOrder: Int
 
   /// A refusal with its figures.
-  @inlinable public init(order: Int, purpose: FramePurpose, freeFrames: Int, largestFreeOrder: Int) {
+  public init(order: Int, purpose: FramePurpose, freeFrames: Int, largestFreeOrder: Int) {
     self.order = order
     self.purpose = purpose
     self.freeFrames = freeFrames
@@ -81,7 +81,7 @@
   }
 
   /// Writes, for example, `order 2 for a thread stack refused: 57 MiB free, largest block 8 KiB`.
-  @inlinable public func write<Sink: TextSink>(to sink: inout Sink) {
+  public func write<Sink: TextSink>(to sink: inout Sink) {
     sink.write("order ")
     sink.write(order)
     sink.write(" for ")
@@ -96,7 +96,7 @@
 /// What can go wrong between a frame source and its user.
 ///
 /// Nothing has changed when one is thrown.
-@frozen public enum FrameSourceError: Error, Equatable, TextDescribable {
+public enum FrameSourceError: Error, Equatable, TextDescribable {
   /// No block of that order is free.
   case refused(FrameRefusal)
   /// The order is below 0 or above the largest.
@@ -111,7 +111,7 @@
   case wrongOrder(PageFrame, order: Int)
 
   /// Writes the error in one line.
-  @inlinable public func write<Sink: TextSink>(to sink: inout Sink) {
+  public func write<Sink: TextSink>(to sink: inout Sink) {
     switch self {
     case .refused(let refusal):
       refusal.write(to: &sink)
@@ -196,15 +196,15 @@ public protocol FrameSource: ~Copyable {
 
 extension FrameSource where Self: ~Copyable {
   /// Refuses.
-  @inlinable public borrowing func allocateTogether(
+  public borrowing func allocateTogether(
     _ request: FrameRequest, count: Int, _ body: (PageFrame) -> Void
   ) -> FrameContents? { nil }
 
   /// Takes any frame for one of the source's.
-  @inlinable public borrowing func contains(_ frame: PageFrame) -> Bool { true }
+  public borrowing func contains(_ frame: PageFrame) -> Bool { true }
 
   /// Hands out several single frames, one after the other.
-  @inlinable public borrowing func allocate(
+  public borrowing func allocate(
     _ request: FrameRequest, count: Int, _ body: (PageFrame) -> Void
   ) throws(FrameSourceError) {
     var left = count

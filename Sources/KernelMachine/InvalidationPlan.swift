@@ -24,7 +24,7 @@
 // Source: Arm Architecture Reference Manual (DDI 0487), C5.5 "TLBI VAE1IS", "TLBI VAAE1IS", D8.17 "TLB maintenance".
 
 /// The instructions that an invalidation of a range takes.
-@frozen public struct InvalidationPlan: Equatable, Sendable {
+public struct InvalidationPlan: Equatable, Sendable {
   /// The instruction that is issued; one that drops more does as well.
   public var instruction: TLBInstruction
   /// The first page that is named.
@@ -37,13 +37,13 @@
   public let operand: UInt64
 
   /// Whether the whole space is dropped.
-  @inlinable public var dropsEverything: Bool { !instruction.namesAddress }
+  public var dropsEverything: Bool { !instruction.namesAddress }
 
   /// The most instructions by address that are issued before everything is dropped instead.
-  @inlinable public static var largestCountByAddress: Int { 512 }
+  public static var largestCountByAddress: Int { 512 }
 
   /// The cheapest way to drop what an invalidation asks for.
-  @inlinable @inline(__always)
+  @inline(__always)
   public init(_ pages: VirtualAddressRange, in space: AddressSpaceID, scope: InvalidationScope) {
     let shift: UInt = scope == .tables ? 21 : 12
     let first = pages.lowerBound.rawValue & ~(1 &<< shift &- 1)

@@ -98,66 +98,66 @@ public protocol PageTableMachine: Machine {
 
 extension Machine {
   /// No: whether a page was written is not known.
-  @inlinable public var tracksDirtyPages: Bool { false }
+  public var tracksDirtyPages: Bool { false }
 
   /// The address of a frame in the linear map.
-  @inlinable public func linearAddress(of frame: PageFrame) -> VirtualAddress {
+  public func linearAddress(of frame: PageFrame) -> VirtualAddress {
     VirtualAddress(frame.physicalAddress.rawValue &+ linearMapOffset)
   }
 
   /// The frame behind an address of the linear map.
-  @inlinable public func frame(ofLinear address: VirtualAddress) -> PageFrame {
+  public func frame(ofLinear address: VirtualAddress) -> PageFrame {
     PhysicalAddress(address.rawValue &- linearMapOffset).frame
   }
 }
 
 /// A half-open range of virtual addresses with page-aligned bounds.
-@frozen public struct VirtualAddressRange: Equatable, Hashable, Sendable {
+public struct VirtualAddressRange: Equatable, Hashable, Sendable {
   /// The first address.
   public var lowerBound: VirtualAddress
   /// The first address above the range.
   public var upperBound: VirtualAddress
 
   /// The range from `lowerBound` up to but not including `upperBound`.
-  @inlinable public init(_ lowerBound: VirtualAddress, _ upperBound: VirtualAddress) {
+  public init(_ lowerBound: VirtualAddress, _ upperBound: VirtualAddress) {
     self.lowerBound = lowerBound
     self.upperBound = upperBound
   }
 
   /// The range of `byteCount` bytes from `lowerBound`.
-  @inlinable public init(_ lowerBound: VirtualAddress, byteCount: Int) {
+  public init(_ lowerBound: VirtualAddress, byteCount: Int) {
     self.init(lowerBound, lowerBound + byteCount)
   }
 
   /// All addresses of a space.
-  @inlinable public static var everything: Self { Self(VirtualAddress(0), VirtualAddress(UInt.max)) }
+  public static var everything: Self { Self(VirtualAddress(0), VirtualAddress(UInt.max)) }
 
   /// The length in bytes.
-  @inlinable public var byteCount: Int { upperBound - lowerBound }
+  public var byteCount: Int { upperBound - lowerBound }
 
   /// The length in pages.
-  @inlinable public var pageCount: Int { byteCount &>> 12 }
+  public var pageCount: Int { byteCount &>> 12 }
 
   /// Whether an address lies in the range.
-  @inlinable public func contains(_ address: VirtualAddress) -> Bool {
+  public func contains(_ address: VirtualAddress) -> Bool {
     address >= lowerBound && address < upperBound
   }
 }
 
 /// Names an address space for TLB invalidation: the kernel's, or a user's by its ASID.
-@frozen public struct AddressSpaceID: Equatable, Hashable, Sendable {
+public struct AddressSpaceID: Equatable, Hashable, Sendable {
   /// The ASID; 0 stands for the kernel's global translations.
   public var rawValue: UInt16
 
   /// Wraps an ASID.
-  @inlinable public init(_ rawValue: UInt16) { self.rawValue = rawValue }
+  public init(_ rawValue: UInt16) { self.rawValue = rawValue }
 
   /// The kernel's half, shared by all.
-  @inlinable public static var kernel: Self { Self(0) }
+  public static var kernel: Self { Self(0) }
 }
 
 /// Which cached translations an invalidation has to drop.
-@frozen public enum InvalidationScope: UInt8, Equatable, Sendable {
+public enum InvalidationScope: UInt8, Equatable, Sendable {
   /// Last-level entries only: enough where tables stay.
   case leaves
   /// Entries of all levels: needed before a page-table frame is used for anything else.

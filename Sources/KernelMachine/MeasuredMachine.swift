@@ -7,7 +7,7 @@ public protocol MeasuredMachine: Machine {
 }
 
 /// Event counts, for measurements and for claims such as "without a TLB invalidation".
-@frozen public struct MachineCounters: Equatable, Sendable {
+public struct MachineCounters: Equatable, Sendable {
   /// Instructions retired (0 where the machine cannot count them).
   public var instructions: UInt64
   /// Completed batches of TLB invalidation of kernel addresses.
@@ -18,7 +18,7 @@ public protocol MeasuredMachine: Machine {
   public var lockAcquisitions: UInt64
 
   /// All zero.
-  @inlinable public init() {
+  public init() {
     instructions = 0
     tlbInvalidations = 0
     tlbInstructions = 0

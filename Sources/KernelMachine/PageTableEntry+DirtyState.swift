@@ -21,14 +21,14 @@
 // Source: Arm Architecture Reference Manual (DDI 0487), D8.5 "Hardware updates to the translation tables", R_PLLLM, R_MKHJS.
 
 extension PageTableEntry {
-  @usableFromInline static var cleanBits: UInt64 { 1 &<< 51 | 1 &<< 7 }
+  static var cleanBits: UInt64 { 1 &<< 51 | 1 &<< 7 }
 
   /// Whether the page may have been written through this entry: not if the entry is writable-clean.
   ///
   /// Only entries that were made ``writableClean`` know better than "maybe".
-  @inlinable public var isDirty: Bool { rawValue & Self.cleanBits != Self.cleanBits }
+  public var isDirty: Bool { rawValue & Self.cleanBits != Self.cleanBits }
 
   /// The same leaf entry, writable-clean: allowed to be stored through only where the CPU keeps dirty state
   /// (``Machine/tracksDirtyPages``).
-  @inlinable public var writableClean: Self { Self(rawValue: rawValue | Self.cleanBits) }
+  public var writableClean: Self { Self(rawValue: rawValue | Self.cleanBits) }
 }

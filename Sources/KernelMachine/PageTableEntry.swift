@@ -15,7 +15,7 @@
 // Source: Arm Architecture Reference Manual (DDI 0487), D8.3 "Translation table descriptor formats".
 
 /// What code may do with a mapped page.
-@frozen public enum PagePermissions: UInt8, Equatable, Sendable {
+public enum PagePermissions: UInt8, Equatable, Sendable {
   /// The kernel reads and writes; nothing executes.
   case kernelReadWrite
   /// The kernel reads; nothing writes or executes.
@@ -31,7 +31,7 @@
 }
 
 /// What kind of memory a page is; the index into MAIR_EL1 that every machine must set up alike.
-@frozen public enum MemoryKind: UInt8, Equatable, Sendable {
+public enum MemoryKind: UInt8, Equatable, Sendable {
   /// Normal memory, write-back cacheable, inner shareable: MAIR attribute 0 (0xff).
   case normal = 0
   /// Device-nGnRE: MAIR attribute 1 (0x04).
@@ -39,51 +39,51 @@
 }
 
 /// An entry of a translation table: empty, retired, or valid (a table, a block or a page).
-@frozen public struct PageTableEntry: Equatable, Hashable, Sendable {
+public struct PageTableEntry: Equatable, Hashable, Sendable {
   /// The 64 bits as they lie in memory.
   public var rawValue: UInt64
 
   /// Wraps the 64 bits.
-  @inlinable public init(rawValue: UInt64) { self.rawValue = rawValue }
+  public init(rawValue: UInt64) { self.rawValue = rawValue }
 
   /// No mapping and no address: all bits zero.
-  @inlinable public static var empty: Self { Self(rawValue: 0) }
+  public static var empty: Self { Self(rawValue: 0) }
 
-  @usableFromInline static var addressMask: UInt64 { 0x0000_ffff_ffff_f000 }
-  @usableFromInline static var countMask: UInt64 { 0x0ffc }
+  static var addressMask: UInt64 { 0x0000_ffff_ffff_f000 }
+  static var countMask: UInt64 { 0x0ffc }
 
   /// Whether a walker would use the entry.
-  @inlinable public var isValid: Bool { rawValue & 1 != 0 }
+  public var isValid: Bool { rawValue & 1 != 0 }
   /// Whether all bits are zero.
-  @inlinable public var isEmpty: Bool { rawValue == 0 }
+  public var isEmpty: Bool { rawValue == 0 }
   /// Whether the entry is invalid but still carries the address of the frame it named.
-  @inlinable public var isRetired: Bool { rawValue & 1 == 0 && rawValue != 0 }
+  public var isRetired: Bool { rawValue & 1 == 0 && rawValue != 0 }
   /// Whether the entry, read from a level above the last, points to a table (as opposed to a block).
-  @inlinable public var isTable: Bool { rawValue & 3 == 3 }
+  public var isTable: Bool { rawValue & 3 == 3 }
 
   /// The frame that a valid or retired entry names.
-  @inlinable public var frame: PageFrame { PageFrame(UInt((rawValue & Self.addressMask) &>> 12)) }
+  public var frame: PageFrame { PageFrame(UInt((rawValue & Self.addressMask) &>> 12)) }
 
   /// The same entry, invalid: what a mapping becomes between its unmapping and the completed invalidation.
-  @inlinable public var retired: Self { Self(rawValue: rawValue & ~1) }
+  public var retired: Self { Self(rawValue: rawValue & ~1) }
 
   /// How many entries of the table that this table descriptor points to are not empty: 0…512.
-  @inlinable public var entryCount: Int { Int((rawValue & Self.countMask) &>> 2) }
+  public var entryCount: Int { Int((rawValue & Self.countMask) &>> 2) }
 
   /// The same table descriptor with another entry count.
-  @inlinable public func withEntryCount(_ count: Int) -> Self {
+  public func withEntryCount(_ count: Int) -> Self {
     Self(rawValue: rawValue & ~Self.countMask | (UInt64(truncatingIfNeeded: count) &<< 2) & Self.countMask)
   }
 
   /// A descriptor that points to the table in `frame`, with an entry count of 0.
-  @inlinable public static func table(_ frame: PageFrame) -> Self {
+  public static func table(_ frame: PageFrame) -> Self {
     Self(rawValue: UInt64(frame.number) &<< 12 | 3)
   }
 
   /// A last-level descriptor that maps one page.
   ///
   /// AF is set; user pages are non-global.
-  @inlinable public static func page(
+  public static func page(
     _ frame: PageFrame, _ permissions: PagePermissions, kind: MemoryKind = .normal
   ) -> Self {
     Self(rawValue: UInt64(frame.number) &<< 12 | attributes(permissions, kind) | 3)
@@ -92,7 +92,7 @@
   /// A level-1 or level-2 descriptor that maps a block of 1 GiB or 2 MiB.
   ///
   /// The frame must be aligned to the block.
-  @inlinable public static func block(
+  public static func block(
     _ frame: PageFrame, _ permissions: PagePermissions, kind: MemoryKind = .normal
   ) -> Self {
     Self(rawValue: UInt64(frame.number) &<< 12 | attributes(permissions, kind) | 1)
@@ -100,7 +100,7 @@
 
   // AF = bit 10, inner shareable = 0b11 at bit 8, AP[1] (EL0) = bit 6, AP[2] (read-only) = bit 7, nG = bit 11,
   // PXN = bit 53, UXN = bit 54.
-  @usableFromInline static func attributes(_ permissions: PagePermissions, _ kind: MemoryKind) -> UInt64 {
+  static func attributes(_ permissions: PagePermissions, _ kind: MemoryKind) -> UInt64 {
     let common: UInt64 = 1 &<< 10 | 3 &<< 8 | UInt64(kind.rawValue) &<< 2
     let privilegedNever: UInt64 = 1 &<< 53
     let userNever: UInt64 = 1 &<< 54
@@ -117,16 +117,16 @@
   }
 
   /// Whether a store through this leaf entry is allowed at its privilege (AP[2] clear).
-  @inlinable public var isWritable: Bool { rawValue & (1 &<< 7) == 0 }
+  public var isWritable: Bool { rawValue & (1 &<< 7) == 0 }
   /// Whether EL0 may access the page (AP[1]).
-  @inlinable public var isUserAccessible: Bool { rawValue & (1 &<< 6) != 0 }
+  public var isUserAccessible: Bool { rawValue & (1 &<< 6) != 0 }
   /// Whether EL1 may execute from the page (PXN clear).
-  @inlinable public var isKernelExecutable: Bool { rawValue & (1 &<< 53) == 0 }
+  public var isKernelExecutable: Bool { rawValue & (1 &<< 53) == 0 }
   /// Whether EL0 may execute from the page (UXN clear).
-  @inlinable public var isUserExecutable: Bool { rawValue & (1 &<< 54) == 0 }
+  public var isUserExecutable: Bool { rawValue & (1 &<< 54) == 0 }
 
   /// The same leaf entry, read-only: tightening, so an invalidation must complete before it can be relied on.
-  @inlinable public var readOnly: Self { Self(rawValue: rawValue | 1 &<< 7) }
+  public var readOnly: Self { Self(rawValue: rawValue | 1 &<< 7) }
   /// The same leaf entry, writable: loosening, which needs no invalidation.
-  @inlinable public var writable: Self { Self(rawValue: rawValue & ~(1 &<< 7)) }
+  public var writable: Self { Self(rawValue: rawValue & ~(1 &<< 7)) }
 }

@@ -3,19 +3,19 @@
 /// The memory of one spin lock.
 ///
 /// All zero is unlocked. A machine decides what the bits mean.
-@frozen public struct SpinLock: Sendable {
+public struct SpinLock: Sendable {
   /// The machine's own.
   public var word: UInt64
 
   /// An unlocked lock.
-  @inlinable public init() { word = 0 }
+  public init() { word = 0 }
 }
 
 /// Whether interrupts were enabled before they were disabled; opaque to all but the machine.
-@frozen public struct InterruptState: Equatable, Sendable {
+public struct InterruptState: Equatable, Sendable {
   /// The machine's own (on AArch64: DAIF).
   public var rawValue: UInt
 
   /// Wraps the machine's own value.
-  @inlinable public init(rawValue: UInt) { self.rawValue = rawValue }
+  public init(rawValue: UInt) { self.rawValue = rawValue }
 }

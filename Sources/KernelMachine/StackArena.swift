@@ -1,14 +1,14 @@
 // Where stacks get their addresses from: a reserved part of the vmalloc area and its last-level page-table entries.
 
 /// What can go wrong when address space for stacks is reserved.
-@frozen public enum StackArenaError: Error, Equatable, TextDescribable {
+public enum StackArenaError: Error, Equatable, TextDescribable {
   /// No gap in the vmalloc area is large enough.
   case noAddressSpace(requestedBytes: Int, largestGapBytes: Int)
   /// No memory for records or tables.
   case frames(FrameSourceError)
 
   /// Writes the error in one line.
-  @inlinable public func write<Sink: TextSink>(to sink: inout Sink) {
+  public func write<Sink: TextSink>(to sink: inout Sink) {
     switch self {
     case .noAddressSpace(let requested, let largest):
       sink.write(byteCount: requested)

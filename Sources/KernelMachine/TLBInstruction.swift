@@ -18,7 +18,7 @@
 // and process-specific translation table entries".
 
 /// A TLB invalidation instruction of EL1 that is broadcast to the inner shareable domain.
-@frozen public enum TLBInstruction: UInt8, Equatable, Sendable {
+public enum TLBInstruction: UInt8, Equatable, Sendable {
   /// Everything.
   case vmalle1is
   /// All entries of an ASID, of all levels; global ones stay.
@@ -33,19 +33,19 @@
   case vaale1is
 
   /// Whether the operand names an address.
-  @inlinable public var namesAddress: Bool { self != .vmalle1is && self != .aside1is }
+  public var namesAddress: Bool { self != .vmalle1is && self != .aside1is }
 
   /// Whether entries that bear another ASID than the operand's stay.
-  @inlinable public var namesASID: Bool { self == .aside1is || self == .vae1is || self == .vale1is }
+  public var namesASID: Bool { self == .aside1is || self == .vae1is || self == .vale1is }
 
   /// Whether entries above the last level stay.
-  @inlinable public var isLastLevelOnly: Bool { self == .vale1is || self == .vaale1is }
+  public var isLastLevelOnly: Bool { self == .vale1is || self == .vaale1is }
 
   /// The operand that names all translations of an address space.
-  @inlinable public static func operand(_ space: AddressSpaceID) -> UInt64 { UInt64(space.rawValue) &<< 48 }
+  public static func operand(_ space: AddressSpaceID) -> UInt64 { UInt64(space.rawValue) &<< 48 }
 
   /// The operand that names one page of an address space; that of the page above it is 1 more.
-  @inlinable public static func operand(_ space: AddressSpaceID, page: VirtualAddress) -> UInt64 {
+  public static func operand(_ space: AddressSpaceID, page: VirtualAddress) -> UInt64 {
     operand(space) | UInt64((page.rawValue &>> 12) & 0xfff_ffff_ffff)
   }
 }

@@ -15,15 +15,15 @@ public protocol TextSink {
 
 extension TextSink {
   /// Does nothing: this sink has one writer.
-  @inlinable public mutating func beginLine() {}
+  public mutating func beginLine() {}
 
   /// Does nothing: this sink has one writer.
-  @inlinable public mutating func endLine() {}
+  public mutating func endLine() {}
 }
 
 extension TextSink {
   /// Appends text.
-  @inlinable public mutating func write(_ text: StaticString) {
+  public mutating func write(_ text: StaticString) {
     var next = text.utf8Start
     for _ in 0..<text.utf8CodeUnitCount {
       write(byte: next.pointee)
@@ -32,13 +32,13 @@ extension TextSink {
   }
 
   /// Appends a number in decimal.
-  @inlinable public mutating func write(_ value: Int) {
+  public mutating func write(_ value: Int) {
     if value < 0 { write(byte: UInt8(ascii: "-")) }
     write(value.magnitude)
   }
 
   /// Appends a number in decimal.
-  @inlinable public mutating func write(_ value: UInt) {
+  public mutating func write(_ value: UInt) {
     var divisor: UInt = 1
     while value / divisor >= 10 { divisor *= 10 }
     while divisor > 0 {
@@ -48,7 +48,7 @@ extension TextSink {
   }
 
   /// Appends a number in hexadecimal, with `0x` and 16 digits.
-  @inlinable public mutating func write(hex value: UInt) {
+  public mutating func write(hex value: UInt) {
     write("0x")
     var shift = 60
     while shift >= 0 {
@@ -59,7 +59,7 @@ extension TextSink {
   }
 
   /// Appends a size in the largest binary unit that leaves at least 1, rounded down: `57 MiB`, `8 KiB`, `0 bytes`.
-  @inlinable public mutating func write(byteCount bytes: Int) {
+  public mutating func write(byteCount bytes: Int) {
     if bytes >= 1 << 30, bytes % (1 << 30) == 0 {
       write(bytes >> 30)
       write(" GiB")
@@ -91,10 +91,10 @@ extension TextSink {
 #endif
 
 #if !hasFeature(Embedded)
-  @usableFromInline struct StringSink: TextSink {
-    @usableFromInline var bytes: [UInt8] = []
-    @usableFromInline init() {}
-    @usableFromInline mutating func write(byte: UInt8) { bytes.append(byte) }
+  struct StringSink: TextSink {
+    var bytes: [UInt8] = []
+    init() {}
+    mutating func write(byte: UInt8) { bytes.append(byte) }
   }
 
   extension TextDescribable {

@@ -4,12 +4,12 @@ import KernelMachine
 
 extension BuddyAllocator {
   /// Stands for the absence of a frame; there are fewer records.
-  @inlinable static var noIndex: UInt32 { .max }
+  static var noIndex: UInt32 { .max }
 
   /// The lists of the current CPU, or `nil` if it keeps none.
   ///
   /// Interrupts are off.
-  @inlinable @inline(__always) borrowing func ownLists() -> UnsafeMutablePointer<CPUFrameLists>? {
+  @inline(__always) borrowing func ownLists() -> UnsafeMutablePointer<CPUFrameLists>? {
     let cpu = machine.currentCPU
     return UInt(bitPattern: cpu) < UInt(bitPattern: listedCPUs) ? cpuLists + cpu : nil
   }
@@ -21,7 +21,7 @@ extension BuddyAllocator {
   /// The list is the current CPU's, and interrupts are off.
   ///
   /// - Returns: its index; `nil` when there is none.
-  @inlinable @inline(__always) borrowing func pop(_ list: borrowing FrameList) -> UInt32? {
+  @inline(__always) borrowing func pop(_ list: borrowing FrameList) -> UInt32? {
     while true {
       let word = list.value
       if word.count == 0 { return nil }
@@ -34,7 +34,7 @@ extension BuddyAllocator {
   /// Puts a frame that says `listed` before the first of a list.
   ///
   /// The list is the current CPU's, and interrupts are off.
-  @inlinable @inline(__always) borrowing func push(_ index: UInt32, to list: borrowing FrameList) {
+  @inline(__always) borrowing func push(_ index: UInt32, to list: borrowing FrameList) {
     while true {
       let word = list.value
       (records + Int(truncatingIfNeeded: index)).next = word.first
@@ -43,7 +43,7 @@ extension BuddyAllocator {
   }
 
   /// Says in a listed frame's record what it is used for from now on.
-  @inlinable @inline(__always) borrowing func handOut(_ index: UInt32, purpose: FramePurpose) -> PageFrame {
+  @inline(__always) borrowing func handOut(_ index: UInt32, purpose: FramePurpose) -> PageFrame {
     let record = records + Int(truncatingIfNeeded: index)
     let tag = record.tag
     record.tag = tag.with(state: FrameState.used, purpose: purpose.rawValue)
@@ -53,7 +53,7 @@ extension BuddyAllocator {
   /// Takes a frame of the wanted kind from the current CPU's lists.
   ///
   /// - Returns: `nil` when they have none: then the rest of ``allocate(_:)`` may still find one.
-  @inlinable @inline(__always) borrowing func takeListed(_ request: FrameRequest) -> PageFrame? {
+  @inline(__always) borrowing func takeListed(_ request: FrameRequest) -> PageFrame? {
     let interrupts = machine.disableInterrupts()
     var index: UInt32?
     // A CPU whose home is not known yet has nothing in its lists.
@@ -66,7 +66,7 @@ extension BuddyAllocator {
   }
 
   /// Puts a frame into the current CPU's list.
-  @inlinable @inline(__always) borrowing func putListed(
+  @inline(__always) borrowing func putListed(
     _ index: UInt32, of range: UnsafeMutablePointer<RangeRecord>
   ) throws(FrameSourceError) {
     let record = records + Int(truncatingIfNeeded: index)
@@ -90,7 +90,7 @@ extension BuddyAllocator {
   /// Takes the first `count` frames of the current CPU's list, which stay linked through their records.
   ///
   /// - Returns: the first and `count`, or ``FrameListWord/empty`` when the list has fewer.
-  @inlinable @inline(__always)
+  @inline(__always)
   borrowing func takeListed(_ request: FrameRequest, count: Int) -> FrameListWord {
     let interrupts = machine.disableInterrupts()
     var chain = FrameListWord.empty
@@ -106,7 +106,7 @@ extension BuddyAllocator {
   /// Takes the first `count` frames of a list, if it has as many.
   ///
   /// The list is the current CPU's, and interrupts are off.
-  @inlinable @inline(__always)
+  @inline(__always)
   borrowing func popChain(_ count: Int, of list: borrowing FrameList) -> FrameListWord {
     while true {
       let word = list.value

@@ -13,7 +13,7 @@ extension BuddyAllocator {
   /// - Returns: how many frames there were.
   /// - Complexity: O(CPUs · nodes), and what is needed for each frame.
   @discardableResult
-  @inlinable public borrowing func drain() -> Int {
+  public borrowing func drain() -> Int {
     var count = 0
     for node in 0..<nodeCount where listedCPUs != 0 {
       count &+= drainPool(of: node)
@@ -27,7 +27,7 @@ extension BuddyAllocator {
   /// - Parameter cpu: its number. It may be running.
   /// - Returns: how many frames there were; 0 for a CPU that keeps no lists.
   @discardableResult
-  @inlinable public borrowing func drain(cpu: Int) -> Int {
+  public borrowing func drain(cpu: Int) -> Int {
     guard cpu >= 0, cpu < listedCPUs else { return 0 }
     let home = (cpuLists + cpu).pointee.homeNode
     return home < 0 ? 0 : drainLists(of: cpu, node: home)
@@ -36,7 +36,7 @@ extension BuddyAllocator {
   /// Merges the frames of one CPU's lists if they are of this node.
   ///
   /// The lock is not held.
-  @inlinable @inline(never) borrowing func drainLists(of cpu: Int, node: Int) -> Int {
+  @inline(never) borrowing func drainLists(of cpu: Int, node: Int) -> Int {
     guard holdsFrames(cpu, of: node) else { return 0 }
     let lists = FreeLists(records: records, node: nodes + node)
     let state = machine.lock(lists.lock)
@@ -46,7 +46,7 @@ extension BuddyAllocator {
   }
 
   /// Merges all zeroed frames of a node's pool, a batch for each time that the lock is taken.
-  @inlinable @inline(never) borrowing func drainPool(of node: Int) -> Int {
+  @inline(never) borrowing func drainPool(of node: Int) -> Int {
     let lists = FreeLists(records: records, node: nodes + node)
     var count = 0
     while lists.pool.count != 0 {
@@ -58,14 +58,14 @@ extension BuddyAllocator {
   }
 
   /// Whether a CPU's lists hold any frames of a node.
-  @inlinable borrowing func holdsFrames(_ cpu: Int, of node: Int) -> Bool {
+  borrowing func holdsFrames(_ cpu: Int, of node: Int) -> Bool {
     let lists = cpuLists + cpu
     return lists.pointee.homeNode == node
       && lists.pointee.ready.value.count &+ lists.pointee.zeroed.value.count != 0
   }
 
   /// The node's lock is held, and the lists are of that node.
-  @inlinable borrowing func releaseLists(of cpu: Int, to lists: FreeLists) -> Int {
+  borrowing func releaseLists(of cpu: Int, to lists: FreeLists) -> Int {
     let ready = (cpuLists + cpu).pointee.ready.takeAll()
     let zeroed = (cpuLists + cpu).pointee.zeroed.takeAll()
     lists.release(ready.first, count: ready.count)
@@ -74,7 +74,7 @@ extension BuddyAllocator {
   }
 
   /// The node's lock is held.
-  @inlinable borrowing func releasePool(atMost limit: Int, to lists: FreeLists) -> Int {
+  borrowing func releasePool(atMost limit: Int, to lists: FreeLists) -> Int {
     let pool = lists.pool
     let count = min(pool.count, limit)
     lists.pool = pool.removing(count, next: record(count, from: pool.first))
@@ -91,7 +91,7 @@ extension BuddyAllocator {
   /// Clearing is paused, so that nothing that is free is elsewhere.
   ///
   /// - Returns: its first frame, or ``noBlock``.
-  @inlinable @inline(never)
+  @inline(never)
   borrowing func takeDraining(_ request: FrameRequest, preferred: Int) -> PageFrame {
     var node = preferred
     for _ in 0..<nodeCount {
@@ -116,7 +116,7 @@ extension BuddyAllocator {
 
   /// Takes a block of a node after merging all that is free there, under one lock: what is free from beginning to end is
   /// found, wherever it was before.
-  @inlinable @inline(never) borrowing func takeLast(_ request: FrameRequest, node: Int) -> PageFrame {
+  @inline(never) borrowing func takeLast(_ request: FrameRequest, node: Int) -> PageFrame {
     let lists = FreeLists(records: records, node: nodes + node)
     let state = machine.lock(lists.lock)
     _ = releasePool(atMost: .max, to: lists)

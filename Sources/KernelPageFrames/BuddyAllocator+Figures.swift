@@ -11,7 +11,7 @@ extension BuddyAllocator {
   /// How many frames are free on all nodes.
   ///
   /// - Complexity: O(nodes · CPUs).
-  @inlinable public var freeFrames: Int {
+  public var freeFrames: Int {
     borrowing get {
       var sum = 0
       for node in 0..<nodeCount { sum &+= nodes[node].freeFrames &+ listedFrames(on: node) }
@@ -20,12 +20,12 @@ extension BuddyAllocator {
   }
 
   /// How many frames are free on one node; 0 if there is no such node.
-  @inlinable public borrowing func freeFrames(on node: NodeID) -> Int {
+  public borrowing func freeFrames(on node: NodeID) -> Int {
     isNode(node) ? nodes[node.index].freeFrames &+ listedFrames(on: node.index) : 0
   }
 
   /// How many free frames of one node are in the lists of CPUs.
-  @inlinable borrowing func listedFrames(on node: Int) -> Int {
+  borrowing func listedFrames(on node: Int) -> Int {
     if listedCPUs == 0 { return 0 }
     var sum = 0
     for cpu in 0..<listedCPUs where (cpuLists + cpu).pointee.homeNode == node {
@@ -35,25 +35,25 @@ extension BuddyAllocator {
   }
 
   /// How many free frames of one node are in no block: in the lists of CPUs, in the pool, or on their way to it.
-  @inlinable borrowing func singleFrames(on node: Int) -> Int {
+  borrowing func singleFrames(on node: Int) -> Int {
     listedFrames(on: node) &+ FreeLists(records: records, node: nodes + node).pool.count
       &+ nodes[node].clearing
   }
 
   /// A bit for each order of which the node has a free block.
-  @inlinable borrowing func freeOrders(on node: Int) -> UInt {
+  borrowing func freeOrders(on node: Int) -> UInt {
     nodes[node].nonEmptyOrders | (singleFrames(on: node) > 0 ? 1 : 0)
   }
 
   /// How many frames of one node can be handed out at most; 0 if there is no such node.
-  @inlinable public borrowing func totalFrames(on node: NodeID) -> Int {
+  public borrowing func totalFrames(on node: NodeID) -> Int {
     isNode(node) ? nodes[node.index].totalFrames : 0
   }
 
   /// How many free blocks of exactly this order there are on one node; 0 if there is no such order or node.
   ///
   /// - Complexity: O(1); O(CPUs) for order 0.
-  @inlinable public borrowing func freeBlocks(ofOrder order: Int, on node: NodeID) -> Int {
+  public borrowing func freeBlocks(ofOrder order: Int, on node: NodeID) -> Int {
     guard order >= 0, order <= Self.maximumOrder, isNode(node) else { return 0 }
     let listed = order == 0 ? singleFrames(on: node.index) : 0
     return Int(nodes[node.index].freeBlocks[order]) &+ listed
@@ -62,7 +62,7 @@ extension BuddyAllocator {
   /// How many free blocks of exactly this order there are on all nodes; 0 if there is no such order.
   ///
   /// - Complexity: O(nodes).
-  @inlinable public borrowing func freeBlocks(ofOrder order: Int) -> Int {
+  public borrowing func freeBlocks(ofOrder order: Int) -> Int {
     var sum = 0
     for node in 0..<nodeCount { sum &+= freeBlocks(ofOrder: order, on: NodeID(node)) }
     return sum
@@ -71,7 +71,7 @@ extension BuddyAllocator {
   /// The order of the largest free block on any node, or -1 when nothing is free.
   ///
   /// - Complexity: O(nodes).
-  @inlinable public var largestFreeOrder: Int {
+  public var largestFreeOrder: Int {
     borrowing get {
       var orders: UInt = 0
       for node in 0..<nodeCount { orders |= freeOrders(on: node) }
@@ -82,7 +82,7 @@ extension BuddyAllocator {
   /// The order of the largest free block on one node, or -1 when nothing is free or there is no such node.
   ///
   /// - Complexity: O(1).
-  @inlinable public borrowing func largestFreeOrder(on node: NodeID) -> Int {
+  public borrowing func largestFreeOrder(on node: NodeID) -> Int {
     isNode(node) ? UInt.bitWidth &- 1 &- freeOrders(on: node.index).leadingZeroBitCount : -1
   }
 
@@ -93,19 +93,19 @@ extension BuddyAllocator {
   /// - Returns: from 0, all free memory can serve the order, to 1,000, none can; rounded down. When nothing is free,
   ///   or there is no such order, 1,000.
   /// - Complexity: O(nodes).
-  @inlinable public borrowing func unusableFreeSpacePermille(order: Int) -> Int {
+  public borrowing func unusableFreeSpacePermille(order: Int) -> Int {
     unusablePermille(order: order, nodes: 0..<nodeCount)
   }
 
   /// The unusable free space index of one node; 1,000 if there is no such node.
   ///
   /// - Complexity: O(1).
-  @inlinable public borrowing func unusableFreeSpacePermille(order: Int, on node: NodeID) -> Int {
+  public borrowing func unusableFreeSpacePermille(order: Int, on node: NodeID) -> Int {
     isNode(node) ? unusablePermille(order: order, nodes: node.index..<node.index + 1) : 1000
   }
 
   // (F − Σ 2ⁱ·kᵢ for i ≥ order) / F, where F is all free memory and kᵢ the number of free blocks of order i.
-  @inlinable borrowing func unusablePermille(order: Int, nodes numbers: Range<Int>) -> Int {
+  borrowing func unusablePermille(order: Int, nodes numbers: Range<Int>) -> Int {
     guard order >= 0, order <= Self.maximumOrder else { return 1000 }
     var free = 0
     var unusable = 0
@@ -119,7 +119,7 @@ extension BuddyAllocator {
     return free == 0 ? 1000 : unusable * 1000 / free
   }
 
-  @inlinable borrowing func isNode(_ node: NodeID) -> Bool {
+  borrowing func isNode(_ node: NodeID) -> Bool {
     UInt(bitPattern: node.index) < UInt(bitPattern: nodeCount)
   }
 }

@@ -15,7 +15,7 @@ extension BuddyAllocator: FrameSource {
   ///   ``FrameSourceError/refused(_:)``; nothing has changed then.
   /// - Complexity: O(1): at most 10 splits for a block, or for a batch of frames, and a look at each node; before a
   ///   refusal, O(CPUs).
-  @inlinable @inline(__always)
+  @inline(__always)
   public borrowing func allocate(_ request: FrameRequest) throws(FrameSourceError) -> PageFrame {
     if request.order == 0 {
       if let frame = takeListed(request) { return frame }
@@ -31,7 +31,7 @@ extension BuddyAllocator: FrameSource {
   ///
   /// - Throws: as ``allocate(_:)``; what `body` has got by then is the caller's.
   /// - Complexity: O(count).
-  @inlinable public borrowing func allocate(
+  public borrowing func allocate(
     _ request: FrameRequest, count: Int, _ body: (PageFrame) -> Void
   ) throws(FrameSourceError) {
     guard request.order == 0 else { throw .invalidOrder(request.order) }
@@ -65,7 +65,7 @@ extension BuddyAllocator: FrameSource {
   /// Where the list has fewer, it is filled up from the CPU's node, under its lock.
   ///
   /// - Complexity: O(count), and what is needed for two batches of frames.
-  @inlinable @inline(__always) public borrowing func allocateTogether(
+  @inline(__always) public borrowing func allocateTogether(
     _ request: FrameRequest, count: Int, _ body: (PageFrame) -> Void
   ) -> FrameContents? {
     guard request.order == 0, let own = ownLists(),
@@ -109,7 +109,7 @@ extension BuddyAllocator: FrameSource {
   /// - Throws: ``FrameSourceError/invalidOrder(_:)``, ``FrameSourceError/foreignFrame(_:)``,
   ///   ``FrameSourceError/doubleFree(_:)`` or ``FrameSourceError/wrongOrder(_:order:)``; nothing has changed then.
   /// - Complexity: O(ranges of RAM), and at most 10 merges, or those of a batch of frames.
-  @inlinable @inline(__always)
+  @inline(__always)
   public borrowing func free(_ frame: PageFrame, order: Int) throws(FrameSourceError) {
     if order == 0, listedCPUs != 0 {
       guard let range = range(of: frame) else { throw .foreignFrame(frame) }
@@ -121,22 +121,22 @@ extension BuddyAllocator: FrameSource {
   /// The node that a frame belongs to; node 0 for a frame that is not RAM.
   ///
   /// - Complexity: O(ranges of RAM).
-  @inlinable public borrowing func node(of frame: PageFrame) -> NodeID {
+  public borrowing func node(of frame: PageFrame) -> NodeID {
     NodeID(range(of: frame)?.pointee.node ?? 0)
   }
 
   /// Whether a frame is RAM that this allocator manages.
   ///
   /// - Complexity: O(ranges of RAM).
-  @inlinable public borrowing func contains(_ frame: PageFrame) -> Bool { range(of: frame) != nil }
+  public borrowing func contains(_ frame: PageFrame) -> Bool { range(of: frame) != nil }
 }
 
 extension BuddyAllocator {
   /// Stands for the absence of a block; no physical address has such a frame number.
-  @inlinable static var noBlock: PageFrame { PageFrame(UInt.max) }
+  static var noBlock: PageFrame { PageFrame(UInt.max) }
 
   /// The rest of giving back: a block, or no CPU keeps lists.
-  @inlinable @inline(never)
+  @inline(never)
   borrowing func freeBlock(_ frame: PageFrame, order: Int) throws(FrameSourceError) {
     guard UInt(bitPattern: order) <= 10 else { throw .invalidOrder(order) }
     guard let range = range(of: frame) else { throw .foreignFrame(frame) }
@@ -156,7 +156,7 @@ extension BuddyAllocator {
   }
 
   /// The range of RAM that holds a frame.
-  @inlinable @inline(__always) borrowing func range(of frame: PageFrame) -> UnsafeMutablePointer<RangeRecord>? {
+  @inline(__always) borrowing func range(of frame: PageFrame) -> UnsafeMutablePointer<RangeRecord>? {
     // There is at least one range, or there would be no allocator.
     var range = ranges
     repeat {

@@ -146,9 +146,9 @@ extension BuddyAllocator {
     }
   #else
     /// Whether ``_checkInvariants()`` does anything.
-    @inlinable public static var _checksInvariants: Bool { false }
+    public static var _checksInvariants: Bool { false }
 
     /// Does nothing; with `INTERNAL_CHECKS`, stops if an invariant does not hold.
-    @inlinable @inline(__always) public borrowing func _checkInvariants() {}
+    @inline(__always) public borrowing func _checkInvariants() {}
   #endif
 }

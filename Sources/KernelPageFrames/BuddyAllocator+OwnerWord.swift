@@ -14,7 +14,7 @@ extension BuddyAllocator {
   /// - Parameter frame: one that was handed out, singly or in a block.
   /// - Returns: `nil` if the allocator does not manage the frame.
   /// - Complexity: O(ranges of RAM).
-  @inlinable public borrowing func ownerWord(of frame: PageFrame) -> UnsafeMutablePointer<UInt32>? {
+  public borrowing func ownerWord(of frame: PageFrame) -> UnsafeMutablePointer<UInt32>? {
     guard let range = range(of: frame) else { return nil }
     let record = records + Int(bitPattern: frame.number &- range.pointee.bias)
     // Why the cast is sound: `previous` is the second of three 32-bit fields without padding, and nobody else accesses it.
@@ -22,7 +22,7 @@ extension BuddyAllocator {
   }
 
   /// Calls `body` with each range of RAM, its first frame and how many there are, in ascending order.
-  @inlinable public borrowing func forEachRange(_ body: (PageFrame, Int) -> Void) {
+  public borrowing func forEachRange(_ body: (PageFrame, Int) -> Void) {
     var range = ranges
     while range < rangesEnd {
       body(PageFrame(range.pointee.firstFrame), Int(bitPattern: range.pointee.frameCount))

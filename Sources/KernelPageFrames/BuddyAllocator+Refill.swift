@@ -7,13 +7,13 @@ import KernelMachine
 
 extension BuddyAllocator {
   /// The current CPU's node; node 0 for a CPU whose node has no memory and no number among these.
-  @inlinable borrowing func homeNode() -> Int {
+  borrowing func homeNode() -> Int {
     let node = machine.currentNode.index
     return UInt(bitPattern: node) < UInt(bitPattern: nodeCount) ? node : 0
   }
 
   /// The lists of the current CPU if they hold frames of a node; their home is known from then on.
-  @inlinable @inline(__always) borrowing func ownLists(of node: Int) -> UnsafeMutablePointer<CPUFrameLists>? {
+  @inline(__always) borrowing func ownLists(of node: Int) -> UnsafeMutablePointer<CPUFrameLists>? {
     guard let own = ownLists() else { return nil }
     if own.pointee.homeNode < 0 { own.pointee.settle(on: homeNode()) }
     return own.pointee.homeNode == node ? own : nil
@@ -22,7 +22,7 @@ extension BuddyAllocator {
   /// Takes a single frame from what the current CPU can get without another's help: its lists, filled up from its node.
   ///
   /// - Returns: the frame, or ``noBlock``.
-  @inlinable @inline(never) borrowing func takeRefilling(_ request: FrameRequest) -> PageFrame {
+  @inline(never) borrowing func takeRefilling(_ request: FrameRequest) -> PageFrame {
     let node = request.node?.index ?? homeNode()
     let interrupts = machine.disableInterrupts()
     var index: UInt32?
@@ -56,7 +56,7 @@ extension BuddyAllocator {
   /// Takes several frames from what the current CPU can get without another's help, if these are enough.
   ///
   /// - Returns: a chain of `count` frames, or ``FrameListWord/empty``; and what they hold.
-  @inlinable @inline(never) borrowing func takeRefilling(
+  @inline(never) borrowing func takeRefilling(
     _ request: FrameRequest, count: Int
   ) -> (chain: FrameListWord, contents: FrameContents) {
     let interrupts = machine.disableInterrupts()
@@ -75,7 +75,7 @@ extension BuddyAllocator {
   ///
   /// The look takes no lock; a wrong answer costs a clearing that was not needed. A CPU that has not said which node is its
   /// home has nothing either.
-  @inlinable @inline(__always)
+  @inline(__always)
   borrowing func hasNoZeroed(_ own: UnsafeMutablePointer<CPUFrameLists>) -> Bool {
     let home = own.pointee.homeNode
     return home < 0 || FreeLists(records: records, node: nodes + home).pool.count == 0
@@ -85,7 +85,7 @@ extension BuddyAllocator {
   /// serves first if cleared ones are wanted.
   ///
   /// A CPU that has not said which node is its home gets nothing.
-  @inlinable @inline(never) borrowing func takeRefilling(
+  @inline(never) borrowing func takeRefilling(
     _ own: UnsafeMutablePointer<CPUFrameLists>, count: Int, cleared: Bool
   ) -> (chain: FrameListWord, contents: FrameContents) {
     let node = own.pointee.homeNode
@@ -100,7 +100,7 @@ extension BuddyAllocator {
   }
 
   /// Adds a batch of the node's frames to the list of those that nobody has cleared, from the smallest blocks there are.
-  @inlinable @inline(never) borrowing func fillReady(_ own: UnsafeMutablePointer<CPUFrameLists>, node: Int) {
+  @inline(never) borrowing func fillReady(_ own: UnsafeMutablePointer<CPUFrameLists>, node: Int) {
     let lists = FreeLists(records: records, node: nodes + node)
     let state = machine.lock(lists.lock)
     let word = own.pointee.ready.value
@@ -134,7 +134,7 @@ extension BuddyAllocator {
   }
 
   /// Moves as many of the node's zeroed frames into the list of those as it takes.
-  @inlinable @inline(never) borrowing func fillZeroed(_ own: UnsafeMutablePointer<CPUFrameLists>, node: Int) {
+  @inline(never) borrowing func fillZeroed(_ own: UnsafeMutablePointer<CPUFrameLists>, node: Int) {
     let lists = FreeLists(records: records, node: nodes + node)
     let state = machine.lock(lists.lock)
     let pool = lists.pool
@@ -151,7 +151,7 @@ extension BuddyAllocator {
   }
 
   /// The index that is `steps` links behind another.
-  @inlinable borrowing func record(_ steps: Int, from first: UInt32) -> UInt32 {
+  borrowing func record(_ steps: Int, from first: UInt32) -> UInt32 {
     var index = first
     var left = steps
     while left > 0 {
@@ -164,7 +164,7 @@ extension BuddyAllocator {
   /// The rest of giving back a single frame, which says `listed`: the list is full, or the frame is another node's.
   ///
   /// Of a full list the frames that came last stay, and a batch of the others is merged.
-  @inlinable @inline(never) borrowing func putSlowly(_ index: UInt32, node: Int) {
+  @inline(never) borrowing func putSlowly(_ index: UInt32, node: Int) {
     guard let own = ownLists(of: node) else {
       let lists = FreeLists(records: records, node: nodes + node)
       let state = machine.lock(lists.lock)
@@ -192,7 +192,7 @@ extension FreeLists {
   /// The lock is held. All say `listed` then.
   ///
   /// - Returns: the first, or `next` if there is none, and how many there are.
-  @inlinable @inline(__always) func popSingles(atMost limit: Int, before next: UInt32) -> (
+  @inline(__always) func popSingles(atMost limit: Int, before next: UInt32) -> (
     first: UInt32, count: Int
   ) {
     let head = head(0)
@@ -219,7 +219,7 @@ extension FreeLists {
   /// Merges a single frame that says `listed`, or puts it into the list of its order.
   ///
   /// The lock is held.
-  @inlinable func release(_ index: UInt32) {
+  func release(_ index: UInt32) {
     let tag = record(index).tag
     if canMerge(index, order: 0, range: tag) {
       mergeAndPush(index, order: 0, range: tag)
@@ -232,7 +232,7 @@ extension FreeLists {
   /// Releases frames that are linked through their records.
   ///
   /// The lock is held.
-  @inlinable @inline(__always) func release(_ first: UInt32, count: Int) {
+  @inline(__always) func release(_ first: UInt32, count: Int) {
     var index = first
     var left = count
     while left > 0 {

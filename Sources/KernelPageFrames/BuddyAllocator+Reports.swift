@@ -3,7 +3,7 @@
 import KernelMachine
 
 /// To whom a page frame belongs.
-@frozen public enum FrameOwner: Equatable, Sendable {
+public enum FrameOwner: Equatable, Sendable {
   /// There is no RAM at that address.
   case unmanaged
   /// RAM that is never handed out.
@@ -18,7 +18,7 @@ extension BuddyAllocator {
   /// To whom a frame belongs.
   ///
   /// - Complexity: O(ranges of RAM), and at most 10 steps to the first frame of its block.
-  @inlinable public borrowing func owner(of frame: PageFrame) -> FrameOwner {
+  public borrowing func owner(of frame: PageFrame) -> FrameOwner {
     guard let range = range(of: frame) else { return .unmanaged }
     let lists = FreeLists(records: records, node: nodes + range.pointee.node)
     let state = machine.lock(lists.lock)
@@ -38,7 +38,7 @@ extension BuddyAllocator {
   /// Frames in lists of CPUs and in pools of zeroed frames are among those of order 0, where Linux leaves them out.
   ///
   ///     Node 0, zone   Normal      1      0      0      1      1      1      1      0      1      1     31
-  @inlinable public borrowing func writeBuddyInfo<Sink: TextSink>(to sink: inout Sink) {
+  public borrowing func writeBuddyInfo<Sink: TextSink>(to sink: inout Sink) {
     for node in 0..<nodeCount {
       sink.write("Node ")
       sink.write(node)

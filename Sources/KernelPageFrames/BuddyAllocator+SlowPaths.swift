@@ -6,14 +6,14 @@ import Synchronization
 
 extension BuddyAllocator {
   /// The node that a request prefers.
-  @inlinable borrowing func preferredNode(_ request: FrameRequest) throws(FrameSourceError) -> Int {
+  borrowing func preferredNode(_ request: FrameRequest) throws(FrameSourceError) -> Int {
     guard let node = request.node else { return homeNode() }
     guard isNode(node) else { throw .unknownNode(node) }
     return node.index
   }
 
   /// The rest of handing out: a block, or the current CPU's lists have not served.
-  @inlinable @inline(never)
+  @inline(never)
   borrowing func allocateSlowly(_ request: FrameRequest) throws(FrameSourceError) -> PageFrame {
     guard UInt(bitPattern: request.order) <= 10 else { throw .invalidOrder(request.order) }
     let preferred = try preferredNode(request)
@@ -25,7 +25,7 @@ extension BuddyAllocator {
   /// Takes a block from one node.
   ///
   /// - Returns: its first frame, or ``noBlock``.
-  @inlinable @inline(__always) borrowing func takeBlock(
+  @inline(__always) borrowing func takeBlock(
     order: Int, node: Int, purpose: FramePurpose
   ) -> PageFrame {
     let lists = FreeLists(records: records, node: nodes + node)
@@ -38,7 +38,7 @@ extension BuddyAllocator {
   /// Takes a block from a node whose lock is held.
   ///
   /// - Returns: the index of its first frame, or ``noIndex``.
-  @inlinable @inline(__always) borrowing func takeBlock(
+  @inline(__always) borrowing func takeBlock(
     order: Int, from lists: FreeLists, purpose: FramePurpose
   ) -> UInt32 {
     let available = lists.node.pointee.nonEmptyOrders &>> UInt(truncatingIfNeeded: order)
@@ -53,14 +53,14 @@ extension BuddyAllocator {
   }
 
   /// The frame that has the record with this index.
-  @inlinable @inline(__always) borrowing func frame(at index: UInt32) -> PageFrame {
+  @inline(__always) borrowing func frame(at index: UInt32) -> PageFrame {
     let tag = (records + Int(truncatingIfNeeded: index)).tag
     return PageFrame(UInt(truncatingIfNeeded: index) &+ ranges[tag.range].bias)
   }
 
   /// Takes a block from the nodes above the preferred one, then from those below it, then from wherever free frames are
   /// kept.
-  @inlinable @inline(never) borrowing func allocateElsewhere(
+  @inline(never) borrowing func allocateElsewhere(
     _ request: FrameRequest, preferred: Int
   ) throws(FrameSourceError) -> PageFrame {
     var node = preferred
@@ -83,14 +83,14 @@ extension BuddyAllocator {
   }
 
   /// Clears a block that nobody else knows of yet.
-  @inlinable @inline(never) borrowing func clear(_ frame: PageFrame, order: Int) -> PageFrame {
+  @inline(never) borrowing func clear(_ frame: PageFrame, order: Int) -> PageFrame {
     machine.clear(machine.linearAddress(of: frame), byteCount: 4096 &<< order)
     clearedOnRequest.pointee.wrappingAdd(1 &<< UInt(truncatingIfNeeded: order), ordering: .relaxed)
     return frame
   }
 
   /// The rest of giving back when the buddy is free, up to the release of the lock.
-  @inlinable @inline(never) borrowing func mergeAndPush(
+  @inline(never) borrowing func mergeAndPush(
     _ index: UInt32, order: Int, range: FrameTag, in lists: FreeLists, restoring state: InterruptState
   ) {
     lists.mergeAndPush(index, order: order, range: range)
@@ -98,7 +98,7 @@ extension BuddyAllocator {
   }
 
   /// Releases the lock, then says why a block cannot be taken back.
-  @inlinable @inline(never) borrowing func reject(
+  @inline(never) borrowing func reject(
     _ frame: PageFrame, index: UInt32, order: Int, in lists: FreeLists, restoring state: InterruptState
   ) throws(FrameSourceError) {
     let tag = lists.blockTag(at: index)
@@ -111,7 +111,7 @@ extension BuddyAllocator {
   }
 
   /// Says why a single frame cannot be taken back.
-  @inlinable @inline(never) borrowing func rejectListed(
+  @inline(never) borrowing func rejectListed(
     _ index: UInt32, of range: UnsafeMutablePointer<RangeRecord>
   ) throws(FrameSourceError) {
     let lists = FreeLists(records: records, node: nodes + range.pointee.node)

@@ -3,14 +3,14 @@
 import KernelMachine
 
 /// The order and purpose that a block was handed out with.
-@frozen public struct UsedBlock: Equatable, Sendable {
+public struct UsedBlock: Equatable, Sendable {
   /// log2 of the number of its frames.
   public let order: Int
   /// What it was handed out for.
   public let purpose: FramePurpose
 
   /// A block of this order and purpose.
-  @inlinable public init(order: Int, purpose: FramePurpose) {
+  public init(order: Int, purpose: FramePurpose) {
     self.order = order
     self.purpose = purpose
   }
@@ -22,7 +22,7 @@ extension BuddyAllocator {
   /// It may be given back by somebody else at the next moment.
   ///
   /// - Complexity: O(ranges of RAM).
-  @inlinable public borrowing func usedBlock(at frame: PageFrame) -> UsedBlock? {
+  public borrowing func usedBlock(at frame: PageFrame) -> UsedBlock? {
     guard let range = range(of: frame) else { return nil }
     let tag = (records + Int(bitPattern: frame.number &- range.pointee.bias)).tag
     guard tag.state == FrameState.used, let purpose = FramePurpose(rawValue: tag.purpose) else { return nil }

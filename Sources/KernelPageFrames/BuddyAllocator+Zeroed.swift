@@ -20,14 +20,14 @@ import Synchronization
 extension BuddyAllocator {
   /// How many zeroed frames a node's pool holds at most: a 64th of its memory, and no more than 4 MiB; 0 where no CPU
   /// keeps lists, and if there is no such node.
-  @inlinable public borrowing func zeroedFrameLimit(on node: NodeID) -> Int {
+  public borrowing func zeroedFrameLimit(on node: NodeID) -> Int {
     isNode(node) ? nodes[node.index].poolLimit : 0
   }
 
   /// How many zeroed frames wait on a node for requests, in its pool and in the lists of its CPUs.
   ///
   /// - Complexity: O(CPUs).
-  @inlinable public borrowing func zeroedFrames(on node: NodeID) -> Int {
+  public borrowing func zeroedFrames(on node: NodeID) -> Int {
     guard isNode(node) else { return 0 }
     var count = FreeLists(records: records, node: nodes + node.index).pool.count
     for cpu in 0..<listedCPUs where (cpuLists + cpu).pointee.homeNode == node.index {
@@ -46,7 +46,7 @@ extension BuddyAllocator {
   /// - Returns: whether there was anything to do: the pool is not full, the node has more free frames besides than the
   ///   pool could hold, and clearing is not paused.
   @discardableResult
-  @inlinable public borrowing func zeroOneFrame() -> Bool {
+  public borrowing func zeroOneFrame() -> Bool {
     let lists = FreeLists(records: records, node: nodes + homeNode())
     // Without the lock: idle CPUs that find the pool full disturb nobody.
     guard lists.pool.count < lists.node.pointee.poolLimit else { return false }
@@ -71,7 +71,7 @@ extension BuddyAllocator {
   /// The lock is held. The pool has room for all frames that are being cleared.
   ///
   /// - Returns: its index, or ``noIndex``.
-  @inlinable borrowing func takeToClear(from lists: FreeLists) -> UInt32 {
+  borrowing func takeToClear(from lists: FreeLists) -> UInt32 {
     let node = lists.node
     let limit = node.pointee.poolLimit
     let zeroed = lists.pool.count &+ node.pointee.clearing
@@ -96,7 +96,7 @@ extension BuddyAllocator {
   /// of several CPUs at once. No lock is held.
   ///
   /// - Complexity: O(nodes); waits for as long as clearing a frame takes.
-  @inlinable public borrowing func pauseClearing() {
+  public borrowing func pauseClearing() {
     for number in 0..<nodeCount where listedCPUs != 0 {
       let lists = FreeLists(records: records, node: nodes + number)
       var state = machine.lock(lists.lock)
@@ -111,7 +111,7 @@ extension BuddyAllocator {
   }
 
   /// Ends a pause.
-  @inlinable public borrowing func resumeClearing() {
+  public borrowing func resumeClearing() {
     for number in 0..<nodeCount where listedCPUs != 0 {
       let lists = FreeLists(records: records, node: nodes + number)
       let state = machine.lock(lists.lock)
@@ -123,12 +123,12 @@ extension BuddyAllocator {
   /// How many frames were cleared because a request for cleared ones found none that had been cleared before.
   ///
   /// Frames that a caller clears by itself are not among them.
-  @inlinable public var framesClearedOnRequest: Int {
+  public var framesClearedOnRequest: Int {
     borrowing get { Int(bitPattern: clearedOnRequest.pointee.load(ordering: .relaxed)) }
   }
 
   /// The word of the first node's record that counts them: at byte 160.
-  @inlinable var clearedOnRequest: UnsafeMutablePointer<Atomic<UInt>> {
+  var clearedOnRequest: UnsafeMutablePointer<Atomic<UInt>> {
     borrowing get { (UnsafeMutableRawPointer(nodes) + 160).assumingMemoryBound(to: Atomic<UInt>.self) }
   }
 
@@ -137,7 +137,7 @@ extension BuddyAllocator {
   /// - Parameter budget: how many frames at most.
   /// - Returns: how many were cleared.
   @discardableResult
-  @inlinable public borrowing func fillZeroedPool(budget: Int) -> Int {
+  public borrowing func fillZeroedPool(budget: Int) -> Int {
     var count = 0
     while count < budget, zeroOneFrame() { count &+= 1 }
     return count

@@ -39,11 +39,11 @@ import Synchronization
 ///
 /// All state lies in memory that the caller supplies. The same sequence of calls gives the same frames.
 public struct BuddyAllocator<M: Machine>: ~Copyable {
-  @usableFromInline let records: UnsafeMutablePointer<FrameRecord>
-  @usableFromInline let nodes: UnsafeMutablePointer<NodeRecord>
-  @usableFromInline let cpuLists: UnsafeMutablePointer<CPUFrameLists>
-  @usableFromInline let ranges: UnsafeMutablePointer<RangeRecord>
-  @usableFromInline let rangesEnd: UnsafeMutablePointer<RangeRecord>
+  let records: UnsafeMutablePointer<FrameRecord>
+  let nodes: UnsafeMutablePointer<NodeRecord>
+  let cpuLists: UnsafeMutablePointer<CPUFrameLists>
+  let ranges: UnsafeMutablePointer<RangeRecord>
+  let rangesEnd: UnsafeMutablePointer<RangeRecord>
 
   /// The machine whose frames these are.
   public let machine: M
@@ -61,15 +61,15 @@ public struct BuddyAllocator<M: Machine>: ~Copyable {
 
   // A value that holds an atomic is passed by its address. Without one, each use of an allocator that is part of
   // another value would copy all of the above.
-  @usableFromInline let passedByAddress = Atomic<UInt8>(0)
+  let passedByAddress = Atomic<UInt8>(0)
 
   /// The largest order there is: blocks of 1,024 frames, 4 MiB.
-  @inlinable public static var maximumOrder: Int { 10 }
+  public static var maximumOrder: Int { 10 }
 
   /// How many bytes of metadata an allocator over this map needs: 12 per frame, 128 per CPU, and some.
   ///
   /// - Parameter cpuCount: for how many CPUs it is to keep lists.
-  @inlinable public static func metadataByteCount(
+  public static func metadataByteCount(
     for map: borrowing PhysicalMemoryMap, cpuCount: Int = 0
   ) -> Int {
     MetadataLayout(map, cpuCount: cpuCount).byteCount + MetadataLayout.alignment - 1
@@ -87,7 +87,7 @@ public struct BuddyAllocator<M: Machine>: ~Copyable {
   /// - Throws: when no memory is usable, the metadata is too small, or the number of CPUs is none. No byte has been
   ///   written then.
   /// - Complexity: O(frames).
-  @inlinable public init(
+  public init(
     frames map: borrowing PhysicalMemoryMap, metadata: UnsafeMutableRawBufferPointer, machine: M,
     cpuCount: Int = 0
   ) throws(PhysicalMemoryError) {

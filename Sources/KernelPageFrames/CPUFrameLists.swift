@@ -20,49 +20,49 @@ import KernelMachine
 import Synchronization
 
 /// The first frame of a list, by its index, and how many there are.
-@frozen @usableFromInline struct FrameListWord: Equatable {
-  @usableFromInline let rawValue: UInt64
+struct FrameListWord: Equatable {
+  let rawValue: UInt64
 
-  @inlinable init(rawValue: UInt64) { self.rawValue = rawValue }
-  @inlinable init(first: UInt32, count: Int) {
+  init(rawValue: UInt64) { self.rawValue = rawValue }
+  init(first: UInt32, count: Int) {
     rawValue = UInt64(truncatingIfNeeded: count) &<< 32 | UInt64(first)
   }
 
-  @inlinable static var empty: Self { Self(rawValue: 0) }
+  static var empty: Self { Self(rawValue: 0) }
 
-  @inlinable var first: UInt32 { UInt32(truncatingIfNeeded: rawValue) }
-  @inlinable var count: Int { Int(truncatingIfNeeded: rawValue &>> 32) }
+  var first: UInt32 { UInt32(truncatingIfNeeded: rawValue) }
+  var count: Int { Int(truncatingIfNeeded: rawValue &>> 32) }
 
   /// The word after a frame was put before the first.
-  @inlinable func adding(_ index: UInt32) -> Self {
+  func adding(_ index: UInt32) -> Self {
     Self(rawValue: rawValue & ~0xffff_ffff &+ 1 &<< 32 | UInt64(index))
   }
 
   /// The word after the first `count` frames were taken and `next` has become the first.
-  @inlinable func removing(_ count: Int, next: UInt32) -> Self {
+  func removing(_ count: Int, next: UInt32) -> Self {
     Self(first: next, count: self.count &- count)
   }
 }
 
 /// One list of free frames.
-@frozen @usableFromInline struct FrameList: ~Copyable {
-  @usableFromInline let word = Atomic<UInt64>(0)
+struct FrameList: ~Copyable {
+  let word = Atomic<UInt64>(0)
 
-  @inlinable init() {}
+  init() {}
 
-  @inlinable var value: FrameListWord {
+  var value: FrameListWord {
     @inline(__always) borrowing get { FrameListWord(rawValue: word.load(ordering: .relaxed)) }
   }
 
   /// Takes everything.
   ///
   /// The node's lock is held.
-  @inlinable borrowing func takeAll() -> FrameListWord {
+  borrowing func takeAll() -> FrameListWord {
     FrameListWord(rawValue: word.exchange(0, ordering: .acquiring))
   }
 
   /// Replaces the word if nobody else has.
-  @inlinable @inline(__always)
+  @inline(__always)
   borrowing func replace(_ old: FrameListWord, with new: FrameListWord) -> Bool {
     word.compareExchange(
       expected: old.rawValue, desired: new.rawValue, successOrdering: .releasing, failureOrdering: .relaxed
@@ -71,26 +71,26 @@ import Synchronization
 }
 
 /// What one CPU keeps: frames of its home node, in two cache lines of its own.
-@frozen @usableFromInline struct CPUFrameLists: ~Copyable {
+struct CPUFrameLists: ~Copyable {
   /// Frames with whatever their last owner left in them.
-  @usableFromInline let ready = FrameList()
+  let ready = FrameList()
   /// Frames that read as zero.
-  @usableFromInline let zeroed = FrameList()
+  let zeroed = FrameList()
   /// The node whose frames these are: that of the CPU, or node 0 if that has no memory; -1 until the CPU first asks.
-  @usableFromInline let home: Atomic<Int>
-  @usableFromInline let padding = InlineArray<13, UInt64>(repeating: 0)
+  let home: Atomic<Int>
+  let padding = InlineArray<13, UInt64>(repeating: 0)
 
-  @inlinable init(home: Int) { self.home = Atomic(home) }
+  init(home: Int) { self.home = Atomic(home) }
 
   /// How many frames a list holds at most.
-  @inlinable static var limit: Int { 32 }
+  static var limit: Int { 32 }
   /// How many frames a list gets at least when it is empty, and loses when it is full.
-  @inlinable static var batch: Int { 1 &<< batchOrder }
+  static var batch: Int { 1 &<< batchOrder }
   /// A batch as one block.
-  @inlinable static var batchOrder: Int { 4 }
+  static var batchOrder: Int { 4 }
 
   /// ``home``, whose owner alone sets it, once.
-  @inlinable var homeNode: Int { @inline(__always) borrowing get { home.load(ordering: .relaxed) } }
+  var homeNode: Int { @inline(__always) borrowing get { home.load(ordering: .relaxed) } }
 
-  @inlinable borrowing func settle(on node: Int) { home.store(node, ordering: .relaxed) }
+  borrowing func settle(on node: Int) { home.store(node, ordering: .relaxed) }
 }

@@ -21,44 +21,44 @@ import Synchronization
 /// What a frame is, as its record says.
 ///
 /// All values fit the 4 bits of the tag.
-@usableFromInline enum FrameState {
+enum FrameState {
   /// Not memory: fills up the table to a multiple of the largest block.
-  @inlinable static var absent: UInt32 { 0 }
+  static var absent: UInt32 { 0 }
   /// Memory that is never handed out.
-  @inlinable static var reserved: UInt32 { 1 }
+  static var reserved: UInt32 { 1 }
   /// The first frame of a free block.
-  @inlinable static var free: UInt32 { 2 }
+  static var free: UInt32 { 2 }
   /// The first frame of a block that is handed out.
-  @inlinable static var used: UInt32 { 3 }
+  static var used: UInt32 { 3 }
   /// A frame of a block, free or used, but not its first.
-  @inlinable static var inside: UInt32 { 4 }
+  static var inside: UInt32 { 4 }
   /// A free frame in the list of a CPU, or in a node's pool of zeroed frames; for those above a used block of order 0.
-  @inlinable static var listed: UInt32 { 5 }
+  static var listed: UInt32 { 5 }
 }
 
 /// State, order, purpose and range of a frame in one word, so that one comparison decides whether a buddy can merge.
-@frozen @usableFromInline struct FrameTag: Equatable {
-  @usableFromInline var rawValue: UInt32
+struct FrameTag: Equatable {
+  var rawValue: UInt32
 
-  @inlinable init(rawValue: UInt32) { self.rawValue = rawValue }
+  init(rawValue: UInt32) { self.rawValue = rawValue }
 
   /// A tag; the order of all but the first frame of a block is 0, the purpose of all but used ones is 0.
-  @inlinable init(range: UInt32, state: UInt32, order: UInt32 = 0, purpose: UInt8 = 0) {
+  init(range: UInt32, state: UInt32, order: UInt32 = 0, purpose: UInt8 = 0) {
     rawValue = range &<< 16 | UInt32(purpose) &<< 8 | state &<< 4 | order
   }
 
-  @inlinable static var absent: Self { Self(rawValue: 0) }
+  static var absent: Self { Self(rawValue: 0) }
 
-  @inlinable var range: Int { Int(truncatingIfNeeded: rawValue &>> 16) }
-  @inlinable var state: UInt32 { rawValue &>> 4 & 15 }
-  @inlinable var order: Int { Int(truncatingIfNeeded: rawValue & 15) }
-  @inlinable var purpose: UInt8 { UInt8(truncatingIfNeeded: rawValue &>> 8) }
+  var range: Int { Int(truncatingIfNeeded: rawValue &>> 16) }
+  var state: UInt32 { rawValue &>> 4 & 15 }
+  var order: Int { Int(truncatingIfNeeded: rawValue & 15) }
+  var purpose: UInt8 { UInt8(truncatingIfNeeded: rawValue &>> 8) }
 
   /// State and order alone, in the low 8 bits.
-  @inlinable var stateAndOrder: UInt32 { rawValue & 0xff }
+  var stateAndOrder: UInt32 { rawValue & 0xff }
 
   /// The same range with another state.
-  @inlinable func with(state: UInt32, order: Int = 0, purpose: UInt8 = 0) -> Self {
+  func with(state: UInt32, order: Int = 0, purpose: UInt8 = 0) -> Self {
     Self(
       rawValue: rawValue & 0xffff_0000 | UInt32(purpose) &<< 8 | state &<< 4 | UInt32(truncatingIfNeeded: order)
     )
@@ -66,12 +66,12 @@ import Synchronization
 }
 
 /// The metadata of one frame, or the head of one free list: lists are rings through their head's record.
-@frozen @usableFromInline struct FrameRecord {
-  @usableFromInline var next: UInt32
-  @usableFromInline var previous: UInt32
-  @usableFromInline var tag: FrameTag
+struct FrameRecord {
+  var next: UInt32
+  var previous: UInt32
+  var tag: FrameTag
 
-  @inlinable init(next: UInt32, previous: UInt32, tag: FrameTag) {
+  init(next: UInt32, previous: UInt32, tag: FrameTag) {
     self.next = next
     self.previous = previous
     self.tag = tag
@@ -81,27 +81,27 @@ import Synchronization
 extension UnsafeMutablePointer where Pointee == FrameRecord {
   // Why the casts are sound: (1) `next` is the first, the tag the last of three 32-bit fields without padding, so both
   // lie aligned inside the record; (2) an Atomic<UInt32> is stored as a UInt32; (3) the record is initialized.
-  @inlinable @inline(__always) var nextWord: UnsafeMutablePointer<Atomic<UInt32>> {
+  @inline(__always) var nextWord: UnsafeMutablePointer<Atomic<UInt32>> {
     UnsafeMutableRawPointer(self).assumingMemoryBound(to: Atomic<UInt32>.self)
   }
-  @inlinable @inline(__always) var tagWord: UnsafeMutablePointer<Atomic<UInt32>> {
+  @inline(__always) var tagWord: UnsafeMutablePointer<Atomic<UInt32>> {
     (UnsafeMutableRawPointer(self) + 8).assumingMemoryBound(to: Atomic<UInt32>.self)
   }
 
   /// The index of the next block's record.
-  @inlinable var next: UInt32 {
+  var next: UInt32 {
     @inline(__always) get { nextWord.pointee.load(ordering: .relaxed) }
     @inline(__always) nonmutating set { nextWord.pointee.store(newValue, ordering: .relaxed) }
   }
 
   /// The index of the previous block's record; under the node's lock only.
-  @inlinable var previous: UInt32 {
+  var previous: UInt32 {
     @inline(__always) get { pointee.previous }
     @inline(__always) nonmutating set { pointee.previous = newValue }
   }
 
   /// What the frame is.
-  @inlinable var tag: FrameTag {
+  var tag: FrameTag {
     @inline(__always) get { FrameTag(rawValue: tagWord.pointee.load(ordering: .relaxed)) }
     @inline(__always) nonmutating set { tagWord.pointee.store(newValue.rawValue, ordering: .relaxed) }
   }
@@ -111,7 +111,7 @@ extension UnsafeMutablePointer where Pointee == FrameRecord {
   /// Of two CPUs that give the same frame back at the same time, one succeeds.
   ///
   /// - Returns: whether `used`, what the tag was when it was looked at, was replaced.
-  @inlinable @inline(__always) func claim(_ used: FrameTag) -> Bool {
+  @inline(__always) func claim(_ used: FrameTag) -> Bool {
     tagWord.pointee.compareExchange(
       expected: used.rawValue, desired: used.with(state: FrameState.listed).rawValue, ordering: .relaxed
     ).exchanged

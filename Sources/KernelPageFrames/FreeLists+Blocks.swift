@@ -14,7 +14,7 @@ import KernelMachine
 
 extension FreeLists {
   /// Gives the upper halves of a block to the lists of the orders below it, which are empty.
-  @inlinable @inline(__always) func split(_ index: UInt32, from found: Int, to order: Int, range: FrameTag) {
+  @inline(__always) func split(_ index: UInt32, from found: Int, to order: Int, range: FrameTag) {
     var half = found
     repeat {
       half &-= 1
@@ -27,14 +27,14 @@ extension FreeLists {
   }
 
   /// Whether the buddy of a block that is not free itself is a free block of the same order.
-  @inlinable @inline(__always) func canMerge(_ index: UInt32, order: Int, range: FrameTag) -> Bool {
+  @inline(__always) func canMerge(_ index: UInt32, order: Int, range: FrameTag) -> Bool {
     // Blocks of the largest order have no buddy; cutting the bit off makes them look at themselves, who are not free.
     let bit = 1 &<< UInt32(truncatingIfNeeded: order) & 1023
     return record(index ^ bit).tag == range.with(state: FrameState.free, order: order)
   }
 
   /// Merges a block with its buddy, which is free, and so on as long as possible, then puts the result into its list.
-  @inlinable @inline(__always) func mergeAndPush(_ first: UInt32, order freed: Int, range: FrameTag) {
+  @inline(__always) func mergeAndPush(_ first: UInt32, order freed: Int, range: FrameTag) {
     var index = first
     var order = freed
     repeat {
@@ -52,7 +52,7 @@ extension FreeLists {
   /// The tag of the first frame of the block that a frame belongs to.
   ///
   /// Its index is the frame's with some low bits cleared; the first record on the way that doesn't say `inside` is it.
-  @inlinable func blockTag(at index: UInt32) -> FrameTag {
+  func blockTag(at index: UInt32) -> FrameTag {
     var head = index
     for order in 0..<10 {
       head &= ~(1 &<< UInt32(truncatingIfNeeded: order) &- 1)

@@ -12,27 +12,27 @@ import KernelMachine
 import Synchronization
 
 /// The free lists of one node, held under the node's lock.
-@frozen @usableFromInline struct FreeLists {
-  @usableFromInline let records: UnsafeMutablePointer<FrameRecord>
-  @usableFromInline let node: UnsafeMutablePointer<NodeRecord>
+struct FreeLists {
+  let records: UnsafeMutablePointer<FrameRecord>
+  let node: UnsafeMutablePointer<NodeRecord>
 
-  @inlinable init(records: UnsafeMutablePointer<FrameRecord>, node: UnsafeMutablePointer<NodeRecord>) {
+  init(records: UnsafeMutablePointer<FrameRecord>, node: UnsafeMutablePointer<NodeRecord>) {
     self.records = records
     self.node = node
   }
 
   // Why the pointers are sound: (1) an index comes from a list, from a frame that was found in a range, or from such
   // an index by flipping a bit below 10, so it lies in the table; (2) an order is at most 10.
-  @inlinable @inline(__always) func record(_ index: UInt32) -> UnsafeMutablePointer<FrameRecord> {
+  @inline(__always) func record(_ index: UInt32) -> UnsafeMutablePointer<FrameRecord> {
     records + Int(truncatingIfNeeded: index)
   }
 
-  @inlinable @inline(__always) func head(_ order: Int) -> UInt32 {
+  @inline(__always) func head(_ order: Int) -> UInt32 {
     node.pointee.listHeads &+ UInt32(truncatingIfNeeded: order)
   }
 
   /// The node's lock: the first bytes of its record.
-  @inlinable @inline(__always) var lock: UnsafeMutablePointer<SpinLock> {
+  @inline(__always) var lock: UnsafeMutablePointer<SpinLock> {
     UnsafeMutableRawPointer(node).assumingMemoryBound(to: SpinLock.self)
   }
 
@@ -40,16 +40,16 @@ import Synchronization
   ///
   /// Written under the lock; read without it too, by those who only want to know whether there are any. So it is one
   /// atomic word: the one at byte 128 of the node's record.
-  @inlinable var pool: FrameListWord {
+  var pool: FrameListWord {
     @inline(__always) get { FrameListWord(rawValue: poolWord.pointee.load(ordering: .relaxed)) }
     @inline(__always) nonmutating set { poolWord.pointee.store(newValue.rawValue, ordering: .relaxed) }
   }
-  @inlinable @inline(__always) var poolWord: UnsafeMutablePointer<Atomic<UInt64>> {
+  @inline(__always) var poolWord: UnsafeMutablePointer<Atomic<UInt64>> {
     (UnsafeMutableRawPointer(node) + 128).assumingMemoryBound(to: Atomic<UInt64>.self)
   }
 
   /// Puts a block at the front of the list of its order, and says so in its record.
-  @inlinable @inline(__always) func push(_ index: UInt32, order: Int, tag: FrameTag) {
+  @inline(__always) func push(_ index: UInt32, order: Int, tag: FrameTag) {
     let head = head(order)
     let first = record(head).next
     record(index).next = first
@@ -64,7 +64,7 @@ import Synchronization
   /// Puts a block into the list of its order, which is empty.
   ///
   /// The bit of that order is the caller's to set.
-  @inlinable @inline(__always) func pushFirst(_ index: UInt32, order: Int, tag: FrameTag) {
+  @inline(__always) func pushFirst(_ index: UInt32, order: Int, tag: FrameTag) {
     let head = head(order)
     record(index).next = head
     record(index).previous = head
@@ -77,7 +77,7 @@ import Synchronization
   /// Takes the block at the front of the list of an order, which is not empty.
   ///
   /// Its record still says that it is free.
-  @inlinable @inline(__always) func pop(order: Int) -> UInt32 {
+  @inline(__always) func pop(order: Int) -> UInt32 {
     let head = head(order)
     let index = record(head).next
     let next = record(index).next
@@ -91,7 +91,7 @@ import Synchronization
   /// Takes a certain block out of the list of its order.
   ///
   /// Its record still says that it is free.
-  @inlinable @inline(__always) func remove(_ index: UInt32, order: Int) {
+  @inline(__always) func remove(_ index: UInt32, order: Int) {
     let next = record(index).next
     let previous = record(index).previous
     record(previous).next = next

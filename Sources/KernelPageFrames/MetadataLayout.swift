@@ -16,50 +16,50 @@ import KernelMachine
 ///
 /// Three cache lines of its own, so that nodes don't disturb each other. The last is the pool's, so that looking whether
 /// there is anything in it does not wait for those who take the lock.
-@frozen @usableFromInline struct NodeRecord {
+struct NodeRecord {
   /// Guards everything below, the node's free lists, and the records of all frames of the node.
   ///
   /// Stays first: its address is the record's.
-  @usableFromInline var lock = SpinLock()
+  var lock = SpinLock()
   /// Bit *n* is set exactly if the list of order *n* is not empty.
-  @usableFromInline var nonEmptyOrders: UInt = 0
+  var nonEmptyOrders: UInt = 0
   /// Free frames in blocks, in the pool, and on their way to it.
-  @usableFromInline var freeFrames = 0
-  @usableFromInline var totalFrames = 0
-  @usableFromInline var freeBlocks = InlineArray<11, UInt32>(repeating: 0)
+  var freeFrames = 0
+  var totalFrames = 0
+  var freeBlocks = InlineArray<11, UInt32>(repeating: 0)
   /// The index of the head record of the list of order 0; those of higher orders follow.
-  @usableFromInline var listHeads: UInt32
-  @usableFromInline var padding = InlineArray<6, UInt64>(repeating: 0)
+  var listHeads: UInt32
+  var padding = InlineArray<6, UInt64>(repeating: 0)
   /// The pool of zeroed frames: a list as a CPU's, but under the lock.
   ///
   /// Stays at byte 128.
-  @usableFromInline var pool = FrameListWord.empty
+  var pool = FrameListWord.empty
   /// How many frames the pool holds at most.
-  @usableFromInline var poolLimit = 0
+  var poolLimit = 0
   /// How many free frames CPUs are clearing for the pool: in no list, and still free.
-  @usableFromInline var clearing = 0
+  var clearing = 0
   /// How many want that nobody begins to clear a frame.
-  @usableFromInline var pauses = 0
+  var pauses = 0
   /// How many frames were cleared on request; the first node's counts those of all.
   ///
   /// Stays at byte 160. Not under the lock.
-  @usableFromInline var clearedOnRequest: UInt = 0
-  @usableFromInline var poolPadding = InlineArray<3, UInt64>(repeating: 0)
+  var clearedOnRequest: UInt = 0
+  var poolPadding = InlineArray<3, UInt64>(repeating: 0)
 
-  @inlinable init(listHeads: UInt32) { self.listHeads = listHeads }
+  init(listHeads: UInt32) { self.listHeads = listHeads }
 }
 
 /// One range of RAM.
 ///
 /// Constant after the allocator was made.
-@frozen @usableFromInline struct RangeRecord {
-  @usableFromInline let firstFrame: UInt
-  @usableFromInline let frameCount: UInt
+struct RangeRecord {
+  let firstFrame: UInt
+  let frameCount: UInt
   /// What is subtracted from a frame's number to get the index of its record, modulo 2⁶⁴.
-  @usableFromInline let bias: UInt
-  @usableFromInline let node: Int
+  let bias: UInt
+  let node: Int
 
-  @inlinable init(firstFrame: UInt, frameCount: UInt, bias: UInt, node: Int) {
+  init(firstFrame: UInt, frameCount: UInt, bias: UInt, node: Int) {
     self.firstFrame = firstFrame
     self.frameCount = frameCount
     self.bias = bias
@@ -68,17 +68,17 @@ import KernelMachine
 }
 
 /// Offsets of the parts of the metadata memory from its start, rounded up to a cache line.
-@usableFromInline struct MetadataLayout {
-  @usableFromInline static var alignment: Int { 64 }
+struct MetadataLayout {
+  static var alignment: Int { 64 }
 
-  @usableFromInline let listsOffset: Int
-  @usableFromInline let rangesOffset: Int
-  @usableFromInline let recordsOffset: Int
+  let listsOffset: Int
+  let rangesOffset: Int
+  let recordsOffset: Int
   /// How many records frames and padding have together: the index of the first free list's head.
-  @usableFromInline let listHeads: Int
-  @usableFromInline let byteCount: Int
+  let listHeads: Int
+  let byteCount: Int
 
-  @usableFromInline init(_ map: borrowing PhysicalMemoryMap, cpuCount: Int) {
+  init(_ map: borrowing PhysicalMemoryMap, cpuCount: Int) {
     var records = 0
     for index in 0..<map.memoryRangeCount { records += Self.paddedBounds(map.memoryRange(at: index)).count }
     listHeads = records
@@ -89,7 +89,7 @@ import KernelMachine
   }
 
   /// The range, extended on both sides to whole blocks of the largest order.
-  @usableFromInline static func paddedBounds(_ range: MemoryRange) -> (first: UInt, count: Int) {
+  static func paddedBounds(_ range: MemoryRange) -> (first: UInt, count: Int) {
     let first = range.firstFrame.number & ~1023
     return (first, Int((range.endFrame.number + 1023) & ~1023 - first))
   }

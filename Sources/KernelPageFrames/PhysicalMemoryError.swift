@@ -5,7 +5,7 @@ import KernelMachine
 /// Why a memory map, or an allocator made from one, was refused.
 ///
 /// Nothing has changed when one is thrown.
-@frozen public enum PhysicalMemoryError: Error, Equatable, TextDescribable {
+public enum PhysicalMemoryError: Error, Equatable, TextDescribable {
   /// The range has no bytes, or a negative number of them.
   case emptyRange(PhysicalAddress, byteCount: Int)
   /// The range holds no whole page frame.

@@ -8,7 +8,7 @@
 import KernelMachine
 
 /// A run of page frames of RAM that belong to one NUMA node.
-@frozen public struct MemoryRange: Equatable, Sendable {
+public struct MemoryRange: Equatable, Sendable {
   /// The first frame.
   public var firstFrame: PageFrame
   /// How many frames follow each other.
@@ -17,31 +17,31 @@ import KernelMachine
   public var node: NodeID
 
   /// A run of frames.
-  @inlinable public init(firstFrame: PageFrame, frameCount: Int, node: NodeID) {
+  public init(firstFrame: PageFrame, frameCount: Int, node: NodeID) {
     self.firstFrame = firstFrame
     self.frameCount = frameCount
     self.node = node
   }
 
   /// The first frame above the range.
-  @inlinable public var endFrame: PageFrame { firstFrame + frameCount }
+  public var endFrame: PageFrame { firstFrame + frameCount }
 }
 
 /// A run of page frames that must not be handed out: the kernel's image, a device tree, firmware.
-@frozen public struct ReservedRange: Equatable, Sendable {
+public struct ReservedRange: Equatable, Sendable {
   /// The first frame.
   public var firstFrame: PageFrame
   /// How many frames follow each other.
   public var frameCount: Int
 
   /// A run of frames.
-  @inlinable public init(firstFrame: PageFrame, frameCount: Int) {
+  public init(firstFrame: PageFrame, frameCount: Int) {
     self.firstFrame = firstFrame
     self.frameCount = frameCount
   }
 
   /// The first frame above the range.
-  @inlinable public var endFrame: PageFrame { firstFrame + frameCount }
+  public var endFrame: PageFrame { firstFrame + frameCount }
 }
 
 /// A description of physical memory, of fixed size, made once at boot.

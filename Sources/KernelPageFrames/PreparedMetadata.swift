@@ -3,17 +3,17 @@
 import KernelMachine
 
 /// Metadata memory after it has been filled in; the part of making an allocator that depends on no machine.
-@usableFromInline struct PreparedMetadata {
-  @usableFromInline let records: UnsafeMutablePointer<FrameRecord>
-  @usableFromInline let nodes: UnsafeMutablePointer<NodeRecord>
-  @usableFromInline let cpuLists: UnsafeMutablePointer<CPUFrameLists>
-  @usableFromInline let ranges: UnsafeMutablePointer<RangeRecord>
-  @usableFromInline let totalFrames: Int
+struct PreparedMetadata {
+  let records: UnsafeMutablePointer<FrameRecord>
+  let nodes: UnsafeMutablePointer<NodeRecord>
+  let cpuLists: UnsafeMutablePointer<CPUFrameLists>
+  let ranges: UnsafeMutablePointer<RangeRecord>
+  let totalFrames: Int
 
   /// Of how many CPUs an allocator can keep lists at most.
-  @usableFromInline static var cpuLimit: Int { 4096 }
+  static var cpuLimit: Int { 4096 }
 
-  @usableFromInline init(
+  init(
     _ map: borrowing PhysicalMemoryMap, cpuCount: Int, in metadata: UnsafeMutableRawBufferPointer
   ) throws(PhysicalMemoryError) {
     guard cpuCount >= 0, cpuCount <= Self.cpuLimit else {

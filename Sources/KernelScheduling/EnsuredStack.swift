@@ -17,7 +17,7 @@ extension ScheduledThread {
   /// - Returns: the former floor.
   /// - Throws: the errors of ``StackGrower/ensure(bytes:below:runningOn:)``; nothing has changed then.
   /// - Complexity: O(pages of the section).
-  @inlinable public mutating func ensure<M: Machine>(
+  public mutating func ensure<M: Machine>(
     bytes: Int, below stackPointer: VirtualAddress, grower: StackGrower<M>
   ) throws(ThreadStackError) -> VirtualAddress {
     try grower.ensure(bytes: bytes, below: stackPointer, runningOn: stackBase)

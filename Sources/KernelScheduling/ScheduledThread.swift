@@ -4,7 +4,7 @@ import KernelMachine
 import Synchronization
 
 /// The state of a thread in its scheduler.
-@frozen public enum ThreadState: UInt8, Equatable, Sendable {
+public enum ThreadState: UInt8, Equatable, Sendable {
   /// Made, and not yet given to a scheduler.
   case created
   /// In a CPU's queue; its context is saved.
@@ -22,7 +22,7 @@ import Synchronization
 }
 
 /// What becomes of a running thread at the next switch.
-@frozen public enum SwitchRequest: UInt8, Equatable, Sendable {
+public enum SwitchRequest: UInt8, Equatable, Sendable {
   /// It can continue.
   case stay
   /// It waits for a wake-up.
@@ -43,7 +43,7 @@ import Synchronization
 ///     +48  CPU                   whose lock guards the rest
 ///     +52  state, request, wake-up, list
 ///     +56  (end)
-@frozen public struct ScheduledThread {
+public struct ScheduledThread {
   /// The base of its stack.
   public var stackBase: VirtualAddress
   /// Its stack pointer, valid while it does not run.
@@ -55,18 +55,18 @@ import Synchronization
   ///
   /// Only the thread itself changes it. ``noFloor`` protects nothing.
   public var floor: VirtualAddress
-  @usableFromInline var next: ScheduledThreadPointer?
-  @usableFromInline var previous: ScheduledThreadPointer?
+  var next: ScheduledThreadPointer?
+  var previous: ScheduledThreadPointer?
   /// Its number, for reports.
   public var id: Int
-  @usableFromInline var cpuNumber: Int32
-  @usableFromInline var currentState: ThreadState
+  var cpuNumber: Int32
+  var currentState: ThreadState
   /// What becomes of it at the next switch; the thread itself writes it, with interrupts off.
   public var request: SwitchRequest
   /// Whether a wake-up came while it did not sleep; its next wait then returns at once.
-  @usableFromInline var isWakePending: Bool
+  var isWakePending: Bool
   /// Whether its dead pages have been taken since it left a CPU; a sleeper is then in the list `shrunk`.
-  @usableFromInline var isShrunk: Bool
+  var isShrunk: Bool
 
   /// Makes the record of a thread that no scheduler has yet, in state ``ThreadState/created``.
   ///
@@ -74,7 +74,7 @@ import Synchronization
   ///   - id: its number, for reports.
   ///   - stackBase: the base of its stack.
   ///   - stackPointer: its first stack pointer.
-  @inlinable public init(id: Int, stackBase: VirtualAddress, stackPointer: VirtualAddress) {
+  public init(id: Int, stackBase: VirtualAddress, stackPointer: VirtualAddress) {
     self.stackBase = stackBase
     savedStackPointer = stackPointer
     floor = Self.noFloor
@@ -89,35 +89,35 @@ import Synchronization
   }
 
   /// A floor that protects nothing.
-  @inlinable public static var noFloor: VirtualAddress { VirtualAddress(UInt.max) }
+  public static var noFloor: VirtualAddress { VirtualAddress(UInt.max) }
 
   /// Its state, which may change at any time.
-  @inlinable public var state: ThreadState { currentState }
+  public var state: ThreadState { currentState }
 
   /// The CPU that runs it, or ran it last.
-  @inlinable public var cpu: Int { Int(cpuNumber) }
+  public var cpu: Int { Int(cpuNumber) }
 
   /// The lower of stack pointer and floor: all pages wholly below it are dead while the thread sleeps.
-  @inlinable public var lowestLiveAddress: VirtualAddress { min(savedStackPointer, floor) }
+  public var lowestLiveAddress: VirtualAddress { min(savedStackPointer, floor) }
 }
 
 extension UnsafeMutablePointer where Pointee == ScheduledThread {
   // Why the cast is sound: (1) the field lies at byte 48, aligned, which a test looks at; (2) an Atomic<Int32> is stored as an
   // Int32; (3) the record is initialized.
-  @inlinable @inline(__always) var cpuWord: UnsafeMutablePointer<Atomic<Int32>> {
+  @inline(__always) var cpuWord: UnsafeMutablePointer<Atomic<Int32>> {
     (UnsafeMutableRawPointer(self) + 48).assumingMemoryBound(to: Atomic<Int32>.self)
   }
 
   /// The CPU whose lock guards the thread.
   ///
   /// It changes under the lock of the CPU that it names. Code that looks for that lock reads it without one.
-  @inlinable var cpuNumber: Int32 {
+  var cpuNumber: Int32 {
     @inline(__always) get { cpuWord.pointee.load(ordering: .relaxed) }
     @inline(__always) nonmutating set { cpuWord.pointee.store(newValue, ordering: .relaxed) }
   }
 
   /// The same, read by a load-acquire: later reads of the thread are not older.
-  @inlinable var acquiredCPUNumber: Int32 {
+  var acquiredCPUNumber: Int32 {
     @inline(__always) get { cpuWord.pointee.load(ordering: .acquiring) }
   }
 }

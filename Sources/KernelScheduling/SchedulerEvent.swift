@@ -24,9 +24,9 @@
 //   free             owner         the thread's stack has been freed
 
 /// One transition.
-@frozen public struct SchedulerEvent: Equatable, Sendable {
+public struct SchedulerEvent: Equatable, Sendable {
   /// The kinds of transitions; the head of this file describes each.
-  @frozen public enum Kind: UInt8, Equatable, Sendable {
+  public enum Kind: UInt8, Equatable, Sendable {
     case consider, putOff, switchIn, refill, giveBackReserve, waitForRefill, sleep, wake, exit, stall
     case claim, retire, invalidateDone, release, putBack, unclaim, grow, free
   }
@@ -40,7 +40,7 @@
   public var count: Int
 
   /// A transition with its figures.
-  @inlinable public init(_ kind: Kind, cpu: Int, thread: Int = 0, count: Int = 0) {
+  public init(_ kind: Kind, cpu: Int, thread: Int = 0, count: Int = 0) {
     self.kind = kind
     self.cpu = cpu
     self.thread = thread
@@ -60,11 +60,11 @@ public protocol SchedulerEvents {
 }
 
 /// Receives nothing, and compiles to nothing.
-@frozen public struct NoSchedulerEvents: SchedulerEvents {
+public struct NoSchedulerEvents: SchedulerEvents {
   /// Makes the receiver of no events.
-  @inlinable public init() {}
+  public init() {}
   /// False.
-  @inlinable public static var isListening: Bool { false }
+  public static var isListening: Bool { false }
   /// Does nothing.
-  @inlinable public func note(_ event: SchedulerEvent) {}
+  public func note(_ event: SchedulerEvent) {}
 }

@@ -8,55 +8,55 @@
 import KernelMachine
 
 /// The state that all CPUs share.
-@frozen @usableFromInline struct SchedulerShared {
+struct SchedulerShared {
   /// Guards all fields below; taken before the lock of a run queue.
-  @usableFromInline var lock = SpinLock()
+  var lock = SpinLock()
   /// Threads that wait for the frames that their stacks may need; first come, first served.
-  @usableFromInline var refills = ThreadList()
+  var refills = ThreadList()
   /// Whether a CPU is collecting frames for the first of them.
-  @usableFromInline var isServing = false
+  var isServing = false
   /// Whether a stall was found whose report has not been taken.
-  @usableFromInline var isStalled = false
+  var isStalled = false
   /// The sum of all activity when a stall was last found.
-  @usableFromInline var reportedSignature = -1
+  var reportedSignature = -1
   /// The sum of all activity when the last failed attempt ended; -1 if not all CPUs were quiet then.
-  @usableFromInline var stallSignature = -1
+  var stallSignature = -1
   /// The CPU whose sleepers are shrunk next.
-  @usableFromInline var cursor = 0
+  var cursor = 0
 
-  @inlinable init() {}
+  init() {}
 }
 
 /// The state of one CPU: threads that are ready, and threads that sleep.
 ///
 /// Its lock guards the lists, and the links, state and wake-up of each thread whose CPU this is. A thread's CPU changes
 /// only under the lock of the CPU that it names.
-@frozen @usableFromInline struct RunQueue {
-  @usableFromInline var lock = SpinLock()
+struct RunQueue {
+  var lock = SpinLock()
   /// Threads that are ready.
-  @usableFromInline var ready = ThreadList()
+  var ready = ThreadList()
   /// Sleepers that may have dead pages, in the order in which they fell asleep.
-  @usableFromInline var sleepers = ThreadList()
+  var sleepers = ThreadList()
   /// The thread that runs when no other can; `nil` for a CPU that has not started.
-  @usableFromInline var idle: ScheduledThreadPointer?
+  var idle: ScheduledThreadPointer?
   /// Sleepers that have been shrunk since they fell asleep.
-  @usableFromInline var shrunk = ThreadList()
+  var shrunk = ThreadList()
   /// Grows whenever a thread became ready here, or was switched in.
   ///
   /// A thread that begins to wait for a refill was ready before: between two looks that found all CPUs quiet, it was made so.
-  @usableFromInline var activity = 0
+  var activity = 0
   /// The CPUs to be told that there is work, one bit each; only this CPU touches it.
-  @usableFromInline var notifications: UInt64 = 0
+  var notifications: UInt64 = 0
   /// The thread that has left this CPU for good, until ``ThreadScheduler/takeDeparted()``; only this CPU touches it.
-  @usableFromInline var departed: ScheduledThreadPointer?
+  var departed: ScheduledThreadPointer?
   /// Whether this CPU runs its idle thread, or is about to; only this CPU writes it.
-  @usableFromInline var isIdle = false
+  var isIdle = false
   /// Whether it has only idled since it gave back its reserve and cached stacks; only this CPU writes it, and sets it under
   /// the lock.
-  @usableFromInline var isQuiet = false
+  var isQuiet = false
   /// Whether nothing becomes ready here any more, because the CPU is to stop, or has stopped.
-  @usableFromInline var isClosed = false
+  var isClosed = false
 
-  @inlinable init() {}
-  @inlinable static var stride: Int { 128 }
+  init() {}
+  static var stride: Int { 128 }
 }

@@ -3,15 +3,15 @@
 /// Threads in the order in which they were added.
 ///
 /// It changes only under its owner's lock.
-@frozen @usableFromInline struct ThreadList {
-  @usableFromInline var first: ScheduledThreadPointer?
-  @usableFromInline var last: ScheduledThreadPointer?
-  @usableFromInline var count = 0
+struct ThreadList {
+  var first: ScheduledThreadPointer?
+  var last: ScheduledThreadPointer?
+  var count = 0
 
-  @inlinable init() {}
+  init() {}
 
   /// Adds a thread at the end.
-  @inlinable mutating func append(_ thread: ScheduledThreadPointer) {
+  mutating func append(_ thread: ScheduledThreadPointer) {
     thread.pointee.next = nil
     thread.pointee.previous = last
     if let last { last.pointee.next = thread } else { first = thread }
@@ -20,14 +20,14 @@
   }
 
   /// Takes the first thread out.
-  @inlinable mutating func removeFirst() -> ScheduledThreadPointer? {
+  mutating func removeFirst() -> ScheduledThreadPointer? {
     guard let thread = first else { return nil }
     remove(thread)
     return thread
   }
 
   /// Takes a thread out that is in this list.
-  @inlinable mutating func remove(_ thread: ScheduledThreadPointer) {
+  mutating func remove(_ thread: ScheduledThreadPointer) {
     let (next, previous) = (thread.pointee.next, thread.pointee.previous)
     if let previous { previous.pointee.next = next } else { first = next }
     if let next { next.pointee.previous = previous } else { last = previous }

@@ -22,7 +22,7 @@ extension ThreadScheduler {
   /// - Parameter cpu: its number; it may be the current one.
   /// - Returns: whether this call has closed it: false if it takes no part, is closed already, or is the last open one.
   /// - Complexity: O(threads that are ready there).
-  @inlinable public borrowing func closeCPU(_ cpu: Int) -> Bool {
+  public borrowing func closeCPU(_ cpu: Int) -> Bool {
     guard isCPU(cpu) else { return false }
     let queue = queue(cpu)
     // Under this lock, so that two callers do not close the last two CPUs.
@@ -41,17 +41,17 @@ extension ThreadScheduler {
   }
 
   /// Whether a CPU that took part has been closed.
-  @inlinable public borrowing func isClosed(_ cpu: Int) -> Bool { isCPU(cpu) && queue(cpu).pointee.isClosed }
+  public borrowing func isClosed(_ cpu: Int) -> Bool { isCPU(cpu) && queue(cpu).pointee.isClosed }
 
   /// Whether threads can become ready on a CPU.
-  @inlinable borrowing func isOpen(_ cpu: Int) -> Bool {
+  borrowing func isOpen(_ cpu: Int) -> Bool {
     queue(cpu).pointee.idle != nil && !queue(cpu).pointee.isClosed
   }
 
   /// Moves the first thread of a closed queue to another queue.
   ///
   /// - Returns: whether there was one.
-  @inlinable borrowing func rehomeReady(of queue: UnsafeMutablePointer<RunQueue>) -> Bool {
+  borrowing func rehomeReady(of queue: UnsafeMutablePointer<RunQueue>) -> Bool {
     let interrupts = machine.disableInterrupts()
     let state = machine.lock(lock(of: queue))
     let thread = queue.pointee.ready.removeFirst()
@@ -67,7 +67,7 @@ extension ThreadScheduler {
   /// It is in no list, in state `running`, and its context is saved. Interrupts are off.
   ///
   /// - Parameter cpu: the current CPU.
-  @inlinable @inline(never) borrowing func rehome(_ thread: ScheduledThreadPointer, from cpu: Int) {
+  @inline(never) borrowing func rehome(_ thread: ScheduledThreadPointer, from cpu: Int) {
     var home = Int(thread.cpuNumber)
     while true {
       var candidate = home
@@ -93,7 +93,7 @@ extension ThreadScheduler {
   /// Whether a closed CPU idles and keeps nothing that others could need, so that it may stop.
   ///
   /// The answer is stable on that CPU, with interrupts off; elsewhere it may change at any time.
-  @inlinable public borrowing func mayStop(_ cpu: Int) -> Bool {
+  public borrowing func mayStop(_ cpu: Int) -> Bool {
     guard isCPU(cpu) else { return false }
     let queue = queue(cpu)
     return queue.pointee.isClosed && queue.pointee.isIdle && queue.pointee.isQuiet
@@ -103,7 +103,7 @@ extension ThreadScheduler {
   /// Gives back all that the current CPU keeps for itself, because it is closed.
   ///
   /// - Returns: its idle thread.
-  @inlinable @inline(never)
+  @inline(never)
   borrowing func idleForGood<F: FrameSource & ~Copyable, A: ~Copyable>(
     _ cpu: Int, _ queue: UnsafeMutablePointer<RunQueue>, _ leaving: ScheduledThreadPointer,
     _ stacks: borrowing ThreadStackAllocator<M, F, A>

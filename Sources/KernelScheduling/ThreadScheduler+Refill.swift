@@ -13,7 +13,7 @@ extension ThreadScheduler {
   /// Makes sure that a thread can grow its stack to the end on this CPU.
   ///
   /// The thread is in no list.
-  @inlinable @inline(__always)
+  @inline(__always)
   borrowing func prepare<F: FrameSource & ~Copyable, A: ~Copyable>(
     _ thread: ScheduledThreadPointer, _ cpu: Int, _ stacks: borrowing ThreadStackAllocator<M, F, A>
   ) -> Bool {
@@ -26,7 +26,7 @@ extension ThreadScheduler {
     return isPrepared
   }
 
-  @inlinable @inline(never)
+  @inline(never)
   borrowing func prepareAfterReclaim<F: FrameSource & ~Copyable, A: ~Copyable>(
     _ thread: ScheduledThreadPointer, _ stacks: borrowing ThreadStackAllocator<M, F, A>
   ) -> Bool {
@@ -37,7 +37,7 @@ extension ThreadScheduler {
     return false
   }
 
-  @inlinable borrowing func noteRefill<F: FrameSource & ~Copyable, A: ~Copyable>(
+  borrowing func noteRefill<F: FrameSource & ~Copyable, A: ~Copyable>(
     _ cpu: Int, _ thread: ScheduledThreadPointer?, since before: Int,
     _ stacks: borrowing ThreadStackAllocator<M, F, A>
   ) {
@@ -48,7 +48,7 @@ extension ThreadScheduler {
   /// Adds a thread to the queue of threads that wait for a refill.
   ///
   /// It is in no list, and its CPU is this one.
-  @inlinable @inline(never)
+  @inline(never)
   borrowing func waitForRefill<F: FrameSource & ~Copyable, A: ~Copyable>(
     _ thread: ScheduledThreadPointer, _ cpu: Int, _ queue: UnsafeMutablePointer<RunQueue>,
     _ stacks: borrowing ThreadStackAllocator<M, F, A>
@@ -73,7 +73,7 @@ extension ThreadScheduler {
   ///   - isIdle: whether this CPU idled until now: then it continues to serve after a failed attempt.
   ///   - isServing: becomes true if it does so; the caller ends it.
   /// - Returns: that thread, in state `running` and in no list; `nil` if there are too few frames, or another CPU serves it.
-  @inlinable @inline(never)
+  @inline(never)
   borrowing func serveFirstWaiter<F: FrameSource & ~Copyable, A: ~Copyable>(
     _ cpu: Int, _ queue: UnsafeMutablePointer<RunQueue>, isIdle: Bool, _ isServing: inout Bool,
     _ stacks: borrowing ThreadStackAllocator<M, F, A>

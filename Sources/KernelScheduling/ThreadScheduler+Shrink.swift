@@ -25,7 +25,7 @@ import KernelThreadStacks
 
 extension ThreadScheduler {
   /// The number of threads that are claimed at a time.
-  @inlinable static var shrinkBatchCount: Int { 16 }
+  static var shrinkBatchCount: Int { 16 }
 
   /// Gives back memory that no thread needs: what the allocator keeps for speed, then sleepers' dead pages.
   ///
@@ -38,7 +38,7 @@ extension ThreadScheduler {
   /// - Returns: the number of frames that went back, which may be more or fewer.
   /// - Complexity: O(sleepers that were not examined since they fell asleep).
   @discardableResult
-  @inlinable public borrowing func reclaim<F: FrameSource & ~Copyable, A: ~Copyable>(
+  public borrowing func reclaim<F: FrameSource & ~Copyable, A: ~Copyable>(
     target: Int, stacks: borrowing ThreadStackAllocator<M, F, A>
   ) -> Int {
     var given = stacks.reclaim(target: target)
@@ -51,7 +51,7 @@ extension ThreadScheduler {
   /// Each goes to the end of its queue, once for each time it leaves a CPU.
   ///
   /// - Returns: how many frames went back.
-  @inlinable borrowing func shrinkReady<F: FrameSource & ~Copyable, A: ~Copyable>(
+  borrowing func shrinkReady<F: FrameSource & ~Copyable, A: ~Copyable>(
     target: Int, _ stacks: borrowing ThreadStackAllocator<M, F, A>
   ) -> Int {
     var given = 0
@@ -66,7 +66,7 @@ extension ThreadScheduler {
   ///   - target: how many frames are enough.
   ///   - given: grows by the frames that went back.
   /// - Returns: whether there was a thread to look at.
-  @inlinable @inline(never)
+  @inline(never)
   borrowing func shrinkBatch<F: FrameSource & ~Copyable, A: ~Copyable>(
     areReady: Bool, target: Int, _ stacks: borrowing ThreadStackAllocator<M, F, A>, _ given: inout Int
   ) -> Bool {
@@ -97,7 +97,7 @@ extension ThreadScheduler {
   /// Claims a thread that has slept since it was looked at last; of all CPUs in turn.
   ///
   /// Interrupts are off.
-  @inlinable borrowing func claimSleeper(_ cpu: Int) -> ScheduledThreadPointer? {
+  borrowing func claimSleeper(_ cpu: Int) -> ScheduledThreadPointer? {
     var candidate = shared.pointee.cursor
     for _ in 0..<cpuCount {
       candidate = candidate &+ 1 < cpuCount ? candidate &+ 1 : 0
@@ -121,7 +121,7 @@ extension ThreadScheduler {
   /// Claims a thread that is ready, on any CPU, and has not been examined since it left a CPU.
   ///
   /// Interrupts are off. Threads that have been examined already are passed over, one by one.
-  @inlinable borrowing func claimReady(_ cpu: Int) -> ScheduledThreadPointer? {
+  borrowing func claimReady(_ cpu: Int) -> ScheduledThreadPointer? {
     for other in 0..<cpuCount {
       let queue = queue(other)
       if queue.pointee.ready.first == nil { continue }
@@ -143,7 +143,7 @@ extension ThreadScheduler {
   ///
   /// - Parameter wasReady: whether the thread was ready when it was claimed, and is so again.
   /// - Returns: how many frames went back.
-  @inlinable borrowing func settle<F: FrameSource & ~Copyable, A: ~Copyable>(
+  borrowing func settle<F: FrameSource & ~Copyable, A: ~Copyable>(
     _ thread: ScheduledThreadPointer, wasReady: Bool, _ cpu: Int,
     _ stacks: borrowing ThreadStackAllocator<M, F, A>
   ) -> Int {
@@ -194,7 +194,7 @@ extension ThreadScheduler {
   /// keep the first waiting. The threads keep their places.
   ///
   /// - Returns: how many frames went back.
-  @inlinable @inline(never)
+  @inline(never)
   borrowing func shrinkWaiters<F: FrameSource & ~Copyable, A: ~Copyable>(
     behind first: ScheduledThreadPointer, target: Int, _ cpu: Int,
     _ stacks: borrowing ThreadStackAllocator<M, F, A>
@@ -239,14 +239,14 @@ extension ThreadScheduler {
   }
 
   /// The thread that waits for a refill behind another.
-  @inlinable borrowing func waiter(behind thread: ScheduledThreadPointer) -> ScheduledThreadPointer? {
+  borrowing func waiter(behind thread: ScheduledThreadPointer) -> ScheduledThreadPointer? {
     let state = machine.lock(sharedLock)
     let next = thread.pointee.next
     machine.unlock(sharedLock, restoring: state)
     return next
   }
 
-  @inlinable borrowing func setState(_ new: ThreadState, of thread: ScheduledThreadPointer) {
+  borrowing func setState(_ new: ThreadState, of thread: ScheduledThreadPointer) {
     let queue = queue(Int(thread.cpuNumber))
     let state = machine.lock(lock(of: queue))
     thread.pointee.currentState = new

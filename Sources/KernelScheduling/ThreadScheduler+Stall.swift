@@ -29,7 +29,7 @@ extension ThreadScheduler {
   /// ends it. ``visitRefillWaiters(_:)`` visits the threads that wait.
   ///
   /// - Complexity: a load while there is no stall, else O(CPUs).
-  @inlinable public borrowing func takeStall() -> Bool {
+  public borrowing func takeStall() -> Bool {
     if !shared.pointee.isStalled { return false }
     let state = machine.lock(sharedLock)
     var isStalled = false
@@ -49,7 +49,7 @@ extension ThreadScheduler {
   /// - Parameters:
   ///   - again: whether it was idle before this.
   ///   - isServing: whether it has just failed to serve the first thread, and kept other CPUs from serving meanwhile.
-  @inlinable @inline(never)
+  @inline(never)
   borrowing func idleWithWaiters<F: FrameSource & ~Copyable, A: ~Copyable>(
     _ cpu: Int, _ queue: UnsafeMutablePointer<RunQueue>, _ stacks: borrowing ThreadStackAllocator<M, F, A>,
     again: Bool, isServing: Bool
@@ -79,7 +79,7 @@ extension ThreadScheduler {
   /// Lets other CPUs serve, after a failed attempt.
   ///
   /// - Parameter provesStall: whether this CPU has nothing to run either, and has given back all it had.
-  @inlinable @inline(never) borrowing func endServing(provesStall: Bool) {
+  @inline(never) borrowing func endServing(provesStall: Bool) {
     let state = machine.lock(sharedLock)
     shared.pointee.isServing = false
     let now = provesStall ? signatureOfQuiet() : -1
@@ -97,7 +97,7 @@ extension ThreadScheduler {
   /// The sum of all activity if all CPUs are quiet, else -1.
   ///
   /// The shared lock is held.
-  @inlinable borrowing func signatureOfQuiet() -> Int {
+  borrowing func signatureOfQuiet() -> Int {
     var signature = 0
     var isBusy = false
     for cpu in 0..<cpuCount {

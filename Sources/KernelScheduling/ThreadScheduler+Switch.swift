@@ -27,7 +27,7 @@ extension ThreadScheduler {
   /// - Returns: the thread to continue with. Call ``takeDeparted()`` and ``takeNotifications()`` afterwards, and
   ///   ``takeStall()`` if it is the idle thread. An idle CPU calls this again from time to time, such as at its tick.
   /// - Complexity: O(CPUs), besides refills and shrinking.
-  @inlinable public borrowing func next<F: FrameSource & ~Copyable, A: ~Copyable>(
+  public borrowing func next<F: FrameSource & ~Copyable, A: ~Copyable>(
     after current: ScheduledThreadPointer, stacks: borrowing ThreadStackAllocator<M, F, A>,
     switching: (ScheduledThreadPointer) -> Void
   ) -> ScheduledThreadPointer {
@@ -54,7 +54,7 @@ extension ThreadScheduler {
   ///
   /// The record of the thread that was left does not show this: a thread that went to sleep may run on another CPU by now, or
   /// may have ended there, and its record with it.
-  @inlinable @inline(__always) public borrowing func takeDeparted() -> ScheduledThreadPointer? {
+  @inline(__always) public borrowing func takeDeparted() -> ScheduledThreadPointer? {
     let queue = queue(machine.currentCPU)
     guard let thread = queue.pointee.departed else { return nil }
     queue.pointee.departed = nil
@@ -62,7 +62,7 @@ extension ThreadScheduler {
   }
 
   /// A thread that is ready, in state `running` and in no list; or the one that is being left; or the idle thread.
-  @inlinable borrowing func choose<F: FrameSource & ~Copyable, A: ~Copyable>(
+  borrowing func choose<F: FrameSource & ~Copyable, A: ~Copyable>(
     _ cpu: Int, _ queue: UnsafeMutablePointer<RunQueue>, _ leaving: ScheduledThreadPointer,
     _ stacks: borrowing ThreadStackAllocator<M, F, A>
   ) -> ScheduledThreadPointer {
@@ -90,7 +90,7 @@ extension ThreadScheduler {
   }
 
   /// Takes a thread out of this CPU's queue, or out of another's; or the one that is being left, if it continues.
-  @inlinable borrowing func takeReady(
+  borrowing func takeReady(
     _ cpu: Int, _ queue: UnsafeMutablePointer<RunQueue>, _ leaving: ScheduledThreadPointer
   ) -> ScheduledThreadPointer? {
     let state = machine.lock(lock(of: queue))
@@ -119,7 +119,7 @@ extension ThreadScheduler {
   /// Whether the thread that is being left need not leave.
   ///
   /// The lock of its queue is held.
-  @inlinable borrowing func goesOn(_ thread: ScheduledThreadPointer) -> Bool {
+  borrowing func goesOn(_ thread: ScheduledThreadPointer) -> Bool {
     if thread.pointee.request == .wait, thread.pointee.isWakePending {
       thread.pointee.isWakePending = false
       thread.pointee.request = .stay
@@ -128,7 +128,7 @@ extension ThreadScheduler {
   }
 
   /// Takes the first thread out of another CPU's queue.
-  @inlinable borrowing func steal(
+  borrowing func steal(
     from other: Int, _ cpu: Int, _ own: UnsafeMutablePointer<RunQueue>
   ) -> ScheduledThreadPointer? {
     let queue = queue(other)
@@ -147,7 +147,7 @@ extension ThreadScheduler {
   }
 
   /// Marks this CPU as busy: it has a thread, for which it may take frames.
-  @inlinable @inline(__always) func noteBusy(_ queue: UnsafeMutablePointer<RunQueue>) {
+  @inline(__always) func noteBusy(_ queue: UnsafeMutablePointer<RunQueue>) {
     queue.pointee.isIdle = false
     queue.pointee.isQuiet = false
   }
@@ -155,7 +155,7 @@ extension ThreadScheduler {
   /// Lets go of a thread that this CPU does not run any more.
   ///
   /// - Returns: whether this CPU was about to idle and has a thread to run now.
-  @inlinable borrowing func leave(
+  borrowing func leave(
     _ thread: ScheduledThreadPointer, for chosen: ScheduledThreadPointer, _ cpu: Int,
     _ queue: UnsafeMutablePointer<RunQueue>
   ) -> Bool {
@@ -193,7 +193,7 @@ extension ThreadScheduler {
   ///
   /// - Returns: whether it is there. If not, the queue is closed: the thread is in no list, as if it ran, and goes to
   ///   another by ``rehome(_:from:)``, without the lock.
-  @inlinable borrowing func makeReady(
+  borrowing func makeReady(
     _ thread: ScheduledThreadPointer, _ queue: UnsafeMutablePointer<RunQueue>
   ) -> Bool {
     if queue.pointee.isClosed {

@@ -8,7 +8,7 @@ extension ThreadScheduler {
   /// Interrupts on this CPU may be on or off. Call ``takeNotifications()`` afterwards.
   ///
   /// - Complexity: O(CPUs).
-  @inlinable public borrowing func enqueue(_ thread: ScheduledThreadPointer) {
+  public borrowing func enqueue(_ thread: ScheduledThreadPointer) {
     let interrupts = machine.disableInterrupts()
     // What this CPU has written to the thread's stack: another one may run the thread, and free the stack.
     machine.completeAccesses()
@@ -28,7 +28,7 @@ extension ThreadScheduler {
   /// or off. Call ``takeNotifications()`` afterwards. A dead thread stays dead, but its record must still exist.
   ///
   /// - Complexity: O(CPUs).
-  @inlinable public borrowing func wake(_ thread: ScheduledThreadPointer) {
+  public borrowing func wake(_ thread: ScheduledThreadPointer) {
     let interrupts = machine.disableInterrupts()
     var state = interrupts
     let queue = lockQueue(of: thread, &state)
@@ -56,7 +56,7 @@ extension ThreadScheduler {
   ///
   /// Interrupts are off. This CPU may be among them; it then calls ``next(after:stacks:switching:)`` once more. Each call
   /// empties the set.
-  @inlinable public borrowing func takeNotifications() -> UInt64 {
+  public borrowing func takeNotifications() -> UInt64 {
     let queue = queue(machine.currentCPU)
     let cpus = queue.pointee.notifications
     queue.pointee.notifications = 0
@@ -67,7 +67,7 @@ extension ThreadScheduler {
   ///
   /// Interrupts are off. The thread's queue was locked since, so either this sees that a CPU has become idle, or that CPU
   /// sees the thread.
-  @inlinable borrowing func notify(_ queue: UnsafeMutablePointer<RunQueue>, _ home: Int, from cpu: Int) {
+  borrowing func notify(_ queue: UnsafeMutablePointer<RunQueue>, _ home: Int, from cpu: Int) {
     if queue.pointee.isIdle {
       self.queue(cpu).pointee.notifications |= 1 &<< UInt64(truncatingIfNeeded: home)
     } else {
@@ -78,7 +78,7 @@ extension ThreadScheduler {
   /// Notes one idle CPU to be told, if there is one.
   ///
   /// Interrupts are off.
-  @inlinable borrowing func notifyIdleCPU(from cpu: Int) {
+  borrowing func notifyIdleCPU(from cpu: Int) {
     if cpuCount == 1 { return }
     for other in 0..<cpuCount where other != cpu && canBeNotified(other) {
       queue(cpu).pointee.notifications |= 1 &<< UInt64(truncatingIfNeeded: other)
@@ -89,7 +89,7 @@ extension ThreadScheduler {
   /// Notes all idle CPUs but this one to be told of a change under the shared lock.
   ///
   /// Interrupts are off. A CPU that becomes idle after its lock was held here sees the change itself.
-  @inlinable borrowing func notifyIdleCPUs(from cpu: Int) {
+  borrowing func notifyIdleCPUs(from cpu: Int) {
     for other in 0..<cpuCount where other != cpu {
       let queue = queue(other)
       let state = machine.lock(lock(of: queue))
@@ -99,7 +99,7 @@ extension ThreadScheduler {
     }
   }
 
-  @inlinable borrowing func canBeNotified(_ cpu: Int) -> Bool {
+  borrowing func canBeNotified(_ cpu: Int) -> Bool {
     queue(cpu).pointee.isIdle && !queue(cpu).pointee.isClosed
   }
 }

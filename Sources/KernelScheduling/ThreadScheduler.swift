@@ -47,8 +47,8 @@ public struct ThreadScheduler<M: Machine, Events: SchedulerEvents>: ~Copyable {
   public let machine: M
   /// The receiver of its transitions.
   public let events: Events
-  @usableFromInline let memory: UnsafeMutableRawPointer
-  @usableFromInline let cpuCount: Int
+  let memory: UnsafeMutableRawPointer
+  let cpuCount: Int
 
   /// Makes a scheduler without threads.
   ///
@@ -56,7 +56,7 @@ public struct ThreadScheduler<M: Machine, Events: SchedulerEvents>: ~Copyable {
   ///   - machine: the machine; it has at most 64 CPUs.
   ///   - memory: ``byteCount(cpuCount:)`` bytes that stay as long as the scheduler is used, aligned to 64.
   ///   - events: the receiver of its transitions.
-  @inlinable public init(machine: M, memory: UnsafeMutableRawPointer, events: Events) {
+  public init(machine: M, memory: UnsafeMutableRawPointer, events: Events) {
     self.machine = machine
     self.events = events
     self.memory = memory
@@ -72,7 +72,7 @@ public struct ThreadScheduler<M: Machine, Events: SchedulerEvents>: ~Copyable {
   ///   - frames: the source of the block, of ``byteCount(cpuCount:)`` bytes rounded up to a power of two.
   ///   - events: the receiver of its transitions.
   /// - Throws: the frame source's refusal.
-  @inlinable public init<F: FrameSource & ~Copyable>(
+  public init<F: FrameSource & ~Copyable>(
     machine: M, frames: borrowing F, events: Events
   ) throws(FrameSourceError) {
     var order = 0
@@ -82,7 +82,7 @@ public struct ThreadScheduler<M: Machine, Events: SchedulerEvents>: ~Copyable {
   }
 
   /// The memory that a scheduler of `cpuCount` CPUs needs, in bytes: 128, and 128 for each CPU.
-  @inlinable public static func byteCount(cpuCount: Int) -> Int {
+  public static func byteCount(cpuCount: Int) -> Int {
     SchedulerLayout.queuesOffset &+ cpuCount &* RunQueue.stride
   }
 
@@ -95,7 +95,7 @@ public struct ThreadScheduler<M: Machine, Events: SchedulerEvents>: ~Copyable {
   /// - Parameters:
   ///   - current: the thread that makes this call; it may be `idle`.
   ///   - idle: a thread whose stack is mapped whole.
-  @inlinable public borrowing func startCPU(
+  public borrowing func startCPU(
     running current: ScheduledThreadPointer, idle: ScheduledThreadPointer
   ) {
     let cpu = machine.currentCPU
@@ -113,28 +113,28 @@ public struct ThreadScheduler<M: Machine, Events: SchedulerEvents>: ~Copyable {
 }
 
 /// The offsets of the parts of a scheduler's memory, in bytes.
-@usableFromInline enum SchedulerLayout {
-  @inlinable static var queuesOffset: Int { 128 }
+enum SchedulerLayout {
+  static var queuesOffset: Int { 128 }
 }
 
 extension ThreadScheduler {
   // MARK: Figures
 
   /// The number of threads that wait for a refill, which may change at any time.
-  @inlinable public var refillWaiterCount: Int { shared.pointee.refills.count }
+  public var refillWaiterCount: Int { shared.pointee.refills.count }
 
   /// The number of ready threads in a CPU's queue; 0 for a CPU that does not exist.
-  @inlinable public borrowing func readyCount(ofCPU cpu: Int) -> Int {
+  public borrowing func readyCount(ofCPU cpu: Int) -> Int {
     isCPU(cpu) ? queue(cpu).pointee.ready.count : 0
   }
 
   /// Whether a CPU takes part and has nothing to do.
-  @inlinable public borrowing func isIdle(_ cpu: Int) -> Bool { isCPU(cpu) && queue(cpu).pointee.isIdle }
+  public borrowing func isIdle(_ cpu: Int) -> Bool { isCPU(cpu) && queue(cpu).pointee.isIdle }
 
   /// Calls `body` with every thread that waits for a refill, in the order in which they will be served.
   ///
   /// It takes no lock: it is for reports, when nothing runs.
-  @inlinable public borrowing func visitRefillWaiters(_ body: (ScheduledThreadPointer) -> Void) {
+  public borrowing func visitRefillWaiters(_ body: (ScheduledThreadPointer) -> Void) {
     var next = shared.pointee.refills.first
     while let thread = next {
       body(thread)
@@ -144,22 +144,22 @@ extension ThreadScheduler {
 
   // MARK: Locations
 
-  @inlinable var shared: UnsafeMutablePointer<SchedulerShared> {
+  var shared: UnsafeMutablePointer<SchedulerShared> {
     memory.assumingMemoryBound(to: SchedulerShared.self)
   }
 
-  @inlinable var sharedLock: UnsafeMutablePointer<SpinLock> { memory.assumingMemoryBound(to: SpinLock.self) }
+  var sharedLock: UnsafeMutablePointer<SpinLock> { memory.assumingMemoryBound(to: SpinLock.self) }
 
-  @inlinable @inline(__always) func isCPU(_ cpu: Int) -> Bool {
+  @inline(__always) func isCPU(_ cpu: Int) -> Bool {
     UInt(bitPattern: cpu) < UInt(bitPattern: cpuCount)
   }
 
   /// The state of a CPU that exists.
-  @inlinable @inline(__always) func queue(_ cpu: Int) -> UnsafeMutablePointer<RunQueue> {
+  @inline(__always) func queue(_ cpu: Int) -> UnsafeMutablePointer<RunQueue> {
     (memory + (SchedulerLayout.queuesOffset &+ cpu &* RunQueue.stride)).assumingMemoryBound(to: RunQueue.self)
   }
 
-  @inlinable @inline(__always)
+  @inline(__always)
   func lock(of queue: UnsafeMutablePointer<RunQueue>) -> UnsafeMutablePointer<SpinLock> {
     UnsafeMutableRawPointer(queue).assumingMemoryBound(to: SpinLock.self)
   }
@@ -168,7 +168,7 @@ extension ThreadScheduler {
   ///
   /// Between the two loads of its CPU the thread may have moved to another CPU and back, under that CPU's lock. So the second
   /// is a load-acquire: later reads of the thread are not older than its return.
-  @inlinable @inline(never) borrowing func lockQueue(
+  @inline(never) borrowing func lockQueue(
     of thread: ScheduledThreadPointer, _ state: inout InterruptState
   ) -> UnsafeMutablePointer<RunQueue> {
     while true {
@@ -180,7 +180,7 @@ extension ThreadScheduler {
     }
   }
 
-  @inlinable @inline(__always)
+  @inline(__always)
   borrowing func note(
     _ kind: SchedulerEvent.Kind, _ cpu: Int, _ thread: ScheduledThreadPointer?, count: Int = 0
   ) {

@@ -15,33 +15,33 @@ import Synchronization
 ///
 /// All but `limit` belongs to its CPU while that has interrupts off. Handing out and taking back a cached stack touches
 /// nothing but this record and the stack's own entries.
-@frozen @usableFromInline struct CPURecord: ~Copyable {
+struct CPURecord: ~Copyable {
   /// How many stacks the magazine holds.
-  @usableFromInline var count = 0
+  var count = 0
   /// How many it may hold: what was configured, or 0 when another CPU wants it emptied.
   ///
   /// The only field that other CPUs write, and only under memory pressure.
-  @usableFromInline let limit: Atomic<UInt32>
+  let limit: Atomic<UInt32>
   /// Whether what this CPU unmapped on request may still wait for its invalidation: 0 or 1.
-  @usableFromInline var owesCompletion: UInt32 = 0
+  var owesCompletion: UInt32 = 0
   /// The tag of stacks of the CPU's node that serve without a further look; all ones, which is no stack's tag, until the
   /// CPU has said which node that is.
-  @usableFromInline var homeTag: UInt
+  var homeTag: UInt
   /// Stacks that were made anew, because neither magazine nor depot had one that fitted.
-  @usableFromInline var coldAllocations: UInt32 = 0
+  var coldAllocations: UInt32 = 0
   /// Stacks that were unmapped, because neither magazine nor depot kept them.
-  @usableFromInline var overflows: UInt32 = 0
+  var overflows: UInt32 = 0
 
-  @inlinable init(homeTag: UInt, limit: Int) {
+  init(homeTag: UInt, limit: Int) {
     self.homeTag = homeTag
     self.limit = Atomic(UInt32(truncatingIfNeeded: limit))
   }
 
-  @inlinable @inline(__always) var magazineLimit: Int { Int(limit.load(ordering: .relaxed)) }
+  @inline(__always) var magazineLimit: Int { Int(limit.load(ordering: .relaxed)) }
 
-  @inlinable func limitMagazine(to count: Int) {
+  func limitMagazine(to count: Int) {
     limit.store(UInt32(truncatingIfNeeded: count), ordering: .relaxed)
   }
 
-  @inlinable static var headerBytes: Int { 32 }
+  static var headerBytes: Int { 32 }
 }

@@ -8,28 +8,28 @@ import KernelMachine
 /// ``ThreadStackAllocator/retireDeadPages(of:below:into:)``, stack after stack, then to
 /// ``ThreadStackAllocator/completeInvalidation(of:)``. It has no memory of its own: the pages are named by their own
 /// invalid entries.
-@frozen public struct ShrinkBatch: Sendable {
+public struct ShrinkBatch: Sendable {
   /// The lowest page, and the first address above the highest.
-  @usableFromInline var lowest: UInt = .max
-  @usableFromInline var end: UInt = 0
-  @usableFromInline var count = 0
+  var lowest: UInt = .max
+  var end: UInt = 0
+  var count = 0
 
   /// A batch without pages.
-  @inlinable public init() {}
+  public init() {}
 
   /// How many pages wait for the invalidation.
-  @inlinable public var pageCount: Int { count }
+  public var pageCount: Int { count }
 
   /// Whether there is nothing to invalidate.
-  @inlinable public var isEmpty: Bool { count == 0 }
+  public var isEmpty: Bool { count == 0 }
 
   /// What one invalidation has to cover; `nil` if nothing waits.
-  @inlinable public var range: VirtualAddressRange? {
+  public var range: VirtualAddressRange? {
     isEmpty ? nil : VirtualAddressRange(VirtualAddress(lowest), VirtualAddress(end))
   }
 
   /// Adds pages that lie side by side; `count` is above 0.
-  @inlinable mutating func add(_ first: VirtualAddress, end: VirtualAddress, count: Int) {
+  mutating func add(_ first: VirtualAddress, end: VirtualAddress, count: Int) {
     if first.rawValue < lowest { lowest = first.rawValue }
     if end.rawValue > self.end { self.end = end.rawValue }
     self.count &+= count

@@ -3,31 +3,31 @@
 import KernelMachine
 
 /// The addresses of a stack, or of a part of it.
-@frozen public struct StackBounds: Equatable, Sendable, TextDescribable {
+public struct StackBounds: Equatable, Sendable, TextDescribable {
   /// The lowest address.
   public let base: VirtualAddress
   /// The first address above: the stack pointer of an empty stack.
   public let top: VirtualAddress
 
   /// The bytes from `base` up to but not including `top`.
-  @inlinable public init(base: VirtualAddress, top: VirtualAddress) {
+  public init(base: VirtualAddress, top: VirtualAddress) {
     self.base = base
     self.top = top
   }
 
   /// The length in bytes.
-  @inlinable public var byteCount: Int { top - base }
+  public var byteCount: Int { top - base }
 
   /// Whether a byte lies within.
-  @inlinable public func contains(_ address: VirtualAddress) -> Bool { address >= base && address < top }
+  public func contains(_ address: VirtualAddress) -> Bool { address >= base && address < top }
 
   /// Whether a stack pointer is within: above the base or at it, up to and including the top.
-  @inlinable public func contains(stackPointer: VirtualAddress) -> Bool {
+  public func contains(stackPointer: VirtualAddress) -> Bool {
     stackPointer >= base && stackPointer <= top
   }
 
   /// Writes `base..<top`.
-  @inlinable public func write<Sink: TextSink>(to sink: inout Sink) {
+  public func write<Sink: TextSink>(to sink: inout Sink) {
     sink.write(hex: base.rawValue)
     sink.write("..<")
     sink.write(hex: top.rawValue)
@@ -35,7 +35,7 @@ import KernelMachine
 }
 
 /// Where a stack pointer, or any other address, lies.
-@frozen public enum StackAddressClass: Equatable, Sendable {
+public enum StackAddressClass: Equatable, Sendable {
   /// On a stack in use.
   case stack(StackBounds)
   /// In the guard below a stack in use: that stack has overflowed.

@@ -1,7 +1,7 @@
 // What the maker of an allocator chooses: strategy, sizes, bounds. Everything is checked once, when it is made.
 
 /// Where the memory of a stack comes from.
-@frozen public enum StackStrategy: UInt8, Equatable, Sendable {
+public enum StackStrategy: UInt8, Equatable, Sendable {
   /// One physically contiguous block in the linear map. Refused when memory is in pieces; has no guard.
   case linear
   /// Single frames mapped into a slot of the vmalloc area, with an unmapped guard below.
@@ -13,7 +13,7 @@
   case growing
 
   /// The strategy's name, as on command lines and in results.
-  @inlinable public var name: StaticString {
+  public var name: StaticString {
     switch self {
     case .linear: "linear"
     case .vmalloc: "vmalloc"
@@ -23,7 +23,7 @@
 }
 
 /// At which end of its stack a thread's `thread_info` lies.
-@frozen public enum ThreadInfoPlacement: UInt8, Equatable, Sendable {
+public enum ThreadInfoPlacement: UInt8, Equatable, Sendable {
   /// At the lowest address, where the stack would end last.
   case base
   /// At the highest addresses, above the first frame.
@@ -33,7 +33,7 @@
 /// What kind of stacks an allocator gives, and how many it keeps at hand.
 ///
 /// The values are checked when an allocator is made; ``StackConfigurationError`` says what contradicts what.
-@frozen public struct StackConfiguration: Sendable {
+public struct StackConfiguration: Sendable {
   /// Where the memory comes from.
   public var strategy: StackStrategy
   /// The size of a stack in bytes, `thread_info` included: a multiple of 4,096 up to ``maximumSize``; for
@@ -73,25 +73,25 @@
   public var leakHandler: (@convention(c) (UInt) -> Void)?
 
   /// The largest stack: 256 KiB.
-  @inlinable public static var maximumSize: Int { 256 << 10 }
+  public static var maximumSize: Int { 256 << 10 }
   /// The largest slot, guard included: what one last-level table maps, 2 MiB.
-  @inlinable public static var maximumStride: Int { 2 << 20 }
+  public static var maximumStride: Int { 2 << 20 }
   /// The largest ``cachedStacksPerCPU``.
-  @inlinable public static var maximumCachedStacksPerCPU: Int { 64 }
+  public static var maximumCachedStacksPerCPU: Int { 64 }
   /// The largest ``depotStacks``.
-  @inlinable public static var maximumDepotStacks: Int { 4096 }
+  public static var maximumDepotStacks: Int { 4096 }
   /// The largest ``retirementBatch``.
-  @inlinable public static var maximumRetirementBatch: Int { 256 }
+  public static var maximumRetirementBatch: Int { 256 }
 
   /// The largest ``stackGroups``.
-  @inlinable public static var maximumStackGroups: Int { 1024 }
+  public static var maximumStackGroups: Int { 1024 }
   /// How many frames of a group's limit a CPU is given in advance.
-  @inlinable public static var chargeBatch: Int { StackControl.chargeBatch }
+  public static var chargeBatch: Int { StackControl.chargeBatch }
 
   /// Chooses a strategy and a size; all else has defaults.
   ///
   /// `thread_info` lies at the base, or, for ``StackStrategy/growing``, at the top.
-  @inlinable public init(
+  public init(
     _ strategy: StackStrategy = .linear,
     size: Int = 16 << 10,
     guardMinimum: Int = 4096,

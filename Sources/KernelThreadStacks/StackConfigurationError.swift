@@ -5,7 +5,7 @@ import KernelMachine
 /// Why a ``StackConfiguration`` was refused.
 ///
 /// Nothing has been taken from anywhere when it is thrown.
-@frozen public enum StackConfigurationError: Error, Equatable, TextDescribable {
+public enum StackConfigurationError: Error, Equatable, TextDescribable {
   /// The stack's size is not a multiple of the 4 KiB page.
   case sizeNotPageMultiple(Int)
   /// The stack's size is below one page or above the largest that is supported.
@@ -52,7 +52,7 @@ import KernelMachine
   case secondBootStack(VirtualAddress)
 
   /// Writes the error in one line.
-  @inlinable public func write<Sink: TextSink>(to sink: inout Sink) {
+  public func write<Sink: TextSink>(to sink: inout Sink) {
     switch self {
     case .sizeNotPageMultiple(let size):
       sink.write(figures: "a stack of ", size, " bytes is not a multiple of the page, 4096")
@@ -109,14 +109,14 @@ import KernelMachine
 
 extension TextSink {
   /// Words, a number, words.
-  @inlinable mutating func write(figures before: StaticString, _ value: Int, _ after: StaticString = "") {
+  mutating func write(figures before: StaticString, _ value: Int, _ after: StaticString = "") {
     write(before)
     write(value)
     write(after)
   }
 
   /// Words, a number, words, a number.
-  @inlinable mutating func write(
+  mutating func write(
     figures before: StaticString, _ value: Int, _ between: StaticString, _ limit: Int
   ) {
     write(figures: before, value, between)

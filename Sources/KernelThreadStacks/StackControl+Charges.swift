@@ -23,17 +23,17 @@ import Synchronization
 
 extension StackControl {
   /// A CPU's credit for a group, in frames.
-  @inlinable @inline(__always) func credit(ofCPU cpu: Int, group: Int) -> UnsafeMutablePointer<Atomic<Int>> {
+  @inline(__always) func credit(ofCPU cpu: Int, group: Int) -> UnsafeMutablePointer<Atomic<Int>> {
     (firstCredit + cpu &* layout.creditStride).assumingMemoryBound(to: Atomic<Int>.self) + group
   }
 
   /// How many frames a CPU is given in advance, and keeps when it has more than twice as many.
-  @inlinable static var chargeBatch: Int { 32 }
+  static var chargeBatch: Int { 32 }
 
   /// Charges frames to a group if the CPU has credit for them.
   ///
   /// Interrupts are off.
-  @inlinable @inline(__always) func chargeFromCredit(_ frames: Int, group: Int, cpu: Int) -> Bool {
+  @inline(__always) func chargeFromCredit(_ frames: Int, group: Int, cpu: Int) -> Bool {
     let credit = credit(ofCPU: cpu, group: group)
     var there = credit.pointee.load(ordering: .relaxed)
     while there >= frames {
@@ -48,7 +48,7 @@ extension StackControl {
   /// Charges pages that a stack has grown by, whatever the limit is.
   ///
   /// Interrupts are off.
-  @inlinable @inline(never) func chargeGrowth(_ frames: Int, group: Int, cpu: Int) {
+  @inline(never) func chargeGrowth(_ frames: Int, group: Int, cpu: Int) {
     credit(ofCPU: cpu, group: group).pointee.wrappingSubtract(frames, ordering: .relaxed)
   }
 }

@@ -23,64 +23,64 @@ import Synchronization
 /// What never changes, and what a stack itself must know of its allocator.
 ///
 /// It lies here and not in the allocator's value, because a value of this size would be copied at each use.
-@frozen @usableFromInline struct StackControl: ~Copyable {
-  @usableFromInline let geometry: StackGeometry
-  @usableFromInline let layout: StackMetadataLayout
-  @usableFromInline let configuration: StackConfiguration
+@usableFromInline struct StackControl: ~Copyable {
+  let geometry: StackGeometry
+  let layout: StackMetadataLayout
+  let configuration: StackConfiguration
   // What the common paths need together lies together: a pair of neighbours is loaded at once.
 
   /// The base of the first slot's stack.
-  @usableFromInline let firstStack: UInt
+  let firstStack: UInt
   /// The first byte of the first window (see StackGeometry).
-  @usableFromInline let firstWindow: UInt
-  @usableFromInline let groups: UnsafeMutablePointer<GroupRecord>
+  let firstWindow: UInt
+  let groups: UnsafeMutablePointer<GroupRecord>
   /// log2 of the bytes that a group's slots span.
-  @usableFromInline let groupSpanShift: Int
+  let groupSpanShift: Int
   /// The bits of an address that name a page in its group's span.
-  @usableFromInline let groupSpanMask: UInt
+  let groupSpanMask: UInt
   /// Where a marker entry lies, seen from its stack's first entry, in bytes.
-  @usableFromInline let markerDistance: Int
-  @usableFromInline let firstRecord: UnsafeMutableRawPointer
+  let markerDistance: Int
+  let firstRecord: UnsafeMutableRawPointer
   /// How far apart the CPUs' records are, and their reserves.
-  @usableFromInline let cpuStride: Int
+  let cpuStride: Int
   /// The first CPU's reserve.
-  @usableFromInline let firstReserve: UnsafeMutableRawPointer
+  let firstReserve: UnsafeMutableRawPointer
   /// The first CPU's credits.
-  @usableFromInline let firstCredit: UnsafeMutableRawPointer
+  let firstCredit: UnsafeMutableRawPointer
   /// Where in a stack the pages begin that `allocate` maps: 0, or the top page's offset where stacks grow.
-  @usableFromInline let firstInitialPage: Int
+  let firstInitialPage: Int
   /// How much of a cached stack is cleared, whatever was used of it, when it is handed out; 0 where its entries tell what
   /// was used.
-  @usableFromInline let clearedBytes: Int
+  let clearedBytes: Int
   /// Where the entry of ``firstInitialPage`` lies, and where the stack's entries end, seen from its first, in bytes.
-  @usableFromInline let firstInitialEntry: Int
-  @usableFromInline let stackEntryBytes: Int
+  let firstInitialEntry: Int
+  let stackEntryBytes: Int
   /// How much of a stack is mapped, and cleared, when it is handed out, in bytes.
-  @usableFromInline let initialBytes: Int
+  let initialBytes: Int
   /// What makes the invalid entry of a new stack's page valid: writable-clean where the machine tracks that.
-  @usableFromInline let mappedBits: UInt64
+  let mappedBits: UInt64
   /// ``initialBytes`` in pages.
-  @usableFromInline let initialPages: Int
+  let initialPages: Int
   /// Where the first entry that is mapped from the beginning lies, seen from its window's first, in bytes.
-  @usableFromInline let initialEntryOffset: Int
+  let initialEntryOffset: Int
   /// Where a marker entry lies, seen from there, in bytes.
-  @usableFromInline let initialMarkerDistance: Int
+  let initialMarkerDistance: Int
   /// log2 of the bytes of a window's entries.
-  @usableFromInline let windowEntryShift: Int
+  let windowEntryShift: Int
   /// Whether stacks lie in slots, and all memory is of one node.
-  @usableFromInline let isUniform: Bool
+  let isUniform: Bool
   /// What the tag of a stack has besides its node's number when it serves from the cache without a further look.
-  @usableFromInline let cachedTag: UInt
+  let cachedTag: UInt
   /// How many stacks go from a full magazine to the depot at once, or the other way.
-  @usableFromInline let exchange: Int
+  let exchange: Int
   /// The bytes from the first stack on in which bases of growing stacks lie; 0 for other strategies.
-  @usableFromInline let growingByteCount: UInt
+  let growingByteCount: UInt
   /// The first frame of the block that all this lies in.
-  @usableFromInline let metadataFrame: PageFrame
-  @usableFromInline let lostStacks: Atomic<Int>
-  @usableFromInline let refusedFrees: Atomic<Int>
+  let metadataFrame: PageFrame
+  let lostStacks: Atomic<Int>
+  let refusedFrees: Atomic<Int>
 
-  @inlinable init(
+  init(
     geometry: StackGeometry, layout: StackMetadataLayout, configuration: StackConfiguration, firstWindow: UInt,
     metadata: UnsafeMutableRawPointer, metadataFrame: PageFrame, tracksDirtyPages: Bool
   ) {
@@ -122,7 +122,7 @@ import Synchronization
   /// Where the first entry of the stack with this base lies.
   ///
   /// Its group must have a table.
-  @inlinable @inline(__always) borrowing func stackEntries(ofBase base: VirtualAddress) -> PhysicalAddress {
+  @inline(__always) borrowing func stackEntries(ofBase base: VirtualAddress) -> PhysicalAddress {
     // What is constant is loaded before the atomic word, so that neighbours are loaded at once.
     let offset = entryOffset(ofBase: base)
     let distance = base.rawValue &- firstWindow
@@ -131,18 +131,18 @@ import Synchronization
   }
 
   /// How far the first entry of the stack with this base lies from the first of its group, in bytes.
-  @inlinable @inline(__always) borrowing func entryOffset(ofBase base: VirtualAddress) -> UInt {
+  @inline(__always) borrowing func entryOffset(ofBase base: VirtualAddress) -> UInt {
     ((base.rawValue &- firstWindow) & groupSpanMask) &>> 9
   }
 
-  @inlinable @inline(never) borrowing func reportLeak(of stack: PackedStack) {
+  @inline(never) borrowing func reportLeak(of stack: PackedStack) {
     lostStacks.add(1, ordering: .relaxed)
     if let handler = configuration.leakHandler { handler(stack.base.rawValue) }
   }
 }
 
 /// What a group of slots is doing.
-@frozen @usableFromInline enum GroupState: UInt32 {
+enum GroupState: UInt32 {
   /// Has no table, nor have the others of its table.
   case bare
   /// Someone builds or gives back the table without holding the lock; nobody else may touch the group, and look-ups find no
@@ -155,74 +155,74 @@ import Synchronization
 }
 
 /// The record of up to 64 neighbouring slots whose stacks share one last-level table: 32 bytes.
-@frozen @usableFromInline struct GroupRecord: ~Copyable {
+struct GroupRecord: ~Copyable {
   /// The physical address of the first window's first entry; 0 unless `state` is partial or full.
   ///
   /// Written under the lock.
-  @usableFromInline let locationWord: Atomic<UInt>
+  let locationWord: Atomic<UInt>
   /// One bit for each free slot.
-  @usableFromInline var free: UInt64 = 0
+  var free: UInt64 = 0
   /// The neighbours in the list, or -1.
-  @usableFromInline var next: Int32 = -1
-  @usableFromInline var previous: Int32 = -1
-  @usableFromInline var state = GroupState.bare
+  var next: Int32 = -1
+  var previous: Int32 = -1
+  var state = GroupState.bare
   /// How many tables of the group have gone back (see TableView.swift).
   ///
   /// Written under the lock.
-  @usableFromInline let generation: Atomic<UInt32>
+  let generation: Atomic<UInt32>
 
-  @inlinable init() {
+  init() {
     locationWord = Atomic(0)
     generation = Atomic(0)
   }
 
   /// The same, for the owner of a stack of the group, and for the holder of the lock.
-  @inlinable var location: UInt {
+  var location: UInt {
     @inline(__always) borrowing get { locationWord.load(ordering: .relaxed) }
   }
 }
 
 /// Where in the block each part lies, and how many slots there are.
-@frozen @usableFromInline struct StackMetadataLayout {
-  @usableFromInline let nodeCount: Int
-  @usableFromInline let cpuCount: Int
+struct StackMetadataLayout {
+  let nodeCount: Int
+  let cpuCount: Int
   /// How many stacks there can be at a time.
   ///
   /// There are more slots than that.
-  @usableFromInline let capacity: Int
+  let capacity: Int
   /// log2 of the number of slots of a group.
-  @usableFromInline let groupShift: Int
-  @usableFromInline let groupCount: Int
+  let groupShift: Int
+  let groupCount: Int
   /// log2 of the number of groups that share a table.
-  @usableFromInline let tableShift: Int
-  @usableFromInline let ringMask: UInt32
+  let tableShift: Int
+  let ringMask: UInt32
   /// Where the header of the first CPU's record lies, and how far apart they are.
-  @usableFromInline let cpuOffset: Int
-  @usableFromInline let cpuStride: Int
+  let cpuOffset: Int
+  let cpuStride: Int
   /// Where a CPU's reserve lies, seen from its record's header.
-  @usableFromInline let reserveDistance: Int
+  let reserveDistance: Int
   /// How many frames a full reserve has: the pages of a stack that can be missing.
-  @usableFromInline let reserveLimit: Int
-  @usableFromInline let poolOffset: Int
-  @usableFromInline let depotOffset: Int
+  let reserveLimit: Int
+  let poolOffset: Int
+  let depotOffset: Int
   /// How many freed stacks the depots hold at most, together.
-  @usableFromInline let depotLimit: Int
+  let depotLimit: Int
   /// How many groups of threads there can be, where their records lie, and where each CPU's credits.
-  @usableFromInline let stackGroupCount: Int
-  @usableFromInline let chargeOffset: Int
-  @usableFromInline let creditOffset: Int
-  @usableFromInline let creditStride: Int
-  @usableFromInline let groupOffset: Int
-  @usableFromInline let order: Int
+  let stackGroupCount: Int
+  let chargeOffset: Int
+  let creditOffset: Int
+  let creditStride: Int
+  let groupOffset: Int
+  let order: Int
 
-  @inlinable static var sharedOffset: Int { linesUp(MemoryLayout<StackControl>.size) }
-  @inlinable static var ringOffset: Int { sharedOffset &+ linesUp(MemoryLayout<StackShared>.size) }
-  @inlinable static var largestOrder: Int { 10 }
+  static var sharedOffset: Int { linesUp(MemoryLayout<StackControl>.size) }
+  static var ringOffset: Int { sharedOffset &+ linesUp(MemoryLayout<StackShared>.size) }
+  static var largestOrder: Int { 10 }
 
-  @inlinable static func linesUp(_ bytes: Int) -> Int { (bytes &+ 63) & ~63 }
+  static func linesUp(_ bytes: Int) -> Int { (bytes &+ 63) & ~63 }
 
   /// Fits the records into one block of at most order 10.
-  @inlinable init(
+  init(
     _ configuration: StackConfiguration, _ geometry: StackGeometry, cpuCount: Int, nodeCount: Int,
     totalFrames: Int
   ) throws(StackConfigurationError) {
@@ -309,11 +309,11 @@ import Synchronization
   }
 
   /// How many frames a full pool has: as many as all reserves.
-  @inlinable var poolLimit: Int { reserveLimit &* cpuCount }
+  var poolLimit: Int { reserveLimit &* cpuCount }
 
   /// How many slots there are.
-  @inlinable var slotCount: Int { groupCount &<< groupShift }
+  var slotCount: Int { groupCount &<< groupShift }
 
   /// A group's bitmap when all its slots are free.
-  @inlinable var allSlots: UInt64 { groupShift == 6 ? .max : 1 &<< (1 &<< UInt64(groupShift)) &- 1 }
+  var allSlots: UInt64 { groupShift == 6 ? .max : 1 &<< (1 &<< UInt64(groupShift)) &- 1 }
 }

@@ -15,36 +15,36 @@
 /// The demand for freed stacks, followed from what is taken out of the depot and put in.
 ///
 /// Guarded by the allocator's lock.
-@frozen @usableFromInline struct StackDemand: Equatable {
+struct StackDemand: Equatable {
   /// Stacks taken less stacks returned, since the beginning.
-  @usableFromInline var taken = 0
+  var taken = 0
   /// The least that `taken` was in this period.
-  @usableFromInline var lowest = 0
+  var lowest = 0
   /// By how much it has risen above an earlier low in this period, at most.
-  @usableFromInline var rise = 0
+  var rise = 0
   /// What the periods before make worth keeping.
-  @usableFromInline var remembered = 0
+  var remembered = 0
 
-  @inlinable init() {}
+  init() {}
 
   /// How many stacks are worth keeping.
-  @inlinable @inline(__always) var wanted: Int { rise > remembered ? rise : remembered }
+  @inline(__always) var wanted: Int { rise > remembered ? rise : remembered }
 
   /// Notes stacks that were wanted, whether the depot had them or not.
-  @inlinable @inline(__always) mutating func take(_ count: Int) {
+  @inline(__always) mutating func take(_ count: Int) {
     taken &+= count
     let rise = taken &- lowest
     if rise > self.rise { self.rise = rise }
   }
 
   /// Notes stacks that nobody needs any more, whether the depot keeps them or not.
-  @inlinable @inline(__always) mutating func put(_ count: Int) {
+  @inline(__always) mutating func put(_ count: Int) {
     taken &-= count
     if taken < lowest { lowest = taken }
   }
 
   /// Begins a new period.
-  @inlinable mutating func endPeriod() {
+  mutating func endPeriod() {
     let decayed = remembered &- (remembered &+ 3) &>> 2
     remembered = rise > decayed ? rise : decayed
     rise = 0

@@ -18,29 +18,29 @@
 import KernelMachine
 
 /// The word at the end of a stack in the linear map.
-@frozen public struct StackEndMarker: Equatable, Sendable {
+public struct StackEndMarker: Equatable, Sendable {
   /// What the marker takes at the end of the stack.
-  @inlinable public static var byteCount: Int { 16 }
+  public static var byteCount: Int { 16 }
 
   /// Where the marker's first word lies.
   public let address: VirtualAddress
 
   /// The marker of the stack whose usable range begins at `usableBase`.
-  @inlinable public init(below usableBase: VirtualAddress) { address = usableBase - Self.byteCount }
+  public init(below usableBase: VirtualAddress) { address = usableBase - Self.byteCount }
 
   /// The word at ``address``: told by the address, so that a stack copied over another is seen.
-  @inlinable public var firstWord: UInt64 { 0x57ac_6e9d_e4d0_f57a ^ UInt64(address.rawValue) }
+  public var firstWord: UInt64 { 0x57ac_6e9d_e4d0_f57a ^ UInt64(address.rawValue) }
   /// The word above it, the first that an overflow reaches.
-  @inlinable public var secondWord: UInt64 { ~firstWord }
+  public var secondWord: UInt64 { ~firstWord }
 
   /// Writes the marker; `words` is where ``address`` can be accessed.
-  @inlinable public func place(at words: UnsafeMutableRawPointer) {
+  public func place(at words: UnsafeMutableRawPointer) {
     words.storeBytes(of: firstWord, as: UInt64.self)
     words.storeBytes(of: secondWord, toByteOffset: 8, as: UInt64.self)
   }
 
   /// Whether both words are as they were written; `words` is where ``address`` can be accessed.
-  @inlinable public func isIntact(at words: UnsafeRawPointer) -> Bool {
+  public func isIntact(at words: UnsafeRawPointer) -> Bool {
     words.load(as: UInt64.self) == firstWord && words.load(fromByteOffset: 8, as: UInt64.self) == secondWord
   }
 }

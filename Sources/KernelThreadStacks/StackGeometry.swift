@@ -27,7 +27,7 @@ import KernelMachine
 /// The arithmetic of stack addresses.
 ///
 /// Its formulas hold for every stack of an allocator, the boot stack included.
-@frozen public struct StackGeometry: Equatable, Sendable {
+public struct StackGeometry: Equatable, Sendable {
   /// The size of a stack in bytes.
   public let size: Int
   /// The distance from one stack to the next in bytes, a power of two.
@@ -44,7 +44,7 @@ import KernelMachine
   public let endMarkerSize: Int
 
   /// Checks a configuration and derives the arithmetic from it.
-  @inlinable public init(_ configuration: StackConfiguration) throws(StackConfigurationError) {
+  public init(_ configuration: StackConfiguration) throws(StackConfigurationError) {
     let size = configuration.size
     let maximum = StackConfiguration.maximumSize
     guard size & 0xfff == 0 else { throw .sizeNotPageMultiple(size) }
@@ -84,60 +84,60 @@ import KernelMachine
   }
 
   /// The number of pages of a stack.
-  @inlinable public var pageCount: Int { size &>> 12 }
+  public var pageCount: Int { size &>> 12 }
 
   /// The unmapped bytes below each stack; 0 for linear stacks.
-  @inlinable public var guardSize: Int { stride &- size }
+  public var guardSize: Int { stride &- size }
 
   /// The base of the stack that a stack pointer belongs to.
   ///
   /// The pointer may be anywhere in the slot: on the stack, at its top (an empty stack), or in the guard below it.
-  @inlinable public func stackBase(stackPointer: VirtualAddress) -> VirtualAddress {
+  public func stackBase(stackPointer: VirtualAddress) -> VirtualAddress {
     stackBase(containing: VirtualAddress(stackPointer.rawValue &- 1))
   }
 
   /// The base of the stack in whose slot a byte lies.
-  @inlinable public func stackBase(containing address: VirtualAddress) -> VirtualAddress {
+  public func stackBase(containing address: VirtualAddress) -> VirtualAddress {
     let slot = (address.rawValue &- UInt(bitPattern: phase)) & ~UInt(bitPattern: stride &- 1)
     return VirtualAddress(slot &+ UInt(bitPattern: phase &+ stride &- size))
   }
 
   /// The address of `thread_info`, from a stack pointer: how thread code finds `current`.
-  @inlinable public func threadInfo(stackPointer: VirtualAddress) -> VirtualAddress {
+  public func threadInfo(stackPointer: VirtualAddress) -> VirtualAddress {
     stackBase(stackPointer: stackPointer) + threadInfoOffset
   }
 
   /// The bounds of the stack with this base.
-  @inlinable public func bounds(base: VirtualAddress) -> StackBounds {
+  public func bounds(base: VirtualAddress) -> StackBounds {
     StackBounds(base: base, top: base + size)
   }
 
   /// The part of the stack with this base that a thread's frames may use: all but `thread_info` and the end marker.
-  @inlinable public func usableRange(base: VirtualAddress) -> StackBounds {
+  public func usableRange(base: VirtualAddress) -> StackBounds {
     threadInfoOffset == 0
       ? StackBounds(base: base + (threadInfoSize &+ endMarkerSize), top: base + size)
       : StackBounds(base: base + endMarkerSize, top: base + threadInfoOffset)
   }
 
   /// The end marker of the stack with this base; `nil` where a guard does what it is for.
-  @inlinable public func endMarker(base: VirtualAddress) -> StackEndMarker? {
+  public func endMarker(base: VirtualAddress) -> StackEndMarker? {
     endMarkerSize == 0 ? nil : StackEndMarker(below: usableRange(base: base).base)
   }
 
   // MARK: Entries of a window
 
   /// Where the stack begins in its window, in bytes.
-  @inlinable var stackOffset: Int { phase == 0 ? stride &- size : phase &- size }
+  var stackOffset: Int { phase == 0 ? stride &- size : phase &- size }
 
   /// How far the area begins below the first window, in bytes: the first slot's guard reaches down to it.
-  @inlinable var areaLead: Int { phase == 0 ? 0 : stride &- phase }
+  var areaLead: Int { phase == 0 ? 0 : stride &- phase }
 
   /// The bytes of a window's entries: 8 for each page.
-  @inlinable var windowEntryBytes: Int { stride &>> 9 }
+  var windowEntryBytes: Int { stride &>> 9 }
 
   /// Where in a window's entries the stack's first entry lies, in bytes.
-  @inlinable var stackEntryOffset: Int { stackOffset &>> 9 }
+  var stackEntryOffset: Int { stackOffset &>> 9 }
 
   /// Where in a window's entries the marker lies, in bytes: never one of the stack's own entries.
-  @inlinable var markerEntryOffset: Int { phase == 0 ? 0 : windowEntryBytes &- 8 }
+  var markerEntryOffset: Int { phase == 0 ? 0 : windowEntryBytes &- 8 }
 }

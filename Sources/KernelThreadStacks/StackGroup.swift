@@ -6,16 +6,16 @@ import Synchronization
 /// Names a group of threads that share a limit on stack memory.
 ///
 /// The number of a group that was removed may be given to another.
-@frozen public struct StackGroupID: Equatable, Hashable, Sendable {
+public struct StackGroupID: Equatable, Hashable, Sendable {
   /// The group's number, from 0.
   public let index: Int
 
   /// Wraps a group's number.
-  @inlinable public init(_ index: Int) { self.index = index }
+  public init(_ index: Int) { self.index = index }
 }
 
 /// What is charged to a group.
-@frozen public struct StackGroupFigures: Equatable, Sendable {
+public struct StackGroupFigures: Equatable, Sendable {
   /// The page frames behind stacks of the group that are in use.
   public let chargedFrames: Int
   /// How many there may be before stacks are refused.
@@ -24,7 +24,7 @@ import Synchronization
   public let refusals: Int
 
   /// Figures of a group.
-  @inlinable public init(chargedFrames: Int, limitFrames: Int, refusals: Int) {
+  public init(chargedFrames: Int, limitFrames: Int, refusals: Int) {
     self.chargedFrames = chargedFrames
     self.limitFrames = limitFrames
     self.refusals = refusals
@@ -32,7 +32,7 @@ import Synchronization
 }
 
 /// Why a group got no more stack memory: what was asked, what it has, what it may have.
-@frozen public struct StackGroupRefusal: Equatable, Sendable, TextDescribable {
+public struct StackGroupRefusal: Equatable, Sendable, TextDescribable {
   /// The group.
   public let group: StackGroupID
   /// How many page frames were asked for.
@@ -43,7 +43,7 @@ import Synchronization
   public let limitFrames: Int
 
   /// A refusal with its figures.
-  @inlinable public init(group: StackGroupID, requestedFrames: Int, chargedFrames: Int, limitFrames: Int) {
+  public init(group: StackGroupID, requestedFrames: Int, chargedFrames: Int, limitFrames: Int) {
     self.group = group
     self.requestedFrames = requestedFrames
     self.chargedFrames = chargedFrames
@@ -51,7 +51,7 @@ import Synchronization
   }
 
   /// Writes, for example, `16 KiB of stack for group 3 refused: 1008 KiB of its 1020 KiB are in use`.
-  @inlinable public func write<Sink: TextSink>(to sink: inout Sink) {
+  public func write<Sink: TextSink>(to sink: inout Sink) {
     sink.write(figures: "", requestedFrames &* 4, " KiB of stack for group ", group.index)
     sink.write(figures: " refused: ", chargedFrames &* 4, " KiB of its ", limitFrames &* 4)
     sink.write(" KiB are in use")
@@ -63,25 +63,25 @@ import Synchronization
 #endif
 
 /// What the allocator's lock guards of a group.
-@frozen @usableFromInline struct StackGroupRecord: ~Copyable {
+struct StackGroupRecord: ~Copyable {
   /// How many frames it may have; -1: there is no such group.
-  @usableFromInline var limit: Int
+  var limit: Int
   /// Frames charged, and those that CPUs have been given in advance.
-  @usableFromInline var taken = 0
-  @usableFromInline var refusals = 0
+  var taken = 0
+  var refusals = 0
   /// 1 while `taken` is above the limit: what comes free then is no CPU's credit.
   ///
   /// It is read without the lock.
-  @usableFromInline let isBeyond: Atomic<Int>
+  let isBeyond: Atomic<Int>
 
-  @inlinable init(limit: Int = -1) {
+  init(limit: Int = -1) {
     self.limit = limit
     isBeyond = Atomic(0)
   }
-  @inlinable static var bytes: Int { 32 }
+  static var bytes: Int { 32 }
 
   /// Brings `isBeyond` up to date, after `taken` or `limit` has changed.
-  @inlinable func noteBeyond() {
+  func noteBeyond() {
     let value = taken > limit ? 1 : 0
     if isBeyond.load(ordering: .relaxed) != value { isBeyond.store(value, ordering: .relaxed) }
   }

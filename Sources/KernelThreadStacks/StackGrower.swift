@@ -3,7 +3,7 @@
 import KernelMachine
 
 /// What became of a fault.
-@frozen public enum StackGrowth: UInt8, Equatable, Sendable {
+public enum StackGrowth: UInt8, Equatable, Sendable {
   /// The page is mapped now, and all pages between it and those that were mapped before: the access can be repeated.
   ///
   /// The page may have been mapped before the fault came here: a CPU may take the fault of a walk that is older than the
@@ -19,11 +19,11 @@ import KernelMachine
 /// Lets the running thread's stack grow; a handle that an exception handler can keep in a global.
 ///
 /// It is valid as long as its allocator is.
-@frozen public struct StackGrower<M: Machine> {
-  @usableFromInline let machine: M
-  @usableFromInline let control: UnsafeMutablePointer<StackControl>
+public struct StackGrower<M: Machine> {
+  let machine: M
+  let control: UnsafeMutablePointer<StackControl>
 
-  @inlinable init(machine: M, control: UnsafeMutablePointer<StackControl>) {
+  init(machine: M, control: UnsafeMutablePointer<StackControl>) {
     self.machine = machine
     self.control = control
   }
@@ -39,7 +39,7 @@ import KernelMachine
   ///     counts as grown.
   ///   - base: the base of the running thread's own stack, from the record of the thread, not from its stack pointer.
   /// - Complexity: O(pages mapped).
-  @inlinable @inline(__always)
+  @inline(__always)
   public func grow(at address: VirtualAddress, runningOn base: VirtualAddress) -> StackGrowth {
     let offset = address.rawValue &- base.rawValue
     guard offset < UInt(bitPattern: control.pointee.geometry.size),
@@ -84,7 +84,7 @@ import KernelMachine
   /// - Throws: ``ThreadStackError/beyondStack(requestedBytes:availableBytes:)``,
   ///   ``ThreadStackError/foreignAddress(_:)`` if the stack pointer is not on the stack, or
   ///   ``ThreadStackError/reserveTooSmall(requestedBytes:reservedFrames:)``. Nothing has changed then.
-  @inlinable public func ensure(
+  public func ensure(
     bytes: Int, below stackPointer: VirtualAddress, runningOn base: VirtualAddress
   ) throws(ThreadStackError) {
     let available = stackPointer - base
@@ -107,12 +107,12 @@ import KernelMachine
 }
 
 extension StackControl {
-  @inlinable @inline(__always) func reserve(ofCPU cpu: Int) -> UnsafeMutablePointer<StackReserve> {
+  @inline(__always) func reserve(ofCPU cpu: Int) -> UnsafeMutablePointer<StackReserve> {
     (firstReserve + cpu &* cpuStride).assumingMemoryBound(to: StackReserve.self)
   }
 
   /// How many pages grew on a CPU, for each node.
-  @inlinable @inline(__always)
+  @inline(__always)
   func grownFrames(of reserve: UnsafeMutablePointer<StackReserve>) -> UnsafeMutablePointer<Int> {
     UnsafeMutableRawPointer(reserve.reservedFrames + layout.reserveLimit).assumingMemoryBound(to: Int.self)
   }

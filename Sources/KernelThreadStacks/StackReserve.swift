@@ -32,31 +32,31 @@ import KernelMachine
 ///     +8   ready count
 ///     +16  frames, 16 bytes each, as many as a stack has pages less one
 ///      …   pages grown, Int for each node
-@frozen @usableFromInline struct StackReserve {
+struct StackReserve {
   /// How many frames there are.
-  @usableFromInline var count = 0
+  var count = 0
   /// The count with which any thread may be switched in without a further look; -1 while the pool is not full either.
-  @usableFromInline var readyCount = 0
+  var readyCount = 0
 
-  @inlinable init() {}
-  @inlinable static var headerBytes: Int { 16 }
+  init() {}
+  static var headerBytes: Int { 16 }
 }
 
 /// A zeroed frame, as the entry that will map it, and the node it belongs to.
-@frozen @usableFromInline struct ReservedFrame {
-  @usableFromInline let entry: PageTableEntry
-  @usableFromInline let node: Int
+struct ReservedFrame {
+  let entry: PageTableEntry
+  let node: Int
 
-  @inlinable init(entry: PageTableEntry, node: Int) {
+  init(entry: PageTableEntry, node: Int) {
     self.entry = entry
     self.node = node
   }
-  @inlinable static var bytes: Int { 16 }
+  static var bytes: Int { 16 }
 }
 
 extension UnsafeMutablePointer where Pointee == StackReserve {
   /// The frames of a reserve; the first `count` are there.
-  @inlinable var reservedFrames: UnsafeMutablePointer<ReservedFrame> {
+  var reservedFrames: UnsafeMutablePointer<ReservedFrame> {
     (UnsafeMutableRawPointer(self) + StackReserve.headerBytes).assumingMemoryBound(to: ReservedFrame.self)
   }
 }

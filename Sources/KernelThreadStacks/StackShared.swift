@@ -4,16 +4,16 @@ import KernelMachine
 import Synchronization
 
 /// The lock and what it guards.
-@frozen @usableFromInline struct StackShared: ~Copyable {
-  @usableFromInline var lock = SpinLock()
+struct StackShared: ~Copyable {
+  var lock = SpinLock()
   /// The first of the groups that have a table and a free slot, or -1.
-  @usableFromInline var firstPartial: Int32 = -1
+  var firstPartial: Int32 = -1
   /// The first of the tables that were there and went back, or -1; linked by their first groups' `next`.
-  @usableFromInline var firstBareTable: Int32 = -1
+  var firstBareTable: Int32 = -1
   /// All tables from this one on were never there.
-  @usableFromInline var firstUntouchedTable: Int32 = 0
+  var firstUntouchedTable: Int32 = 0
   /// Slots in use: live, cached, waiting in the ring, or promised to someone who builds a table.
-  @usableFromInline var usedSlots: Int32 = 0
+  var usedSlots: Int32 = 0
 
   // The ring holds three runs of slots, by ever-growing indices: drained ≤ invalidated ≤ retired.
   //
@@ -21,32 +21,32 @@ import Synchronization
   //        |  frames may go back        |  need an invalidation  |
 
   /// How many slots have given their frames back.
-  @usableFromInline var drained: UInt32 = 0
+  var drained: UInt32 = 0
   /// How many slots have seen a completed invalidation.
-  @usableFromInline var invalidated: UInt32 = 0
+  var invalidated: UInt32 = 0
   /// How many slots have been unmapped.
-  @usableFromInline var retired: UInt32 = 0
+  var retired: UInt32 = 0
   /// Whether some CPU has begun an invalidation because a batch has gathered.
-  @usableFromInline var isInvalidating = false
+  var isInvalidating = false
 
   /// The lowest and the highest base among the slots that need an invalidation, or beyond.
-  @usableFromInline var lowestRetired: UInt = .max
-  @usableFromInline var highestRetired: UInt = 0
+  var lowestRetired: UInt = .max
+  var highestRetired: UInt = 0
 
   /// How many stacks the depots of all nodes hold.
-  @usableFromInline var depotCount = 0
-  @usableFromInline var demand = StackDemand()
+  var depotCount = 0
+  var demand = StackDemand()
 
   /// How many frames the pool has, from which reserves are refilled when the frame source refuses.
-  @usableFromInline var poolCount = 0
+  var poolCount = 0
   /// How many threads wait for a refill; written by their scheduler, under a lock of its own.
-  @usableFromInline var refillWaiterCount = 0
+  var refillWaiterCount = 0
 
   /// The static boot stack; base 0: none.
   ///
   /// Both are read without the lock: the frame is written first, then the base.
-  @usableFromInline let bootStackBase: Atomic<UInt>
-  @usableFromInline var bootStackFrame: UInt = 0
+  let bootStackBase: Atomic<UInt>
+  var bootStackFrame: UInt = 0
 
-  @inlinable init() { bootStackBase = Atomic(0) }
+  init() { bootStackBase = Atomic(0) }
 }

@@ -26,27 +26,27 @@ extension GroupRecord {
   /// Says where the group's entries are, which look-ups find from then on.
   ///
   /// The allocator's lock is held.
-  @inlinable borrowing func setLocation(_ location: PhysicalAddress) {
+  borrowing func setLocation(_ location: PhysicalAddress) {
     locationWord.store(location.rawValue, ordering: .releasing)
   }
 
   /// Keeps look-ups off the group's entries, before their table goes back.
   ///
   /// The allocator's lock is held.
-  @inlinable borrowing func forgetLocation() {
+  borrowing func forgetLocation() {
     locationWord.store(0, ordering: .relaxed)
     generation.wrappingAdd(1, ordering: .releasing)
   }
 }
 
 /// A group's table, as one look-up sees it.
-@frozen @usableFromInline struct TableView {
-  @usableFromInline let group: UnsafeMutablePointer<GroupRecord>
-  @usableFromInline let generation: UInt32
-  @usableFromInline let location: UInt
+struct TableView {
+  let group: UnsafeMutablePointer<GroupRecord>
+  let generation: UInt32
+  let location: UInt
 
   /// The first look; `nil` if there is no table.
-  @inlinable @inline(__always) init?(_ group: UnsafeMutablePointer<GroupRecord>) {
+  @inline(__always) init?(_ group: UnsafeMutablePointer<GroupRecord>) {
     self.group = group
     generation = group.pointee.generation.load(ordering: .acquiring)
     location = group.pointee.location
@@ -54,7 +54,7 @@ extension GroupRecord {
   }
 
   /// The second look: whether the table was there all the time, and what has been read since is what it says.
-  @inlinable @inline(__always) var wasThere: Bool {
+  @inline(__always) var wasThere: Bool {
     atomicMemoryFence(ordering: .acquiring)
     return group.pointee.generation.load(ordering: .relaxed) == generation
   }
@@ -62,16 +62,16 @@ extension GroupRecord {
 
 extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// The table of a slot, seen by a look-up; `nil` if there is none.
-  @inlinable @inline(__always) func view(ofSlot slot: Int) -> TableView? { TableView(group(ofSlot: slot)) }
+  @inline(__always) func view(ofSlot slot: Int) -> TableView? { TableView(group(ofSlot: slot)) }
 
   /// Where the entries of the stack with this base lie, in a table that was seen.
-  @inlinable @inline(__always)
+  @inline(__always)
   func stackEntries(ofBase base: VirtualAddress, in view: TableView) -> PhysicalAddress {
     PhysicalAddress(view.location &+ control.pointee.entryOffset(ofBase: base))
   }
 
   /// What became of the stack with this base; `nil` if there is no table.
-  @inlinable @inline(__always) func seenMarker(ofSlot slot: Int, base: VirtualAddress) -> StackMarker? {
+  @inline(__always) func seenMarker(ofSlot slot: Int, base: VirtualAddress) -> StackMarker? {
     guard let view = view(ofSlot: slot) else { return nil }
     let entry = machine.readEntry(at: stackEntries(ofBase: base, in: view) + control.pointee.markerDistance)
     return view.wasThere ? StackMarker(entry: entry) : nil

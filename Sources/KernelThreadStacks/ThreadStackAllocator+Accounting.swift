@@ -10,7 +10,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Adds a stack's frames to the counts of this CPU, or takes them off.
   ///
   /// Interrupts are off.
-  @inlinable func account(_ stack: PackedStack, _ sign: Int, in record: UnsafeMutablePointer<CPURecord>) {
+  func account(_ stack: PackedStack, _ sign: Int, in record: UnsafeMutablePointer<CPURecord>) {
     if stack.isIrregular {
       accountPages(stack, sign, in: record)
     } else {
@@ -21,14 +21,14 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Adds the frames of a stack that has just been made: all are there, or the top one where stacks grow.
   ///
   /// Interrupts are off.
-  @inlinable @inline(__always)
+  @inline(__always)
   func accountInitial(_ stack: PackedStack, in record: UnsafeMutablePointer<CPURecord>) {
     if stack.isMixed { return accountPages(stack, 1, in: record) }
     mappedFrames(of: record, node: stack.node).pointee &+= control.pointee.initialBytes &>> 12
   }
 
   /// The same for a stack whose frames are of several nodes, or not all there: each frame is looked up.
-  @inlinable @inline(never)
+  @inline(never)
   func accountPages(_ stack: PackedStack, _ sign: Int, in record: UnsafeMutablePointer<CPURecord>) {
     let entries = stackEntries(ofBase: stack.base)
     var page = 0
@@ -46,7 +46,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   ///
   /// Cached stacks are not in use; the boot stack is part of the image. 0 for a node that does not exist. Exact when no
   /// other CPU is allocating or freeing.
-  @inlinable public borrowing func kernelStackKiB(on node: NodeID) -> Int {
+  public borrowing func kernelStackKiB(on node: NodeID) -> Int {
     guard node.index >= 0, node.index < layout.nodeCount else { return 0 }
     var sum = 0
     for cpu in 0..<layout.cpuCount {
@@ -57,7 +57,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   /// The frames of a node behind cached stacks.
-  @inlinable @inline(never) borrowing func cachedFrames(on node: Int) -> Int {
+  @inline(never) borrowing func cachedFrames(on node: Int) -> Int {
     if layout.nodeCount == 1 { return cachedStackCount &* (control.pointee.initialBytes &>> 12) }
     var sum = 0
     for cpu in 0..<layout.cpuCount {
@@ -73,7 +73,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   /// How many frames of a cached stack are of a node.
-  @inlinable borrowing func frameCount(of stack: PackedStack, on node: Int) -> Int {
+  borrowing func frameCount(of stack: PackedStack, on node: Int) -> Int {
     if !stack.isMixed { return stack.node == node ? control.pointee.initialBytes &>> 12 : 0 }
     let entries = stackEntries(ofBase: stack.base)
     var count = 0
@@ -86,7 +86,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   /// How many stacks are in use: slots that are neither cached nor retired, quarantined ones included; of linear stacks,
   /// their frames, divided by those that each has.
-  @inlinable public var liveStackCount: Int {
+  public var liveStackCount: Int {
     if !isLinear { return usedSlotCount &- cachedStackCount &- retiredStackCount }
     var sum = 0
     for node in 0..<layout.nodeCount { sum &+= kernelStackKiB(on: NodeID(node)) }
@@ -94,24 +94,24 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   /// How many freed stacks lie in the magazines of all CPUs and in the depot.
-  @inlinable public var cachedStackCount: Int {
+  public var cachedStackCount: Int {
     var sum = shared.pointee.depotCount
     for cpu in 0..<layout.cpuCount { sum &+= record(ofCPU: cpu).pointee.count }
     return sum
   }
 
   /// How many unmapped stacks have not yet given their frames back.
-  @inlinable public var retiredStackCount: Int { Int(shared.pointee.retired &- shared.pointee.drained) }
+  public var retiredStackCount: Int { Int(shared.pointee.retired &- shared.pointee.drained) }
 
   /// How many stacks were made of new frames, because neither magazine nor depot had one.
-  @inlinable public var coldAllocationCount: Int {
+  public var coldAllocationCount: Int {
     var sum = 0
     for cpu in 0..<layout.cpuCount { sum &+= Int(record(ofCPU: cpu).pointee.coldAllocations) }
     return sum
   }
 
   /// How many freed stacks were unmapped, because neither magazine nor depot kept them.
-  @inlinable public var overflowCount: Int {
+  public var overflowCount: Int {
     var sum = 0
     for cpu in 0..<layout.cpuCount { sum &+= Int(record(ofCPU: cpu).pointee.overflows) }
     return sum
@@ -120,24 +120,24 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// How many stacks were dropped without being freed.
   ///
   /// They stay counted as in use, for their frames are.
-  @inlinable public var lostStackCount: Int { control.pointee.lostStacks.load(ordering: .relaxed) }
+  public var lostStackCount: Int { control.pointee.lostStacks.load(ordering: .relaxed) }
 
   /// How many blocks the frame source refused to take back: someone else had freed them.
-  @inlinable public var refusedFreeCount: Int { control.pointee.refusedFrees.load(ordering: .relaxed) }
+  public var refusedFreeCount: Int { control.pointee.refusedFrees.load(ordering: .relaxed) }
 
   /// How many slots hold a stack: in use, cached, or not yet given back.
-  @inlinable public var usedSlotCount: Int { Int(shared.pointee.usedSlots) }
+  public var usedSlotCount: Int { Int(shared.pointee.usedSlots) }
 
   /// How many stacks there can be at a time; 0 for ``StackStrategy/linear``, which memory alone bounds.
-  @inlinable public var capacity: Int { layout.capacity }
+  public var capacity: Int { layout.capacity }
 
   /// The bytes of the allocator's own records.
   ///
   /// Page tables are the arena's.
-  @inlinable public var metadataByteCount: Int { pageSize &<< layout.order }
+  public var metadataByteCount: Int { pageSize &<< layout.order }
 
   /// Writes one line: the strategy, what is in use, and the memory of each node.
-  @inlinable public borrowing func writeReport<Sink: TextSink>(to sink: inout Sink) {
+  public borrowing func writeReport<Sink: TextSink>(to sink: inout Sink) {
     sink.write(configuration.strategy.name)
     sink.write(" stacks of ")
     sink.write(byteCount: geometry.size)

@@ -13,7 +13,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// - Throws: ``ThreadStackError/frames(_:)``, ``ThreadStackError/refillsWait(threads:)`` or
   ///   ``ThreadStackError/slotsExhausted(capacity:)``; nothing half-made remains.
   /// - Complexity: O(1) in the number of stacks.
-  @inlinable @inline(__always)
+  @inline(__always)
   public borrowing func allocate(node: NodeID?) throws(ThreadStackError) -> ThreadStack {
     if let node, UInt(bitPattern: node.index) >= UInt(bitPattern: layout.nodeCount) {
       throw .frames(.unknownNode(node))
@@ -28,7 +28,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   /// Clears what a former owner may have used of a cached stack.
-  @inlinable @inline(__always) func cleared(_ stack: PackedStack) -> ThreadStack {
+  @inline(__always) func cleared(_ stack: PackedStack) -> ThreadStack {
     let byteCount = control.pointee.clearedBytes
     if byteCount > 0 {
       machine.clear(stack.base + control.pointee.firstInitialPage, byteCount: byteCount)
@@ -41,7 +41,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Takes the stack that was freed last on this CPU, if it is of the wanted node.
   ///
   /// It counts as in use from then on because it is in no magazine any more. Interrupts are off.
-  @inlinable @inline(__always) func takeLast(
+  @inline(__always) func takeLast(
     node: NodeID?, from record: UnsafeMutablePointer<CPURecord>
   ) -> PackedStack? {
     let last = record.pointee.count &- 1
@@ -54,12 +54,12 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   /// The tag of a stack of a node whose frames need no further look.
-  @inlinable @inline(__always) func cachedTag(ofNode node: Int) -> UInt {
+  @inline(__always) func cachedTag(ofNode node: Int) -> UInt {
     UInt(bitPattern: node) | control.pointee.cachedTag
   }
 
   /// What the slow path found while it held the lock.
-  @frozen @usableFromInline enum Found {
+  enum Found {
     case stack(PackedStack)
     /// A slot whose table is there.
     case slot(Int)
@@ -72,7 +72,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// The rest of `allocate`: the stack that was freed last does not fit, or there is none.
   ///
   /// Interrupts are off; they are restored. What a CPU can do with what it has at hand is done here, the rest by others.
-  @inlinable @inline(never)
+  @inline(never)
   func allocateSlowly(
     node: NodeID?, _ record: UnsafeMutablePointer<CPURecord>, restoring interrupts: InterruptState
   ) throws(ThreadStackError) -> ThreadStack {
@@ -112,7 +112,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// The rest of `allocateSlowly`: the depot of the only node has a stack.
   ///
   /// Interrupts are off, and the lock is held; this ends.
-  @inlinable @inline(never) func takeFromDepot(
+  @inline(never) func takeFromDepot(
     _ record: UnsafeMutablePointer<CPURecord>, unlocking state: InterruptState,
     restoring interrupts: InterruptState
   ) -> ThreadStack {
@@ -126,7 +126,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// The rest of `allocateSlowly`: the frame source has refused all frames at once.
   ///
   /// Interrupts are off; they are restored.
-  @inlinable @inline(never) func makeOfSingleFrames(
+  @inline(never) func makeOfSingleFrames(
     _ stack: PackedStack, restoring interrupts: InterruptState
   ) throws(ThreadStackError) -> ThreadStack {
     machine.restoreInterrupts(interrupts)
@@ -138,7 +138,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// The rest of `allocateSlowly`: there are several nodes, or no slots.
   ///
   /// Interrupts are off; they are restored.
-  @inlinable @inline(never)
+  @inline(never)
   func allocateOtherwise(
     node: NodeID?, _ record: UnsafeMutablePointer<CPURecord>, restoring interrupts: InterruptState
   ) throws(ThreadStackError) -> ThreadStack {
@@ -161,7 +161,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   /// Counts a stack that has just been made.
-  @inlinable @inline(__always) func counted(_ stack: PackedStack) -> ThreadStack {
+  @inline(__always) func counted(_ stack: PackedStack) -> ThreadStack {
     let interrupts = machine.disableInterrupts()
     let record = record(ofCPU: machine.currentCPU)
     record.pointee.coldAllocations &+= 1
@@ -171,7 +171,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   /// Allocates where there are several nodes, or a table has to be built.
-  @inlinable @inline(never)
+  @inline(never)
   func allocateAnyhow(node: NodeID?) throws(ThreadStackError) -> ThreadStack {
     let found = find(node: node)
     if case .stack(let stack) = found { return cleared(stack) }
@@ -182,7 +182,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   /// Makes a stack of new frames.
-  @inlinable @inline(__always)
+  @inline(__always)
   func make(_ found: Found, node: NodeID?) throws(ThreadStackError) -> ThreadStack {
     let stack: PackedStack
     if case .slot(let slot) = found {
@@ -194,13 +194,13 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   /// The rest of `make`: the stack needs no slot, or the slot needs a table.
-  @inlinable @inline(never) func makeOtherwise(node: NodeID?) throws(ThreadStackError) -> PackedStack {
+  @inline(never) func makeOtherwise(node: NodeID?) throws(ThreadStackError) -> PackedStack {
     if isLinear { return try makeLinearStack(node: node) }
     return try makeMappedStack(slot: try takeSlotWithTable(node: node), node: node)
   }
 
   /// Gives freed stacks back, under memory pressure, and tries once more.
-  @inlinable @inline(never)
+  @inline(never)
   func allocateAgain(node: NodeID?, after error: ThreadStackError) throws(ThreadStackError) -> ThreadStack {
     noteReturned(1)
     guard reclaim(target: geometry.pageCount) > 0 else { throw error }
@@ -218,7 +218,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Looks for a freed stack in all of the magazine and in the depot, then for a free slot; notes the demand for it.
   ///
   /// No slot is taken while threads wait for a refill.
-  @inlinable @inline(__always) func find(node: NodeID?) -> Found {
+  @inline(__always) func find(node: NodeID?) -> Found {
     var wanted = 0
     if layout.nodeCount > 1 {
       let interrupts = machine.disableInterrupts()
@@ -257,7 +257,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Looks through the whole magazine for a stack of the wanted node.
   ///
   /// Interrupts are off.
-  @inlinable @inline(never)
+  @inline(never)
   func takeCached(node: Int, from record: UnsafeMutablePointer<CPURecord>) -> PackedStack? {
     let entries = magazine(of: record)
     let last = record.pointee.count &- 1

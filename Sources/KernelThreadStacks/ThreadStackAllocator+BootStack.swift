@@ -5,7 +5,7 @@ import Synchronization
 
 extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// The boot stack's bounds, once it has been adopted.
-  @inlinable public var bootStack: StackBounds? {
+  public var bootStack: StackBounds? {
     let base = VirtualAddress(shared.pointee.bootStackBase.load(ordering: .relaxed))
     return base.rawValue == 0 ? nil : geometry.bounds(base: base)
   }
@@ -20,7 +20,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   ///   - firstFrame: the first of the consecutive page frames that it lies in.
   /// - Throws: ``StackConfigurationError/bootStackMisplaced(_:offBy:)`` or
   ///   ``StackConfigurationError/secondBootStack(_:)``.
-  @inlinable public borrowing func adoptBootStack(
+  public borrowing func adoptBootStack(
     at base: VirtualAddress, firstFrame: PageFrame
   ) throws(ThreadStackError) {
     let expected = geometry.stackBase(containing: base)

@@ -19,7 +19,7 @@ import KernelMachine
 
 extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// How many stacks the depot keeps now.
-  @inlinable @inline(__always) var depotBound: Int {
+  @inline(__always) var depotBound: Int {
     let wanted = shared.pointee.demand.wanted
     return wanted < layout.depotLimit ? wanted : layout.depotLimit
   }
@@ -29,7 +29,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// The lock is held.
   ///
   /// - Returns: whether the magazine has room now.
-  @inlinable func exchangeFull(_ record: UnsafeMutablePointer<CPURecord>) -> Bool {
+  func exchangeFull(_ record: UnsafeMutablePointer<CPURecord>) -> Bool {
     let count = record.pointee.count
     let moved = control.pointee.exchange
     guard moved > 0, moved <= count, shared.pointee.depotCount &+ moved <= depotBound else { return false }
@@ -51,7 +51,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Puts one stack into its node's depot, which has room.
   ///
   /// The lock is held.
-  @inlinable @inline(__always) func putIntoDepot(_ stack: PackedStack) {
+  @inline(__always) func putIntoDepot(_ stack: PackedStack) {
     let count = depotCount(ofNode: stack.node)
     depot(ofNode: stack.node)[count.pointee] = stack
     count.pointee &+= 1
@@ -61,7 +61,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Takes a stack of a node out of the depot, which has one, and some more for the magazine.
   ///
   /// The lock is held.
-  @inlinable func takeFromDepot(node: Int, _ record: UnsafeMutablePointer<CPURecord>) -> PackedStack {
+  func takeFromDepot(node: Int, _ record: UnsafeMutablePointer<CPURecord>) -> PackedStack {
     let count = depotCount(ofNode: node)
     var left = count.pointee
     let stacks = depot(ofNode: node)
@@ -87,7 +87,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Takes any stack out of the depots, to give it back.
   ///
   /// The lock is held.
-  @inlinable func takeAnyFromDepot() -> PackedStack? {
+  func takeAnyFromDepot() -> PackedStack? {
     guard shared.pointee.depotCount > 0 else { return nil }
     var node = layout.nodeCount &- 1
     while node > 0, depotCount(ofNode: node).pointee == 0 { node &-= 1 }
@@ -103,7 +103,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// The lock is not held; interrupts are off. It completes no invalidation but those of full batches.
   ///
   /// - Returns: how many frames have gone back by then.
-  @inlinable @inline(never) func trimDepot(downTo kept: Int, target: Int) -> Int {
+  @inline(never) func trimDepot(downTo kept: Int, target: Int) -> Int {
     var given = 0
     var promised = 0
     while promised < target {
@@ -118,7 +118,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   /// Gives back stacks of the depot until their frames reach `target`.
-  @inlinable func emptyDepot(target: Int) -> Int {
+  func emptyDepot(target: Int) -> Int {
     let interrupts = machine.disableInterrupts()
     let given = trimDepot(downTo: 0, target: target)
     machine.restoreInterrupts(interrupts)
@@ -128,7 +128,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   // MARK: What time does
 
   /// How many stacks one call of ``age()`` unmaps at most.
-  @inlinable static var stacksPerPeriod: Int { 16 }
+  static var stacksPerPeriod: Int { 16 }
 
   /// Ends a period: what was wanted in it is remembered, what was wanted before counts a quarter less, and a few of the
   /// stacks that nobody has wanted go back.
@@ -139,7 +139,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// - Returns: how many frames went back.
   /// - Complexity: O(1); it unmaps at most 16 stacks.
   @discardableResult
-  @inlinable public borrowing func age() -> Int {
+  public borrowing func age() -> Int {
     let interrupts = machine.disableInterrupts()
     let state = machine.lock(lock)
     shared.pointee.demand.endPeriod()
@@ -160,19 +160,19 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   // MARK: Figures
 
   /// How many freed stacks the depot holds.
-  @inlinable public var depotStackCount: Int { shared.pointee.depotCount }
+  public var depotStackCount: Int { shared.pointee.depotCount }
 
   /// How many freed stacks the depot would hold at most now: what recent demand makes worth keeping, up to
   /// ``StackConfiguration/depotStacks``.
-  @inlinable public var depotStackLimit: Int { depotBound }
+  public var depotStackLimit: Int { depotBound }
 
   // MARK: Where it is
 
-  @inlinable @inline(__always) func depotCount(ofNode node: Int) -> UnsafeMutablePointer<Int> {
+  @inline(__always) func depotCount(ofNode node: Int) -> UnsafeMutablePointer<Int> {
     (metadata + layout.depotOffset).assumingMemoryBound(to: Int.self) + node
   }
 
-  @inlinable @inline(__always) func depot(ofNode node: Int) -> UnsafeMutablePointer<PackedStack> {
+  @inline(__always) func depot(ofNode node: Int) -> UnsafeMutablePointer<PackedStack> {
     (metadata + layout.depotOffset + (layout.nodeCount &+ node &* layout.depotLimit) &* 8)
       .assumingMemoryBound(to: PackedStack.self)
   }

@@ -31,10 +31,10 @@ import KernelMachine
 extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Whether only those pages of a cached stack are cleared that were used: ``StackStrategy/vmalloc`` on CPUs that keep
   /// dirty state.
-  @inlinable public var clearsOnlyDirtyPages: Bool { control.pointee.clearedBytes == 0 }
+  public var clearsOnlyDirtyPages: Bool { control.pointee.clearedBytes == 0 }
 
   /// Clears the pages of a mapped stack that may have been stored to.
-  @inlinable @inline(never) func clearDirtyPages(of base: VirtualAddress) {
+  @inline(never) func clearDirtyPages(of base: VirtualAddress) {
     // This CPU's own updates may be under way, those of a former owner that it ran last among them. Other CPUs have waited
     // for theirs: when the owner left them, or when they passed the stack on.
     machine.completeAccesses()
@@ -49,19 +49,19 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   /// Waits for what this CPU has done to stacks that go to the depot, where another CPU may take and look at them.
-  @inlinable @inline(__always) func completeBeforePassingOn() {
+  @inline(__always) func completeBeforePassingOn() {
     if clearsOnlyDirtyPages { machine.completeAccesses() }
   }
 
   /// What `allocate` does to a cached stack where only used pages are cleared; for measurements.
-  @inlinable @inline(__always) public borrowing func _clearDirtyPages(of stack: VirtualAddress) {
+  @inline(__always) public borrowing func _clearDirtyPages(of stack: VirtualAddress) {
     clearDirtyPages(of: stack)
   }
 
   /// How many pages of a stack its owners have stored to since it was mapped; all of them where that is not known.
   ///
   /// It reads page-table entries only. 0 for an address that is no stack's base.
-  @inlinable public borrowing func dirtyPageCount(_ base: VirtualAddress) -> Int {
+  public borrowing func dirtyPageCount(_ base: VirtualAddress) -> Int {
     guard clearsOnlyDirtyPages else { return mappedPageCount(base) }
     guard let slot = slot(containing: base), base == self.base(ofSlot: slot), let view = view(ofSlot: slot)
     else {
@@ -87,7 +87,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// - Parameters:
   ///   - address: the first byte that is written, as an address of the stack.
   ///   - byteCount: how many are.
-  @inlinable public borrowing func markWritten(_ address: VirtualAddress, byteCount: Int) {
+  public borrowing func markWritten(_ address: VirtualAddress, byteCount: Int) {
     guard clearsOnlyDirtyPages, byteCount > 0, let slot = slot(containing: address) else { return }
     // Under the lock no table goes back: what is stored to is no other memory, even if the address is no stack's any more.
     let state = machine.lock(lock)

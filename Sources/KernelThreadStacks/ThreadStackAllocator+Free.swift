@@ -12,7 +12,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   ///
   /// - Complexity: O(1); when magazine and depot have enough, it unmaps this stack and gives back the frames of at most
   ///   two others, and every ``StackConfiguration/retirementBatch``-th time it waits for one TLB invalidation.
-  @inlinable @inline(__always) public borrowing func free(_ stack: consuming ThreadStack) {
+  @inline(__always) public borrowing func free(_ stack: consuming ThreadStack) {
     guard stack.control == control else { return }
     let freed = stack.take()
     let interrupts = machine.disableInterrupts()
@@ -30,7 +30,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// The rest of `free`: a linear stack is marked another way; the magazine takes it if it has room.
   ///
   /// Interrupts are off.
-  @inlinable @inline(never)
+  @inline(never)
   func freeOtherwise(_ stack: PackedStack, _ record: UnsafeMutablePointer<CPURecord>) {
     if isLinear {
       markFreed(linear: stack)
@@ -50,7 +50,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// one that is made anew.
   ///
   /// Interrupts are off.
-  @inlinable @inline(never)
+  @inline(never)
   func freeSlowly(_ stack: PackedStack, _ record: UnsafeMutablePointer<CPURecord>) {
     if stack.isCharged { return freeCharged(stack, record) }
     if record.pointee.magazineLimit < configuration.cachedStacksPerCPU {
@@ -86,7 +86,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Takes a stack off its group's charge, then frees it like any other.
   ///
   /// Interrupts are off.
-  @inlinable @inline(never)
+  @inline(never)
   func freeCharged(_ stack: PackedStack, _ record: UnsafeMutablePointer<CPURecord>) {
     let freed = uncharged(stack)
     let count = record.pointee.count
@@ -102,7 +102,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// magazine is empty.
   ///
   /// Interrupts are off.
-  @inlinable @inline(never)
+  @inline(never)
   func freeOnRequest(_ stack: PackedStack, _ record: UnsafeMutablePointer<CPURecord>) {
     record.pointee.overflows &+= 1
     let count = record.pointee.count
@@ -119,7 +119,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   /// Notes that nobody needs so many stacks any more that magazines or threads had.
-  @inlinable func noteReturned(_ count: Int) {
+  func noteReturned(_ count: Int) {
     let state = machine.lock(lock)
     shared.pointee.demand.put(count)
     machine.unlock(lock, restoring: state)
@@ -127,7 +127,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   /// Marks a stack as cached and returns true, if no more pages are mapped than `allocate` has mapped, it is charged to
   /// no group, and it is not linear: a linear stack is marked another way.
-  @inlinable @inline(__always) func markCached(_ stack: PackedStack) -> Bool {
+  @inline(__always) func markCached(_ stack: PackedStack) -> Bool {
     // A stack that grows is not linear, which its own word tells.
     if !stack.isGrowing, isLinear { return false }
     if stack.isCharged { return false }
@@ -141,13 +141,13 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   /// Whether no more pages are mapped than `allocate` has mapped.
-  @inlinable @inline(__always) func isAsWhenMade(_ stack: PackedStack) -> Bool {
+  @inline(__always) func isAsWhenMade(_ stack: PackedStack) -> Bool {
     guard stack.isGrowing else { return true }
     let below = stackEntries(ofBase: stack.base) + (control.pointee.firstInitialEntry &- 8)
     return machine.readEntry(at: below).isEmpty
   }
 
-  @inlinable func giveBackLinear(_ stack: PackedStack) -> Int {
+  func giveBackLinear(_ stack: PackedStack) -> Int {
     giveBack(machine.frame(ofLinear: stack.base), order: geometry.strideShift &- 12)
   }
 
@@ -159,7 +159,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// - Parameter address: the stack's base.
   /// - Returns: whether it was there.
   @discardableResult
-  @inlinable public borrowing func quarantine(at address: VirtualAddress) -> Bool {
+  public borrowing func quarantine(at address: VirtualAddress) -> Bool {
     let interrupts = machine.disableInterrupts()
     let record = record(ofCPU: machine.currentCPU)
     var count = record.pointee.count
@@ -182,7 +182,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   /// Takes the stack with a base out of a magazine or a depot.
-  @inlinable func takeOut(
+  func takeOut(
     _ base: VirtualAddress, from stacks: UnsafeMutablePointer<PackedStack>, _ count: inout Int
   ) -> PackedStack? {
     var index = count &- 1

@@ -11,7 +11,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   ///   ``ThreadStackError/groupsExhausted(capacity:)`` when there are ``StackConfiguration/stackGroups`` of
   ///   them.
   /// - Complexity: O(groups).
-  @inlinable public borrowing func makeGroup(limitFrames: Int) throws(ThreadStackError) -> StackGroupID {
+  public borrowing func makeGroup(limitFrames: Int) throws(ThreadStackError) -> StackGroupID {
     guard limitFrames >= 0 else { throw .invalidGroupLimit(limitFrames) }
     let state = machine.lock(lock)
     var index = 0
@@ -29,7 +29,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// One that is below what the group has takes nothing from it, but it gets no stack before it has less.
   ///
   /// - Throws: ``ThreadStackError/invalidGroupLimit(_:)`` or ``ThreadStackError/unknownGroup(_:)``.
-  @inlinable public borrowing func setLimit(
+  public borrowing func setLimit(
     of group: StackGroupID, toFrames limitFrames: Int
   ) throws(ThreadStackError) {
     guard limitFrames >= 0 else { throw .invalidGroupLimit(limitFrames) }
@@ -49,7 +49,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   ///
   /// - Throws: ``ThreadStackError/groupInUse(_:chargedFrames:)`` or ``ThreadStackError/unknownGroup(_:)``.
   /// - Complexity: O(CPUs).
-  @inlinable public borrowing func removeGroup(_ group: StackGroupID) throws(ThreadStackError) {
+  public borrowing func removeGroup(_ group: StackGroupID) throws(ThreadStackError) {
     let state = machine.lock(lock)
     let isKnown = isGroup(group)
     var charged = 0
@@ -69,7 +69,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   ///
   /// - Throws: ``ThreadStackError/unknownGroup(_:)``.
   /// - Complexity: O(CPUs).
-  @inlinable public borrowing func figures(
+  public borrowing func figures(
     of group: StackGroupID
   ) throws(ThreadStackError) -> StackGroupFigures {
     let state = machine.lock(lock)
@@ -103,7 +103,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   ///   charged then.
   /// - Complexity: O(1); every ``StackConfiguration/chargeBatch`` frames it takes a lock, and near the limit it
   ///   looks at each CPU.
-  @inlinable public borrowing func allocate(
+  public borrowing func allocate(
     node: NodeID?, chargedTo group: StackGroupID
   ) throws(ThreadStackError) -> ThreadStack {
     let frames = control.pointee.initialBytes &>> 12
@@ -120,7 +120,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   /// The group that a stack in use is charged to; `nil` for one that is charged to none.
-  @inlinable public borrowing func group(of stack: borrowing ThreadStack) -> StackGroupID? {
+  public borrowing func group(of stack: borrowing ThreadStack) -> StackGroupID? {
     guard stack.packed.isCharged else { return nil }
     return StackGroupID(marker(ofSlot: slot(ofBase: stack.base)).group)
   }
@@ -128,7 +128,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   // MARK: Charges
 
   /// Charges frames to a group, or refuses.
-  @inlinable borrowing func charge(_ frames: Int, to group: StackGroupID) throws(ThreadStackError) {
+  borrowing func charge(_ frames: Int, to group: StackGroupID) throws(ThreadStackError) {
     guard UInt(bitPattern: group.index) < UInt(bitPattern: layout.stackGroupCount) else {
       throw .unknownGroup(group)
     }
@@ -139,7 +139,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   /// The rest of `charge`: this CPU has too little credit.
-  @inlinable @inline(never)
+  @inline(never)
   borrowing func chargeSlowly(_ frames: Int, to group: StackGroupID) throws(ThreadStackError) {
     let state = machine.lock(lock)
     let record = stackGroup(group.index)
@@ -179,7 +179,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Takes back what all CPUs have in advance for a group; `taken` is what is charged then.
   ///
   /// The lock is held.
-  @inlinable borrowing func takeCreditBack(_ group: Int) {
+  borrowing func takeCreditBack(_ group: Int) {
     for cpu in 0..<layout.cpuCount {
       stackGroup(group).pointee.taken &-=
         control.pointee.credit(ofCPU: cpu, group: group).pointee.exchange(0, ordering: .relaxed)
@@ -189,7 +189,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Charges what has grown on CPUs beyond their credit: what is in use is given to nobody in advance.
   ///
   /// The lock is held.
-  @inlinable borrowing func settleDebts(_ group: Int) {
+  borrowing func settleDebts(_ group: Int) {
     for cpu in 0..<layout.cpuCount {
       let credit = control.pointee.credit(ofCPU: cpu, group: group)
       if credit.pointee.load(ordering: .relaxed) < 0 {
@@ -199,7 +199,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   /// Takes frames off a group's charge.
-  @inlinable borrowing func uncharge(_ frames: Int, from group: Int) {
+  borrowing func uncharge(_ frames: Int, from group: Int) {
     let interrupts = machine.disableInterrupts()
     let credit = control.pointee.credit(ofCPU: machine.currentCPU, group: group)
     let there = credit.pointee.wrappingAdd(frames, ordering: .relaxed).newValue
@@ -213,7 +213,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Gives back what a CPU has beyond a batch, or beyond the limit.
   ///
   /// Interrupts are off.
-  @inlinable @inline(never)
+  @inline(never)
   borrowing func returnCredit(_ credit: UnsafeMutablePointer<Atomic<Int>>, _ group: Int) {
     let state = machine.lock(lock)
     let record = stackGroup(group)
@@ -231,7 +231,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   /// Takes a stack that is being freed off its group's charge, with all pages that it has.
-  @inlinable @inline(never) borrowing func uncharged(_ stack: PackedStack) -> PackedStack {
+  @inline(never) borrowing func uncharged(_ stack: PackedStack) -> PackedStack {
     var frames = geometry.pageCount
     if stack.isGrowing {
       let entries = stackEntries(ofBase: stack.base)
@@ -246,14 +246,14 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   // MARK: Where they are
 
-  @inlinable func stackGroup(_ index: Int) -> UnsafeMutablePointer<StackGroupRecord> {
+  func stackGroup(_ index: Int) -> UnsafeMutablePointer<StackGroupRecord> {
     (metadata + layout.chargeOffset).assumingMemoryBound(to: StackGroupRecord.self) + index
   }
 
   /// Whether there is such a group.
   ///
   /// The lock is held.
-  @inlinable borrowing func isGroup(_ group: StackGroupID) -> Bool {
+  borrowing func isGroup(_ group: StackGroupID) -> Bool {
     UInt(bitPattern: group.index) < UInt(bitPattern: layout.stackGroupCount)
       && stackGroup(group.index).pointee.limit >= 0
   }

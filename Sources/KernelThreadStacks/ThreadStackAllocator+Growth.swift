@@ -4,7 +4,7 @@ import KernelMachine
 
 extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// What an exception handler needs to let stacks grow.
-  @inlinable public var grower: StackGrower<M> { StackGrower(machine: machine, control: control) }
+  public var grower: StackGrower<M> { StackGrower(machine: machine, control: control) }
 
   /// Makes sure that a thread can grow its stack to the end, before it is switched in.
   ///
@@ -18,7 +18,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   ///   - mayTakeFrames: whether the reserve may be refilled.
   /// - Returns: whether the thread may run.
   /// - Complexity: a comparison while the reserve is full; else O(pages of a stack).
-  @inlinable @inline(__always)
+  @inline(__always)
   public borrowing func prepareToRun(_ base: VirtualAddress, mayTakeFrames: Bool = true) -> Bool {
     let reserve = reserve(ofCPU: machine.currentCPU)
     if reserve.pointee.count == reserve.pointee.readyCount { return true }
@@ -33,14 +33,14 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   ///
   /// Whoever keeps the queue of those that wait calls it whenever their number has changed, under the queue's lock. An
   /// `allocate` that is under way on another CPU may not see it yet.
-  @inlinable public borrowing func noteRefillWaiters(_ count: Int) {
+  public borrowing func noteRefillWaiters(_ count: Int) {
     shared.pointee.refillWaiterCount = count
   }
 
   /// How many pages of a stack are not mapped: what a thread that waits is waiting for.
   ///
   /// 0 for an address that is no stack's base of this allocator.
-  @inlinable public borrowing func missingPageCount(_ base: VirtualAddress) -> Int {
+  public borrowing func missingPageCount(_ base: VirtualAddress) -> Int {
     guard isGrowing, let mapped = seenPageCount(base) else { return 0 }
     return geometry.pageCount &- mapped
   }
@@ -52,7 +52,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// that idle on a stack of their own which is mapped to the end.
   ///
   /// - Returns: how many frames went back.
-  @inlinable public borrowing func releaseReserve() -> Int {
+  public borrowing func releaseReserve() -> Int {
     let interrupts = machine.disableInterrupts()
     let given = releaseReserve(reserve(ofCPU: machine.currentCPU))
     machine.restoreInterrupts(interrupts)
@@ -62,7 +62,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Fills this CPU's reserve, and the pool, as far as memory allows.
   ///
   /// The conditions are those of ``prepareToRun(_:mayTakeFrames:)``.
-  @inlinable public borrowing func fillReserve() {
+  public borrowing func fillReserve() {
     let interrupts = machine.disableInterrupts()
     fill(reserve(ofCPU: machine.currentCPU))
     machine.restoreInterrupts(interrupts)
@@ -75,8 +75,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// - Throws: ``ThreadStackError/beyondStack(requestedBytes:availableBytes:)``,
   ///   ``ThreadStackError/frames(_:)``, or ``ThreadStackError/groupLimit(_:)``; what has been mapped by then
   ///   stays.
-  @inlinable public borrowing func populate(_ stack: borrowing ThreadStack, bytes: Int) throws(ThreadStackError)
-  {
+  public borrowing func populate(_ stack: borrowing ThreadStack, bytes: Int) throws(ThreadStackError) {
     let available = geometry.size
     guard bytes >= 0, bytes <= available else {
       throw .beyondStack(requestedBytes: bytes, availableBytes: available)
@@ -109,7 +108,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   // MARK: Refilling
 
   /// The rest of `prepareToRun`: the reserve is not full, or the pool was not when it was last looked at.
-  @inlinable @inline(never)
+  @inline(never)
   borrowing func prepareSlowly(
     _ base: VirtualAddress, _ mayTakeFrames: Bool, _ reserve: UnsafeMutablePointer<StackReserve>
   ) -> Bool {
@@ -128,7 +127,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Fills a reserve from the frame source, then the pool.
   ///
   /// Interrupts are off.
-  @inlinable borrowing func fill(_ reserve: UnsafeMutablePointer<StackReserve>) {
+  borrowing func fill(_ reserve: UnsafeMutablePointer<StackReserve>) {
     let limit = layout.reserveLimit
     while reserve.pointee.count < limit, let frame = takeReservedFrame() {
       reserve.reservedFrames[reserve.pointee.count] = frame
@@ -141,8 +140,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Moves frames from the pool until a reserve has `count`, and tells how many it has then.
   ///
   /// Interrupts are off.
-  @inlinable borrowing func takeFromPool(_ reserve: UnsafeMutablePointer<StackReserve>, until count: Int) -> Int
-  {
+  borrowing func takeFromPool(_ reserve: UnsafeMutablePointer<StackReserve>, until count: Int) -> Int {
     let state = machine.lock(lock)
     while reserve.pointee.count < count, shared.pointee.poolCount > 0 {
       shared.pointee.poolCount &-= 1
@@ -156,7 +154,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Fills the pool from the frame source and tells whether it is full.
   ///
   /// The lock is not held while memory is asked for; what is too much by then goes back.
-  @inlinable borrowing func fillPool() -> Bool {
+  borrowing func fillPool() -> Bool {
     while !isPoolFull {
       guard let frame = takeReservedFrame() else { return false }
       if !putIntoPool(frame) { _ = giveBack(frame.entry.frame, order: 0) }
@@ -165,7 +163,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   /// Whether the pool needs no more frames for now.
-  @inlinable var isPoolFull: Bool {
+  var isPoolFull: Bool {
     let state = machine.lock(lock)
     let isFull = shared.pointee.poolCount >= layout.poolLimit
     machine.unlock(lock, restoring: state)
@@ -173,7 +171,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   /// Puts a zeroed frame into the pool, and tells whether there was room.
-  @inlinable borrowing func putIntoPool(_ frame: ReservedFrame) -> Bool {
+  borrowing func putIntoPool(_ frame: ReservedFrame) -> Bool {
     let state = machine.lock(lock)
     let hasRoom = shared.pointee.poolCount < layout.poolLimit
     if hasRoom {
@@ -184,7 +182,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     return hasRoom
   }
 
-  @inlinable borrowing func takeReservedFrame() -> ReservedFrame? {
+  borrowing func takeReservedFrame() -> ReservedFrame? {
     do {
       let frame = try frames.allocate(
         FrameRequest(node: homeNode, purpose: .threadStack, cleared: true))
@@ -196,12 +194,12 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   // MARK: The beginning and the end
 
   /// Fills all reserves and the pool as far as memory allows; nobody else uses the allocator yet.
-  @inlinable borrowing func fillReserves() {
+  borrowing func fillReserves() {
     for cpu in 0..<layout.cpuCount { fill(reserve(ofCPU: cpu)) }
   }
 
   /// Gives back all reserves and the pool; nobody else uses the allocator any more.
-  @inlinable borrowing func emptyReserves() {
+  borrowing func emptyReserves() {
     for cpu in 0..<layout.cpuCount { _ = releaseReserve(reserve(ofCPU: cpu)) }
     while shared.pointee.poolCount > 0 {
       shared.pointee.poolCount &-= 1
@@ -211,7 +209,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   /// Empties a reserve into the pool, so that nobody who asks for memory comes before a refill; what does not fit there
   /// goes to the frame source.
-  @inlinable borrowing func releaseReserve(_ reserve: UnsafeMutablePointer<StackReserve>) -> Int {
+  borrowing func releaseReserve(_ reserve: UnsafeMutablePointer<StackReserve>) -> Int {
     var given = 0
     reserve.pointee.readyCount = layout.reserveLimit == 0 ? 0 : -1
     while reserve.pointee.count > 0 {
@@ -224,15 +222,15 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   // MARK: Where they are
 
-  @inlinable @inline(__always) func reserve(ofCPU cpu: Int) -> UnsafeMutablePointer<StackReserve> {
+  @inline(__always) func reserve(ofCPU cpu: Int) -> UnsafeMutablePointer<StackReserve> {
     control.pointee.reserve(ofCPU: cpu)
   }
 
-  @inlinable func grownFrames(of reserve: UnsafeMutablePointer<StackReserve>) -> UnsafeMutablePointer<Int> {
+  func grownFrames(of reserve: UnsafeMutablePointer<StackReserve>) -> UnsafeMutablePointer<Int> {
     control.pointee.grownFrames(of: reserve)
   }
 
-  @inlinable var pool: UnsafeMutablePointer<ReservedFrame> {
+  var pool: UnsafeMutablePointer<ReservedFrame> {
     (metadata + layout.poolOffset).assumingMemoryBound(to: ReservedFrame.self)
   }
 }

@@ -6,7 +6,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// How many pages are mapped behind a stack.
   ///
   /// It reads page-table entries only; nothing is faulted in. 0 for an address that is no stack's base.
-  @inlinable public borrowing func mappedPageCount(_ base: VirtualAddress) -> Int {
+  public borrowing func mappedPageCount(_ base: VirtualAddress) -> Int {
     if isLinear { return isLinearAddress(base) ? geometry.pageCount : 0 }
     return seenPageCount(base) ?? 0
   }
@@ -16,7 +16,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   ///
   /// It reads page-table entries only; nothing is faulted in. 0 for an address that is no stack's base. For strategies
   /// that map stacks whole, it is the whole stack.
-  @inlinable public borrowing func highWaterPageCount(_ base: VirtualAddress) -> Int {
+  public borrowing func highWaterPageCount(_ base: VirtualAddress) -> Int {
     max(mappedPageCount(base), deepestPageCount(base))
   }
 
@@ -29,7 +29,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   ///
   /// - Parameter base: the stack's base; the stack is in use.
   /// - Complexity: O(bytes mapped).
-  @inlinable public borrowing func highWaterByteCount(_ base: VirtualAddress) -> Int {
+  public borrowing func highWaterByteCount(_ base: VirtualAddress) -> Int {
     let deepest = deepestPageCount(base)
     if deepest > 0, deepest > mappedPageCount(base) { return deepest &* pageSize }
     let top = base + geometry.size
@@ -48,14 +48,14 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   /// How many frames the reserves of all CPUs and the pool behind them hold.
-  @inlinable public var reservedFrameCount: Int {
+  public var reservedFrameCount: Int {
     var sum = shared.pointee.poolCount
     for cpu in 0..<layout.cpuCount { sum &+= reserve(ofCPU: cpu).pointee.count }
     return sum
   }
 
   /// How many pages stacks have grown by.
-  @inlinable public var grownPageCount: Int {
+  public var grownPageCount: Int {
     guard isGrowing else { return 0 }
     var sum = 0
     for cpu in 0..<layout.cpuCount {
@@ -65,13 +65,13 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   /// The most pages that a stack had before it was shrunk; 0 if it never was, and for strategies that don't shrink.
-  @inlinable borrowing func deepestPageCount(_ base: VirtualAddress) -> Int {
+  borrowing func deepestPageCount(_ base: VirtualAddress) -> Int {
     shrinkableStack(base)?.marker.deepestPageCount ?? 0
   }
 
   /// How many pages of a stack have valid entries, the topmost ones; `nil` where there is no table, and for an address that is no
   /// stack's base.
-  @inlinable borrowing func seenPageCount(_ base: VirtualAddress) -> Int? {
+  borrowing func seenPageCount(_ base: VirtualAddress) -> Int? {
     guard let slot = slot(containing: base), base == self.base(ofSlot: slot), let view = view(ofSlot: slot)
     else {
       return nil

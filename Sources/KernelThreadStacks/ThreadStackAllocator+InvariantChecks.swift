@@ -213,6 +213,6 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     }
   #else
     /// Nothing: internal checks are not compiled in.
-    @inlinable public borrowing func _checkInvariants() {}
+    public borrowing func _checkInvariants() {}
   #endif
 }

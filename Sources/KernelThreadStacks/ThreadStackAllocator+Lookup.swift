@@ -7,7 +7,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// The address of the current thread's `thread_info`, from its stack pointer, by arithmetic alone.
   ///
   /// It holds for the boot stack too, which lies as the formula wants it.
-  @inlinable public borrowing func threadInfo(stackPointer: VirtualAddress) -> VirtualAddress {
+  public borrowing func threadInfo(stackPointer: VirtualAddress) -> VirtualAddress {
     geometry.threadInfo(stackPointer: stackPointer)
   }
 
@@ -16,7 +16,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Unless the caller sees to it that the stack stays, the frame may be somebody else's at the next moment.
   ///
   /// - Complexity: O(1), without a walk of the page tables.
-  @inlinable public borrowing func page(of address: VirtualAddress) -> PageFrame? {
+  public borrowing func page(of address: VirtualAddress) -> PageFrame? {
     if let boot = bootStack, boot.contains(address) {
       // It was stored before the base that has been read.
       atomicMemoryFence(ordering: .acquiring)
@@ -34,13 +34,13 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Where a stack pointer lies.
   ///
   /// One at the top of a stack is on that stack, which is empty.
-  @inlinable public borrowing func classify(stackPointer: VirtualAddress) -> StackAddressClass {
+  public borrowing func classify(stackPointer: VirtualAddress) -> StackAddressClass {
     guard stackPointer.rawValue & 15 == 0 else { return .unaligned }
     return classify(address: VirtualAddress(stackPointer.rawValue &- 1))
   }
 
   /// Where any address lies, such as the one that a fault names.
-  @inlinable public borrowing func classify(address: VirtualAddress) -> StackAddressClass {
+  public borrowing func classify(address: VirtualAddress) -> StackAddressClass {
     if let boot = bootStack, boot.contains(address) { return .bootStack(boot) }
     if isLinear {
       guard isLinearAddress(address) else { return .elsewhere }
@@ -60,7 +60,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// a stack that has been freed already. For ``StackStrategy/linear``, which has no record per stack, a double free is
   /// found out until somebody else has the memory; if nobody has, and the mark in it is gone, the frame source refuses it
   /// (see ``refusedFreeCount``). Two CPUs that free the same address at the same time are not told apart.
-  @inlinable public borrowing func stack(at address: VirtualAddress) throws(ThreadStackError) -> ThreadStack {
+  public borrowing func stack(at address: VirtualAddress) throws(ThreadStackError) -> ThreadStack {
     if let boot = bootStack, boot.contains(address) { throw .bootStack(address) }
     if isLinear { return try linearStack(at: address) }
     guard let slot = slot(containing: address) else { throw .foreignAddress(address) }
@@ -69,7 +69,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     return ThreadStack(marker.stack(at: address), control: control)
   }
 
-  @inlinable @inline(never)
+  @inline(never)
   func linearStack(at address: VirtualAddress) throws(ThreadStackError) -> ThreadStack {
     guard isLinearAddress(address) else { throw .foreignAddress(address) }
     guard geometry.stackBase(containing: address) == address else { throw .unalignedAddress(address) }
@@ -87,22 +87,22 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   // a stack may ask about it, so nobody reads the word while another CPU writes it.
 
   /// What the lowest word of a freed linear stack holds: no address of anything.
-  @inlinable func freedMark(of base: VirtualAddress) -> UInt { ~base.rawValue }
+  func freedMark(of base: VirtualAddress) -> UInt { ~base.rawValue }
 
-  @inlinable func lowestWord(ofLinear base: VirtualAddress) -> UnsafeMutablePointer<UInt> {
+  func lowestWord(ofLinear base: VirtualAddress) -> UnsafeMutablePointer<UInt> {
     machine.pointer(to: PhysicalAddress(base.rawValue &- machine.linearMapOffset))
       .assumingMemoryBound(to: UInt.self)
   }
 
   /// Notes that a linear stack has been freed.
-  @inlinable @inline(__always) func markFreed(linear stack: PackedStack) {
+  @inline(__always) func markFreed(linear stack: PackedStack) {
     lowestWord(ofLinear: stack.base).pointee = freedMark(of: stack.base)
   }
 
   // MARK: Slots
 
   /// The slot that an address lies in, its guard included.
-  @inlinable func slot(containing address: VirtualAddress) -> Int? {
+  func slot(containing address: VirtualAddress) -> Int? {
     let offset = address.rawValue &- firstWindow &+ UInt(bitPattern: geometry.areaLead)
     let slot = offset &>> UInt(bitPattern: geometry.strideShift)
     return slot < UInt(bitPattern: layout.slotCount) ? Int(bitPattern: slot) : nil
@@ -111,16 +111,16 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Whether a slot has page-table entries.
   ///
   /// The lock is held: they stay as long as it is.
-  @inlinable func hasTable(_ slot: Int) -> Bool {
+  func hasTable(_ slot: Int) -> Bool {
     group(ofSlot: slot).pointee.location != 0
   }
 
   /// What became of a slot's stack, which is the caller's; or the lock is held, and the slot has entries.
-  @inlinable func marker(ofSlot slot: Int) -> StackMarker {
+  func marker(ofSlot slot: Int) -> StackMarker {
     StackMarker(entry: machine.readEntry(at: markerEntry(ofSlot: slot)))
   }
 
-  @inlinable func isLinearAddress(_ address: VirtualAddress) -> Bool {
+  func isLinearAddress(_ address: VirtualAddress) -> Bool {
     let offset = machine.linearMapOffset
     return address.rawValue >= offset
       && address.rawValue &- offset < 1 &<< UInt(bitPattern: machine.virtualAddressBits &- 1)

@@ -4,7 +4,7 @@ import KernelMachine
 
 extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Makes a stack of one block of the linear map.
-  @inlinable @inline(never)
+  @inline(never)
   func makeLinearStack(node: NodeID?) throws(ThreadStackError) -> PackedStack {
     do {
       let block = try frames.allocate(
@@ -18,7 +18,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   ///
   /// The frames are first noted in invalid entries and become valid when no more can be refused: an entry that was valid
   /// for a moment could not be taken back without an invalidation.
-  @inlinable @inline(__always)
+  @inline(__always)
   func makeMappedStack(slot: Int, node: NodeID?) throws(ThreadStackError) -> PackedStack {
     let base = base(ofSlot: slot)
     let entries = stackEntries(ofBase: base)
@@ -59,7 +59,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   ///   - pages: how many are mapped from the beginning.
   ///   - first: where its first entry lies that is mapped from the beginning.
   /// - Returns: what the frames hold; `nil` when nothing has changed.
-  @inlinable @inline(__always)
+  @inline(__always)
   func mapTogether(_ stack: PackedStack, pages: Int, from first: PhysicalAddress) -> FrameContents? {
     var next = first
     let mappedBits = control.pointee.mappedBits
@@ -79,7 +79,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Clears the frames of a new stack that has been mapped.
   ///
   /// Where entries tell what was used, they don't hear of it: the pages stay clean.
-  @inlinable @inline(never)
+  @inline(never)
   func clearedNew(_ stack: PackedStack, from first: PhysicalAddress) -> ThreadStack {
     let byteCount = control.pointee.clearedBytes
     if byteCount > 0 {
@@ -96,7 +96,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   /// The node of the current CPU; node 0 for a CPU whose node has no memory and no number among the frames'.
-  @inlinable @inline(__always) var homeNode: NodeID {
+  @inline(__always) var homeNode: NodeID {
     if layout.nodeCount == 1 { return NodeID(0) }
     let home = machine.currentNode
     return home.index < layout.nodeCount ? home : NodeID(0)
@@ -104,7 +104,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   /// The tag of a stack whose frames the entries name: the first frame's node, and whether others are elsewhere; or
   /// the top frame's node, and that the stack grows.
-  @inlinable @inline(never) func tag(ofEntries entries: PhysicalAddress) -> UInt {
+  @inline(never) func tag(ofEntries entries: PhysicalAddress) -> UInt {
     if isGrowing {
       let top = machine.readEntry(at: entries + (geometry.pageCount &- 1) &* 8)
       return UInt(bitPattern: frames.node(of: top.frame).index)
@@ -122,7 +122,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   /// Gives back the first `pages` frames of a slot, whose entries have never been valid, the slot, and its table if no
   /// other slot needs it.
-  @inlinable @inline(never)
+  @inline(never)
   func undo(slot: Int, entries: PhysicalAddress, pages: UInt) {
     emptyEntries(entries, pages: Int(bitPattern: pages))
     let state = machine.lock(lock)
@@ -135,7 +135,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Gives back the frames that invalid entries name, and empties the entries.
   ///
   /// - Returns: how many frames went back.
-  @inlinable @discardableResult func emptyEntries(_ entries: PhysicalAddress, pages: Int) -> Int {
+  @discardableResult func emptyEntries(_ entries: PhysicalAddress, pages: Int) -> Int {
     var given = 0
     var page = 0
     while page < pages {
@@ -152,7 +152,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Gives a block back and returns the number of its frames.
   ///
   /// A refusal is counted: it means that someone else freed it.
-  @inlinable func giveBack(_ frame: PageFrame, order: Int) -> Int {
+  func giveBack(_ frame: PageFrame, order: Int) -> Int {
     do {
       try frames.free(frame, order: order)
       return 1 &<< order

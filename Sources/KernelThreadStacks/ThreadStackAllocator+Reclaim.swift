@@ -24,7 +24,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// - Parameter target: how many frames are enough; `Int.max` for all.
   /// - Returns: how many frames went back, which may be more or fewer.
   @discardableResult
-  @inlinable public borrowing func reclaim(target: Int) -> Int {
+  public borrowing func reclaim(target: Int) -> Int {
     var given = completeRetirement()
     if given < target { given &+= emptyDepot(target: target &- given) }
     // With interrupts on, the caller may go on on another CPU after each step.
@@ -47,7 +47,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   ///
   /// - Returns: how many frames went back.
   @discardableResult
-  @inlinable @inline(__always) public borrowing func serviceReclaimRequest() -> Int {
+  @inline(__always) public borrowing func serviceReclaimRequest() -> Int {
     let interrupts = machine.disableInterrupts()
     let record = record(ofCPU: machine.currentCPU)
     var given = 0
@@ -65,7 +65,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// - Parameter cpu: its number.
   /// - Returns: how many frames went back; 0 for a CPU that does not exist.
   @discardableResult
-  @inlinable @inline(never) public borrowing func reclaim(fromStoppedCPU cpu: Int) -> Int {
+  @inline(never) public borrowing func reclaim(fromStoppedCPU cpu: Int) -> Int {
     // A record's common path has no order: it is its CPU's alone, until now.
     atomicMemoryFence(ordering: .acquiring)
     guard isCPU(cpu) else { return 0 }
@@ -80,22 +80,22 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   // MARK: Magazines
 
   /// Asks all CPUs but the one whose magazine has been emptied to empty theirs.
-  @inlinable func requestMagazines(butOf emptied: Int) {
+  func requestMagazines(butOf emptied: Int) {
     for cpu in 0..<layout.cpuCount where cpu != emptied {
       record(ofCPU: cpu).pointee.limitMagazine(to: 0)
     }
   }
 
-  @inlinable @inline(__always) func isAskedToEmpty(_ record: UnsafeMutablePointer<CPURecord>) -> Bool {
+  @inline(__always) func isAskedToEmpty(_ record: UnsafeMutablePointer<CPURecord>) -> Bool {
     record.pointee.magazineLimit < configuration.cachedStacksPerCPU
   }
 
   /// Ends a request: the magazine is empty.
-  @inlinable func allowCaching(_ record: UnsafeMutablePointer<CPURecord>) {
+  func allowCaching(_ record: UnsafeMutablePointer<CPURecord>) {
     record.pointee.limitMagazine(to: configuration.cachedStacksPerCPU)
   }
 
-  @inlinable @inline(never) func serve(_ record: UnsafeMutablePointer<CPURecord>) -> Int {
+  @inline(never) func serve(_ record: UnsafeMutablePointer<CPURecord>) -> Int {
     let given = emptyMagazine(record, target: .max)
     return given == 0 ? 0 : given &+ releaseEmptyTables()
   }
@@ -103,7 +103,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Takes stacks out of a magazine until their frames reach `target`, and gives these back.
   ///
   /// Interrupts are off, and the magazine is this CPU's, or its CPU has stopped, or nobody else uses the allocator.
-  @inlinable @inline(never)
+  @inline(never)
   func emptyMagazine(_ record: UnsafeMutablePointer<CPURecord>, target: Int) -> Int {
     var given = 0
     var promised = 0
@@ -125,7 +125,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   // MARK: Tables
 
   /// Gives back the tables none of whose slots is in use.
-  @inlinable func releaseEmptyTables() -> Int {
+  func releaseEmptyTables() -> Int {
     if isLinear { return 0 }
     let state = machine.lock(lock)
     let end = Int(shared.pointee.firstUntouchedTable)
@@ -136,7 +136,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Gives back those of the tables `first..<end` none of whose slots is in use.
   ///
   /// Neighbouring tables go together, so that one invalidation serves them. The lock is not held.
-  @inlinable @inline(never)
+  @inline(never)
   func releaseEmptyTables(from first: Int, to end: Int) -> Int {
     if isLinear { return 0 }
     var table = first
@@ -167,7 +167,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Claims the groups of a table that is there and has no slot in use; look-ups find no table from then on.
   ///
   /// The lock is held.
-  @inlinable func claimEmptyTable(_ table: Int) -> Bool {
+  func claimEmptyTable(_ table: Int) -> Bool {
     for index in groups(ofTable: table) {
       let group = group(index)
       guard group.pointee.state == .partial, group.pointee.free == layout.allSlots else {

@@ -12,18 +12,18 @@ import KernelMachine
 import Synchronization
 
 /// Frames on their way to the frame source, once the lock has been released.
-@frozen @usableFromInline struct FrameBuffer {
-  @usableFromInline let frames: UnsafeMutablePointer<PageFrame>
-  @usableFromInline var count = 0
+struct FrameBuffer {
+  let frames: UnsafeMutablePointer<PageFrame>
+  var count = 0
 
   /// A buffer in memory that stays the caller's, for ``capacity`` frames.
-  @inlinable init(_ memory: UnsafeMutableBufferPointer<PageFrame>) {
+  init(_ memory: UnsafeMutableBufferPointer<PageFrame>) {
     frames = memory.baseAddress.unsafelyUnwrapped
   }
 
-  @inlinable static var capacity: Int { 16 }
-  @inlinable var isFull: Bool { count == Self.capacity }
-  @inlinable mutating func add(_ frame: PageFrame) {
+  static var capacity: Int { 16 }
+  var isFull: Bool { count == Self.capacity }
+  mutating func add(_ frame: PageFrame) {
     (frames + count).initialize(to: frame)
     count &+= 1
   }
@@ -34,7 +34,7 @@ import Synchronization
   /// (1) the memory is there while `body` runs, and the buffer does not outlive it; (2) `add` is called only while
   /// `isFull` says no; (3) what is read lies below `count`, so it has been written; (4) a frame's number needs no
   /// deinitialization.
-  @inlinable @inline(__always) static func with<Result>(_ body: (inout Self) -> Result) -> Result {
+  @inline(__always) static func with<Result>(_ body: (inout Self) -> Result) -> Result {
     withUnsafeTemporaryAllocation(of: PageFrame.self, capacity: capacity) { memory in
       var buffer = Self(memory)
       return body(&buffer)
@@ -43,25 +43,25 @@ import Synchronization
 }
 
 /// The slots that wait for an invalidation, if they are few.
-@frozen @usableFromInline struct SlotBuffer {
-  @usableFromInline var slots = InlineArray<16, UInt32>(repeating: 0)
+struct SlotBuffer {
+  var slots = InlineArray<16, UInt32>(repeating: 0)
   /// How many there are; -1 if they are too many for the buffer.
-  @usableFromInline var count = 0
+  var count = 0
 
-  @inlinable init() {}
-  @inlinable static var capacity: Int { 16 }
+  init() {}
+  static var capacity: Int { 16 }
 }
 
 extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// How many slots give their frames back in one free.
-  @inlinable static var slotsPerFree: Int { 2 }
+  static var slotsPerFree: Int { 2 }
 
   /// Takes a stack out of use that is in no magazine and no depot any more.
   ///
   /// Interrupts are off.
   ///
   /// - Returns: how many frames went back, its own or others'.
-  @inlinable @inline(__always) func giveUp(_ stack: PackedStack) -> Int {
+  @inline(__always) func giveUp(_ stack: PackedStack) -> Int {
     account(stack, -1, in: record(ofCPU: machine.currentCPU))
     return isLinear ? giveBackLinear(stack) : retire(stack)
   }
@@ -72,7 +72,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Interrupts are off.
   ///
   /// - Returns: how many frames went back.
-  @inlinable @inline(never) func retire(_ stack: PackedStack) -> Int {
+  @inline(never) func retire(_ stack: PackedStack) -> Int {
     unmap(stack)
     var left = Self.slotsPerFree
     var state = machine.lock(lock)
@@ -113,7 +113,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   /// Makes a stack's entries invalid; they keep their frames.
-  @inlinable @inline(__always) func unmap(_ stack: PackedStack) {
+  @inline(__always) func unmap(_ stack: PackedStack) {
     let entries = stackEntries(ofBase: stack.base)
     let end = entries + control.pointee.stackEntryBytes
     var next = entries
@@ -130,7 +130,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Puts an unmapped stack's slot into the ring, if there is room.
   ///
   /// The lock is held.
-  @inlinable @inline(__always) func enqueueRetired(_ stack: PackedStack) -> Bool {
+  @inline(__always) func enqueueRetired(_ stack: PackedStack) -> Bool {
     let index = shared.pointee.retired
     guard index &- shared.pointee.drained <= layout.ringMask else { return false }
     ring[Int(index & layout.ringMask)] = UInt32(truncatingIfNeeded: slot(ofBase: stack.base))
@@ -144,7 +144,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// What an invalidation of all retired slots has to cover.
   ///
   /// The lock is held.
-  @inlinable var retiredRange: VirtualAddressRange {
+  var retiredRange: VirtualAddressRange {
     VirtualAddressRange(
       VirtualAddress(shared.pointee.lowestRetired),
       VirtualAddress(shared.pointee.highestRetired) + geometry.size)
@@ -154,7 +154,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   ///
   /// The bounds stay where others have been retired meanwhile: they are only wider than they need be then. The lock is
   /// held.
-  @inlinable func noteInvalidated(upTo end: UInt32) {
+  func noteInvalidated(upTo end: UInt32) {
     // Another CPU may have completed a later one.
     if Int32(bitPattern: end &- shared.pointee.invalidated) > 0 { shared.pointee.invalidated = end }
     if shared.pointee.retired == end {
@@ -166,7 +166,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Takes the frames of up to `slots` invalidated slots, as far as the buffer takes them, and frees the slots.
   ///
   /// The lock is held.
-  @inlinable func collect(into buffer: inout FrameBuffer, slots: inout Int) {
+  func collect(into buffer: inout FrameBuffer, slots: inout Int) {
     while slots > 0, shared.pointee.drained != shared.pointee.invalidated {
       let slot = Int(ring[Int(shared.pointee.drained & layout.ringMask)])
       let entries = stackEntries(ofSlot: slot)
@@ -189,7 +189,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   /// Gives back the frames of a buffer, which is empty then.
-  @inlinable @inline(__always) func giveBack(_ buffer: inout FrameBuffer) -> Int {
+  @inline(__always) func giveBack(_ buffer: inout FrameBuffer) -> Int {
     var given = 0
     var index = 0
     while index < buffer.count {
@@ -201,7 +201,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   /// Gives a stack that found no room in the ring an invalidation of its own.
-  @inlinable @inline(never) func completeAlone(_ stack: PackedStack) -> Int {
+  @inline(never) func completeAlone(_ stack: PackedStack) -> Int {
     let range = VirtualAddressRange(stack.base, byteCount: geometry.size)
     machine.invalidate(range, in: .kernel, scope: .leaves)
     let slot = slot(ofBase: stack.base)
@@ -215,7 +215,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// The slots that were retired before `end` and wait for an invalidation.
   ///
   /// The lock is held.
-  @inlinable func pendingSlots(upTo end: UInt32) -> SlotBuffer {
+  func pendingSlots(upTo end: UInt32) -> SlotBuffer {
     var buffer = SlotBuffer()
     var index = shared.pointee.invalidated
     guard end &- index <= UInt32(truncatingIfNeeded: SlotBuffer.capacity) else {
@@ -236,7 +236,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// One invalidation of a wider range has the advantage of one wait.
   ///
   /// - Parameter range: covers all of them.
-  @inlinable func invalidate(_ pending: borrowing SlotBuffer, in range: VirtualAddressRange) {
+  func invalidate(_ pending: borrowing SlotBuffer, in range: VirtualAddressRange) {
     let pages = min((range.upperBound - range.lowerBound) &>> 12, InvalidationPlan.largestCountByAddress)
     guard pending.count > 0, pending.count &* geometry.pageCount &* 8 <= pages else {
       return machine.invalidate(range, in: .kernel, scope: .leaves)
@@ -251,7 +251,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   /// Completes what is pending, then all frames go back.
-  @inlinable @inline(never) func completeRetirement() -> Int {
+  @inline(never) func completeRetirement() -> Int {
     if isLinear { return 0 }
     var state = machine.lock(lock)
     let end = shared.pointee.retired
@@ -279,5 +279,5 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   /// Counts a block that the frame source refused to take back.
-  @inlinable @inline(never) func noteRefusal() { control.pointee.refusedFrees.add(1, ordering: .relaxed) }
+  @inline(never) func noteRefusal() { control.pointee.refusedFrees.add(1, ordering: .relaxed) }
 }

@@ -39,7 +39,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// - Returns: how many pages were unmapped.
   /// - Complexity: O(pages of a stack).
   @discardableResult
-  @inlinable public borrowing func retireDeadPages(
+  public borrowing func retireDeadPages(
     of base: VirtualAddress, below stackPointer: VirtualAddress, into batch: inout ShrinkBatch
   ) -> Int {
     guard let entries = shrinkableStack(base)?.entries else { return 0 }
@@ -68,7 +68,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Waits until no CPU has a translation of the batch's pages any more; the batch is empty then.
   ///
   /// One invalidation, or none if nothing waits for it.
-  @inlinable public borrowing func completeInvalidation(of batch: inout ShrinkBatch) {
+  public borrowing func completeInvalidation(of batch: inout ShrinkBatch) {
     guard let range = batch.range else { return }
     machine.invalidate(range, in: .kernel, scope: .leaves)
     batch = ShrinkBatch()
@@ -83,7 +83,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// - Returns: how many frames the stack gave up.
   /// - Complexity: O(pages of a stack), and clearing those that go to the pool.
   @discardableResult
-  @inlinable public borrowing func releaseRetiredPages(of base: VirtualAddress) -> Int {
+  public borrowing func releaseRetiredPages(of base: VirtualAddress) -> Int {
     guard let (entries, marker) = shrinkableStack(base) else { return 0 }
     var released = 0
     var poolHasRoom = false
@@ -114,7 +114,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// - Returns: how many pages are mapped again.
   /// - Complexity: O(pages of a stack).
   @discardableResult
-  @inlinable public borrowing func restoreRetiredPages(of base: VirtualAddress) -> Int {
+  public borrowing func restoreRetiredPages(of base: VirtualAddress) -> Int {
     guard let entries = shrinkableStack(base)?.entries else { return 0 }
     var restored = 0
     var page = 0
@@ -135,7 +135,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// The entries of a live stack that grows, and what its marker says; `nil` for any other address.
   ///
   /// They stay while the stack's thread is claimed.
-  @inlinable borrowing func shrinkableStack(
+  borrowing func shrinkableStack(
     _ base: VirtualAddress
   ) -> (entries: PhysicalAddress, marker: StackMarker)? {
     guard isGrowing, let slot = slot(containing: base), base == self.base(ofSlot: slot),
@@ -149,14 +149,14 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Remembers how many pages a stack once had, because some of them are about to leave no trace.
   ///
   /// Nobody else writes the marker of a thread that is claimed.
-  @inlinable borrowing func noteDepth(_ pages: Int, _ marker: StackMarker, at location: PhysicalAddress) {
+  borrowing func noteDepth(_ pages: Int, _ marker: StackMarker, at location: PhysicalAddress) {
     if marker.deepestPageCount < pages {
       machine.writeEntry(marker.withDeepestPageCount(pages).entry, at: location)
     }
   }
 
   /// Passes on a frame that a stack gave up: to the pool while it has room, else to the frame source.
-  @inlinable borrowing func release(_ frame: PageFrame, poolHasRoom: inout Bool) {
+  borrowing func release(_ frame: PageFrame, poolHasRoom: inout Bool) {
     let node = layout.nodeCount == 1 ? 0 : frames.node(of: frame).index
     let interrupts = machine.disableInterrupts()
     mappedFrames(of: record(ofCPU: machine.currentCPU), node: node).pointee &-= 1

@@ -13,7 +13,7 @@ import KernelMachine
 
 extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Takes a free slot; has one more table built if no group with a table has one.
-  @inlinable @inline(never) func takeSlotWithTable(node: NodeID?) throws(ThreadStackError) -> Int {
+  @inline(never) func takeSlotWithTable(node: NodeID?) throws(ThreadStackError) -> Int {
     let state = machine.lock(lock)
     guard Int(shared.pointee.usedSlots) < layout.capacity else {
       machine.unlock(lock, restoring: state)
@@ -36,12 +36,12 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Takes the lowest free slot, which is counted already or next.
   ///
   /// The lock is held.
-  @inlinable @inline(__always) func takeSlot(ofPartialGroup index: Int) -> Int {
+  @inline(__always) func takeSlot(ofPartialGroup index: Int) -> Int {
     index &<< layout.groupShift &+ takeFirstSlot(of: group(index), index)
   }
 
   /// The same, as the slot's number in its group.
-  @inlinable @inline(__always) func takeFirstSlot(of group: UnsafeMutablePointer<GroupRecord>, _ index: Int)
+  @inline(__always) func takeFirstSlot(of group: UnsafeMutablePointer<GroupRecord>, _ index: Int)
     -> Int
   {
     let free = group.pointee.free
@@ -54,7 +54,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Takes a group without a free slot out of the list.
   ///
   /// The lock is held.
-  @inlinable @inline(never) func close(_ group: UnsafeMutablePointer<GroupRecord>, _ index: Int) {
+  @inline(never) func close(_ group: UnsafeMutablePointer<GroupRecord>, _ index: Int) {
     unlink(index)
     group.pointee.state = .full
   }
@@ -62,20 +62,20 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   // MARK: Tables
 
   /// The groups of a table.
-  @inlinable func groups(ofTable table: Int) -> Range<Int> {
+  func groups(ofTable table: Int) -> Range<Int> {
     let first = table &<< layout.tableShift
     return Range(uncheckedBounds: (first, first &+ 1 &<< layout.tableShift))
   }
 
   /// The first address that a table maps.
-  @inlinable func firstAddress(ofTable table: Int) -> VirtualAddress {
+  func firstAddress(ofTable table: Int) -> VirtualAddress {
     VirtualAddress(firstWindow) + table &<< 21
   }
 
   /// Claims the groups of a table that is not there, or returns -1.
   ///
   /// The lock is held.
-  @inlinable @inline(never) func takeBareTable() -> Int {
+  @inline(never) func takeBareTable() -> Int {
     var table = Int(shared.pointee.firstBareTable)
     if table >= 0 {
       shared.pointee.firstBareTable = group(table &<< layout.tableShift).pointee.next
@@ -92,7 +92,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Has a claimed table built and takes its first slot, which is counted already.
   ///
   /// The lock is not held.
-  @inlinable @inline(never)
+  @inline(never)
   func takeSlot(ofNewTable table: Int, node: NodeID?) throws(ThreadStackError) -> Int {
     let location: PhysicalAddress
     do {
@@ -123,7 +123,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Puts the groups of a claimed table, which is not there, where the next claim finds them.
   ///
   /// The lock is held.
-  @inlinable func putBareTable(_ table: Int) {
+  func putBareTable(_ table: Int) {
     for index in groups(ofTable: table) {
       group(index).pointee.state = .bare
       group(index).pointee.free = 0
@@ -137,7 +137,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Frees a slot; its stack's entries are empty.
   ///
   /// The lock is held.
-  @inlinable func putSlot(_ slot: Int) {
+  func putSlot(_ slot: Int) {
     machine.writeEntry(.empty, at: markerEntry(ofSlot: slot))
     let index = slot &>> layout.groupShift
     let group = group(index)
@@ -151,7 +151,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   // MARK: The list of partial groups
 
-  @inlinable func link(_ index: Int) {
+  func link(_ index: Int) {
     let head = shared.pointee.firstPartial
     group(index).pointee.previous = -1
     group(index).pointee.next = head
@@ -159,7 +159,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     shared.pointee.firstPartial = Int32(truncatingIfNeeded: index)
   }
 
-  @inlinable func unlink(_ index: Int) {
+  func unlink(_ index: Int) {
     let next = group(index).pointee.next
     let previous = group(index).pointee.previous
     if next >= 0 { group(Int(next)).pointee.previous = previous }

@@ -35,7 +35,7 @@ public struct ThreadStackAllocator<M: Machine, F: FrameSource & ~Copyable, A: St
   public let machine: M
 
   /// The block that holds all the rest (see StackControl).
-  @usableFromInline let metadata: UnsafeMutableRawPointer
+  let metadata: UnsafeMutableRawPointer
 
   /// Makes an allocator and takes its records from `frames` and its slots' addresses from `arena`.
   ///
@@ -46,7 +46,7 @@ public struct ThreadStackAllocator<M: Machine, F: FrameSource & ~Copyable, A: St
   ///   - arena: where slots come from.
   /// - Throws: ``ThreadStackError/configuration(_:)``, ``ThreadStackError/frames(_:)`` when there is no room for the
   ///   records, or ``ThreadStackError/addressSpace(_:)`` when there is none for the slots. Everything is given back.
-  @inlinable public init(
+  public init(
     _ configuration: StackConfiguration, machine: M, frames: consuming F, arena: consuming A
   ) throws(ThreadStackError) {
     let geometry: StackGeometry
@@ -111,7 +111,7 @@ public struct ThreadStackAllocator<M: Machine, F: FrameSource & ~Copyable, A: St
   /// Gives everything back: cached stacks, tables, the slots' addresses and the records.
   ///
   /// Stacks that are still in use keep their slots, and with them the records that they point to.
-  @inlinable deinit {
+  deinit {
     _ = emptyDepot(target: .max)
     for cpu in 0..<layout.cpuCount { _ = emptyMagazine(record(ofCPU: cpu), target: .max) }
     _ = completeRetirement()
@@ -129,67 +129,67 @@ public struct ThreadStackAllocator<M: Machine, F: FrameSource & ~Copyable, A: St
 
 extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// What was asked for.
-  @inlinable public var configuration: StackConfiguration { control.pointee.configuration }
+  public var configuration: StackConfiguration { control.pointee.configuration }
 
   /// Where stacks lie.
-  @inlinable public var geometry: StackGeometry { control.pointee.geometry }
+  public var geometry: StackGeometry { control.pointee.geometry }
 
-  @inlinable var layout: StackMetadataLayout { control.pointee.layout }
+  var layout: StackMetadataLayout { control.pointee.layout }
 
-  @inlinable var firstWindow: UInt { control.pointee.firstWindow }
+  var firstWindow: UInt { control.pointee.firstWindow }
 
-  @inlinable var isLinear: Bool { configuration.strategy == .linear }
+  var isLinear: Bool { configuration.strategy == .linear }
 
-  @inlinable var isGrowing: Bool { configuration.strategy == .growing }
+  var isGrowing: Bool { configuration.strategy == .growing }
 
-  @inlinable var control: UnsafeMutablePointer<StackControl> {
+  var control: UnsafeMutablePointer<StackControl> {
     metadata.assumingMemoryBound(to: StackControl.self)
   }
 
-  @inlinable var shared: UnsafeMutablePointer<StackShared> {
+  var shared: UnsafeMutablePointer<StackShared> {
     (metadata + StackMetadataLayout.sharedOffset).assumingMemoryBound(to: StackShared.self)
   }
 
   /// The storage of the lock that guards groups, ring and shared state.
-  @inlinable var lock: UnsafeMutablePointer<SpinLock> {
+  var lock: UnsafeMutablePointer<SpinLock> {
     (metadata + StackMetadataLayout.sharedOffset).assumingMemoryBound(to: SpinLock.self)
   }
 
-  @inlinable var ring: UnsafeMutablePointer<UInt32> {
+  var ring: UnsafeMutablePointer<UInt32> {
     (metadata + StackMetadataLayout.ringOffset).assumingMemoryBound(to: UInt32.self)
   }
 
-  @inlinable func record(ofCPU cpu: Int) -> UnsafeMutablePointer<CPURecord> {
+  func record(ofCPU cpu: Int) -> UnsafeMutablePointer<CPURecord> {
     (control.pointee.firstRecord + cpu &* control.pointee.cpuStride).assumingMemoryBound(to: CPURecord.self)
   }
 
   /// The frames of a node that lie behind stacks, cached ones included, as one CPU has counted them.
-  @inlinable func mappedFrames(of record: UnsafeMutablePointer<CPURecord>, node: Int) -> UnsafeMutablePointer<
+  func mappedFrames(of record: UnsafeMutablePointer<CPURecord>, node: Int) -> UnsafeMutablePointer<
     Int
   > {
     UnsafeMutableRawPointer(record).assumingMemoryBound(to: Int.self) - (node &+ 1)
   }
 
-  @inlinable func magazine(of record: UnsafeMutablePointer<CPURecord>) -> UnsafeMutablePointer<PackedStack> {
+  func magazine(of record: UnsafeMutablePointer<CPURecord>) -> UnsafeMutablePointer<PackedStack> {
     (UnsafeMutableRawPointer(record) + CPURecord.headerBytes).assumingMemoryBound(to: PackedStack.self)
   }
 
-  @inlinable func group(_ index: Int) -> UnsafeMutablePointer<GroupRecord> { control.pointee.groups + index }
+  func group(_ index: Int) -> UnsafeMutablePointer<GroupRecord> { control.pointee.groups + index }
 
   // MARK: Slots and their entries
 
   /// The number of the slot whose stack has this base.
   ///
   /// Not checked.
-  @inlinable func slot(ofBase base: VirtualAddress) -> Int {
+  func slot(ofBase base: VirtualAddress) -> Int {
     Int(bitPattern: (base.rawValue &- firstWindow) &>> UInt(bitPattern: geometry.strideShift))
   }
 
-  @inlinable func base(ofSlot slot: Int) -> VirtualAddress {
+  func base(ofSlot slot: Int) -> VirtualAddress {
     VirtualAddress(control.pointee.firstStack) + slot &<< geometry.strideShift
   }
 
-  @inlinable func group(ofSlot slot: Int) -> UnsafeMutablePointer<GroupRecord> {
+  func group(ofSlot slot: Int) -> UnsafeMutablePointer<GroupRecord> {
     group(slot &>> layout.groupShift)
   }
 
@@ -198,13 +198,13 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Where the first entry of the stack with this base lies.
   ///
   /// Its group must have a table.
-  @inlinable @inline(__always) func stackEntries(ofBase base: VirtualAddress) -> PhysicalAddress {
+  @inline(__always) func stackEntries(ofBase base: VirtualAddress) -> PhysicalAddress {
     control.pointee.stackEntries(ofBase: base)
   }
 
-  @inlinable func stackEntries(ofSlot slot: Int) -> PhysicalAddress { stackEntries(ofBase: base(ofSlot: slot)) }
+  func stackEntries(ofSlot slot: Int) -> PhysicalAddress { stackEntries(ofBase: base(ofSlot: slot)) }
 
-  @inlinable func markerEntry(ofSlot slot: Int) -> PhysicalAddress {
+  func markerEntry(ofSlot slot: Int) -> PhysicalAddress {
     stackEntries(ofSlot: slot) + control.pointee.markerDistance
   }
 
@@ -213,7 +213,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Linear stacks have no such place.
   ///
   /// The entry is invalid before and after, so nothing needs to be published.
-  @inlinable @inline(__always) func mark(_ stack: PackedStack, _ marker: StackMarker) {
+  @inline(__always) func mark(_ stack: PackedStack, _ marker: StackMarker) {
     if isLinear { return }
     machine.writeEntry(marker.entry, at: stackEntries(ofBase: stack.base) + control.pointee.markerDistance)
   }

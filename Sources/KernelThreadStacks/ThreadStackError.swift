@@ -5,7 +5,7 @@ import KernelMachine
 /// What can go wrong with thread stacks.
 ///
 /// Nothing half-done remains when one is thrown.
-@frozen public enum ThreadStackError: Error, Equatable, TextDescribable {
+public enum ThreadStackError: Error, Equatable, TextDescribable {
   /// The configuration contradicts itself or the machine.
   case configuration(StackConfigurationError)
   /// The frame source refused, after the cached stacks had been given back to it.
@@ -41,7 +41,7 @@ import KernelMachine
   case bootStack(VirtualAddress)
 
   /// Writes the error in one line.
-  @inlinable public func write<Sink: TextSink>(to sink: inout Sink) {
+  public func write<Sink: TextSink>(to sink: inout Sink) {
     switch self {
     case .configuration(let error): error.write(to: &sink)
     case .frames(let error): error.write(to: &sink)

@@ -27,7 +27,7 @@ import KernelMachine
 /// The size of the smallest unit of translation.
 ///
 /// Only 4 KiB is supported.
-@frozen public enum TranslationGranule: Int, Equatable, Sendable {
+public enum TranslationGranule: Int, Equatable, Sendable {
   /// 4 KiB pages.
   case fourKiB = 4096
   /// 16 KiB pages: refused, since there a stack fits one page, which fragmentation cannot refuse.
@@ -37,14 +37,14 @@ import KernelMachine
 }
 
 /// Why an address layout was refused.
-@frozen public enum AddressLayoutError: Error, Equatable, TextDescribable {
+public enum AddressLayoutError: Error, Equatable, TextDescribable {
   /// Only 4 KiB pages are supported.
   case unsupportedGranule(TranslationGranule)
   /// Only 39 and 48 bits are supported.
   case unsupportedAddressBits(Int)
 
   /// Writes the error in one line.
-  @inlinable public func write<Sink: TextSink>(to sink: inout Sink) {
+  public func write<Sink: TextSink>(to sink: inout Sink) {
     switch self {
     case .unsupportedGranule(let granule):
       sink.write("pages of ")
@@ -59,7 +59,7 @@ import KernelMachine
 }
 
 /// The parts of the address space.
-@frozen public struct AddressLayout: Equatable, Sendable {
+public struct AddressLayout: Equatable, Sendable {
   /// How many bits of an address are translated: 39 or 48.
   public let virtualAddressBits: Int
   /// All addresses that EL0 may use.
@@ -98,8 +98,8 @@ import KernelMachine
   }
 
   /// What is added to a physical address to get its address in the linear map.
-  @inlinable public var linearMapOffset: UInt { linearMap.lowerBound.rawValue }
+  public var linearMapOffset: UInt { linearMap.lowerBound.rawValue }
 
   /// The level of the root translation table: 1 for 39 bits, 0 for 48.
-  @inlinable public var rootLevel: Int { virtualAddressBits == 48 ? 0 : 1 }
+  public var rootLevel: Int { virtualAddressBits == 48 ? 0 : 1 }
 }

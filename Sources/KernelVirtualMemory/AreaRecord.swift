@@ -10,10 +10,10 @@
 
 import KernelMachine
 
-@usableFromInline typealias AreaPointer = UnsafeMutablePointer<AreaRecord>
+typealias AreaPointer = UnsafeMutablePointer<AreaRecord>
 
 /// What an area is used for.
-@usableFromInline enum AreaKind: UInt8 {
+enum AreaKind: UInt8 {
   /// Mapped by `vmalloc`.
   case general
   /// Reserved for stacks; the stack allocator maps it.
@@ -21,7 +21,7 @@ import KernelMachine
 }
 
 /// How far the life of an area has come.
-@usableFromInline enum AreaState: UInt8 {
+enum AreaState: UInt8 {
   /// Its addresses are taken, its frames are not all there yet.
   case building
   /// In use.
@@ -30,36 +30,36 @@ import KernelMachine
   case retired
 }
 
-@usableFromInline struct AreaRecord {
-  @usableFromInline var start: UInt
-  @usableFromInline var end: UInt
-  @usableFromInline var base: UInt
-  @usableFromInline var byteCount: Int
-  @usableFromInline var gapStart: UInt
+struct AreaRecord {
+  var start: UInt
+  var end: UInt
+  var base: UInt
+  var byteCount: Int
+  var gapStart: UInt
 
   /// The tree, ordered by address.
-  @usableFromInline var parent: AreaPointer?
-  @usableFromInline var left: AreaPointer?
-  @usableFromInline var right: AreaPointer?
+  var parent: AreaPointer?
+  var left: AreaPointer?
+  var right: AreaPointer?
   /// The same order as a list.
-  @usableFromInline var previous: AreaPointer?
-  @usableFromInline var next: AreaPointer?
+  var previous: AreaPointer?
+  var next: AreaPointer?
 
   /// The next free record of the page, or the next area that waits for an invalidation.
-  @usableFromInline var link: AreaPointer?
+  var link: AreaPointer?
   /// The page of records that this one lies in.
-  @usableFromInline let page: UnsafeMutablePointer<RecordPage>
-  @usableFromInline var caller: StaticString
-  @usableFromInline var height: UInt8
-  @usableFromInline var kind: AreaKind
-  @usableFromInline var state: AreaState
+  let page: UnsafeMutablePointer<RecordPage>
+  var caller: StaticString
+  var height: UInt8
+  var kind: AreaKind
+  var state: AreaState
   /// Of a retired area: the pages, from its first on, whose frames have not gone back.
-  @usableFromInline var waitingPages: UInt32
+  var waitingPages: UInt32
   /// For the alignments 4 KiB « lane: the most that an aligned area could have in a gap of this subtree, in bytes.
-  @usableFromInline var room: RoomPerAlignment
+  var room: RoomPerAlignment
 
   /// A record that is in no tree.
-  @usableFromInline init(in page: UnsafeMutablePointer<RecordPage>) {
+  init(in page: UnsafeMutablePointer<RecordPage>) {
     start = 0
     end = 0
     base = 0
@@ -75,7 +75,7 @@ import KernelMachine
   }
 
   /// How much of the gap below is left above its first address that is a multiple of 4 KiB « lane.
-  @inlinable func ownRoom(lane: Int) -> UInt {
+  func ownRoom(lane: Int) -> UInt {
     let mask: UInt = 4096 &<< UInt(bitPattern: lane) &- 1
     let first = (gapStart &+ mask) & ~mask
     return first < start && first >= gapStart ? start &- first : 0
@@ -83,21 +83,21 @@ import KernelMachine
 }
 
 /// One figure for each alignment from 4 KiB to 2 MiB.
-@usableFromInline typealias RoomPerAlignment = InlineArray<10, UInt>
+typealias RoomPerAlignment = InlineArray<10, UInt>
 
 /// What a new area must look like.
-@usableFromInline struct AreaShape {
+struct AreaShape {
   /// The bytes handed out.
-  @usableFromInline let byteCount: Int
+  let byteCount: Int
   /// The unmapped bytes that follow.
-  @usableFromInline let guardBytes: Int
-  @usableFromInline let alignment: UInt
+  let guardBytes: Int
+  let alignment: UInt
   /// What the base is above a multiple of `alignment`.
-  @usableFromInline let phase: UInt
+  let phase: UInt
   /// What start and end of the area are multiples of: 4 KiB, or 2 MiB so that it shares no last-level table.
-  @usableFromInline let granularity: UInt
+  let granularity: UInt
 
-  @usableFromInline init(byteCount: Int, guardBytes: Int, alignment: UInt, phase: UInt, granularity: UInt) {
+  init(byteCount: Int, guardBytes: Int, alignment: UInt, phase: UInt, granularity: UInt) {
     self.byteCount = byteCount
     self.guardBytes = guardBytes
     self.alignment = alignment
@@ -106,19 +106,19 @@ import KernelMachine
   }
 
   /// The least room that the area takes.
-  @usableFromInline var leastBytes: UInt { UInt(bitPattern: byteCount &+ guardBytes) }
+  var leastBytes: UInt { UInt(bitPattern: byteCount &+ guardBytes) }
 
   /// The figure that tells apart gaps that may hold the area: exact without a phase and up to 2 MiB.
-  @usableFromInline var lane: Int {
+  var lane: Int {
     if granularity > 4096 { return 0 }
     return min(alignment.trailingZeroBitCount &- 12, 9)
   }
 
   /// Whether a gap with enough room in the lane holds the area for certain.
-  @usableFromInline var isExactInLane: Bool { granularity == 4096 && phase == 0 && alignment <= 4096 &<< 9 }
+  var isExactInLane: Bool { granularity == 4096 && phase == 0 && alignment <= 4096 &<< 9 }
 
   /// The lowest place in a gap: where the area starts, where it is handed out, where it ends.
-  @usableFromInline func place(in gap: Range<UInt>) -> (start: UInt, base: UInt, end: UInt)? {
+  func place(in gap: Range<UInt>) -> (start: UInt, base: UInt, end: UInt)? {
     let edge = granularity &- 1
     let (widened, overflow) = gap.lowerBound.addingReportingOverflow(edge)
     if overflow { return nil }

@@ -17,16 +17,16 @@
 /// The areas of a range.
 ///
 /// Guarded by the lock of the state that it is part of.
-@usableFromInline struct AreaTree {
-  @usableFromInline var root: AreaPointer
+struct AreaTree {
+  var root: AreaPointer
   /// The lowest area; the sentinel if there is none.
-  @usableFromInline var first: AreaPointer
-  @usableFromInline let sentinel: AreaPointer
+  var first: AreaPointer
+  let sentinel: AreaPointer
   /// How many areas there are.
-  @usableFromInline var count: Int
+  var count: Int
 
   /// An empty tree over a range.
-  @usableFromInline init(lowerBound: UInt, upperBound: UInt, sentinel: AreaPointer) {
+  init(lowerBound: UInt, upperBound: UInt, sentinel: AreaPointer) {
     sentinel.pointee.start = upperBound
     sentinel.pointee.base = upperBound
     sentinel.pointee.end = upperBound
@@ -39,14 +39,14 @@
   }
 
   /// The largest gap, in bytes.
-  @usableFromInline var largestGap: UInt {
+  var largestGap: UInt {
     max(root.pointee.room[0], sentinel.pointee.start &- sentinel.pointee.gapStart)
   }
 
   // MARK: Looking up
 
   /// The area that holds an address, its guard and margins included.
-  @usableFromInline func area(containing address: UInt) -> AreaPointer? {
+  func area(containing address: UInt) -> AreaPointer? {
     var node: AreaPointer? = root
     while let area = node {
       if address < area.pointee.start {
@@ -61,7 +61,7 @@
   }
 
   /// The lowest area that starts at or above an address, or the sentinel.
-  @usableFromInline func firstArea(startingAtOrAbove address: UInt) -> AreaPointer {
+  func firstArea(startingAtOrAbove address: UInt) -> AreaPointer {
     var node: AreaPointer? = root
     var best = sentinel
     while let area = node {
@@ -78,7 +78,7 @@
   /// Finds the lowest place for an area.
   ///
   /// - Returns: the area (or sentinel) in whose gap the place is, and the place.
-  @usableFromInline func lowestFit(
+  func lowestFit(
     _ shape: AreaShape
   ) -> (above: AreaPointer, start: UInt, base: UInt, end: UInt)? {
     if let found = shape.isExactInLane ? lowestFit(shape, lane: shape.lane) : lowestFit(shape, below: root) {
@@ -131,7 +131,7 @@
   /// Inserts an area into the gap below another.
   ///
   /// Its bounds are set and lie in the gap.
-  @usableFromInline mutating func insert(_ area: AreaPointer, below above: AreaPointer) {
+  mutating func insert(_ area: AreaPointer, below above: AreaPointer) {
     let previous = above.pointee.previous
     area.pointee.previous = previous
     area.pointee.next = above
@@ -159,7 +159,7 @@
   }
 
   /// Removes an area; its addresses become part of the gap below the next.
-  @usableFromInline mutating func remove(_ area: AreaPointer) {
+  mutating func remove(_ area: AreaPointer) {
     let next = area.pointee.next.unsafelyUnwrapped
     let previous = area.pointee.previous
     next.pointee.previous = previous

@@ -7,16 +7,16 @@
 import KernelMachine
 
 /// A chain of single frames that nothing translates to.
-@frozen @usableFromInline struct FrameChain {
+struct FrameChain {
   /// The number of the first frame plus 1, or 0.
   ///
   /// The first word of each frame says the same of the next.
-  @usableFromInline var head: UInt = 0
-  @usableFromInline var count = 0
+  var head: UInt = 0
+  var count = 0
 
-  @inlinable init() {}
+  init() {}
 
-  @inlinable mutating func push<M: Machine>(_ frame: PageFrame, machine: M) {
+  mutating func push<M: Machine>(_ frame: PageFrame, machine: M) {
     machine.pointer(to: frame.physicalAddress).storeBytes(of: head, as: UInt.self)
     head = frame.number &+ 1
     count &+= 1
@@ -25,7 +25,7 @@ import KernelMachine
   /// Takes a frame out and clears its first word.
   ///
   /// The chain must not be empty.
-  @inlinable mutating func pop<M: Machine>(machine: M) -> PageFrame {
+  mutating func pop<M: Machine>(machine: M) -> PageFrame {
     let frame = PageFrame(head &- 1)
     let word = machine.pointer(to: frame.physicalAddress)
     head = word.load(as: UInt.self)
@@ -37,7 +37,7 @@ import KernelMachine
   /// Allocates cleared frames until the chain has `wanted`.
   ///
   /// On a refusal, those it has stay in it.
-  @inlinable mutating func grow<M: Machine, Frames: FrameSource & ~Copyable>(
+  mutating func grow<M: Machine, Frames: FrameSource & ~Copyable>(
     to wanted: Int, node: NodeID?, purpose: FramePurpose, from frames: borrowing Frames, machine: M
   ) throws(FrameSourceError) {
     guard count < wanted else { return }
@@ -46,12 +46,12 @@ import KernelMachine
   }
 
   /// Takes all frames of another chain.
-  @inlinable mutating func append<M: Machine>(_ other: inout FrameChain, machine: M) {
+  mutating func append<M: Machine>(_ other: inout FrameChain, machine: M) {
     while other.count > 0 { push(other.pop(machine: machine), machine: machine) }
   }
 
   /// Frees all frames.
-  @inlinable mutating func giveBack<M: Machine, Frames: FrameSource & ~Copyable>(
+  mutating func giveBack<M: Machine, Frames: FrameSource & ~Copyable>(
     to frames: borrowing Frames, machine: M
   ) {
     while count > 0 { giveBackFrame(pop(machine: machine), to: frames) }
@@ -59,8 +59,7 @@ import KernelMachine
 }
 
 /// Frees a frame that was allocated here, singly: an error could only mean that records are damaged.
-@inlinable func giveBackFrame<Frames: FrameSource & ~Copyable>(_ frame: PageFrame, to frames: borrowing Frames)
-{
+func giveBackFrame<Frames: FrameSource & ~Copyable>(_ frame: PageFrame, to frames: borrowing Frames) {
   do {
     try frames.free(frame, order: 0)
   } catch {

@@ -1,7 +1,7 @@
 // What a broken invariant leads to, in builds that check.
 
 /// Stops, when invariant checks are compiled in.
-@usableFromInline func _checkFailed(_ what: StaticString) {
+func _checkFailed(_ what: StaticString) {
   #if INTERNAL_CHECKS
     #if hasFeature(Embedded)
       fatalError()
@@ -12,7 +12,7 @@
 }
 
 /// Stops when `condition` does not hold and invariant checks are compiled in.
-@inlinable func _check(_ condition: @autoclosure () -> Bool, _ what: StaticString) {
+func _check(_ condition: @autoclosure () -> Bool, _ what: StaticString) {
   #if INTERNAL_CHECKS
     if !condition() { _checkFailed(what) }
   #endif

@@ -10,19 +10,19 @@
 import KernelMachine
 
 /// The head of a page of records.
-@usableFromInline struct RecordPage {
+struct RecordPage {
   /// The frame that goes back when no record is in use; `nil` for the page that stays.
-  @usableFromInline let frame: PageFrame?
-  @usableFromInline var free: AreaPointer?
-  @usableFromInline var used: Int
+  let frame: PageFrame?
+  var free: AreaPointer?
+  var used: Int
   /// The pages that have a free record.
-  @usableFromInline var previous: UnsafeMutablePointer<RecordPage>?
-  @usableFromInline var next: UnsafeMutablePointer<RecordPage>?
+  var previous: UnsafeMutablePointer<RecordPage>?
+  var next: UnsafeMutablePointer<RecordPage>?
 
-  @usableFromInline static var headBytes: Int { 64 }
+  static var headBytes: Int { 64 }
 
   /// Prepares a page of records in `byteCount` bytes from `memory`.
-  @usableFromInline static func make(
+  static func make(
     at memory: UnsafeMutableRawPointer, byteCount: Int, frame: PageFrame?
   ) -> UnsafeMutablePointer<RecordPage> {
     let page = memory.bindMemory(to: RecordPage.self, capacity: 1)
@@ -43,18 +43,18 @@ import KernelMachine
 /// The pages of records that have a free one.
 ///
 /// Guarded by the lock of the state that it is part of.
-@usableFromInline struct RecordPages {
-  @usableFromInline var partial: UnsafeMutablePointer<RecordPage>?
+struct RecordPages {
+  var partial: UnsafeMutablePointer<RecordPage>?
   /// How many frames hold records, that of the state included.
-  @usableFromInline var frameCount: Int
+  var frameCount: Int
 
-  @usableFromInline init(first page: UnsafeMutablePointer<RecordPage>) {
+  init(first page: UnsafeMutablePointer<RecordPage>) {
     partial = page
     frameCount = 1
   }
 
   /// Takes a free record, if there is one.
-  @usableFromInline mutating func take() -> AreaPointer? {
+  mutating func take() -> AreaPointer? {
     guard let page = partial, let record = page.pointee.free else { return nil }
     page.pointee.free = record.pointee.link
     page.pointee.used &+= 1
@@ -66,7 +66,7 @@ import KernelMachine
   /// Puts a record back.
   ///
   /// - Returns: the frame of its page, if that holds no other.
-  @usableFromInline mutating func put(_ record: AreaPointer) -> PageFrame? {
+  mutating func put(_ record: AreaPointer) -> PageFrame? {
     let page = record.pointee.page
     if page.pointee.free == nil { add(page) }
     record.pointee.link = page.pointee.free
@@ -83,7 +83,7 @@ import KernelMachine
   /// There may be one when several CPUs have added a page at once.
   ///
   /// - Returns: its frame; `nil` if there is none.
-  @usableFromInline mutating func takeUnused() -> PageFrame? {
+  mutating func takeUnused() -> PageFrame? {
     var next = partial
     while let page = next {
       if page.pointee.used == 0, let frame = page.pointee.frame {
@@ -97,7 +97,7 @@ import KernelMachine
   }
 
   /// Adds a page all of whose records are free.
-  @usableFromInline mutating func addNew(_ page: UnsafeMutablePointer<RecordPage>) {
+  mutating func addNew(_ page: UnsafeMutablePointer<RecordPage>) {
     frameCount &+= 1
     add(page)
   }

@@ -14,33 +14,33 @@ import Synchronization
 /// Small areas that have been freed, linked through their words.
 ///
 /// An area is named by 1 + chunk · 512 + page.
-@frozen @usableFromInline struct SmallAreaList {
-  @usableFromInline var head: UInt32 = 0
-  @usableFromInline var tail: UInt32 = 0
-  @usableFromInline var areas: Int = 0
-  @usableFromInline var pages: Int = 0
+struct SmallAreaList {
+  var head: UInt32 = 0
+  var tail: UInt32 = 0
+  var areas: Int = 0
+  var pages: Int = 0
 
-  @inlinable init() {}
+  init() {}
 }
 
 /// What a CPU has of small areas; guarded by its lock.
-@usableFromInline struct CPUAreas {
-  @usableFromInline var lock: SpinLock
+struct CPUAreas {
+  var lock: SpinLock
   /// The chunk that was allocated from last, plus 1; 0 if the CPU has none.
-  @usableFromInline var current: Int
-  @usableFromInline var chunkCount: Int
+  var current: Int
+  var chunkCount: Int
   /// Freed areas that wait for an invalidation, latest first.
-  @usableFromInline var pending: SmallAreaList
+  var pending: SmallAreaList
   /// Freed areas whose invalidation has completed, and whose frames have not all gone back.
-  @usableFromInline var ready: SmallAreaList
+  var ready: SmallAreaList
   /// The bounds of what is pending.
-  @usableFromInline var lowest: UInt
-  @usableFromInline var highest: UInt
+  var lowest: UInt
+  var highest: UInt
   /// Allocated minus freed, on this CPU: only the sum over all CPUs means something.
-  @usableFromInline var liveAreas: Int
-  @usableFromInline var livePages: Int
+  var liveAreas: Int
+  var livePages: Int
 
-  @inlinable init() {
+  init() {
     lock = SpinLock()
     current = 0
     chunkCount = 0
@@ -54,65 +54,65 @@ import Synchronization
 }
 
 /// The frame of the small areas' state.
-@frozen @usableFromInline struct SmallAreas {
-  @usableFromInline let memory: UnsafeMutableRawPointer
+struct SmallAreas {
+  let memory: UnsafeMutableRawPointer
 
-  @inlinable init(memory: UnsafeMutableRawPointer) { self.memory = memory }
+  init(memory: UnsafeMutableRawPointer) { self.memory = memory }
 
   /// The pages of the largest small area, its guard included.
-  @inlinable static var largestPages: Int { 32 }
+  static var largestPages: Int { 32 }
   /// The largest alignment of a small area, in pages.
-  @inlinable static var largestAlignment: Int { 64 }
-  @inlinable static var recordCount: Int { 16 }
-  @inlinable static var directoryOffset: Int { 2048 }
+  static var largestAlignment: Int { 64 }
+  static var recordCount: Int { 16 }
+  static var directoryOffset: Int { 2048 }
   /// The most chunks there can be: 512 MiB of address space, for some 25,000 areas of four pages.
-  @inlinable static var largestChunkCount: Int { 256 }
+  static var largestChunkCount: Int { 256 }
   /// The chunks that one allocation looks into before it takes a new one.
-  @inlinable static var largestSearch: Int { 8 }
+  static var largestSearch: Int { 8 }
 
-  @inlinable static var reserved: UInt { 1 }
-  @inlinable static var releasing: UInt { 2 }
+  static var reserved: UInt { 1 }
+  static var releasing: UInt { 2 }
 
   /// Prepares a cleared frame.
-  @inlinable func initialize() {
+  func initialize() {
     for index in 0..<Self.recordCount {
       (memory + index &* 128).initializeMemory(as: CPUAreas.self, to: CPUAreas())
     }
   }
 
-  @inlinable func record(_ index: Int) -> UnsafeMutablePointer<CPUAreas> {
+  func record(_ index: Int) -> UnsafeMutablePointer<CPUAreas> {
     (memory + index &* 128).assumingMemoryBound(to: CPUAreas.self)
   }
 
-  @inlinable func lock(_ index: Int) -> UnsafeMutablePointer<SpinLock> {
+  func lock(_ index: Int) -> UnsafeMutablePointer<SpinLock> {
     (memory + index &* 128).assumingMemoryBound(to: SpinLock.self)
   }
 
-  @inlinable func entry(_ index: Int) -> UnsafeMutablePointer<Atomic<UInt>> {
+  func entry(_ index: Int) -> UnsafeMutablePointer<Atomic<UInt>> {
     (memory + Self.directoryOffset + index &* 8).assumingMemoryBound(to: Atomic<UInt>.self)
   }
 
   /// The chunk at an index.
   ///
   /// It stays until a lock is released that was held when this was called: that of any CPU, or the state's.
-  @inlinable func chunk(_ index: Int) -> SmallChunk? {
+  func chunk(_ index: Int) -> SmallChunk? {
     let value = entry(index).pointee.load(ordering: .acquiring)
     if value <= Self.releasing { return nil }
     return SmallChunk(memory: UnsafeMutableRawPointer(bitPattern: value).unsafelyUnwrapped)
   }
 
-  @inlinable static func name(_ chunk: Int, _ page: Int) -> UInt32 {
+  static func name(_ chunk: Int, _ page: Int) -> UInt32 {
     UInt32(truncatingIfNeeded: chunk &<< 9 | page) &+ 1
   }
 
   /// The chunk and the page of an area in a list.
-  @inlinable func area(_ name: UInt32) -> (chunk: SmallChunk, page: Int) {
+  func area(_ name: UInt32) -> (chunk: SmallChunk, page: Int) {
     let value = Int(truncatingIfNeeded: name &- 1)
     return (chunk(value &>> 9).unsafelyUnwrapped, value & 511)
   }
 
   /// Takes pages in one of a CPU's chunks, whose lock is held.
-  @inlinable func take(_ cpu: Int, _ count: Int, alignment: Int) -> (chunk: SmallChunk, page: Int)? {
+  func take(_ cpu: Int, _ count: Int, alignment: Int) -> (chunk: SmallChunk, page: Int)? {
     let record = record(cpu)
     var left = min(record.pointee.chunkCount, Self.largestSearch)
     while left > 0 {
@@ -125,7 +125,7 @@ import Synchronization
   }
 
   /// Gives a CPU, whose lock is held, a chunk that it looks into first.
-  @inlinable func add(_ chunk: SmallChunk, to cpu: Int) {
+  func add(_ chunk: SmallChunk, to cpu: Int) {
     let record = record(cpu)
     let index = chunk.header.pointee.index
     entry(index).pointee.store(UInt(bitPattern: chunk.memory), ordering: .releasing)
@@ -139,7 +139,7 @@ import Synchronization
   }
 
   /// Takes an empty chunk away from a CPU whose lock is held.
-  @inlinable func remove(_ chunk: SmallChunk, from cpu: Int) {
+  func remove(_ chunk: SmallChunk, from cpu: Int) {
     let record = record(cpu)
     let index = chunk.header.pointee.index
     var previous = chunk
@@ -155,7 +155,7 @@ import Synchronization
   }
 
   /// Puts a retired area at the head of a list.
-  @inlinable func push(
+  func push(
     _ chunk: SmallChunk, _ page: Int, _ word: SmallAreaWord, to list: inout SmallAreaList
   ) {
     chunk.word(page).pointee.store(word.retired(before: list.head).rawValue, ordering: .relaxed)
@@ -166,7 +166,7 @@ import Synchronization
   }
 
   /// Moves all of a list to the head of another.
-  @inlinable func move(_ list: inout SmallAreaList, to other: inout SmallAreaList) {
+  func move(_ list: inout SmallAreaList, to other: inout SmallAreaList) {
     guard list.head != 0 else { return }
     if other.head != 0 {
       let (chunk, page) = area(list.tail)

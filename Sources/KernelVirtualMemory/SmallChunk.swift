@@ -26,68 +26,68 @@ import KernelMachine
 import Synchronization
 
 /// How far the life of a small area has come.
-@usableFromInline enum SmallAreaState {
-  @inlinable static var building: UInt64 { 1 }
-  @inlinable static var live: UInt64 { 2 }
-  @inlinable static var retired: UInt64 { 3 }
+enum SmallAreaState {
+  static var building: UInt64 { 1 }
+  static var live: UInt64 { 2 }
+  static var retired: UInt64 { 3 }
 }
 
 /// The word of a small area.
-@frozen @usableFromInline struct SmallAreaWord: Equatable {
-  @usableFromInline let rawValue: UInt64
+struct SmallAreaWord: Equatable {
+  let rawValue: UInt64
 
-  @inlinable init(rawValue: UInt64) { self.rawValue = rawValue }
+  init(rawValue: UInt64) { self.rawValue = rawValue }
 
-  @inlinable init(state: UInt64, totalPages: Int, pages: Int, payload: UInt64) {
+  init(state: UInt64, totalPages: Int, pages: Int, payload: UInt64) {
     rawValue =
       state &<< 60 | UInt64(truncatingIfNeeded: totalPages) &<< 54 | UInt64(truncatingIfNeeded: pages) &<< 48
       | payload & 0xffff_ffff_ffff
   }
 
-  @inlinable var state: UInt64 { rawValue &>> 60 }
-  @inlinable var totalPages: Int { Int(truncatingIfNeeded: (rawValue &>> 54) & 63) }
+  var state: UInt64 { rawValue &>> 60 }
+  var totalPages: Int { Int(truncatingIfNeeded: (rawValue &>> 54) & 63) }
   /// The pages that are mapped, or that still wait for their frames to go back.
-  @inlinable var pages: Int { Int(truncatingIfNeeded: (rawValue &>> 48) & 63) }
-  @inlinable var payload: UInt64 { rawValue & 0xffff_ffff_ffff }
+  var pages: Int { Int(truncatingIfNeeded: (rawValue &>> 48) & 63) }
+  var payload: UInt64 { rawValue & 0xffff_ffff_ffff }
 
-  @inlinable func with(state: UInt64) -> Self {
+  func with(state: UInt64) -> Self {
     Self(rawValue: rawValue & ~(3 &<< 60) | state &<< 60)
   }
 
   /// The same area, retired, and what follows it in its list.
-  @inlinable func retired(before next: UInt32) -> Self {
+  func retired(before next: UInt32) -> Self {
     Self(state: SmallAreaState.retired, totalPages: totalPages, pages: pages, payload: UInt64(next))
   }
 
   /// The caller's name, whose bytes end in a zero.
-  @inlinable var caller: UnsafePointer<UInt8>? {
+  var caller: UnsafePointer<UInt8>? {
     UnsafePointer(bitPattern: Int(truncatingIfNeeded: Int64(bitPattern: rawValue &<< 16) &>> 16))
   }
 
   /// What the word keeps of a caller's name.
-  @inlinable static func payload(for caller: StaticString) -> UInt64 {
+  static func payload(for caller: StaticString) -> UInt64 {
     guard caller.hasPointerRepresentation else { return 0 }
     return UInt64(UInt(bitPattern: caller.utf8Start)) & 0xffff_ffff_ffff
   }
 }
 
 /// The part of a chunk that is written under the lock of its CPU, and what never changes.
-@usableFromInline struct ChunkHeader {
+struct ChunkHeader {
   /// Where the leaf table lies.
-  @usableFromInline var leafTable: PhysicalAddress
-  @usableFromInline let base: UInt
+  var leafTable: PhysicalAddress
+  let base: UInt
   /// The frame that this lies in.
-  @usableFromInline let frame: PageFrame
+  let frame: PageFrame
   /// The index of the chunk in the directory.
-  @usableFromInline let index: Int
+  let index: Int
   /// Which CPU record it belongs to.
-  @usableFromInline let owner: Int
+  let owner: Int
   /// The next chunk of the same CPU, in a ring.
-  @usableFromInline var next: Int
+  var next: Int
   /// Where the last search ended: a word of the bits.
-  @usableFromInline var hint: Int
+  var hint: Int
 
-  @inlinable init(base: UInt, frame: PageFrame, index: Int, owner: Int) {
+  init(base: UInt, frame: PageFrame, index: Int, owner: Int) {
     leafTable = PhysicalAddress(0)
     self.base = base
     self.frame = frame
@@ -99,39 +99,39 @@ import Synchronization
 }
 
 /// A chunk, by the memory of its frame.
-@frozen @usableFromInline struct SmallChunk: Equatable {
-  @usableFromInline let memory: UnsafeMutableRawPointer
+struct SmallChunk: Equatable {
+  let memory: UnsafeMutableRawPointer
 
-  @inlinable init(memory: UnsafeMutableRawPointer) { self.memory = memory }
+  init(memory: UnsafeMutableRawPointer) { self.memory = memory }
 
-  @inlinable static var byteCount: Int { 2 << 20 }
+  static var byteCount: Int { 2 << 20 }
   /// The pages that areas may take: as many as words fit before the rest of the frame.
-  @inlinable static var usablePages: Int { 496 }
-  @inlinable static var takenOffset: Int { 3968 }
-  @inlinable static var headerOffset: Int { 4032 }
+  static var usablePages: Int { 496 }
+  static var takenOffset: Int { 3968 }
+  static var headerOffset: Int { 4032 }
 
   /// Prepares a chunk without areas in a cleared frame.
-  @inlinable init(at memory: UnsafeMutableRawPointer, _ header: ChunkHeader) {
+  init(at memory: UnsafeMutableRawPointer, _ header: ChunkHeader) {
     self.memory = memory
     (memory + Self.headerOffset).initializeMemory(as: ChunkHeader.self, to: header)
     bits(7).pointee.store(0xffff_0000_0000_0000, ordering: .relaxed)
   }
 
-  @inlinable var header: UnsafeMutablePointer<ChunkHeader> {
+  var header: UnsafeMutablePointer<ChunkHeader> {
     (memory + Self.headerOffset).assumingMemoryBound(to: ChunkHeader.self)
   }
 
   /// The word of a page.
-  @inlinable func word(_ page: Int) -> UnsafeMutablePointer<Atomic<UInt64>> {
+  func word(_ page: Int) -> UnsafeMutablePointer<Atomic<UInt64>> {
     (memory + page &* 8).assumingMemoryBound(to: Atomic<UInt64>.self)
   }
 
-  @inlinable func bits(_ index: Int) -> UnsafeMutablePointer<Atomic<UInt64>> {
+  func bits(_ index: Int) -> UnsafeMutablePointer<Atomic<UInt64>> {
     (memory + Self.takenOffset + index &* 8).assumingMemoryBound(to: Atomic<UInt64>.self)
   }
 
   /// Whether no area lies here.
-  @inlinable var isEmpty: Bool {
+  var isEmpty: Bool {
     for index in 0..<7 where bits(index).pointee.load(ordering: .acquiring) != 0 { return false }
     return bits(7).pointee.load(ordering: .acquiring) == 0xffff_0000_0000_0000
   }
@@ -144,7 +144,7 @@ import Synchronization
   ///   - count: 1 to 32.
   ///   - alignment: what the first page's number is a multiple of: a power of two up to 64.
   /// - Returns: the first page; `nil` if there is no such run.
-  @inlinable func take(_ count: Int, alignment: Int) -> Int? {
+  func take(_ count: Int, alignment: Int) -> Int? {
     // Bit 0 and every bit that lies a multiple of the alignment above it.
     let allowed =
       alignment == 1 ? UInt64.max : alignment == 64 ? 1 : UInt64.max / (1 &<< UInt64(alignment) &- 1)
@@ -169,7 +169,7 @@ import Synchronization
   }
 
   /// The bits of `low` from which on at least `count` bits are set, `high` following above.
-  @inlinable static func starts(ofRunsOf count: Int, _ low: UInt64, _ high: UInt64) -> UInt64 {
+  static func starts(ofRunsOf count: Int, _ low: UInt64, _ high: UInt64) -> UInt64 {
     var low = low
     var high = high
     var length = 1
@@ -182,7 +182,7 @@ import Synchronization
     return low
   }
 
-  @inlinable func mark(_ index: Int, _ bit: Int, _ count: Int) {
+  func mark(_ index: Int, _ bit: Int, _ count: Int) {
     let run: UInt64 = 1 &<< UInt64(truncatingIfNeeded: count) &- 1
     bits(index).pointee.bitwiseOr(run &<< UInt64(truncatingIfNeeded: bit), ordering: .relaxed)
     if bit &+ count > 64 {
@@ -193,7 +193,7 @@ import Synchronization
   /// Gives the pages of an area back.
   ///
   /// Nothing translates to them any more.
-  @inlinable func clear(_ page: Int, _ count: Int) {
+  func clear(_ page: Int, _ count: Int) {
     word(page).pointee.store(0, ordering: .relaxed)
     let run: UInt64 = 1 &<< UInt64(truncatingIfNeeded: count) &- 1
     let index = page &>> 6
@@ -206,7 +206,7 @@ import Synchronization
   }
 
   /// The first page of the area that a page lies in, its guard included.
-  @inlinable func start(of page: Int) -> Int? {
+  func start(of page: Int) -> Int? {
     var candidate = page
     while candidate >= 0 && page &- candidate < SmallAreas.largestPages {
       let word = SmallAreaWord(rawValue: word(candidate).pointee.load(ordering: .relaxed))

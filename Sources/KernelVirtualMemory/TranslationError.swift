@@ -5,7 +5,7 @@ import KernelMachine
 /// Why a mapping was refused.
 ///
 /// Nothing has changed when one is thrown.
-@frozen public enum TranslationError: Error, Equatable, TextDescribable {
+public enum TranslationError: Error, Equatable, TextDescribable {
   /// The virtual or physical address, or the length, is not a multiple of 4,096, or the length is not positive.
   case misaligned(VirtualAddress)
   /// The range goes beyond the addresses that are translated.
@@ -16,7 +16,7 @@ import KernelMachine
   case frames(FrameSourceError)
 
   /// Writes the error in one line.
-  @inlinable public func write<Sink: TextSink>(to sink: inout Sink) {
+  public func write<Sink: TextSink>(to sink: inout Sink) {
     switch self {
     case .misaligned(let address):
       sink.write("the mapping at ")

@@ -9,36 +9,36 @@
 import KernelMachine
 
 /// Which leaf entries a range is to be mapped with.
-@frozen @usableFromInline struct MappingShape {
+struct MappingShape {
   /// Whether blocks are used where they fit.
-  @usableFromInline let usesBlocks: Bool
+  let usesBlocks: Bool
   /// What is added to a virtual address to get the physical one, where blocks are used.
-  @usableFromInline let physicalOffset: UInt
+  let physicalOffset: UInt
 
-  @inlinable init(usesBlocks: Bool, physicalOffset: UInt) {
+  init(usesBlocks: Bool, physicalOffset: UInt) {
     self.usesBlocks = usesBlocks
     self.physicalOffset = physicalOffset
   }
 
-  @inlinable static var pages: Self { Self(usesBlocks: false, physicalOffset: 0) }
+  static var pages: Self { Self(usesBlocks: false, physicalOffset: 0) }
 
   /// Whether the addresses from `first` to `last` are mapped by one block: levels 1 and 2 have them.
-  @inlinable func isBlock(level: Int, first: UInt, last: UInt, span: UInt) -> Bool {
+  func isBlock(level: Int, first: UInt, last: UInt, span: UInt) -> Bool {
     usesBlocks && level > 0 && level < 3 && last &- first == span &- 1
       && (first | (first &+ physicalOffset)) & (span &- 1) == 0
   }
 }
 
 /// What stands between a range and its mapping.
-@frozen @usableFromInline struct MappingSurvey {
+struct MappingSurvey {
   /// How many tables are missing.
-  @usableFromInline var missingTables = 0
+  var missingTables = 0
   /// Whether tables will be linked: those that are missing, or retired ones again.
-  @usableFromInline var linksTables = false
+  var linksTables = false
   /// The first address that is not free, if there is one.
-  @usableFromInline var conflict: VirtualAddress?
+  var conflict: VirtualAddress?
 
-  @inlinable init() {}
+  init() {}
 }
 
 extension TranslationTables {
@@ -52,7 +52,7 @@ extension TranslationTables {
   ///   - node: the preferred node of new tables.
   ///   - frames: where missing tables come from.
   /// - Throws: ``TranslationError``; no table has been left behind then.
-  @inlinable public func map<Frames: FrameSource & ~Copyable>(
+  public func map<Frames: FrameSource & ~Copyable>(
     _ frame: PageFrame, at address: VirtualAddress, _ permissions: PagePermissions, kind: MemoryKind = .normal,
     node: NodeID? = nil, frames: borrowing Frames
   ) throws(TranslationError) {
@@ -62,7 +62,7 @@ extension TranslationTables {
   /// Maps one page with a given last-level entry, such as one that another address space has.
   ///
   /// - Throws: ``TranslationError``; no table has been left behind then.
-  @inlinable public func map<Frames: FrameSource & ~Copyable>(
+  public func map<Frames: FrameSource & ~Copyable>(
     _ entry: PageTableEntry, at address: VirtualAddress, node: NodeID? = nil, frames: borrowing Frames
   ) throws(TranslationError) {
     let page = VirtualAddressRange(address, byteCount: pageSize)
@@ -81,7 +81,7 @@ extension TranslationTables {
   ///   - physical: the physical address behind the range's first byte, a multiple of 4,096.
   ///   - frames: where missing tables come from.
   /// - Throws: ``TranslationError``; nothing is mapped and no table has been left behind then.
-  @inlinable public func mapBlocks<Frames: FrameSource & ~Copyable>(
+  public func mapBlocks<Frames: FrameSource & ~Copyable>(
     _ range: VirtualAddressRange, to physical: PhysicalAddress, _ permissions: PagePermissions,
     kind: MemoryKind = .normal, node: NodeID? = nil, frames: borrowing Frames
   ) throws(TranslationError) {
@@ -109,7 +109,7 @@ extension TranslationTables {
   ///
   /// - Returns: the physical address of the entry.
   /// - Throws: ``TranslationError``; no table has been left behind then.
-  @inlinable public func leafEntry<Frames: FrameSource & ~Copyable>(
+  public func leafEntry<Frames: FrameSource & ~Copyable>(
     at address: VirtualAddress, node: NodeID? = nil, frames: borrowing Frames
   ) throws(TranslationError) -> PhysicalAddress {
     if let entry = existingLeafEntry(at: address) { return entry }
@@ -124,7 +124,7 @@ extension TranslationTables {
   }
 
   /// Checks, allocates, links: `write` writes the leaf entries and says how many of them are live.
-  @inlinable func build<Frames: FrameSource & ~Copyable>(
+  func build<Frames: FrameSource & ~Copyable>(
     _ range: VirtualAddressRange, shape: MappingShape, checkingPages: Bool = true, node: NodeID?,
     frames: borrowing Frames, write: (PhysicalAddress, UInt, Int, Int) -> Int
   ) throws(TranslationError) {
@@ -143,7 +143,7 @@ extension TranslationTables {
   }
 
   /// Refuses what is not made of whole pages or leaves the half that the tables translate.
-  @inlinable func check(_ range: VirtualAddressRange) throws(TranslationError) {
+  func check(_ range: VirtualAddressRange) throws(TranslationError) {
     let first = range.lowerBound.rawValue
     let end = range.upperBound.rawValue
     guard (first | end) & 4095 == 0, end > first else { throw .misaligned(range.lowerBound) }
@@ -157,7 +157,7 @@ extension TranslationTables {
   // MARK: The two passes
 
   /// Counts the tables that a mapping of `range` lacks, and looks for something that is in its way.
-  @inlinable func survey(
+  func survey(
     _ range: VirtualAddressRange, shape: MappingShape, checkingPages: Bool
   ) -> MappingSurvey {
     var result = MappingSurvey()
@@ -167,7 +167,7 @@ extension TranslationTables {
     return result
   }
 
-  @inlinable func survey(
+  func survey(
     _ table: PhysicalAddress?, level: Int, _ first: UInt, _ last: UInt, _ shape: MappingShape,
     _ checkingPages: Bool, _ result: inout MappingSurvey
   ) {
@@ -198,7 +198,7 @@ extension TranslationTables {
   ///
   /// `leaves` gets, for each run of leaf entries in one table: the location of the first, its virtual address, how many
   /// there are, and their level. It returns by how many the live entries of the table have grown.
-  @inlinable func link(
+  func link(
     _ range: VirtualAddressRange, shape: MappingShape, spare: inout FrameChain,
     leaves: (PhysicalAddress, UInt, Int, Int) -> Int
   ) {
@@ -207,7 +207,7 @@ extension TranslationTables {
       isReachable: true, leaves)
   }
 
-  @inlinable func link(
+  func link(
     _ table: PhysicalAddress, level: Int, _ first: UInt, _ last: UInt, _ shape: MappingShape,
     _ spare: inout FrameChain, isReachable: Bool, _ leaves: (PhysicalAddress, UInt, Int, Int) -> Int
   ) -> Int {

@@ -20,7 +20,7 @@ extension TranslationTables {
   ///   - release: gets each leaf that was mapped, retired; its frame may be used for something new.
   /// - Returns: how many pages and blocks were unmapped.
   @discardableResult
-  @inlinable public func unmap<Frames: FrameSource & ~Copyable>(
+  public func unmap<Frames: FrameSource & ~Copyable>(
     _ range: VirtualAddressRange, in space: AddressSpaceID, to frames: borrowing Frames,
     release: (MappedLeaf) -> Void
   ) -> Int {
@@ -58,7 +58,7 @@ extension TranslationTables {
   ///   its count says.
   /// - Parameter retiring: gets the first and the last address of each leaf table that is retired.
   /// - Returns: how many tables were retired.
-  @inlinable func withdraw(
+  func withdraw(
     _ range: VirtualAddressRange, leaves: (PhysicalAddress, UInt, Int, Int) -> Int,
     retiring: (UInt, UInt) -> Void = { _, _ in }
   ) -> Int {
@@ -69,7 +69,7 @@ extension TranslationTables {
     return retired
   }
 
-  @inlinable func withdraw(
+  func withdraw(
     _ table: PhysicalAddress, level: Int, _ first: UInt, _ last: UInt, _ retired: inout Int,
     _ leaves: (PhysicalAddress, UInt, Int, Int) -> Int, _ retiring: (UInt, UInt) -> Void
   ) -> Int {
@@ -114,7 +114,7 @@ extension TranslationTables {
   /// Empties the retired leaf entries of a range.
   ///
   /// Their invalidation has completed.
-  @inlinable func sweepLeaves(_ range: VirtualAddressRange, release: (MappedLeaf) -> Void) {
+  func sweepLeaves(_ range: VirtualAddressRange, release: (MappedLeaf) -> Void) {
     visit(root, level: rootLevel, range.lowerBound.rawValue, range.upperBound.rawValue &- 1) {
       (location, address, entry, level) in
       if entry.isRetired {
@@ -127,7 +127,7 @@ extension TranslationTables {
   /// Empties the retired descriptors of the tables of all levels in a range.
   ///
   /// Their invalidation has completed.
-  @inlinable func sweepAllTables(_ range: VirtualAddressRange, into chain: inout FrameChain) {
+  func sweepAllTables(_ range: VirtualAddressRange, into chain: inout FrameChain) {
     var level = 3
     while level > rootLevel {
       sweepTables(range, ofLevel: level, into: &chain)
@@ -138,13 +138,13 @@ extension TranslationTables {
   /// Empties the retired descriptors of the tables of one level.
   ///
   /// Those of the levels below have been swept.
-  @inlinable func sweepTables(_ range: VirtualAddressRange, ofLevel level: Int, into chain: inout FrameChain) {
+  func sweepTables(_ range: VirtualAddressRange, ofLevel level: Int, into chain: inout FrameChain) {
     sweepTables(
       root, level: rootLevel, range.lowerBound.rawValue, range.upperBound.rawValue &- 1, target: level &- 1,
       &chain)
   }
 
-  @inlinable func sweepTables(
+  func sweepTables(
     _ table: PhysicalAddress, level: Int, _ first: UInt, _ last: UInt, target: Int, _ chain: inout FrameChain
   ) {
     let span: UInt = 1 &<< Self.shift(level)

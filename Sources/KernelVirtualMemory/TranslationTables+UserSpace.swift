@@ -8,7 +8,7 @@ extension TranslationTables {
   /// - Parameters:
   ///   - node: the preferred node of the root table.
   ///   - frames: where the root table comes from.
-  @inlinable public init<Frames: FrameSource & ~Copyable>(
+  public init<Frames: FrameSource & ~Copyable>(
     userSpaceOf machine: M, node: NodeID? = nil, frames: borrowing Frames
   ) throws(FrameSourceError) {
     let frame = try frames.allocate(FrameRequest(node: node, purpose: .pageTable, cleared: true))
@@ -26,7 +26,7 @@ extension TranslationTables {
   ///     root in its TTBR0_EL1: nothing can be cached then, and nothing is invalidated.
   ///   - frames: where the tables came from.
   ///   - release: gets each leaf; its frame may be used for something new.
-  @inlinable public func destroy<Frames: FrameSource & ~Copyable>(
+  public func destroy<Frames: FrameSource & ~Copyable>(
     in space: AddressSpaceID?, to frames: borrowing Frames, release: (MappedLeaf) -> Void
   ) {
     if let space {
@@ -41,7 +41,7 @@ extension TranslationTables {
     dismantle(root, level: rootLevel, address: 0, to: frames, release)
   }
 
-  @inlinable func dismantle<Frames: FrameSource & ~Copyable>(
+  func dismantle<Frames: FrameSource & ~Copyable>(
     _ table: PhysicalAddress, level: Int, address first: UInt, to frames: borrowing Frames,
     _ release: (MappedLeaf) -> Void
   ) {

@@ -9,7 +9,7 @@ extension TranslationTables {
   ///
   /// - Throws: what `body` throws, at once.
   /// - Complexity: linear in the tables that the range has, 512 steps for each.
-  @inlinable public func visitLeaves<Failure: Error>(
+  public func visitLeaves<Failure: Error>(
     in range: VirtualAddressRange, _ body: (MappedLeaf) throws(Failure) -> Void
   ) throws(Failure) {
     guard range.upperBound > range.lowerBound else { return }
@@ -23,7 +23,7 @@ extension TranslationTables {
   }
 
   /// Calls `body` for each leaf entry that is not empty, below linked and retired tables alike.
-  @inlinable func visit<Failure: Error>(
+  func visit<Failure: Error>(
     _ table: PhysicalAddress, level: Int, _ first: UInt, _ last: UInt,
     _ body: (PhysicalAddress, UInt, PageTableEntry, Int) throws(Failure) -> Void
   ) throws(Failure) {

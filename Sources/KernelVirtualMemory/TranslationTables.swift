@@ -29,7 +29,7 @@
 import KernelMachine
 
 /// A handle of the translation tables of the kernel's half or of one user address space.
-@frozen public struct TranslationTables<M: Machine> {
+public struct TranslationTables<M: Machine> {
   /// The machine whose memory the tables lie in.
   public let machine: M
   /// The root table.
@@ -40,22 +40,22 @@ import KernelMachine
   /// The tables below a root, which must exist.
   ///
   /// `machine.virtualAddressBits` says how deep they are.
-  @inlinable public init(root: PhysicalAddress, machine: M) {
+  public init(root: PhysicalAddress, machine: M) {
     self.machine = machine
     self.root = root
     rootLevel = machine.virtualAddressBits == 48 ? 0 : 1
   }
 
   /// The kernel's own tables.
-  @inlinable public init(kernelOf machine: M) where M: PageTableMachine {
+  public init(kernelOf machine: M) where M: PageTableMachine {
     self.init(root: machine.kernelRoot, machine: machine)
   }
 
   /// log2 of the bytes that one entry of `level` spans.
-  @inlinable static func shift(_ level: Int) -> UInt { UInt(bitPattern: 39 &- 9 &* level) }
+  static func shift(_ level: Int) -> UInt { UInt(bitPattern: 39 &- 9 &* level) }
 
   /// Where the entry for `address` lies in a table of `level`.
-  @inlinable static func location(
+  static func location(
     of address: UInt, in table: PhysicalAddress, level: Int
   ) -> PhysicalAddress {
     PhysicalAddress(table.rawValue &+ ((address &>> shift(level)) & 511) &* 8)
@@ -64,7 +64,7 @@ import KernelMachine
   /// Finds the last-level entry of `address` if its table exists.
   ///
   /// - Returns: the physical address of the entry; `nil` where a table is missing or a block is mapped.
-  @inlinable public func existingLeafEntry(at address: VirtualAddress) -> PhysicalAddress? {
+  public func existingLeafEntry(at address: VirtualAddress) -> PhysicalAddress? {
     var table = root
     var level = rootLevel
     while level < 3 {
@@ -79,7 +79,7 @@ import KernelMachine
   /// Finds the descriptor of the leaf table that holds the entries of all pages of a range.
   ///
   /// - Returns: where it lies; `nil` where a table is missing or retired, or the range spans several.
-  @inlinable func leafTableDescriptor(of range: VirtualAddressRange) -> PhysicalAddress? {
+  func leafTableDescriptor(of range: VirtualAddressRange) -> PhysicalAddress? {
     let first = range.lowerBound.rawValue
     guard (first ^ (range.upperBound.rawValue &- 1)) &>> 21 == 0 else { return nil }
     var table = root
@@ -97,7 +97,7 @@ import KernelMachine
   /// Looks an address up as a table walker would.
   ///
   /// - Returns: the leaf entry that maps the address, page or block; `nil` where nothing is mapped.
-  @inlinable public func translate(_ address: VirtualAddress) -> MappedLeaf? {
+  public func translate(_ address: VirtualAddress) -> MappedLeaf? {
     var table = root
     var level = rootLevel
     while true {
@@ -115,7 +115,7 @@ import KernelMachine
 }
 
 /// A leaf entry of a translation table: a page or a block, and where its entry lies.
-@frozen public struct MappedLeaf: Equatable, Sendable {
+public struct MappedLeaf: Equatable, Sendable {
   /// The first virtual address that the entry maps.
   public let address: VirtualAddress
   /// Where the entry lies.
@@ -125,7 +125,7 @@ import KernelMachine
   /// The entry's level: 3 for a page, 2 for a block of 2 MiB, 1 for a block of 1 GiB.
   public let level: Int
 
-  @inlinable init(address: VirtualAddress, location: PhysicalAddress, entry: PageTableEntry, level: Int) {
+  init(address: VirtualAddress, location: PhysicalAddress, entry: PageTableEntry, level: Int) {
     self.address = address
     self.location = location
     self.entry = entry
@@ -133,23 +133,23 @@ import KernelMachine
   }
 
   /// How many bytes the entry maps.
-  @inlinable public var byteCount: Int { 1 &<< (39 &- 9 &* level) }
+  public var byteCount: Int { 1 &<< (39 &- 9 &* level) }
 
   /// The frame behind an address that the entry maps.
-  @inlinable public func frame(of address: VirtualAddress) -> PageFrame {
+  public func frame(of address: VirtualAddress) -> PageFrame {
     entry.frame + ((address - self.address) &>> 12)
   }
 
   /// The physical address behind an address that the entry maps.
-  @inlinable public func physicalAddress(of address: VirtualAddress) -> PhysicalAddress {
+  public func physicalAddress(of address: VirtualAddress) -> PhysicalAddress {
     entry.frame.physicalAddress + (address - self.address)
   }
 }
 
 extension PageTableEntry {
   /// Whether an entry from a level above the last names a table, be it linked or retired.
-  @inlinable var namesTable: Bool { rawValue & 2 != 0 }
+  var namesTable: Bool { rawValue & 2 != 0 }
 
   /// The same entry, valid.
-  @inlinable var linked: PageTableEntry { PageTableEntry(rawValue: rawValue | 1) }
+  var linked: PageTableEntry { PageTableEntry(rawValue: rawValue | 1) }
 }

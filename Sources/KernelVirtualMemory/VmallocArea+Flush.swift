@@ -26,7 +26,7 @@ extension VmallocArea {
   /// - Returns: how many frames went back; 0 if nothing was waiting, and then no invalidation was made.
   /// - Complexity: linear in the pages that wait and in the translation tables of the range.
   @discardableResult
-  @inlinable public borrowing func flush<Frames: FrameSource & ~Copyable>(frames: borrowing Frames) -> Int {
+  public borrowing func flush<Frames: FrameSource & ~Copyable>(frames: borrowing Frames) -> Int {
     guard let state = publishedState() else { return 0 }
     var freed = FrameChain()
     let interrupts = machine.lock(state.flushLock)
@@ -41,7 +41,7 @@ extension VmallocArea {
   }
 
   /// How often a flush has given something back.
-  @inlinable var flushCount: UInt {
+  var flushCount: UInt {
     borrowing get {
       guard let state = publishedState() else { return 0 }
       return state.flushCount.pointee.load(ordering: .acquiring)
@@ -49,7 +49,7 @@ extension VmallocArea {
   }
 
   /// Steps 1 to 3.
-  @inlinable borrowing func completeFreed(_ state: VmallocStatePointer, into freed: inout FrameChain) {
+  borrowing func completeFreed(_ state: VmallocStatePointer, into freed: inout FrameChain) {
     let small = state.small
     var list = SmallAreaList()
     var lowest = UInt.max
@@ -91,7 +91,7 @@ extension VmallocArea {
   }
 
   /// Step 3 for a list of areas of the tree.
-  @inlinable borrowing func complete(
+  borrowing func complete(
     _ batch: AreaPointer?, _ state: VmallocStatePointer, into freed: inout FrameChain
   ) {
     var next = batch
@@ -107,7 +107,7 @@ extension VmallocArea {
   }
 
   /// Steps 4 to 6.
-  @inlinable borrowing func releaseIdleTables(_ state: VmallocStatePointer, into freed: inout FrameChain) {
+  borrowing func releaseIdleTables(_ state: VmallocStatePointer, into freed: inout FrameChain) {
     let tables = tables
     var changed = TableBounds()
     var interrupts = machine.lock(state.lock)
@@ -146,7 +146,7 @@ extension VmallocArea {
   }
 
   /// Retires the tables between stack arenas that no entry is counted for; the lock is held.
-  @inlinable borrowing func retireIdleTables(_ state: VmallocStatePointer, _ changed: inout TableBounds) {
+  borrowing func retireIdleTables(_ state: VmallocStatePointer, _ changed: inout TableBounds) {
     var lower = range.lowerBound.rawValue
     var area = state.state.pointee.areas.first
     while true {
@@ -163,7 +163,7 @@ extension VmallocArea {
   /// Retires the chunks without areas; the lock is held.
   ///
   /// - Returns: their frames, not to be used before no CPU has one of them looked up.
-  @inlinable borrowing func retireChunks(
+  borrowing func retireChunks(
     _ state: VmallocStatePointer, _ changed: inout TableBounds
   ) -> FrameChain {
     var frames = FrameChain()
@@ -186,7 +186,7 @@ extension VmallocArea {
     return frames
   }
 
-  @inlinable borrowing func retireTables(_ lower: UInt, _ upper: UInt, _ changed: inout TableBounds) {
+  borrowing func retireTables(_ lower: UInt, _ upper: UInt, _ changed: inout TableBounds) {
     guard lower < upper else { return }
     let span = VirtualAddressRange(VirtualAddress(lower), VirtualAddress(upper))
     _ = tables.withdraw(span) { _, _, _, _ in
@@ -198,18 +198,18 @@ extension VmallocArea {
 }
 
 /// What the tables that were retired translate.
-@frozen @usableFromInline struct TableBounds {
-  @usableFromInline var lowest = UInt.max
-  @usableFromInline var highest: UInt = 0
+struct TableBounds {
+  var lowest = UInt.max
+  var highest: UInt = 0
 
-  @inlinable init() {}
+  init() {}
 
-  @inlinable mutating func add(_ first: UInt, _ last: UInt) {
+  mutating func add(_ first: UInt, _ last: UInt) {
     lowest = min(lowest, first & ~4095)
     highest = max(highest, (last | 4095) &+ 1)
   }
 
-  @inlinable var range: VirtualAddressRange {
+  var range: VirtualAddressRange {
     VirtualAddressRange(VirtualAddress(lowest), VirtualAddress(highest))
   }
 }

@@ -23,7 +23,7 @@ extension VmallocArea {
   ///   - frames: where the memory came from.
   /// - Throws: ``VmallocError`` if no area in use starts there; nothing has changed then.
   /// - Complexity: small areas: O(1), plus its own pages. Others: O(log n) in the number of areas, plus its own pages.
-  @inlinable public borrowing func vfree<Frames: FrameSource & ~Copyable>(
+  public borrowing func vfree<Frames: FrameSource & ~Copyable>(
     _ address: VirtualAddress, frames: borrowing Frames
   ) throws(VmallocError) {
     guard let state = publishedState() else { throw .foreignAddress(address) }
@@ -81,7 +81,7 @@ extension VmallocArea {
   }
 
   /// Why the area cannot be freed at this address.
-  @inlinable borrowing func refusal(of area: AreaPointer, at address: VirtualAddress) -> VmallocError? {
+  borrowing func refusal(of area: AreaPointer, at address: VirtualAddress) -> VmallocError? {
     if area.pointee.kind == .stacks { return .stackArena(address) }
     if area.pointee.state == .building { return .foreignAddress(address) }
     if area.pointee.base != address.rawValue {
@@ -96,7 +96,7 @@ extension VmallocArea {
   ///
   /// They are published here, since the invalidation may be made by another CPU, which publishes only its own stores:
   /// walkers that still saw the valid entries would cache them anew after it.
-  @inlinable borrowing func retireLeaves(_ pages: VirtualAddressRange) {
+  borrowing func retireLeaves(_ pages: VirtualAddressRange) {
     let tables = tables
     var address = pages.lowerBound
     while address < pages.upperBound {
@@ -111,7 +111,7 @@ extension VmallocArea {
   }
 
   /// Takes the list of areas that wait for an invalidation; the lock is held.
-  @inlinable borrowing func takeRetired(_ state: VmallocStatePointer) -> AreaPointer? {
+  borrowing func takeRetired(_ state: VmallocStatePointer) -> AreaPointer? {
     let batch = state.state.pointee.retired
     state.state.pointee.retired = nil
     state.state.pointee.pendingAreas = 0
@@ -120,7 +120,7 @@ extension VmallocArea {
   }
 
   /// What the areas of a list span.
-  @inlinable static func bounds(of batch: AreaPointer) -> VirtualAddressRange {
+  static func bounds(of batch: AreaPointer) -> VirtualAddressRange {
     var lowest = UInt.max
     var highest: UInt = 0
     var next: AreaPointer? = batch
@@ -137,7 +137,7 @@ extension VmallocArea {
   /// - Parameters:
   ///   - freed: gets the frames that were mapped.
   ///   - records: gets the frames of records that are not needed any more.
-  @inlinable borrowing func collectReady(
+  borrowing func collectReady(
     _ state: VmallocStatePointer, pages: Int, _ freed: inout FrameChain, _ records: inout FrameChain
   ) {
     var left = pages
@@ -155,7 +155,7 @@ extension VmallocArea {
   /// Empties the last of the entries that an area still has, and chains their frames; the lock is held.
   ///
   /// Their invalidation has completed.
-  @inlinable borrowing func collect(
+  borrowing func collect(
     _ area: AreaPointer, pages: Int, in state: VmallocStatePointer, into chain: inout FrameChain
   ) {
     let end = area.pointee.base &+ UInt(area.pointee.waitingPages) &<< 12
@@ -182,7 +182,7 @@ extension VmallocArea {
   }
 
   /// Gives the addresses and the record of an area back whose entries are all empty; the lock is held.
-  @inlinable borrowing func forget(
+  borrowing func forget(
     _ area: AreaPointer, in state: VmallocStatePointer, _ records: inout FrameChain
   ) {
     state.state.pointee.areas.remove(area)

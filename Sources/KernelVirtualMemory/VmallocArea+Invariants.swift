@@ -202,6 +202,6 @@ import Synchronization
 #else
   extension VmallocArea {
     /// Nothing, in builds without INTERNAL_CHECKS.
-    @inlinable @inline(__always) public borrowing func _checkInvariants(isQuiet: Bool = true) {}
+    @inline(__always) public borrowing func _checkInvariants(isQuiet: Bool = true) {}
   }
 #endif

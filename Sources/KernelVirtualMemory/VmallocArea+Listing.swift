@@ -11,7 +11,7 @@ extension VmallocArea {
   ///     0xffffff8008200000-0xffffff8048201000 1073745920 stack arena stacks
   ///
   /// The lock is held for one area at a time, so areas may come and go between two lines.
-  @inlinable public borrowing func writeListing<Sink: TextSink>(to sink: inout Sink) {
+  public borrowing func writeListing<Sink: TextSink>(to sink: inout Sink) {
     guard let state = publishedState() else { return }
     var next: UInt = range.lowerBound.rawValue
     while true {
@@ -33,7 +33,7 @@ extension VmallocArea {
   }
 
   /// Writes the small areas of one chunk.
-  @inlinable borrowing func writeChunk<Sink: TextSink>(
+  borrowing func writeChunk<Sink: TextSink>(
     _ index: Int, of state: VmallocStatePointer, to sink: inout Sink
   ) {
     var page = 0
@@ -64,7 +64,7 @@ extension VmallocArea {
     }
   }
 
-  @inlinable static func write<Sink: TextSink>(from start: UInt, to end: UInt, to sink: inout Sink) {
+  static func write<Sink: TextSink>(from start: UInt, to end: UInt, to sink: inout Sink) {
     sink.write(hex: start)
     sink.write("-")
     sink.write(hex: end)
@@ -79,7 +79,7 @@ extension VmallocArea {
     sink.write(" ")
   }
 
-  @inlinable static func write<Sink: TextSink>(pages: Int?, to sink: inout Sink) {
+  static func write<Sink: TextSink>(pages: Int?, to sink: inout Sink) {
     guard let pages else { return sink.write(" stacks\n") }
     sink.write(" pages=")
     sink.write(pages)

@@ -8,7 +8,7 @@ import Synchronization
 
 extension VmallocArea {
   /// Whether an area is a small one: how many pages it takes with its guard; 0 if it is not.
-  @inlinable borrowing func smallPages(size: Int, guardBytes: Int, alignment: Int) -> Int {
+  borrowing func smallPages(size: Int, guardBytes: Int, alignment: Int) -> Int {
     // Neither size is negative, and the bound is a power of two: both are below it if all their bits are.
     guard chunkCount > 0, alignment <= SmallAreas.largestAlignment &<< 12,
       (guardBytes | size) < SmallAreas.largestPages &<< 12
@@ -20,12 +20,12 @@ extension VmallocArea {
   /// Which CPU record belongs to the CPU that executes this.
   ///
   /// The task may be moved to another CPU at once. It then uses another CPU's record, which its lock allows.
-  @inlinable borrowing func currentRecord() -> Int { machine.currentCPU & (SmallAreas.recordCount &- 1) }
+  borrowing func currentRecord() -> Int { machine.currentCPU & (SmallAreas.recordCount &- 1) }
 
   /// Allocates an area in a chunk; there can be chunks.
   ///
   /// - Returns: `nil` if there can be no more chunks; nothing has changed then.
-  @inlinable borrowing func allocateSmall<Frames: FrameSource & ~Copyable>(
+  borrowing func allocateSmall<Frames: FrameSource & ~Copyable>(
     pages: Int, totalPages: Int, alignment: Int, node: NodeID?, caller: StaticString, frames: borrowing Frames
   ) throws(VmallocError) -> VirtualAddress? {
     var content = FrameChain()
@@ -67,7 +67,7 @@ extension VmallocArea {
   }
 
   /// Enters an area whose pages have been taken; the lock of the CPU is held.
-  @inlinable borrowing func begin(
+  borrowing func begin(
     _ chunk: SmallChunk, _ page: Int, _ word: SmallAreaWord, on record: UnsafeMutablePointer<CPUAreas>
   ) {
     chunk.word(page).pointee.store(word.rawValue, ordering: .relaxed)
@@ -78,7 +78,7 @@ extension VmallocArea {
   /// Makes a chunk for the current CPU and takes the place of an area in it.
   ///
   /// - Returns: `nil` if all chunks are in use, or the area does not fit an empty one.
-  @inlinable borrowing func makeChunk<Frames: FrameSource & ~Copyable>(
+  borrowing func makeChunk<Frames: FrameSource & ~Copyable>(
     for word: SmallAreaWord, alignment: Int, frames: borrowing Frames
   ) throws(VmallocError) -> (chunk: SmallChunk, page: Int)? {
     while true {
@@ -144,7 +144,7 @@ extension VmallocArea {
   }
 
   /// Reserves an index for a new chunk, the lowest that is free.
-  @inlinable borrowing func reserveChunk(of small: SmallAreas, in state: VmallocStatePointer) -> Int? {
+  borrowing func reserveChunk(of small: SmallAreas, in state: VmallocStatePointer) -> Int? {
     let interrupts = machine.lock(state.lock)
     var index = 0
     while index < chunkCount {
@@ -160,7 +160,7 @@ extension VmallocArea {
   }
 
   /// The addresses of a chunk.
-  @inlinable borrowing func chunkSpan(_ index: Int) -> VirtualAddressRange {
+  borrowing func chunkSpan(_ index: Int) -> VirtualAddressRange {
     VirtualAddressRange(
       VirtualAddress(smallBase &+ UInt(bitPattern: index) &<< 21), byteCount: SmallChunk.byteCount)
   }

@@ -16,12 +16,12 @@ import Synchronization
 
 extension VmallocArea {
   /// Frames that a free gives back besides as many as it retires.
-  @inlinable static var pagesBesides: Int { 4 }
+  static var pagesBesides: Int { 4 }
   /// Frames that a free gives back at least.
-  @inlinable static var leastPages: Int { 8 }
+  static var leastPages: Int { 8 }
 
   /// Frees the small area at an address that lies in the chunks.
-  @inlinable borrowing func freeSmall<Frames: FrameSource & ~Copyable>(
+  borrowing func freeSmall<Frames: FrameSource & ~Copyable>(
     _ address: VirtualAddress, _ small: SmallAreas, frames: borrowing Frames
   ) throws(VmallocError) {
     let cpu = currentRecord()
@@ -65,7 +65,7 @@ extension VmallocArea {
   }
 
   /// The bounds of what a CPU has pending, which are then those of nothing.
-  @inlinable static func takeBounds(_ record: UnsafeMutablePointer<CPUAreas>) -> VirtualAddressRange {
+  static func takeBounds(_ record: UnsafeMutablePointer<CPUAreas>) -> VirtualAddressRange {
     let bounds = VirtualAddressRange(
       VirtualAddress(record.pointee.lowest), VirtualAddress(record.pointee.highest))
     record.pointee.lowest = UInt.max
@@ -76,7 +76,7 @@ extension VmallocArea {
   /// Makes a live area a retired one; the address lies in the chunks.
   ///
   /// - Throws: why there is none; nothing has changed then.
-  @inlinable borrowing func retire(
+  borrowing func retire(
     _ address: VirtualAddress, _ small: SmallAreas
   ) throws(VmallocError) -> (chunk: SmallChunk, page: Int, word: SmallAreaWord) {
     let offset = address.rawValue &- smallBase
@@ -98,7 +98,7 @@ extension VmallocArea {
   }
 
   /// Why nothing can be freed at an address.
-  @inlinable borrowing func refusal(
+  borrowing func refusal(
     _ address: VirtualAddress, _ chunk: SmallChunk, _ page: Int
   ) -> VmallocError {
     guard page < SmallChunk.usablePages, let start = chunk.start(of: page) else {
@@ -113,7 +113,7 @@ extension VmallocArea {
   /// Empties entries whose invalidation has completed, and chains their frames, until `pages` have been or none is left.
   ///
   /// Whoever calls this has the list to itself.
-  @inlinable borrowing func collect(
+  borrowing func collect(
     _ list: inout SmallAreaList, pages: Int, _ small: SmallAreas, into chain: inout FrameChain
   ) {
     var left = pages

@@ -14,7 +14,7 @@ import KernelMachine
 // `StackArena` documents what has no comment here.
 // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
 extension VmallocArea {
-  @inlinable public borrowing func reserveStackArea<Frames: FrameSource & ~Copyable>(
+  public borrowing func reserveStackArea<Frames: FrameSource & ~Copyable>(
     byteCount: Int, alignment: Int, phase: Int, frames: borrowing Frames
   ) throws(StackArenaError) -> VirtualAddress {
     guard byteCount > 0, byteCount & 4095 == 0, byteCount <= range.byteCount, alignment >= 4096,
@@ -53,7 +53,7 @@ extension VmallocArea {
     }
   }
 
-  @inlinable public borrowing func releaseStackArea<Frames: FrameSource & ~Copyable>(
+  public borrowing func releaseStackArea<Frames: FrameSource & ~Copyable>(
     at base: VirtualAddress, frames: borrowing Frames
   ) {
     guard let state = publishedState() else { return }
@@ -71,7 +71,7 @@ extension VmallocArea {
     if let frame { giveBackFrame(frame, to: frames) }
   }
 
-  @inlinable public borrowing func leafEntry<Frames: FrameSource & ~Copyable>(
+  public borrowing func leafEntry<Frames: FrameSource & ~Copyable>(
     at address: VirtualAddress, node: NodeID?, frames: borrowing Frames
   ) throws(FrameSourceError) -> PhysicalAddress {
     guard range.contains(address), let state = publishedState() else {
@@ -100,12 +100,12 @@ extension VmallocArea {
     return found
   }
 
-  @inlinable public borrowing func existingLeafEntry(at address: VirtualAddress) -> PhysicalAddress? {
+  public borrowing func existingLeafEntry(at address: VirtualAddress) -> PhysicalAddress? {
     guard range.contains(address), let state = publishedState() else { return nil }
     return existingLeafEntry(at: address, in: state)
   }
 
-  @inlinable borrowing func existingLeafEntry(
+  borrowing func existingLeafEntry(
     at address: VirtualAddress, in state: VmallocStatePointer
   ) -> PhysicalAddress? {
     let interrupts = machine.lock(state.lock)
@@ -114,7 +114,7 @@ extension VmallocArea {
     return location
   }
 
-  @inlinable public borrowing func releaseTables<Frames: FrameSource & ~Copyable>(
+  public borrowing func releaseTables<Frames: FrameSource & ~Copyable>(
     covering range: VirtualAddressRange, to frames: borrowing Frames
   ) -> Int {
     let edge: UInt = (2 << 20) &- 1
@@ -155,7 +155,7 @@ extension VmallocArea {
     return count
   }
 
-  @inlinable public borrowing func stackEntry(for frame: PageFrame) -> PageTableEntry {
+  public borrowing func stackEntry(for frame: PageFrame) -> PageTableEntry {
     .page(frame, .kernelReadWrite)
   }
 
@@ -164,7 +164,7 @@ extension VmallocArea {
   /// Finds the frame behind an address of the vmalloc area, stacks included, by walking the tables.
   ///
   /// - Returns: `nil` where nothing is mapped, and outside of the range.
-  @inlinable public borrowing func page(of address: VirtualAddress) -> PageFrame? {
+  public borrowing func page(of address: VirtualAddress) -> PageFrame? {
     guard range.contains(address), let state = publishedState() else { return nil }
     let interrupts = machine.lock(state.lock)
     let leaf = tables.translate(address)

@@ -8,7 +8,7 @@ import Synchronization
 
 extension VmallocArea {
   /// The published state, if there is one.
-  @inlinable borrowing func publishedState() -> VmallocStatePointer? {
+  borrowing func publishedState() -> VmallocStatePointer? {
     let value = stateAddress.load(ordering: .acquiring)
     if value == 0 { return nil }
     let address = PhysicalAddress(value &- 1)
@@ -17,7 +17,7 @@ extension VmallocArea {
   }
 
   /// The published state, or a new, private one.
-  @inlinable borrowing func openState<Frames: FrameSource & ~Copyable>(
+  borrowing func openState<Frames: FrameSource & ~Copyable>(
     frames: borrowing Frames
   ) throws(VmallocError) -> VmallocStatePointer {
     if let state = publishedState() { return state }
@@ -49,20 +49,20 @@ extension VmallocArea {
   /// Makes a private state everybody's.
   ///
   /// - Returns: `false` if another one was there already.
-  @inlinable borrowing func publish(_ state: VmallocStatePointer) -> Bool {
+  borrowing func publish(_ state: VmallocStatePointer) -> Bool {
     stateAddress.compareExchange(
       expected: 0, desired: state.frame.physicalAddress.rawValue &+ 1, ordering: .acquiringAndReleasing
     ).exchanged
   }
 
   /// Gives a state back that was not published.
-  @inlinable borrowing func discard<Frames: FrameSource & ~Copyable>(
+  borrowing func discard<Frames: FrameSource & ~Copyable>(
     _ state: VmallocStatePointer, frames: borrowing Frames
   ) {
     if state.isPrivate { giveBack(state, to: frames) }
   }
 
-  @inlinable borrowing func giveBack<Frames: FrameSource & ~Copyable>(
+  borrowing func giveBack<Frames: FrameSource & ~Copyable>(
     _ state: VmallocStatePointer, to frames: borrowing Frames
   ) {
     if let frame = state.state.pointee.smallFrame { giveBackFrame(frame, to: frames) }
@@ -72,7 +72,7 @@ extension VmallocArea {
   /// Ends the use of the vmalloc area: completes what is pending and gives the last frames of records back.
   ///
   /// Areas that are still in use stay mapped, and their records and tables stay allocated.
-  @inlinable public consuming func close<Frames: FrameSource & ~Copyable>(frames: borrowing Frames) {
+  public consuming func close<Frames: FrameSource & ~Copyable>(frames: borrowing Frames) {
     _ = flush(frames: frames)
     guard let state = publishedState(), state.state.pointee.areas.count == 0, state.state.pointee.chunks == 0
     else { return }
@@ -80,7 +80,7 @@ extension VmallocArea {
   }
 
   /// What is in use and what is waiting, at this moment.
-  @inlinable public var figures: VmallocFigures {
+  public var figures: VmallocFigures {
     borrowing get {
       guard let state = publishedState() else { return VmallocFigures() }
       let interrupts = machine.lock(state.lock)

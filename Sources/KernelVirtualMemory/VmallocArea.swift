@@ -21,11 +21,11 @@ public struct VmallocArea<M: PageTableMachine>: ~Copyable, StackArena {
   /// The machine whose kernel tables are changed.
   public let machine: M
   /// Where the chunks of small areas begin, and the tree of all others ends: the end of the range if it is too small for any.
-  @usableFromInline let smallBase: UInt
+  let smallBase: UInt
   /// How many chunks there can be.
-  @usableFromInline let chunkCount: Int
+  let chunkCount: Int
   /// The physical address of the state plus 1; 0 before the first allocation has succeeded.
-  @usableFromInline let stateAddress: Atomic<UInt>
+  let stateAddress: Atomic<UInt>
 
   /// An empty vmalloc area.
   ///
@@ -33,7 +33,7 @@ public struct VmallocArea<M: PageTableMachine>: ~Copyable, StackArena {
   ///   - range: kernel addresses that nobody else maps anything to; partial pages at its ends are left out. Tables that
   ///     reach into it have been built by ``TranslationTables``, so that their entries are counted.
   ///   - machine: the machine whose kernel tables are changed.
-  @inlinable public init(_ range: Range<UInt>, machine: M) {
+  public init(_ range: Range<UInt>, machine: M) {
     let upper = range.upperBound & ~4095
     let (widened, overflow) = range.lowerBound.addingReportingOverflow(4095)
     let lower = overflow ? upper : min(widened & ~4095, upper)
@@ -48,22 +48,22 @@ public struct VmallocArea<M: PageTableMachine>: ~Copyable, StackArena {
   }
 
   /// An empty vmalloc area where the layout has it.
-  @inlinable public init(_ layout: AddressLayout, machine: M) {
+  public init(_ layout: AddressLayout, machine: M) {
     let area = layout.vmallocArea
     self.init(area.lowerBound.rawValue..<area.upperBound.rawValue, machine: machine)
   }
 
   /// Whether an address lies in a chunk, or where there could be one.
-  @inlinable borrowing func isInChunks(_ address: VirtualAddress) -> Bool {
+  borrowing func isInChunks(_ address: VirtualAddress) -> Bool {
     address.rawValue &- smallBase < UInt(bitPattern: chunkCount) &<< 21
   }
 
   /// Freed pages that may wait before an invalidation is made for them: 1 MiB, on each CPU if they are small areas.
-  @inlinable public static var retiredPagesBound: Int { 256 }
+  public static var retiredPagesBound: Int { 256 }
   /// Freed areas that may wait before an invalidation is made for them, on each CPU if they are small ones.
-  @inlinable public static var retiredAreasBound: Int { 32 }
+  public static var retiredAreasBound: Int { 32 }
 
-  @inlinable var tables: TranslationTables<M> { TranslationTables(kernelOf: machine) }
+  var tables: TranslationTables<M> { TranslationTables(kernelOf: machine) }
 
   // MARK: Allocating
 
@@ -83,7 +83,7 @@ public struct VmallocArea<M: PageTableMachine>: ~Copyable, StackArena {
   /// - Throws: ``VmallocError``; frames, tables and address space are as they were.
   /// - Complexity: small areas: O(1), plus the pages. Others: O(log n) in the number of areas, plus the pages. For alignments above 2 MiB, the gaps that hold
   ///   `size` bytes at a multiple of 2 MiB but not at one of `alignment` are tried one by one.
-  @inlinable public borrowing func vmalloc<Frames: FrameSource & ~Copyable>(
+  public borrowing func vmalloc<Frames: FrameSource & ~Copyable>(
     size: Int, alignment: Int = 4096, guard guardBytes: Int = 4096, node: NodeID? = nil, caller: StaticString,
     frames: borrowing Frames
   ) throws(VmallocError) -> VirtualAddress {
@@ -131,7 +131,7 @@ public struct VmallocArea<M: PageTableMachine>: ~Copyable, StackArena {
   /// Gets the frames and tables of a reserved area and maps it.
   ///
   /// - Returns: whether that was done; if not, another state has been published meanwhile and nothing has changed.
-  @inlinable borrowing func populate<Frames: FrameSource & ~Copyable>(
+  borrowing func populate<Frames: FrameSource & ~Copyable>(
     _ area: AreaPointer, node: NodeID?, in state: VmallocStatePointer, frames: borrowing Frames
   ) throws(VmallocError) -> Bool {
     let byteCount = area.pointee.byteCount
@@ -164,7 +164,7 @@ public struct VmallocArea<M: PageTableMachine>: ~Copyable, StackArena {
   /// build and release tables meanwhile. So it is counted again, and more are allocated, until there are enough.
   ///
   /// - Returns: `false`, with nothing done, if the state is private and another one has been published meanwhile.
-  @inlinable borrowing func linkTables<Frames: FrameSource & ~Copyable>(
+  borrowing func linkTables<Frames: FrameSource & ~Copyable>(
     _ pages: VirtualAddressRange, spare: inout FrameChain, node: NodeID?, in state: VmallocStatePointer,
     frames: borrowing Frames, leaves: (PhysicalAddress, UInt, Int, Int) -> Int,
     then: (UnsafeMutablePointer<VmallocState>) -> Void
@@ -209,7 +209,7 @@ public struct VmallocArea<M: PageTableMachine>: ~Copyable, StackArena {
   /// Writes the leaf entries of an area whose tables are linked.
   ///
   /// They belong to the area: no lock is needed.
-  @inlinable borrowing func map(_ pages: VirtualAddressRange, content: inout FrameChain) {
+  borrowing func map(_ pages: VirtualAddressRange, content: inout FrameChain) {
     let tables = tables
     var address = pages.lowerBound
     while address < pages.upperBound {
@@ -227,7 +227,7 @@ public struct VmallocArea<M: PageTableMachine>: ~Copyable, StackArena {
   // MARK: Address space
 
   /// Takes the lowest fitting addresses and a record for them.
-  @inlinable borrowing func reserve<Frames: FrameSource & ~Copyable>(
+  borrowing func reserve<Frames: FrameSource & ~Copyable>(
     _ shape: AreaShape, _ kind: AreaKind, caller: StaticString, in state: VmallocStatePointer,
     frames: borrowing Frames
   ) throws(VmallocError) -> AreaPointer {
@@ -259,7 +259,7 @@ public struct VmallocArea<M: PageTableMachine>: ~Copyable, StackArena {
     }
   }
 
-  @inlinable borrowing func addRecords<Frames: FrameSource & ~Copyable>(
+  borrowing func addRecords<Frames: FrameSource & ~Copyable>(
     to state: VmallocStatePointer, frames: borrowing Frames
   ) throws(VmallocError) {
     var chain = FrameChain()
@@ -275,7 +275,7 @@ public struct VmallocArea<M: PageTableMachine>: ~Copyable, StackArena {
   /// Gives the addresses and the record of an area back.
   ///
   /// Nothing is mapped there, nor may be cached.
-  @inlinable borrowing func unreserve<Frames: FrameSource & ~Copyable>(
+  borrowing func unreserve<Frames: FrameSource & ~Copyable>(
     _ area: AreaPointer, in state: VmallocStatePointer, frames: borrowing Frames
   ) {
     let interrupts = machine.lock(state.lock)
@@ -288,7 +288,7 @@ public struct VmallocArea<M: PageTableMachine>: ~Copyable, StackArena {
   /// Allocates cleared frames one by one until the chain has `wanted`.
   ///
   /// When memory is short, frames that wait for an invalidation are made free first.
-  @inlinable borrowing func grow<Frames: FrameSource & ~Copyable>(
+  borrowing func grow<Frames: FrameSource & ~Copyable>(
     _ chain: inout FrameChain, to wanted: Int, node: NodeID?, purpose: FramePurpose, frames: borrowing Frames
   ) throws(VmallocError) {
     while chain.count < wanted {

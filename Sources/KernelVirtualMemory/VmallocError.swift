@@ -5,7 +5,7 @@ import KernelMachine
 /// Why `vmalloc` or `vfree` refused.
 ///
 /// Nothing has changed when one is thrown.
-@frozen public enum VmallocError: Error, Equatable, TextDescribable {
+public enum VmallocError: Error, Equatable, TextDescribable {
   /// The size is zero, negative, or no multiple of 4,096.
   case invalidSize(Int)
   /// The size is more than all memory there is.
@@ -32,7 +32,7 @@ import KernelMachine
   case stackArena(VirtualAddress)
 
   /// Writes the error in one line.
-  @inlinable public func write<Sink: TextSink>(to sink: inout Sink) {
+  public func write<Sink: TextSink>(to sink: inout Sink) {
     switch self {
     case .invalidSize(let size):
       sink.write("a size of ")

@@ -22,34 +22,34 @@ import Synchronization
 /// What a vmalloc area knows.
 ///
 /// All of it is guarded by the lock.
-@usableFromInline struct VmallocState {
-  @usableFromInline var areas: AreaTree
-  @usableFromInline var records: RecordPages
+struct VmallocState {
+  var areas: AreaTree
+  var records: RecordPages
   /// The freed areas that wait for an invalidation, latest first, linked by their records.
-  @usableFromInline var retired: AreaPointer?
+  var retired: AreaPointer?
   /// The freed areas whose invalidation has completed, and whose frames have not all gone back.
-  @usableFromInline var ready: AreaPointer?
+  var ready: AreaPointer?
   /// How many areas and pages of `figures` are in `retired`: the others are ready, or somebody's invalidation is under way.
-  @usableFromInline var pendingAreas = 0
-  @usableFromInline var pendingPages = 0
+  var pendingAreas = 0
+  var pendingPages = 0
   /// Whether an invalidation is under way after which a batch will be ready.
-  @usableFromInline var isInvalidating = false
+  var isInvalidating = false
   /// Whether a table may be linked that has no entry left.
-  @usableFromInline var mayHaveIdleTables = false
+  var mayHaveIdleTables = false
   /// How many chunks there are for small areas.
-  @usableFromInline var chunks = 0
-  @usableFromInline var figures: VmallocFigures
+  var chunks = 0
+  var figures: VmallocFigures
   /// What is known of small areas; `nil` where the range is too small for any.
-  @usableFromInline let small: SmallAreas?
+  let small: SmallAreas?
   /// The frame of `small`.
-  @usableFromInline let smallFrame: PageFrame?
+  let smallFrame: PageFrame?
 
-  @usableFromInline static var lockOffset: Int { 64 }
-  @usableFromInline static var stateOffset: Int { 128 }
-  @usableFromInline static var recordsOffset: Int { 320 }
+  static var lockOffset: Int { 64 }
+  static var stateOffset: Int { 128 }
+  static var recordsOffset: Int { 320 }
 
   /// Prepares the state of an empty area in a cleared frame.
-  @usableFromInline static func make(
+  static func make(
     at memory: UnsafeMutableRawPointer, range: VirtualAddressRange, small: SmallAreas?, smallFrame: PageFrame?
   ) {
     (memory + 0).bindMemory(to: SpinLock.self, capacity: 1).initialize(to: SpinLock())
@@ -67,34 +67,34 @@ import Synchronization
 }
 
 /// Where a state lies.
-@usableFromInline struct VmallocStatePointer {
-  @usableFromInline let memory: UnsafeMutableRawPointer
+struct VmallocStatePointer {
+  let memory: UnsafeMutableRawPointer
   /// Whether only its maker knows it: the first allocation of all is still under way.
-  @usableFromInline let isPrivate: Bool
-  @usableFromInline let frame: PageFrame
+  let isPrivate: Bool
+  let frame: PageFrame
 
-  @inlinable init(memory: UnsafeMutableRawPointer, frame: PageFrame, isPrivate: Bool) {
+  init(memory: UnsafeMutableRawPointer, frame: PageFrame, isPrivate: Bool) {
     self.memory = memory
     self.frame = frame
     self.isPrivate = isPrivate
   }
 
-  @inlinable var flushLock: UnsafeMutablePointer<SpinLock> { memory.assumingMemoryBound(to: SpinLock.self) }
+  var flushLock: UnsafeMutablePointer<SpinLock> { memory.assumingMemoryBound(to: SpinLock.self) }
   /// How often a flush has given something back.
-  @inlinable var flushCount: UnsafeMutablePointer<Atomic<UInt>> {
+  var flushCount: UnsafeMutablePointer<Atomic<UInt>> {
     (memory + 8).assumingMemoryBound(to: Atomic<UInt>.self)
   }
-  @inlinable var lock: UnsafeMutablePointer<SpinLock> {
+  var lock: UnsafeMutablePointer<SpinLock> {
     (memory + VmallocState.lockOffset).assumingMemoryBound(to: SpinLock.self)
   }
-  @inlinable var state: UnsafeMutablePointer<VmallocState> {
+  var state: UnsafeMutablePointer<VmallocState> {
     (memory + VmallocState.stateOffset).assumingMemoryBound(to: VmallocState.self)
   }
-  @inlinable var small: SmallAreas? { state.pointee.small }
+  var small: SmallAreas? { state.pointee.small }
 }
 
 /// What a vmalloc area holds at a moment.
-@frozen public struct VmallocFigures: Equatable, Sendable {
+public struct VmallocFigures: Equatable, Sendable {
   /// Areas in use, stack arenas included.
   public var areas = 0
   /// Pages mapped by areas in use (those of stack arenas are not known here).
@@ -109,5 +109,5 @@ import Synchronization
   public var recordFrames = 0
 
   /// All zero.
-  @inlinable public init() {}
+  public init() {}
 }

@@ -3,15 +3,15 @@
 /// SplitMix64: equal seeds give equal sequences, on every machine.
 ///
 /// Source: G. Steele, D. Lea, C. Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
-@frozen public struct SplitMix64: RandomNumberGenerator, Sendable {
+public struct SplitMix64: RandomNumberGenerator, Sendable {
   /// The state: the seed plus a multiple of the golden gamma.
   public var state: UInt64
 
   /// Makes a generator that starts from `seed`.
-  @inlinable public init(seed: UInt64) { state = seed }
+  public init(seed: UInt64) { state = seed }
 
   /// The next 64 bits.
-  @inlinable public mutating func next() -> UInt64 {
+  public mutating func next() -> UInt64 {
     state &+= 0x9e37_79b9_7f4a_7c15
     var mixed = state
     mixed = (mixed ^ (mixed &>> 30)) &* 0xbf58_476d_1ce4_e5b9
@@ -22,7 +22,7 @@
   /// A number from 0 up to but not including `bound`, which is positive.
   ///
   /// The bias is below `bound` / 2⁶⁴.
-  @inlinable public mutating func next(below bound: Int) -> Int {
+  public mutating func next(below bound: Int) -> Int {
     Int(truncatingIfNeeded: next().multipliedFullWidth(by: UInt64(truncatingIfNeeded: bound)).high)
   }
 }

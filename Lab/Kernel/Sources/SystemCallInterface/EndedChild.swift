@@ -1,7 +1,7 @@
 // What `wait` tells a process.
 
 /// A child's end, as its parent learns of it.
-@frozen public struct EndedChild: Sendable {
+public struct EndedChild: Sendable {
   /// The child's number.
   public var processID: Int
   /// What it gave to `exit`; 0 unless it exited.

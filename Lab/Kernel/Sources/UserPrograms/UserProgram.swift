@@ -33,7 +33,7 @@ public enum UserProgram: UInt64, Sendable {
 }
 
 /// What the first process is told when it starts, in x0 to x2.
-@frozen public struct ProgramArguments: Sendable {
+public struct ProgramArguments: Sendable {
   /// Which program.
   public var program: UserProgram
   /// The seed of its random decisions.

@@ -14,22 +14,22 @@ import Synchronization
 ///
 /// One piece of work at a time. What it consists of is written before ``begin(_:)`` and read after ``isAsked(_:)``.
 public struct SharedWork: ~Copyable, Sendable {
-  @usableFromInline let outstanding = Atomic<UInt64>(0)
-  @usableFromInline let report = Atomic<UInt64>(1)
+  let outstanding = Atomic<UInt64>(0)
+  let report = Atomic<UInt64>(1)
 
   /// No work.
-  @inlinable public init() {}
+  public init() {}
 
   /// Asks CPUs for their parts.
   ///
   /// - Parameter cpus: a bit for each CPU; at least one.
-  @inlinable public func begin(_ cpus: UInt64) {
+  public func begin(_ cpus: UInt64) {
     report.store(0, ordering: .relaxed)
     outstanding.store(cpus, ordering: .releasing)
   }
 
   /// Whether a CPU has its part still to do.
-  @inlinable public func isAsked(_ cpu: Int) -> Bool {
+  public func isAsked(_ cpu: Int) -> Bool {
     outstanding.load(ordering: .acquiring) & 1 << UInt64(cpu) != 0
   }
 
@@ -38,7 +38,7 @@ public struct SharedWork: ~Copyable, Sendable {
   /// - Parameters:
   ///   - cpu: its number.
   ///   - wake: wakes the thread that asked; called for the CPU that comes last.
-  @inlinable public func finish(_ cpu: Int, wake: () -> Void) {
+  public func finish(_ cpu: Int, wake: () -> Void) {
     let left = outstanding.bitwiseAnd(~(1 << UInt64(cpu)), ordering: .acquiringAndReleasing).newValue
     guard left == 0 else { return }
     wake()
@@ -46,8 +46,8 @@ public struct SharedWork: ~Copyable, Sendable {
   }
 
   /// Whether all CPUs have done their parts.
-  @inlinable public var isDone: Bool { outstanding.load(ordering: .acquiring) == 0 }
+  public var isDone: Bool { outstanding.load(ordering: .acquiring) == 0 }
 
   /// Whether the thread that asked will not be woken for this work any more.
-  @inlinable public var isReported: Bool { report.load(ordering: .acquiring) != 0 }
+  public var isReported: Bool { report.load(ordering: .acquiring) != 0 }
 }
