@@ -45,20 +45,3 @@ struct CPURecord: ~Copyable {
 
   static var headerBytes: Int { 32 }
 }
-
-extension UnsafeMutablePointer<CPURecord> {
-  /// The stacks of the magazine, the one that was freed last at the end.
-  @inline(__always) var magazine: UnsafeMutablePointer<PackedStack> {
-    (UnsafeMutableRawPointer(self) + CPURecord.headerBytes).assumingMemoryBound(to: PackedStack.self)
-  }
-
-  /// Whether the magazine may take another stack; `false` while another CPU wants it emptied.
-  @inline(__always) var hasRoom: Bool { pointee.count < pointee.magazineLimit }
-
-  /// Puts a stack into the magazine, which has room.
-  @inline(__always) func push(_ stack: PackedStack) {
-    let count = pointee.count
-    magazine[count] = stack
-    pointee.count = count &+ 1
-  }
-}

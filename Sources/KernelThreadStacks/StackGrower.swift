@@ -46,29 +46,30 @@ public struct StackGrower<M: Machine> {
       base.rawValue &- control.pointee.firstStack < control.pointee.growingByteCount
     else { return .notGrowth }
     let entries = control.pointee.stackEntries(ofBase: base)
-    let lowest = entries + Int(bitPattern: offset &>> UInt(bitPattern: pageShift)) &* StackPages.entryBytes
+    let lowest = entries + Int(bitPattern: offset &>> 12 &* 8)
     // The top page is always mapped: the search ends there.
     var end = lowest
-    while machine.readEntry(at: end).isEmpty { end = end + StackPages.entryBytes }
+    while machine.readEntry(at: end).isEmpty { end = end + 8 }
     guard end != lowest else { return machine.readEntry(at: lowest).isValid ? .grown : .notGrowth }
 
     let cpu = machine.currentCPU
     let reserve = control.pointee.reserve(ofCPU: cpu)
     let grown = control.pointee.grownFrames(of: reserve)
-    let missing = StackPages(from: lowest, to: end)
-    let left = reserve.pointee.count &- missing.count
+    let pages = Int(bitPattern: (end.rawValue &- lowest.rawValue) &>> 3)
+    let left = reserve.pointee.count &- pages
     guard left >= 0 else { return .reserveTooSmall }
     reserve.pointee.count = left
     var frame = reserve.reservedFrames + left
-    var rest = missing
-    while let location = rest.popFirst() {
-      machine.writeEntry(frame.pointee.entry, at: location)
+    var entry = lowest
+    repeat {
+      machine.writeEntry(frame.pointee.entry, at: entry)
       grown[frame.pointee.node] &+= 1
       frame += 1
-    }
+      entry = entry + 8
+    } while entry < end
     machine.publishEntries()
     let marker = StackMarker(entry: machine.readEntry(at: entries + control.pointee.markerDistance))
-    if marker.isCharged { control.pointee.chargeGrowth(missing.count, group: marker.group, cpu: cpu) }
+    if marker.isCharged { control.pointee.chargeGrowth(pages, group: marker.group, cpu: cpu) }
     return .grown
   }
 

@@ -46,7 +46,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   ) -> PackedStack? {
     let last = record.pointee.count &- 1
     guard last >= 0 else { return nil }
-    let stack = record.magazine[last]
+    let stack = magazine(of: record)[last]
     guard stack.tag == (node.map { cachedTag(ofNode: $0.index) } ?? record.pointee.homeTag) else { return nil }
     record.pointee.count = last
     mark(stack, .live(stack))
@@ -62,7 +62,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   enum Found {
     case stack(PackedStack)
     /// A slot whose table is there.
-    case slot(FreeSlot)
+    case slot(Int)
     /// Neither: a table has to be built, or the stack needs no slot.
     case nothing
     /// Neither, and so many threads wait for the frames that a new stack would take.
@@ -81,14 +81,24 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     }
     // There is one node, which need not be named.
     let state = machine.lock(lock)
-    let found = find(node: 0, record)
+    if shared.pointee.depotCount != 0 { return takeFromDepot(record, unlocking: state, restoring: interrupts) }
+    let index = Int(shared.pointee.firstPartial)
+    let used = shared.pointee.usedSlots
+    guard index >= 0, Int(used) < layout.capacity, shared.pointee.refillWaiterCount == 0 else {
+      machine.unlock(lock, restoring: state)
+      machine.restoreInterrupts(interrupts)
+      return try allocateAnyhow(node: nil)
+    }
+    shared.pointee.usedSlots = used &+ 1
+    shared.pointee.demand.take(1)
+    let group = group(index)
+    let bit = takeFirstSlot(of: group, index)
     machine.unlock(lock, restoring: state)
-    guard case .slot(let free) = found else { return try take(found, restoring: interrupts) }
 
-    let slot = slot(free)
+    let slot = index &<< layout.groupShift &+ bit
     let stack = PackedStack(word: base(ofSlot: slot).rawValue | control.pointee.cachedTag)
-    let offset = free.bit &<< control.pointee.windowEntryShift &+ control.pointee.initialEntryOffset
-    let first = PhysicalAddress(group(free.group).pointee.location) + offset
+    let offset = bit &<< control.pointee.windowEntryShift &+ control.pointee.initialEntryOffset
+    let first = PhysicalAddress(group.pointee.location) + offset
     let pages = control.pointee.initialPages
     guard let contents = mapTogether(stack, pages: pages, from: first) else {
       return try makeOfSingleFrames(stack, restoring: interrupts)
@@ -99,16 +109,18 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     return contents == .zeroed ? ThreadStack(stack, control: control) : clearedNew(stack, from: first)
   }
 
-  /// The rest of `allocateSlowly`: the depot had a stack, or no slot is free.
+  /// The rest of `allocateSlowly`: the depot of the only node has a stack.
   ///
-  /// Interrupts are off; they are restored.
-  @inline(never) func take(
-    _ found: Found, restoring interrupts: InterruptState
-  ) throws(ThreadStackError) -> ThreadStack {
-    if case .stack(let stack) = found { mark(stack, .live(stack)) }
+  /// Interrupts are off, and the lock is held; this ends.
+  @inline(never) func takeFromDepot(
+    _ record: UnsafeMutablePointer<CPURecord>, unlocking state: InterruptState,
+    restoring interrupts: InterruptState
+  ) -> ThreadStack {
+    let stack = takeFromDepot(node: 0, record)
+    machine.unlock(lock, restoring: state)
+    mark(stack, .live(stack))
     machine.restoreInterrupts(interrupts)
-    if case .stack(let stack) = found { return cleared(stack) }
-    return try serve(found, node: nil, mayReclaim: true)
+    return cleared(stack)
   }
 
   /// The rest of `allocateSlowly`: the frame source has refused all frames at once.
@@ -118,10 +130,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     _ stack: PackedStack, restoring interrupts: InterruptState
   ) throws(ThreadStackError) -> ThreadStack {
     machine.restoreInterrupts(interrupts)
-    let slot = slot(ofBase: stack.base)
-    let groupMask = 1 &<< layout.groupShift &- 1
-    let free = FreeSlot(group: slot &>> layout.groupShift, bit: slot & groupMask)
-    return try serve(.slot(free), node: nil, mayReclaim: true)
+    do throws(ThreadStackError) {
+      return try make(.slot(slot(ofBase: stack.base)), node: nil)
+    } catch { return try allocateAgain(node: nil, after: error) }
   }
 
   /// The rest of `allocateSlowly`: there are several nodes, or no slots.
@@ -133,18 +144,20 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   ) throws(ThreadStackError) -> ThreadStack {
     guard layout.nodeCount == 1 else {
       machine.restoreInterrupts(interrupts)
-      return try serve(find(node: node), node: node, mayReclaim: true)
+      return try allocateAnyhow(node: node)
     }
     let state = machine.lock(lock)
-    let found = find(node: 0, record)
+    if shared.pointee.depotCount != 0 { return takeFromDepot(record, unlocking: state, restoring: interrupts) }
+    shared.pointee.demand.take(1)
     machine.unlock(lock, restoring: state)
-    if case .nothing = found {
-      machine.restoreInterrupts(interrupts)
-      do throws(ThreadStackError) {
-        return counted(try makeLinearStack(node: nil))
-      } catch { return try reclaimAndServe(node: nil, after: error) }
-    }
-    return try take(found, restoring: interrupts)
+    machine.restoreInterrupts(interrupts)
+    let block: PageFrame
+    do {
+      block = try frames.allocate(
+        FrameRequest(order: geometry.strideShift &- 12, purpose: .threadStack, cleared: true))
+    } catch { return try allocateAgain(node: nil, after: .frames(error)) }
+    let stack = PackedStack(base: machine.linearAddress(of: block), node: 0, isMixed: false)
+    return counted(stack)
   }
 
   /// Counts a stack that has just been made.
@@ -157,42 +170,54 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     return ThreadStack(stack, control: control)
   }
 
-  /// Hands out what was found, or makes a stack of new frames.
-  ///
-  /// - Parameter mayReclaim: whether freed stacks go back if one is refused, and it is tried once more.
-  @inline(never) func serve(
-    _ found: Found, node: NodeID?, mayReclaim: Bool
-  ) throws(ThreadStackError) -> ThreadStack {
+  /// Allocates where there are several nodes, or a table has to be built.
+  @inline(never)
+  func allocateAnyhow(node: NodeID?) throws(ThreadStackError) -> ThreadStack {
+    let found = find(node: node)
     if case .stack(let stack) = found { return cleared(stack) }
     if case .refillsWait(let threads) = found { throw .refillsWait(threads: threads) }
     do throws(ThreadStackError) {
-      return counted(try make(found, node: node))
+      return try make(found, node: node)
+    } catch { return try allocateAgain(node: node, after: error) }
+  }
+
+  /// Makes a stack of new frames.
+  @inline(__always)
+  func make(_ found: Found, node: NodeID?) throws(ThreadStackError) -> ThreadStack {
+    let stack: PackedStack
+    if case .slot(let slot) = found {
+      stack = try makeMappedStack(slot: slot, node: node)
+    } else {
+      stack = try makeOtherwise(node: node)
+    }
+    return counted(stack)
+  }
+
+  /// The rest of `make`: the stack needs no slot, or the slot needs a table.
+  @inline(never) func makeOtherwise(node: NodeID?) throws(ThreadStackError) -> PackedStack {
+    if isLinear { return try makeLinearStack(node: node) }
+    return try makeMappedStack(slot: try takeSlotWithTable(node: node), node: node)
+  }
+
+  /// Gives freed stacks back, under memory pressure, and tries once more.
+  @inline(never)
+  func allocateAgain(node: NodeID?, after error: ThreadStackError) throws(ThreadStackError) -> ThreadStack {
+    noteReturned(1)
+    guard reclaim(target: geometry.pageCount) > 0 else { throw error }
+    let found = find(node: node)
+    if case .stack(let stack) = found { return cleared(stack) }
+    if case .refillsWait(let threads) = found { throw .refillsWait(threads: threads) }
+    do throws(ThreadStackError) {
+      return try make(found, node: node)
     } catch {
-      if mayReclaim { return try reclaimAndServe(node: node, after: error) }
       noteReturned(1)
       throw error
     }
   }
 
-  /// Makes a stack of new frames: in the slot that was found, or in one whose table is built first, or without a slot.
-  @inline(__always) func make(_ found: Found, node: NodeID?) throws(ThreadStackError) -> PackedStack {
-    if isLinear { return try makeLinearStack(node: node) }
-    guard case .slot(let free) = found else {
-      return try makeMappedStack(slot: try takeSlotWithTable(node: node), node: node)
-    }
-    return try makeMappedStack(slot: slot(free), node: node)
-  }
-
-  /// Gives freed stacks back, under memory pressure, and tries once more.
-  @inline(never) func reclaimAndServe(
-    node: NodeID?, after error: ThreadStackError
-  ) throws(ThreadStackError) -> ThreadStack {
-    noteReturned(1)
-    guard reclaim(target: geometry.pageCount) > 0 else { throw error }
-    return try serve(find(node: node), node: node, mayReclaim: false)
-  }
-
-  /// Looks for a freed stack in all of the magazine, then where ``find(node:_:)`` looks.
+  /// Looks for a freed stack in all of the magazine and in the depot, then for a free slot; notes the demand for it.
+  ///
+  /// No slot is taken while threads wait for a refill.
   @inline(__always) func find(node: NodeID?) -> Found {
     var wanted = 0
     if layout.nodeCount > 1 {
@@ -206,24 +231,27 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       if let cached { return .stack(cached) }
     }
     let state = machine.lock(lock)
-    let found = find(node: wanted, record(ofCPU: machine.currentCPU))
-    machine.unlock(lock, restoring: state)
-    if case .stack(let stack) = found { mark(stack, .live(stack)) }
-    return found
-  }
-
-  /// Takes a stack out of a node's depot, or else a free slot, unless threads wait for a refill; notes the demand for it.
-  ///
-  /// The lock is held. A stack is still marked as cached.
-  @inline(__always) func find(node: Int, _ record: UnsafeMutablePointer<CPURecord>) -> Found {
-    if shared.pointee.depotCount != 0, depotCount(ofNode: node).pointee != 0 {
-      return .stack(takeFromDepot(node: node, record))
+    if depotCount(ofNode: wanted).pointee > 0 {
+      let stack = takeFromDepot(node: wanted, record(ofCPU: machine.currentCPU))
+      machine.unlock(lock, restoring: state)
+      mark(stack, .live(stack))
+      return .stack(stack)
     }
     let waiting = shared.pointee.refillWaiterCount
-    if waiting > 0 { return .refillsWait(waiting) }
+    if waiting > 0 {
+      machine.unlock(lock, restoring: state)
+      return .refillsWait(waiting)
+    }
     shared.pointee.demand.take(1)
-    guard let free = takeFreeSlot() else { return .nothing }
-    return .slot(free)
+    let first = Int(shared.pointee.firstPartial)
+    if first >= 0, Int(shared.pointee.usedSlots) < layout.capacity {
+      let slot = takeSlot(ofPartialGroup: first)
+      shared.pointee.usedSlots &+= 1
+      machine.unlock(lock, restoring: state)
+      return .slot(slot)
+    }
+    machine.unlock(lock, restoring: state)
+    return .nothing
   }
 
   /// Looks through the whole magazine for a stack of the wanted node.
@@ -231,7 +259,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Interrupts are off.
   @inline(never)
   func takeCached(node: Int, from record: UnsafeMutablePointer<CPURecord>) -> PackedStack? {
-    let entries = record.magazine
+    let entries = magazine(of: record)
     let last = record.pointee.count &- 1
     var index = last
     while index >= 0 {

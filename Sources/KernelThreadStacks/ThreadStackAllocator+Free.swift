@@ -17,7 +17,13 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     let freed = stack.take()
     let interrupts = machine.disableInterrupts()
     let record = record(ofCPU: machine.currentCPU)
-    if !cache(freed, in: record) { freeOtherwise(freed, record) }
+    let count = record.pointee.count
+    if count < record.pointee.magazineLimit, markCached(freed) {
+      magazine(of: record)[count] = freed
+      record.pointee.count = count &+ 1
+    } else {
+      freeOtherwise(freed, record)
+    }
     machine.restoreInterrupts(interrupts)
   }
 
@@ -28,7 +34,12 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   func freeOtherwise(_ stack: PackedStack, _ record: UnsafeMutablePointer<CPURecord>) {
     if isLinear {
       markFreed(linear: stack)
-      if record.hasRoom { return record.push(stack) }
+      let count = record.pointee.count
+      if count < record.pointee.magazineLimit {
+        magazine(of: record)[count] = stack
+        record.pointee.count = count &+ 1
+        return
+      }
     }
     freeSlowly(stack, record)
   }
@@ -42,14 +53,18 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   @inline(never)
   func freeSlowly(_ stack: PackedStack, _ record: UnsafeMutablePointer<CPURecord>) {
     if stack.isCharged { return freeCharged(stack, record) }
-    if isAskedToEmpty(record) { return freeOnRequest(stack, record) }
+    if record.pointee.magazineLimit < configuration.cachedStacksPerCPU {
+      return freeOnRequest(stack, record)
+    }
     let mayCache = isAsWhenMade(stack)
     let exchange = control.pointee.exchange
     let state = machine.lock(lock)
     if mayCache, exchangeFull(record) {
       shared.pointee.demand.put(exchange)
       machine.unlock(lock, restoring: state)
-      record.push(stack)
+      let count = record.pointee.count
+      magazine(of: record)[count] = stack
+      record.pointee.count = count &+ 1
       mark(stack, .cached(stack))
       return
     }
@@ -74,7 +89,13 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   @inline(never)
   func freeCharged(_ stack: PackedStack, _ record: UnsafeMutablePointer<CPURecord>) {
     let freed = uncharged(stack)
-    if !cache(freed, in: record) { freeSlowly(freed, record) }
+    let count = record.pointee.count
+    if count < record.pointee.magazineLimit, markCached(freed) {
+      magazine(of: record)[count] = freed
+      record.pointee.count = count &+ 1
+    } else {
+      freeSlowly(freed, record)
+    }
   }
 
   /// Frees while another CPU has asked for what this one keeps: this stack and a cached one are unmapped, until the
@@ -88,7 +109,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     noteReturned(count > 0 ? 2 : 1)
     if count > 0 {
       record.pointee.count = count &- 1
-      _ = giveUp(record.magazine[count &- 1])
+      _ = giveUp(magazine(of: record)[count &- 1])
     }
     if record.pointee.count == 0 {
       record.pointee.owesCompletion = 1
@@ -102,15 +123,6 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     let state = machine.lock(lock)
     shared.pointee.demand.put(count)
     machine.unlock(lock, restoring: state)
-  }
-
-  /// Puts a freed stack into the magazine and returns true, if there is room and the stack is fit for it.
-  ///
-  /// Interrupts are off.
-  @inline(__always) func cache(_ stack: PackedStack, in record: UnsafeMutablePointer<CPURecord>) -> Bool {
-    guard record.hasRoom, markCached(stack) else { return false }
-    record.push(stack)
-    return true
   }
 
   /// Marks a stack as cached and returns true, if no more pages are mapped than `allocate` has mapped, it is charged to
@@ -151,7 +163,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     let interrupts = machine.disableInterrupts()
     let record = record(ofCPU: machine.currentCPU)
     var count = record.pointee.count
-    var stack = takeOut(address, from: record.magazine, &count)
+    var stack = takeOut(address, from: magazine(of: record), &count)
     record.pointee.count = count
     if stack == nil {
       let state = machine.lock(lock)

@@ -111,8 +111,8 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     while record.pointee.count > 0, promised < target {
       let count = record.pointee.count &- 1
       record.pointee.count = count
-      promised &+= control.pointee.initialPages
-      given &+= giveUp(record.magazine[count])
+      promised &+= control.pointee.initialBytes &>> 12
+      given &+= giveUp(magazine(of: record)[count])
     }
     if before > record.pointee.count { noteReturned(before &- record.pointee.count) }
     if record.pointee.count == 0 {

@@ -11,52 +11,45 @@
 
 import KernelMachine
 
-/// A slot that was free: its group, and its number there.
-struct FreeSlot {
-  let group: Int
-  let bit: Int
-}
-
 extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Takes a free slot; has one more table built if no group with a table has one.
   @inline(never) func takeSlotWithTable(node: NodeID?) throws(ThreadStackError) -> Int {
     let state = machine.lock(lock)
-    if let free = takeFreeSlot() {
+    guard Int(shared.pointee.usedSlots) < layout.capacity else {
       machine.unlock(lock, restoring: state)
-      return slot(free)
+      throw .slotsExhausted(capacity: layout.capacity)
     }
-    let table = Int(shared.pointee.usedSlots) < layout.capacity ? takeBareTable() : -1
+    let first = Int(shared.pointee.firstPartial)
+    if first >= 0 {
+      let slot = takeSlot(ofPartialGroup: first)
+      shared.pointee.usedSlots &+= 1
+      machine.unlock(lock, restoring: state)
+      return slot
+    }
+    let table = takeBareTable()
     if table >= 0 { shared.pointee.usedSlots &+= 1 }
     machine.unlock(lock, restoring: state)
     guard table >= 0 else { throw .slotsExhausted(capacity: layout.capacity) }
     return try takeSlot(ofNewTable: table, node: node)
   }
 
-  /// Takes a free slot of a group with a table and counts it, unless as many are in use as there may be.
+  /// Takes the lowest free slot, which is counted already or next.
   ///
   /// The lock is held.
-  @inline(__always) func takeFreeSlot() -> FreeSlot? {
-    let index = Int(shared.pointee.firstPartial)
-    let used = shared.pointee.usedSlots
-    guard index >= 0, Int(used) < layout.capacity else { return nil }
-    shared.pointee.usedSlots = used &+ 1
-    return takeFirstSlot(of: index)
+  @inline(__always) func takeSlot(ofPartialGroup index: Int) -> Int {
+    index &<< layout.groupShift &+ takeFirstSlot(of: group(index), index)
   }
 
-  /// Takes the lowest free slot of a partial group, which is counted already or next.
-  ///
-  /// The lock is held.
-  @inline(__always) func takeFirstSlot(of index: Int) -> FreeSlot {
-    let group = group(index)
+  /// The same, as the slot's number in its group.
+  @inline(__always) func takeFirstSlot(of group: UnsafeMutablePointer<GroupRecord>, _ index: Int)
+    -> Int
+  {
     let free = group.pointee.free
     let left = free & (free &- 1)
     group.pointee.free = left
     if left == 0 { close(group, index) }
-    return FreeSlot(group: index, bit: free.trailingZeroBitCount)
+    return free.trailingZeroBitCount
   }
-
-  /// The number of a slot.
-  @inline(__always) func slot(_ free: FreeSlot) -> Int { free.group &<< layout.groupShift &+ free.bit }
 
   /// Takes a group without a free slot out of the list.
   ///
@@ -122,9 +115,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       group(index).pointee.state = .partial
       link(index)
     }
-    let free = takeFirstSlot(of: groups.lowerBound)
+    let slot = takeSlot(ofPartialGroup: groups.lowerBound)
     machine.unlock(lock, restoring: state)
-    return slot(free)
+    return slot
   }
 
   /// Puts the groups of a claimed table, which is not there, where the next claim finds them.
