@@ -51,13 +51,9 @@ let package = Package(
     // Tests.
     .testTarget(name: "HostStormTests", dependencies: [core, "HostStorm"]),
     .testTarget(
-      name: "ScenarioTests",
-      dependencies: [
-        core, simulated, random, processes, scenarios, "SimulatedScenarios", "FailureReports",
-      ]),
+      name: "ScenarioTests", dependencies: [core, simulated, random, processes, scenarios, "SimulatedScenarios"]),
     .testTarget(
-      name: "ToolTests",
-      dependencies: ["ImageTools", "Figures", "kstacks", "SimulatedScenarios", "FailureReports"],
+      name: "ToolTests", dependencies: ["ImageTools", "Figures", "kstacks", "SimulatedScenarios"],
       swiftSettings: tools),
     .testTarget(
       name: "FailureReportsTests", dependencies: ["FailureReports", random], exclude: ["CleanLogs", "Reports"]),

@@ -12,30 +12,22 @@
 
     @Argument(help: "The scenario; `kstacks list` shows all.") var scenario = "fragmented-fork"
     @OptionGroup var arguments: ScenarioArguments
-    @OptionGroup var replay: ReplayArguments
     @Option(help: "Where to write the results (default: build/SCENARIO.json).") var json: String?
 
-    func run() async throws {
-      let replay = try replay.replay(scenario: scenario, memory: arguments.memory)
-      try await Self.run(scenario, arguments, json: json, replay: replay)
-    }
+    func run() async throws { try await Self.run(scenario, arguments, json: json) }
 
     /// Runs a scenario under every strategy that was asked for, writes the results, and shows them.
     ///
     /// - Throws: the first failure; results that a failed run has produced are written and shown before.
     static func run(
-      _ scenario: String, _ arguments: ScenarioArguments, json: String?, view: LiveView? = nil,
-      replay: Replay? = nil
+      _ scenario: String, _ arguments: ScenarioArguments, json: String?, view: LiveView? = nil
     ) async throws {
-      let plans = try arguments.plans(scenario: scenario, replay: replay)
+      let plans = try arguments.plans(scenario: scenario)
       let path = try json ?? ResultFile.defaultPath(scenario)
       try ResultFile.prepare(path)
       let onQemu = arguments.machine == .qemu
       if onQemu && !Guest.isQemuInstalled { throw CommandError("\(GuestError.qemuMissing)") }
       Terminal.line("\(scenario) on \(describeMachine(plans[0]))")
-      if let replay {
-        Terminal.line("with the memory of \(replay.file), line \(replay.plan.line): \(replay.plan.summary)")
-      }
       let steps = Steps(total: plans.count + (onQemu ? 1 : 0), view: view)
       let kernel = onQemu ? try await buildKernel(for: arguments.cpu, steps: steps) : nil
 
@@ -45,14 +37,7 @@
       var failure: CommandError?
       for (index, plan) in plans.enumerated() {
         let outcome = try await runner.run(plan, step: index + (onQemu ? 2 : 1), kernel: kernel)
-        if let result = outcome.result {
-          do throws(CommandError) {
-            results.append(try replay?.completed(result) ?? result)
-          } catch {
-            results.append(result)
-            failure = failure ?? error
-          }
-        }
+        if let result = outcome.result { results.append(result) }
         benchmarks += withFloors(outcome.benchmarks)
         failure = failure ?? outcome.failure
       }

@@ -93,9 +93,7 @@
     }
 
     /// The options that were given, as words of a kernel command line.
-    func words(
-      scenario: String, strategy: String, seed: String?, replay: Replay? = nil
-    ) throws(CommandError) -> [String] {
+    func words(scenario: String, strategy: String, seed: String?) throws(CommandError) -> [String] {
       let given: [(String, String?)] = [
         ("scenario", scenario), ("strategy", strategy), ("seed", seed), ("memory", memory), ("cpus", cpus),
         ("numa-nodes", numaNodes), ("va-bits", virtualAddressBits), ("stack-size", stackSize),
@@ -111,9 +109,6 @@
         }
         words.append("\(key)=\(value)")
       }
-      if let replay {
-        words += replay.words(givenMemory: memory != nil, givenStackSize: stackSize != nil)
-      }
       return words
     }
 
@@ -123,7 +118,7 @@
     }
 
     /// One run for each strategy, all options checked.
-    func plans(scenario: String, replay: Replay? = nil) throws(CommandError) -> [RunPlan] {
+    func plans(scenario: String) throws(CommandError) -> [RunPlan] {
       guard silenceLimit > 0 else { throw CommandError("the silence limit is a number of seconds above 0") }
       guard seeds > 0 else { throw CommandError("the number of seeds is 1 or more") }
       guard strategy == "all" || ScenarioCatalogue.strategies.contains(strategy) else {
@@ -134,21 +129,18 @@
       if seeds > 1 && scenario == "bench" { throw CommandError("bench takes one seed, not \(seeds)") }
       var plans: [RunPlan] = []
       for strategy in strategies(for: scenario) {
-        let first = try plan(scenario, strategy, seed: seed, replay)
+        let first = try plan(scenario, strategy, seed: seed)
         plans.append(first)
         for number in 1..<max(1, UInt64(seeds)) {
-          plans.append(try plan(scenario, strategy, seed: "\(first.options.seed &+ number)", replay))
+          plans.append(try plan(scenario, strategy, seed: "\(first.options.seed &+ number)"))
         }
       }
       return plans
     }
 
-    private func plan(
-      _ scenario: String, _ strategy: String, seed: String?, _ replay: Replay?
-    ) throws(CommandError) -> RunPlan {
+    private func plan(_ scenario: String, _ strategy: String, seed: String?) throws(CommandError) -> RunPlan {
       var plan = try RunPlan(
-        words(scenario: scenario, strategy: strategy, seed: seed, replay: replay), cpu: cpu,
-        silenceLimit: silenceLimit,
+        words(scenario: scenario, strategy: strategy, seed: seed), cpu: cpu, silenceLimit: silenceLimit,
         machine: machine)
       plan.isOneOfMany = seeds > 1
       return plan

@@ -30,9 +30,10 @@ func runFragmentedFork<Host: ScenarioHost>(
     writeError(error, to: host.console)
     return false
   }
-  var replayed = BlockCounts()
-  do throws(BrokenMemoryError) {
-    replayed = try breakMemory(of: processes, options)
+  do {
+    _ = try processes.fragment(
+      largestFreeOrder: options.largestFreeOrder, freeSharePercent: options.freeSharePercent, seed: options.seed
+    )
   } catch {
     processes.destroyAll()
     maps.release(in: processes)
@@ -55,7 +56,7 @@ func runFragmentedFork<Host: ScenarioHost>(
   let leftBehind = processes.destroyAll()
   processes.settle()
   processes.takeFrameMap(into: maps.after)
-  processes.releaseAllBallast()
+  processes.releaseBallast()
   surplus.release(in: processes)
 
   let succeeded = processes.noted(.forksSucceeded)
@@ -67,26 +68,20 @@ func runFragmentedFork<Host: ScenarioHost>(
   checks.check("every child ended with its own number", processes.noted(.childrenVerified) == succeeded)
   checks.check("every child was reaped", leftBehind == 0)
   switch options.strategy {
-  case .linear where stackOrder > largestBefore:
+  case .linear where stackOrder > options.largestFreeOrder:
     checks.check("no fork succeeded with contiguous stacks", succeeded == 0)
   case .linear:
     break
   default:
     checks.check(
       "forks succeeded until less was free than a fork takes",
-      succeeded > 0 && record.freeFramesAtFailure < figures.largestFramesPerFork
-        || succeeded == 0 && freeBefore < leastFramesForFork)
+      succeeded > 0 && record.freeFramesAtFailure < figures.largestFramesPerFork)
   }
 
   var json = JSONWriter(host.console)
   json.beginResult(options, machine: host.machineName, in: processes)
-  if let usable = options.usableBlocks ?? options.freeBlocks {
-    json.field("freeBlocks", replayed)
-    json.field("usableBlocks", usable)
-  } else {
-    json.field("largestFreeOrder", options.largestFreeOrder)
-    json.field("freeSharePercent", options.freeSharePercent)
-  }
+  json.field("largestFreeOrder", options.largestFreeOrder)
+  json.field("freeSharePercent", options.freeSharePercent)
   json.field("freeBytesBefore", freeBefore * pageSize)
   json.field("largestFreeBlockBytes", largestBefore < 0 ? 0 : pageSize << largestBefore)
   json.field("unusableFreeIndex", permille: unusable)
@@ -111,48 +106,6 @@ func runFragmentedFork<Host: ScenarioHost>(
   json.end()
   checks.check("no frame was lost", leaked == 0)
   return checks.allHeld
-}
-
-/// Fewer frames than this may be too few for a single fork: a stack, tables, and pages of the process.
-private let leastFramesForFork = 16
-
-/// Why memory is not broken as asked.
-private enum BrokenMemoryError: Error, TextDescribable {
-  case fragmentation(FragmentationError)
-  case replay(MemoryReplayError)
-
-  func write<Sink: TextSink>(to sink: inout Sink) {
-    switch self {
-    case .fragmentation(let error): error.write(to: &sink)
-    case .replay(let error): error.write(to: &sink)
-    }
-  }
-}
-
-/// Leaves the blocks of a report free, or a share of memory in small pieces; returns the blocks that were free for the report.
-private func breakMemory<M: PageTableMachine>(
-  of processes: borrowing ScenarioProcesses<M>, _ options: ScenarioOptions
-) throws(BrokenMemoryError) -> BlockCounts {
-  if let blocks = options.freeBlocks {
-    do {
-      return try processes.arrange(blocks, usable: options.usableBlocks ?? blocks)
-    } catch { throw .replay(error) }
-  }
-  do {
-    _ = try processes.fragment(
-      largestFreeOrder: options.largestFreeOrder, freeSharePercent: options.freeSharePercent, seed: options.seed
-    )
-  } catch { throw .fragmentation(error) }
-  return BlockCounts()
-}
-
-extension JSONWriter {
-  /// Writes a key and the numbers of blocks, from order 0.
-  fileprivate mutating func field(_ key: StaticString, _ blocks: BlockCounts) {
-    beginNumbers(key)
-    for order in 0..<BlockCounts.orderCount { number(blocks[order]) }
-    endNumbers()
-  }
 }
 
 /// Memory for three pictures of memory, in one block of frames.
