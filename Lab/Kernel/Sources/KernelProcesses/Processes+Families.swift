@@ -15,7 +15,7 @@ public enum ReapResult: Sendable {
   case noChildren
 }
 
-extension Processes where F: ~Copyable {
+extension Processes {
   /// Ends a process: its address space and what it has taken are given back, and its children become the first
   /// process's.
   ///
