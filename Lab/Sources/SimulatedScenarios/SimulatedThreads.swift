@@ -57,7 +57,7 @@ final class SimulatedThreads: @unchecked Sendable {
     idle.deallocate()
   }
 
-  private var processes: UnsafeMutablePointer<Processes<SimulatedParts>> { kernel.processes }
+  private var processes: UnsafeMutablePointer<ScenarioProcesses<Simulated>> { kernel.processes }
 
   // The scheduler's part is the first of the room that a record has for its machine.
   private func scheduled(_ thread: KernelThreadPointer) -> ScheduledThreadPointer {

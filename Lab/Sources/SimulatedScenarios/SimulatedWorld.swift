@@ -90,4 +90,25 @@ final class SimulatedWorld {
         try AddressLayout(virtualAddressBits: options.virtualAddressBits), machine: simulation.machine)
     } catch { throw .layout(error) }
   }
+
+  /// The process table with an allocator of the options' stacks.
+  ///
+  /// Once only.
+  func makeProcesses(_ options: ScenarioOptions) throws(SimulatedRunError) -> ScenarioProcesses<Simulated> {
+    let frames = try makeFrames()
+    let arena = try makeArena(options)
+    let stacks: ScenarioStacks<Simulated>
+    do {
+      stacks = try ScenarioStacks(
+        StackConfiguration(options.strategy, size: options.stackSize), machine: simulation.machine,
+        frames: FaultInjectingFrames(frames), arena: arena)
+    } catch { throw .stacks(error) }
+    do {
+      let processes = try ScenarioProcesses<Simulated>(
+        // As few as a CPU may have, so that they are handed out again and again.
+        machine: simulation.machine, stacks: stacks, memory: map, identifierBits: 8)
+      processes.prepareWorkloads()
+      return processes
+    } catch { throw .processes(error) }
+  }
 }

@@ -28,7 +28,7 @@ extension PageTableEntry {
   }
 }
 
-extension Processes {
+extension Processes where F: ~Copyable {
   /// The tables of a process, which has an address space.
   public func tables(of task: TaskPointer) -> TranslationTables<M> {
     TranslationTables(root: task.pointee.addressSpaceRoot, machine: machine)
@@ -41,7 +41,7 @@ extension Processes {
 
   /// How many address spaces map a frame of user memory: the word that the frame's owner has.
   public borrowing func shareCount(_ frame: PageFrame) -> UnsafeMutablePointer<UInt32> {
-    frames.ownerWord(of: frame)!
+    stacks.frames.ownerWord(of: frame)!
   }
 
   // MARK: The first process
@@ -84,7 +84,7 @@ extension Processes {
 
   private borrowing func userFrame(cleared: Bool) throws(ForkError) -> PageFrame {
     do {
-      return try frames.allocate(FrameRequest(purpose: .userMemory, cleared: cleared))
+      return try stacks.frames.allocate(FrameRequest(purpose: .userMemory, cleared: cleared))
     } catch { throw .userMemory(error) }
   }
 
@@ -92,7 +92,7 @@ extension Processes {
     at address: VirtualAddress, in tables: TranslationTables<M>
   ) throws(ForkError) -> PhysicalAddress {
     do {
-      return try tables.leafEntry(at: address, frames: frames)
+      return try tables.leafEntry(at: address, frames: stacks.frames)
     } catch {
       switch error {
       case .frames(let error): throw .addressSpace(error)
@@ -173,7 +173,7 @@ extension Processes {
   borrowing func destroyAddressSpace(of task: TaskPointer) {
     guard task.pointee.addressSpaceRoot != PhysicalAddress(0) else { return }
     let space = addressSpaceTags.identifier(task.pointee.addressSpaceTag)
-    tables(of: task).destroy(in: space, to: frames) { leaf in
+    tables(of: task).destroy(in: space, to: stacks.frames) { leaf in
       releaseUserFrame(leaf.entry.frame)
     }
     task.pointee.addressSpaceRoot = PhysicalAddress(0)
@@ -183,6 +183,6 @@ extension Processes {
   borrowing func releaseUserFrame(_ frame: PageFrame) {
     let count = shareCount(frame)
     count.pointee -= 1
-    if count.pointee == 0 { returnFrame(frame, to: frames) }
+    if count.pointee == 0 { returnFrame(frame, to: stacks.frames) }
   }
 }

@@ -15,7 +15,7 @@ public enum ReapResult: Sendable {
   case noChildren
 }
 
-extension Processes {
+extension Processes where F: ~Copyable {
   /// Ends a process: its address space and what it has taken are given back, and its children become the first
   /// process's.
   ///

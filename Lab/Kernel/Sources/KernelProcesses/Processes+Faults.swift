@@ -2,7 +2,7 @@
 
 import KernelStacks
 
-extension Processes {
+extension Processes where F: ~Copyable {
   /// Handles an abort that a process took at EL0, or that would be taken on its behalf.
   ///
   /// A store to a page that is shared copy-on-write gives the process a copy of its own, or makes the page writable if
@@ -58,7 +58,7 @@ extension Processes {
     }
     let copy: PageFrame
     do {
-      copy = try frames.allocate(FrameRequest(purpose: .userMemory))
+      copy = try stacks.frames.allocate(FrameRequest(purpose: .userMemory))
     } catch { return .outOfMemory(error) }
     machine.pointer(to: copy.physicalAddress)
       .copyMemory(from: machine.pointer(to: entry.frame.physicalAddress), byteCount: pageSize)

@@ -30,18 +30,21 @@ struct ProcessesState {
   var dropFreeTranslations: (@convention(c) () -> Void)?
 }
 
-/// All processes of a machine.
+/// All processes of a machine, with the allocator of their stacks.
+///
+/// - `M`: the machine.
+/// - `F`: where page frames come from.
 ///
 /// One value serves all CPUs. It takes its tables from the frame source when it is made; with nothing but the first
 /// process alive and ``reclaim()`` called, all other frames are back.
-public struct Processes<Parts: KernelParts>: ~Copyable {
-  /// The machine.
-  public typealias M = Parts.M
+public struct Processes<M: PageTableMachine, F: ProcessFrameSource & ~Copyable>: ~Copyable {
+  /// The allocator of kernel stacks.
+  public typealias Stacks = ThreadStackAllocator<M, F, VmallocArea<M>>
 
   /// The machine.
   public let machine: M
-  /// Where the frame allocator, the vmalloc area and the stacks lie.
-  public let parts: Parts
+  /// The allocator of kernel stacks; `stacks.frames` and `stacks.arena` are the frame source and the vmalloc area.
+  public let stacks: Stacks
   /// The first frame of RAM.
   public let lowestFrame: PageFrame
   /// How many frame numbers there are from the first frame of RAM to the last.
@@ -64,45 +67,43 @@ public struct Processes<Parts: KernelParts>: ~Copyable {
   /// Sets up for no process yet.
   ///
   /// - Parameters:
-  ///   - parts: where the frame allocator, the vmalloc area and the stacks lie, which have been made.
-  ///   - memory: the RAM that the frame allocator manages.
+  ///   - machine: the machine.
+  ///   - stacks: the allocator of kernel stacks.
+  ///   - memory: the RAM that `stacks.frames` manages.
   ///   - identifierBits: how long an ASID is on this machine, or shorter.
-  /// - Throws: when there is no room for the tables. Everything has been given back then.
+  /// - Throws: when there is no room for the tables. Everything has been given back then, the allocator included.
   public init(
-    _ parts: Parts, memory: borrowing PhysicalMemoryMap, identifierBits: Int = 16
+    machine: M, stacks: consuming Stacks, memory: borrowing PhysicalMemoryMap,
+    identifierBits: Int = 16
   ) throws(ProcessTableError) {
-    let machine = parts.machine
-    let frames = parts.frames
-    let arena = parts.arena
     let span = memory.highestFrame - memory.lowestFrame + 1
     // A process needs more than 4 frames, so memory ends before numbers do where there is less than 1 GiB.
-    let entries = min(65536, (frames.totalFrames / 4 + 511) & ~511)
+    let entries = min(65536, (stacks.frames.totalFrames / 4 + 511) & ~511)
 
     let tags: AddressSpaceTags<M>
     do {
-      tags = try AddressSpaceTags(machine: machine, bits: identifierBits, frames: frames)
+      tags = try AddressSpaceTags(machine: machine, bits: identifierBits, frames: stacks.frames)
     } catch { throw .frames(error) }
     let stateFrame: PageFrame
     do {
-      stateFrame = try frames.allocate(FrameRequest(purpose: .metadata, cleared: true))
+      stateFrame = try stacks.frames.allocate(FrameRequest(purpose: .metadata, cleared: true))
     } catch {
-      tags.release(to: frames)
+      tags.release(to: stacks.frames)
       throw .frames(error)
     }
     do {
-      table = try arena.pointee.vmalloc(size: entries * 8, caller: "process table", frames: frames)
+      table = try stacks.arena.vmalloc(size: entries * 8, caller: "process table", frames: stacks.frames)
     } catch {
-      returnFrame(stateFrame, to: frames)
-      tags.release(to: frames)
+      returnFrame(stateFrame, to: stacks.frames)
+      tags.release(to: stacks.frames)
       throw .vmalloc(error)
     }
     for page in 0..<(entries * 8 / pageSize) {
-      let frame = arena.pointee.page(of: table + page * pageSize)!
+      let frame = stacks.arena.page(of: table + page * pageSize)!
       machine.clear(machine.linearAddress(of: frame), byteCount: pageSize)
     }
 
     self.machine = machine
-    self.parts = parts
     lowestFrame = memory.lowestFrame
     frameSpan = span
     memoryFrames = memory.totalFrames
@@ -112,36 +113,21 @@ public struct Processes<Parts: KernelParts>: ~Copyable {
     state = machine.pointer(to: stateFrame.physicalAddress).assumingMemoryBound(to: ProcessesState.self)
     state.initialize(to: ProcessesState())
     addressSpaceTags = tags
+    self.stacks = stacks
   }
 
   /// Gives the tables back.
   ///
   /// There is no process left.
   deinit {
-    do { try arena.vfree(table, frames: frames) } catch {}
-    _ = arena.flush(frames: frames)
-    returnFrame(stateFrame, to: frames)
-    addressSpaceTags.release(to: frames)
+    do { try stacks.arena.vfree(table, frames: stacks.frames) } catch {}
+    _ = stacks.arena.flush(frames: stacks.frames)
+    returnFrame(stateFrame, to: stacks.frames)
+    addressSpaceTags.release(to: stacks.frames)
   }
 }
 
-extension Processes {
-  // MARK: The other parts of the kernel
-
-  /// Where page frames come from.
-  public var frames: Parts.Frames { parts.frames }
-
-  /// The frame allocator, for figures.
-  public var frameAllocator: BuddyAllocator<M> { _read { yield parts.frameAllocator.pointee } }
-
-  /// The vmalloc area.
-  public var arena: VmallocArea<M> { _read { yield parts.arena.pointee } }
-
-  /// The allocator of kernel stacks.
-  public var stacks: PartStacks<Parts> { _read { yield parts.stacks.pointee } }
-
-  // MARK: Which processes there are
-
+extension Processes where F: ~Copyable {
   /// How many processes there are, dead ones that wait for `reap` included.
   public var processCount: Int { state.pointee.processCount }
 
@@ -177,7 +163,7 @@ extension Processes {
     // One page at a time would do; all of it makes counts exact.
     var given = stacks.reclaim(target: Int.max)
     if let reclaimOnOtherCPUs = state.pointee.reclaimOnOtherCPUs { given += reclaimOnOtherCPUs() }
-    return given + arena.flush(frames: frames)
+    return given + stacks.arena.flush(frames: stacks.frames)
   }
 
   /// Says how all other CPUs are made to give back what they keep for speed; it tells how many frames went back.
@@ -222,13 +208,13 @@ extension Processes {
   /// Brings this CPU's reserve to its full size, and merges the free frames that it keeps.
   public borrowing func settleThisCPU() {
     stacks.fillReserve()
-    frames.drain()
+    stacks.frames.drain()
   }
 
   /// Where a process number's record is noted, as a host address.
   borrowing func tableEntry(_ processID: Int) -> UnsafeMutablePointer<UInt> {
     let address = table + processID * 8
-    let frame = arena.page(of: address)!
+    let frame = stacks.arena.page(of: address)!
     return (machine.pointer(to: frame.physicalAddress) + Int(address.rawValue & 0xfff))
       .assumingMemoryBound(to: UInt.self)
   }

@@ -8,11 +8,12 @@
   import KernelStacks
   import Scenarios
 
-  typealias Stacks = PartStacks<KernelSite>
+  typealias Stacks = ScenarioStacks<AArch64>
+  typealias AllProcesses = ScenarioProcesses<AArch64>
 
   nonisolated(unsafe) private var processesExist = false
 
-  /// The kernel's allocators and its processes, each at its own place.
+  /// The kernel's allocators: processes, which own stacks, which own frames and vmalloc area.
   enum KernelObjects {
     /// What the device tree has told.
     ///
@@ -26,33 +27,18 @@
       UnsafeMutablePointer(bitPattern: kernel_kernel_memory_map()).unsafelyUnwrapped
     }
 
-    /// The frame allocator.
+    /// All processes, and through them everything else.
     ///
-    /// This and the next three are made by ``start(_:layout:stacks:identifierBits:)``.
-    static var frames: UnsafeMutablePointer<BuddyAllocator<AArch64>> {
-      UnsafeMutablePointer(bitPattern: kernel_kernel_frames()).unsafelyUnwrapped
+    /// Made by ``start(_:layout:stacks:)``.
+    static var processes: UnsafeMutablePointer<AllProcesses> {
+      UnsafeMutablePointer(bitPattern: kernel_kernel_objects()).unsafelyUnwrapped
     }
 
-    /// The vmalloc area.
-    static var arena: UnsafeMutablePointer<VmallocArea<AArch64>> {
-      UnsafeMutablePointer(bitPattern: kernel_kernel_arena()).unsafelyUnwrapped
-    }
-
-    /// The allocator of kernel stacks.
-    static var stacks: UnsafeMutablePointer<Stacks> {
-      UnsafeMutablePointer(bitPattern: kernel_kernel_stacks()).unsafelyUnwrapped
-    }
-
-    /// All processes.
-    static var processes: UnsafeMutablePointer<Processes<KernelSite>> {
-      UnsafeMutablePointer(bitPattern: kernel_kernel_processes()).unsafelyUnwrapped
-    }
-
-    /// For measurements, in place of all four: stacks that own their frames and their area.
+    /// For measurements, in place of ``processes``: stacks alone.
     ///
     /// Made by ``startBare(_:layout:stacks:)``.
     static var bareStacks: UnsafeMutablePointer<BareStacks<AArch64>> {
-      UnsafeMutablePointer(bitPattern: kernel_bare_stacks()).unsafelyUnwrapped
+      UnsafeMutablePointer(bitPattern: kernel_kernel_objects()).unsafelyUnwrapped
     }
 
     /// Whether there are ``processes``.
@@ -75,19 +61,14 @@
       // The places that vectors.S reserves.
       precondition(MemoryLayout<PerCPU>.size <= PerCPU.stride)
       precondition(
-        MemoryLayout<BuddyAllocator<AArch64>>.size <= 256 && MemoryLayout<VmallocArea<AArch64>>.size <= 256
-          && MemoryLayout<Stacks>.size <= 64 && MemoryLayout<Processes<KernelSite>>.size <= 448
-          && MemoryLayout<BareStacks<AArch64>>.size <= 1024 && MemoryLayout<Board>.size <= 2048
+        MemoryLayout<AllProcesses>.size <= 3072 && MemoryLayout<Board>.size <= 2048
           && MemoryLayout<PhysicalMemoryMap>.size <= 2048 && MemoryLayout<Thread>.size <= 352)
-      frames.initialize(to: makeFrames(metadata))
-      arena.initialize(to: makeArena(layout))
-      makeStacks(configuration)
-      makeProcesses(identifierBits: identifierBits)
+      makeProcesses(makeStacks(makeFrames(metadata), layout, configuration), identifierBits: identifierBits)
       processesExist = true
       PerCPU.at(0).initialize(to: PerCPU())
       adoptBootStack(configuration)
-      makeExceptionStack(arena.pointee, frames.pointee)
-      startGrowth(stacks.pointee.grower)
+      makeExceptionStack(processes.pointee.stacks.arena, processes.pointee.stacks.frames)
+      startGrowth(processes.pointee.stacks.grower)
       let idle = allocateStack(whole: true)
       PerCPU.at(0).pointee.idle.prepareIdle(stackBase: idle.base.rawValue, stackTop: idle.top.rawValue)
       PerCPU.at(0).pointee.state = .online
@@ -109,17 +90,15 @@
       }
     }
 
-    private static func makeArena(_ layout: AddressLayout) -> VmallocArea<AArch64> {
-      let area = layout.vmallocArea
-      return VmallocArea(area.lowerBound.rawValue..<area.upperBound.rawValue, machine: AArch64())
-    }
-
     @inline(never)
-    private static func makeStacks(_ configuration: StackConfiguration) {
-      let site = KernelSite()
+    private static func makeStacks(
+      _ frames: consuming BuddyAllocator<AArch64>, _ layout: AddressLayout, _ configuration: StackConfiguration
+    ) -> Stacks {
+      let area = layout.vmallocArea
       do {
-        stacks.initialize(
-          to: try Stacks(configuration, machine: AArch64(), frames: site.frames, arena: PartArena(site)))
+        return try Stacks(
+          configuration, machine: AArch64(), frames: FaultInjectingFrames(frames),
+          arena: VmallocArea(area.lowerBound.rawValue..<area.upperBound.rawValue, machine: AArch64()))
       } catch {
         fail("stack allocator", error)
       }
@@ -129,19 +108,23 @@
     private static func makeBareStacks(
       _ frames: consuming BuddyAllocator<AArch64>, _ layout: AddressLayout, _ configuration: StackConfiguration
     ) {
+      let area = layout.vmallocArea
       do {
         bareStacks.initialize(
-          to: try BareStacks(configuration, machine: AArch64(), frames: frames, arena: makeArena(layout)))
+          to: try BareStacks(
+            configuration, machine: AArch64(), frames: frames,
+            arena: VmallocArea(area.lowerBound.rawValue..<area.upperBound.rawValue, machine: AArch64())))
       } catch {
         fail("stack allocator", error)
       }
     }
 
     @inline(never)
-    private static func makeProcesses(identifierBits: Int) {
+    private static func makeProcesses(_ stacks: consuming Stacks, identifierBits: Int) {
       do {
         processes.initialize(
-          to: try Processes(KernelSite(), memory: memory.pointee, identifierBits: identifierBits))
+          to: try AllProcesses(
+            machine: AArch64(), stacks: stacks, memory: memory.pointee, identifierBits: identifierBits))
       } catch {
         fail("process table", error)
       }
@@ -155,7 +138,7 @@
         let leaf = TranslationTables(kernelOf: AArch64()).translate(base)
       else { fail("the boot stack is smaller than the asked stack size") }
       do {
-        try stacks.pointee.adoptBootStack(at: base, firstFrame: leaf.frame(of: base))
+        try processes.pointee.stacks.adoptBootStack(at: base, firstFrame: leaf.frame(of: base))
       } catch {
         fail("boot stack", error)
       }
@@ -180,7 +163,8 @@
       do {
         let base =
           hasProcesses
-          ? try arena.pointee.vmalloc(size: pages * pageSize, caller: caller, frames: frames.pointee)
+          ? try processes.pointee.stacks.arena.vmalloc(
+            size: pages * pageSize, caller: caller, frames: processes.pointee.stacks.frames)
           : try bareStacks.pointee.arena.vmalloc(
             size: pages * pageSize, caller: caller, frames: bareStacks.pointee.frames)
         return StackBounds(base: base, top: base + pages * pageSize)
@@ -194,11 +178,11 @@
     /// - Parameter whole: whether all of it is mapped at once, because its thread must never fault.
     static func allocateStack(whole: Bool = false) -> StackBounds {
       hasProcesses
-        ? allocateStack(whole, from: stacks.pointee) : allocateStack(whole, from: bareStacks.pointee)
+        ? allocateStack(whole, from: processes.pointee.stacks) : allocateStack(whole, from: bareStacks.pointee)
     }
 
-    private static func allocateStack<Frames: FrameSource & ~Copyable, Arena: StackArena & ~Copyable>(
-      _ whole: Bool, from stacks: borrowing ThreadStackAllocator<AArch64, Frames, Arena>
+    private static func allocateStack<Frames: FrameSource & ~Copyable>(
+      _ whole: Bool, from stacks: borrowing ThreadStackAllocator<AArch64, Frames, VmallocArea<AArch64>>
     ) -> StackBounds {
       do {
         let stack = try stacks.allocate(node: nil)

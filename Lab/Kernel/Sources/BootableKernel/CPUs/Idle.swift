@@ -20,7 +20,7 @@
     guard KernelObjects.hasProcesses else { return false }
     for _ in 0..<clearedFramesPerLook {
       let state = ca_disable_interrupts()
-      let hasCleared = KernelObjects.frames.pointee.zeroOneFrame()
+      let hasCleared = KernelObjects.processes.pointee.stacks.frames.base.zeroOneFrame()
       ca_restore_interrupts(state)
       if !hasCleared { return false }
     }

@@ -45,8 +45,9 @@
     }
     cpu.pointee.state = .offline
     inAllocatorSection {
-      KernelObjects.stacks.pointee.reclaim(fromStoppedCPU: number)
-      KernelObjects.frames.pointee.drain(cpu: number)
+      let stacks = KernelObjects.processes
+      stacks.pointee.stacks.reclaim(fromStoppedCPU: number)
+      stacks.pointee.stacks.frames.base.drain(cpu: number)
     }
     return true
   }

@@ -95,7 +95,7 @@
         base: VirtualAddress(kernel_boot_stack()), top: VirtualAddress(kernel_boot_stack_top()))
     }
     guard KernelObjects.hasProcesses else { return nil }
-    if case .stackGuard(let bounds) = KernelObjects.stacks.pointee.classify(
+    if case .stackGuard(let bounds) = KernelObjects.processes.pointee.stacks.classify(
       address: VirtualAddress(address))
     {
       return bounds
@@ -137,7 +137,7 @@
   private func lowestMapped(_ bounds: StackBounds) -> UInt {
     let page = bounds.base.rawValue & ~0xfff
     guard KernelObjects.hasProcesses, page != kernel_boot_stack() else { return page }
-    return KernelObjects.stacks.pointee.geometry.stackBase(containing: bounds.base).rawValue
+    return KernelObjects.processes.pointee.stacks.geometry.stackBase(containing: bounds.base).rawValue
   }
 
   /// Lets the current task leave its stack downwards, having taken memory that only its registry knows of.

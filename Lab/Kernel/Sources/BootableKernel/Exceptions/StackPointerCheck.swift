@@ -102,9 +102,10 @@
       if value.rawValue >= kernel_boot_stack_guard(), value < base { return .overflow }
     }
     guard KernelObjects.hasProcesses else { return .outside }
-    let geometry = KernelObjects.stacks.pointee.geometry
+    let stacks = KernelObjects.processes
+    let geometry = stacks.pointee.stacks.geometry
     let isInOwnSlot = geometry.stackBase(stackPointer: value) == geometry.stackBase(containing: base)
-    switch KernelObjects.stacks.pointee.classify(stackPointer: value) {
+    switch stacks.pointee.stacks.classify(stackPointer: value) {
     case .stack(let bounds):
       return !isInOwnSlot ? .otherStack(bounds) : value < base ? .overflow : .aboveOwnStack
     case .stackGuard(let bounds):
@@ -125,8 +126,9 @@
 
   // Linear stacks have no record: the frame tells what it was handed out for.
   private func isStack(_ bounds: StackBounds) -> Bool {
-    guard let frame = KernelObjects.stacks.pointee.page(of: bounds.base),
-      case .used(.threadStack) = KernelObjects.frames.pointee.owner(of: frame)
+    let stacks = KernelObjects.processes
+    guard let frame = stacks.pointee.stacks.page(of: bounds.base),
+      case .used(.threadStack) = stacks.pointee.stacks.frames.base.owner(of: frame)
     else { return false }
     return true
   }
@@ -197,7 +199,7 @@
   /// Writes into a new task's `thread_info` whose stack it lies on.
   func identifyStack(_ thread: borrowing Thread, record: UInt) {
     guard KernelObjects.hasProcesses else { return }
-    let geometry = KernelObjects.stacks.pointee.geometry
+    let geometry = KernelObjects.processes.pointee.stacks.geometry
     let info = geometry.threadInfo(stackPointer: VirtualAddress(UInt(thread.head.stack_top)))
     guard let words = info.pointer else { return }
     words.storeBytes(of: record, as: UInt.self)
@@ -210,7 +212,7 @@
     switch fault {
     case .bootStack: return Thread.boot.pointee.id
     case .otherStack, .otherGuard:
-      let info = bounds.base + KernelObjects.stacks.pointee.geometry.threadInfoOffset
+      let info = bounds.base + KernelObjects.processes.pointee.stacks.geometry.threadInfoOffset
       guard let words = info.pointer, words.load(fromByteOffset: 8, as: UInt.self) == isIdentified else {
         return nil
       }

@@ -11,7 +11,7 @@
 
   /// The bootable kernel as the host of scenarios.
   struct KernelHost: ScenarioHost {
-    typealias Parts = KernelSite
+    typealias M = AArch64
     typealias Console = BootableKernel.Console
 
     let programImage: ProgramImage
@@ -22,8 +22,9 @@
     var agingInvalidations: Int { BootableKernel.agingInvalidations }
 
     /// Runs the first process until it has ended; the boot task waits meanwhile.
-    func run(_ first: TaskPointer, _ arguments: ProgramArguments, in processes: borrowing Processes<KernelSite>)
-    {
+    func run(
+      _ first: TaskPointer, _ arguments: ProgramArguments, in processes: borrowing ScenarioProcesses<AArch64>
+    ) {
       var frame = kernel_frame()
       frame.x.0 = arguments.program.rawValue
       frame.x.1 = arguments.seed
@@ -41,24 +42,24 @@
       if processes.canAnyRun() { fail("the first process has ended while another can run") }
     }
 
-    func prepare(_ thread: KernelThreadPointer, in processes: borrowing Processes<KernelSite>) {
+    func prepare(_ thread: KernelThreadPointer, in processes: borrowing ScenarioProcesses<AArch64>) {
       prepareKernelThread(thread, body: { runThreadProgram($0) })
     }
 
-    func prepareStorm(_ thread: KernelThreadPointer, in processes: borrowing Processes<KernelSite>) {
+    func prepareStorm(_ thread: KernelThreadPointer, in processes: borrowing ScenarioProcesses<AArch64>) {
       prepareKernelThread(thread, body: { runStormThread($0) })
     }
 
-    func bringOnline(_ number: Int, in processes: borrowing Processes<KernelSite>) -> Bool {
+    func bringOnline(_ number: Int, in processes: borrowing ScenarioProcesses<AArch64>) -> Bool {
       BootableKernel.bringOnline(number)
     }
 
-    func resume(_ thread: KernelThreadPointer, in processes: borrowing Processes<KernelSite>) {
+    func resume(_ thread: KernelThreadPointer, in processes: borrowing ScenarioProcesses<AArch64>) {
       wakeKernelThread(thread)
     }
 
     /// Waits until no thread is awake; the boot task waits meanwhile.
-    func awaitThreads(in processes: borrowing Processes<KernelSite>) -> Bool {
+    func awaitThreads(in processes: borrowing ScenarioProcesses<AArch64>) -> Bool {
       let state = ca_disable_interrupts()
       while processes.threadFigures.awake > 0 { Scheduler.wait() }
       ca_restore_interrupts(state)
@@ -67,22 +68,23 @@
 
     var usableCPUs: Int { AArch64().cpuCount }
 
-    func runOnEachCPU(_ count: Int, in processes: borrowing Processes<KernelSite>, _ work: CPUWork<KernelSite>)
-    {
+    func runOnEachCPU(
+      _ count: Int, in processes: borrowing ScenarioProcesses<AArch64>, _ work: CPUWork<AArch64>
+    ) {
       var work = work
       withUnsafeMutablePointer(to: &work) {
         runOnIdleThreads(1 << UInt64(count) - 1, { carryOutWork($0) }, UInt(bitPattern: $0))
       }
     }
 
-    func letThreadsRun(in processes: borrowing Processes<KernelSite>) { Scheduler.yield() }
+    func letThreadsRun(in processes: borrowing ScenarioProcesses<AArch64>) { Scheduler.yield() }
 
-    func settle(_ processes: borrowing Processes<KernelSite>) { processes.settle() }
+    func settle(_ processes: borrowing ScenarioProcesses<AArch64>) { processes.settle() }
   }
 
   // In an idle thread, which never moves: the number of its CPU stays what it is.
   private func carryOutWork(_ address: UInt) {
-    guard let work = UnsafeMutablePointer<CPUWork<KernelSite>>(bitPattern: address) else { return }
+    guard let work = UnsafeMutablePointer<CPUWork<AArch64>>(bitPattern: address) else { return }
     work.pointee.carryOut(AArch64().currentCPU, in: KernelObjects.processes.pointee)
   }
 

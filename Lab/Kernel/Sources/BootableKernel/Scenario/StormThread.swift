@@ -13,12 +13,6 @@
     func load(_ address: VirtualAddress) -> UInt64 { ca_load(address.rawValue) }
     func store(_ value: UInt64, to address: VirtualAddress) { ca_store(address.rawValue, value) }
     func reclaim(target: Int) { _ = Scheduler.reclaim(target: target) }
-    func allocateArea(byteCount: Int) throws(VmallocError) -> VirtualAddress {
-      try KernelObjects.arena.pointee.vmalloc(size: byteCount, caller: "storm", frames: KernelSite().frames)
-    }
-    func freeArea(_ area: VirtualAddress) throws(VmallocError) {
-      try KernelObjects.arena.pointee.vfree(area, frames: KernelSite().frames)
-    }
   }
 
   private struct StormRun {
@@ -47,7 +41,7 @@
       worker: StormWorker(seed: seed, number: number),
       program: StormProgram(seed: seed, number: number, steps: share))
     withUnsafeMutablePointer(to: &run) { weather($0) }
-    inAllocatorSection { run.worker.finish(KernelObjects.stacks.pointee, KernelStorm()) }
+    inAllocatorSection { run.worker.finish(processes.pointee.stacks, KernelStorm()) }
     // While there is something left, each has a successor.
     if share == StormProgram.stepsPerThread { makeStormThread(&run.figures) }
     inAllocatorSection {
@@ -82,7 +76,7 @@
 
   @inline(never)
   private func step(_ run: UnsafeMutablePointer<StormRun>) {
-    inAllocatorSection { run.pointee.worker.step(KernelObjects.stacks.pointee, KernelStorm()) }
+    inAllocatorSection { run.pointee.worker.step(KernelObjects.processes.pointee.stacks, KernelStorm()) }
   }
 
   /// Goes down to where so many bytes are left, and verifies each frame on the way back.
@@ -98,12 +92,11 @@
     let frame = ThreadFrame(owner: Int(run.pointee.thread.pointee.number), depth: depth)
     for index in 0..<64 { ca_store(words &+ UInt(index) &* 8, frame.word(index)) }
     if words &- run.pointee.stackBase > max(goal, margin) {
+      let stacks = KernelObjects.processes
       let base = VirtualAddress(run.pointee.stackBase)
-      let before = KernelObjects.stacks.pointee.mappedPageCount(base)
+      let before = stacks.pointee.stacks.mappedPageCount(base)
       descend(run, goal: goal, depth: depth + 1)
-      if depth == 1, KernelObjects.stacks.pointee.mappedPageCount(base) > before {
-        run.pointee.figures.growths += 1
-      }
+      if depth == 1, stacks.pointee.stacks.mappedPageCount(base) > before { run.pointee.figures.growths += 1 }
     } else {
       switch run.pointee.program.atBottom() {
       case .sleep: sleep(run)
@@ -122,9 +115,9 @@
     let processes = KernelObjects.processes
     guard processes.pointee.threadFigures.awake > AArch64().cpuCount + 1 else { return Scheduler.yield() }
     let base = VirtualAddress(run.pointee.stackBase)
-    let before = KernelObjects.stacks.pointee.mappedPageCount(base)
+    let before = processes.pointee.stacks.mappedPageCount(base)
     sleepKernelThread(run.pointee.thread)
-    if KernelObjects.stacks.pointee.mappedPageCount(base) < before { run.pointee.figures.shrinks += 1 }
+    if processes.pointee.stacks.mappedPageCount(base) < before { run.pointee.figures.shrinks += 1 }
   }
 
   @inline(never)

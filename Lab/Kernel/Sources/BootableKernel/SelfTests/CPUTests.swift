@@ -217,7 +217,7 @@
   func testThreadsOnCPUs() -> Bool {
     let count = AArch64().cpuCount
     KernelObjects.processes.pointee.settle()
-    let free = KernelObjects.frames.pointee.freeFrames
+    let free = KernelObjects.processes.pointee.stacks.frames.freeFrames
     beginCallOnOtherCPUs(
       { _ in
         busyCPUs.wrappingAdd(1, ordering: .acquiringAndReleasing)
@@ -238,7 +238,7 @@
       check(
         "every thread kept its registers and its stack",
         rightThreads.load(ordering: .relaxed) == 3 * UInt64(count)) && passed
-    return check("no frame was lost", KernelObjects.frames.pointee.freeFrames == free)
+    return check("no frame was lost", KernelObjects.processes.pointee.stacks.frames.freeFrames == free)
       && passed
   }
 

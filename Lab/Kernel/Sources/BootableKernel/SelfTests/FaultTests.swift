@@ -205,9 +205,9 @@
     case .outside, .exhausted: return kernel_image_start() + 0x100
     case .unusedSlot:
       do {
-        let stack = try KernelObjects.stacks.pointee.allocate(node: nil)
+        let stack = try KernelObjects.processes.pointee.stacks.allocate(node: nil)
         let top = stack.top.rawValue
-        KernelObjects.stacks.pointee.free(stack)
+        KernelObjects.processes.pointee.stacks.free(stack)
         return top - 0x100
       } catch {
         fail("stack", error)

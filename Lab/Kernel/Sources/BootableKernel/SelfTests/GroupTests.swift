@@ -10,7 +10,7 @@
 
   // How many stacks the group gets before one is refused; the refusal is written as a line.
   private func fill(
-    _ group: StackGroupID, _ count: Int, _ stacks: borrowing Stacks
+    _ group: StackGroupID, _ count: Int, _ stacks: borrowing ScenarioStacks<AArch64>
   ) -> (count: Int, refusal: StackGroupRefusal?) {
     var count = count
     while count < bases.count {
@@ -37,14 +37,15 @@
   /// What a kernel with tenants does: a group, stacks until it is refused one, a higher limit, more stacks, and
   /// its end.
   func testGroups() -> Bool {
+    let processes = KernelObjects.processes
     do throws(ThreadStackError) {
-      return try useGroups(KernelObjects.stacks.pointee)
+      return try useGroups(processes.pointee.stacks)
     } catch {
       fail("groups", error)
     }
   }
 
-  private func useGroups(_ stacks: borrowing Stacks) throws(ThreadStackError) -> Bool {
+  private func useGroups(_ stacks: borrowing ScenarioStacks<AArch64>) throws(ThreadStackError) -> Bool {
     let perStack = stacks.configuration.strategy == .growing ? 1 : stacks.geometry.pageCount
     // Another group, so that the one that is refused is not number 0.
     let other = try stacks.makeGroup(limitFrames: 0)

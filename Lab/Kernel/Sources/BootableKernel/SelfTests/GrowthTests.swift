@@ -47,15 +47,16 @@
     }
     let first = base(of: firstThread.stackBase)
     let second = base(of: secondThread.stackBase)
-    let isGrowing = KernelObjects.stacks.pointee.configuration.strategy == .growing
-    let before = KernelObjects.stacks.pointee.mappedPageCount(first)
+    let stacks = KernelObjects.processes
+    let isGrowing = stacks.pointee.stacks.configuration.strategy == .growing
+    let before = stacks.pointee.stacks.mappedPageCount(first)
     while finished.load(ordering: .acquiring) < 2 { Scheduler.yield() }
     var passed = check("every level found what it had left", intact.load(ordering: .relaxed) == 2)
     passed = check("threads were preempted", Interrupts.threadPreemptionCount > 2) && passed
     for index in 0..<2 {
       let stack = index == 0 ? first : second
-      let used = KernelObjects.stacks.pointee.highWaterByteCount(stack)
-      let pages = KernelObjects.stacks.pointee.mappedPageCount(stack)
+      let used = stacks.pointee.stacks.highWaterByteCount(stack)
+      let pages = stacks.pointee.stacks.mappedPageCount(stack)
       passed = check("a thread used most of its stack", used > 8192 && pages >= 3) && passed
     }
     passed = check("a growing stack began with one page", !isGrowing || before == 1) && passed
@@ -82,16 +83,17 @@
   /// Faults of walks that are older than the entries: the handlers are called as the vectors call them, for addresses that are
   /// mapped by then.
   func testFaultsThatAreOver() -> Bool {
+    let stacks = KernelObjects.processes
     let area: UInt
     let stack: ThreadStack
     do {
-      area = try KernelObjects.arena.pointee.vmalloc(
-        size: 4096, caller: "self-test", frames: KernelObjects.frames.pointee
+      area = try stacks.pointee.stacks.arena.vmalloc(
+        size: 4096, caller: "self-test", frames: stacks.pointee.stacks.frames
       ).rawValue
     } catch { fail("area", error) }
-    do { stack = try KernelObjects.stacks.pointee.allocate(node: nil) } catch { fail("stack", error) }
+    do { stack = try stacks.pointee.stacks.allocate(node: nil) } catch { fail("stack", error) }
     let (base, top) = (stack.base.rawValue, stack.base.rawValue + UInt(stack.size))
-    let isGrowing = KernelObjects.stacks.pointee.configuration.strategy == .growing
+    let isGrowing = stacks.pointee.stacks.configuration.strategy == .growing
     let state = ca_disable_interrupts()
     let levels: InlineArray<4, UInt64> = [4, 5, 6, 7]
     var (data, code, others, unmapped) = (true, true, true, true)
@@ -104,7 +106,7 @@
     let grown = kernelGrow(top - 8, base) == 1
     let guarded = kernelGrow(base - 8, base) == 1
     ca_restore_interrupts(state)
-    KernelObjects.stacks.pointee.free(stack)
+    stacks.pointee.stacks.free(stack)
     var passed = check("an access to an address that is mapped by now is repeated", data && code)
     passed = check("faults of permissions, and those that are not over, are not", others && unmapped) && passed
     return check(
@@ -113,7 +115,7 @@
   }
 
   private func base(of lowestUsable: UInt) -> VirtualAddress {
-    KernelObjects.stacks.pointee.geometry.stackBase(containing: VirtualAddress(lowestUsable))
+    KernelObjects.processes.pointee.stacks.geometry.stackBase(containing: VirtualAddress(lowestUsable))
   }
 
   // Uses all of its stack but the lowest page, keeps it, and never ends.
@@ -141,7 +143,7 @@
     // Reserves are full, and CPUs have no free frames of their own, when somebody else takes all there is.
     processes.pointee.settle()
     _ = ca_disable_interrupts()
-    while (try? KernelObjects.frames.pointee.allocate(FrameRequest(purpose: .other))) != nil {}
+    while (try? processes.pointee.stacks.frames.allocate(FrameRequest(purpose: .other))) != nil {}
     processes.pointee.visitThreads()
     while processes.pointee.wakeNext(where: { _ in true }, resume: { wakeKernelThread($0) }) {}
     while true { Scheduler.wait() }

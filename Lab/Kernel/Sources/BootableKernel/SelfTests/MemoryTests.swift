@@ -82,11 +82,12 @@
   }
 
   func testVmalloc() -> Bool {
-    let free = KernelObjects.frames.pointee.freeFrames
+    let stacks = KernelObjects.processes
+    let free = stacks.pointee.stacks.frames.freeFrames
     let area: VirtualAddress
     do {
-      area = try KernelObjects.arena.pointee.vmalloc(
-        size: 12288, caller: "self-test", frames: KernelObjects.frames.pointee)
+      area = try stacks.pointee.stacks.arena.vmalloc(
+        size: 12288, caller: "self-test", frames: stacks.pointee.stacks.frames)
     } catch {
       fail("vmalloc", error)
     }
@@ -99,53 +100,54 @@
     passed =
       check(
         "an area cannot be executed", isPermissionFault(probe_call(area.rawValue), .instructionAbort)) && passed
-    passed = check("a page's frame is found", KernelObjects.arena.pointee.page(of: area) != nil) && passed
+    passed = check("a page's frame is found", stacks.pointee.stacks.arena.page(of: area) != nil) && passed
     var console = Console()
     console.beginLine()
-    KernelObjects.arena.pointee.writeListing(to: &console)
-    KernelObjects.frames.pointee.writeBuddyInfo(to: &console)
+    stacks.pointee.stacks.arena.writeListing(to: &console)
+    stacks.pointee.stacks.frames.base.writeBuddyInfo(to: &console)
     console.endLine()
     do {
-      try KernelObjects.arena.pointee.vfree(area, frames: KernelObjects.frames.pointee)
+      try stacks.pointee.stacks.arena.vfree(area, frames: stacks.pointee.stacks.frames)
     } catch {
       fail("vfree", error)
     }
-    KernelObjects.processes.pointee.reclaim()
+    stacks.pointee.reclaim()
     passed =
       check(
         "a freed area is not mapped", ExceptionSyndrome(rawValue: probe_load(area.rawValue)).isTranslationFault)
       && passed
-    return check("all frames are back", KernelObjects.frames.pointee.freeFrames == free) && passed
+    return check("all frames are back", stacks.pointee.stacks.frames.freeFrames == free) && passed
   }
 
   func testNodes() -> Bool {
     let processes = KernelObjects.processes
-    guard check("there are two nodes", KernelObjects.frames.pointee.nodeCount == 2) else { return false }
-    let free = KernelObjects.frames.pointee.freeFrames
+    let frames = UnsafePointer<AllProcesses>(processes)
+    guard check("there are two nodes", frames.pointee.stacks.frames.nodeCount == 2) else { return false }
+    let free = processes.pointee.stacks.frames.freeFrames
     // Frames of node 0, chained through themselves, until it has none.
     var chain: UInt = 0
     let machine = AArch64()
-    while KernelObjects.frames.pointee.freeFrames(on: NodeID(0)) > 0 {
+    while frames.pointee.stacks.frames.base.freeFrames(on: NodeID(0)) > 0 {
       do {
-        let frame = try KernelObjects.frames.pointee.allocate(FrameRequest(node: NodeID(0), purpose: .other))
+        let frame = try frames.pointee.stacks.frames.allocate(FrameRequest(node: NodeID(0), purpose: .other))
         machine.pointer(to: frame.physicalAddress).storeBytes(of: chain, as: UInt.self)
         chain = frame.physicalAddress.rawValue
       } catch {
         fail("node 0", error)
       }
     }
-    var passed = check("node 0 is empty", KernelObjects.frames.pointee.freeFrames(on: NodeID(0)) == 0)
-    let before = KernelObjects.stacks.pointee.kernelStackKiB(on: NodeID(1))
+    var passed = check("node 0 is empty", frames.pointee.stacks.frames.base.freeFrames(on: NodeID(0)) == 0)
+    let before = frames.pointee.stacks.kernelStackKiB(on: NodeID(1))
     do {
-      let stack = try KernelObjects.stacks.pointee.allocate(node: NodeID(0))
-      let isRemote = KernelObjects.stacks.pointee.page(of: stack.base).map {
-        KernelObjects.frames.pointee.node(of: $0) == NodeID(1)
+      let stack = try frames.pointee.stacks.allocate(node: NodeID(0))
+      let isRemote = frames.pointee.stacks.page(of: stack.base).map {
+        frames.pointee.stacks.frames.node(of: $0) == NodeID(1)
       }
       passed = check("a stack comes from node 1", isRemote == true) && passed
       passed =
-        check("it is accounted to node 1", KernelObjects.stacks.pointee.kernelStackKiB(on: NodeID(1)) > before)
+        check("it is accounted to node 1", frames.pointee.stacks.kernelStackKiB(on: NodeID(1)) > before)
         && passed
-      KernelObjects.stacks.pointee.free(stack)
+      frames.pointee.stacks.free(stack)
     } catch {
       fail("stack", error)
     }
@@ -153,18 +155,19 @@
       let frame = PhysicalAddress(chain).frame
       chain = machine.pointer(to: frame.physicalAddress).load(as: UInt.self)
       do {
-        try KernelObjects.frames.pointee.free(frame, order: 0)
+        try frames.pointee.stacks.frames.free(frame, order: 0)
       } catch {
         fail("node 0", error)
       }
     }
     processes.pointee.reclaim()
-    return check("all frames are back", KernelObjects.frames.pointee.freeFrames == free) && passed
+    return check("all frames are back", processes.pointee.stacks.frames.freeFrames == free) && passed
   }
 
   func testLookup() -> Bool {
+    let processes = KernelObjects.processes
     var passed = true
-    if case .bootStack = KernelObjects.stacks.pointee.classify(
+    if case .bootStack = processes.pointee.stacks.classify(
       stackPointer: VirtualAddress(UInt(ca_stack_pointer()) & ~15))
     {
     } else {
@@ -172,18 +175,18 @@
     }
     _ = check("the boot task runs on the boot stack", passed)
     do {
-      let stack = try KernelObjects.stacks.pointee.allocate(node: nil)
-      let info = KernelObjects.stacks.pointee.threadInfo(stackPointer: stack.top - 512)
+      let stack = try processes.pointee.stacks.allocate(node: nil)
+      let info = processes.pointee.stacks.threadInfo(stackPointer: stack.top - 512)
       passed = check("thread_info is found from a stack pointer", info == stack.threadInfo) && passed
       // Where thread_info lies, any stack is mapped.
-      let frame = KernelObjects.stacks.pointee.page(of: stack.threadInfo)
+      let frame = processes.pointee.stacks.page(of: stack.threadInfo)
       let leaf = TranslationTables(kernelOf: AArch64()).translate(stack.threadInfo)
       passed =
         check(
           "a stack's frame is what its translation says",
           frame != nil && leaf?.frame(of: stack.threadInfo) == frame)
         && passed
-      KernelObjects.stacks.pointee.free(stack)
+      processes.pointee.stacks.free(stack)
     } catch {
       fail("stack", error)
     }

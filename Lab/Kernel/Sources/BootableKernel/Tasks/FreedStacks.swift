@@ -10,14 +10,14 @@
   /// In the tick's handler, with interrupts off.
   func serveFreedStacks(tick: Int) {
     guard KernelObjects.hasProcesses else { return }
-    KernelObjects.stacks.pointee.serviceReclaimRequest()
+    KernelObjects.processes.pointee.stacks.serviceReclaimRequest()
     if AArch64().currentCPU == 0, tick % Int(TickTimer.frequency) == 0 { ageFreedStacks() }
   }
 
   // Interrupts are off, so that what this CPU counts meanwhile is all due to the clock.
   private func ageFreedStacks() {
     let before = AArch64().invalidationsOfThisCPU
-    KernelObjects.stacks.pointee.age()
+    KernelObjects.processes.pointee.stacks.age()
     PerCPU.current.pointee.agingInvalidations &+= Int(AArch64().invalidationsOfThisCPU &- before)
   }
 

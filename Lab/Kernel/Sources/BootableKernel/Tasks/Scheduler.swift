@@ -55,7 +55,7 @@
 
     private static func advance(after current: ThreadPointer) -> ThreadPointer {
       ThreadPointer(
-        core.pointee.next(after: current.scheduled, stacks: KernelObjects.stacks.pointee) { chosen in
+        core.pointee.next(after: current.scheduled, stacks: KernelObjects.processes.pointee.stacks) { chosen in
           let record = ThreadPointer(chosen)
           let former = Thread.current
           checkSwitch(from: former, to: record)
@@ -95,7 +95,7 @@
     /// Reports that no task can run any more, because those that could wait for memory that nobody will give back.
     private static func reportStall() -> Never {
       beginReport()
-      writeStall(of: core.pointee, stacks: KernelObjects.stacks.pointee, to: Console())
+      writeStall(of: core.pointee, stacks: KernelObjects.processes.pointee.stacks, to: Console())
       panic("no task can run, and no memory can be given back")
     }
 
@@ -190,7 +190,7 @@
     ///
     /// - Returns: how many frames went back.
     static func reclaim(target: Int) -> Int {
-      let given = core.pointee.reclaim(target: target, stacks: KernelObjects.stacks.pointee)
+      let given = core.pointee.reclaim(target: target, stacks: KernelObjects.processes.pointee.stacks)
       let state = ca_disable_interrupts()
       interruptIdleCPUs()
       ca_restore_interrupts(state)
@@ -245,7 +245,7 @@
       do {
         core.initialize(
           to: try Core(
-            machine: AArch64(), frames: KernelObjects.frames.pointee,
+            machine: AArch64(), frames: KernelObjects.processes.pointee.stacks.frames,
             events: NoSchedulerEvents()))
       } catch {
         fail("scheduler", error)

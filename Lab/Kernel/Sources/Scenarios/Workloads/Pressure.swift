@@ -16,7 +16,7 @@ import KernelStacks
 import SeededRandom
 
 func runPressure<Host: ScenarioHost>(
-  _ options: ScenarioOptions, in processes: borrowing Processes<Host.Parts>, host: Host
+  _ options: ScenarioOptions, in processes: borrowing ScenarioProcesses<Host.M>, host: Host
 ) -> Bool {
   guard options.strategy == .growing else {
     writeError(PressureError.needsGrowingStacks, to: host.console)
@@ -107,7 +107,7 @@ struct Pressure {
   }
 
   /// What sleepers' stacks have below their top pages, which they need no more; all threads sleep at the top.
-  private mutating func deadPages<Parts: ScenarioParts>(_ processes: borrowing Processes<Parts>) -> Int {
+  private mutating func deadPages<M: PageTableMachine>(_ processes: borrowing ScenarioProcesses<M>) -> Int {
     var pages = 0
     var shrunk = 0
     processes.forEachThread { thread in
@@ -124,13 +124,14 @@ struct Pressure {
   /// Wakes a window of threads, by seed, and takes and gives memory while they run.
   ///
   /// - Returns: whether all of them have come to sleep, or ended.
-  mutating func runRound<Host: ScenarioHost>(in processes: borrowing Processes<Host.Parts>, host: Host) -> Bool
+  mutating func runRound<Host: ScenarioHost>(in processes: borrowing ScenarioProcesses<Host.M>, host: Host)
+    -> Bool
   {
     rounds += 1
     // What lies in caches is as good as free.
     processes.reclaim()
     let dead = deadPages(processes)
-    let free = processes.frames.freeFrames
+    let free = processes.stacks.frames.freeFrames
     let reserved = processes.stacks.reservedFrameCount
     let cpus = processes.machine.cpuCount
     if free + dead + reserved < (window + cpus) * morePages { brokenRounds += 1 }
@@ -168,14 +169,14 @@ struct Pressure {
     return true
   }
 
-  private mutating func hold<Parts: ScenarioParts>(_ count: Int, _ processes: borrowing Processes<Parts>) {
+  private mutating func hold<M: PageTableMachine>(_ count: Int, _ processes: borrowing ScenarioProcesses<M>) {
     if count > others.count {
       others.take(count - others.count, from: processes)
     } else {
       others.give(others.count - count, to: processes)
     }
     largestHeld = max(largestHeld, others.count)
-    leastFree = min(leastFree, processes.frames.freeFrames)
+    leastFree = min(leastFree, processes.stacks.frames.freeFrames)
   }
 }
 
@@ -186,9 +187,9 @@ struct MemoryHolder {
   private var last: UInt = 0
 
   /// Takes frames, as many as there are.
-  mutating func take<Parts: ScenarioParts>(_ wanted: Int, from processes: borrowing Processes<Parts>) {
+  mutating func take<M: PageTableMachine>(_ wanted: Int, from processes: borrowing ScenarioProcesses<M>) {
     var left = wanted
-    while left > 0, let frame = try? processes.frames.allocate(FrameRequest(purpose: .other)) {
+    while left > 0, let frame = try? processes.stacks.frames.allocate(FrameRequest(purpose: .other)) {
       processes.machine.pointer(to: frame.physicalAddress).storeBytes(of: last, as: UInt.self)
       last = frame.physicalAddress.rawValue
       count += 1
@@ -197,12 +198,12 @@ struct MemoryHolder {
   }
 
   /// Gives frames back, the last one first.
-  mutating func give<Parts: ScenarioParts>(_ wanted: Int, to processes: borrowing Processes<Parts>) {
+  mutating func give<M: PageTableMachine>(_ wanted: Int, to processes: borrowing ScenarioProcesses<M>) {
     var left = wanted
     while left > 0, count > 0 {
       let address = PhysicalAddress(last)
       last = processes.machine.pointer(to: address).load(as: UInt.self)
-      returnFrame(address.frame, to: processes.frames)
+      returnFrame(address.frame, to: processes.stacks.frames)
       count -= 1
       left -= 1
     }

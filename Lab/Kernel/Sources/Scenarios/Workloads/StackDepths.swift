@@ -22,7 +22,7 @@ public enum StackDepths: UInt8, Sendable {
   }
 }
 
-extension Processes where Parts: ScenarioParts {
+extension Processes where F == ScenarioFrames<M> {
   /// Chooses how deep children go from now on.
   public borrowing func setStackDepths(_ options: ScenarioOptions) {
     workload.pointee.stackDepths = options.stackDepths

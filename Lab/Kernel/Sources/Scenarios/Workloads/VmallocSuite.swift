@@ -8,14 +8,14 @@ import KernelStacks
 import SeededRandom
 
 func runVmallocSuite<Host: ScenarioHost>(
-  _ options: ScenarioOptions, in processes: borrowing Processes<Host.Parts>, host: Host
+  _ options: ScenarioOptions, in processes: borrowing ScenarioProcesses<Host.M>, host: Host
 ) -> Bool {
   // The instructions of all CPUs are counted, and those of idle ones are not the workloads'.
-  processes.frameAllocator.pauseClearing()
-  defer { processes.frameAllocator.resumeClearing() }
+  processes.stacks.frames.base.pauseClearing()
+  defer { processes.stacks.frames.base.resumeClearing() }
   processes.reclaim()
-  let freeAtStart = processes.frames.freeFrames
-  let suite: VmallocSuite<Host.Parts>
+  let freeAtStart = processes.stacks.frames.freeFrames
+  let suite: VmallocSuite<Host.M>
   do {
     suite = try VmallocSuite(options, cpuCount: min(host.usableCPUs, 8), processes)
   } catch {
@@ -30,7 +30,7 @@ func runVmallocSuite<Host: ScenarioHost>(
   }
   suite.releaseAddresses(processes)
   processes.reclaim()
-  let leaked = freeAtStart - processes.frames.freeFrames - suite.frameCount
+  let leaked = freeAtStart - processes.stacks.frames.freeFrames - suite.frameCount
 
   var damaged = 0
   var failedFrees = 0
@@ -79,9 +79,7 @@ struct VmallocWorkloadResult {
 }
 
 /// The memory of a run, and how each workload is run.
-struct VmallocSuite<Parts: ScenarioParts> {
-  typealias M = Parts.M
-
+struct VmallocSuite<M: ScenarioMachine> {
   let cpuCount: Int
   let loops: Int
   let seed: UInt64
@@ -101,20 +99,20 @@ struct VmallocSuite<Parts: ScenarioParts> {
   private static var resultsOffset: Int { 2560 }
 
   init(
-    _ options: ScenarioOptions, cpuCount: Int, _ processes: borrowing Processes<Parts>
+    _ options: ScenarioOptions, cpuCount: Int, _ processes: borrowing ScenarioProcesses<M>
   ) throws(FrameSourceError) {
     let machine = processes.machine
-    let frames = processes.frames.freeFrames
+    let frames = processes.stacks.frames.freeFrames
     self.cpuCount = cpuCount
     loops = options.operations
     seed = options.seed
     // Twice as many are made as stay, each with a page; the rest is for tables and for what the rounds take.
     standingLimit = min(frames * 3 / 8 / 2, (pageSize << Self.blockOrder) / 16)
-    frame = try processes.frames.allocate(FrameRequest(purpose: .metadata, cleared: true))
+    frame = try processes.stacks.frames.allocate(FrameRequest(purpose: .metadata, cleared: true))
     do {
-      block = try processes.frames.allocate(FrameRequest(order: Self.blockOrder, purpose: .metadata))
+      block = try processes.stacks.frames.allocate(FrameRequest(order: Self.blockOrder, purpose: .metadata))
     } catch {
-      returnFrame(frame, to: processes.frames)
+      returnFrame(frame, to: processes.stacks.frames)
       throw error
     }
     let memory = machine.pointer(to: frame.physicalAddress)
@@ -126,17 +124,17 @@ struct VmallocSuite<Parts: ScenarioParts> {
     empty = StackBenchmark<M>.measured(machine, nothing: Cost()) {}
   }
 
-  func releaseAddresses(_ processes: borrowing Processes<Parts>) {
-    returnFrame(block, order: Self.blockOrder, to: processes.frames)
+  func releaseAddresses(_ processes: borrowing ScenarioProcesses<M>) {
+    returnFrame(block, order: Self.blockOrder, to: processes.stacks.frames)
   }
 
-  func release(_ processes: borrowing Processes<Parts>) { returnFrame(frame, to: processes.frames) }
+  func release(_ processes: borrowing ScenarioProcesses<M>) { returnFrame(frame, to: processes.stacks.frames) }
 
   // MARK: One workload
 
   func run<Host: ScenarioHost>(
-    _ workload: VmallocWorkload, in processes: borrowing Processes<Parts>, host: Host
-  ) where Host.Parts == Parts {
+    _ workload: VmallocWorkload, in processes: borrowing ScenarioProcesses<M>, host: Host
+  ) where Host.M == M {
     var result = VmallocWorkloadResult()
     let wanted = min(workload.standingAreas(cpuCount: cpuCount), standingLimit)
     let share = wanted / cpuCount
@@ -178,7 +176,7 @@ struct VmallocSuite<Parts: ScenarioParts> {
   }
 
   /// Does one CPU's part.
-  func carryOut(_ step: Step, _ cpu: Int, _ processes: borrowing Processes<Parts>) {
+  func carryOut(_ step: Step, _ cpu: Int, _ processes: borrowing ScenarioProcesses<M>) {
     switch step {
     case .prepare(let workload, let share): prepare(workload, cpu, share, processes)
     case .makeRounds(let workload): makeRounds(workload, cpu, processes)
@@ -189,7 +187,7 @@ struct VmallocSuite<Parts: ScenarioParts> {
 
   /// Makes what stands around; with gaps, every other area is freed again.
   private func prepare(
-    _ workload: VmallocWorkload, _ cpu: Int, _ share: Int, _ processes: borrowing Processes<Parts>
+    _ workload: VmallocWorkload, _ cpu: Int, _ share: Int, _ processes: borrowing ScenarioProcesses<M>
   ) {
     let gaps = standingLimit + cpu * share
     for index in 0..<share {
@@ -204,22 +202,23 @@ struct VmallocSuite<Parts: ScenarioParts> {
   }
 
   private func allocate(
-    _ pages: Int, _ alignment: Int, _ cpu: Int, _ processes: borrowing Processes<Parts>
+    _ pages: Int, _ alignment: Int, _ cpu: Int, _ processes: borrowing ScenarioProcesses<M>
   ) -> VirtualAddress? {
     let address = tryAllocation(pages, alignment, processes)
     if address == nil { figures[cpu].wronglyRefused += 1 }
     return address
   }
 
-  private func free(_ address: VirtualAddress, _ cpu: Int, _ processes: borrowing Processes<Parts>) {
+  private func free(_ address: VirtualAddress, _ cpu: Int, _ processes: borrowing ScenarioProcesses<M>) {
     do {
-      try processes.arena.vfree(address, frames: processes.frames)
+      try processes.stacks.arena.vfree(address, frames: processes.stacks.frames)
     } catch {
       figures[cpu].failedFrees += 1
     }
   }
 
-  private func makeRounds(_ workload: VmallocWorkload, _ cpu: Int, _ processes: borrowing Processes<Parts>) {
+  private func makeRounds(_ workload: VmallocWorkload, _ cpu: Int, _ processes: borrowing ScenarioProcesses<M>)
+  {
     var random = SplitMix64(seed: seed &+ UInt64(cpu) &* 0x9e37_79b9_7f4a_7c15)
     var held = (VirtualAddress(0), 0)
     for _ in 0..<workload.rounds(loops) {
@@ -240,14 +239,14 @@ struct VmallocSuite<Parts: ScenarioParts> {
   }
 
   private func tryAllocation(
-    _ pages: Int, _ alignment: Int, _ processes: borrowing Processes<Parts>
+    _ pages: Int, _ alignment: Int, _ processes: borrowing ScenarioProcesses<M>
   ) -> VirtualAddress? {
-    try? processes.arena.vmalloc(
-      size: pages * pageSize, alignment: alignment, caller: "vmalloc-suite", frames: processes.frames)
+    try? processes.stacks.arena.vmalloc(
+      size: pages * pageSize, alignment: alignment, caller: "vmalloc-suite", frames: processes.stacks.frames)
   }
 
   private func measuredAllocation(
-    _ pages: Int, _ alignment: Int, _ cpu: Int, _ processes: borrowing Processes<Parts>
+    _ pages: Int, _ alignment: Int, _ cpu: Int, _ processes: borrowing ScenarioProcesses<M>
   ) -> VirtualAddress? {
     var address: VirtualAddress?
     var cost = Cost()
@@ -261,7 +260,7 @@ struct VmallocSuite<Parts: ScenarioParts> {
     }
     guard let address else {
       figures[cpu].refused += 1
-      let range = processes.arena.range
+      let range = processes.stacks.arena.range
       if Self.canHold(alignment, range, onEachOf: cpuCount) { figures[cpu].wronglyRefused += 1 }
       return nil
     }
@@ -275,7 +274,7 @@ struct VmallocSuite<Parts: ScenarioParts> {
   }
 
   private func measuredFree(
-    _ address: VirtualAddress, _ pages: Int, _ cpu: Int, _ processes: borrowing Processes<Parts>
+    _ address: VirtualAddress, _ pages: Int, _ cpu: Int, _ processes: borrowing ScenarioProcesses<M>
   ) {
     mark(address, pages, cpu, processes) { word, value in word.pointee == value }
     var cost = Cost()
@@ -292,7 +291,7 @@ struct VmallocSuite<Parts: ScenarioParts> {
   ///
   /// The tables are read without a lock: the area is in use, so its entries stay, and no lock is counted for it.
   private func mark(
-    _ address: VirtualAddress, _ pages: Int, _ cpu: Int, _ processes: borrowing Processes<Parts>,
+    _ address: VirtualAddress, _ pages: Int, _ cpu: Int, _ processes: borrowing ScenarioProcesses<M>,
     _ body: (UnsafeMutablePointer<UInt64>, UInt64) -> Bool
   ) {
     var page = 0

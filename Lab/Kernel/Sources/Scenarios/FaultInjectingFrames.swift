@@ -1,16 +1,22 @@
-// Frames under watch: how every step of fork is made to fail in turn, and how it is known what is asked for.
-//
-//     processes, stacks --> WatchedFrames --> frame allocator         ordinarily: one look whether there is a watch
-//                                |   ^
-//                                v   |
-//                              FrameWatch                             when a scenario has asked for it
+// A frame source that refuses on request: how every step of fork is made to fail in turn.
 
 import KernelProcesses
 import KernelStacks
 import Synchronization
 
-/// Counts what a frame source is asked for, and refuses allocations when it was told to.
-public struct FrameWatch: ~Copyable {
+/// A frame source that can say what it has left, for the figures of a refusal.
+public protocol CountingFrameSource: ProcessFrameSource, ~Copyable {
+  /// The order of the largest free block on any node, or -1.
+  var largestFreeOrder: Int { borrowing get }
+}
+
+/// Passes everything on to another frame source, counts, and refuses allocations when it was told to.
+///
+/// While nothing is armed it only adds a few atomic additions to each call.
+public struct FaultInjectingFrames<Base: CountingFrameSource & ~Copyable>: ~Copyable, FrameSource {
+  /// The source that really has the frames.
+  public let base: Base
+
   // Counts down with every allocation; the one that takes it to zero is refused. Far away from zero when disarmed.
   private let countdown = Atomic<Int>(Int.max)
   private let refusesAllAfter = Atomic<Bool>(false)
@@ -20,9 +26,10 @@ public struct FrameWatch: ~Copyable {
   private let cleared = Atomic<Int>(0)
   private let clearedByStacks = Atomic<Int>(0)
 
-  init() {}
+  /// Wraps a frame source; nothing is refused until ``refuse(allocation:andAllAfter:)``.
+  public init(_ base: consuming Base) { self.base = base }
 
-  /// Refuses the `number`-th allocation from now (1 is the next).
+  /// Arms the source: the `number`-th allocation from now (1 is the next) is refused.
   ///
   /// - Parameter andAllAfter: whether all later ones are refused too, until ``allowAll()``.
   public borrowing func refuse(allocation number: Int, andAllAfter: Bool = false) {
@@ -30,16 +37,16 @@ public struct FrameWatch: ~Copyable {
     countdown.store(number, ordering: .relaxed)
   }
 
-  /// Refuses none from now on.
+  /// Disarms the source.
   public borrowing func allowAll() {
     refusesAllAfter.store(false, ordering: .relaxed)
     countdown.store(Int.max, ordering: .relaxed)
   }
 
-  /// How many allocations were refused because the watch was told to.
+  /// How many allocations were refused because this source was told to.
   public var injectedRefusals: Int { borrowing get { refusals.load(ordering: .relaxed) } }
 
-  /// How many more frames were handed out than given back since the watch began; below 0 if it is the other way round.
+  /// How many frames are handed out and not given back.
   public var framesOutstanding: Int { borrowing get { outstanding.load(ordering: .relaxed) } }
 
   /// What was asked for since the last call, as one number: orders and purposes in their sequence.
@@ -47,7 +54,7 @@ public struct FrameWatch: ~Copyable {
   /// Meaningful while one CPU allocates.
   public borrowing func takePath() -> UInt64 { path.exchange(0, ordering: .relaxed) }
 
-  /// How many frames were handed out that had to read as zero, wherever they were cleared.
+  /// How many frames were handed out that had to read as zero, cleared by whomever.
   public var clearedFrames: Int {
     borrowing get { cleared.load(ordering: .relaxed) &+ clearedByStacks.load(ordering: .relaxed) }
   }
@@ -55,11 +62,13 @@ public struct FrameWatch: ~Copyable {
   /// How many of these were stacks' that the allocator of stacks had to clear, because no others were at hand.
   public var framesClearedByStacks: Int { borrowing get { clearedByStacks.load(ordering: .relaxed) } }
 
-  // MARK: Allocations under watch
+  /// Free frames on all nodes.
+  public var freeFrames: Int { borrowing get { base.freeFrames } }
 
-  borrowing func allocate<M: Machine>(
-    _ request: FrameRequest, from base: borrowing BuddyAllocator<M>
-  ) throws(FrameSourceError) -> PageFrame {
+  // MARK: FrameSource
+
+  /// Hands out a block, unless this allocation was to be refused.
+  public borrowing func allocate(_ request: FrameRequest) throws(FrameSourceError) -> PageFrame {
     note(request)
     let left = countdown.subtract(1, ordering: .relaxed).newValue
     if left == 0 || (left < 0 && refusesAllAfter.load(ordering: .relaxed)) {
@@ -75,12 +84,13 @@ public struct FrameWatch: ~Copyable {
     return frame
   }
 
-  borrowing func allocate<M: Machine>(
-    _ request: FrameRequest, count: Int, from base: borrowing BuddyAllocator<M>, _ body: (PageFrame) -> Void
+  /// Hands out several single frames; each counts as an allocation of its own.
+  public borrowing func allocate(
+    _ request: FrameRequest, count: Int, _ body: (PageFrame) -> Void
   ) throws(FrameSourceError) {
     // Those before the one to be refused come one by one, as they would from a source that has no more.
     guard count > 0, countdown.load(ordering: .relaxed) > count else {
-      for _ in 0..<max(count, 0) { body(try allocate(request, from: base)) }
+      for _ in 0..<max(count, 0) { body(try allocate(request)) }
       return
     }
     for _ in 0..<count { note(request) }
@@ -92,8 +102,11 @@ public struct FrameWatch: ~Copyable {
     }
   }
 
-  borrowing func allocateTogether<M: Machine>(
-    _ request: FrameRequest, count: Int, from base: borrowing BuddyAllocator<M>, _ body: (PageFrame) -> Void
+  /// Hands out several single frames at once, unless one of them was to be refused.
+  ///
+  /// Each counts as an allocation of its own.
+  public borrowing func allocateTogether(
+    _ request: FrameRequest, count: Int, _ body: (PageFrame) -> Void
   ) -> FrameContents? {
     guard countdown.load(ordering: .relaxed) > count,
       let contents = base.allocateTogether(request, count: count, body)
@@ -114,5 +127,21 @@ public struct FrameWatch: ~Copyable {
     path.store((path.load(ordering: .relaxed) ^ step) &* 0x100_0000_01b3, ordering: .relaxed)
   }
 
-  borrowing func noteFreed(order: Int) { outstanding.subtract(1 << order, ordering: .relaxed) }
+  /// Takes a block back.
+  public borrowing func free(_ frame: PageFrame, order: Int) throws(FrameSourceError) {
+    try base.free(frame, order: order)
+    outstanding.subtract(1 << order, ordering: .relaxed)
+  }
+
+  /// The node that a frame belongs to.
+  public borrowing func node(of frame: PageFrame) -> NodeID { base.node(of: frame) }
+
+  /// Whether a frame is one of the base's.
+  public borrowing func contains(_ frame: PageFrame) -> Bool { base.contains(frame) }
+
+  /// How many NUMA nodes there are.
+  public var nodeCount: Int { borrowing get { base.nodeCount } }
+
+  /// How many frames the source manages.
+  public var totalFrames: Int { borrowing get { base.totalFrames } }
 }
