@@ -157,11 +157,12 @@
 
   // Computes, preempted and moved at any instruction, and with words on its stack that nobody else may touch.
   private func travel(_ seed: UInt) {
+    // Before others may take it: one that has moved without this is never found to have, and no CPU idles to take another.
+    var seen = noteThisCPU()
     begunThreads.wrappingAdd(1, ordering: .acquiringAndReleasing)
     var words = InlineArray<64, UInt64>(repeating: 0)
     var value = seed | 1
     var count = 0
-    var seen: UInt64 = 0
     let isRight = withUnsafeMutablePointer(to: &words) { pointer in
       let address = UInt(bitPattern: pointer)
       for index in 0..<64 { ca_store(address + UInt(index) * 8, UInt64(seed &* UInt(index + 1))) }
