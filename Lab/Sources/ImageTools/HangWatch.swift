@@ -64,20 +64,40 @@
     func awaitHang() async throws -> Hang {
       let clock = ContinuousClock()
       var last: (use: ProcessorUse, time: ContinuousClock.Instant)?
-      var (lineCount, usedAtLine, looksAsleep) = (0, Duration.zero, 0)
+      var progress = GuestProgress(limits)
       while true {
         try await Task.sleep(for: .seconds(1))
         let (now, seen) = (clock.now, lines.value)
         guard let use = ProcessorUse(of: process) else { continue }
-        if seen != lineCount { (lineCount, usedAtLine, looksAsleep) = (seen, use.used, 0) }
-        if let last {
-          looksAsleep = use.isAsleep(since: last.use, last.time.duration(to: now)) ? looksAsleep + 1 : 0
-        }
+        let isAsleep = last.map { use.isAsleep(since: $0.use, $0.time.duration(to: now)) } ?? false
         last = (use, now)
-        if let total = limits.total, use.used >= total { return .endless(total) }
-        if use.used - usedAtLine >= limits.silence { return .silent(limits.silence) }
-        if looksAsleep >= limits.looksAsleep { return .asleep(looks: looksAsleep) }
+        if let hang = progress.look(lines: seen, used: use.used, isAsleep: isAsleep) { return hang }
       }
+    }
+  }
+
+  /// What has been seen of a guest, look by look.
+  struct GuestProgress {
+    private let limits: HangLimits
+    private var (lines, usedAtLine, looksAsleep) = (0, Duration.zero, 0)
+
+    /// A guest that has just begun.
+    init(_ limits: HangLimits) { self.limits = limits }
+
+    /// Takes a look into account.
+    ///
+    /// - Parameters:
+    ///   - lines: how many lines the guest has written.
+    ///   - used: its processor time so far.
+    ///   - isAsleep: whether no thread of it has wanted a processor since the last look.
+    /// - Returns: why it counts as hung, if it does.
+    mutating func look(lines: Int, used: Duration, isAsleep: Bool) -> Hang? {
+      if lines != self.lines { (self.lines, usedAtLine, looksAsleep) = (lines, used, 0) }
+      looksAsleep = isAsleep ? looksAsleep + 1 : 0
+      if let total = limits.total, used >= total { return .endless(total) }
+      if used - usedAtLine >= limits.silence { return .silent(limits.silence) }
+      if looksAsleep >= limits.looksAsleep { return .asleep(looks: looksAsleep) }
+      return nil
     }
   }
 #endif

@@ -114,12 +114,38 @@
       #expect(lines.dropFirst().allSatisfy { "  | about to hang".hasPrefix($0) } && lines.count > 1)
     }
 
-    // All ten computations take longer than it may be silent, each of them takes a fraction of that.
-    @Test func aGuestThatGoesOnWritingLinesIsNotHung() async throws {
-      let run = try await boot(Self.image(printing: "and on\n", then: .exitAfterTen)) {
-        $0.limits.silence = .seconds(2)
-        $0.limits.looksAsleep = 2
+    @Test func `A guest that goes on writing lines is not hung, however long all of it takes`() {
+      var limits = HangLimits()
+      limits.silence = .seconds(2)
+      limits.looksAsleep = 2
+      var progress = GuestProgress(limits)
+      var used = Duration.zero
+      for line in 1...10 {
+        used += .seconds(1)
+        #expect(progress.look(lines: line, used: used, isAsleep: true) == nil)
+        used += .seconds(0.9)
+        #expect(progress.look(lines: line, used: used, isAsleep: false) == nil)
       }
+      used += .seconds(1.1)
+      guard case .silent(.seconds(2)) = progress.look(lines: 10, used: used, isAsleep: false) else {
+        Issue.record("no line in two seconds is a hang")
+        return
+      }
+    }
+
+    @Test func `A guest that was asleep before each of its lines is not hung; one that sleeps on is`() {
+      var limits = HangLimits()
+      limits.looksAsleep = 2
+      var progress = GuestProgress(limits)
+      for line in 1...10 { #expect(progress.look(lines: line, used: .zero, isAsleep: true) == nil) }
+      guard case .asleep(looks: 2) = progress.look(lines: 10, used: .zero, isAsleep: true) else {
+        Issue.record("two looks at a guest that sleeps are a hang")
+        return
+      }
+    }
+
+    @Test func aGuestComputesBetweenItsLines() async throws {
+      let run = try await boot(Self.image(printing: "and on\n", then: .exitAfterTen))
       #expect(run.exitCode == 0)
       #expect(run.lines == Array(repeating: "and on", count: 10))
     }
