@@ -21,8 +21,8 @@ import Testing
     let run = try ClearingRun(seed: 1)
     try run.run(steps: 160)
     let found = run.trace.events.indices.filter { run.trace.events[$0].letter == letter }
-    // One may be such that a later step does what it did: the lists that were not merged are merged by the next who does.
-    let candidates = found.dropFirst(found.count / 3).prefix(3)
+    // Lists that were not merged (J) are merged by the next CPU that does so: not every one of these steps is missed.
+    let candidates = found.dropFirst(found.count / 3).prefix(letter == "J" ? 3 : 1)
     #expect(
       try candidates.contains { try ModelReplay.refusal(of: run.trace.input(without: $0), run) != nil },
       "without \(letter)")
