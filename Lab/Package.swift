@@ -51,7 +51,8 @@ let package = Package(
     // Tests.
     .testTarget(name: "HostStormTests", dependencies: [core, "HostStorm"]),
     .testTarget(
-      name: "ScenarioTests", dependencies: [core, simulated, random, processes, scenarios, "SimulatedScenarios"]),
+      name: "ScenarioTests",
+      dependencies: [core, simulated, random, processes, scenarios, "SimulatedScenarios"]),
     .testTarget(
       name: "ToolTests", dependencies: ["ImageTools", "Figures", "kstacks", "SimulatedScenarios"],
       swiftSettings: tools),

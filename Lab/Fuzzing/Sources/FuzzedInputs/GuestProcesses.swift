@@ -43,8 +43,6 @@ final class GuestProcesses {
   /// What should have held and did not.
   var finding: Finding?
 
-  /// How many actions all inputs together have taken; one is judged at a time.
-  nonisolated(unsafe) static var actions = 0
   /// How many actions an input has at most.
   private static let limit = 400
 
@@ -73,7 +71,6 @@ final class GuestProcesses {
   private func act() throws(Finding) {
     for _ in 0..<Self.limit where !input.isAtEnd && guests[first]?.state != .dead {
       guard guests[current]?.state == .ready || goOn(below: 0) else { return }
-      Self.actions += 1
       switch input.below(16) {
       case 0: try call(number: input.word(), number(), number())
       case 1...6: try call(number: UInt64(1 + input.below(11)), number(), number())

@@ -33,9 +33,6 @@ private let scenarios: [ScenarioName] = [
   .isolation, .recovery, .forkChurn, .isolation, .recovery, .forkChurn, .isolation, .fragmentedFork,
 ]
 
-/// How many system calls and accesses all inputs together have made.
-public var guestActions: Int { GuestProcesses.actions }
-
 /// The surroundings of a scenario that runs guests.
 private struct GuestHost: ScenarioHost {
   let guests: GuestProcesses
@@ -47,7 +44,9 @@ private struct GuestHost: ScenarioHost {
   var agingInvalidations: Int { 0 }
   var usableCPUs: Int { 1 }
 
-  func run(_ first: TaskPointer, _ arguments: ProgramArguments, in processes: borrowing ScenarioProcesses<Simulated>) {
+  func run(
+    _ first: TaskPointer, _ arguments: ProgramArguments, in processes: borrowing ScenarioProcesses<Simulated>
+  ) {
     guests.run(first)
   }
 

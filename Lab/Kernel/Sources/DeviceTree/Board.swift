@@ -10,7 +10,7 @@ public struct BoardRange: Equatable {
   public var byteCount: UInt = 0
   /// The NUMA node that it is near to.
   public var node = 0
-  /// Whether the kernel must not even map it: accesses that nobody asked for, such as a CPU's speculation, would do harm.
+  /// Whether the kernel must not even map it: a CPU's speculative reads would do harm.
   public var isUnmapped = false
 
   /// A range.
@@ -60,7 +60,7 @@ public struct Board {
   public private(set) var memory = InlineArray<16, BoardRange>(repeating: BoardRange())
   /// How many ranges of RAM there are.
   public private(set) var memoryCount = 0
-  /// Parts of the RAM that are somebody else's.
+  /// Parts of the RAM that firmware or a device owns.
   public private(set) var reservations = InlineArray<16, BoardRange>(repeating: BoardRange())
   /// How many of them there are.
   public private(set) var reservationCount = 0
@@ -111,13 +111,20 @@ public struct Board {
   }
 
   private mutating func reserve(_ range: BoardRange) {
+    Self.add(range, to: &reservations, &reservationCount, leftOut: &rangesLeftOut)
+  }
+
+  // A range without a byte says nothing.
+  private static func add(
+    _ range: BoardRange, to ranges: inout InlineArray<16, BoardRange>, _ count: inout Int, leftOut: inout Int
+  ) {
     guard range.byteCount > 0 else { return }
-    guard reservationCount < Self.maximumRanges else {
-      rangesLeftOut += 1
+    guard count < maximumRanges else {
+      leftOut += 1
       return
     }
-    reservations[reservationCount] = range
-    reservationCount += 1
+    ranges[count] = range
+    count += 1
   }
 
   // Properties come before child nodes, so a node is complete when its first child begins or it ends.
@@ -172,14 +179,7 @@ public struct Board {
       for index in 0..<node.rangeCount(cells) { reserve(node.range(index, cells)) }
     } else if node.deviceType.contains("memory") {
       for index in 0..<node.rangeCount(cells) {
-        let range = node.range(index, cells)
-        guard range.byteCount > 0 else { continue }
-        guard memoryCount < Self.maximumRanges else {
-          rangesLeftOut += 1
-          continue
-        }
-        memory[memoryCount] = range
-        memoryCount += 1
+        Self.add(node.range(index, cells), to: &memory, &memoryCount, leftOut: &rangesLeftOut)
       }
     } else if node.deviceType.contains("cpu") {
       addCPU(node, addressCells: Int(cells.address), bootAffinity)

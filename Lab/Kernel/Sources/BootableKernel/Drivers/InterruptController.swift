@@ -39,8 +39,8 @@
         ca_store32(distributor + 0xf10 + word * 4, .max)  // GICD_CPENDSGIR
         ca_store32(cpuInterface + 0x0d0 + word * 4, 0)  // GICC_APR: none is being handled
       }
-      // All alike, so that the one with the lowest number comes first.
-      for word in 0..<8 as Range<UInt> { ca_store32(distributor + 0x400 + word * 4, 0xa0a0_a0a0) }  // GICD_IPRIORITYR
+      // GICD_IPRIORITYR: all alike, so that the one with the lowest number comes first.
+      for word in 0..<8 as Range<UInt> { ca_store32(distributor + 0x400 + word * 4, 0xa0a0_a0a0) }
       ca_store32(distributor + 0x100, 0xffff)  // GICD_ISENABLER0
       ca_store32(cpuInterface + 0x004, 0xff)  // GICC_PMR
       ca_store32(cpuInterface + 0x008, 0)  // GICC_BPR
