@@ -1,4 +1,4 @@
-// SwiftPM wants an `@main`; the kernel begins in boot.S, which calls `kernelBoot`.
+// SwiftPM requires an `@main`; the kernel begins in boot.S, which calls `kernelBoot`.
 #if hasFeature(Embedded)
   @main struct Entry { static func main() {} }
 #else

@@ -1,12 +1,12 @@
-// What the boot loader has left: a device tree, and what that says. None of it is believed before it has been looked at; what
-// cannot be is refused with a line on the console.
+// Reads the device tree that the boot loader passes, on the boot CPU. Each value is checked before it is used; an invalid one
+// is reported on the console and ends the machine.
 #if hasFeature(Embedded)
   import CAArch64
   import DeviceTree
   import KernelAssembly
   import KernelStacks
 
-  /// Reads the device tree, and finds the console in it; what is wrong with it ends the machine.
+  /// Reads the device tree and finds the console in it; ends the machine if the tree is invalid or lacks what the kernel needs.
   @inline(never)
   func readBoard(_ deviceTree: UInt, _ early: EarlyAddressSpace) {
     let board = KernelObjects.board
@@ -48,7 +48,7 @@
 
   nonisolated(unsafe) private var treeRange = BoardRange()
 
-  /// Where the device tree lies, all of it.
+  /// The physical range of the whole device tree.
   var deviceTreeRange: BoardRange { treeRange }
 
   private func findTree(_ deviceTree: UInt, _ early: EarlyAddressSpace) throws(DeviceTreeError)
@@ -56,7 +56,7 @@
   {
     guard deviceTree != 0, deviceTree % 8 == 0 else { throw .missing }
     treeRange = BoardRange(start: deviceTree, byteCount: UInt(FlattenedDeviceTree.headerByteCount))
-    // What begins inside the image is gone: bss has been cleared.
+    // A tree that begins inside the image is lost: boot.S has cleared bss.
     if overlapsImage(treeRange, early) { throw .overlapsImage }
     guard let header = early.mapTree(deviceTree, byteCount: FlattenedDeviceTree.headerByteCount) else {
       throw .missing
@@ -76,7 +76,7 @@
       start: early.physical(kernel_image_start()), byteCount: kernel_image_end() - kernel_image_start())
   }
 
-  // Every CPU that the device tree names is going to run; a tree with one that cannot be started is refused.
+  // All CPUs of the device tree are started; a tree with a CPU that cannot be started is refused.
   private func checkCPUs() {
     let board = KernelObjects.board
     let count = board.pointee.cpuCount
@@ -97,7 +97,7 @@
     ca_machine().pointee.cpu_count = UInt64(count)
   }
 
-  /// Describes the memory: what is RAM, and what of it is taken.
+  /// Fills the map of physical memory with RAM and its reserved ranges; ends the machine if they contradict each other.
   @inline(never)
   func describeMemory(_ early: EarlyAddressSpace) {
     let board = KernelObjects.board
@@ -120,7 +120,7 @@
     }
   }
 
-  /// Whether all bytes of a range are RAM that the linear map has, or will have.
+  /// Whether all bytes of a range are RAM that the linear map covers, now or once it is built.
   func isMemory(_ range: BoardRange) -> Bool {
     for index in 0..<KernelObjects.memory.pointee.memoryRangeCount {
       let memory = KernelObjects.memory.pointee.memoryRange(at: index)

@@ -1,4 +1,4 @@
-// The kernel's command line: copied once, since the device tree's address changes with the address space.
+// The kernel's command line. It is copied at boot, since the device tree is not mapped in the final address space.
 #if hasFeature(Embedded)
   import DeviceTree
   import KernelStacks
@@ -8,7 +8,7 @@
 
   /// Blank-separated words of the form `key=value`.
   enum CommandLine {
-    /// Takes over the command line of the device tree; tells whether it fitted.
+    /// Copies the command line of the device tree; returns whether it fits in 1,024 bytes.
     static func copy(_ value: DeviceTreeValue) -> Bool {
       guard value.byteCount <= bytes.count else { return false }
       for index in 0..<value.byteCount {
@@ -20,12 +20,12 @@
       return true
     }
 
-    /// All of it.
+    /// The whole command line.
     static var text: UnsafeRawBufferPointer {
       withUnsafePointer(to: &bytes) { UnsafeRawBufferPointer(start: $0, count: byteCount) }
     }
 
-    /// The value of the last word with a key, or `nil`.
+    /// The value of the last word with a key, or `nil` if there is none.
     static func value(of key: StaticString) -> UnsafeRawBufferPointer? {
       var found: UnsafeRawBufferPointer?
       forEachWord { word in
@@ -34,7 +34,7 @@
       return found
     }
 
-    /// Overwrites all words with a key by blanks: what the kernel has dealt with, the scenario's options needn't know.
+    /// Overwrites all words with a key by blanks, so that the parser of scenario options does not see the kernel's own.
     static func remove(_ key: StaticString) {
       let base = text.baseAddress
       forEachWord { word in

@@ -1,19 +1,19 @@
-// The address space before the final tables: what boot.S has mapped, and what is needed to build those.
+// The address space before the final tables: the mappings of boot.S, and those that building the final tables takes.
 //
 //   ffffff80 00000000   image           by boot.S
 //   ffffff80 40000000   device tree     its pages, read-only
 //   ffffff80 40800000   serial port     its page, device memory
 //   ffffff80 41000000   final tables    the frames that are set aside for them
 //
-// Nothing else is mapped, in whole pages, wherever it lies in physical memory: a CPU may speculate into whatever is normal
-// memory, and an access to firmware or to a device by mistake is an SError.
+// Nothing else is mapped, and all of this in pages, wherever it lies in physical memory: a CPU may speculate into any normal
+// memory, and a stray access to firmware or a device is an SError.
 #if hasFeature(Embedded)
   import AArch64Machine
   import CAArch64
   import KernelAssembly
   import KernelStacks
 
-  /// What holds until the final translation tables are in use.
+  /// The address space in use until the final translation tables are.
   struct EarlyAddressSpace {
     /// The physical address that the lower bound of the kernel half is mapped to.
     let imageBase: UInt
@@ -23,7 +23,7 @@
     private static var consoleWindow: UInt { 0xffff_ff80_4080_0000 }
     private static var tablesWindow: UInt { 0xffff_ff80_4100_0000 }
 
-    /// Lets the machine handle find the image, and the early tables in it.
+    /// Points the machine handle at the image and the early tables in it.
     init(imageBase: UInt) {
       self.imageBase = imageBase
       let machine = ca_machine()
@@ -32,18 +32,18 @@
       machine.pointee.cpu_count = 1
     }
 
-    /// The physical address of something in the image.
+    /// The physical address of an address in the image.
     func physical(_ imageAddress: UInt) -> UInt { imageAddress - Self.imageWindow + imageBase }
 
     /// The root of the early upper half: the fifth of the tables of boot.S.
     var root: PhysicalAddress { PhysicalAddress(physical(kernel_early_tables() + 0x4000)) }
 
-    /// An empty table, which stays empty.
+    /// A table that is always empty.
     var emptyRoot: PhysicalAddress { PhysicalAddress(physical(kernel_empty_table())) }
 
-    /// Maps the device tree as far as it is known.
+    /// Maps the first `byteCount` bytes of the device tree, read-only.
     ///
-    /// - Returns: what can be read of it from here on; `nil` where no physical address is that large.
+    /// - Returns: the mapped bytes; `nil` if the range exceeds physical addresses or no frame is left for tables.
     func mapTree(_ start: UInt, byteCount: Int) -> UnsafeRawBufferPointer? {
       guard let window = map(start, byteCount, at: Self.treeWindow, .kernelReadOnly, .normal) else {
         return nil
@@ -53,12 +53,12 @@
 
     /// Maps the first page of a serial port's registers.
     ///
-    /// - Returns: their virtual address; `nil` where no physical address is that large.
+    /// - Returns: their virtual address; `nil` if the range exceeds physical addresses or no frame is left for tables.
     func mapConsole(_ start: UInt) -> UInt? { map(start, 1, at: Self.consoleWindow, .kernelReadWrite, .device) }
 
-    /// Maps the frames that the final tables are made of, and lets the machine handle find those from here on.
+    /// Maps the frames set aside for the final tables, and points the machine handle at them.
     ///
-    /// - Returns: whether there was room for as many.
+    /// - Returns: whether the early tables had room for them.
     func mapTables(_ start: PhysicalAddress, frameCount: Int) -> Bool {
       let byteCount = frameCount * pageSize
       guard let window = map(start.rawValue, byteCount, at: Self.tablesWindow, .kernelReadWrite, .normal) else {
@@ -68,7 +68,7 @@
       return true
     }
 
-    // Pages that are mapped already stay as they are.
+    // Pages that are already mapped keep their mappings.
     private func map(
       _ start: UInt, _ byteCount: Int, at window: UInt, _ permissions: PagePermissions, _ kind: MemoryKind
     ) -> UInt? {

@@ -1,10 +1,10 @@
-// Frames before there is a frame allocator: one after the other from a run that was set aside.
+// The frame source of early boot: hands out the frames of a reserved run in order, before there is a frame allocator.
 #if hasFeature(Embedded)
   import AArch64Machine
   import KernelAssembly
   import KernelStacks
 
-  /// Frames that follow each other, of which the first have been handed out.
+  /// A run of contiguous frames, of which those before `next` are handed out.
   struct FrameRun {
     var first = PageFrame(0)
     var next = PageFrame(0)
@@ -14,15 +14,15 @@
   nonisolated(unsafe) private var earlyTables = FrameRun()
   nonisolated(unsafe) private var finalTables = FrameRun()
 
-  /// Hands out frames for the kernel's own tables, in order.
+  /// A frame source for the kernel's own tables, used on the boot CPU alone.
   ///
-  /// Only the last can be given back, then the one before it: those of a mapping that was refused.
+  /// Frames can only be freed in reverse order, as a mapping that fails does.
   struct EarlyFrames: ~Copyable, FrameSource {
     private let run: UnsafeMutablePointer<FrameRun>
 
     private init(_ run: UnsafeMutablePointer<FrameRun>) { self.run = run }
 
-    /// The frames that the image sets aside for more early tables.
+    /// The frames that the image reserves for more early tables.
     static func forEarlyTables(_ space: EarlyAddressSpace) -> EarlyFrames {
       let run = pointer(to: &earlyTables)
       if run.pointee.end == PageFrame(0) {
@@ -40,10 +40,10 @@
       return EarlyFrames(run)
     }
 
-    /// The frames that were set aside for the final tables.
+    /// The frames set aside for the final tables.
     static var runOfFinalTables: FrameRun { finalTables }
 
-    /// The first frame that has not been handed out.
+    /// The first frame that is not handed out.
     var firstUnused: PageFrame { run.pointee.next }
 
     var nodeCount: Int { 1 }

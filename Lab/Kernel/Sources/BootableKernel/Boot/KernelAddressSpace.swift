@@ -4,7 +4,7 @@
 //   linear map     all RAM, never executable: blocks as large as they fit. The alias of text and rodata is read-only.
 //   devices        at the linear map's offset, device memory, 4 KiB pages
 //
-// None of it changes after boot, so the linear map is never split.
+// None of it changes after boot, so no block of the linear map is ever split.
 #if hasFeature(Embedded)
   import AArch64Machine
   import CAArch64
@@ -12,15 +12,15 @@
   import KernelAssembly
   import KernelStacks
 
-  /// The kernel's half of the address space, while it is being built.
+  /// The kernel half of the address space while it is built.
   struct KernelAddressSpace {
     let layout: AddressLayout
     let early: EarlyAddressSpace
     private let tables: TranslationTables<AArch64>
 
-    /// An empty half.
+    /// Makes an empty kernel half.
     ///
-    /// `machine.virtualAddressBits` is the layout's from here on.
+    /// From here on, `machine.virtualAddressBits` is that of the layout.
     init(_ layout: AddressLayout, early: EarlyAddressSpace, frames: borrowing EarlyFrames)
       throws(TranslationError)
     {
@@ -34,9 +34,9 @@
       }
     }
 
-    /// How many frames the tables take at most.
+    /// The most frames that the tables can take.
     ///
-    /// What is mapped by blocks has tables at its two ends only, of levels 2 and 3, and one of level 1 for each 512 GiB.
+    /// A range mapped by blocks needs tables of levels 2 and 3 at its two ends only, and one of level 1 for each 512 GiB.
     static func frameLimit(_ map: borrowing PhysicalMemoryMap) -> Int {
       // Each range of RAM, two more where text and rodata divide one, and three devices; the root and the image.
       8 + 6 * (map.memoryRangeCount + 2 + 3) + map.totalFrames >> 27 + kernelImagePages / 512
@@ -98,16 +98,16 @@
       try tables.mapBlocks(range, to: PhysicalAddress(lower), permissions, kind: kind, frames: frames)
     }
 
-    /// Goes over to these tables, and leaves the user half empty: no tables but those are reachable from here on.
+    /// Switches to these tables and leaves the user half empty: no other tables can be reached after this.
     ///
-    /// Physical memory is found at the layout's offset from here on; nothing writable is executable any more,
-    /// whatever an entry says (SCTLR_EL1.WXN).
+    /// From here on, physical memory lies at the layout's offset, and nothing writable is executable, whatever its entry says
+    /// (SCTLR_EL1.WXN).
     func enter() {
       let emptyRoot = early.emptyRoot
       let size = UInt64(64 - layout.virtualAddressBits)
       let sizes: UInt64 = 0x3f << 16 | 0x3f
-      // Where the CPU may keep dirty state, it does from here on (TCR_EL1.HA, HD; HD wants HA, which finds each access
-      // flag set). It looks at entries only that have DBM set.
+      // Enables dirty-state updates where the CPU has them (TCR_EL1.HA, HD; HD requires HA, which finds every access flag set).
+      // They apply to entries with DBM set only.
       let tracksDirtyPages = Self.keepsDirtyState
       let old = ca_read_tcr_el1() | (tracksDirtyPages ? 1 << 39 | 1 << 40 : 0)
       // The size of the lower half must not change while code runs there.
@@ -128,7 +128,7 @@
       Scheduler.emptyUserRoot = emptyRoot.rawValue
     }
 
-    /// Whether this CPU can keep dirty state in the translation tables, and no erratum speaks against it.
+    /// Whether this CPU can update dirty state in the translation tables, and no erratum forbids it.
     static var keepsDirtyState: Bool {
       CPUIdentity(rawValue: ca_read_midr_el1()).keepsDirtyState(memoryFeatures: ca_read_id_aa64mmfr1_el1())
     }

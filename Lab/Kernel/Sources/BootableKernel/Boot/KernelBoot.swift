@@ -1,4 +1,4 @@
-// From the first Swift code to the scenario: device tree, console, address space, allocators, interrupts.
+// Boot, from the first Swift code to the scenario: device tree, console, address space, allocators, interrupts. Boot CPU only.
 #if hasFeature(Embedded)
   import AArch64Machine
   import CAArch64
@@ -7,11 +7,11 @@
   import KernelStacks
   import Scenarios
 
-  /// Called by boot.S, at EL1t on the boot stack, with interrupts masked.
+  /// The entry from boot.S, at EL1t on the boot stack, with interrupts masked.
   @c func kernelBoot(_ deviceTree: UInt, _ imageBase: UInt) {
     let early = EarlyAddressSpace(imageBase: imageBase)
     Thread.boot.pointee.id = 0
-    // What goes wrong from here on is reported as what it is: the boot task has a stack of its own.
+    // A fault from here on is reported as one of the boot task, which has a stack of its own.
     Thread.boot.pointee.stackBase = kernel_boot_stack()
     Thread.boot.pointee.head.stack_top = UInt64(kernel_boot_stack_top())
     readBoard(deviceTree, early)
@@ -36,7 +36,7 @@
     runScenario(options)
   }
 
-  /// Where the frame allocator's records go.
+  /// The place of the frame allocator's records.
   struct MetadataPlace {
     let start: PhysicalAddress
     let byteCount: Int
@@ -50,7 +50,7 @@
     }
   }
 
-  // One function for each: the map of memory is copied for each call that reads it, and frames are to stay small.
+  // Separate functions: each call that reads the memory map copies it to the stack, and stack frames are to stay small.
 
   @inline(never)
   private func countTableFrames() -> Int { KernelAddressSpace.frameLimit(KernelObjects.memory.pointee) }
@@ -110,7 +110,7 @@
     let board = KernelObjects.board
     let offset = AArch64().linearMapOffset
     AArch64().startInstructionCounter()
-    // Firmware writes the register; nothing else says how fast the counter is.
+    // Firmware sets the register; there is no other source for the counter's frequency.
     guard ca_read_cntfrq_el0() >= TickTimer.frequency else {
       fail("the generic timer is slower than the tick (CNTFRQ_EL0)")
     }

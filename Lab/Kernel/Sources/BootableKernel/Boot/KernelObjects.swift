@@ -1,4 +1,4 @@
-// The allocators of the kernel, made once at boot, in static memory.
+// The kernel's allocators, made once at boot in static memory.
 #if hasFeature(Embedded)
   import AArch64Machine
   import CAArch64
@@ -13,38 +13,38 @@
 
   nonisolated(unsafe) private var processesExist = false
 
-  /// The kernel's allocators: processes, which own stacks, which own frames and vmalloc area.
+  /// The kernel's allocators: processes own stacks, which own frames and the vmalloc area.
   enum KernelObjects {
-    /// What the device tree has told.
+    /// The board that the device tree describes.
     ///
-    /// Too large for a stack, as is the next.
+    /// In static memory, as is ``memory``: too large for a stack.
     static var board: UnsafeMutablePointer<Board> {
       UnsafeMutablePointer(bitPattern: kernel_kernel_board()).unsafelyUnwrapped
     }
 
-    /// Where RAM is and what of it is reserved.
+    /// The map of RAM and its reserved ranges.
     static var memory: UnsafeMutablePointer<PhysicalMemoryMap> {
       UnsafeMutablePointer(bitPattern: kernel_kernel_memory_map()).unsafelyUnwrapped
     }
 
-    /// All processes, and through them everything else.
+    /// All processes, and through them the other allocators.
     ///
-    /// Made by ``start(_:layout:stacks:)``.
+    /// Made by ``start(_:layout:stacks:identifierBits:)``.
     static var processes: UnsafeMutablePointer<AllProcesses> {
       UnsafeMutablePointer(bitPattern: kernel_kernel_objects()).unsafelyUnwrapped
     }
 
-    /// For measurements, in place of ``processes``: stacks alone.
+    /// The stack allocator of a benchmark run, which has no ``processes``.
     ///
     /// Made by ``startBare(_:layout:stacks:)``.
     static var bareStacks: UnsafeMutablePointer<BareStacks<AArch64>> {
       UnsafeMutablePointer(bitPattern: kernel_kernel_objects()).unsafelyUnwrapped
     }
 
-    /// Whether there are ``processes``.
+    /// Whether ``processes`` exist; false in a benchmark run.
     static var hasProcesses: Bool { processesExist }
 
-    /// Makes the allocators of a kernel that only measures: nothing stands between stacks and frames.
+    /// Makes the allocators of a benchmark run: stacks directly on frames.
     static func startBare(
       _ metadata: MetadataPlace, layout: AddressLayout, stacks configuration: StackConfiguration
     ) {
@@ -53,12 +53,12 @@
       startGrowth(bareStacks.pointee.grower)
     }
 
-    /// Makes the allocators, the exception stack and the idle task; ASIDs have no more than `identifierBits` bits.
+    /// Makes the allocators, the exception stack and the idle task; ASIDs have at most `identifierBits` bits.
     static func start(
       _ metadata: MetadataPlace, layout: AddressLayout, stacks configuration: StackConfiguration,
       identifierBits: Int
     ) {
-      // The places that vectors.S reserves.
+      // The sizes that vectors.S reserves.
       precondition(MemoryLayout<PerCPU>.size <= PerCPU.stride)
       precondition(
         MemoryLayout<AllProcesses>.size <= 3072 && MemoryLayout<Board>.size <= 2048
@@ -75,7 +75,7 @@
       Scheduler.startCore()
     }
 
-    // One function for each: the map of memory is copied for each call that reads it, and frames are to stay small.
+    // Separate functions: each call that reads the memory map copies it to the stack, and stack frames are to stay small.
 
     @inline(never)
     private static func makeFrames(_ metadata: MetadataPlace) -> BuddyAllocator<AArch64> {
@@ -144,7 +144,7 @@
       }
     }
 
-    // An area of the vmalloc area: what lies below it is the guard page of the area before it.
+    // An area of the vmalloc area: below it lies the guard page of the area before it.
     private static func makeExceptionStack<Frames: FrameSource & ~Copyable>(
       _ arena: borrowing VmallocArea<AArch64>, _ frames: borrowing Frames
     ) {
@@ -158,7 +158,7 @@
       }
     }
 
-    /// Pages of the vmalloc area, with an unmapped one on either side, which are never given back.
+    /// Allocates pages of the vmalloc area, with a guard page on either side; they are never freed.
     static func allocateArea(pages: Int, _ caller: StaticString) -> StackBounds {
       do {
         let base =
@@ -173,9 +173,9 @@
       }
     }
 
-    /// A stack that is never given back.
+    /// Allocates a stack that is never freed.
     ///
-    /// - Parameter whole: whether all of it is mapped at once, because its thread must never fault.
+    /// - Parameter whole: whether all of it is mapped at once, for a thread that must never fault.
     static func allocateStack(whole: Bool = false) -> StackBounds {
       hasProcesses
         ? allocateStack(whole, from: processes.pointee.stacks) : allocateStack(whole, from: bareStacks.pointee)
@@ -196,10 +196,10 @@
     }
   }
 
-  // By one instruction those of all address spaces; the kernel's are walked anew.
+  // Invalidates the translations of all address spaces by one instruction; the kernel's are walked again.
   //
-  // No part of the closure that calls it: what such a closure calls is not inlined, so that other instructions would come
-  // between these.
+  // Not in the closure that calls it: calls inside such a closure are not inlined, and other instructions would come between
+  // these.
   @inline(never)
   private func dropTranslationsOfProcesses() {
     ca_dsb_ishst()

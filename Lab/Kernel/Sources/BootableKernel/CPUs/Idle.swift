@@ -1,5 +1,4 @@
-// What a CPU does when there is nothing to do: its part of what all CPUs are to do, or it clears page frames, sleeps, or
-// stops.
+// The idle loop of a CPU: it does its part of work for all CPUs, clears page frames, sleeps, or goes offline.
 #if hasFeature(Embedded)
   import AArch64Machine
   import CAArch64
@@ -7,15 +6,15 @@
   import KernelStacks
   import Scenarios
 
-  /// How many frames an idle CPU clears before it looks for anything else to do: some 5,000 instructions.
+  /// The number of frames an idle CPU clears before it looks for other work: some 5,000 instructions.
   private var clearedFramesPerLook: Int { 16 }
 
   /// Clears free frames for the pool of zeroed frames.
   ///
-  /// Interrupts come between two frames and not while a frame is cleared: the idle thread is never switched out with one in
-  /// its hands, for which others might wait.
+  /// Interrupts are taken between two frames, never while a frame is cleared: the idle thread is never switched out holding a
+  /// frame that other threads might wait for.
   ///
-  /// - Returns: whether there are more to clear.
+  /// - Returns: whether more frames may be left to clear.
   private func clearFrames() -> Bool {
     guard KernelObjects.hasProcesses else { return false }
     for _ in 0..<clearedFramesPerLook {
@@ -29,14 +28,14 @@
 
   /// The body of idle threads.
   ///
-  /// Each tick is an occasion to look whether the pool is full: a full one costs a look.
+  /// Each tick wakes the CPU and has it check whether the pool is full, which is cheap.
   func idle() -> Never {
     while true {
       let isClearing = clearFrames()
       let state = ca_disable_interrupts()
       if PerCPU.current.pointee.state == .stopping, Scheduler.mayStop { leaveThisCPU() }
       let isWanted = hasWork
-      // One that is pending ends the wait, and is taken after it.
+      // A pending interrupt ends the wait, and is taken once interrupts are on.
       if !isWanted, !isClearing { ca_wait_for_interrupt() }
       ca_restore_interrupts(state)
       if isWanted { workOnIdleThread() }

@@ -1,4 +1,4 @@
-// What CPUs ask of each other by interrupts that software generates.
+// Interprocessor interrupts (GIC SGIs) and the calls of functions on other CPUs that they carry.
 #if hasFeature(Embedded)
   import AArch64Machine
   import CAArch64
@@ -9,39 +9,39 @@
 
   /// An interrupt from one CPU to another: its number in the interrupt controller (0…15).
   enum InterprocessorInterrupt: UInt32 {
-    /// There is a thread to run: the handler goes through the scheduler.
+    /// A thread is ready: the handler enters the scheduler.
     case reschedule = 0
-    /// Another CPU has panicked: never do anything again.
+    /// Another CPU has panicked: the CPU stops for good.
     case stop = 1
-    /// There is a function to call.
+    /// A function is to be called.
     case call = 2
   }
 
-  // The one call at a time: what, and a bit for each CPU that has not done it yet.
+  // The one call in progress: its function, and a bit for each CPU that has not returned from it.
   private let isCalling = Atomic<UInt64>(0)
   nonisolated(unsafe) private var calledFunction: (@convention(c) (UInt) -> Void)?
   nonisolated(unsafe) private var callArgument: UInt = 0
   private let outstandingCalls = Atomic<UInt64>(0)
 
   extension InterprocessorInterrupt {
-    /// Sends it to a CPU.
+    /// Sends the interrupt to a CPU.
     ///
-    /// What this CPU has written before is seen by the handler.
+    /// The handler sees all earlier stores of this CPU.
     func send(to number: Int) {
       Interrupts.device.generate(rawValue, targets: PerCPU.at(number).pointee.interruptTarget)
     }
 
-    /// Sends it to the CPU that executes this, which takes it when its interrupts are on again.
+    /// Sends the interrupt to the current CPU, which takes it when interrupts are on again.
     func sendToThis() { Interrupts.device.generateOnThis(rawValue) }
 
-    /// Sends it to all other CPUs.
+    /// Sends the interrupt to all other CPUs.
     func sendToOthers() { Interrupts.device.generateOnOthers(rawValue) }
   }
 
-  /// Has a CPU call a function in its interrupt handler, and waits until it has returned.
+  /// Calls a function on another CPU, in its interrupt handler, and waits until it has returned.
   ///
-  /// One that is not online is not called. For thread code with interrupts on. The function runs at EL1h: it neither waits
-  /// nor allocates.
+  /// A CPU that is not online is not called. For thread code with interrupts on. The function runs at EL1h: it must not wait or
+  /// allocate.
   func callOnCPU(_ number: Int, _ function: @convention(c) (UInt) -> Void, _ argument: UInt) {
     beginCall(function, argument)
     if PerCPU.at(number).pointee.state == .online {
@@ -51,15 +51,15 @@
     endCall()
   }
 
-  /// Has all other CPUs that are online call a function, at the same time, and waits until all have returned.
+  /// Calls a function on all other online CPUs at the same time, and waits until all have returned.
   ///
-  /// As ``callOnCPU(_:_:_:)``.
+  /// The conditions are those of ``callOnCPU(_:_:_:)``.
   func callOnOtherCPUs(_ function: @convention(c) (UInt) -> Void, _ argument: UInt) {
     beginCallOnOtherCPUs(function, argument)
     endCall()
   }
 
-  /// Has all other CPUs that are online call a function; ``endCall()`` waits until all have returned.
+  /// Begins a call of a function on all other online CPUs; ``endCall()`` waits until all have returned.
   func beginCallOnOtherCPUs(_ function: @convention(c) (UInt) -> Void, _ argument: UInt) {
     beginCall(function, argument)
     let interrupts = ca_disable_interrupts()
@@ -76,9 +76,9 @@
 
   private let reclaimedFrames = Atomic<UInt64>(0)
 
-  /// Has all other CPUs give back what they keep for speed.
+  /// Makes all other CPUs give back their cached stacks and frames.
   ///
-  /// - Returns: how many frames went back.
+  /// - Returns: the number of frames given back.
   func reclaimOnOtherCPUs() -> Int {
     if AArch64().cpuCount == 1 { return 0 }
     callOnOtherCPUs(
@@ -90,13 +90,13 @@
     return Int(reclaimedFrames.exchange(0, ordering: .acquiringAndReleasing))
   }
 
-  /// Has all other CPUs fill their reserves and merge their free frames.
+  /// Makes all other CPUs fill their reserves and merge their free frames.
   func settleOnOtherCPUs() {
     if AArch64().cpuCount == 1 { return }
     callOnOtherCPUs({ _ in KernelObjects.processes.pointee.settleThisCPU() }, 0)
   }
 
-  // Interrupts stay on: whoever waits can itself be called, so that no two CPUs wait for each other.
+  // Interrupts stay on: a waiting CPU can itself be called, so that no two CPUs wait for each other.
   private func beginCall(_ function: @convention(c) (UInt) -> Void, _ argument: UInt) {
     excludeCalls()
     calledFunction = function
@@ -109,20 +109,20 @@
     }
   }
 
-  /// Runs `body` while no call is under way.
+  /// Runs `body` while no call is in progress.
   func withoutCalls(_ body: () -> Void) {
     excludeCalls()
     body()
     isCalling.store(0, ordering: .releasing)
   }
 
-  /// Waits until all CPUs that were called have returned.
+  /// Waits until all called CPUs have returned.
   func endCall() {
     while outstandingCalls.load(ordering: .acquiring) != 0 { ca_wait_for_event() }
     isCalling.store(0, ordering: .releasing)
   }
 
-  /// The handler of ``InterprocessorInterrupt/call``.
+  /// Handles ``InterprocessorInterrupt/call``, in interrupt context.
   func answerCall() {
     let bit: UInt64 = 1 << ca_cpu_number()
     guard outstandingCalls.load(ordering: .acquiring) & bit != 0, let function = calledFunction else { return }

@@ -1,4 +1,4 @@
-// What the kernel keeps for each CPU.
+// The per-CPU records.
 //
 //   cpu_records:  | record of CPU 0 | record of CPU 1 | … |     512 bytes each
 //
@@ -12,73 +12,73 @@
   import KernelStacks
   import Synchronization
 
-  /// Where a CPU stands.
+  /// The state of a CPU.
   enum CPUState: UInt64 {
-    /// Firmware has it.
+    /// Powered off, under firmware's control.
     case offline
-    /// It has been asked for.
+    /// Started, and not yet running threads.
     case starting
-    /// It runs threads, or its idle thread.
+    /// Running threads, or its idle thread.
     case online
-    /// Another CPU has panicked: it never does anything again.
+    /// Stopped for good, because another CPU has panicked.
     case stopped
-    /// It is to go offline, and is not called any more.
+    /// About to go offline; it is no longer called.
     case stopping
   }
 
   typealias CPUPointer = UnsafeMutablePointer<PerCPU>
 
-  /// A CPU's record.
+  /// The record of a CPU.
   ///
-  /// Its counters are written by the CPU itself, in exception handlers; others may read them.
+  /// Only the CPU itself writes its counters, in exception handlers; others may read them.
   struct PerCPU: ~Copyable {
     static var stride: Int { 512 }
 
-    /// The task that runs when no other can.
+    /// The task that runs when no other is ready.
     var idle = Thread()
-    /// What boot.S reads.
+    /// The values that boot.S reads when the CPU is started.
     var start = kernel_cpu_start()
     private let stateWord = Atomic<UInt64>(CPUState.offline.rawValue)
-    /// How other CPUs are told apart by firmware.
+    /// The affinity (MPIDR_EL1) that firmware knows the CPU by.
     var affinity: UInt64 = 0
-    /// The CPU's bit in the interrupt controller's lists of targets.
+    /// The CPU's bit in the interrupt controller's target lists.
     var interruptTarget: UInt32 = 0
     private let tickCounter = Atomic<Int>(0)
-    /// How often a tick took the CPU from code at EL0, from a thread of the kernel itself, from a system call.
+    /// The numbers of ticks that preempted code at EL0, kernel threads and system calls.
     var userPreemptions = 0
     var threadPreemptions = 0
     var systemCallPreemptions = 0
-    /// How often another task was switched in.
+    /// The number of switches to another task.
     var switches = 0
-    /// How many interrupts came from other CPUs.
+    /// The number of interrupts from other CPUs.
     var interprocessorInterrupts = 0
-    /// How many invalidations of kernel addresses its tick has issued by ``ThreadStackAllocator/age()``.
+    /// The number of invalidations of kernel addresses that its tick has issued by ``ThreadStackAllocator/age()``.
     var agingInvalidations = 0
 
-    /// The record of the CPU with a number.
+    /// The record of the CPU with this number.
     static func at(_ number: Int) -> CPUPointer {
       CPUPointer(bitPattern: kernel_cpu_records() + UInt(number * stride)).unsafelyUnwrapped
     }
 
-    /// The record of the CPU that runs this.
+    /// The record of the current CPU.
     ///
     /// Interrupts are off.
     static var current: CPUPointer { at(AArch64().currentCPU) }
 
-    /// Where the CPU stands: what was written before the state was set is seen by whoever sees the state.
+    /// The state; a CPU that reads it sees all that was written before it was set.
     var state: CPUState {
       get { CPUState(rawValue: stateWord.load(ordering: .acquiring)).unsafelyUnwrapped }
       nonmutating set { stateWord.store(newValue.rawValue, ordering: .releasing) }
     }
 
-    /// How many ticks there were; read anew each time, so that a loop may wait for it.
+    /// The number of ticks, read from memory each time, so that a loop may wait for it.
     var ticks: Int { tickCounter.load(ordering: .relaxed) }
 
-    /// Counts a tick of this CPU, in its handler.
+    /// Counts a tick of this CPU; called in its handler.
     func countTick() { tickCounter.store(ticks &+ 1, ordering: .relaxed) }
   }
 
-  /// Calls `body` with each CPU's record, in order.
+  /// Calls `body` with each CPU's number and record, in order.
   func forEachCPU(_ body: (Int, CPUPointer) -> Void) {
     for number in 0..<AArch64().cpuCount { body(number, PerCPU.at(number)) }
   }

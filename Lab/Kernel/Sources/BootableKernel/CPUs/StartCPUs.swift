@@ -1,7 +1,6 @@
-// Starting all other CPUs, by firmware: each begins in boot.S, goes over to the kernel's tables, and becomes its idle
-// thread.
+// Starts the secondary CPUs by firmware: each begins in boot.S, switches to the kernel's tables, and becomes its idle thread.
 //
-// What each has of its own, made before it is started and kept for ever:
+// Each CPU's own memory, made before it is started and never freed:
 //
 //   | exception stack 16 KiB | guard |    areas of the vmalloc area
 //   | emergency stack  8 KiB | guard |
@@ -15,14 +14,14 @@
   import KernelStacks
   import Scenarios
 
-  /// Makes what the CPUs have of their own, and starts all but the one that runs this.
+  /// Makes the stacks of the secondary CPUs, and starts them.
   ///
-  /// On the boot CPU, with interrupts off. One that does not come ends the machine.
+  /// On the boot CPU, with interrupts off. A CPU that does not start ends the machine.
   func startCPUs() {
     let board = KernelObjects.board
     let count = AArch64().cpuCount
     guard count > 1 else { return }
-    // The tables of boot.S for its own page, which still are what they were.
+    // The tables of boot.S for its own page, which have not changed.
     let tables = imagePhysicalAddress(kernel_early_tables())
     let identityRoot = AArch64().virtualAddressBits == 48 ? tables : tables + pageSize
     for number in 1..<count {
@@ -47,11 +46,11 @@
     KernelObjects.processes.pointee.setSettleOnOtherCPUs(settleOnOtherCPUs)
   }
 
-  /// Starts a CPU, and waits until its idle thread runs.
+  /// Starts a CPU, and waits until its idle thread runs, for at most a minute.
   func startCPU(_ number: Int) {
     let cpu = PerCPU.at(number)
     cpu.pointee.state = .starting
-    // The CPU reads this with its caches off. Cleaning is waited for where it was begun.
+    // The CPU reads this with its caches off. The clean is completed on the CPU that began it.
     let state = ca_disable_interrupts()
     ca_clean_to_coherency(UInt(bitPattern: cpu), UInt64(PerCPU.stride))
     ca_restore_interrupts(state)
@@ -68,7 +67,7 @@
     }
   }
 
-  /// The physical address of something in the image.
+  /// The physical address of an address in the image.
   func imagePhysicalAddress(_ address: UInt) -> PhysicalAddress {
     let address = VirtualAddress(address)
     guard let leaf = TranslationTables(kernelOf: AArch64()).translate(address) else {
@@ -77,14 +76,14 @@
     return leaf.physicalAddress(of: address)
   }
 
-  /// Where a started CPU comes to: its idle thread, at EL1t, with interrupts masked.
+  /// The entry of a started CPU: its idle thread, at EL1t, with interrupts masked.
   @c func kernelStartSecondary() {
     guard !AArch64().tracksDirtyPages || KernelAddressSpace.keepsDirtyState else {
       fail("a CPU cannot keep dirty state, and the first one does")
     }
     AArch64().startInstructionCounter()
     guard KernelObjects.hasProcesses else {
-      // Measurements take no interrupts.
+      // Benchmarks take no interrupts.
       PerCPU.current.pointee.state = .online
       ca_send_event()
       workForEver()
@@ -94,7 +93,7 @@
     PerCPU.current.pointee.state = .online
     ca_send_event()
     ca_enable_interrupts()
-    // Threads that were ready before it took part have not been offered to it.
+    // Threads that became ready before this CPU took part have not been offered to it.
     Scheduler.yield()
     idle()
   }

@@ -1,15 +1,15 @@
-// Taking CPUs offline while the kernel runs, and what they had back.
+// Takes CPUs offline while the kernel runs, with all that they hold, and brings them back.
 //
 //     online --> stopping --> (firmware) --> offline --> starting --> online
 //
 //     1. the scheduler is closed for the CPU: its ready threads go to others
-//     2. state `stopping`, while no call to it is under way: from now on nobody calls it
-//     3. its next switch leaves the thread that it runs to another CPU; its idle thread turns its interrupts off and
+//     2. state `stopping`, while no call to it is under way: from now on no CPU calls it
+//     3. its next switch leaves its thread to another CPU; its idle thread turns its interrupts off and
 //        hands the CPU over to firmware
-//     4. when firmware says that it is off: its cached stacks, its reserve and its lists of frames go back
+//     4. once firmware reports it off: its cached stacks, its reserve and its lists of frames go back
 //
-// What it has of the vmalloc area lies behind locks, and is used and completed by others. Its stacks for exceptions and its
-// idle thread stay as they are, for the next time.
+// Its chunks of the vmalloc area are under locks; other CPUs go on with them. Its exception stacks and its idle thread stay for
+// its next start.
 #if hasFeature(Embedded)
   import AArch64Machine
   import CAArch64
@@ -21,13 +21,13 @@
 
   private let isChanging = Atomic<UInt64>(0)
 
-  /// Takes a CPU offline, and gives back all that it kept.
+  /// Takes a CPU offline, and gives back the stacks and frames that it holds.
   ///
-  /// For thread code with interrupts on, which may run on that CPU. One that does not stop ends the machine.
+  /// For thread code with interrupts on, on any CPU, even that one. A CPU that does not stop within a minute ends the machine.
   ///
   /// - Parameter number: the CPU.
-  /// - Returns: whether it went offline; not the first, whose tick is the kernel's clock, one that is not online, or any if
-  ///   firmware can't tell whether it has stopped.
+  /// - Returns: whether it went offline. The first CPU does not, since its tick is the kernel's clock; nor does a CPU that is
+  ///   not online, nor any if firmware cannot report CPU states.
   func takeOffline(_ number: Int) -> Bool {
     let firmware = KernelObjects.board.pointee.firmware
     guard number > 0, number < AArch64().cpuCount, firmware.tellsStates else { return false }
@@ -52,7 +52,7 @@
     return true
   }
 
-  /// Brings a CPU back that was taken offline, and waits until it runs threads.
+  /// Brings an offline CPU back, and waits until it runs threads.
   ///
   /// For thread code with interrupts on.
   ///
@@ -66,7 +66,7 @@
     return true
   }
 
-  // One change at a time.
+  // Only one CPU changes its state at a time.
   private func beginChange() {
     while isChanging.compareExchange(expected: 0, desired: 1, ordering: .acquiringAndReleasing).original != 0 {
       Scheduler.yield()
@@ -75,7 +75,7 @@
 
   private func endChange() { isChanging.store(0, ordering: .releasing) }
 
-  /// Hands this CPU over to firmware; the idle thread runs, and interrupts are off.
+  /// Hands the current CPU over to firmware, in its idle thread with interrupts off.
   func leaveThisCPU() -> Never {
     Interrupts.stopThisCPU()
     KernelObjects.board.pointee.firmware.stopThisCPU()

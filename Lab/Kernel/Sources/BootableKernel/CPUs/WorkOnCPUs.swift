@@ -1,34 +1,34 @@
-// Work that CPUs do at the same time, each its own part of it, in its idle thread: that never moves to another CPU.
+// Work that CPUs do at the same time, each its own part, in its idle thread, which never moves to another CPU.
 //
 //     the asking thread                 each CPU that is asked
 //     function, argument, a bit for     its idle thread sees its bit, calls the function, clears the bit;
 //     each CPU; an interrupt to each    the last one wakes the asking thread
 //     waits until no bit is left        (see SharedWork)
 //
-// While stacks are measured, without a scheduler, CPUs have no idle threads: they look for their bits in a loop.
+// In a benchmark run there is no scheduler: instead of idle threads, CPUs poll their bits in a loop.
 #if hasFeature(Embedded)
   import AArch64Machine
   import CAArch64
   import KernelStacks
   import Scenarios
 
-  // Written before the work begins, and read by CPUs that are asked.
+  // Written before the work begins, and read by the CPUs that take part.
   nonisolated(unsafe) private var function: (@convention(c) (UInt) -> Void)?
   nonisolated(unsafe) private var argument: UInt = 0
   nonisolated(unsafe) private var asker: UInt = 0
   private let work = SharedWork()
 
-  /// Whether this CPU has a part of the work to do.
+  /// Whether the current CPU has a part of the work to do.
   ///
   /// Interrupts are off.
   var hasWork: Bool { work.isAsked(AArch64().currentCPU) }
 
-  /// Has CPUs call a function at the same time, in their idle threads, and waits until all have returned.
+  /// Calls a function on CPUs at the same time, in their idle threads, and waits until all have returned.
   ///
-  /// For a thread with nothing ready besides it; one at a time. The CPUs are online and stay so. The function may be
-  /// interrupted, and may allocate; what `argument` leads to stays where it is meanwhile.
+  /// For thread code while no other thread is ready; one call at a time. The CPUs are online and stay so. The function may be
+  /// interrupted and may allocate; what `argument` points to stays in place meanwhile.
   ///
-  /// - Parameter cpus: a bit for each CPU; that of the caller's CPU may be among them.
+  /// - Parameter cpus: a bit for each CPU; that of the current CPU may be among them.
   func runOnIdleThreads(_ cpus: UInt64, _ body: @convention(c) (UInt) -> Void, _ address: UInt) {
     function = body
     argument = address
@@ -43,7 +43,7 @@
     ca_restore_interrupts(state)
   }
 
-  /// Does this CPU's part of the work, in its idle thread.
+  /// Does the current CPU's part of the work, in its idle thread.
   func workOnIdleThread() {
     function?(argument)
     let state = ca_disable_interrupts()
@@ -56,8 +56,8 @@
 
   // MARK: Without a scheduler
 
-  /// Has all CPUs that wait in ``workForEver()``, and this one, call a function at the same time, and waits until all have
-  /// returned.
+  /// Calls a function on the first `count` CPUs at the same time, this one and those in ``workForEver()``, and waits until all
+  /// have returned.
   ///
   /// Interrupts are off.
   func runOnMeasuredCPUs(_ count: Int, _ body: @convention(c) (UInt) -> Void, _ value: UInt) {
@@ -69,7 +69,7 @@
     while !work.isReported { ca_wait_for_event() }
   }
 
-  /// Does this CPU's part of whatever there is to do; interrupts are off.
+  /// Does the current CPU's parts of work as they come; interrupts are off.
   func workForEver() -> Never {
     while true {
       while !hasWork { ca_wait_for_event() }

@@ -1,4 +1,4 @@
-// The console: a text sink on the serial port, and the ways to end the machine.
+// The console: a text sink on the serial port, line by line from all CPUs, and the ways to end the machine.
 #if hasFeature(Embedded)
   import CAArch64
   import DeviceTree
@@ -6,13 +6,13 @@
   import KernelStacks
   import Synchronization
 
-  // Zero until the serial port has been found: then nothing can be said.
+  // 0 until the serial port has been found; output is dropped until then.
   nonisolated(unsafe) private var serialPortAddress: UInt = 0
-  // Whether what is said goes to a debugger or emulator (semihosting) while there is no serial port.
+  // Whether output goes to a debugger or emulator (semihosting) while there is no serial port.
   nonisolated(unsafe) private var speaksToDebugger = false
   nonisolated(unsafe) private var firmware = BoardFirmware()
 
-  // The lock of lines, then who writes one: a CPU's number + 1, or 0. The rest belongs to that CPU, whose interrupts are off.
+  // The line lock, then its owner: a CPU's number + 1, or 0. The rest belongs to the owner, whose interrupts are off.
   private var lineLock: UnsafeMutablePointer<UInt64> {
     UnsafeMutablePointer(bitPattern: kernel_console_lock()).unsafelyUnwrapped
   }
@@ -22,17 +22,17 @@
 
   /// The console.
   ///
-  /// All copies are the same one; without a serial port it swallows everything but why the kernel ends.
+  /// All copies are the same console. Without a serial port it drops all output but the reason for the kernel's end.
   struct Console: TextSink {
-    /// Makes the console speak through the PL011 whose registers are at a virtual address.
+    /// Directs the console to the PL011 whose registers are at a virtual address.
     static func use(serialPort address: UInt) { serialPortAddress = address }
 
-    /// Says how firmware is called, for machines without semihosting.
+    /// Sets the firmware that switches off machines without semihosting.
     static func use(_ found: BoardFirmware) { firmware = found }
 
-    /// Waits until no other CPU is in the middle of a line; none begins one until ``endLine()``.
+    /// Takes the console for a line: waits for other CPUs' lines, and keeps them out until ``endLine()``.
     ///
-    /// Interrupts are off in between. Lines may lie within each other.
+    /// Interrupts are off in between. Lines may nest.
     func beginLine() {
       let state = ca_disable_interrupts()
       yieldToReport()
@@ -45,7 +45,7 @@
       lineDepth += 1
     }
 
-    /// Ends the line.
+    /// Ends the line, and restores the interrupt state at its beginning if no outer line is open.
     func endLine() {
       lineDepth -= 1
       guard lineDepth == 0 else { return }
@@ -55,7 +55,7 @@
       ca_restore_interrupts(state)
     }
 
-    /// Gives the console for good to the CPU that ends the kernel, whoever is in the middle of a line.
+    /// Gives the console for good to the CPU that ends the kernel, even if another CPU is in the middle of a line.
     static func takeOver() {
       var console = Console()
       let owner = lineOwner.load(ordering: .acquiring)
@@ -64,7 +64,7 @@
       lineDepth = 1
     }
 
-    /// Writes a byte, if no other CPU reports what ends the kernel: a CPU that is in the middle of a line breaks it off.
+    /// Writes a byte, unless another CPU is reporting the end of the kernel: then this CPU stops in the middle of its line.
     mutating func write(byte: UInt8) {
       yieldToReport()
       if serialPortAddress != 0 {
@@ -74,9 +74,9 @@
       }
     }
 
-    /// Has what the kernel says before its end go to a debugger or emulator where there is no serial port.
+    /// Directs the last output of the kernel to a debugger or emulator where there is no serial port.
     ///
-    /// Where neither is there, the first byte switches the machine off, which is about to end anyway.
+    /// Without either, the first byte switches the machine off, which is about to end anyway.
     static func beginLastWords() { speaksToDebugger = true }
 
     /// Writes a line.
@@ -128,7 +128,7 @@
     }
   }
 
-  /// How the machine ends: the codes that it leaves to whoever started it.
+  /// The machine's exit code.
   enum ExitCode: UInt64 {
     /// The scenario ran and its checks held.
     case success = 0
@@ -143,11 +143,11 @@
     _ = ca_disable_interrupts()
     if serialPortAddress != 0 { PL011(base: serialPortAddress).drain() }
     ca_semihosting_exit(code.rawValue)
-    // Without semihosting the instruction above is undefined and ends in the emergency handler, which switches off.
+    // Without semihosting, the instruction above is undefined and ends in the emergency handler, which switches off.
     switchOff()
   }
 
-  /// Switches the machine off by firmware, which knows no exit code.
+  /// Switches the machine off by firmware, which passes on no exit code.
   func switchOff() -> Never {
     firmware.switchOff()
     while true { ca_wait_for_interrupt() }

@@ -1,4 +1,4 @@
-// The interrupt controller: GICv2, private interrupts and those that CPUs send each other.
+// The interrupt controller, a GICv2: private interrupts (PPIs) and those that CPUs send each other (SGIs).
 //
 // Source: ARM Generic Interrupt Controller Architecture Specification, version 2.0, IHI 0048.
 #if hasFeature(Embedded)
@@ -10,14 +10,14 @@
     let distributor: UInt
     let cpuInterface: UInt
 
-    /// What acknowledging yields when nothing is pending.
+    /// The ID that ``acknowledge()`` returns when no interrupt is pending.
     static var spurious: UInt32 { 1023 }
 
-    /// Lets the distributor forward interrupts, of which none is enabled, pending or active: a boot loader may have left some.
+    /// Starts the distributor with no interrupt enabled, pending or active: a boot loader may have left some.
     func start() {
       ca_store32(distributor + 0x000, 0)  // GICD_CTLR
       let words = UInt(ca_load32(distributor + 0x004) & 31) + 1  // GICD_TYPER.ITLinesNumber
-      // The first word is of each CPU's own interrupts.
+      // The first word is banked: each CPU's own interrupts.
       for word in 1..<max(words, 2) { quieten(word) }
       ca_store32(distributor + 0x000, 1)
     }
@@ -28,10 +28,9 @@
       ca_store32(distributor + 0x380 + word * 4, .max)  // GICD_ICACTIVER
     }
 
-    /// Lets this CPU take interrupts of every priority: those that CPUs send each other, and private ones once they are
-    /// enabled.
+    /// Lets the current CPU take interrupts of every priority: SGIs at once, and PPIs when they are enabled.
     ///
-    /// - Returns: the CPU's bit in lists of targets: what the registers of its private interrupts have as their target.
+    /// - Returns: the CPU's bit in target lists: the target that its private interrupts read as.
     func startThisCPU() -> UInt32 {
       ca_store32(cpuInterface + 0x000, 0)  // GICC_CTLR
       quieten(0)
@@ -39,7 +38,7 @@
         ca_store32(distributor + 0xf10 + word * 4, .max)  // GICD_CPENDSGIR
         ca_store32(cpuInterface + 0x0d0 + word * 4, 0)  // GICC_APR: none is being handled
       }
-      // GICD_IPRIORITYR: all alike, so that the one with the lowest number comes first.
+      // GICD_IPRIORITYR: all equal, so that the lowest number comes first.
       for word in 0..<8 as Range<UInt> { ca_store32(distributor + 0x400 + word * 4, 0xa0a0_a0a0) }
       ca_store32(distributor + 0x100, 0xffff)  // GICD_ISENABLER0
       ca_store32(cpuInterface + 0x004, 0xff)  // GICC_PMR
@@ -48,7 +47,7 @@
       return ca_load32(distributor + 0x800) & 0xff  // GICD_ITARGETSR0
     }
 
-    /// Lets this CPU take no interrupt any more.
+    /// Stops interrupts on the current CPU.
     func stopThisCPU() { ca_store32(cpuInterface + 0x000, 0) }
 
     /// Enables a private interrupt by its ID (16…31).
@@ -58,13 +57,13 @@
 
     /// Raises an interrupt (0…15) on the CPUs whose bits are set.
     ///
-    /// Stores before this are seen by their handlers.
+    /// Their handlers see all earlier stores of this CPU.
     func generate(_ interrupt: UInt32, targets: UInt32) {
       ca_dsb_ishst()
       ca_store32(distributor + 0xf00, targets << 16 | interrupt)  // GICD_SGIR
     }
 
-    /// Raises an interrupt (0…15) on this CPU, which has no bit in the lists of a controller with one CPU.
+    /// Raises an interrupt (0…15) on the current CPU; on a controller with one CPU, target lists have no bit for it.
     func generateOnThis(_ interrupt: UInt32) {
       ca_dsb_ishst()
       ca_store32(distributor + 0xf00, 2 << 24 | interrupt)  // GICD_SGIR
@@ -76,17 +75,17 @@
       ca_store32(distributor + 0xf00, 1 << 24 | interrupt)  // GICD_SGIR
     }
 
-    /// Takes the pending interrupt of the highest priority; its ID is in bits 9:0.
+    /// Acknowledges the pending interrupt of the highest priority; its ID is in bits 9:0.
     ///
-    /// What the CPU that raised it has stored before is seen by loads after this: without the barrier they could come before
-    /// the load of the register, and find what was there before the interrupt.
+    /// Loads after this see what the sending CPU stored before: without the barrier they could be performed before the load of
+    /// the register, and miss those stores.
     func acknowledge() -> UInt32 {
       let acknowledged = ca_load32(cpuInterface + 0x00c)  // GICC_IAR
       ca_dmb_ishld()
       return acknowledged
     }
 
-    /// Says that an acknowledged interrupt has been dealt with.
+    /// Signals the end of an acknowledged interrupt.
     func finish(_ acknowledged: UInt32) { ca_store32(cpuInterface + 0x010, acknowledged) }
   }
 #endif

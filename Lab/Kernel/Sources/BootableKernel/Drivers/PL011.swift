@@ -20,7 +20,7 @@
       ca_store32(base + Self.data, UInt32(byte))
     }
 
-    /// Waits until everything has been sent.
+    /// Waits until all bytes have been sent.
     func drain() {
       while ca_load32(base + Self.flags) & Self.busy != 0 {}
     }

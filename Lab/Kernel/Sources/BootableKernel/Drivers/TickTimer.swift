@@ -4,29 +4,29 @@
 #if hasFeature(Embedded)
   import CAArch64
 
-  /// The virtual timer of the CPU, interrupting at regular intervals.
+  /// The current CPU's virtual timer, which interrupts at regular intervals.
   struct TickTimer {
-    /// Ticks in a second.
+    /// Ticks per second.
     static var frequency: UInt64 { 1000 }
 
     /// The interrupt's ID in the interrupt controller.
     let interrupt: UInt32
-    /// Counts between two ticks.
+    /// Counter increments between two ticks.
     let interval: UInt64
 
-    /// A timer whose private interrupt has a number (0…15).
+    /// Makes a timer with a private interrupt's number (0…15).
     init(privateInterrupt: Int) {
       interrupt = UInt32(16 + privateInterrupt)
       interval = ca_read_cntfrq_el0() / Self.frequency
     }
 
-    /// Ends the tick; lowers the interrupt.
+    /// Stops the tick, and clears its interrupt.
     func stop() {
       ca_write_cntv_ctl_el0(0)
       ca_isb()
     }
 
-    /// Starts the next interval; lowers the interrupt.
+    /// Starts the next interval, and clears the interrupt.
     func arm() {
       ca_write_cntv_tval_el0(interval)
       ca_write_cntv_ctl_el0(1)

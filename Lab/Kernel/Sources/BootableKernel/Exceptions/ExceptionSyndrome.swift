@@ -1,4 +1,4 @@
-// Why an exception was taken: ESR_EL1.
+// The syndrome of an exception: ESR_EL1.
 //
 //   31    26 25 24                     0
 //  +--------+--+------------------------+
@@ -9,7 +9,7 @@
 #if hasFeature(Embedded)
   import KernelStacks
 
-  /// The exception classes that are told apart.
+  /// The exception classes that the kernel distinguishes.
   enum ExceptionClass: UInt8 {
     case unknown = 0x00
     case floatingPoint = 0x07
@@ -44,22 +44,22 @@
   struct ExceptionSyndrome {
     let rawValue: UInt64
 
-    /// The class, or `nil` for one that is not told apart.
+    /// The class, or `nil` for one that the kernel does not distinguish.
     var exceptionClass: ExceptionClass? { ExceptionClass(rawValue: UInt8(rawValue >> 26 & 0x3f)) }
 
     /// The immediate operand of a supervisor call.
     var immediate: UInt16 { UInt16(truncatingIfNeeded: rawValue) }
 
-    /// Whether it is an abort of data or instructions taken from EL1.
+    /// Whether it is a data or instruction abort taken from EL1.
     var isAbort: Bool { exceptionClass == .dataAbort || exceptionClass == .instructionAbort }
 
-    /// Whether an abort came of a store.
+    /// Whether the abort is of a store.
     var isWrite: Bool { rawValue & 1 << 6 != 0 }
 
-    /// Whether an abort came of an invalid entry, at any level.
+    /// Whether the abort is of an invalid entry, at any level.
     var isTranslationFault: Bool { rawValue & 0x3c == 0x04 }
 
-    /// Whether an abort came of a valid entry that does not allow the access, at any level.
+    /// Whether the abort is of a valid entry that forbids the access, at any level.
     var isPermissionFault: Bool { rawValue & 0x3c == 0x0c }
   }
 #endif

@@ -1,4 +1,4 @@
-// What the vectors call at EL1h: interrupts, and exceptions of thread code.
+// The handlers that the vectors call at EL1h, with interrupts off: interrupts, and exceptions of thread code.
 #if hasFeature(Embedded)
   import AArch64Machine
   import CAArch64
@@ -8,15 +8,15 @@
   nonisolated(unsafe) private var controller = InterruptController(distributor: 0, cpuInterface: 0)
   nonisolated(unsafe) private var timer: TickTimer?
 
-  /// The interrupt controller, the timer tick, and what hangs on it.
+  /// The interrupt controller, the timer tick and their counters.
   enum Interrupts {
-    /// How many ticks the first CPU has had: the kernel's clock.
+    /// The number of ticks of the first CPU: the kernel's clock.
     static var tickCount: Int { PerCPU.at(0).pointee.ticks }
-    /// How often a tick took a CPU away from code at EL0.
+    /// The number of ticks that preempted code at EL0.
     static var userPreemptionCount: Int { sum { $0.pointee.userPreemptions } }
-    /// How often a tick took a CPU away from a thread of the kernel itself.
+    /// The number of ticks that preempted a kernel thread.
     static var threadPreemptionCount: Int { sum { $0.pointee.threadPreemptions } }
-    /// How often a tick took a CPU away from a process's system call.
+    /// The number of ticks that preempted a process's system call.
     static var systemCallPreemptionCount: Int { sum { $0.pointee.systemCallPreemptions } }
 
     private static func sum(_ counter: (CPUPointer) -> Int) -> Int {
@@ -28,7 +28,7 @@
     /// The interrupt controller.
     static var device: InterruptController { controller }
 
-    /// Starts the tick on the boot CPU.
+    /// Starts the interrupt controller, and the tick on the boot CPU.
     ///
     /// Interrupts may still be off.
     static func start(_ device: InterruptController, timer tick: TickTimer) {
@@ -38,7 +38,7 @@
       startThisCPU()
     }
 
-    /// Starts the tick on this CPU.
+    /// Starts interrupts and the tick on the current CPU.
     ///
     /// Interrupts are off.
     static func startThisCPU() {
@@ -48,7 +48,7 @@
       timer.arm()
     }
 
-    /// Ends the tick on this CPU, and all other interrupts.
+    /// Stops the tick and all other interrupts on the current CPU.
     ///
     /// Interrupts are off.
     static func stopThisCPU() {
@@ -57,13 +57,13 @@
     }
   }
 
-  /// An interrupt, from EL0 or EL1t.
+  /// Handles an interrupt taken from EL0 or EL1t.
   ///
-  /// Gives the record to go on with.
+  /// - Returns: the record of the task to continue.
   @c func kernelInterrupt(_ current: UnsafeMutableRawPointer) -> UnsafeMutableRawPointer {
     let record = current.assumingMemoryBound(to: Thread.self)
     if record.pointee.wasInKernel, !record.pointee.hasOwnStackPointer {
-      // The interrupt stays pending: it comes again where the task goes on, if it does.
+      // The interrupt stays pending, and is taken again where the task continues, if it does.
       return UnsafeMutableRawPointer(resolveStackPointer(record, .interrupt))
     }
     let acknowledged = controller.acknowledge()
@@ -73,7 +73,7 @@
     if let timer, interrupt == timer.interrupt {
       timer.arm()
       cpu.pointee.countTick()
-      // The instruction counter has 32 bits and is extended at each reading.
+      // The instruction counter has 32 bits, and is extended at each reading.
       _ = AArch64().instructionCount
       controller.finish(acknowledged)
       serveFreedStacks(tick: cpu.pointee.ticks)
@@ -91,7 +91,7 @@
         return current
       }
     }
-    // Once the scheduler has let go of it, the record is another CPU's, or nobody's.
+    // Read first: once the scheduler has released the record, it may run on another CPU, or be freed.
     let (level, id) = (record.pointee.head.frame.spsr & 0xf, record.pointee.id)
     let next = Scheduler.next(after: record)
     if next != record, record != Thread.idle {
@@ -106,16 +106,16 @@
     return UnsafeMutableRawPointer(next)
   }
 
-  /// A synchronous exception of thread code.
+  /// Handles a synchronous exception of thread code.
   ///
-  /// Gives the record to go on with.
+  /// - Returns: the record of the task to continue.
   @c func kernelException(
     _ current: UnsafeMutableRawPointer, _ syndrome: UInt64, _ address: UInt
   ) -> UnsafeMutableRawPointer {
     let record = current.assumingMemoryBound(to: Thread.self)
     let syndrome = ExceptionSyndrome(rawValue: syndrome)
     if !record.pointee.hasOwnStackPointer || syndrome.exceptionClass == .stackAlignment {
-      // A stack that ends in thread_info is left by the stack pointer before an access hits the guard.
+      // The stack pointer leaves a stack that ends in thread_info before an access hits the guard.
       if let successor = endOwnOverflow(record, syndrome, address) { return UnsafeMutableRawPointer(successor) }
       return UnsafeMutableRawPointer(resolveStackPointer(record, .exception))
     }
@@ -135,18 +135,18 @@
     panic("unhandled exception of thread code")
   }
 
-  // A translation fault may be that of a walk which is older than an entry that another CPU has made valid, of the vmalloc
-  // area for example: then the access is to be repeated (see ``StackGrowth/grown``).
+  // A translation fault may be of a walk older than the entry, which another CPU has made valid since, in the vmalloc area for
+  // example: then the access is to be repeated (see ``StackGrowth/grown``).
   private func isOver(_ syndrome: ExceptionSyndrome, _ address: UInt) -> Bool {
     syndrome.isAbort && syndrome.isTranslationFault && ca_is_translated(address) != 0
   }
 
-  // Without a debugger or emulator that takes it, the semihosting call is an undefined instruction: `hlt #0xf000`.
+  // Without a debugger or emulator to take it, the semihosting call is an undefined instruction: `hlt #0xf000`.
   private func isSemihostingCall(_ record: ThreadPointer) -> Bool {
     ca_load32(UInt(record.pointee.head.frame.elr)) == 0xd45e_0000
   }
 
-  /// An FIQ or SError, which nothing here raises.
+  /// Handles an FIQ or SError, which is never expected: a report, then panic.
   @c func kernelUnexpected(_ current: UnsafeMutableRawPointer, _ syndrome: UInt64, _ address: UInt) {
     let record = current.assumingMemoryBound(to: Thread.self)
     beginReport()
@@ -154,7 +154,7 @@
     panic("unexpected exception")
   }
 
-  // A probe is an access that may fault: it ends with the syndrome in x0. See vectors.S.
+  // A probe is an access that may fault: it then returns the syndrome in x0. See vectors.S.
   private func recoverProbe(_ record: ThreadPointer, _ syndrome: ExceptionSyndrome) -> Bool {
     let probes = UInt64(kernel_probe_begin())..<UInt64(kernel_probe_end())
     let culprit =

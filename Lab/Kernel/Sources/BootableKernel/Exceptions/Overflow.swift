@@ -1,10 +1,10 @@
-// Stack overflow: found by the guard at the access, or late by a check; reported on the exception stack.
+// Stack overflow: found by the guard at the access, or late by a check; handled at EL1h, on the exception stack.
 //
 //                                 task can die: interrupts on, no allocator   otherwise
 //   vmalloc, growing   the guard  the task ends, all others go on             report, panic
 //   linear             late       report, panic                               report, panic
 //
-// What a linear stack's overflow has overwritten belongs to others: nobody can go on as if nothing had happened.
+// A linear stack's overflow has overwritten memory of other owners, so the kernel cannot go on.
 #if hasFeature(Embedded)
   import CAArch64
   import KernelAssembly
@@ -14,9 +14,9 @@
   import SystemCallInterface
   import UserPrograms
 
-  /// Handles a fault that is an overflow, and says what to go on with.
+  /// Handles a fault that is a stack overflow, at EL1h.
   ///
-  /// - Returns: `nil` if the fault is no overflow.
+  /// - Returns: the record of the task to continue, or `nil` if the fault is no overflow.
   func endOverflow(_ record: ThreadPointer, _ syndrome: ExceptionSyndrome, _ address: UInt) -> ThreadPointer? {
     guard syndrome.exceptionClass == .dataAbort, let bounds = overflowedStack(record, address) else {
       return nil
@@ -29,7 +29,8 @@
     return resolveOverflow(record, address: address, .access)
   }
 
-  /// The same for a task whose stack pointer is not on its stack: only a fault in its own guard makes that an overflow.
+  /// Handles the fault of a task whose stack pointer is off its stack, as ``endOverflow(_:_:_:)``: an overflow only if the
+  /// fault is in the task's own guard.
   func endOwnOverflow(_ record: ThreadPointer, _ syndrome: ExceptionSyndrome, _ address: UInt) -> ThreadPointer?
   {
     guard case .overflow = diagnoseStackPointer(record), syndrome.exceptionClass == .dataAbort,
@@ -43,15 +44,15 @@
       && bounds.base.rawValue <= record.pointee.stackBase
   }
 
-  /// Reports that a task has overflown its own stack; ends the task if it alone is concerned, else the kernel.
+  /// Reports that a task has overflowed its own stack, and ends the task if only it is affected, and otherwise the kernel.
   ///
   /// At EL1h.
   ///
   /// - Parameters:
   ///   - record: the task; its registers are saved.
   ///   - address: the lowest address known to have been reached.
-  ///   - discovery: how it was found.
-  /// - Returns: the record to go on with.
+  ///   - discovery: how the overflow was found.
+  /// - Returns: the record of the task to continue.
   func resolveOverflow(_ record: ThreadPointer, address: UInt, _ discovery: FaultDiscovery) -> ThreadPointer {
     let bounds = StackBounds(
       base: VirtualAddress(record.pointee.stackBase), top: VirtualAddress(UInt(record.pointee.head.stack_top)))
@@ -72,7 +73,7 @@
     return record
   }
 
-  // Why the kernel cannot go on without this task, or with what it leaves behind; nil if it can.
+  // The reason why the kernel cannot go on without this task, or with what it leaves behind; `nil` if it can.
   private func obstacleToDying(_ record: ThreadPointer, _ discovery: FaultDiscovery) -> StaticString? {
     if hasEndMarkers, discovery != .access {
       return "kernel stack overflow, found late: memory below the stack may be damaged"
@@ -88,7 +89,7 @@
     return nil
   }
 
-  // The boot stack's guard is known by its place in the image, all others by the slot that they are in.
+  // The boot stack's guard is recognized by its address in the image, all others by their slots.
   private func overflowedStack(_ record: ThreadPointer, _ address: UInt) -> StackBounds? {
     if address >= kernel_boot_stack_guard(), address < kernel_boot_stack() {
       return StackBounds(
@@ -122,7 +123,7 @@
     console.write(hex: UInt(record.pointee.head.frame.elr))
     console.write("\n")
     let frame = UnsafeMutableRawPointer(record).assumingMemoryBound(to: kernel_frame.self)
-    // Frame records may reach into thread_info, which is as well mapped.
+    // Frame records may reach into thread_info, which is mapped too.
     writeBacktrace(frame, lowest: lowestMapped(bounds), top: bounds.top.rawValue, to: &console)
     var json = JSONWriter(console)
     json.begin("overflow")
@@ -140,9 +141,9 @@
     return KernelObjects.processes.pointee.stacks.geometry.stackBase(containing: bounds.base).rawValue
   }
 
-  /// Lets the current task leave its stack downwards, having taken memory that only its registry knows of.
+  /// Overflows the current task's stack on purpose, after taking memory that only its registry records.
   ///
-  /// Where there is no guard it goes as far as the end marker and comes back: what lies below belongs to others.
+  /// On a stack without a guard it goes down as far as the end marker and comes back: memory below has other owners.
   func leaveStack(_ registry: inout TaskRegistry) {
     inAllocatorSection { KernelObjects.processes.pointee.prepareOverflow(of: &registry) }
     if !hasEndMarkers { return overflow_stack() }
@@ -150,7 +151,7 @@
     Scheduler.yield()
   }
 
-  /// Where an overflowed task goes on: at the top of its stack.
+  /// The function at which an overflowed task continues, at the top of its stack: it ends the task.
   @c func endOverflowedTask() {
     let record = Thread.current
     if record.pointee.id > 0 { endProcess(status: 0, end: .stackOverflow) }

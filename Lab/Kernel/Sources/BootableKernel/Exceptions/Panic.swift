@@ -1,4 +1,4 @@
-// The end of a kernel that cannot go on: it prints its state and leaves with a failing exit code.
+// Panic: one CPU prints the state of the machine, stops the others, and leaves with a failing exit code. Any context.
 #if hasFeature(Embedded)
   import AArch64Machine
   import CAArch64
@@ -8,7 +8,7 @@
 
   nonisolated(unsafe) private var panicDepth = 0
   nonisolated(unsafe) private var recordIsTrusted = true
-  // The number of the CPU that reports what ends the kernel, + 1.
+  // The number + 1 of the CPU that reports the end of the kernel, or 0.
   private let reportingCPU = Atomic<UInt64>(0)
 
   /// Prints the state of the machine and ends it.
@@ -32,9 +32,9 @@
     endPanic(reason, &console)
   }
 
-  /// Makes this CPU the one that reports what ends the kernel, and stops all others.
+  /// Makes the current CPU the one that reports the end of the kernel, and stops all others.
   ///
-  /// Interrupts are off from here on. Only one CPU returns from this; it may call it again.
+  /// Interrupts are off from here on. It returns on one CPU only, which may call it again.
   func beginReport() {
     _ = ca_disable_interrupts()
     let this = AArch64().currentCPU + 1
@@ -48,13 +48,13 @@
     Console.takeOver()
   }
 
-  /// Leaves this CPU doing nothing if another one reports what ends the kernel.
+  /// Stops the current CPU for good if another one is reporting the end of the kernel.
   func yieldToReport() {
     let reporting = reportingCPU.load(ordering: .acquiring)
     if reporting != 0, reporting != ca_cpu_number() + 1 { stopThisCPU() }
   }
 
-  // A panic while panicking says nothing more, since that could fail again; one while leaving has no semihosting.
+  // A panic inside a panic prints nothing more, since that could fail again; one while exiting has no semihosting.
   private func beginPanic() {
     beginReport()
     panicDepth += 1
@@ -62,7 +62,7 @@
     if panicDepth > 2 { switchOff() }
   }
 
-  // One that has interrupts off does not hear of it, and goes on until it wants to write a line, or for ever.
+  // A CPU with interrupts off does not take the interrupt: it goes on until it writes a line, or for ever.
   private func stopOtherCPUs() {
     guard AArch64().cpuCount > 1 else { return }
     InterprocessorInterrupt.stop.sendToOthers()
@@ -77,12 +77,12 @@
     }
   }
 
-  /// Leaves this CPU doing nothing, because another one reports what ends the kernel.
+  /// Stops the current CPU for good, because another one is reporting the end of the kernel.
   func stopThisCPU() -> Never {
     _ = ca_disable_interrupts()
     PerCPU.current.pointee.state = .stopped
     ca_send_event()
-    // An interrupt that is pending ends the first kind of wait at once, although it is masked.
+    // A pending interrupt, though masked, ends WFI at once.
     while true {
       ca_wait_for_interrupt()
       ca_wait_for_event()
@@ -118,7 +118,7 @@
     console.write("\n")
   }
 
-  /// An exception in a handler at EL1h: on the emergency stack, and the last thing that happens.
+  /// Handles an exception of a handler at EL1h: runs on the emergency stack, and ends in a panic.
   @c func kernelEmergency(_ frame: UnsafeMutablePointer<kernel_frame>, _ syndrome: UInt64, _ address: UInt) {
     beginReport()
     recordIsTrusted = false
@@ -129,20 +129,20 @@
     if !isOnExceptionStack(UInt(frame.pointee.sp)) {
       panic("the exception stack pointer is not on the CPU's exception stack")
     }
-    // Addresses and registers are any: no sum of one may overflow, which would be the next exception.
+    // Addresses and registers may have any value: sums wrap, since a trap on overflow would be the next exception.
     if isOnExceptionStack(address &+ UInt(pageSize)), !isOnExceptionStack(address) {
       panic("exception stack overflow")
     }
     panic("exception in an exception handler")
   }
 
-  // Until there is one, handlers use the emergency stack themselves.
+  // Until there is an exception stack, handlers run on the emergency stack.
   private func isOnExceptionStack(_ address: UInt) -> Bool {
     let top = UInt(PerCPU.current.pointee.start.exception_stack_top)
     return top == 0 || top &- address <= UInt(4 * pageSize)
   }
 
-  /// Prints an exception: what, where, the registers, and the calls that led there.
+  /// Prints an exception: its kind and place, the registers, and a backtrace.
   func reportException(
     _ title: StaticString, _ record: ThreadPointer, _ syndrome: ExceptionSyndrome, _ address: UInt
   ) {
@@ -177,7 +177,7 @@
     }
   }
 
-  /// Prints the chain of frame records, as long as it stays on the stack and leads upwards.
+  /// Prints the chain of frame records while it stays on the stack and goes upwards, at most 32.
   ///
   ///     x29 -> +------------------+
   ///            | caller's x29     |
@@ -194,7 +194,7 @@
         let pair = UnsafePointer<UInt>(bitPattern: next)
       else { return }
       if depth == 0, UInt(frame.pointee.x.30) != pair[1] {
-        // A function that has made no frame record yet: its caller is still in x30.
+        // The function has no frame record yet: its return address is still in x30.
         write("    ", frame.pointee.x.30, to: &console)
       }
       write("    ", UInt64(pair[1]), to: &console)

@@ -1,4 +1,5 @@
-// Growth of the running thread's stack: the fast path of a translation fault, and what is wrong when it cannot be.
+// Growth of the running thread's stack: the fast path of a translation fault, requests of thread code, and a check after a
+// failure. At EL1h, with interrupts off.
 #if hasFeature(Embedded)
   import AArch64Machine
   import KernelAssembly
@@ -10,12 +11,13 @@
 
   nonisolated(unsafe) private var grower: StackGrower<AArch64>?
 
-  /// Lets faults on kernel stacks be handled as growth.
+  /// Enables growth: faults on kernel stacks are passed to `handle` from here on.
   ///
   /// Interrupts may still be off.
   func startGrowth(_ handle: StackGrower<AArch64>) { grower = handle }
 
-  /// A translation fault of thread code, called by vectors.S, which has saved only what a function may change.
+  /// Handles a translation fault of thread code; called by vectors.S, which has saved only the registers that a function may
+  /// change.
   ///
   /// - Returns: 1 if the stack has grown, and the access is to be repeated.
   @c func kernelGrow(_ address: UInt, _ stackBase: UInt) -> UInt {
@@ -23,7 +25,7 @@
     return grower.grow(at: VirtualAddress(address), runningOn: VirtualAddress(stackBase)) == .grown ? 1 : 0
   }
 
-  /// Thread code asks for as many bytes of stack as x0 says; x0 and x1 become `kernel_ensured`.
+  /// Maps as many bytes of stack below the stack pointer as x0 says; x0 and x1 become `kernel_ensured`.
   func ensureStack(_ record: ThreadPointer) {
     guard let grower else { panic("a stack is to be ensured before there are any") }
     let bytes = Int(truncatingIfNeeded: record.pointee.head.frame.x.0)
@@ -39,7 +41,7 @@
     }
   }
 
-  /// Panics if a fault would have been growth, had the reserve been what every switch makes sure of.
+  /// Panics if a fault would have been growth with the reserve that every switch guarantees.
   func checkReserve(_ record: ThreadPointer, _ syndrome: ExceptionSyndrome, _ address: UInt) {
     guard syndrome.exceptionClass == .dataAbort, syndrome.isTranslationFault, let grower else { return }
     let base = VirtualAddress(record.pointee.stackBase)

@@ -2,19 +2,19 @@
 //
 //               own guard          own stack                         anywhere else
 //   ---+---------------------+------------------+------------------------------------------
-//      |      overflow       |      right       |  corrupted: told apart by what lies there
+//      |      overflow       |      right       |  corrupted: named by what lies there
 //   ---+---------------------+------------------+------------------------------------------
 //                           base               top        null and unaligned ones have names of their own
 //
-// A corrupted stack pointer ends the kernel: what has been stored through it by then, and where, nobody knows. Growth
-// is not checked: it looks at the address of the access and at the task's record, never at the stack pointer.
+// A corrupted stack pointer ends the kernel, since what was stored through it by then, and where, is unknown. Growth does not
+// check it: that uses the address of the access and the task's record, never the stack pointer.
 #if hasFeature(Embedded)
   import KernelAssembly
   import KernelProcesses
   import KernelStacks
   import Scenarios
 
-  /// When a stack pointer, or an overflow, was found to be wrong.
+  /// The event at which an overflow or a corrupted stack pointer was found.
   enum FaultDiscovery {
     case access
     case exception
@@ -34,38 +34,38 @@
   }
 
   extension Thread {
-    /// Whether the saved registers are those of thread code, with a kernel stack pointer among them.
+    /// Whether the saved registers are those of thread code, including a kernel stack pointer.
     @inline(__always) var wasInKernel: Bool { head.frame.spsr & 0xf == 4 }
 
     /// Whether the saved stack pointer is aligned and on the task's own stack.
     ///
-    /// The base is a multiple of 16, so the lowest bits of the distance from it are those of the stack pointer; rotated to
-    /// the other end they make it too large.
+    /// The base is a multiple of 16, so the low bits of the distance are those of the stack pointer; rotated to the top, they
+    /// make an unaligned one too large.
     @inline(__always) var hasOwnStackPointer: Bool {
       let distance = UInt(head.frame.sp) &- stackBase
       return distance &>> 4 | distance &<< 60 <= (UInt(head.stack_top) &- stackBase) &>> 4
     }
   }
 
-  /// What is wrong with a stack pointer.
+  /// The fault of a stack pointer.
   enum StackPointerFault {
     /// It is 0.
     case null
     /// It is no multiple of 16.
     case unaligned
-    /// It has left its own stack downwards: an overflow.
+    /// It is below its own stack: an overflow.
     case overflow
-    /// It lies above its own stack's usable part, where `thread_info` may be.
+    /// It is above the usable part of its own stack, where `thread_info` may be.
     case aboveOwnStack
-    /// It lies on a stack that somebody else uses.
+    /// It is on another task's stack.
     case otherStack(StackBounds)
-    /// It lies in the guard of a stack that somebody else uses.
+    /// It is in the guard of another task's stack.
     case otherGuard(StackBounds)
-    /// It lies in a slot whose stack is not in use.
+    /// It is in a slot whose stack is not in use.
     case unusedSlot(StackBounds)
-    /// It lies on the boot stack, which is somebody else's.
+    /// It is on the boot stack, which belongs to another task.
     case bootStack(StackBounds)
-    /// It lies where no stack is.
+    /// It is at an address without a stack.
     case outside
 
     var name: StaticString {
@@ -82,7 +82,7 @@
       }
     }
 
-    /// The bounds of the stack in whose slot it lies, where that is another's.
+    /// The bounds of the stack in whose slot it lies, if that is another task's or unused.
     var bounds: StackBounds? {
       switch self {
       case .otherStack(let bounds), .otherGuard(let bounds), .unusedSlot(let bounds), .bootStack(let bounds):
@@ -92,7 +92,7 @@
     }
   }
 
-  /// What is wrong with the saved stack pointer of a task's kernel side, which is not its own.
+  /// Finds the fault of a task's saved kernel stack pointer, which is known not to be on the task's own stack.
   func diagnoseStackPointer(_ record: ThreadPointer) -> StackPointerFault {
     let value = VirtualAddress(UInt(record.pointee.head.frame.sp))
     if value.rawValue == 0 { return .null }
@@ -116,7 +116,7 @@
       return record == Thread.boot ? .aboveOwnStack : .bootStack(bounds)
     case .linearMap(let bounds):
       if isInOwnSlot, value > base { return .aboveOwnStack }
-      // Without a guard, what has gone down by less than a stack counts as having come from above.
+      // Without a guard, a stack pointer less than a stack size below its stack counts as an overflow.
       if value < base, base - value <= geometry.size { return .overflow }
       return isStack(bounds) ? .otherStack(bounds) : .outside
     case .elsewhere, .unaligned:
@@ -124,7 +124,7 @@
     }
   }
 
-  // Linear stacks have no record: the frame tells what it was handed out for.
+  // Linear stacks have no record: the purpose of the frame identifies them.
   private func isStack(_ bounds: StackBounds) -> Bool {
     let stacks = KernelObjects.processes
     guard let frame = stacks.pointee.stacks.page(of: bounds.base),
@@ -133,11 +133,11 @@
     return true
   }
 
-  /// Handles a task's stack pointer that is not on its own stack: an overflow is one; anything else ends the kernel.
+  /// Handles a task's stack pointer that is off its own stack: as an overflow if it is one; any other ends the kernel.
   ///
   /// At EL1h.
   ///
-  /// - Returns: the record to go on with.
+  /// - Returns: the record of the task to continue.
   func resolveStackPointer(_ record: ThreadPointer, _ discovery: FaultDiscovery) -> ThreadPointer {
     let fault = diagnoseStackPointer(record)
     if case .overflow = fault {
@@ -148,7 +148,7 @@
     panic("corrupted stack pointer")
   }
 
-  /// Prints a stack pointer that is none: whose it should be, its value, its own bounds, and what lies there.
+  /// Prints a corrupted stack pointer: its task, its value, that task's stack bounds, and what lies at the address.
   func reportStackPointer(
     _ record: ThreadPointer, _ fault: StackPointerFault, _ discovery: FaultDiscovery
   ) {
@@ -189,14 +189,14 @@
     json.end()
   }
 
-  // What a stack's thread_info says of its task, for code that has nothing but a stack pointer:
+  // The words in a stack's thread_info, for code that has only a stack pointer:
   //
   //   +0   the task's record; 0: static, or none
-  //   +8   that somebody has filled it in
+  //   +8   a magic number: the words are valid
   //   +16  the task's number
   private var isIdentified: UInt { 0x7461_736b }
 
-  /// Writes into a new task's `thread_info` whose stack it lies on.
+  /// Writes a new task's number and record into its stack's `thread_info`.
   func identifyStack(_ thread: borrowing Thread, record: UInt) {
     guard KernelObjects.hasProcesses else { return }
     let geometry = KernelObjects.processes.pointee.stacks.geometry
@@ -207,7 +207,7 @@
     words.storeBytes(of: thread.id, toByteOffset: 16, as: Int.self)
   }
 
-  // Linear stacks are not recorded: memory that never was a task's says nothing. The boot stack is the boot task's.
+  // Linear stacks are not recorded: memory that was never a task's stack identifies none. The boot stack is the boot task's.
   private func ownerOfStack(_ bounds: StackBounds, _ fault: StackPointerFault) -> Int? {
     switch fault {
     case .bootStack: return Thread.boot.pointee.id

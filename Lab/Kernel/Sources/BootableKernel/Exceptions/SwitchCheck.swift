@@ -1,5 +1,5 @@
-// What is looked at when the CPU goes from one task to another: the end of the old one's stack, where it has no guard, and
-// the stack pointer of the new one.
+// The checks of a switch, at EL1h: the end marker of the old task's stack, where stacks have no guards, and the stack pointer
+// of the new task.
 #if hasFeature(Embedded)
   import CAArch64
   import KernelStacks
@@ -9,9 +9,9 @@
   /// Whether stacks have end markers instead of guards.
   var hasEndMarkers: Bool { markersExist }
 
-  /// Lets the ends of stacks be checked.
+  /// Enables end markers and their checks.
   ///
-  /// Before the first task is made.
+  /// Called before the first task is made.
   func startEndMarkers() { markersExist = true }
 
   /// Writes the end marker of a task's stack, if stacks have markers.
@@ -21,9 +21,9 @@
     if let words = marker.address.pointer { marker.place(at: words) }
   }
 
-  /// Checks both sides of a switch.
+  /// Checks the old and the new task of a switch.
   ///
-  /// At EL1h. A task that ends is switched out like any other, so its stack is looked at for the last time here.
+  /// At EL1h. A task that ends is switched out like any other, so its stack is checked for the last time here.
   @inline(__always)
   func checkSwitch(from old: ThreadPointer, to new: ThreadPointer) {
     if hasEndMarkers { checkEnd(of: old) }

@@ -1,4 +1,4 @@
-// What processes bring about: system calls and faults. Runs at EL1t on the process's kernel stack, interrupts on.
+// Exceptions from EL0: system calls and faults. Handled at EL1t on the process's kernel stack, with interrupts on.
 #if hasFeature(Embedded)
   import CAArch64
   import KernelAssembly
@@ -8,7 +8,7 @@
   import SystemCallInterface
   import UserPrograms
 
-  /// A synchronous exception from EL0; its registers are in `frame`, at the top of the stack.
+  /// Handles a synchronous exception from EL0; its registers are in `frame`, at the top of the kernel stack.
   @c func userException(_ frame: UnsafeMutablePointer<kernel_frame>, _ syndrome: UInt64, _ address: UInt) {
     let syndrome = ExceptionSyndrome(rawValue: syndrome)
     switch syndrome.exceptionClass {

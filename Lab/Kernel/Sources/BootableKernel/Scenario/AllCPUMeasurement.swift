@@ -1,11 +1,11 @@
-// Measuring stacks on all CPUs at once: on one before the others are started, then on all.
+// The benchmark on all CPUs at once: on one CPU before the others are started, then on all.
 #if hasFeature(Embedded)
   import AArch64Machine
   import CAArch64
   import KernelStacks
   import Scenarios
 
-  // Where the benchmark is, which lies on the boot stack while all CPUs use it.
+  // The benchmark, which lies on the boot stack while all CPUs use it.
   nonisolated(unsafe) private var benchmark: UnsafeMutablePointer<AllCPUBenchmark<AArch64>>?
 
   private func carryOutStep(_ step: UInt) {
@@ -13,9 +13,9 @@
     benchmark?.pointee.carryOut(step, KernelObjects.bareStacks.pointee)
   }
 
-  /// Measures stacks on one CPU and on all at once, where there are several.
+  /// Measures stacks on one CPU and on all at once, if there are several.
   ///
-  /// The boot task; no other CPU runs yet.
+  /// For the boot task, before other CPUs are started.
   ///
   /// - Returns: whether the costs are within their bounds.
   func runAllCPUBenchmark(_ strategy: StackStrategy) -> Bool {
@@ -23,7 +23,7 @@
     guard count > 1 else { return true }
     let stacks = KernelObjects.bareStacks
     do {
-      // WFE: the emulator goes on with the next CPU.
+      // WFE lets the emulator go on with the next CPU.
       var measurement = try AllCPUBenchmark(stacks.pointee) { ca_wait_for_event() }
       defer { measurement.release(stacks.pointee) }
       return withUnsafeMutablePointer(to: &measurement) { measurement in

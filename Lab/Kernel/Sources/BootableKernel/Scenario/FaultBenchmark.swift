@@ -1,4 +1,4 @@
-// What growth on a fault costs in all: the store that faults, exception entry, growth, return, and the store again.
+// The full cost of growth on a fault: the faulting store, exception entry, growth, return, and the repeated store.
 #if hasFeature(Embedded)
   import AArch64Machine
   import CAArch64
@@ -7,7 +7,7 @@
 
   /// Measures growth by one page on a fault.
   ///
-  /// The boot task stores to a stack that, as far as exception entry knows, is its own.
+  /// The boot task stores to a stack that is recorded as its own for the time.
   ///
   /// - Returns: whether each fault was growth and its cost within its bound.
   func runFaultBenchmark() -> Bool {

@@ -1,4 +1,4 @@
-// What a scenario needs of this machine: the console, the program, and a way to run a process.
+// The kernel as a host of scenarios: the console, the program, threads, and a way to run a process.
 #if hasFeature(Embedded)
   import AArch64Machine
   import CAArch64
@@ -21,7 +21,7 @@
     var userInvalidations: Int { Int(AArch64().userInvalidations) }
     var agingInvalidations: Int { BootableKernel.agingInvalidations }
 
-    /// Runs the first process until it has ended; the boot task waits meanwhile.
+    /// Runs the first process until it has ended; the boot task waits.
     func run(
       _ first: TaskPointer, _ arguments: ProgramArguments, in processes: borrowing ScenarioProcesses<AArch64>
     ) {
@@ -38,7 +38,7 @@
       let state = ca_disable_interrupts()
       while first.pointee.state != .zombie { Scheduler.wait() }
       ca_restore_interrupts(state)
-      // A child that the first process has left running would go on in memory that the scenario takes back.
+      // A child left running would use memory that the scenario takes back.
       if processes.canAnyRun() { fail("the first process has ended while another can run") }
     }
 
@@ -58,7 +58,7 @@
       wakeKernelThread(thread)
     }
 
-    /// Waits until no thread is awake; the boot task waits meanwhile.
+    /// Waits until no thread is awake; the boot task waits.
     func awaitThreads(in processes: borrowing ScenarioProcesses<AArch64>) -> Bool {
       let state = ca_disable_interrupts()
       while processes.threadFigures.awake > 0 { Scheduler.wait() }
@@ -82,13 +82,13 @@
     func settle(_ processes: borrowing ScenarioProcesses<AArch64>) { processes.settle() }
   }
 
-  // In an idle thread, which never moves: the number of its CPU stays what it is.
+  // Runs in an idle thread, which never moves: its CPU's number does not change.
   private func carryOutWork(_ address: UInt) {
     guard let work = UnsafeMutablePointer<CPUWork<AArch64>>(bitPattern: address) else { return }
     work.pointee.carryOut(AArch64().currentCPU, in: KernelObjects.processes.pointee)
   }
 
-  // The program's code was written as data, through the linear map.
+  // The program's code was written as data through the linear map.
   private func synchronizeCode(of task: TaskPointer) {
     let machine = AArch64()
     let tables = TranslationTables(root: task.pointee.addressSpaceRoot, machine: machine)
@@ -101,14 +101,14 @@
 
   nonisolated(unsafe) private var overflowScenario: ScenarioOptions?
 
-  /// Writes the result of the scenario `overflow`, if that runs, before the panic that it has led to.
+  /// Writes the result of the scenario `overflow`, if that is running, before the panic that it leads to.
   func writeLateOverflowResult() {
     guard let options = overflowScenario else { return }
     writeLateOverflow(
       options, machine: "qemu", in: KernelObjects.processes.pointee, to: Console())
   }
 
-  /// Runs what the command line asks for, and ends the machine.
+  /// Runs the scenario, benchmark or self-test of the command line, and ends the machine.
   func runScenario(_ options: KernelOptions) -> Never {
     if options.isBenchmark {
       if !AArch64().countsInstructions { fail("this CPU counts no instructions (FEAT_PMUv3)") }

@@ -1,32 +1,32 @@
-// The command line: the options that all machines share, and the kernel's own.
+// The options of the command line: those that all machines share, and the kernel's own.
 #if hasFeature(Embedded)
   import CAArch64
   import KernelAssembly
   import KernelStacks
   import Scenarios
 
-  /// What the kernel was told to do.
+  /// The options of a run.
   struct KernelOptions {
     /// The options of the scenario.
     var scenario = ScenarioOptions()
-    /// The self-test to run instead of a scenario.
+    /// The self-test to run in place of a scenario.
     var selfTest: SelfTest?
-    /// How many bits of an ASID are used: as many as the CPU has (TCR_EL1.AS), or fewer to have rollovers early.
+    /// The number of ASID bits in use: those of the CPU (TCR_EL1.AS), or fewer for early rollovers.
     var identifierBits = mostIdentifierBits
 
     static var mostIdentifierBits: Int { ca_read_tcr_el1() & UInt64(TCR_LONG_ASIDS) != 0 ? 16 : 8 }
 
-    /// Whether stacks are to be measured, without processes around them.
+    /// Whether stacks are measured, without processes.
     var isBenchmark: Bool { scenario.scenario == .bench && selfTest == nil }
 
-    /// How many groups of threads there can be: as many as are used.
+    /// The number of stack groups that can exist: as many as the run uses.
     var stackGroups: Int {
       if scenario.strategy == .linear { return 0 }
       return isBenchmark ? 1 : selfTest == .groups ? 2 : 0
     }
   }
 
-  /// Reads the command line; what is wrong with it ends the machine.
+  /// Reads the command line; ends the machine if it is invalid.
   func readOptions() -> KernelOptions {
     var options = KernelOptions()
     if let name = CommandLine.value(of: "scenario"), equal(name, "self-test") {

@@ -1,4 +1,4 @@
-// The EL0 program: an ELF file that the boot loader has put into memory as the initial RAM disk.
+// The loader of the EL0 program: an ELF file that the boot loader passes as the initial RAM disk.
 #if hasFeature(Embedded)
   import AArch64Machine
   import DeviceTree
@@ -6,7 +6,7 @@
   import KernelStacks
   import Scenarios
 
-  /// Describes the program in the initial RAM disk, in place.
+  /// Parses the program in the initial RAM disk, in place.
   func loadProgram(_ file: BoardRange) throws(ProgramFileError) -> ProgramImage {
     guard file.byteCount > 0 else { throw .missing }
     return try ProgramImage(

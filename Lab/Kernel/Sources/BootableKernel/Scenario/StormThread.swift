@@ -1,5 +1,5 @@
-// A thread of the scenario `smp-storm`: the steps of a worker, and meanwhile it goes down its own stack, sleeps, is shrunk,
-// wakes others, makes others, and takes CPUs offline and brings them back.
+// A thread of the scenario `smp-storm`. Between the steps of a worker it goes deep into its stack, sleeps, is shrunk, wakes and
+// makes other threads, and takes CPUs offline and back.
 #if hasFeature(Embedded)
   import AArch64Machine
   import CAArch64
@@ -8,7 +8,7 @@
   import KernelStacks
   import Scenarios
 
-  /// Memory by the kernel's own translations, and all of its reclaim.
+  /// Memory through the kernel's translations, and the kernel's reclaim.
   private struct KernelStorm: StormSurroundings {
     func load(_ address: VirtualAddress) -> UInt64 { ca_load(address.rawValue) }
     func store(_ value: UInt64, to address: VirtualAddress) { ca_store(address.rawValue, value) }
@@ -24,7 +24,7 @@
     var isIntact = true
   }
 
-  // What calls below a frame may take.
+  // The bytes of stack left free for the functions that a frame calls.
   private let margin: UInt = 2560
 
   /// The body of every thread of a storm.
@@ -42,7 +42,7 @@
       program: StormProgram(seed: seed, number: number, steps: share))
     withUnsafeMutablePointer(to: &run) { weather($0) }
     inAllocatorSection { run.worker.finish(processes.pointee.stacks, KernelStorm()) }
-    // While there is something left, each has a successor.
+    // While steps are left, each thread makes a successor.
     if share == StormProgram.stepsPerThread { makeStormThread(&run.figures) }
     inAllocatorSection {
       processes.pointee.addStorm(run.worker.figures, run.figures)
@@ -79,14 +79,14 @@
     inAllocatorSection { run.pointee.worker.step(KernelObjects.processes.pointee.stacks, KernelStorm()) }
   }
 
-  /// Goes down to where so many bytes are left, and verifies each frame on the way back.
+  /// Recurses until only `goal` bytes of stack are left, and verifies each stack frame on the way back.
   @inline(never)
   private func descend(_ run: UnsafeMutablePointer<StormRun>, goal: UInt, depth: Int) {
     var words = InlineArray<64, UInt64>(repeating: 0)
     withUnsafeMutablePointer(to: &words) { descend(run, goal, depth, in: UInt(bitPattern: $0)) }
   }
 
-  // The words are stored and loaded one by one, so that no compiler knows what is in them.
+  // Words are stored and loaded one by one, so that the compiler cannot know their values.
   @inline(__always)
   private func descend(_ run: UnsafeMutablePointer<StormRun>, _ goal: UInt, _ depth: Int, in words: UInt) {
     let frame = ThreadFrame(owner: Int(run.pointee.thread.pointee.number), depth: depth)
@@ -109,7 +109,7 @@
     }
   }
 
-  /// Sleeps, if enough others are awake to wake it again.
+  /// Sleeps if enough threads are awake to wake it again, and yields otherwise.
   @inline(never)
   private func sleep(_ run: UnsafeMutablePointer<StormRun>) {
     let processes = KernelObjects.processes

@@ -1,4 +1,4 @@
-// A thread's program on the real machine: each frame that it enters is a call, whose words lie on the thread's own stack.
+// The thread program on the real machine: each frame it enters is a call, with its words on the thread's own stack.
 #if hasFeature(Embedded)
   import CAArch64
   import KernelAssembly
@@ -6,7 +6,7 @@
   import KernelStacks
   import Scenarios
 
-  /// How far a thread is with its program.
+  /// The state of a thread's program.
   ///
   /// It lies at the top of the thread's stack.
   private struct ThreadRun {
@@ -29,7 +29,7 @@
     inAllocatorSection { KernelObjects.processes.pointee.threadEnds(thread, intact: run.isIntact) }
   }
 
-  /// Carries out actions until the frame that it is called in is left.
+  /// Carries out actions until the program leaves the current frame.
   @inline(never)
   private func carryOut(_ run: UnsafeMutablePointer<ThreadRun>) {
     while true {
@@ -46,7 +46,7 @@
     }
   }
 
-  /// Makes room, uses its lowest word, which is mapped by then, and finds it again after others have run.
+  /// Ensures `bytes` of stack, writes the lowest word, and checks it after other threads have run.
   @inline(never)
   private func makeRoom(_ run: UnsafeMutablePointer<ThreadRun>, _ bytes: Int, _ sleeps: Bool) {
     let lowest = UInt(ca_stack_pointer()) &- UInt(bytes)
@@ -77,7 +77,7 @@
     withUnsafeMutablePointer(to: &words) { carryOut(run, in: UInt(bitPattern: $0), .large) }
   }
 
-  // The words are stored and loaded one by one, so that no compiler knows what is in them.
+  // Words are stored and loaded one by one, so that the compiler cannot know their values.
   @inline(__always)
   private func carryOut(_ run: UnsafeMutablePointer<ThreadRun>, in words: UInt, _ size: ThreadFrameSize) {
     run.pointee.depth += 1

@@ -1,4 +1,4 @@
-// The allocators against the same policy in C: the same operations in the same sequence, counted in the same way.
+// The benchmark of the allocators against the same policy in C: the same sequence of operations, counted in the same way.
 //
 //   a block of 4 MiB each, and nothing else:
 //
@@ -11,12 +11,12 @@
   import KernelStacks
   import Scenarios
 
-  /// Measures each operation in Swift and in C, and writes a line for each.
+  /// Measures each operation in Swift and in C, and writes a row for each.
   ///
-  /// - Parameter stacks: where memory and addresses for it come from.
+  /// - Parameter stacks: the source of the memory and addresses that both use.
   /// - Returns: whether the measurements could be made and no operation takes more than 1.10 times the instructions of C.
   func runYardstick(_ strategy: StackStrategy, _ stacks: borrowing BareStacks<AArch64>) -> Bool {
-    // The yardstick has one CPU, and stacks in slots.
+    // The yardstick is for one CPU, and for stacks in slots.
     guard stacks.geometry.size == 16 << 10, strategy != .linear, stacks.machine.cpuCount == 1 else {
       return true
     }
@@ -30,7 +30,7 @@
     return passed
   }
 
-  /// Makes the allocator in Swift, and compares.
+  /// Makes the allocators in Swift, and compares both with C.
   @inline(never)
   private func compareWithC(
     _ strategy: StackStrategy, _ place: YardstickPlace, _ stacks: borrowing BareStacks<AArch64>
@@ -53,9 +53,9 @@
       rounds.compare(strategy, measured) && passed)
   }
 
-  /// What both allocators are made of.
+  /// The memory and addresses of both allocators.
   private struct YardstickPlace {
-    /// How many addresses are reserved; the upper half is for Swift.
+    /// The bytes of addresses reserved; the upper half is for Swift.
     static var byteCount: UInt { 32 << 20 }
     private static var blockOrder: Int { 10 }
     private static var recordOrder: Int { 4 }
@@ -89,7 +89,7 @@
       let start = stacks.machine.pointer(to: recordsOfC.physicalAddress)
       state = OpaquePointer(start)
       tables = (start + recordBytes).assumingMemoryBound(to: UInt64.self)
-      // They come first, so the table above is there, and stays, when Swift's arena builds its own.
+      // Tables of C come first, so that the table above them exists, and stays, when Swift's arena builds its own.
       for index in 0..<4 {
         guard
           let entry = try? stacks.arena.leafEntry(at: window + index << 21, node: nil, frames: stacks.frames)
@@ -98,9 +98,9 @@
       }
     }
 
-    /// The allocator of frames in Swift, over one block.
+    /// Makes the frame allocator in Swift, over one block.
     ///
-    /// The map of its memory lies behind its records, for it is large, and stack frames are to stay small.
+    /// Its memory map lies behind its records: it is large, and stack frames are to stay small.
     func frames() throws(PhysicalMemoryError) -> BuddyAllocator<AArch64> {
       let machine = AArch64()
       let half = pageSize << Self.recordOrder / 2
@@ -123,7 +123,7 @@
       try BuddyAllocator(frames: map.pointee, metadata: records, machine: AArch64(), cpuCount: 1)
     }
 
-    /// Gives all of it back.
+    /// Gives all memory and addresses back.
     func release(_ stacks: borrowing BareStacks<AArch64>) {
       _ = stacks.arena.releaseTables(
         covering: VirtualAddressRange(window, byteCount: Int(Self.byteCount)), to: stacks.frames)

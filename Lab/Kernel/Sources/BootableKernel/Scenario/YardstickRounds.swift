@@ -1,4 +1,4 @@
-// The sequence of operations that is run and counted twice: once in Swift, once in C.
+// The sequence of operations that is run and counted in Swift and in C.
 #if hasFeature(Embedded)
   import AArch64Machine
   import CAArch64
@@ -6,11 +6,11 @@
   import KernelStacks
   import Scenarios
 
-  /// How many stacks are made and freed, after those that the magazine keeps.
+  /// The number of stacks allocated and freed beyond those that the magazine keeps.
   private let sample = 128
   private let magazine = 8
 
-  /// The operations that both have.
+  /// The cost of each operation, in instructions, and the invalidations.
   private struct Costs {
     var cachedAllocation = 0
     var caching = 0
@@ -21,8 +21,8 @@
     var frameRelease = 0
   }
 
-  // Functions as C has them: not inlined, and a refusal is a value. Where a kernel in Swift calls the allocator, its common
-  // path is inlined, and the caller sees the error.
+  // Functions as in C: not inlined, with a refusal as a value. In a Swift kernel, the common path is inlined into the caller,
+  // which sees the error.
   extension ThreadStackAllocator where M == AArch64, F == BuddyAllocator<AArch64>, A == VmallocArea<AArch64> {
     @inline(never)
     fileprivate func allocateStack() -> UInt {
@@ -52,7 +52,7 @@
 
   /// The comparison of one allocator in Swift with the one in C.
   struct YardstickRounds {
-    /// The one in C.
+    /// The state of the allocator in C.
     let state: OpaquePointer
 
     func compare(_ strategy: StackStrategy, _ stacks: borrowing BareStacks<AArch64>) -> Bool {
@@ -63,7 +63,7 @@
       }
       var swift = Costs()
       var c = Costs()
-      // The first round brings tables and lists into their steady state.
+      // The first round brings tables and lists to their steady state.
       for _ in 0..<2 {
         guard let swiftRound = roundInSwift(stacks, machine, empty), let cRound = roundInC(machine, empty)
         else {
@@ -90,7 +90,7 @@
         invalidations: (swift.invalidations, c.invalidations)) && passed
     }
 
-    /// The same for single frames, of which all are free at first.
+    /// Compares single frames, all of which are free at first.
     func compare(_ strategy: StackStrategy, _ frames: borrowing BuddyAllocator<AArch64>) -> Bool {
       let machine = frames.machine
       let empty = max(cost(machine) {}, cost(machine) {})
@@ -110,9 +110,9 @@
         && passed
     }
 
-    /// What clearing costs that is part of handing out a cached stack; both do it in the same way.
+    /// The cost of the clearing in the allocation of a cached stack, which is the same in both.
     ///
-    /// Nothing where only pages that were used are cleared: nobody uses these.
+    /// 0 if only dirty pages are cleared: the stacks here are not written to.
     private func clearingCost(
       _ strategy: StackStrategy, _ stacks: borrowing BareStacks<AArch64>, _ empty: Int
     ) -> Int? {
@@ -123,7 +123,7 @@
       guard let block = try? stacks.frames.allocate(request) else { return nil }
       let scratch = machine.linearAddress(of: block)
       var clearing = 0
-      // The first round brings the code into its steady state.
+      // The first round brings the code to its steady state.
       for _ in 0..<2 { clearing = cost(machine) { machine.clear(scratch, byteCount: bytes) } - empty }
       try? stacks.frames.free(block, order: 2)
       return clearing
@@ -194,7 +194,7 @@
         kept[index] = stack
         if index >= magazine { result.allocation += instructions }
       }
-      // Demand that is long past keeps nothing in the depot.
+      // Demand ages until it keeps no stack in the depot.
       for _ in 0..<64 { stacks.age() }
       let before = machine.counters.tlbInvalidations
       for index in 0..<magazine + sample {
@@ -248,7 +248,7 @@
   }
 
   extension Costs {
-    /// Sums turned into means.
+    /// The means of sums over a round, rounded up.
     fileprivate var mean: Costs {
       Costs(
         cachedAllocation: (cachedAllocation + 63) / 64, caching: (caching + 63) / 64,

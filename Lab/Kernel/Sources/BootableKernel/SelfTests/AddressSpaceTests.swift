@@ -1,5 +1,5 @@
-// A self-test of all that is mapped as normal memory or as a device, by the tables themselves: what QEMU would not mind, a CPU
-// that speculates does.
+// A self-test of all normal and device mappings, read from the tables: QEMU tolerates wrong ones, a CPU that speculates does
+// not.
 #if hasFeature(Embedded)
   import AArch64Machine
   import CAArch64
@@ -9,7 +9,7 @@
   import Scenarios
 
   extension PageTableEntry {
-    // The index of a leaf entry's attributes in MAIR_EL1.
+    // Whether a leaf entry's attributes (AttrIndx) are those of device memory.
     fileprivate var isDevice: Bool { rawValue >> 2 & 7 == UInt64(MemoryKind.device.rawValue) }
   }
 
@@ -19,13 +19,14 @@
     }
   }
 
-  // The whole pages that a range touches.
+  // The whole pages that a range overlaps.
   private func pages(_ range: BoardRange) -> BoardRange {
     let start = range.start & ~4095
     return BoardRange(start: start, byteCount: (range.start - start + range.byteCount + 4095) & ~4095)
   }
 
-  /// The linear map has all RAM and nothing else, and before it there was less.
+  /// Checks that the linear map has all RAM and the devices and nothing else, and that the early tables had no more than they
+  /// need.
   func testAddressSpace() -> Bool {
     let board = KernelObjects.board
     let layout: AddressLayout
@@ -74,7 +75,7 @@
     return true
   }
 
-  // They are still what they were when the final ones came.
+  // The early tables have not changed since the final ones took over.
   private func checkEarlyTables() -> Bool {
     let board = KernelObjects.board
     let tables = imagePhysicalAddress(kernel_early_tables())

@@ -1,4 +1,4 @@
-// Self-tests of several CPUs: that all run with what is their own, locks, the console, and the end of them all.
+// Self-tests of several CPUs: per-CPU state, locks, threads that move, wake-ups, and a panic beside running CPUs.
 #if hasFeature(Embedded)
   import AArch64Machine
   import CAArch64
@@ -9,7 +9,7 @@
   import Scenarios
   import Synchronization
 
-  // What a CPU says of itself: a bit for each thing that is as it should be.
+  // The answer of each CPU about itself: a bit for each item that is right.
   nonisolated(unsafe) private var answers = InlineArray<8, Int>(repeating: 0)
 
   private func answer() {
@@ -20,7 +20,7 @@
     if AArch64().currentNode == NodeID(cpu.node) { bits |= 2 }
     let top = UInt(PerCPU.at(number).pointee.start.exception_stack_top)
     let sp = UInt(ca_stack_pointer())
-    // The boot CPU's exception stack is not on record; it makes no call to itself.
+    // The boot CPU makes no call to itself.
     if sp < top, sp >= top - 16384 { bits |= 4 }
     if Thread.current == Thread.idle || Thread.current.pointee.id != -1 { bits |= 8 }
     if ca_read_ttbr1_el1() & 0xffff_ffff_fffe == UInt64(AArch64().kernelRoot.rawValue) { bits |= 16 }
@@ -28,7 +28,7 @@
     answers[number] = bits
   }
 
-  // Whether an event comes at least ten times a second: the interval is that of a bit of the counter (EVNTI, EVNTEN).
+  // Whether the event stream has at least ten events per second: its interval is that of a counter bit (EVNTI, EVNTEN).
   private var hasEventStream: Bool {
     let control = ca_read_cntkctl_el1()
     let interval: UInt64 = 2 << (control >> 4 & 15)
@@ -39,7 +39,7 @@
     ExceptionSyndrome(rawValue: probe_load(address)).isTranslationFault
   }
 
-  /// All CPUs of the device tree are there, each with its own number, node, stacks and tick.
+  /// Checks that all CPUs of the device tree run, each with its own number, node, stacks and tick.
   func testCPUs() -> Bool {
     let count = AArch64().cpuCount
     var passed = check("all CPUs of the device tree are counted", count == KernelObjects.board.pointee.cpuCount)
@@ -65,7 +65,7 @@
     var allCalled = true
     for number in 1..<max(count, 1) { allCalled = allCalled && answers[number] == 64 }
     passed = check("all other CPUs are called at once", allCalled) && passed
-    // A guard below each CPU's stacks.
+    // There is a guard below each CPU's stacks.
     var haveGuards = true
     for number in 1..<max(count, 1) {
       let tops = UnsafeMutablePointer<UInt64>(bitPattern: kernel_emergency_stack_tops()).unsafelyUnwrapped
@@ -74,7 +74,8 @@
         haveGuards && isUnmapped(exceptions - 16384 - 8) && isUnmapped(UInt(tops[number]) - 8192 - 8)
     }
     passed = check("a guard lies below each exception stack and each emergency stack", haveGuards) && passed
-    // Where CPUs run at the same time, one may have many ticks before another has any: a CPU without a tick ends as a hang.
+    // Where CPUs run at the same time, one may have many ticks before another has any. A CPU without a tick makes the test
+    // hang.
     forEachCPU { _, cpu in
       while cpu.pointee.ticks <= 10 { ca_wait_for_interrupt() }
     }
@@ -92,8 +93,8 @@
   private let stormStarted = Atomic<UInt64>(0)
   private let exactCounts = Atomic<UInt64>(0)
 
-  // Takes the lock again and again; what it guards is only right if nobody else is there meanwhile. Interrupts are off, so
-  // that the CPU takes no other lock.
+  // Takes the lock again and again and checks that no other CPU is inside. Interrupts are off, so that the CPU takes no other
+  // lock.
   private func storm(_ rounds: UInt) {
     let machine = AArch64()
     stormStarted.wrappingAdd(1, ordering: .acquiringAndReleasing)
@@ -115,7 +116,7 @@
 
   nonisolated(unsafe) private var stormRounds: UInt = 0
 
-  /// All CPUs take one lock at the same time, and none is lost in the count.
+  /// Checks that the lock excludes CPUs that take it at the same time, and that each CPU counts its acquisitions.
   func testLockStorm() -> Bool {
     let machine = AArch64()
     let rounds: UInt = 20000
@@ -146,18 +147,18 @@
     return bit
   }
 
-  /// Whether threads have been on every CPU, and where there are several, one has been on two.
+  /// Whether threads have run on every CPU, and with several CPUs at least one has run on two.
   ///
-  /// How long that takes depends on how many of the CPUs run at the same time: a CPU that gets no thread ends as a hang.
+  /// The time it takes depends on how many CPUs run at the same time. A CPU that gets no thread makes the test hang.
   private var haveTravelled: Bool {
     let count = UInt64(AArch64().cpuCount)
     return seenCPUs.load(ordering: .acquiring) == 1 << count - 1
       && (count == 1 || travellers.load(ordering: .acquiring) > 0)
   }
 
-  // Computes, preempted and moved at any instruction, and with words on its stack that nobody else may touch.
+  // Computes while it is preempted and moved at any instruction, with words on its stack that no other thread may change.
   private func travel(_ seed: UInt) {
-    // Before others may take it: one that has moved without this is never found to have, and no CPU idles to take another.
+    // Before it can be moved: a thread that moved without this note would not count as moved, and no CPU idles to take another.
     var seen = noteThisCPU()
     begunThreads.wrappingAdd(1, ordering: .acquiringAndReleasing)
     var words = InlineArray<64, UInt64>(repeating: 0)
@@ -186,7 +187,7 @@
     if isRight { rightThreads.wrappingAdd(1, ordering: .acquiringAndReleasing) }
   }
 
-  /// Makes threads that run `body`, and lets them run.
+  /// Makes `count` threads that run `body`, and makes them ready.
   func startThreads(_ count: Int, _ body: @convention(c) (UInt) -> Void) {
     let processes = KernelObjects.processes
     processes.pointee.beginThreads(.rest, seed: 1)
@@ -212,9 +213,9 @@
   private let othersMayRun = Atomic<UInt64>(0)
   private let busyCPUs = Atomic<UInt64>(0)
 
-  /// Three threads for each CPU: they run everywhere, move, and keep their registers and stacks.
+  /// Checks that three threads for each CPU run everywhere, move, and keep their registers and stacks.
   ///
-  /// They begin on the first CPU, while all others are kept busy in a handler; then these take from it what they can.
+  /// They begin on the first CPU while all others are kept busy in a handler, and are then free to take threads from it.
   func testThreadsOnCPUs() -> Bool {
     let count = AArch64().cpuCount
     KernelObjects.processes.pointee.settle()
@@ -224,7 +225,7 @@
         busyCPUs.wrappingAdd(1, ordering: .acquiringAndReleasing)
         while othersMayRun.load(ordering: .acquiring) == 0 { ca_wait_for_event() }
       }, 0)
-    // One that came later might come upon this very thread.
+    // A CPU that came later could take this very thread.
     while busyCPUs.load(ordering: .acquiring) < UInt64(count - 1) { ca_wait_for_event() }
     startThreads(3 * count, { travel($0) })
     while begunThreads.load(ordering: .acquiring) < 3 * UInt64(count) { Scheduler.yield() }
@@ -249,7 +250,7 @@
   private let finishedPartners = Atomic<UInt64>(0)
   private let rallies: UInt64 = 2000
 
-  // Two threads take turns, each waking the other and waiting for it.
+  // Two threads take turns: each wakes the other and waits for it.
   private func rally() {
     let this = UInt64(UInt(bitPattern: Thread.current))
     let isFirst =
@@ -272,17 +273,17 @@
       ca_restore_interrupts(state)
       if now >= rallies { break }
     }
-    // Neither ends before the other is done with its record.
+    // Neither ends before the other has finished with its record.
     finishedPartners.wrappingAdd(1, ordering: .acquiringAndReleasing)
     while finishedPartners.load(ordering: .acquiring) < 2 { Scheduler.yield() }
   }
 
-  /// Two threads wake each other, from one CPU to another where there are several, and no wake-up is lost.
+  /// Checks that two threads that wake each other, across CPUs where there are several, lose no wake-up.
   func testWakeUps() -> Bool {
     startThreads(2, { _ in rally() })
     awaitThreads()
     let passed = check("every turn was taken", turn.load(ordering: .relaxed) == rallies)
-    // One that an emulator has not let run meanwhile has its interrupt still to take.
+    // A CPU that the emulator has not run in the meantime has yet to take its interrupt.
     let end = Interrupts.tickCount + 500
     while interprocessorInterrupts == 0, Interrupts.tickCount < end { ca_wait_for_event() }
     return check("CPUs were woken by other CPUs", AArch64().cpuCount == 1 || interprocessorInterrupts > 0)
@@ -297,7 +298,7 @@
 
   // MARK: The end
 
-  /// The last CPU panics while all others write lines.
+  /// Panics on the last CPU while all others write lines.
   func testPanicOnOtherCPU() -> Never {
     let last = AArch64().cpuCount - 1
     beginCallOnOtherCPUs(
@@ -307,7 +308,7 @@
           while ca_read_cntvct_el0() < end { ca_wait_for_event() }
           panic("asked for")
         }
-        // With interrupts off, as in any handler: it does not hear of the panic.
+        // With interrupts off, as in any handler: it does not learn of the panic by an interrupt.
         while true { Console.check("a line of a CPU that has not heard of the panic", passed: true) }
       }, UInt(last))
     while true { Console.check("a line of a CPU that hears of the panic", passed: true) }

@@ -1,4 +1,4 @@
-// A self-test of what all counts of instructions rest on.
+// A self-test of the instruction counter, on which all instruction counts rest.
 #if hasFeature(Embedded)
   import AArch64Machine
   import CAArch64
@@ -6,7 +6,7 @@
   import Scenarios
   import Synchronization
 
-  /// Counts a known number of instructions at places where the compiler has more and less to keep in registers.
+  /// Counts a known number of instructions where the compiler keeps more and fewer values in registers.
   func testInstructionCounts() -> Bool {
     let machine = AArch64()
     let state = ca_disable_interrupts()
@@ -17,7 +17,7 @@
       twentyBarriers()
       twentyBarriers()
     }
-    // What the loop keeps across the readings lies in registers that these must not disturb.
+    // The loop keeps values across the readings in registers, which the readings must not disturb.
     var least = Int.max
     var most = 0
     var sum: UInt64 = 0

@@ -1,4 +1,5 @@
-// Self-test of clearing: words at every depth of a stack, looked for in the next owner's, with and without dirty state.
+// A self-test of clearing: it stores words at every depth of a stack and looks for them in the next owner's, with and without
+// dirty state.
 #if hasFeature(Embedded)
   import AArch64Machine
   import CAArch64
@@ -25,7 +26,7 @@
     UnsafeMutableRawPointer(bitPattern: base.rawValue).unsafelyUnwrapped.assumingMemoryBound(to: UInt64.self)
   }
 
-  // The CPU sets what no instruction of this kernel sets.
+  // The CPU sets the dirty state: no instruction of this kernel does.
   private func entriesFollowStores() throws(ThreadStackError) -> Bool {
     let stacks = KernelObjects.processes
     stacks.pointee.stacks.reclaim(target: .max)
@@ -74,7 +75,7 @@
     let first = isGrowing ? 1536 : 0
     var leftovers = 0
     for index in first..<2048 {
-      // Every now and then one that is made anew: only this way do pages become clean again.
+      // Now and then a newly made stack: its pages are clean again.
       if index & 31 == 0 { stacks.pointee.stacks.reclaim(target: .max) }
       let stack = try stacks.pointee.stacks.allocate(node: nil)
       let base = stack.base

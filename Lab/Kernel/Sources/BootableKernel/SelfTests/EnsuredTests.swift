@@ -1,4 +1,4 @@
-// Self-test of sections of thread code that take no fault, and whose pages stay when sleepers are shrunk.
+// A self-test of ensured sections: thread code that takes no fault, and whose pages stay when sleeping threads are shrunk.
 #if hasFeature(Embedded)
   import CAArch64
   import KernelAssembly
@@ -23,7 +23,7 @@
     ca_restore_interrupts(state)
   }
 
-  // Below its own frame, where somebody else may write: down to a page above the base.
+  // Uses the stack below its own frame, where others may write, down to a page above the base.
   private func keep() {
     let here = UInt(ca_stack_pointer())
     let bytes = Int(here - Thread.current.pointee.stackBase) - pageSize
@@ -53,7 +53,7 @@
     ended.wrappingAdd(1, ordering: .releasing)
   }
 
-  // The same depth, without a section: nothing keeps its pages.
+  // Uses the same depth without a section: nothing protects its pages.
   private func use() {
     _ = prove_stack(Thread.current.pointee.stackBase + UInt(pageSize), 1)
     sleepOnce()

@@ -1,4 +1,4 @@
-// Self-tests of overflows and stack pointers: what ends a task, what ends the kernel, and how it is told apart.
+// Self-tests of overflows and corrupted stack pointers: which end the task, which end the kernel, and what is reported.
 #if hasFeature(Embedded)
   import AArch64Machine
   import CAArch64
@@ -8,7 +8,7 @@
   import Scenarios
   import Synchronization
 
-  // Static records, of threads whose stacks are never given back.
+  // Static records of threads whose stacks are never freed.
   nonisolated(unsafe) private var victim = Thread()
   nonisolated(unsafe) private var bystander = Thread()
   nonisolated(unsafe) private var bystanderRounds = 0
@@ -18,7 +18,7 @@
   nonisolated(unsafe) private var place: Place?
   nonisolated(unsafe) private var moment: Moment?
 
-  /// When a corrupted stack pointer is to be found out.
+  /// The event at which a corrupted stack pointer is to be found.
   private enum Moment: UInt64 {
     case call = 0
     case interrupt = 1
@@ -40,7 +40,7 @@
     }
   }
 
-  /// Where a corrupted stack pointer lies.
+  /// The place that a corrupted stack pointer points to.
   private enum Place {
     case null
     case unaligned
@@ -80,7 +80,7 @@
     }
   }
 
-  /// Takes `value=PLACE` and `at=MOMENT` off the command line: what tests of stack pointers are told besides.
+  /// Removes `value=PLACE` and `at=MOMENT`, the arguments of stack-pointer tests, from the command line and stores them.
   func readFaultTestArguments() {
     place = CommandLine.value(of: "value").flatMap { Place(named: $0) }
     moment = CommandLine.value(of: "at").flatMap { Moment(named: $0) }
@@ -92,7 +92,7 @@
     withUnsafeMutablePointer(to: &victim) { startThread($0, id: -2, body: body, argument: 0) }
   }
 
-  // Uses all of its stack over and over, and must always find what it has left.
+  // Uses all of its stack over and over, and must always find its own words.
   private func startBystander() {
     withUnsafeMutablePointer(to: &bystander) {
       startThread(
@@ -106,7 +106,7 @@
     }
   }
 
-  // The boot task, which runs this, may be the only one left: it must not wait for ever.
+  // The boot task, which runs this, may be the only task left: it must not wait for ever.
   private func awaitVictim() -> Bool {
     let end = Interrupts.tickCount + 500
     while Interrupts.tickCount < end {
@@ -116,7 +116,7 @@
     return false
   }
 
-  // After the victim's end the other goes on and is still right.
+  // After the victim's end, the bystander must go on undisturbed.
   private func checkBystander() -> Bool {
     let before = bystanderRounds
     let end = Interrupts.tickCount + 20
@@ -134,7 +134,7 @@
     return checkBystander() && died
   }
 
-  // A lock is held with interrupts off: somebody would wait for it for ever.
+  // A lock is held with interrupts off: another task could wait for it for ever.
   func testOverflowWithLock() -> Never {
     startBystander()
     startVictim { _ in
@@ -153,7 +153,7 @@
     while true { Scheduler.yield() }
   }
 
-  // Goes a few words too far and comes back. All that is damaged is the stack's own: end marker and thread_info.
+  // Goes a few words too far and comes back. Only the stack's own end marker and thread_info are damaged.
   func testLateOverflow() -> Never {
     startBystander()
     startVictim { _ in
@@ -170,7 +170,7 @@
       fail("test=stack-pointer needs value=PLACE and at=call, interrupt, access or switch")
     }
     startBystander()
-    // Linear stacks side by side: just below its own, a stack pointer is that of an overflow.
+    // Linear stacks lie side by side: a stack pointer just below its own stack counts as an overflow.
     for _ in 0..<3 { _ = KernelObjects.allocateStack() }
     startVictim { _ in
       if BootableKernel.moment == .switchIn {
@@ -215,7 +215,7 @@
     }
   }
 
-  // No emulator raises the exception: the handler is called as the vector would call it.
+  // Emulators do not raise the exception: the handler is called as the vector calls it.
   func testAlignmentFault() -> Never {
     _ = ca_disable_interrupts()
     let record = Thread.current
@@ -226,11 +226,11 @@
     BootableKernel.panic("an unaligned stack pointer was accepted")
   }
 
-  /// The exception stack itself is unusable: vectors fall back to the emergency stack.
+  /// Makes the exception stack unusable: the vectors fall back to the emergency stack.
   func testExceptionStack() -> Never {
     _ = ca_disable_interrupts()
     if place == .exhausted {
-      // Its lowest word; below it is the guard of the area before.
+      // Its lowest address: below it is the guard of the area before.
       use_exception_stack(UInt(PerCPU.current.pointee.start.exception_stack_top) - UInt(4 * pageSize))
     } else {
       use_exception_stack(0xdead_0000)

@@ -1,5 +1,4 @@
-// Self-test of groups of threads with a limit: refusals that name the group and its figures, and limits that
-// change.
+// A self-test of stack groups: refusals that name the group and its figures, and limits that change.
 #if hasFeature(Embedded)
   import AArch64Machine
   import KernelProcesses
@@ -8,7 +7,7 @@
 
   nonisolated(unsafe) private var bases = InlineArray<64, VirtualAddress>(repeating: VirtualAddress(0))
 
-  // How many stacks the group gets before one is refused; the refusal is written as a line.
+  // Allocates stacks for the group until one is refused, and writes the refusal as a line.
   private func fill(
     _ group: StackGroupID, _ count: Int, _ stacks: borrowing ScenarioStacks<AArch64>
   ) -> (count: Int, refusal: StackGroupRefusal?) {
@@ -34,8 +33,7 @@
     console.endLine()
   }
 
-  /// What a kernel with tenants does: a group, stacks until it is refused one, a higher limit, more stacks, and
-  /// its end.
+  /// Makes a stack group, fills it to its limit, raises the limit, fills it again, and removes it.
   func testGroups() -> Bool {
     let processes = KernelObjects.processes
     do throws(ThreadStackError) {
@@ -47,7 +45,7 @@
 
   private func useGroups(_ stacks: borrowing ScenarioStacks<AArch64>) throws(ThreadStackError) -> Bool {
     let perStack = stacks.configuration.strategy == .growing ? 1 : stacks.geometry.pageCount
-    // Another group, so that the one that is refused is not number 0.
+    // Another group, so that the refused one is not number 0.
     let other = try stacks.makeGroup(limitFrames: 0)
     let group = try stacks.makeGroup(limitFrames: 10 * perStack)
     let first = fill(group, 0, stacks)

@@ -1,4 +1,4 @@
-// Self-tests of growing stacks: contents across growth and preemption, and the report of a stall.
+// Self-tests of growing stacks: their contents across growth and preemption, and the report of a stall.
 #if hasFeature(Embedded)
   import AArch64Machine
   import CAArch64
@@ -13,7 +13,7 @@
   private let finished = Atomic<Int>(0)
   private let intact = Atomic<Int>(0)
 
-  // Each level leaves words told by its depth on the stack, and looks at them again on the way back.
+  // Each level stores words that encode its depth on the stack, and checks them on the way back.
   @inline(never)
   private func goDown(_ levels: Int, _ owner: UInt64) -> Bool {
     var words = InlineArray<32, UInt64>(repeating: 0)
@@ -30,7 +30,7 @@
 
   private func goDownOften(_ owner: UInt) {
     var held = true
-    // Deeper each time, so that growth comes at many places.
+    // Deeper each time, so that growth occurs at many places.
     for levels in 1...36 {
       for _ in 0..<100 { held = goDown(levels, UInt64(owner)) && held }
     }
@@ -63,9 +63,9 @@
     return passed
   }
 
-  /// The answer of a fault's handler: whether the access is repeated.
+  /// Whether the handler of a fault has the access repeated.
   private func isRepeated(_ exceptionClass: ExceptionClass, status: UInt64, _ address: UInt) -> Bool {
-    // A thread that was interrupted in a probe, which any fault that is not over ends.
+    // A thread interrupted in a probe: the handler ends the probe on any fault that is not over.
     var record = Thread()
     record.stackBase = Thread.current.pointee.stackBase
     record.head.stack_top = Thread.current.pointee.head.stack_top
@@ -80,7 +80,7 @@
     return next && record.head.frame.elr == UInt64(kernel_probe_begin()) && record.head.frame.x.0 == 0
   }
 
-  /// Faults of walks that are older than the entries: the handlers are called as the vectors call them, for addresses that are
+  /// Checks faults of walks older than the entries: the handlers are called as the vectors call them, for addresses that are
   /// mapped by then.
   func testFaultsThatAreOver() -> Bool {
     let stacks = KernelObjects.processes
@@ -118,7 +118,7 @@
     KernelObjects.processes.pointee.stacks.geometry.stackBase(containing: VirtualAddress(lowestUsable))
   }
 
-  // Uses all of its stack but the lowest page, keeps it, and never ends.
+  // Ensures all of its stack but the lowest page, and never ends.
   private func keepAll() {
     let pages = VirtualAddress(Thread.current.pointee.stackBase) + pageSize
     let here = VirtualAddress(UInt(ca_stack_pointer()))
@@ -130,8 +130,10 @@
     } catch { fail("stack", error) }
   }
 
-  /// Of 6 frames for each CPU, 3 in its reserve and 3 set aside for refills, each thread keeps 2, and can only be switched in
-  /// where there are 3: so of 3 threads for each CPU all run but the last.
+  /// Makes three threads for each CPU, which all run but the last, and so reaches a stall.
+  ///
+  /// Each CPU has 6 frames, 3 in its reserve and 3 set aside for refills; each thread keeps 2, and can only be switched in
+  /// where there are 3.
   func testStall() -> Never {
     let processes = KernelObjects.processes
     processes.pointee.beginThreads(.rest, seed: 1)
@@ -140,7 +142,7 @@
         prepareKernelThread(try processes.pointee.makeThread(), body: { _ in keepAll() })
       }
     } catch { fail("thread", error) }
-    // Reserves are full, and CPUs have no free frames of their own, when somebody else takes all there is.
+    // Reserves are full, and CPUs have no free frames of their own, before all other frames are taken.
     processes.pointee.settle()
     _ = ca_disable_interrupts()
     while (try? processes.pointee.stacks.frames.allocate(FrameRequest(purpose: .other))) != nil {}

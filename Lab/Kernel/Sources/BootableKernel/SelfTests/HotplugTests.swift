@@ -1,4 +1,4 @@
-// A self-test of CPUs that go offline and come back while threads run everywhere.
+// Self-tests of CPUs that go offline and come back while threads run everywhere.
 #if hasFeature(Embedded)
   import AArch64Machine
   import CAArch64
@@ -8,7 +8,7 @@
   import Scenarios
   import Synchronization
 
-  // The threads of the ring, by their places in it.
+  // The place in the ring of thread `index`.
   private func ring(_ index: UInt64) -> UnsafeMutablePointer<Atomic<UInt64>> {
     UnsafeMutablePointer(bitPattern: kernel_self_test_words()).unsafelyUnwrapped + Int(index)
   }
@@ -22,7 +22,7 @@
   private let seenCPUs = Atomic<UInt64>(0)
   nonisolated(unsafe) private var threadCount: UInt64 = 0
 
-  // With interrupts off, so that it is this CPU, and it has not stopped.
+  // With interrupts off, so that the bit is of this CPU, and before it stops.
   private func noteCPU() {
     let state = ca_disable_interrupts()
     seenCPUs.bitwiseOr(1 << ca_cpu_number(), ordering: .acquiringAndReleasing)
@@ -38,7 +38,7 @@
     ca_restore_interrupts(state)
   }
 
-  // Goes deep, lets others run there, and finds on the way back what it has left.
+  // Goes deep, lets other threads run there, and checks its words on the way back.
   @inline(never)
   private func descend(_ depth: Int, _ seed: UInt64) {
     var words = InlineArray<64, UInt64>(repeating: 0)
@@ -52,7 +52,7 @@
     }
   }
 
-  // Each wakes the next before it sleeps, so that there is always one that is awake.
+  // Each wakes the next before it sleeps, so that one is always awake.
   private func goRound() {
     let index = joined.wrappingAdd(1, ordering: .acquiringAndReleasing).oldValue
     ring(index).pointee.store(UInt64(UInt(bitPattern: Thread.current)), ordering: .releasing)
@@ -78,7 +78,7 @@
       if turn % 4 == 0, isOver.load(ordering: .acquiring) == 0 { Scheduler.wait() }
       ca_restore_interrupts(state)
     }
-    // Nobody ends before all are done with the others' records.
+    // No thread ends before all have finished with the others' records.
     finished.wrappingAdd(1, ordering: .acquiringAndReleasing)
     while finished.load(ordering: .acquiring) < threadCount {
       wakeNext(after: index)
@@ -88,17 +88,17 @@
     while left.load(ordering: .acquiring) < threadCount { Scheduler.yield() }
   }
 
-  // How long it takes depends on how many of the CPUs run at the same time. What never comes ends as a hang.
+  // The time it takes depends on how many CPUs run at the same time. A condition that is never met makes the test hang.
   private func letOthersRun(until isDone: () -> Bool) {
     while !isDone() {
-      // The boot task is one of the threads that a CPU may take to itself, and then it takes no other.
+      // A CPU may take the boot task and then take no other thread.
       noteCPU()
       Scheduler.yield()
       ca_wait_for_event()
     }
   }
 
-  /// Whether a CPU that is offline has left neither a reserve nor frames in lists of its own.
+  /// Whether an offline CPU has left neither a reserve nor frames in its lists.
   private func hasNothing(_ number: Int) -> Bool {
     let stacks = KernelObjects.processes
     return inAllocatorSection {
@@ -110,20 +110,20 @@
   private let isInCall = Atomic<UInt64>(0)
   private let leftInCall = Atomic<UInt64>(0)
 
-  // In a handler of the CPU that is about to go: a call to it is under way until this returns.
+  // In a handler of the CPU that is about to go: a call to it is in progress until this returns.
   private func watchDeparture(_ number: UInt) {
     isInCall.store(1, ordering: .releasing)
-    // The thread that takes it offline cannot do so from here while this goes on.
+    // The thread that takes the CPU offline may be on it, and cannot go on until this returns.
     if Thread.boot.pointee.scheduled.cpu == Int(number) { return }
     while !Scheduler.isClosed(Int(number)) { ca_wait_for_event() }
-    // Long enough for a CPU that does not wait for the call.
+    // Long enough for a CPU that wrongly does not wait for the call.
     for _ in 0..<200_000 { ca_isb() }
     if PerCPU.at(Int(number)).pointee.state != .online {
       leftInCall.wrappingAdd(1, ordering: .acquiringAndReleasing)
     }
   }
 
-  /// A CPU that is to go offline goes when it has answered a call, and not before.
+  /// Checks that a CPU goes offline only after it has answered a call.
   func testCallsBeforeDepartures() -> Bool {
     let number = AArch64().cpuCount - 1
     var isBack = true
@@ -139,8 +139,8 @@
     return check("no CPU left in the middle of a call", leftInCall.load(ordering: .relaxed) == 0) && passed
   }
 
-  /// Each CPU but the first goes offline and comes back, several times, while three threads for each CPU run, sleep, wake
-  /// each other, grow their stacks and use the allocator.
+  /// Takes each CPU but the first offline and back, several times, while three threads for each CPU run, sleep, wake each
+  /// other, grow their stacks and use the allocator.
   func testCPUsComeAndGo() -> Bool {
     let count = AArch64().cpuCount
     KernelObjects.processes.pointee.settle()
@@ -165,7 +165,7 @@
         changes += 1
       }
     }
-    // All but the first at once.
+    // All CPUs but the first at once.
     for number in 1..<max(count, 1) { areOff = takeOffline(number) && areOff }
     let before = turns.load(ordering: .acquiring)
     letOthersRun { turns.load(ordering: .acquiring) > before + 4 * threadCount }

@@ -1,4 +1,4 @@
-// A self-test of idle CPUs: they hear of work whenever it comes, without a tick, and say that it is done when it is.
+// A self-test of idle CPUs: they notice work at any moment, without a tick, and report it done when it is.
 #if hasFeature(Embedded)
   import AArch64Machine
   import CAArch64
@@ -7,7 +7,7 @@
 
   private let done = Atomic<UInt64>(0)
 
-  // Long enough for whoever is told too early to look.
+  // Long enough to be seen unfinished if its end is reported too early.
   private func work(_ length: UInt) {
     for _ in 0..<length { ca_isb() }
     done.wrappingAdd(1, ordering: .acquiringAndReleasing)
@@ -15,10 +15,10 @@
 
   private let rounds = 1000
 
-  /// Work comes to idle CPUs at every moment of their loop: just before they look for it, and between that and their sleep.
+  /// Gives work to idle CPUs at every moment of their loop: just before they look for it, and between that and their sleep.
   ///
-  /// None has a tick meanwhile: a CPU that missed its work, or the thread that it has made ready itself, would sleep for ever,
-  /// and this would not end.
+  /// Ticks are off meanwhile: a CPU that missed its work, or a thread that it made ready itself, would sleep for ever, and the
+  /// test would hang.
   func testIdleWork() -> Bool {
     let count = AArch64().cpuCount
     callOnOtherCPUs({ _ in stopTick() }, 0)
@@ -27,7 +27,7 @@
     for round in 0..<rounds {
       let number = count == 1 ? 0 : 1 + round % (count - 1)
       if number > 0 {
-        // It wakes up, finds nothing, and is on its way back to sleep.
+        // The CPU wakes up, finds no work, and goes back to sleep.
         InterprocessorInterrupt.reschedule.send(to: number)
         for _ in 0..<round * 7 % 1024 { ca_isb() }
       }
@@ -37,7 +37,7 @@
     }
     runOnIdleThreads(1 << UInt64(count) - 1, { work($0) }, 4000)
     isDone = done.load(ordering: .acquiring) == UInt64(rounds + count) && isDone
-    // The successor of the last thread of a CPU is its idle thread, and wakes the one that waits.
+    // The last thread of a CPU is followed by its idle thread, and its end wakes the waiting thread.
     for _ in 0..<rounds / 10 {
       startThreads(1, { _ in work(0) })
       awaitThreads()
@@ -52,7 +52,7 @@
     ca_isb()
   }
 
-  // At once: the handler sets the next one.
+  // A tick at once; its handler sets the next one.
   private func startTick() {
     ca_write_cntv_tval_el0(0)
     ca_write_cntv_ctl_el0(1)

@@ -1,4 +1,4 @@
-// A self-test of the routines for blocks of bytes that compiled code calls.
+// A self-test of the memory routines that compiled code calls.
 #if hasFeature(Embedded)
   import AArch64Machine
   import CAArch64
@@ -7,7 +7,7 @@
   import KernelStacks
   import Scenarios
 
-  /// Copies, fills and compares ranges of all short lengths and overlaps, and looks at every byte around them.
+  /// Copies, fills and compares ranges of all short lengths and overlaps, and checks every byte around them.
   func testMemoryRoutines() -> Bool {
     let frame: PageFrame
     do {
@@ -40,7 +40,7 @@
 
   private func pattern(_ index: Int) -> UInt8 { UInt8(truncatingIfNeeded: index &* 167 &+ index &>> 8) }
 
-  // Byte by byte, and by stores that no compiler turns into a call.
+  // By stores that the compiler does not turn into a call.
   private func prepare(_ bytes: UnsafeMutablePointer<UInt8>) {
     for index in stride(from: 0, to: 2000, by: 8) {
       var word: UInt64 = 0

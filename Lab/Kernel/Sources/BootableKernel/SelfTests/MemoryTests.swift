@@ -10,7 +10,7 @@
   // `ret`, as data.
   nonisolated(unsafe) private var returnInstruction: UInt32 = 0xd65f_03c0
 
-  // The address in the linear map of something in the image.
+  // The linear-map address of an address in the image.
   private func alias(_ address: UInt) -> UInt {
     let address = VirtualAddress(address)
     guard let leaf = TranslationTables(kernelOf: AArch64()).translate(address) else { return 0 }
@@ -56,7 +56,7 @@
     return checkAllLeaves() && passed
   }
 
-  // Every entry of the kernel's half, not only the few that were tried.
+  // Checks every entry of the kernel half.
   private func checkAllLeaves() -> Bool {
     var both = 0
     var user = 0
@@ -72,7 +72,7 @@
     ]
     for index in 0..<ranges.count {
       tables.visitLeaves(in: ranges[index]) { leaf in
-        // One that is not written yet can become writable.
+        // A clean page can become writable.
         if leaf.entry.isWritable || !leaf.entry.isDirty, leaf.entry.isKernelExecutable { both += 1 }
         if leaf.entry.isUserAccessible || leaf.entry.isUserExecutable { user += 1 }
       }
@@ -124,7 +124,7 @@
     let frames = UnsafePointer<AllProcesses>(processes)
     guard check("there are two nodes", frames.pointee.stacks.frames.nodeCount == 2) else { return false }
     let free = processes.pointee.stacks.frames.freeFrames
-    // Frames of node 0, chained through themselves, until it has none.
+    // Takes all frames of node 0, chained through their first words.
     var chain: UInt = 0
     let machine = AArch64()
     while frames.pointee.stacks.frames.base.freeFrames(on: NodeID(0)) > 0 {
@@ -178,7 +178,7 @@
       let stack = try processes.pointee.stacks.allocate(node: nil)
       let info = processes.pointee.stacks.threadInfo(stackPointer: stack.top - 512)
       passed = check("thread_info is found from a stack pointer", info == stack.threadInfo) && passed
-      // Where thread_info lies, any stack is mapped.
+      // The page of thread_info is mapped in every stack.
       let frame = processes.pointee.stacks.page(of: stack.threadInfo)
       let leaf = TranslationTables(kernelOf: AArch64()).translate(stack.threadInfo)
       passed =

@@ -1,4 +1,4 @@
-// Self-tests of what processes can tell each other, see of each other, or lose to each other.
+// Self-tests of the isolation of processes, and of threads that lose dead pages to others.
 #if hasFeature(Embedded)
   import AArch64Machine
   import CAArch64
@@ -9,7 +9,7 @@
   import Synchronization
   import UserPrograms
 
-  /// What a process puts into TPIDR_EL0 no other finds there, and none finds what was there before.
+  /// Checks that no process sees another's value in TPIDR_EL0, or one from before.
   func testThreadPointers() -> Bool {
     ca_write_tpidr_el0(0x5eed)
     return runProgram(.keepThreadPointers, operations: 200_000)
@@ -17,7 +17,7 @@
 
   private let openCPUs = Atomic<UInt64>(0)
 
-  /// Counts this CPU if its registers let EL0 use more than its own: counters, timers, floating point, the debug channel.
+  /// Counts the current CPU if its registers let EL0 use counters, timers, floating point or the debug channel.
   private func lookForOpenings() {
     let isClosed =
       ca_read_cntkctl_el1() & 0x303 == 0 && ca_read_cpacr_el1() & 0x333_0000 == 0
@@ -26,7 +26,7 @@
     if !isClosed { openCPUs.wrappingAdd(1, ordering: .relaxed) }
   }
 
-  /// Processes that touch counters, timers, floating point, interrupt masks or caches end, on whichever CPU.
+  /// Checks that processes that use counters, timers, floating point, interrupt masks or caches end, on every CPU.
   func testForbidden() -> Bool {
     let state = ca_disable_interrupts()
     lookForOpenings()
@@ -38,7 +38,7 @@
 
   private let lostProofs = Atomic<Int>(0)
 
-  // In a proof a thread keeps its pages; between two, when others run, it has none but the first to keep.
+  // During a proof a thread keeps its pages; between two proofs, only its first page.
   private func proveOften() {
     for round in 1...1000 {
       if !proveStack(downTo: Thread.current.pointee.stackBase, owner: UInt64(round)) {
@@ -48,8 +48,8 @@
     }
   }
 
-  /// Threads use all of their stacks over and over, with frames for the stacks of two: the third waits for a refill, which takes
-  /// the dead pages of those that are ready.
+  /// Runs threads that use all of their stacks over and over, with frames for the stacks of two: the third waits for a refill,
+  /// which takes the dead pages of ready threads.
   func testProofsUnderPressure() -> Bool {
     let processes = KernelObjects.processes
     let count = 3 * AArch64().cpuCount
@@ -59,7 +59,7 @@
         prepareKernelThread(try processes.pointee.makeThread(), body: { _ in proveOften() })
       }
     } catch { fail("thread", error) }
-    // Reserves are full, and CPUs have no free frames of their own, when all there is is taken.
+    // Reserves are full, and CPUs have no free frames of their own, before all other frames are taken.
     processes.pointee.settle()
     let state = ca_disable_interrupts()
     while (try? processes.pointee.stacks.frames.allocate(FrameRequest(purpose: .other))) != nil {}

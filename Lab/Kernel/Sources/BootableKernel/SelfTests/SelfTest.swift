@@ -1,4 +1,4 @@
-// Checks of what only a real machine can show, each run alone in a machine of its own: `scenario=self-test test=NAME`.
+// The self-tests: checks that need the real machine, each run alone after a boot of its own: `scenario=self-test test=NAME`.
 #if hasFeature(Embedded)
   import CAArch64
   import DeviceTree
@@ -13,27 +13,27 @@
   enum SelfTest {
     /// No page is both writable and executable, and text and rodata are writable at no address.
     case writeXorExecute
-    /// All RAM that may be mapped is, and nothing else.
+    /// All RAM that may be mapped is mapped, and nothing else.
     case addressSpace
-    /// A thread of the kernel runs into the guard: report, and the thread ends alone.
+    /// A kernel thread runs into its guard: a report, and only the thread ends.
     case guardThread
-    /// A thread that holds a lock runs into the guard: report, then panic.
+    /// A thread that holds a lock runs into its guard: a report, then a panic.
     case overflowWithLock
-    /// A thread inside a section of the allocator runs into the guard: report, then panic.
+    /// A thread in an allocator section runs into its guard: a report, then a panic.
     case overflowInAllocator
-    /// A linear stack's end marker is damaged: report, then panic.
+    /// A linear stack's end marker is damaged: a report, then a panic.
     case lateOverflow
-    /// A thread's stack pointer is not on its stack: report by what it is, then panic.
+    /// A thread's stack pointer is off its stack: a report of where it is, then a panic.
     case stackPointer
-    /// An alignment fault of a stack pointer: report, then panic.
+    /// A stack pointer takes an alignment fault: a report, then a panic.
     case alignmentFault
-    /// Exception entry finds no exception stack: a panic on the emergency stack.
+    /// Exception entry finds no usable exception stack: a panic on the emergency stack.
     case exceptionStack
-    /// A process's system call runs into the guard: report, and the process ends alone.
+    /// A process's system call runs into the guard: a report, and only the process ends.
     case guardSystemCall
     /// The boot stack runs into its guard.
     case guardBoot
-    /// The tick takes the CPU from EL0, from system calls and from kernel threads, and nobody's work is disturbed.
+    /// The tick preempts EL0, system calls and kernel threads, and their results stay right.
     case preemption
     /// A process writes a line to the console.
     case write
@@ -41,36 +41,35 @@
     case writeLines
     /// The first process ends while a child computes.
     case leaveChild
-    /// Processes keep values in the register that belongs to each alone.
+    /// Processes keep values in TPIDR_EL0, which belongs to each alone.
     case threadPointers
-    /// Processes touch what they have no right to, and end.
+    /// Processes use what they have no right to, and end.
     case forbidden
-    /// Threads use all of their stacks while the dead pages of those that are ready are taken.
+    /// Threads use all of their stacks while the dead pages of ready threads are taken.
     case proofsUnderPressure
-    /// Faults that are over when their handlers look.
+    /// Faults whose address is mapped by the time their handlers look.
     case faultsThatAreOver
-    /// The vmalloc area: areas with guards, their listing, all given back.
+    /// Areas of the vmalloc area: guards, listing, all frames given back.
     case vmalloc
-    /// One NUMA node runs empty: stacks come from the other.
+    /// One NUMA node is empty: stacks come from the other.
     case nodes
     /// A stack pointer leads to the current task, and a stack's address to its frame.
     case lookup
-    /// Blocks of bytes of all lengths and overlaps are copied, filled and compared as byte by byte.
+    /// Memory routines at all lengths and overlaps give the results of byte-by-byte loops.
     case memoryRoutines
-    /// Instructions are counted exactly, wherever the counter is read.
+    /// Instruction counts are exact wherever the counter is read.
     case instructionCounts
-    /// Threads of the kernel go deep into growing stacks and back, preempted all the while, and find what they left.
+    /// Kernel threads go deep into growing stacks and back, preempted all the while, and find their words.
     case growth
-    /// Sections of thread code that take no fault, and whose pages stay while others' are taken.
+    /// Ensured sections take no fault and keep their pages while those of others are taken.
     case ensured
-    /// Groups of threads get no more stack memory than their limits, and refusals say so.
+    /// Stack groups get no more stack memory than their limits, and refusals report it.
     case groups
-    /// Threads grow while nobody gives memory back, until no task can run: a report, then a panic.
+    /// Threads grow and no memory is given back, until no task can run: a report, then a panic.
     case stall
-    /// What an owner of a stack leaves at any depth is gone for the next one, and CPUs that can tell which pages were
-    /// used do.
+    /// Nothing that an owner leaves in a stack at any depth reaches the next, and CPUs with dirty state use it.
     case dirtyState
-    /// All CPUs run, each with what is its own.
+    /// All CPUs run, each with its own state.
     case cpus
     /// All CPUs take one lock at the same time.
     case lockStorm
@@ -80,21 +79,21 @@
     case wakeUps
     /// CPUs go offline and come back while threads run.
     case cpusComeAndGo
-    /// Idle CPUs hear of work whenever it comes.
+    /// Idle CPUs notice work at any moment.
     case idleWork
     /// A CPU answers calls before it goes offline.
     case callsBeforeDepartures
-    /// What one CPU has unmapped, another does not see.
+    /// Pages that one CPU has unmapped are gone for the others.
     case translations
-    /// Processes get ASIDs of one generation after the other.
+    /// ASIDs roll over several times.
     case identifierRollover
-    /// A CPU panics while the others write to the console: one report, and silence.
+    /// A CPU panics while others write to the console: one report, then silence.
     case panicOnOtherCPU
     /// An exception in an exception handler ends in a panic on the emergency stack.
     case handlerFault
-    /// The same, at the highest addresses there are.
+    /// The same, at the highest addresses.
     case handlerFaultAtTop
-    /// A thread faults whose frame pointer is the highest address there is.
+    /// A thread whose frame pointer is the highest address faults.
     case framePointerAtTop
     /// The kernel panics.
     case panic
@@ -195,7 +194,7 @@
       }
     }
 
-    /// Runs the test; tells whether its checks held.
+    /// Runs the test; returns whether its checks held.
     func run() -> Bool {
       switch self {
       case .writeXorExecute: return testWriteXorExecute()
@@ -247,20 +246,20 @@
     }
   }
 
-  /// Writes a check, and tells whether it held.
+  /// Writes the result of a check, and returns it.
   func check(_ name: StaticString, _ passed: Bool) -> Bool {
     Console.check(name, passed: passed)
     return passed
   }
 
-  /// Forks and ends processes until ASIDs have been handed out several times; run with `asid-bits`.
+  /// Forks and ends processes until ASIDs have rolled over several times; run with `asid-bits`.
   private func testIdentifierRollover() -> Bool {
     let passed = runProgram(.forkChurn, operations: 3000)
     return check("ASIDs came to an end", KernelObjects.processes.pointee.addressSpaceTags.rolloverCount > 3)
       && passed
   }
 
-  /// Runs a program as the first process; tells whether it found everything right and left nothing behind.
+  /// Runs a program as the first process; returns whether it ended well and left no process and no frame behind.
   func runProgram(_ program: UserProgram, operations: Int = 0) -> Bool {
     let processes = KernelObjects.processes
     processes.pointee.settle()

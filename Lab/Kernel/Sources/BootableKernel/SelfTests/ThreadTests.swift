@@ -7,11 +7,11 @@
   import Synchronization
   import UserPrograms
 
-  // How many threads have ended that spin, and how many of them with the right value.
+  // The numbers of spinning threads that have ended, and that ended with the right value.
   private let spinnersEnded = Atomic<Int>(0)
   private let spinnersRight = Atomic<Int>(0)
 
-  // A record for a thread of the kernel: half a page, in static memory of its own.
+  // Static records of kernel threads.
   nonisolated(unsafe) private var firstThread = Thread()
   nonisolated(unsafe) private var secondThread = Thread()
 
@@ -26,10 +26,11 @@
     ca_restore_interrupts(state)
   }
 
+  /// Takes an exception that the handler cannot survive: its entry saves registers to an address without a record.
   ///
-  /// - Parameter record: the address of the current record, where there is none.
+  /// - Parameter record: that address.
   func testHandlerFault(record: UInt64) -> Never {
-    // Exception entry saves registers into the current record.
+    // Exception entry saves registers to the current record.
     _ = ca_disable_interrupts()
     ca_write_tpidr_el1(record)
     ca_isb()
@@ -37,7 +38,7 @@
     panic("the handler did not fault")
   }
 
-  // Counts without ever giving the CPU away; a preemption that lost a register would lose the count.
+  // Computes without yielding; a preemption that lost a register would spoil the value.
   private func spin(_ stride: UInt) {
     var value = stride
     var count = 0
@@ -64,7 +65,7 @@
     var passed = runProgram(.spin, operations: 2_000_000)
     passed = runProgram(.proveStacks, operations: 1000) && passed
     while Interrupts.tickCount <= 500 { Scheduler.yield() }
-    // On other CPUs they take as long for what they have to expect as for the value itself.
+    // On other CPUs they take as long to compute the expected value as the value itself.
     while spinnersEnded.load(ordering: .acquiring) < 2 { Scheduler.yield() }
     passed = check("EL0 was preempted", Interrupts.userPreemptionCount > 10) && passed
     passed = check("system calls were preempted", Interrupts.systemCallPreemptionCount > 10) && passed

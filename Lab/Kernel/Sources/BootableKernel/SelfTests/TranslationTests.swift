@@ -1,4 +1,4 @@
-// A self-test of invalidations: what one CPU has unmapped, no other sees any more.
+// A self-test of invalidations: no CPU sees pages that another has unmapped.
 #if hasFeature(Embedded)
   import AArch64Machine
   import CAArch64
@@ -8,7 +8,7 @@
   import Scenarios
   import Synchronization
 
-  // What the onlooker is to look at, and what it has seen: the steps go up by one, the answers follow them.
+  // The address for the onlooker to read, and what it has seen: `step` counts requests, `answered` follows it.
   private let address = Atomic<UInt64>(0)
   nonisolated(unsafe) private var userRoot: UInt64 = 0
   private let step = Atomic<UInt64>(0)
@@ -16,14 +16,14 @@
   nonisolated(unsafe) private var word: UInt64 = 0
   nonisolated(unsafe) private var isMapped: UInt64 = 0
 
-  // With interrupts off: it is on one CPU from the first look to the last, and whoever asks is on another.
+  // Keeps interrupts off, so that it stays on one CPU from the first look to the last, while the asking thread is on another.
   private func onlook() {
     let state = ca_disable_interrupts()
     while true {
       while step.load(ordering: .acquiring) == answered.load(ordering: .relaxed) { ca_wait_for_event() }
       let place = UInt(address.load(ordering: .acquiring))
       if place == 0 { break }
-      // Only when it is another: writing it may drop what this CPU has cached.
+      // Only if it differs: writing it may drop the CPU's cached translations.
       if userRoot != Thread.current.pointee.head.ttbr0 { Scheduler.use(userRoot: userRoot) }
       isMapped = probe_load(place) == 0 ? 1 : 0
       word = isMapped == 1 ? ca_load(place) : 0
@@ -34,7 +34,7 @@
     ca_restore_interrupts(state)
   }
 
-  /// Has the onlooker look.
+  /// Asks the onlooker to read an address, and waits for the answer; 0 ends the onlooker.
   private func ask(_ place: UInt) {
     address.store(UInt64(place), ordering: .releasing)
     step.store(step.load(ordering: .relaxed) + 1, ordering: .releasing)
@@ -56,8 +56,8 @@
     return isMapped == 0
   }
 
-  /// One CPU frees areas and stacks that another has just used; the other sees neither their old frames, nor, when the
-  /// address is used again, anything but the new ones.
+  /// Checks that a CPU sees neither old frames of areas and stacks that another has freed, nor, at reused addresses, any but
+  /// the new ones.
   func testTranslationsOfOtherCPUs() -> Bool {
     guard AArch64().cpuCount > 1 else { return check("there are several CPUs", false) }
     userRoot = UInt64(Scheduler.emptyUserRoot)
@@ -109,7 +109,7 @@
 
   private let mark: UInt64 = 0x7261_6e67
 
-  /// Whether the other CPU sees a page, and after its unmapping and one invalidation sees it no more; several times.
+  /// Whether the other CPU sees a page, and no longer sees it after it is unmapped and invalidated once; several times.
   private func isGoneAfter(
     _ scope: InvalidationScope, of range: VirtualAddressRange, in space: AddressSpaceID,
     at place: VirtualAddress, _ entry: PhysicalAddress
@@ -142,7 +142,7 @@
       && passed
   }
 
-  /// The instruction behind each kind of invalidation reaches other CPUs, for the kernel's addresses and for a process's.
+  /// Checks that the instruction of each kind of invalidation reaches other CPUs, for kernel and for user addresses.
   private func testInvalidations() -> Bool {
     let stacks = KernelObjects.processes
     do {
@@ -170,7 +170,8 @@
       ))
   }
 
-  /// The frame of a kernel page in the user half of an address space that only the onlooker walks.
+  /// Maps the frame of a kernel page in the user half of an address space that only the onlooker walks, and checks
+  /// invalidations of it.
   private func testInvalidations(ofUserPageAt place: VirtualAddress, like page: VirtualAddress) -> Bool {
     let stacks = KernelObjects.processes
     let space = AddressSpaceID(0x77)
@@ -198,7 +199,7 @@
         "an invalidation of a user page reaches the other CPU", "one of its tables does, too",
         "one of a whole user address space does"
       ))
-    // The onlooker leaves the address space before it is taken apart.
+    // The onlooker leaves the address space before it is destroyed.
     userRoot = UInt64(Scheduler.emptyUserRoot)
     let isLeft = isSeen(page.rawValue, mark)
     tables.destroy(in: space, to: stacks.pointee.stacks.frames) { _ in }

@@ -1,7 +1,6 @@
-// Threads of the kernel as objects that come and go: how they begin, sleep and end. Their memory is the business of
-// Processes.
+// Kernel threads: how they begin, sleep, wake and end. `Processes` manages their memory.
 //
-// A thread's record begins with its `Thread`: TPIDR_EL1 names both.
+// A thread's record begins with its `Thread`: TPIDR_EL1 holds the address of both.
 #if hasFeature(Embedded)
   import CAArch64
   import KernelAssembly
@@ -10,24 +9,24 @@
   import Scenarios
 
   extension Thread {
-    /// The numbers of threads that `Processes` keeps go down from here; those above are of static records.
+    /// The highest number of a thread that `Processes` manages, whose numbers go down; higher ones are of static records.
     static var firstManagedID: Int { -16 }
 
-    /// Whether `Processes` keeps the record of this thread of the kernel.
+    /// Whether `Processes` manages the record of this kernel thread.
     var isManaged: Bool { id <= Self.firstManagedID }
   }
 
-  /// The scheduler's part of a thread of the kernel.
+  /// The scheduler's record of a kernel thread.
   func thread(of thread: KernelThreadPointer) -> ThreadPointer {
     UnsafeMutableRawPointer(thread).assumingMemoryBound(to: Thread.self)
   }
 
-  /// The thread of the kernel that the scheduler's record belongs to.
+  /// The kernel thread that a scheduler's record belongs to.
   func kernelThread(of thread: ThreadPointer) -> KernelThreadPointer {
     UnsafeMutableRawPointer(thread).assumingMemoryBound(to: KernelThread.self)
   }
 
-  /// Fills in the registers of a new thread, which calls `body` with the address of its record when it is first woken.
+  /// Prepares a new thread, which calls `body` with the address of its record when it is first woken.
   func prepareKernelThread(_ thread: KernelThreadPointer, body: @convention(c) (UInt) -> Void) {
     guard let bounds = thread.pointee.stack?.usableRange, let info = thread.pointee.stack?.threadInfo.pointer
     else { return }
@@ -36,11 +35,11 @@
       id: Thread.firstManagedID - Int(thread.pointee.number), stackBase: bounds.base.rawValue,
       stackTop: bounds.top.rawValue, body: body, argument: UInt(bitPattern: thread))
     BootableKernel.thread(of: thread).initialize(to: record)
-    // thread_info names the task: what code that has only a stack pointer finds.
+    // thread_info holds the address of the record, for code that has only a stack pointer.
     info.storeBytes(of: UInt(bitPattern: thread), as: UInt.self)
   }
 
-  /// Lets a thread run that has not begun, or sleeps.
+  /// Makes a thread ready that has not begun, or sleeps.
   func wakeKernelThread(_ thread: KernelThreadPointer) {
     let state = ca_disable_interrupts()
     if thread.pointee.wakeCount == 1 {
@@ -55,7 +54,7 @@
   func sleepKernelThread(_ thread: KernelThreadPointer) {
     let state = ca_disable_interrupts()
     if KernelObjects.processes.pointee.threadSleeps(thread) { Scheduler.wake(Thread.boot) }
-    // A wait may end without a reason.
+    // Wake-ups may be spurious.
     while thread.pointee.state == .asleep { Scheduler.wait() }
     ca_restore_interrupts(state)
   }

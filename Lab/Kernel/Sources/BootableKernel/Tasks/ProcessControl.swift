@@ -1,6 +1,6 @@
-// Processes as threads: how they start, fork, wait for each other and end. Their memory is the business of Processes.
+// Processes as threads: how they start, fork, wait for each other and end. `Processes` manages their memory.
 //
-// A process's task record begins with its `Thread`: TPIDR_EL1 names both.
+// A process's task record begins with its `Thread`: TPIDR_EL1 holds the address of both.
 #if hasFeature(Embedded)
   import CAArch64
   import KernelAssembly
@@ -15,15 +15,15 @@
     UnsafeMutableRawPointer(task).assumingMemoryBound(to: Thread.self)
   }
 
-  /// The process that a thread is.
+  /// The task record of a process's thread.
   func task(of thread: ThreadPointer) -> TaskPointer {
     UnsafeMutableRawPointer(thread).assumingMemoryBound(to: TaskRecord.self)
   }
 
-  /// The process that makes this system call.
+  /// The process whose system call this is.
   func currentTask() -> TaskPointer { task(of: Thread.current) }
 
-  /// Fills in the thread of a new process, which starts at EL0 with the registers in `frame`.
+  /// Prepares the thread of a new process, which starts at EL0 with the registers in `frame`.
   func prepareProcess(_ task: TaskPointer, _ frame: kernel_frame) {
     var thread = Thread()
     thread.head.frame = frame
@@ -38,7 +38,7 @@
     BootableKernel.thread(of: task).initialize(to: thread)
   }
 
-  /// Lets a new process run.
+  /// Makes a new process ready.
   func startProcess(_ task: TaskPointer) {
     let state = ca_disable_interrupts()
     task.pointee.state = .runnable
@@ -46,15 +46,13 @@
     ca_restore_interrupts(state)
   }
 
-  /// Ends the current process.
-  ///
-  /// Does not return.
+  /// Ends the current process, in its own thread.
   func endProcess(status: Int, end: EndOfProcess) -> Never {
     let task = currentTask()
     let state = ca_disable_interrupts()
     Scheduler.use(userRoot: UInt64(Scheduler.emptyUserRoot))
     ca_restore_interrupts(state)
-    // The first process may wait for a child: it has inherited those of this one, dead ones too.
+    // The first process may be waiting for a child: it has inherited this one's, including ended ones.
     inAllocatorSection {
       KernelObjects.processes.pointee.exit(task, status: status, end: end) {
         Scheduler.wake(BootableKernel.thread(of: $0))
@@ -63,10 +61,10 @@
     Scheduler.exit()
   }
 
-  /// Called by ``Scheduler/next(after:)`` when a thread has left the CPU for the last time.
+  /// Frees or reports a thread that has left its CPU for good; called by ``Scheduler/next(after:)``.
   func threadHasStopped(_ thread: ThreadPointer) {
     if thread.pointee.isManaged {
-      // Its record is gone afterwards.
+      // This frees the record.
       if KernelObjects.processes.pointee.threadHasStopped(kernelThread(of: thread)) {
         Scheduler.wakeDuringSwitch(Thread.boot)
       }

@@ -1,8 +1,8 @@
-// Who runs next: the scheduler core on this machine. A switch takes place at EL1h.
+// The scheduler core on this machine. A switch takes place at EL1h.
 //
-// All of it runs with interrupts off: in exception handlers, or in functions that say so. A task gives up the CPU by an
-// SVC at EL1t, which saves its registers like any other exception from thread code. So when the core is asked, a thread's
-// context is completely saved, and all that a switch has to change is TPIDR_EL1, TTBR0_EL1, and TPIDR_EL0 with it.
+// All of it runs with interrupts off, in exception handlers or in functions that say so. A task gives up the CPU by an SVC at
+// EL1t, which saves its registers as any exception from thread code does. So when the core is called, the thread's context is
+// saved, and a switch only has to change TPIDR_EL1, TTBR0_EL1 and, with it, TPIDR_EL0.
 #if hasFeature(Embedded)
   import AArch64Machine
   import CAArch64
@@ -17,29 +17,29 @@
   enum Scheduler {
     typealias Core = ThreadScheduler<AArch64, NoSchedulerEvents>
 
-    /// The policy, which is the same on every machine.
+    /// The scheduling policy, the same on every machine.
     ///
     /// Made by ``startCore()``.
     static var core: UnsafeMutablePointer<Core> {
       UnsafeMutablePointer(bitPattern: kernel_kernel_scheduler()).unsafelyUnwrapped
     }
 
-    /// The physical address of an empty table: the user half of tasks that have none.
+    /// The physical address of an empty table: the user half of tasks without a user address space.
     static var emptyUserRoot: UInt {
       get { emptyRoot }
       set { emptyRoot = newValue }
     }
 
-    /// How often another task was switched in.
+    /// The number of switches to another task, on all CPUs.
     static var switchCount: Int {
       var sum = 0
       forEachCPU { _, cpu in sum &+= cpu.pointee.switches }
       return sum
     }
 
-    // MARK: What exception handlers call
+    // MARK: For exception handlers
 
-    /// Chooses the task to go on with and makes it the current one.
+    /// Chooses the task to continue and makes it the current one.
     ///
     /// At EL1h.
     static func next(after current: ThreadPointer) -> ThreadPointer {
@@ -47,7 +47,7 @@
       current.pointee.noteContext()
       var chosen = advance(after: current)
       if let ended = core.pointee.takeDeparted() { threadHasStopped(ThreadPointer(ended)) }
-      // There may be work for this CPU too, since it last looked.
+      // Work for this CPU may have come since it last looked.
       while interruptOtherIdleCPUs(), chosen == Thread.idle { chosen = advance(after: chosen) }
       if chosen == Thread.idle, core.pointee.takeStall() { reportStall() }
       return chosen
@@ -65,8 +65,8 @@
         })
     }
 
-    // The user half, and the ASID that it has at the moment; that of a thread without one, and of one that has said itself
-    // what it uses, is as its record says.
+    // Enters the user half with its current ASID. A thread without a process, or one that has set its own value, uses the value
+    // in its record.
     private static func useAddressSpace(from former: ThreadPointer, to record: ThreadPointer) {
       let root = record.pointee.head.ttbr0
       guard record.pointee.id > 0, root != UInt64(emptyRoot) else {
@@ -84,34 +84,34 @@
       ca_isb()
     }
 
-    /// Saves TPIDR_EL0 of the process that is left, and loads that of the one that is switched in: it is the one register besides
-    /// those of a frame that EL0 can write, and none finds another's value there.
+    /// Saves TPIDR_EL0 of the process that is switched out, and loads that of the one that is switched in: besides the
+    /// registers of a frame it is the only one that EL0 can write, and no process may see another's value.
     @inline(__always)
     private static func exchangeThreadPointers(from former: ThreadPointer, to record: ThreadPointer) {
       if former.pointee.id > 0 { task(of: former).pointee.threadPointer = ca_read_tpidr_el0() }
       if record.pointee.id > 0 { ca_write_tpidr_el0(task(of: record).pointee.threadPointer) }
     }
 
-    /// Reports that no task can run any more, because those that could wait for memory that nobody will give back.
+    /// Reports that no task can run, because the ready ones wait for memory that cannot be given back.
     private static func reportStall() -> Never {
       beginReport()
       writeStall(of: core.pointee, stacks: KernelObjects.processes.pointee.stacks, to: Console())
       panic("no task can run, and no memory can be given back")
     }
 
-    /// Interrupts the idle CPUs for which there is work.
+    /// Interrupts the idle CPUs that have work, the current one included.
     ///
-    /// Interrupts are off. This CPU may be one of them, if its idle thread or a handler above it has made a thread ready: it
-    /// takes the interrupt when they are on again, and goes through ``next(after:)``.
+    /// Interrupts are off. The current CPU is one of them if its idle thread, or a handler above it, has made a thread ready:
+    /// it takes the interrupt when they are on again, and calls ``next(after:)``.
     private static func interruptIdleCPUs() {
       if interruptOtherIdleCPUs() { InterprocessorInterrupt.reschedule.sendToThis() }
     }
 
-    /// Interrupts the idle CPUs for which there is work, but for this one.
+    /// Interrupts the other idle CPUs that have work.
     ///
     /// Interrupts are off.
     ///
-    /// - Returns: whether there is work for this CPU.
+    /// - Returns: whether there is work for the current CPU.
     private static func interruptOtherIdleCPUs() -> Bool {
       var cpus = core.pointee.takeNotifications()
       let this: UInt64 = 1 << ca_cpu_number()
@@ -124,14 +124,14 @@
       return isWanted
     }
 
-    // MARK: What thread code calls
+    // MARK: For thread code
 
-    /// Whether this CPU, which is closed, has nothing left that others could need.
+    /// Whether the current CPU, which is closed, has nothing left that other CPUs could need.
     ///
     /// Interrupts are off.
     static var mayStop: Bool { core.pointee.mayStop(AArch64().currentCPU) }
 
-    /// Lets no task run on a CPU any more; see ``ThreadScheduler/closeCPU(_:)``.
+    /// Closes a CPU to tasks; see ``ThreadScheduler/closeCPU(_:)``.
     static func close(_ number: Int) -> Bool {
       let isClosed = core.pointee.closeCPU(number)
       let state = ca_disable_interrupts()
@@ -140,10 +140,10 @@
       return isClosed
     }
 
-    /// Whether a CPU is to stop, or has stopped.
+    /// Whether a CPU is stopping or has stopped.
     static func isClosed(_ number: Int) -> Bool { core.pointee.isClosed(number) }
 
-    /// Lets a new task run.
+    /// Makes a new task ready.
     ///
     /// Interrupts are off.
     static func enqueue(_ task: ThreadPointer) {
@@ -151,10 +151,10 @@
       interruptIdleCPUs()
     }
 
-    /// Lets other tasks run.
+    /// Gives up the CPU; the current task stays ready.
     static func yield() { kernel_enter_scheduler() }
 
-    /// Stops the current task until ``wake(_:)``, or not at all if it was woken since its last wait.
+    /// Blocks the current task until ``wake(_:)``, or not at all if it was woken since its last wait.
     ///
     /// Interrupts are off; they are off again when it returns.
     static func wait() {
@@ -162,7 +162,7 @@
       kernel_enter_scheduler()
     }
 
-    /// Lets a waiting task run; the next wait of one that does not wait ends at once.
+    /// Makes a waiting task ready; if the task does not wait, its next wait ends at once.
     ///
     /// Interrupts are off.
     static func wake(_ task: ThreadPointer) {
@@ -170,14 +170,14 @@
       interruptIdleCPUs()
     }
 
-    /// Lets a waiting task run, as ``wake(_:)`` does, in the middle of ``next(after:)``, which then tells the idle CPUs.
+    /// Makes a waiting task ready within ``next(after:)``, which then interrupts the idle CPUs.
     ///
     /// At EL1h.
     static func wakeDuringSwitch(_ task: ThreadPointer) { core.pointee.wake(task.scheduled) }
 
     /// Ends the current task.
     ///
-    /// Its stack and its record stay until its owner takes them back.
+    /// Its stack and record stay until its owner frees them.
     static func exit() -> Never {
       _ = ca_disable_interrupts()
       Thread.current.pointee.scheduled.request = .exit
@@ -185,10 +185,9 @@
       panic("a dead task was switched in")
     }
 
-    /// Gives back memory that no task needs: what allocators keep for speed, and what lies below the stack pointers of
-    /// tasks that wait.
+    /// Gives back memory that no task needs: the allocators' caches, and the pages below the stack pointers of waiting tasks.
     ///
-    /// - Returns: how many frames went back.
+    /// - Returns: the number of frames given back.
     static func reclaim(target: Int) -> Int {
       let given = core.pointee.reclaim(target: target, stacks: KernelObjects.processes.pointee.stacks)
       let state = ca_disable_interrupts()
@@ -197,13 +196,12 @@
       return given
     }
 
-    /// Runs code that takes no fault on its own stack down to `bytes` below here, and none of whose pages are taken while
-    /// it waits.
+    /// Runs code that takes no fault on its stack for `bytes` below the stack pointer, and keeps those pages while it waits.
     ///
-    /// It is for code that is about to enter a long section with interrupts off, or that lets others write to its stack.
-    /// It may be nested.
+    /// For code that is about to enter a long section with interrupts off, or that lets other threads write to its stack. Calls
+    /// may nest.
     ///
-    /// - Throws: ``ThreadStackError/beyondStack(requestedBytes:availableBytes:)``; the code has not run then.
+    /// - Throws: ``ThreadStackError/beyondStack(requestedBytes:availableBytes:)``, without running the code.
     static func withEnsured<Result: ~Copyable>(
       _ bytes: Int, _ body: () -> Result
     ) throws(ThreadStackError) -> Result {
@@ -226,7 +224,7 @@
 
     // MARK: Start
 
-    /// Makes the code that runs the boot task.
+    /// Makes the running boot code the boot task.
     static func start() {
       Thread.boot.pointee = Thread()
       Thread.boot.pointee.stackBase = kernel_boot_stack() + (hasEndMarkers ? UInt(StackEndMarker.byteCount) : 0)
@@ -238,9 +236,9 @@
           == Thread.boot.pointee.stackBase)
     }
 
-    /// Makes the scheduler core and lets this CPU, the first, take part.
+    /// Makes the scheduler core, and adds this CPU, the first, to it.
     ///
-    /// Before the first wait, with interrupts off; its idle thread is prepared.
+    /// Called before the first wait, with interrupts off and the idle thread prepared.
     static func startCore() {
       do {
         core.initialize(
@@ -253,11 +251,11 @@
       startThisCPU(running: Thread.boot)
     }
 
-    /// Lets this CPU take part.
+    /// Adds the current CPU to the scheduler.
     ///
     /// Interrupts are off.
     ///
-    /// - Parameter current: the task that runs here now.
+    /// - Parameter current: the task that runs on it now.
     static func startThisCPU(running current: ThreadPointer) {
       core.pointee.startCPU(running: current.scheduled, idle: Thread.idle.scheduled)
     }

@@ -1,16 +1,16 @@
-// The proof that a stack can be used down to an address, while the thread may be preempted and its dead pages taken.
+// A proof that a stack can be used down to an address, though the thread may be preempted and its dead pages taken.
 #if hasFeature(Embedded)
   import KernelAssembly
   import KernelStacks
 
-  /// Fills the current thread's stack below its stack pointer with words of its own, and verifies them.
+  /// Fills the current thread's stack below its stack pointer with words, and verifies them.
   ///
-  /// Below the stack pointer all pages are dead, but for a floor, which this sets: else a thread that is preempted in between
-  /// may lose what it has written there.
+  /// All pages below the stack pointer are dead unless a floor protects them. This sets one: otherwise a thread preempted in
+  /// between could lose what it has written.
   ///
   /// - Parameters:
-  ///   - lowest: the lowest address; what is not mapped grows.
-  ///   - owner: told by the words.
+  ///   - lowest: the lowest address; pages that are not mapped grow.
+  ///   - owner: the owner that the words encode.
   /// - Returns: whether all of them held.
   func proveStack(downTo lowest: UInt, owner: UInt64) -> Bool {
     let record = Thread.current

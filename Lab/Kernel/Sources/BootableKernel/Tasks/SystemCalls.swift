@@ -1,4 +1,4 @@
-// System calls: number in x8, arguments in x0 and x1, results in x0 to x2.
+// System calls, at EL1t in the caller's thread: number in x8, arguments in x0 and x1, results in x0 to x2.
 #if hasFeature(Embedded)
   import CAArch64
   import KernelAssembly
@@ -8,7 +8,7 @@
   import SystemCallInterface
   import UserPrograms
 
-  /// Does what the process asks for; its registers are in `frame`.
+  /// Carries out a system call; the process's registers are in `frame`.
   func systemCall(_ frame: UnsafeMutablePointer<kernel_frame>) {
     guard let number = SystemCallNumber(rawValue: frame.pointee.x.8) else {
       endProcess(status: 0, end: .illegalInstruction)
@@ -48,13 +48,13 @@
     frame.pointee.x.0 = UInt64(bitPattern: Int64(result))
   }
 
-  // Down to where this process is to go: below what is mapped, the stack grows.
+  // Down to the depth of this process: pages that are not mapped grow.
   private func proveStack(_ task: TaskPointer) -> Int {
     guard let range = KernelObjects.processes.pointee.provenRange(of: task) else { return 0 }
     return proveStack(downTo: range.base.rawValue, owner: UInt64(task.pointee.processID)) ? 1 : 0
   }
 
-  // What a fork may need, and a few more, so that not each one looks for them.
+  // The frames that a fork may need, and some more, so that not every fork has to shrink.
   private let framesPerShrink = 32
 
   private func fork(_ parent: TaskPointer, _ frame: UnsafeMutablePointer<kernel_frame>) -> Int {
@@ -75,7 +75,7 @@
   }
 
   private func wait(_ task: TaskPointer, _ frame: UnsafeMutablePointer<kernel_frame>) -> Int {
-    // No wake-up can come between the look and the wait.
+    // With interrupts off, no wake-up is lost between the check and the wait.
     let state = ca_disable_interrupts()
     defer { ca_restore_interrupts(state) }
     while true {
@@ -105,7 +105,7 @@
   private func hold(_ task: TaskPointer) {
     let state = ca_disable_interrupts()
     KernelObjects.processes.pointee.hold(task) { Scheduler.wake(thread(of: $0)) }
-    // A child's end wakes its parent, whatever that waits for.
+    // A child's end wakes its parent, whatever the parent waits for.
     while task.pointee.state == .holding { Scheduler.wait() }
     ca_restore_interrupts(state)
   }

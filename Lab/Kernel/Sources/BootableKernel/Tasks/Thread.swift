@@ -1,4 +1,4 @@
-// A thread of execution: the part of a task that the scheduler and the exception vectors know.
+// A thread of execution: the part of a task record that the scheduler and the exception vectors use.
 #if hasFeature(Embedded)
   import CAArch64
   import KernelAssembly
@@ -6,9 +6,9 @@
 
   typealias ThreadPointer = UnsafeMutablePointer<Thread>
 
-  /// What the scheduler and exception entry keep of a task.
+  /// The record of a task, as the scheduler and exception entry use it.
   ///
-  /// Its address is what TPIDR_EL1 holds while the task runs.
+  /// TPIDR_EL1 holds its address while the task runs.
   ///
   ///     +0x000  registers to go on with    written by exception entry, see frame_layout.h
   ///     +0x110  stack top                  read by exception entry
@@ -18,13 +18,13 @@
   ///     +0x160  (end: it fits the machine's part of a process's task record)
   struct Thread {
     var head = kernel_task_head()
-    /// What the scheduler keeps of it.
+    /// The scheduler's part.
     ///
-    /// Its number is that of a process, from 1; threads of the kernel itself count from 0 downwards.
+    /// Its number is a process's, from 1; kernel threads count down from 0.
     var scheduled = ScheduledThread(id: 0, stackBase: VirtualAddress(0), stackPointer: VirtualAddress(0))
-    /// In how many sections of the allocators the task is, which an overflow must not leave half-way.
+    /// The number of nested allocator sections the task is in, which an overflow must not leave half-way.
     var allocatorSections: UInt16 = 0
-    /// Whether an overflow has ended the task: it is on its way out.
+    /// Whether an overflow has ended the task, which is about to exit.
     var isDying = false
 
     /// The lowest address of the stack.
@@ -33,15 +33,15 @@
       set { scheduled.stackBase = VirtualAddress(newValue) }
     }
 
-    /// The number.
+    /// The task's number.
     var id: Int {
       get { scheduled.id }
       set { scheduled.id = newValue }
     }
 
-    /// Fills in the stack pointer that the scheduler knows; all registers are in the record.
+    /// Sets the stack pointer that the scheduler sees; all registers are saved in the record.
     ///
-    /// A thread that was at EL0 has nothing on its kernel stack but what lies in the top page.
+    /// The kernel stack of a thread at EL0 holds nothing outside its top page.
     mutating func noteContext() {
       let isUser = head.frame.spsr & 0xf == 0
       scheduled.savedStackPointer = VirtualAddress(UInt(isUser ? head.stack_top : head.frame.sp))
@@ -52,23 +52,23 @@
       ThreadPointer(bitPattern: UInt(ca_read_tpidr_el1())).unsafelyUnwrapped
     }
 
-    /// The record that the boot code runs under.
+    /// The record of the boot task.
     static var boot: ThreadPointer { ThreadPointer(bitPattern: kernel_boot_task()).unsafelyUnwrapped }
 
-    /// The record of the task that runs on this CPU when no other can.
+    /// The record of the current CPU's idle thread.
     ///
     /// Interrupts are off.
     static var idle: ThreadPointer {
       UnsafeMutableRawPointer(PerCPU.current).assumingMemoryBound(to: Thread.self)
     }
 
-    /// Prepares the record of a CPU's idle thread.
+    /// Makes this the record of a CPU's idle thread.
     mutating func prepareIdle(stackBase: UInt, stackTop: UInt) {
       prepareThread(
         id: -1, stackBase: stackBase, stackTop: stackTop, body: { _ in BootableKernel.idle() }, argument: 0)
     }
 
-    /// Prepares the record of a thread that calls `body(argument)` at EL1t, with interrupts on.
+    /// Makes this the record of a thread that calls `body(argument)` at EL1t, with interrupts on.
     mutating func prepareThread(
       id: Int, stackBase: UInt, stackTop: UInt, body: @convention(c) (UInt) -> Void, argument: UInt
     ) {
@@ -88,17 +88,17 @@
   }
 
   extension UnsafeMutablePointer where Pointee == Thread {
-    /// The part of the record that the scheduler works with.
+    /// The scheduler's part of the record.
     var scheduled: ScheduledThreadPointer {
       (UnsafeMutableRawPointer(self) + Int(TASK_STACK_BASE)).assumingMemoryBound(to: ScheduledThread.self)
     }
 
-    /// The record that the scheduler's part lies in.
+    /// The record that a scheduler's part lies in.
     init(_ scheduled: ScheduledThreadPointer) {
       self = (UnsafeMutableRawPointer(scheduled) - Int(TASK_STACK_BASE)).assumingMemoryBound(to: Thread.self)
     }
   }
 
-  /// Reached when the body of a thread returns.
+  /// Ends a thread whose body has returned.
   @c func kernelThreadReturned() { Scheduler.exit() }
 #endif
