@@ -1,15 +1,15 @@
-// ASIDs for any number of address spaces, from the few that a CPU has: handed out by generations.
+// ASIDs for any number of address spaces, out of the few that a CPU has, handed out by generations.
 //
 //    63                    bits bits-1     0
 //   +--------------------------+-----------+
-//   |        generation        |   ASID    |   a tag: of an address space, and of what a CPU walks
+//   |        generation        |   ASID    |   a tag: of an address space, or of a CPU
 //   +--------------------------+-----------+
 //
-// An address space is walked only with an ASID of the current generation. When all of them are taken, the next generation
-// begins (rollover): all ASIDs are free but those that CPUs may be walking with at that moment, which stay with their address
-// spaces. Of all others every CPU drops what it has cached, by one invalidation.
+// An address space is only used with an ASID of the current generation. When all ASIDs are taken, the next generation begins
+// (rollover): all become free but those that CPUs may be using at that moment, which stay with their address spaces. One
+// invalidation drops the translations of all others on every CPU.
 //
-// What a CPU may be walking with is in two words of its own, which the rollover reads:
+// The tags that a CPU may be using are in two words of its own, which the rollover reads:
 //
 //                        claimed    used
 //   claim, no lock       new        old       compare-and-swap, not from 0
@@ -17,42 +17,42 @@
 //                        new        new       store-release
 //   a rollover, there    0          new       exchange: the next claim has to take the lock
 //
-// A claim that came before the exchange is seen by it; one that comes after it fails. So until the CPU takes the lock, it walks
-// with one of the two tags that the rollover has kept. That `used` is not older than what TTBR0_EL1 holds follows from the order
-// of release: it is stored before the next claim is.
+// The exchange sees a claim made before it, and makes one made after it fail. So until a CPU takes the lock, it uses one of the
+// two tags that the rollover has kept. `used` is never older than TTBR0_EL1, by release order: it is stored before the next
+// claim is.
 //
-// Source: Linux, arch/arm64/mm/context.c, whose CPUs drop what they have cached each for itself, at their next switch.
+// Source: Linux, arch/arm64/mm/context.c; there each CPU drops its cached translations by itself, at its next switch.
 
 import KernelStacks
 import Synchronization
 
-/// What one CPU walks user address spaces with, as tags; a cache line of its own.
+/// The tags of one CPU, in a cache line of its own; its CPU writes them with interrupts off, a rollover with the lock held.
 struct CPUTags: ~Copyable {
-  /// What it is about to walk with, or walks with; 0 since the last rollover.
+  /// The tag that the CPU uses or is about to use; 0 since the last rollover.
   let claimed = Atomic<UInt64>(0)
-  /// What it walks with, or did before what it has claimed.
+  /// The tag that the CPU uses, or used before the claimed one.
   let used = Atomic<UInt64>(0)
-  /// What the two were at the last rollover; under the lock.
+  /// Both as of the last rollover; under the lock.
   var keptClaim: UInt64 = 0
   var keptUse: UInt64 = 0
 
   static var stride: Int { 64 }
 }
 
-/// What all CPUs share.
+/// The state that all CPUs share.
 private struct SharedTags: ~Copyable {
   var lock = SpinLock()
-  /// The current generation, its ASID 0.
+  /// The current generation, with ASID 0.
   let generation: Atomic<UInt64>
   /// No ASID below this is free; under the lock.
   var lowestFree = 1
-  /// How many rollovers there were; under the lock.
+  /// The number of rollovers; under the lock.
   var rollovers = 0
 
   init(bits: UInt64) { generation = Atomic(1 << bits) }
 }
 
-/// Hands out ASIDs: a handle, whose records lie in frames.
+/// The allocator of ASIDs: a handle, whose records lie in frames.
 public struct AddressSpaceTags<M: Machine> {
   private let machine: M
   private let bits: UInt64
@@ -62,19 +62,19 @@ public struct AddressSpaceTags<M: Machine> {
   private let bitmapFrame: PageFrame
   private let bitmapOrder: Int
   private let shared: UnsafeMutablePointer<SharedTags>
-  /// A bit for each ASID that is taken, or kept; under the lock.
+  /// A bit for each ASID that is taken or kept; under the lock.
   private let taken: UnsafeMutablePointer<UInt64>
 
-  /// How many ASIDs there are, 0 included, which is of none.
+  /// The number of ASIDs, including 0, which is never handed out.
   private var count: Int { 1 << Int(bits) }
 
-  /// ASIDs of a number of bits, all of them free.
+  /// Makes an allocator of ASIDs of `bits` bits, all free.
   ///
   /// - Parameters:
   ///   - machine: the machine.
-  ///   - bits: how long an ASID is, 16 at most; there must be more than twice as many as CPUs.
-  ///   - frames: where the records come from.
-  /// - Throws: when there is no room for them.
+  ///   - bits: the length of an ASID, at most 16; more than twice as many ASIDs as CPUs are required.
+  ///   - frames: the source of the records.
+  /// - Throws: the refusal of a record's frames; nothing stays allocated.
   public init<Frames: FrameSource & ~Copyable>(
     machine: M, bits: Int, frames: borrowing Frames
   ) throws(FrameSourceError) {
@@ -106,20 +106,20 @@ public struct AddressSpaceTags<M: Machine> {
     return order
   }
 
-  /// Gives the records back; no CPU walks an address space.
+  /// Frees the records; no CPU uses an address space.
   public func release<Frames: FrameSource & ~Copyable>(to frames: borrowing Frames) {
     returnFrame(bitmapFrame, order: bitmapOrder, to: frames)
     returnFrame(recordFrame, order: recordOrder, to: frames)
   }
 
-  /// How many rollovers there were.
+  /// The number of rollovers.
   public var rolloverCount: Int {
     let interrupts = machine.lock(lock)
     defer { machine.unlock(lock, restoring: interrupts) }
     return shared.pointee.rollovers
   }
 
-  /// The ASID of a tag; `nil` for an address space that no CPU has ever walked.
+  /// The ASID of a tag, or `nil` for an address space that no CPU has used yet.
   public func identifier(_ tag: UInt64) -> AddressSpaceID? {
     tag == 0 ? nil : AddressSpaceID(UInt16(truncatingIfNeeded: tag & (1 << bits - 1)))
   }
@@ -134,14 +134,14 @@ public struct AddressSpaceTags<M: Machine> {
 
   // MARK: Switching
 
-  /// Lets this CPU walk an address space.
+  /// Switches the current CPU to an address space.
   ///
-  /// Interrupts are off. The address space is walked by no other CPU.
+  /// Interrupts are off. No other CPU uses the address space.
   ///
   /// - Parameters:
-  ///   - tag: the tag of the address space, at first 0; changed if it is of an earlier generation.
-  ///   - drop: makes all CPUs drop what they have cached of all ASIDs for which ``isTaken(_:)`` does not hold.
-  ///   - enter: puts the address space into TTBR0_EL1, with the ASID it gets, and synchronizes the context.
+  ///   - tag: the tag of the address space, initially 0; replaced if it is of an earlier generation.
+  ///   - drop: drops, on all CPUs, the translations of all ASIDs for which ``isTaken(_:)`` is false; the lock is held.
+  ///   - enter: writes the address space to TTBR0_EL1 with the ASID given, and synchronizes the context.
   public func activate(
     _ tag: inout UInt64, drop: (Self) -> Void, enter: (AddressSpaceID) -> Void
   ) {
@@ -172,7 +172,7 @@ public struct AddressSpaceTags<M: Machine> {
     machine.unlock(lock, restoring: interrupts)
   }
 
-  // The rest is done with the lock held.
+  // The functions below run with the lock held.
 
   private func currentTag(insteadOf old: UInt64, _ drop: (Self) -> Void) -> UInt64 {
     if old != 0 {
@@ -185,7 +185,7 @@ public struct AddressSpaceTags<M: Machine> {
     return shared.pointee.generation.load(ordering: .relaxed) | UInt64(free)
   }
 
-  // Whether a tag was kept; it goes by another generation now.
+  // Moves a kept tag to its new generation; returns whether `old` was kept.
   private func keep(_ old: UInt64, as new: UInt64) -> Bool {
     var isKept = false
     for cpu in 0..<cpuCount {
@@ -207,7 +207,7 @@ public struct AddressSpaceTags<M: Machine> {
     taken.update(repeating: 0, count: (count + 63) / 64)
     for cpu in 0..<cpuCount {
       let tags = tags(of: cpu)
-      // A CPU that has claimed nothing since the last rollover still walks with what was kept then.
+      // A CPU without a claim since the last rollover still uses a tag kept then.
       let claimed = tags.pointee.claimed.exchange(0, ordering: .acquiringAndReleasing)
       if claimed != 0 { tags.pointee.keptClaim = claimed }
       tags.pointee.keptUse = tags.pointee.used.load(ordering: .acquiring)
@@ -228,12 +228,12 @@ public struct AddressSpaceTags<M: Machine> {
     return candidate < count ? candidate : nil
   }
 
-  /// Whether an ASID is in use or kept, for the function that drops all others.
+  /// Whether an ASID is taken or kept; for the function that drops all others.
   public func isTaken(_ identifier: Int) -> Bool { taken[identifier / 64] >> UInt64(identifier % 64) & 1 == 1 }
 
-  /// Drops what all CPUs have cached of the ASIDs that are free, one after the other.
+  /// Drops the translations of each free ASID on all CPUs, one ASID after the other.
   ///
-  /// A machine that has one instruction for all does not need this.
+  /// For machines without one operation for all of them. Called within `drop` of ``activate(_:drop:enter:)``.
   public func dropEachFree() {
     for identifier in 1..<count where !isTaken(identifier) {
       machine.invalidate(.everything, in: AddressSpaceID(UInt16(identifier)), scope: .tablesAndLeaves)

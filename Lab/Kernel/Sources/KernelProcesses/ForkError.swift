@@ -1,10 +1,10 @@
-// Why there is no new process: the step that failed, and what it was refused.
+// The errors of fork and of creating the first process, and the results of user faults.
 
 import KernelStacks
 
-/// What can go wrong with a fork, or with the first process.
+/// An error of a fork, or of the first process's creation: the step that failed.
 ///
-/// Everything half-made has been undone when one is thrown.
+/// When it is thrown, all partial work has been undone.
 public enum ForkError: Error, Equatable, TextDescribable {
   /// All process numbers are in use.
   case tooManyProcesses(limit: Int)
@@ -16,10 +16,10 @@ public enum ForkError: Error, Equatable, TextDescribable {
   case addressSpace(FrameSourceError)
   /// There was no memory for the program's own pages.
   case userMemory(FrameSourceError)
-  /// The image has a segment outside the user's half, unaligned, or over another.
+  /// The image has a segment outside the user half, unaligned, or overlapping another.
   case badImage(VirtualAddress)
 
-  /// What the frame source had when it refused, if that was the reason.
+  /// The state of the frame source when it refused, if that was the cause.
   public var refusal: FrameRefusal? {
     switch self {
     case .taskRecord(.refused(let refusal)), .addressSpace(.refused(let refusal)),
@@ -51,7 +51,7 @@ public enum ForkError: Error, Equatable, TextDescribable {
   extension ForkError: CustomStringConvertible {}
 #endif
 
-/// What a process wants of an address.
+/// The kind of a process's access.
 public enum UserAccess: UInt8, Sendable {
   /// Load.
   case read
@@ -61,12 +61,12 @@ public enum UserAccess: UInt8, Sendable {
   case execute
 }
 
-/// What became of an abort at EL0, or of an access on a process's behalf.
+/// The result of handling an abort at EL0, or an access on a process's behalf.
 public enum FaultResolution: Equatable, Sendable {
   /// The access can be repeated.
   case resolved
-  /// The process has no right to it.
+  /// The process has no right to the access.
   case violation
-  /// A page would have to be copied, and there is no frame for the copy.
+  /// The page has to be copied, and there is no frame for the copy.
   case outOfMemory(FrameSourceError)
 }

@@ -1,12 +1,12 @@
-// What is counted of forks and of how processes end.
+// Counts of forks and of overflows; updated with the lock of the process table held.
 
 import KernelStacks
 
-/// Why a fork did not give a child that ran.
+/// The reason why a fork gave no child that ran.
 public enum ForkFailureReason: Equatable, Sendable, TextDescribable {
-  /// Fork itself failed.
+  /// The fork itself failed.
   case fork(ForkError)
-  /// Fork succeeded, but a page that the child wrote to could not be copied.
+  /// The fork succeeded, but a page that the child wrote to could not be copied.
   case copyOnWrite(FrameSourceError)
 
   /// Writes the reason in one line.
@@ -18,19 +18,19 @@ public enum ForkFailureReason: Equatable, Sendable, TextDescribable {
   }
 }
 
-/// Counts of forks, and of ends, since ``Processes/resetFigures()``.
+/// Counts of forks and overflows since ``Processes/resetFigures()``.
 public struct ForkFigures: Sendable {
-  /// How many forks were tried.
+  /// The number of forks tried.
   public internal(set) var attempted = 0
-  /// How many children ran and came to hold.
+  /// The number of children that ran until they held.
   public internal(set) var succeeded = 0
-  /// The largest number of frames that one fork took, its child having run.
+  /// The most frames that one fork took, up to the point where its child held.
   public internal(set) var largestFramesPerFork = 0
-  /// What failed first.
+  /// The first failure.
   public internal(set) var firstFailure: ForkFailureReason?
-  /// How many processes left their kernel stacks, and were ended for it.
+  /// The number of processes ended for an overflow of their kernel stacks.
   public internal(set) var overflown = 0
-  /// The last child that fork made, and the free frames before that fork.
+  /// The last child of a fork, and the free frames before that fork.
   var lastChild: UInt16 = 0
   var freeBeforeLastFork = 0
 
@@ -41,7 +41,7 @@ extension Processes where F: ~Copyable {
   /// The counts of forks.
   public var figures: ForkFigures { state.pointee.figures }
 
-  /// Starts counting anew.
+  /// Resets the counts.
   public borrowing func resetFigures() { state.pointee.figures = ForkFigures() }
 
   borrowing func noteFork(of child: TaskPointer, freeBefore: Int) {
@@ -57,7 +57,7 @@ extension Processes where F: ~Copyable {
     }
   }
 
-  /// A process holds: if it is the last child made, all that its fork took has been taken.
+  /// Counts a process that now holds; if it is the last fork's child, the frames of that fork are all taken by now.
   ///
   /// The lock is held.
   borrowing func noteHolding(_ task: TaskPointer) {

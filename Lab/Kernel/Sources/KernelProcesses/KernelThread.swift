@@ -1,4 +1,4 @@
-// A thread of the kernel itself: its record, which it owns its stack by.
+// The record of a kernel thread, which owns the thread's stack.
 //
 //   offset   0  the machine's own: registers of a thread that does not run (352 bytes; assembly may rely on the 0)
 //          352  place, number, state, registry, list, stack
@@ -6,43 +6,43 @@
 
 import KernelStacks
 
-/// Where a thread of the kernel stands.
+/// The state of a kernel thread.
 public enum KernelThreadState: UInt8, Sendable {
-  /// Made; it has not begun.
+  /// Made, and not begun.
   case created
-  /// Runs, or could.
+  /// Running or ready.
   case awake
-  /// Until somebody wakes it.
+  /// Asleep until it is woken.
   case asleep
 }
 
-/// A thread of the kernel.
+/// A kernel thread.
 public struct KernelThread: ~Copyable {
-  /// Room for the machine's own, at offset 0 of the record: 352 bytes.
+  /// The machine's part, at offset 0 of the record: 352 bytes.
   public var context = InlineArray<44, UInt64>(repeating: 0)
   private var frameNumber: UInt32 = 0
-  /// Where in the frame it lies, in units of 16 bytes.
+  /// The offset in the frame, in units of 16 bytes.
   private var frameOffset: UInt8 = 0
-  /// How deep its program has gone from where its stack begins, in units of 128 bytes, rounded down; stops at 255.
+  /// The greatest depth of its program below the stack's top, in units of 128 bytes, rounded down, at most 255.
   private var depth: UInt8 = 0
-  /// How often it has begun or been woken; stops at 255.
+  /// The number of times it was started or woken, at most 255.
   public internal(set) var wakeCount: UInt8 = 0
-  /// Where it stands.
+  /// Its state.
   public internal(set) var state = KernelThreadState.created
   /// Its number, from 0 in the order in which threads were made.
   public internal(set) var number: Int32 = 0
-  /// What it has taken for itself; given back when it ends.
+  /// The memory it has taken in its own name, which is given back when it ends.
   public var registry = TaskRegistry()
-  /// The thread that was made after it.
+  /// The next thread, in the order in which they were made.
   public internal(set) var next: KernelThreadPointer?
-  /// The thread that was made before it.
+  /// The previous thread.
   public internal(set) var previous: KernelThreadPointer?
-  /// Its stack; `nil` once it has been freed.
+  /// Its stack, or `nil` once that is freed.
   public var stack: ThreadStack?
 
   init() {}
 
-  /// Where the record lies.
+  /// The physical address of the record.
   public internal(set) var physicalAddress: PhysicalAddress {
     get { PhysicalAddress(UInt(frameNumber) << 12 + UInt(frameOffset) << 4) }
     set {
@@ -51,27 +51,27 @@ public struct KernelThread: ~Copyable {
     }
   }
 
-  /// How deep its program has gone at least, in bytes from where its stack begins; what it calls comes on top.
+  /// A lower bound of its program's greatest depth, in bytes below the stack's top, without the functions that it calls.
   public var deepestByteCount: Int { Int(depth) * 128 }
 
-  /// Notes how deep the program is.
+  /// Records the current depth of the program.
   public mutating func note(byteCount: Int) {
     depth = max(depth, UInt8(clamping: byteCount / 128))
   }
 }
 
-/// The record of a thread in its place, where it stays until the thread has ended.
+/// A pointer to the record of a thread, valid until the thread has ended.
 public typealias KernelThreadPointer = UnsafeMutablePointer<KernelThread>
 
 extension KernelThread: PooledRecord {
   static var stride: Int { 400 }
-  /// How many records share a frame.
+  /// The number of records in a frame.
   public static var countPerFrame: Int { 10 }
 }
 
-/// Why there is no new thread of the kernel.
+/// An error of making a kernel thread: the step that failed.
 ///
-/// Everything half-made has been undone when one is thrown.
+/// When it is thrown, all partial work has been undone.
 public enum KernelThreadError: Error, Equatable, TextDescribable {
   /// There was no memory for the record.
   case record(FrameSourceError)

@@ -1,4 +1,4 @@
-// Address spaces: filled from an image, shared copy-on-write at fork, taken apart at exit. The lock is held throughout.
+// Address spaces: loaded from an image, shared copy-on-write by fork, destroyed at exit. The lock is held throughout.
 //
 // Layout of a program whose parts lie within one 2 MiB (39-bit addresses):
 //
@@ -6,47 +6,47 @@
 //   3 frames of tables                       +--> data     shared copy-on-write after a fork
 //                                            +--> stack    the live part copied at the fork, the rest copy-on-write
 //
-// `shareCount` says of each frame of user memory how many address spaces map it. One that several map is read-only in
-// all of them; bit 55 of an entry (ignored by the hardware) says that a store may make it writable again. The frame goes
-// back when the last space lets go of it.
+// `shareCount` is the number of address spaces that map a frame of user memory. A frame that several map is read-only in all of
+// them; bit 55 of an entry (ignored by the hardware) marks a page that a store may make writable again. The frame is freed when
+// the last address space releases it.
 //
-// TLB rule: making the parent's entries read-only is a tightening; one invalidation of the parent's ASID per fork
-// covers all of them. A new output address appears only after invalid and a completed invalidation (Processes+Faults).
+// TLB rule: making the parent's entries read-only restricts access; one invalidation of the parent's ASID per fork covers them
+// all. A page gets a new output address only after its entry was invalid and an invalidation completed (Processes+Faults).
 
 import KernelStacks
 
 extension PageTableEntry {
-  /// Bit 55, for software: the page may be written once it has been copied, or is no longer shared.
+  /// Bit 55, ignored by hardware: the page may be written once it has been copied or is no longer shared.
   static var copyOnWriteBit: UInt64 { 1 << 55 }
 
-  /// Whether the page may be written once it has been copied, or is no longer shared.
+  /// Whether the page may be written once it has been copied or is no longer shared.
   public var isCopyOnWrite: Bool { rawValue & Self.copyOnWriteBit != 0 }
 
-  /// The entry of a page that is now shared: a writable one becomes read-only and copy-on-write.
+  /// The entry for a page that is now shared: a writable one becomes read-only and copy-on-write.
   var shared: Self {
     isWritable ? Self(rawValue: readOnly.rawValue | Self.copyOnWriteBit) : self
   }
 }
 
 extension Processes where F: ~Copyable {
-  /// The tables of a process, which has an address space.
+  /// The translation tables of a process, which has an address space.
   public func tables(of task: TaskPointer) -> TranslationTables<M> {
     TranslationTables(root: task.pointee.addressSpaceRoot, machine: machine)
   }
 
-  /// Addresses that a program may use: the user's half, without the first page.
+  /// The addresses that a program may use: the user half without its first page.
   public var userAddresses: VirtualAddressRange {
     VirtualAddressRange(VirtualAddress(4096), VirtualAddress(1 << UInt(machine.virtualAddressBits)))
   }
 
-  /// How many address spaces map a frame of user memory: the word that the frame's owner has.
+  /// A pointer to the number of address spaces that map a frame of user memory: its owner word.
   public borrowing func shareCount(_ frame: PageFrame) -> UnsafeMutablePointer<UInt32> {
     stacks.frames.ownerWord(of: frame)!
   }
 
   // MARK: The first process
 
-  /// Fills an empty address space from an image.
+  /// Loads an image into an empty address space.
   borrowing func loadImage(_ image: ProgramImage, into task: TaskPointer) throws(ForkError) {
     for index in 0..<image.segmentCount {
       let segment = image.segment(at: index)
@@ -103,7 +103,7 @@ extension Processes where F: ~Copyable {
 
   // MARK: Fork
 
-  /// Builds the child's tables wherever the parent has pages, still without entries.
+  /// Builds the child's tables wherever the parent has pages, with empty entries.
   borrowing func buildTables(of child: TaskPointer, like parent: TaskPointer) throws(ForkError) {
     let childTables = tables(of: child)
     try tables(of: parent).visitLeaves(in: userAddresses) { (leaf) throws(ForkError) in
@@ -111,13 +111,13 @@ extension Processes where F: ~Copyable {
     }
   }
 
-  /// Copies the parent's stack from the page of its stack pointer up to the end of that run of pages.
+  /// Copies the parent's stack from the page of its stack pointer up to the end of the contiguous writable pages.
   borrowing func copyLiveStack(
     of parent: TaskPointer, to child: TaskPointer, from stackPointer: VirtualAddress
   ) throws(ForkError) {
     let parentTables = tables(of: parent)
     let childTables = tables(of: child)
-    // An empty stack's pointer is the address above it; the page below is the one that will be written to.
+    // An empty stack's pointer is the address above it; the first store goes to the page below.
     var address = (stackPointer - 1).pageBase
     while userAddresses.contains(address), let location = parentTables.existingLeafEntry(at: address) {
       let entry = machine.readEntry(at: location)
@@ -134,7 +134,7 @@ extension Processes where F: ~Copyable {
 
   /// Shares all pages that the child does not have yet.
   ///
-  /// The child's tables exist; nothing here can fail.
+  /// The child's tables exist, so this cannot fail.
   borrowing func shareRemainingPages(of parent: TaskPointer, with child: TaskPointer) {
     let childTables = tables(of: child)
     var tightened = false
@@ -156,7 +156,7 @@ extension Processes where F: ~Copyable {
     }
   }
 
-  /// Publishes earlier stores to a process's entries, and drops what CPUs have cached of the leaf entries of a range.
+  /// Publishes earlier stores to a process's entries, and invalidates the translations of leaf entries in a range on all CPUs.
   borrowing func dropTranslations(_ range: VirtualAddressRange, of task: TaskPointer) {
     if let space = addressSpaceTags.identifier(task.pointee.addressSpaceTag) {
       machine.invalidate(range, in: space, scope: .leaves)
@@ -167,7 +167,7 @@ extension Processes where F: ~Copyable {
 
   // MARK: Exit
 
-  /// Gives a process's tables back, and the frames that no other process maps.
+  /// Frees a process's tables, and the frames that no other process maps.
   ///
   /// No CPU uses the address space.
   borrowing func destroyAddressSpace(of task: TaskPointer) {
@@ -179,7 +179,7 @@ extension Processes where F: ~Copyable {
     task.pointee.addressSpaceRoot = PhysicalAddress(0)
   }
 
-  /// Lets go of a frame on behalf of one address space, whose translations have been invalidated.
+  /// Releases a frame on behalf of one address space, whose translations have been invalidated.
   borrowing func releaseUserFrame(_ frame: PageFrame) {
     let count = shareCount(frame)
     count.pointee -= 1

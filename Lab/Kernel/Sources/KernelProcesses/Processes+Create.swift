@@ -1,13 +1,13 @@
-// Making a process: the first one from an image, all others by fork.
+// Creation of processes: the first one from an image, all others by fork.
 
 import KernelStacks
 
 extension Processes where F: ~Copyable {
   /// Makes the first process from a program.
   ///
-  /// It starts at the image's entry with the image's stack.
+  /// It is to start at the image's entry with the image's stack.
   ///
-  /// - Throws: which step failed. Everything half-made has been undone.
+  /// - Throws: the step that failed. All partial work has been undone.
   public borrowing func createFirst(_ image: ProgramImage) throws(ForkError) -> TaskPointer {
     precondition(state.pointee.first == nil, "there is a first process already")
     return try locked { () throws(ForkError) in
@@ -27,16 +27,16 @@ extension Processes where F: ~Copyable {
   /// Makes a child of `parent`: record, number, kernel stack, and an address space that shares every page
   /// copy-on-write, except the live part of the user stack, which is copied.
   ///
-  /// The live part of the stack, from the page of `userStackPointer` up, is what parent and child write to first. Copying
-  /// it spares both a fault, and a parent whose fork succeeded never dies for want of a frame for its own stack.
+  /// Parent and child first write to the live part of the stack, from the page of `userStackPointer` up. Copying it spares both
+  /// a fault, and a parent whose fork succeeded never dies for lack of a frame for its own stack.
   ///
-  /// The child's `context` is a copy of the parent's; its state is ``TaskState/created``.
+  /// The child's `context` is a copy of the parent's, its state ``TaskState/created``.
   ///
   /// - Parameters:
-  ///   - parent: the process that forks; its address space may be in use on this CPU.
+  ///   - parent: the process that forks; its address space may be in use on the current CPU.
   ///   - userStackPointer: the parent's SP_EL0.
-  ///   - reclaims: whether caches are given back and the fork tried once more before it fails.
-  ///   - shrinking: called when that was not enough: gives back what else nobody needs, and tells how many frames.
+  ///   - reclaims: whether to reclaim caches and try again before the fork fails.
+  ///   - shrinking: called when reclaiming did not suffice: frees memory of other kinds, and returns the number of frames.
   /// - Throws: which step failed, and what was asked and there. Everything half-made has been undone; the parent's
   ///   address space is as it was.
   public borrowing func fork(
@@ -63,7 +63,7 @@ extension Processes where F: ~Copyable {
           given = shrinking()
         }
         if given > 0 { continue }
-        // A try may have filled a cache before it failed.
+        // The failed attempt may have filled a cache.
         if reclaims { reclaim() }
         noteFailure(.fork(error))
         throw error
@@ -77,7 +77,7 @@ extension Processes where F: ~Copyable {
     try locked { () throws(ForkError) in
       let child = try makeTask(parent: parent)
       do throws(ForkError) {
-        // All that can fail comes first; sharing, which changes the parent, cannot fail.
+        // Steps that can fail come first; sharing, which changes the parent, cannot.
         try buildTables(of: child, like: parent)
         try copyLiveStack(of: parent, to: child, from: userStackPointer)
       } catch {
@@ -92,12 +92,12 @@ extension Processes where F: ~Copyable {
     }
   }
 
-  /// A task with a number, a kernel stack and a root table, in its parent's list of children.
+  /// Makes a task with a number, a kernel stack and a root table, in its parent's list of children.
   ///
   /// The lock is held.
   private borrowing func makeTask(parent: TaskPointer?) throws(ForkError) -> TaskPointer {
     guard let processID = unusedProcessID() else { throw .tooManyProcesses(limit: processLimit) }
-    // The stack comes first: where threads wait for frames, it is refused, and nothing else has been taken by then.
+    // The stack comes first: while threads wait for frames it is refused, before anything else is taken.
     var stack: ThreadStack?
     do { stack = try stacks.allocate(node: nil) } catch { throw .stack(error) }
     let task: TaskPointer
@@ -123,7 +123,7 @@ extension Processes where F: ~Copyable {
     return task
   }
 
-  /// The next number after the last one that was given out, round and round.
+  /// The next free process number after the last one handed out, in a cycle; `nil` if all are in use.
   ///
   /// The lock is held.
   private borrowing func unusedProcessID() -> Int? {
@@ -136,7 +136,7 @@ extension Processes where F: ~Copyable {
     return nil
   }
 
-  /// Gives a task's number, stack and record back; its address space is gone.
+  /// Frees a task's number, stack and record; its address space is already destroyed.
   ///
   /// The lock is held.
   borrowing func discardTask(_ task: TaskPointer) {

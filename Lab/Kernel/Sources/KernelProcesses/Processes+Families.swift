@@ -1,32 +1,32 @@
 // Parents and children: exit, wait, hold and release.
 //
-// A parent's list of children has the dead ones in front, so that `wait` finds one in O(1).
+// In a parent's list of children the dead ones come first, so that `wait` finds one in O(1). The lock guards the lists.
 
 import KernelStacks
 import SystemCallInterface
 
-/// What `wait` finds.
+/// The result of ``Processes/reap(childOf:)``.
 public enum ReapResult: Sendable {
-  /// A child had ended; it is gone now.
+  /// A child had ended, and has been reaped.
   case reaped(EndedChild)
-  /// There are children, and none has ended.
+  /// There are children, none of which has ended.
   case noneEnded
-  /// There is no child.
+  /// There are no children.
   case noChildren
 }
 
 extension Processes where F: ~Copyable {
-  /// Ends a process: its address space and what it has taken are given back, and its children become the first
-  /// process's.
+  /// Ends a process: frees its address space and the memory that it has taken, and passes its children to the first process.
   ///
   /// The machine has left the process's address space on all CPUs (TTBR0_EL1 holds another root), and calls
   /// ``hasStopped(_:wake:)`` when nothing runs on the process's kernel stack any more.
   ///
   /// - Parameters:
   ///   - task: the process.
-  ///   - status: what its parent is told.
+  ///   - status: the exit status for its parent.
   ///   - end: how it ended.
-  ///   - wake: called with the first process if that has inherited children, which it may be waiting for; the lock is
+  ///   - wake: called with the first process, which may wait for children it has inherited; the lock is held, so that the
+  ///     process stays alive meanwhile.
   ///     held, so that the process stays one meanwhile.
   public borrowing func exit(
     _ task: TaskPointer, status: Int, end: EndOfProcess = .exited, wake: (TaskPointer) -> Void = { _ in }
@@ -47,13 +47,13 @@ extension Processes where F: ~Copyable {
     }
   }
 
-  /// Says that nothing runs on an exiting process's kernel stack any more: its parent may reap it.
+  /// Makes an exiting process a zombie, which its parent may reap: nothing runs on its kernel stack any more.
   ///
-  /// The task must not be touched any more after this: the parent may do so at once, on another CPU.
+  /// The task must not be touched after this: its parent may reap it at once on another CPU.
   ///
   /// - Parameters:
   ///   - task: the process.
-  ///   - wake: called with its parent, or `nil` where there is none; the lock is held, so that the parent stays one.
+  ///   - wake: called with its parent, or `nil` if it has none; the lock is held, so that the parent stays alive meanwhile.
   public borrowing func hasStopped(_ task: TaskPointer, wake: (TaskPointer?) -> Void = { _ in }) {
     locked {
       task.pointee.state = .zombie
@@ -63,11 +63,9 @@ extension Processes where F: ~Copyable {
     }
   }
 
-  /// Takes the status of a child that has ended, and gives back its stack, record and number.
+  /// Reaps a child that has ended: returns its status, and frees its stack, record and number.
   ///
-  /// Does not wait.
-  ///
-  /// Not called on the child's stack.
+  /// Does not wait. Not called on the child's stack.
   public borrowing func reap(childOf parent: TaskPointer) -> ReapResult {
     locked {
       guard let child = parent.pointee.firstChild else { return .noChildren }
@@ -79,7 +77,7 @@ extension Processes where F: ~Copyable {
     }
   }
 
-  /// Whether a process can run, or does: one that neither holds nor has stopped.
+  /// Whether a process can run or runs: one that neither holds nor has stopped.
   ///
   /// - Complexity: O(``processLimit``) if there are several processes.
   public borrowing func canAnyRun() -> Bool {
@@ -94,11 +92,11 @@ extension Processes where F: ~Copyable {
     }
   }
 
-  /// Gives back the first process, which is a zombie, and ends and gives back all others that are left.
+  /// Reaps the first process, which is a zombie, and ends and frees all others.
   ///
-  /// Nothing runs in any process, and nothing will.
+  /// No process runs, or will run.
   ///
-  /// - Returns: how many there were besides the first.
+  /// - Returns: the number of processes besides the first.
   @discardableResult public borrowing func destroyAll() -> Int {
     var others = 0
     for processID in 1...processLimit {
@@ -114,7 +112,7 @@ extension Processes where F: ~Copyable {
     return others
   }
 
-  /// What a child is doing, for `awaitChild`.
+  /// The state of a child, for `awaitChild`.
   public borrowing func childState(_ processID: Int, of parent: TaskPointer) -> ChildState {
     locked {
       guard let child = task(processID), child.pointee.parent == parent else { return .none }
@@ -128,7 +126,7 @@ extension Processes where F: ~Copyable {
 
   /// Makes a process hold; the machine stops running it.
   ///
-  /// A forked child that comes here has run.
+  /// A forked child that holds has run.
   ///
   /// - Parameters:
   ///   - task: the process.
@@ -144,10 +142,10 @@ extension Processes where F: ~Copyable {
   /// Makes holding children runnable again.
   ///
   /// - Parameters:
-  ///   - processID: which child, or 0 for all.
-  ///   - parent: whose.
-  ///   - resume: called with each, for the machine's run queue; the lock is held.
-  /// - Returns: how many were holding.
+  ///   - processID: the number of the child, or 0 for all.
+  ///   - parent: the parent.
+  ///   - resume: called with each, to enqueue it; the lock is held.
+  /// - Returns: the number of children that held.
   @discardableResult public borrowing func release(
     _ processID: Int, of parent: TaskPointer, resume: (TaskPointer) -> Void
   ) -> Int {
@@ -168,7 +166,7 @@ extension Processes where F: ~Copyable {
 
   // MARK: The list of children. The lock is held.
 
-  /// Puts a child, dead or alive, after the dead ones, which keeps these in front.
+  /// Inserts a child, dead or alive, after the dead ones, so that those stay first.
   borrowing func addChild(_ child: TaskPointer, to parent: TaskPointer) {
     var previous: TaskPointer?
     var next = parent.pointee.firstChild

@@ -1,18 +1,18 @@
-// Aborts of processes, and the kernel's own reads of user memory.
+// Faults of processes, and the kernel's reads of user memory.
 
 import KernelStacks
 
 extension Processes where F: ~Copyable {
   /// Handles an abort that a process took at EL0, or that would be taken on its behalf.
   ///
-  /// A store to a page that is shared copy-on-write gives the process a copy of its own, or makes the page writable if
-  /// no other process maps it any more. Before it fails for want of a frame, caches are given back.
+  /// A store to a page that is shared copy-on-write gives the process its own copy, or makes the page writable if no other
+  /// process maps it any more. If there is no frame, caches are reclaimed and the fault is tried again.
   ///
   /// - Parameters:
-  ///   - task: the process; its address space is in use on this CPU only.
+  ///   - task: the process; its address space is in use on the current CPU only.
   ///   - address: the address of the access (FAR_EL1).
-  ///   - access: what it wanted.
-  /// - Returns: whether the access can be repeated; if not, nothing has changed.
+  ///   - access: the kind of access.
+  /// - Returns: whether the access can be repeated; if not, the address space is unchanged.
   public borrowing func handleUserFault(
     _ task: TaskPointer, address: VirtualAddress, access: UserAccess
   ) -> FaultResolution {
@@ -39,7 +39,7 @@ extension Processes where F: ~Copyable {
       guard entry.isCopyOnWrite else { return .violation }
       return breakSharing(entry, at: location, page, task)
     default:
-      // The entry allows it: an older translation was cached. Dropping it makes sure that the access gets on.
+      // The entry allows the access: an older translation was cached. Dropping it lets the access succeed.
       dropTranslations(page, of: task)
       return .resolved
     }
@@ -49,8 +49,8 @@ extension Processes where F: ~Copyable {
     _ entry: PageTableEntry, at location: PhysicalAddress, _ page: VirtualAddressRange, _ task: TaskPointer
   ) -> FaultResolution {
     if shareCount(entry.frame).pointee == 1 {
-      // Loosening needs no invalidation to be correct, but this CPU has just used the read-only translation: without
-      // one, the repeated store could fault on it again.
+      // Granting access needs no invalidation to be correct, but this CPU has just used the read-only translation: without one,
+      // the repeated store could fault on it again.
       let owned = PageTableEntry(rawValue: entry.writable.rawValue & ~PageTableEntry.copyOnWriteBit)
       machine.writeEntry(owned, at: location)
       dropTranslations(page, of: task)
@@ -74,9 +74,9 @@ extension Processes where F: ~Copyable {
 
   // MARK: Copying from a process
 
-  /// Copies bytes out of a process's memory, by its tables and the linear map.
+  /// Copies bytes from a process's memory, through its tables and the linear map.
   ///
-  /// - Returns: whether the process may read all of it; `destination` is unspecified if not.
+  /// - Returns: whether the process may read all of them; if not, the contents of `destination` are unspecified.
   public borrowing func copyFromUser(
     _ task: TaskPointer, _ address: VirtualAddress, to destination: UnsafeMutableRawBufferPointer
   ) -> Bool {
@@ -92,7 +92,7 @@ extension Processes where F: ~Copyable {
     return true
   }
 
-  /// A pointer to the byte at `address` if the process may read it.
+  /// A pointer to the byte at `address`, or `nil` if the process may not read it.
   private borrowing func userPointer(_ task: TaskPointer, _ address: VirtualAddress) -> UnsafeMutableRawPointer?
   {
     guard task.pointee.addressSpaceRoot != PhysicalAddress(0), userAddresses.contains(address),

@@ -1,36 +1,36 @@
-// Threads of the kernel: made, woken, put to sleep and taken back. There are as many as memory has room for.
+// Kernel threads: made, woken, put to sleep and freed. Their number is limited by memory only.
 //
 // Life of a thread, and who does what:
 //
 //   makeThread            created    the machine fills in the registers
-//   wakeThread            awake      the machine lets it run
+//   startThread, wakeNext awake      the machine makes it ready
 //   (the thread)          asleep     threadSleeps(_:), and the machine switches away from it
-//   (the thread)          -          ends; its successor on the CPU calls threadHasStopped(_:): stack and record are free
+//   (the thread)          -          ends; its successor on the CPU calls threadHasStopped(_:): stack and record are freed
 //
 // Locking: the lock of the process table guards the list of threads and their states.
 
 import KernelStacks
 
-/// The threads of the kernel; part of the state that all processes share.
+/// The kernel threads: part of the state that all processes share.
 struct KernelThreadsState {
   var records = RecordPool<KernelThread>()
-  /// The thread that was made first, of those there are.
+  /// The oldest live thread.
   var first: KernelThreadPointer?
   var last: KernelThreadPointer?
-  /// The next thread that a walk through all of them comes to.
+  /// The next thread of the walk through all threads.
   var visited: KernelThreadPointer?
   var figures = KernelThreadFigures()
 }
 
 /// Counts of threads since ``Processes/resetThreadFigures()``.
 public struct KernelThreadFigures: Sendable {
-  /// How many threads were made.
+  /// The number of threads made.
   public internal(set) var made = 0
-  /// How many there are.
+  /// The number of live threads.
   public internal(set) var live = 0
-  /// How many there are that have begun and are not asleep.
+  /// The number of live threads that have begun and are not asleep.
   public internal(set) var awake = 0
-  /// How many have overflown their stacks, and were ended for it.
+  /// The number of threads ended for an overflow of their stacks.
   public internal(set) var overflown = 0
 
   init() {}
@@ -40,14 +40,14 @@ extension Processes where F: ~Copyable {
   /// The counts of threads.
   public var threadFigures: KernelThreadFigures { state.pointee.threads.figures }
 
-  /// Starts counting anew.
+  /// Resets the counts.
   ///
-  /// There is no thread.
+  /// No thread is live.
   public borrowing func resetThreadFigures() { state.pointee.threads.figures = KernelThreadFigures() }
 
   /// Makes a thread with a stack of its own.
   ///
-  /// - Throws: which step failed; everything half-made has been undone.
+  /// - Throws: the step that failed; all partial work has been undone.
   /// - Complexity: O(1) in the number of threads.
   public borrowing func makeThread() throws(KernelThreadError) -> KernelThreadPointer {
     let stack: ThreadStack
@@ -82,18 +82,17 @@ extension Processes where F: ~Copyable {
     locked { state.pointee.threads.visited = state.pointee.threads.first }
   }
 
-  /// Goes on with the walk until it finds a thread that has not begun or sleeps, and is wanted; counts it as awake, and
-  /// lets it run.
+  /// Continues the walk to the next thread that has not begun or sleeps, and is wanted; counts it as awake, and makes it ready.
   ///
-  /// Threads may end, and others be made, while the walk goes on.
+  /// Threads may end, and others be made, during the walk.
   ///
-  /// A thread that is about to sleep when it is counted as awake does not sleep at all, and may end before anybody could wake
-  /// it: so it is woken while its record cannot go.
+  /// A thread counted as awake just before it sleeps does not sleep, and could end before it is woken: so it is woken while the
+  /// lock keeps its record alive.
   ///
   /// - Parameters:
-  ///   - isWanted: asked about each such thread; the lock is held.
-  ///   - resume: lets a thread run; the lock is held.
-  /// - Returns: whether there was one; if not, the walk has come to its end.
+  ///   - isWanted: called with each such thread; the lock is held.
+  ///   - resume: makes a thread ready; the lock is held.
+  /// - Returns: whether there was one; if not, the walk is complete.
   public borrowing func wakeNext(
     where isWanted: (KernelThreadPointer) -> Bool, resume: (KernelThreadPointer) -> Void
   ) -> Bool {
@@ -109,9 +108,9 @@ extension Processes where F: ~Copyable {
     }
   }
 
-  /// Counts a thread that has been prepared as awake; the machine lets it run.
+  /// Counts a prepared thread as awake; the machine then makes it ready.
   ///
-  /// Its record may be gone once it runs.
+  /// Its record may be freed once it runs.
   public borrowing func startThread(_ thread: KernelThreadPointer) {
     locked { noteAwake(thread) }
   }
@@ -119,8 +118,8 @@ extension Processes where F: ~Copyable {
   /// Wakes sleeping threads.
   ///
   /// - Parameters:
-  ///   - limit: how many at most.
-  ///   - resume: lets a thread run; the lock is held, so that its record is there.
+  ///   - limit: the largest number of threads to wake.
+  ///   - resume: makes a thread ready; the lock is held, so that its record stays.
   public borrowing func wakeSleepers(_ limit: Int, resume: (KernelThreadPointer) -> Void) {
     locked {
       var left = limit
@@ -142,7 +141,7 @@ extension Processes where F: ~Copyable {
     state.pointee.threads.figures.awake &+= 1
   }
 
-  /// Calls `body` with each thread in the order in which they were made, the lock being held.
+  /// Calls `body` with each thread, in the order in which they were made, with the lock held.
   public borrowing func forEachThread(_ body: (KernelThreadPointer) -> Void) {
     locked {
       var next = state.pointee.threads.first
@@ -153,12 +152,12 @@ extension Processes where F: ~Copyable {
     }
   }
 
-  /// Takes back all threads, none of which has begun.
+  /// Frees all threads, none of which has begun.
   public borrowing func discardThreads() {
     while let thread = state.pointee.threads.last { _ = threadHasStopped(thread) }
   }
 
-  /// Notes that a thread is about to sleep; the machine does not run it again before it is woken.
+  /// Marks a thread as asleep; the machine does not run it again until it is woken.
   ///
   /// - Returns: whether no thread is awake now.
   public borrowing func threadSleeps(_ thread: KernelThreadPointer) -> Bool {
@@ -169,14 +168,14 @@ extension Processes where F: ~Copyable {
     }
   }
 
-  /// Notes that a thread ends because it has overflown its stack.
+  /// Counts a thread that ends because it has overflowed its stack.
   public borrowing func threadOverflowed(_ thread: KernelThreadPointer) {
     locked { state.pointee.threads.figures.overflown &+= 1 }
   }
 
-  /// Takes back the stack and the record of a thread that has ended, and what it had taken.
+  /// Frees the stack and the record of a thread that has ended, and the memory it had taken.
   ///
-  /// Nothing runs on its stack any more: its successor calls this, with interrupts off.
+  /// Its successor on the CPU calls this, with interrupts off, when nothing runs on its stack any more.
   ///
   /// - Returns: whether no thread is awake now.
   public borrowing func threadHasStopped(_ thread: KernelThreadPointer) -> Bool {

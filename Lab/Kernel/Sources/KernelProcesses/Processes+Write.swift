@@ -5,16 +5,16 @@ import KernelStacks
 extension Processes where F: ~Copyable {
   /// Writes bytes of a process to the console.
   ///
-  /// Piece by piece, so that interrupts are off for no longer than one takes. A piece is the console's alone and ends with a
-  /// line, if one ends in it: a line that fits into a piece is not broken by what others write.
+  /// Writes pieces of up to 256 bytes, so that interrupts are off for the time of one piece only. No other output comes into a
+  /// piece, and a piece ends with a line if one ends in it: a line that fits into a piece stays whole.
   ///
   /// - Parameters:
-  ///   - address: the address of the first byte, as the process gave it.
-  ///   - count: how many bytes, as the process gave it.
+  ///   - address: the address of the first byte, unchecked.
+  ///   - count: the number of bytes, unchecked.
   ///   - task: the process.
-  ///   - console: where they go.
-  /// - Returns: `count`, or -1 if that is negative or the process may not read all of them; those up to a piece that it may
-  ///   not read have been written then.
+  ///   - console: the console to write to.
+  /// - Returns: `count`, or -1 if that is negative or the process may not read all bytes; the pieces before the first that it
+  ///   may not read have then been written.
   public borrowing func write<Console: TextSink>(
     _ address: VirtualAddress, count: Int, of task: TaskPointer, to console: Console
   ) -> Int {

@@ -1,4 +1,4 @@
-// The memory side of processes: task records, numbers, kernel stacks and address spaces, made and undone together.
+// The memory of processes: task records, numbers, kernel stacks and address spaces, created and destroyed together.
 //
 // Life of a process, and who does what:
 //
@@ -9,14 +9,13 @@
 //   hasStopped              zombie      called on another stack, after the last instruction on its own
 //   reap                    -           called for the parent's `wait`: stack, record and number are free again
 //
-// Locking: one lock guards the process table, the families, the counts of shared frames and all user entries. It is taken
-// inside every function here, with interrupts off, and never held by a caller. A fork holds it from its beginning to its
-// end: interrupts would have to be off all the same, since entries are published by the CPU that has stored them.
+// Locking: one lock guards the process table, the families, the share counts and all user entries. Every function here takes it
+// itself, with interrupts off; no caller holds it. A fork holds it from beginning to end: interrupts have to be off anyway,
+// since the CPU that stored entries must publish them.
 
 import KernelStacks
 
-/// The state that all processes share, at the beginning of a frame of its own; the rest of the frame is for what runs on
-/// processes.
+/// The state that all processes share, at the start of a frame of its own; the rest of the frame is ``Processes/workloadRoom``.
 struct ProcessesState {
   var lock = SpinLock()
   var records = RecordPool<TaskRecord>()
@@ -33,10 +32,10 @@ struct ProcessesState {
 /// All processes of a machine, with the allocator of their stacks.
 ///
 /// - `M`: the machine.
-/// - `F`: where page frames come from.
+/// - `F`: the source of page frames.
 ///
-/// One value serves all CPUs. It takes its tables from the frame source when it is made; with nothing but the first
-/// process alive and ``reclaim()`` called, all other frames are back.
+/// One value serves all CPUs. It allocates its tables when it is made. With only the first process alive and ``reclaim()``
+/// called, all other frames are free again.
 public struct Processes<M: PageTableMachine, F: ProcessFrameSource & ~Copyable>: ~Copyable {
   /// The allocator of kernel stacks.
   public typealias Stacks = ThreadStackAllocator<M, F, VmallocArea<M>>
@@ -47,37 +46,37 @@ public struct Processes<M: PageTableMachine, F: ProcessFrameSource & ~Copyable>:
   public let stacks: Stacks
   /// The first frame of RAM.
   public let lowestFrame: PageFrame
-  /// How many frame numbers there are from the first frame of RAM to the last.
+  /// The number of frame numbers from the first frame of RAM to the last.
   public let frameSpan: Int
-  /// How many frames of RAM there are.
+  /// The number of frames of RAM.
   public let memoryFrames: Int
-  /// How many processes there can be.
+  /// The most processes that can exist at once.
   public let processLimit: Int
 
   /// The ASIDs of address spaces.
   public let addressSpaceTags: AddressSpaceTags<M>
 
   let state: UnsafeMutablePointer<ProcessesState>
-  /// One word per process number: where its record is, 0 for none.
+  /// One word per process number: the address of its record, or 0.
   ///
-  /// An area of the vmalloc area.
+  /// It is an area of the vmalloc area.
   let table: VirtualAddress
   private let stateFrame: PageFrame
 
-  /// Sets up for no process yet.
+  /// Makes a process table without processes.
   ///
   /// - Parameters:
   ///   - machine: the machine.
   ///   - stacks: the allocator of kernel stacks.
   ///   - memory: the RAM that `stacks.frames` manages.
-  ///   - identifierBits: how long an ASID is on this machine, or shorter.
-  /// - Throws: when there is no room for the tables. Everything has been given back then, the allocator included.
+  ///   - identifierBits: the length of an ASID on this machine, or less.
+  /// - Throws: the refusal of a table's memory. All memory has been freed then, the allocator's included.
   public init(
     machine: M, stacks: consuming Stacks, memory: borrowing PhysicalMemoryMap,
     identifierBits: Int = 16
   ) throws(ProcessTableError) {
     let span = memory.highestFrame - memory.lowestFrame + 1
-    // A process needs more than 4 frames, so memory ends before numbers do where there is less than 1 GiB.
+    // A process takes more than 4 frames, so below 1 GiB memory runs out before numbers do.
     let entries = min(65536, (stacks.frames.totalFrames / 4 + 511) & ~511)
 
     let tags: AddressSpaceTags<M>
@@ -116,9 +115,9 @@ public struct Processes<M: PageTableMachine, F: ProcessFrameSource & ~Copyable>:
     self.stacks = stacks
   }
 
-  /// Gives the tables back.
+  /// Frees the tables.
   ///
-  /// There is no process left.
+  /// No process is left.
   deinit {
     do { try stacks.arena.vfree(table, frames: stacks.frames) } catch {}
     _ = stacks.arena.flush(frames: stacks.frames)
@@ -128,66 +127,66 @@ public struct Processes<M: PageTableMachine, F: ProcessFrameSource & ~Copyable>:
 }
 
 extension Processes where F: ~Copyable {
-  /// How many processes there are, dead ones that wait for `reap` included.
+  /// The number of processes, including dead ones not reaped yet.
   public var processCount: Int { state.pointee.processCount }
 
   /// The first process, from ``createFirst(_:)`` until it is reaped.
   public var first: TaskPointer? { state.pointee.first }
 
-  /// The process with this number.
+  /// The process with this number, or `nil`.
   public borrowing func task(_ processID: Int) -> TaskPointer? {
     guard processID > 0, processID <= processLimit else { return nil }
     return UnsafeMutablePointer(bitPattern: tableEntry(processID).pointee)
   }
 
-  // MARK: What runs on processes
+  // MARK: Workloads
 
-  /// The size of ``workloadRoom``, in bytes.
+  /// The size of ``workloadRoom`` in bytes.
   public static var workloadRoomBytes: Int { 2048 }
 
-  /// Room for what runs on processes to keep its own state in: 2,048 bytes, aligned to their number, at first zero.
+  /// Memory for the state of workloads: 2,048 bytes, aligned to their size, initially zero.
   ///
-  /// Processes do not touch it. ``locked(_:)`` guards what several CPUs change.
+  /// Processes do not use it. ``locked(_:)`` guards what several CPUs change.
   public var workloadRoom: UnsafeMutableRawPointer {
     UnsafeMutableRawPointer(state) + (pageSize - Self.workloadRoomBytes)
   }
 
-  // MARK: Memory that is kept for speed
+  // MARK: Caches and reserves
 
-  /// Gives back what is only kept for speed, on all CPUs: cached stacks, and areas that wait for an invalidation.
+  /// Reclaims caches on all CPUs: cached stacks, and areas that wait for an invalidation.
   ///
   /// For thread code that holds no lock.
   ///
-  /// - Returns: how many frames went back.
+  /// - Returns: the number of frames given back.
   @discardableResult public borrowing func reclaim() -> Int {
-    // One page at a time would do; all of it makes counts exact.
+    // A single page would suffice; reclaiming everything makes counts exact.
     var given = stacks.reclaim(target: Int.max)
     if let reclaimOnOtherCPUs = state.pointee.reclaimOnOtherCPUs { given += reclaimOnOtherCPUs() }
     return given + stacks.arena.flush(frames: stacks.frames)
   }
 
-  /// Says how all other CPUs are made to give back what they keep for speed; it tells how many frames went back.
+  /// Sets the function that reclaims caches on all other CPUs and returns the number of frames given back.
   public borrowing func setReclaimOnOtherCPUs(_ function: @convention(c) () -> Int) {
     state.pointee.reclaimOnOtherCPUs = function
   }
 
-  /// Says how all other CPUs are made to do what ``settleThisCPU()`` does.
+  /// Sets the function that runs ``settleThisCPU()`` on all other CPUs.
   public borrowing func setSettleOnOtherCPUs(_ function: @convention(c) () -> Void) {
     state.pointee.settleOnOtherCPUs = function
   }
 
-  /// Says how all CPUs are made to drop what they have cached of all user address spaces, faster than one after the other.
+  /// Sets the function that drops the translations of all user address spaces on all CPUs, faster than ASID by ASID.
   public borrowing func setDropFreeTranslations(_ function: @convention(c) () -> Void) {
     state.pointee.dropFreeTranslations = function
   }
 
-  /// Lets this CPU walk a process's address space.
+  /// Switches the current CPU to a process's address space.
   ///
-  /// Interrupts are off, and stay off until the CPU walks another, or none.
+  /// Interrupts are off, and stay off until the CPU uses another address space or none.
   ///
   /// - Parameters:
   ///   - task: the process, which has an address space.
-  ///   - enter: puts the root into TTBR0_EL1, with the ASID it gets, and synchronizes the context.
+  ///   - enter: writes the root to TTBR0_EL1 with the ASID given, and synchronizes the context.
   public borrowing func enterAddressSpace(of task: TaskPointer, _ enter: (AddressSpaceID) -> Void) {
     let dropAll = state.pointee.dropFreeTranslations
     addressSpaceTags.activate(
@@ -195,23 +194,22 @@ extension Processes where F: ~Copyable {
       drop: { tags in if let dropAll { dropAll() } else { tags.dropEachFree() } }, enter: enter)
   }
 
-  /// Gives back what is only kept for speed, brings the reserves that stacks grow from to their full size, and merges all
-  /// free frames, on all CPUs where the machine has said how.
+  /// Reclaims caches, fills the reserves, and merges all free frames, on all CPUs if the machine has set how.
   ///
-  /// All frames that are not free then are needed. Not for code that runs on a stack that grows.
+  /// Frames that are not free afterwards are in use. Not for code on a growing stack.
   public borrowing func settle() {
     reclaim()
     if let settleOnOtherCPUs = state.pointee.settleOnOtherCPUs { settleOnOtherCPUs() }
     settleThisCPU()
   }
 
-  /// Brings this CPU's reserve to its full size, and merges the free frames that it keeps.
+  /// Fills the current CPU's reserve, and merges the free frames in its lists.
   public borrowing func settleThisCPU() {
     stacks.fillReserve()
     stacks.frames.drain()
   }
 
-  /// Where a process number's record is noted, as a host address.
+  /// The entry of a process number, through the linear map.
   borrowing func tableEntry(_ processID: Int) -> UnsafeMutablePointer<UInt> {
     let address = table + processID * 8
     let frame = stacks.arena.page(of: address)!
@@ -221,7 +219,7 @@ extension Processes where F: ~Copyable {
 
   /// Runs `body` with the lock of the process table held, and interrupts off.
   ///
-  /// `body` calls no operation of processes that takes the lock.
+  /// `body` must not call operations of processes that take the lock.
   public borrowing func locked<Result: ~Copyable, Failure: Error>(
     _ body: () throws(Failure) -> Result
   ) throws(Failure) -> Result {
@@ -232,7 +230,7 @@ extension Processes where F: ~Copyable {
   }
 }
 
-/// Why the process table cannot be set up.
+/// An error of setting up the process table.
 public enum ProcessTableError: Error, Equatable, TextDescribable {
   /// There was no memory for a table.
   case frames(FrameSourceError)

@@ -1,21 +1,20 @@
-// An EL0 program as it comes: an ELF file, which a boot loader has put somewhere. Nothing that it says is believed: every
-// access is checked against the bytes that there are.
+// An EL0 program in an ELF file, which is not trusted: every access is checked against the file's bounds.
 //
 // Source: System V ABI, chapter 5 "Program Loading"; ELF for the Arm 64-bit Architecture.
 
 import KernelStacks
 
-/// Why an ELF file cannot be run.
+/// The reason why an ELF file cannot be run.
 public enum ProgramFileError: Error, Equatable, TextDescribable {
-  /// There are fewer bytes than a header has.
+  /// The file is shorter than a header.
   case missing
-  /// It is no executable ELF file of 64 bits for arm64.
+  /// It is no 64-bit arm64 executable.
   case notAProgram
   /// The segment at this address could be written and executed.
   case writableCode(UInt)
   /// The program headers or a segment reach beyond the file, or a segment is larger than 4 GiB.
   case damaged
-  /// There are more segments than a ``ProgramImage`` has room for.
+  /// It has more segments than a ``ProgramImage`` can hold.
   case tooManySegments
 
   /// Writes the error in one line.
@@ -34,16 +33,16 @@ public enum ProgramFileError: Error, Equatable, TextDescribable {
 }
 
 extension ProgramImage {
-  /// The highest address of the stack of a program from a file: the end of the 2 MiB that the program should lie in.
+  /// The first address above the stack of a program from a file: the end of the 2 MiB that the program should lie in.
   public static var fileStackTop: VirtualAddress { VirtualAddress(0x60_0000) }
 
-  /// The program in an ELF file, whose segments stay where they are in the file.
+  /// Makes the image of an ELF file, whose segments stay in the file's bytes.
   ///
-  /// Where the segments lie in the address space is looked at when they are loaded.
+  /// The addresses of segments are checked when they are loaded.
   ///
   /// - Parameter file: the bytes of the file.
-  /// - Throws: what is wrong with the file.
-  /// - Complexity: linear in the number of program headers, 65,535 at most.
+  /// - Throws: the fault of the file.
+  /// - Complexity: O(number of program headers), at most 65,535.
   public init(file: UnsafeRawBufferPointer) throws(ProgramFileError) {
     guard file.count >= 64 else { throw .missing }
     func half(_ offset: Int) -> Int { Int(file.loadUnaligned(fromByteOffset: offset, as: UInt16.self)) }

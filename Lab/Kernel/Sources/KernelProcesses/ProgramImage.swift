@@ -1,19 +1,19 @@
-// A program before it runs: what the first process's address space is filled with.
+// A program before it runs: the contents of the first process's address space.
 
 import KernelStacks
 
-/// A part of a program: some pages of its address space.
+/// A segment of a program: some pages of its address space.
 public struct ProgramSegment {
-  /// Where it begins; a multiple of 4,096.
+  /// Its first address, a multiple of 4,096.
   public var address: VirtualAddress
-  /// Its initial contents; what `byteCount` has beyond them is zero.
+  /// Its initial contents; the bytes up to `byteCount` beyond them are zero.
   public var contents: UnsafeRawBufferPointer
   /// Its length in bytes.
   public var byteCount: Int
   /// `userReadWrite`, `userReadOnly` or `userExecute`.
   public var permissions: PagePermissions
 
-  /// A part of a program.
+  /// Makes a segment.
   public init(
     address: VirtualAddress, contents: UnsafeRawBufferPointer, byteCount: Int, permissions: PagePermissions
   ) {
@@ -23,28 +23,28 @@ public struct ProgramSegment {
     self.permissions = permissions
   }
 
-  /// How many pages it has.
+  /// Its length in pages.
   public var pageCount: Int { (byteCount + pageSize - 1) / pageSize }
 }
 
 /// A program: up to 8 segments, an entry point and a stack.
 ///
-/// Code, data and stack should lie within one 2 MiB: then an address space needs as few tables as there are levels.
+/// Code, data and stack should lie within one 2 MiB: then the address space needs one table per level only.
 public struct ProgramImage {
   private var segments: InlineArray<8, ProgramSegment>
-  /// How many segments there are.
+  /// The number of segments.
   public private(set) var segmentCount = 0
-  /// Where it starts.
+  /// The address of its first instruction.
   public var entry: VirtualAddress
   /// The first address above its stack.
   public var stackTop: VirtualAddress
-  /// How many pages its stack has.
+  /// The size of its stack in pages.
   public var stackPageCount: Int
 
-  /// How many segments an image can have.
+  /// The most segments that an image can have.
   public static var segmentLimit: Int { 8 }
 
-  /// A program without segments.
+  /// Makes a program without segments.
   public init(entry: VirtualAddress, stackTop: VirtualAddress, stackPageCount: Int = 2) {
     self.entry = entry
     self.stackTop = stackTop
@@ -55,7 +55,7 @@ public struct ProgramImage {
     segments = InlineArray(repeating: none)
   }
 
-  /// Adds a segment; tells whether there was room for it.
+  /// Adds a segment; returns whether there was room for it.
   public mutating func add(_ segment: ProgramSegment) -> Bool {
     guard segmentCount < Self.segmentLimit else { return false }
     segments[segmentCount] = segment
@@ -63,7 +63,7 @@ public struct ProgramImage {
     return true
   }
 
-  /// A segment, by number from 0.
+  /// The segment with this number, from 0.
   public func segment(at index: Int) -> ProgramSegment { segments[index] }
 
   /// The lowest address of the stack.

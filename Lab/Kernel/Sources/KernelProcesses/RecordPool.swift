@@ -1,40 +1,40 @@
-// Records of tasks packed into page frames, and no frame kept that holds none.
+// Task records packed into page frames; a frame without records is freed at once. Used with the process table's lock held.
 //
 //   frame:  | record 0 | record 1 | … | last record | unused | slab word |
 //           0                                                4072        4096
 //
-// Eight processes or ten threads of the kernel share a frame. A frame with room is in a doubly linked list. An empty frame
-// goes back to the frame source at once, so that a count of free frames tells exactly whether a record has leaked.
+// Eight processes or ten kernel threads share a frame. Frames with room are in a doubly linked list. An empty frame is freed at
+// once, so that the count of free frames shows exactly whether a record has leaked.
 
 import KernelStacks
 
-/// A record that a ``RecordPool`` hands out.
+/// A record in a ``RecordPool``.
 protocol PooledRecord: ~Copyable {
-  /// How far apart two records lie, a multiple of 16.
+  /// The distance between two records in bytes, a multiple of 16.
   static var stride: Int { get }
-  /// How many records share a frame, at most 16.
+  /// The number of records in a frame, at most 16.
   static var countPerFrame: Int { get }
-  /// A record in its initial state.
+  /// Makes a record in its initial state.
   init()
-  /// Where the record lies.
+  /// The physical address of the record.
   var physicalAddress: PhysicalAddress { get set }
 }
 
-/// What the pool keeps at the end of each of its frames.
+/// The pool's data at the end of each of its frames.
 struct RecordSlab {
   /// Bit n is set while record n is in use.
   var used: UInt16 = 0
-  /// The next frame with room; 0 at the end.
+  /// The physical address of the next frame with room; 0 at the end.
   var next: UInt = 0
-  /// The previous frame with room; 0 at the beginning.
+  /// The physical address of the previous frame with room; 0 at the beginning.
   var previous: UInt = 0
 }
 
-/// Hands out records.
+/// A pool of records.
 ///
 /// The lock of the process table is held for all operations.
 struct RecordPool<Record: PooledRecord & ~Copyable> {
-  /// The first frame with room, by physical address; 0 when there is none.
+  /// The physical address of the first frame with room; 0 if there is none.
   var firstWithRoom: UInt = 0
 
   static var slabOffset: Int { 4072 }
@@ -44,7 +44,7 @@ struct RecordPool<Record: PooledRecord & ~Copyable> {
     (machine.pointer(to: PhysicalAddress(address)) + Self.slabOffset).assumingMemoryBound(to: RecordSlab.self)
   }
 
-  /// Hands out a record in its initial state.
+  /// Allocates a record in its initial state.
   mutating func allocate<M: Machine, Frames: FrameSource & ~Copyable>(
     machine: M, frames: borrowing Frames
   ) throws(FrameSourceError) -> UnsafeMutablePointer<Record> {
@@ -65,7 +65,7 @@ struct RecordPool<Record: PooledRecord & ~Copyable> {
     return record
   }
 
-  /// Takes a record back; its stack has been freed.
+  /// Frees a record; its stack has been freed.
   mutating func free<M: Machine, Frames: FrameSource & ~Copyable>(
     _ record: UnsafeMutablePointer<Record>, machine: M, frames: borrowing Frames
   ) {

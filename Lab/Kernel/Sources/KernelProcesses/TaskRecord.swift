@@ -1,4 +1,4 @@
-// What the kernel keeps of one task, and where each part of it lies.
+// The record of a process: its parts and their offsets.
 //
 //   offset   0  the machine's own: registers of a task that does not run (352 bytes; assembly may rely on the 0)
 //          352  address space, numbers, state, family, stack
@@ -7,59 +7,59 @@
 import KernelStacks
 import SystemCallInterface
 
-/// Where a task stands.
+/// The state of a process.
 public enum TaskState: UInt8, Sendable {
-  /// Made by fork, its registers not yet filled in.
+  /// Made, its registers not yet filled in.
   case created
-  /// Runs or could run, or waits for a child.
+  /// Running or ready, or waiting for a child.
   case runnable
-  /// Waits until its parent releases it.
+  /// Blocked until its parent releases it.
   case holding
   /// Its address space is gone; it still runs on its kernel stack.
   case exiting
-  /// It does not run any more; its parent has not taken its status yet.
+  /// It no longer runs; its parent has not reaped it yet.
   case zombie
 }
 
-/// A task: a process with its kernel stack, or a kernel thread.
+/// A task that is a process, with its kernel stack; a kernel thread has a ``KernelThread``.
 public struct TaskRecord: ~Copyable {
-  /// Room for the machine's own, at offset 0 of the record: 352 bytes.
+  /// The machine's part, at offset 0 of the record: 352 bytes.
   public var context = InlineArray<44, UInt64>(repeating: 0)
-  /// Where the record lies.
+  /// The physical address of the record.
   public internal(set) var physicalAddress = PhysicalAddress(0)
-  /// The root table of its address space (TTBR0_EL1); 0 when it has none.
+  /// The root table of its address space (TTBR0_EL1), or 0 if it has none.
   public internal(set) var addressSpaceRoot = PhysicalAddress(0)
-  /// Names the address space in TLBs; 0 until a CPU walks it.
+  /// The tag of its ASID; 0 until a CPU uses the address space.
   var addressSpaceTag: UInt64 = 0
-  /// The process's number.
+  /// The process number.
   public internal(set) var processID: UInt16 = 0
-  /// Where it stands.
+  /// Its state.
   public var state = TaskState.created
   /// How it ended.
   public internal(set) var end = EndOfProcess.exited
-  /// How many children have not been reaped.
+  /// The number of children that have not been reaped.
   public internal(set) var childCount: Int32 = 0
-  /// What it keeps in the one register that is its own besides those of its context (TPIDR_EL0); valid while it does not run.
+  /// Its value of TPIDR_EL0, the one EL0 register that is not part of a context; valid while it does not run.
   public var threadPointer: UInt64 = 0
-  /// What it gave to `exit`.
+  /// The status that it passed to `exit`.
   public internal(set) var exitStatus = 0
-  /// The process that forked it.
+  /// The process that forked it, or the first process if that has ended.
   public internal(set) var parent: TaskPointer?
-  /// Its children: the dead ones first.
+  /// Its first child; the dead ones come first.
   public internal(set) var firstChild: TaskPointer?
   /// The parent's next child.
   public internal(set) var nextSibling: TaskPointer?
   /// The parent's previous child.
   public internal(set) var previousSibling: TaskPointer?
-  /// What it has taken for itself; given back when it ends.
+  /// The memory it has taken in its own name, which is given back when it ends.
   public var registry = TaskRegistry()
-  /// The kernel stack; `nil` once it has been freed.
+  /// Its kernel stack, or `nil` once that is freed.
   public var stack: ThreadStack?
 
   init() {}
 }
 
-/// A task record in its place, where it stays until it is reaped.
+/// A pointer to a task record, valid until the task is reaped.
 public typealias TaskPointer = UnsafeMutablePointer<TaskRecord>
 
 extension TaskRecord: PooledRecord {

@@ -1,5 +1,5 @@
-// What a task has taken for itself and not given back: it comes back when the task ends, however it ends. A task that
-// dies of an overflow runs no destructor, so nobody else knows of it.
+// The memory that a task has taken in its own name and not given back. It is freed when the task ends, however it ends: a task
+// ended by an overflow runs no destructors, and no other record of this memory exists.
 //
 //   task's record        page of entries                      older page
 //   +----------+        +------------------------------+      +-------------
@@ -9,13 +9,13 @@
 //   entry: a block of frames   0          | physical address, 47:12 | order
 //          an area             the address of its first byte, in the upper half
 //
-// Only the task itself changes its registry, inside a section of the allocator, or its successor when it is gone: no lock.
+// Only the task itself changes its registry, inside an allocator section, or its successor after its end: no lock is needed.
 
 import KernelStacks
 
 /// The page frames and vmalloc areas that belong to one task.
 public struct TaskRegistry: Sendable {
-  /// The frame number of the newest page of entries; 0: nothing is registered.
+  /// The frame number of the newest page of entries, or 0 if the registry is empty.
   private var newestFrame: UInt32 = 0
   /// The physical address of that page.
   fileprivate var newest: UInt {
@@ -23,22 +23,22 @@ public struct TaskRegistry: Sendable {
     set { newestFrame = UInt32(newValue >> 12) }
   }
 
-  /// Nothing is registered.
+  /// Makes an empty registry.
   public init() {}
 
-  /// Whether nothing is registered.
+  /// Whether the registry is empty.
   public var isEmpty: Bool { newest == 0 }
 }
 
-/// Why a task did not get memory, or could not give it back.
+/// The reason why a task got no memory, or could not give it back.
 ///
-/// Nothing has changed when one is thrown.
+/// When it is thrown, nothing has changed.
 public enum TaskRegistryError: Error, Equatable, TextDescribable {
-  /// No frames, for the task or for the registry.
+  /// No frames for the task or for the registry.
   case frames(FrameSourceError)
   /// No area.
   case vmalloc(VmallocError)
-  /// The task has taken no such thing, or has given it back.
+  /// The task has not taken this memory, or has given it back.
   case notTaken(UInt)
 
   /// Writes the error in one line.
@@ -57,7 +57,7 @@ public enum TaskRegistryError: Error, Equatable, TextDescribable {
   extension TaskRegistryError: CustomStringConvertible {}
 #endif
 
-/// A page of entries, at the beginning of a frame; entries follow.
+/// The header of a page of entries, at the start of its frame; the entries follow.
 private struct RegistryPage {
   var older: UInt
   var count: Int
@@ -68,11 +68,11 @@ private struct RegistryPage {
 extension Processes where F: ~Copyable {
   // MARK: Taking
 
-  /// Takes a block of frames in a task's name.
+  /// Allocates a block of frames in a task's name.
   ///
   /// - Parameters:
   ///   - order: log2 of the number of frames.
-  ///   - registry: the task's.
+  ///   - registry: the task's registry.
   /// - Throws: ``TaskRegistryError/frames(_:)``.
   public borrowing func takeFrames(
     order: Int, for registry: inout TaskRegistry
@@ -88,7 +88,7 @@ extension Processes where F: ~Copyable {
     }
   }
 
-  /// Takes an area of the vmalloc area in a task's name.
+  /// Allocates an area of the vmalloc area in a task's name.
   ///
   /// - Parameters:
   ///   - size: a positive multiple of 4,096, in bytes.
@@ -110,10 +110,10 @@ extension Processes where F: ~Copyable {
 
   // MARK: Giving back
 
-  /// Gives back a block of frames that the task has taken.
+  /// Frees a block of frames that the task has taken.
   ///
   /// - Throws: ``TaskRegistryError/notTaken(_:)``.
-  /// - Complexity: O(what the task has taken since).
+  /// - Complexity: O(number of entries added since).
   public borrowing func giveBack(
     _ frame: PageFrame, order: Int, from registry: inout TaskRegistry
   ) throws(TaskRegistryError) {
@@ -121,7 +121,7 @@ extension Processes where F: ~Copyable {
     returnFrame(frame, order: order, to: stacks.frames)
   }
 
-  /// Gives back an area that the task has taken.
+  /// Frees an area that the task has taken.
   ///
   /// - Throws: ``TaskRegistryError/notTaken(_:)``.
   /// - Complexity: O(what the task has taken since).
@@ -132,9 +132,9 @@ extension Processes where F: ~Copyable {
     freeArea(area)
   }
 
-  /// Gives back all that a task has taken, the newest first.
+  /// Frees all memory that a task has taken, the newest first.
   ///
-  /// - Returns: how many frame blocks and areas there were.
+  /// - Returns: the number of blocks and areas.
   @discardableResult
   public borrowing func giveBackAll(from registry: inout TaskRegistry) -> Int {
     var given = 0
@@ -174,7 +174,7 @@ extension Processes where F: ~Copyable {
     UnsafeMutableRawPointer(page + 1).assumingMemoryBound(to: UInt.self)
   }
 
-  /// Makes sure that the newest page has room for one more: what is taken afterwards can always be noted.
+  /// Makes room for one more entry in the newest page, so that recording what is taken next cannot fail.
   private borrowing func makeRoom(in registry: inout TaskRegistry) throws(TaskRegistryError) {
     if registry.newest != 0, page(registry.newest).pointee.count < RegistryPage.capacity { return }
     do {
@@ -190,7 +190,7 @@ extension Processes where F: ~Copyable {
     page.pointee.count += 1
   }
 
-  /// Takes an entry out; the newest one takes its place.
+  /// Removes an entry; the newest one takes its place.
   private borrowing func remove(_ entry: UInt, from registry: inout TaskRegistry) throws(TaskRegistryError) {
     var address = registry.newest
     while address != 0 {
@@ -210,7 +210,7 @@ extension Processes where F: ~Copyable {
     throw .notTaken(entry)
   }
 
-  /// Gives the newest page back if it has no entry.
+  /// Frees the newest page if it has no entry.
   private borrowing func dropEmptyPage(of registry: inout TaskRegistry) {
     guard registry.newest != 0 else { return }
     let page = self.page(registry.newest)
