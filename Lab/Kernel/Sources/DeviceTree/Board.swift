@@ -1,19 +1,19 @@
-// What the device tree says about the board: everything that the kernel needs to know, gathered in one pass.
+// The board as the device tree describes it: everything that the kernel needs, gathered in one pass.
 //
-// What was read before a mistake in the tree stays: there may be a console among it, to say so.
+// An error in the tree ends the pass; what was read before stays, and may include a console to report the error on.
 
-/// A range of physical memory that the device tree names.
+/// A range of physical memory in the device tree.
 public struct BoardRange: Equatable {
   /// The physical address of its first byte.
   public var start: UInt = 0
   /// Its length, in bytes.
   public var byteCount: UInt = 0
-  /// The NUMA node that it is near to.
+  /// Its NUMA node.
   public var node = 0
-  /// Whether the kernel must not even map it: a CPU's speculative reads would do harm.
+  /// Whether the kernel must not map it (`no-map`), since a CPU's speculative reads would do harm.
   public var isUnmapped = false
 
-  /// A range.
+  /// Makes a range.
   public init(start: UInt = 0, byteCount: UInt = 0, node: Int = 0, isUnmapped: Bool = false) {
     self.start = start
     self.byteCount = byteCount
@@ -21,82 +21,82 @@ public struct BoardRange: Equatable {
     self.isUnmapped = isUnmapped
   }
 
-  /// Whether all bytes of another range are among those of this one.
+  /// Whether this range contains all bytes of another.
   public func contains(_ other: Self) -> Bool {
     other.start >= start && other.start - start <= byteCount
       && other.byteCount <= byteCount - (other.start - start)
   }
 
-  /// Whether there is a byte that belongs to both.
+  /// Whether the ranges share a byte.
   public func overlaps(_ other: Self) -> Bool {
     guard byteCount > 0, other.byteCount > 0 else { return false }
     return start >= other.start ? start - other.start < other.byteCount : other.start - start < byteCount
   }
 }
 
-/// A CPU that the device tree names.
+/// A CPU in the device tree.
 public struct BoardCPU {
   /// Its affinity, as in MPIDR_EL1.
   public var affinity: UInt64 = 0
   /// Its NUMA node.
   public var node = 0
-  /// Whether it is started by firmware's PSCI functions.
+  /// Whether firmware starts it, by PSCI.
   public var isStartedByFirmware = false
 }
 
-/// What the device tree describes.
+/// A board, as its device tree describes it.
 public struct Board {
-  /// How many ranges of RAM there may be, and how many reservations.
+  /// The most ranges of RAM, and the most reservations, that fit.
   public static var maximumRanges: Int { 16 }
-  /// How many CPUs there may be.
+  /// The most CPUs that fit.
   public static var maximumCPUs: Int { 8 }
   /// The affinity fields of MPIDR_EL1: Aff3 in bits 39:32, Aff2 to Aff0 in bits 23:0.
   public static var affinityMask: UInt64 { 0xff_00ff_ffff }
 
-  /// Why the tree was not read to its end, if it was not.
+  /// The error that ended the reading of the tree, or `nil`.
   public private(set) var error: DeviceTreeError?
 
   /// The RAM.
   public private(set) var memory = InlineArray<16, BoardRange>(repeating: BoardRange())
-  /// How many ranges of RAM there are.
+  /// The number of ranges of RAM.
   public private(set) var memoryCount = 0
-  /// Parts of the RAM that firmware or a device owns.
+  /// The ranges that firmware or devices own.
   public private(set) var reservations = InlineArray<16, BoardRange>(repeating: BoardRange())
-  /// How many of them there are.
+  /// The number of reservations.
   public private(set) var reservationCount = 0
-  /// How many ranges did not fit.
+  /// The number of ranges that did not fit.
   public private(set) var rangesLeftOut = 0
 
-  /// The CPUs, the one that the kernel was started on first, then in the tree's order: their numbers.
+  /// The CPUs by number: the boot CPU first, then the others in the tree's order.
   public private(set) var cpus = InlineArray<8, BoardCPU>(repeating: BoardCPU())
-  /// How many there are, those that did not fit included.
+  /// The number of CPUs, including those that did not fit.
   public private(set) var cpuCount = 0
-  /// Whether the tree names the CPU that the kernel was started on.
+  /// Whether the tree has the boot CPU.
   public private(set) var namesBootCPU = false
 
-  /// The PL011's registers, or zero bytes where there is none.
+  /// The PL011's registers; zero bytes if there is none.
   public private(set) var uart = BoardRange()
-  /// The distributor of a GICv2, or zero bytes.
+  /// The distributor of the GICv2; zero bytes if there is none.
   public private(set) var distributor = BoardRange()
-  /// The CPU interface of a GICv2, or zero bytes.
+  /// The CPU interface of the GICv2; zero bytes if there is none.
   public private(set) var cpuInterface = BoardRange()
-  /// Whether there is an interrupt controller that is not understood.
+  /// Whether there is an interrupt controller that the kernel does not support (a GICv3).
   public private(set) var hasForeignInterruptController = false
-  /// The private interrupt of the virtual timer (0…15), or -1.
+  /// The private interrupt number of the virtual timer (0…15), or -1.
   public private(set) var timerInterrupt = -1
-  /// How firmware is called.
+  /// The PSCI firmware.
   public private(set) var firmware = BoardFirmware()
 
-  /// What the boot loader has loaded beside the kernel, or zero bytes.
+  /// The initial RAM disk; zero bytes if there is none.
   public private(set) var initialRAMDisk = BoardRange()
   /// The kernel's command line, which may end in a zero byte.
   public private(set) var commandLine = DeviceTreeValue.empty
 
-  /// Gathers what a tree says.
+  /// Reads a tree; an error is kept in ``error``.
   ///
   /// - Parameters:
   ///   - tree: the tree.
-  ///   - bootAffinity: the affinity of the CPU that the kernel was started on.
+  ///   - bootAffinity: the affinity of the boot CPU.
   public init(_ tree: FlattenedDeviceTree, bootAffinity: UInt64) {
     do throws(DeviceTreeError) {
       try readNodes(tree, bootAffinity)
@@ -114,7 +114,7 @@ public struct Board {
     Self.add(range, to: &reservations, &reservationCount, leftOut: &rangesLeftOut)
   }
 
-  // A range without a byte says nothing.
+  // Empty ranges are ignored.
   private static func add(
     _ range: BoardRange, to ranges: inout InlineArray<16, BoardRange>, _ count: inout Int, leftOut: inout Int
   ) {
@@ -130,7 +130,7 @@ public struct Board {
   // Properties come before child nodes, so a node is complete when its first child begins or it ends.
   private mutating func readNodes(_ tree: FlattenedDeviceTree, _ bootAffinity: UInt64) throws(DeviceTreeError) {
     var cursor = DeviceTreeCursor(tree)
-    // For each depth, what the node there says of its children; the root's parent says nothing.
+    // For each depth, the cell counts for the children of the node there; the root itself has the defaults.
     var cells = InlineArray<65, CellCounts>(repeating: CellCounts())
     var depth = 0
     var reservedDepth = Int.max
@@ -193,7 +193,7 @@ public struct Board {
     let isStarted = node.enableMethod.contains("psci")
     let cpu = BoardCPU(affinity: affinity, node: node.numaNode, isStartedByFirmware: isStarted)
     if cpuCount < Self.maximumCPUs { cpus[cpuCount] = cpu }
-    // This one goes to the front, the others keep their order.
+    // The boot CPU goes to the front; the others keep their order.
     if affinity == bootAffinity & Self.affinityMask {
       namesBootCPU = true
       for index in stride(from: min(cpuCount, Self.maximumCPUs - 1), to: 0, by: -1) {
@@ -213,10 +213,10 @@ public struct Board {
         cpuInterface = node.range(1, cells)
       }
     } else if node.isInterruptController, node.rangeCount(cells) > 0 {
-      // Nodes without registers, or below another controller, are no matter here.
+      // Nodes without registers, or below another controller, do not matter here.
       if node.compatible.contains("arm,gic-v3") { hasForeignInterruptController = true }
     } else if node.compatible.contains("arm,armv8-timer") {
-      // Four interrupts of three cells: secure, non-secure, virtual, hypervisor; type 1 is a private one.
+      // Four interrupts of three cells each: secure, non-secure, virtual, hypervisor; type 1 is a private interrupt.
       if node.interrupts.cellCount >= 9, node.interrupts.cell(6) == 1, node.interrupts.cell(7) < 16 {
         timerInterrupt = Int(node.interrupts.cell(7))
       }

@@ -1,8 +1,8 @@
-// What a device tree says about firmware that starts and stops CPUs: PSCI.
+// The device tree's description of the firmware that starts and stops CPUs: PSCI.
 //
 // Source: Arm Power State Coordination Interface, DEN 0022, 5 "PSCI functions"; Linux's device tree binding "arm/psci".
 
-/// How firmware is called, and by which numbers its functions go.
+/// The PSCI firmware: the instruction that calls it, and its function numbers.
 public struct BoardFirmware {
   /// The instruction that calls it.
   public enum Conduit {
@@ -12,7 +12,7 @@ public struct BoardFirmware {
     case secureMonitorCall
   }
 
-  /// `nil` where there is no firmware, or none that is called in a way that is understood.
+  /// The conduit, or `nil` if there is no firmware or its conduit is unknown.
   public private(set) var conduit: Conduit?
   /// CPU_ON, or 0.
   public private(set) var startFunction: UInt64 = 0
@@ -23,12 +23,12 @@ public struct BoardFirmware {
   /// SYSTEM_OFF, or 0.
   public private(set) var systemOffFunction: UInt64 = 0
 
-  /// No firmware.
+  /// Makes the description of a board without firmware.
   public init() {}
 
-  /// What a node of the device tree says.
+  /// Reads a node of the device tree.
   ///
-  /// Numbers that it gives go before those of the standard, which versions before 0.2 do not have.
+  /// Function numbers in the node take precedence over the standard ones, which versions before 0.2 do not have.
   init(_ node: NodeProperties, hasStandardFunctions: Bool) {
     if node.method.contains("hvc") {
       conduit = .hypervisorCall
@@ -48,6 +48,6 @@ public struct BoardFirmware {
   /// Whether CPUs can be started and stopped.
   public var startsCPUs: Bool { conduit != nil && startFunction != 0 && stopFunction != 0 }
 
-  /// Whether it can be asked which CPUs have stopped.
+  /// Whether firmware can report which CPUs have stopped.
   public var tellsStates: Bool { startsCPUs && stateFunction != 0 }
 }

@@ -1,27 +1,26 @@
-// What can be wrong with a device tree that a boot loader has left.
+// The errors of a device tree.
 
 import KernelMachine
 
-/// Why a device tree was refused.
+/// The reason why a device tree is refused.
 public enum DeviceTreeError: Error, Equatable, TextDescribable {
-  /// There is no memory at the address, or it does not begin with the magic number.
+  /// There is no readable memory at the address, or no magic number.
   case missing
-  /// It shares bytes with the kernel's image: one of the two has destroyed the other.
+  /// It overlaps the kernel's image: one of the two has overwritten the other.
   case overlapsImage
-  /// The tree cannot be read as one of version 16.
+  /// The tree is not compatible with version 16.
   case unsupportedVersion(UInt32)
-  /// The header says that the tree is smaller than a header, larger than a boot loader may leave, or larger than the memory
-  /// that it was given in.
+  /// The size in the header is smaller than a header, larger than the limit, or larger than the memory given.
   case wrongSize(UInt32)
   /// A block of the tree begins outside it.
   case blockOutside(offset: UInt32)
-  /// There is no complete token, name, value or reservation at this byte of the tree.
+  /// No complete token, name, value or reservation is at this byte of the tree.
   case damaged(offset: Int)
-  /// A node ends that has not begun, or the tree ends before its root does.
+  /// A node ends that has not begun, or the tree ends before its root.
   case unbalanced(offset: Int)
-  /// Nodes lie within each other to more than ``FlattenedDeviceTree/maximumDepth``.
+  /// Nodes nest deeper than ``FlattenedDeviceTree/maximumDepth``.
   case tooDeep(offset: Int)
-  /// A node says that the addresses or sizes of its children have this many cells.
+  /// A node gives the addresses or sizes of its children this many cells.
   case cellCount(UInt)
 
   /// Writes the error in one line.

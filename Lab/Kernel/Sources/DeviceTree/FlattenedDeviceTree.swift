@@ -1,5 +1,5 @@
-// Reading a flattened device tree in place. A boot loader has left it, so nothing that it says is believed: every access is
-// checked against the bytes that there are, and sums of what it says cannot overflow (they are of 32-bit numbers).
+// A flattened device tree, read in place. It is not trusted: every access is checked against the tree's bounds, and sums of its
+// numbers cannot overflow (they are of 32-bit numbers).
 //
 //   +-----------------+ 0      header: magic, total size, offsets; all words are big-endian
 //   | header          |
@@ -15,30 +15,30 @@
 
 /// A flattened device tree in memory.
 public struct FlattenedDeviceTree {
-  /// The bytes of the tree, as many as its header says.
+  /// The bytes of the tree, as many as its header gives.
   let bytes: UnsafeRawBufferPointer
   let structureOffset: Int
   let stringsOffset: Int
   let reservationsOffset: Int
 
-  /// How long a header is, in bytes.
+  /// The length of a header in bytes.
   public static var headerByteCount: Int { 40 }
-  /// How long a tree may be, in bytes: 2 MiB.
+  /// The longest tree, in bytes: 2 MiB.
   ///
   /// Source: Linux, Documentation/arm64/booting.rst, "Setup the device tree".
   public static var maximumByteCount: Int { 2 << 20 }
-  /// How long the name of a node or a property may be, in bytes: without a limit, each property of a long tree could name the
-  /// same long text, and reading it would take for ever.
+  /// The longest name of a node or a property, in bytes.
   ///
-  /// The specification allows 31, and to a node as many again for its unit's address.
+  /// Without a limit, each property of a long tree could refer to the same long text, and reading it would take time without
+  /// bound. The specification allows 31, and for a node as many again for its unit address.
   public static var longestName: Int { 255 }
-  /// How many nodes may lie within each other.
+  /// The deepest nesting of nodes.
   public static var maximumDepth: Int { 64 }
 
-  /// How long a tree says that it is, in bytes, after a look at its header alone.
+  /// Returns the length of a tree in bytes, from its header alone.
   ///
   /// - Parameter header: the first ``headerByteCount`` bytes of the tree.
-  /// - Throws: ``DeviceTreeError`` if there is no tree that is understood, or no such tree can have this length.
+  /// - Throws: ``DeviceTreeError`` if there is no tree of a supported version, or its length is out of range.
   public static func byteCount(header: UnsafeRawBufferPointer) throws(DeviceTreeError) -> Int {
     guard header.count >= headerByteCount, word(header, 0) == 0xd00d_feed else { throw .missing }
     // Version 17 trees say that they can be read as version 16.
@@ -48,10 +48,10 @@ public struct FlattenedDeviceTree {
     return Int(size)
   }
 
-  /// The tree that `memory` begins with.
+  /// Makes a tree of the bytes that `memory` begins with.
   ///
-  /// - Parameter memory: readable memory, at least as long as the tree says that it is.
-  /// - Throws: ``DeviceTreeError`` if there is no tree of a version that is understood, or its blocks lie outside it.
+  /// - Parameter memory: readable memory, at least as long as the header gives.
+  /// - Throws: ``DeviceTreeError`` if there is no tree of a supported version, or a block lies outside it.
   public init(in memory: UnsafeRawBufferPointer) throws(DeviceTreeError) {
     let count = try Self.byteCount(header: memory)
     guard count <= memory.count else { throw .wrongSize(UInt32(count)) }
@@ -76,9 +76,9 @@ public struct FlattenedDeviceTree {
     UInt(bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self).bigEndian)
   }
 
-  /// The reservation with a number from 0 up, or `nil` after the last.
+  /// The reservation with this index, from 0, or `nil` after the last.
   ///
-  /// - Throws: ``DeviceTreeError/damaged(offset:)`` if the tree ends before its list does.
+  /// - Throws: ``DeviceTreeError/damaged(offset:)`` if the tree ends before the list does.
   func reservation(_ index: Int) throws(DeviceTreeError) -> (start: UInt, byteCount: UInt)? {
     let offset = reservationsOffset + index * 16
     guard offset + 16 <= bytes.count else { throw .damaged(offset: offset) }
@@ -95,7 +95,7 @@ public struct FlattenedDeviceTree {
   }
 }
 
-/// A step through the structure block.
+/// A token of the structure block.
 enum DeviceTreeToken {
   case beginNode(name: DeviceTreeValue)
   case endNode
@@ -103,20 +103,20 @@ enum DeviceTreeToken {
   case end
 }
 
-/// A place in the structure block.
+/// A position in the structure block.
 struct DeviceTreeCursor {
   private let tree: FlattenedDeviceTree
   private var offset: Int
-  /// How many nodes have begun and not ended.
+  /// The number of open nodes.
   private(set) var depth = 0
 
-  /// The beginning of a tree.
+  /// Makes a cursor at the beginning of a tree.
   init(_ tree: FlattenedDeviceTree) {
     self.tree = tree
     offset = tree.structureOffset
   }
 
-  /// The next token, after which the depth is that of the node that it belongs to.
+  /// Returns the next token; afterwards ``depth`` is that of the node it belongs to.
   ///
   /// ``DeviceTreeToken/end`` comes once, after the end of the root.
   mutating func next() throws(DeviceTreeError) -> DeviceTreeToken {

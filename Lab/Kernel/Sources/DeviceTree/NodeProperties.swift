@@ -1,23 +1,23 @@
-// The properties of one device tree node that a kernel looks at.
+// The properties of one device tree node that the kernel uses.
 
-/// How many 32-bit cells the addresses and the sizes of a node's children have.
+/// The numbers of 32-bit cells in addresses and sizes of a node's children.
 struct CellCounts {
   /// Of an address: 0 to 4.
   var address: UInt8 = 2
   /// Of a size: 0 to 4.
   var size: UInt8 = 1
 
-  /// How many cells an address with its size has.
+  /// The number of cells in an address with its size.
   var perRange: Int { Int(address) + Int(size) }
 
-  /// What `#address-cells` or `#size-cells` says.
+  /// Reads the value of `#address-cells` or `#size-cells`: at most 4.
   static func count(_ value: DeviceTreeValue) throws(DeviceTreeError) -> UInt8 {
     guard value.byteCount == 4, value.number <= 4 else { throw .cellCount(value.number) }
     return UInt8(value.number)
   }
 }
 
-/// What a node says of itself.
+/// The properties of a node.
 struct NodeProperties {
   var isChosen = false
   var isFinished = false
@@ -37,7 +37,7 @@ struct NodeProperties {
   var ramDiskStart: UInt = 0
   var ramDiskEnd: UInt = 0
 
-  /// Keeps a property if it matters.
+  /// Stores a property if the kernel uses it.
   mutating func note(_ name: DeviceTreeValue, _ value: DeviceTreeValue) {
     if name.equals("device_type") {
       deviceType = value
@@ -72,12 +72,12 @@ struct NodeProperties {
     }
   }
 
-  /// How many address ranges `reg` holds, with the parent's numbers of cells.
+  /// The number of address ranges in `reg`, with the parent's cell counts.
   func rangeCount(_ cells: CellCounts) -> Int {
     cells.perRange > 0 ? registers.cellCount / cells.perRange : 0
   }
 
-  /// An address range of `reg`, one of ``rangeCount(_:)``.
+  /// The address range of `reg` with this index, below ``rangeCount(_:)``.
   func range(_ index: Int, _ cells: CellCounts) -> BoardRange {
     let first = index * cells.perRange
     return BoardRange(

@@ -3,10 +3,10 @@
   import CAArch64
   import UserPrograms
 
-  // The linker makes this the entry point; SwiftPM wants an `@main` besides.
+  // The linker makes `userEntry` the entry point; SwiftPM also requires an `@main`.
   @main struct Entry { static func main() {} }
 
-  /// Where a process begins: the kernel has set the stack pointer, and the arguments are in x0 to x2.
+  /// The entry point of the first process: the kernel has set the stack pointer, and the arguments are in x0 to x2.
   @c func userEntry(_ number: UInt64, _ seed: UInt64, _ operations: Int) {
     let kernel = ProcessorCalls()
     guard let program = UserProgram(rawValue: number) else { kernel.exit(-2) }

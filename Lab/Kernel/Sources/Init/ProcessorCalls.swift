@@ -1,10 +1,10 @@
-// System calls as instructions: `svc #0` with the number in x8.
+// System calls of a process at EL0: `svc #0` with the number in x8.
 #if hasFeature(Embedded)
   import CAArch64
   import SystemCallInterface
   import UserPrograms
 
-  /// The kernel below this process.
+  /// The kernel that this process runs on.
   struct ProcessorCalls: SystemCalls {
     @discardableResult
     private func call(_ number: SystemCallNumber, _ first: Int = 0, _ second: Int = 0) -> ca_results {
@@ -62,7 +62,7 @@
 
     func store(_ value: UInt64, at address: UInt) { ca_store(address, value) }
 
-    // Where the linker script puts it.
+    // The address that init.ld gives it.
     var scratchPage: UInt { 0x48_0000 }
 
     // The kernel's image header.

@@ -1,15 +1,15 @@
-// What `wait` tells a process.
+// The result of the system call `wait`.
 
-/// A child's end, as its parent learns of it.
+/// The end of a child, as its parent learns of it.
 public struct EndedChild: Sendable {
-  /// The child's number.
+  /// The child's process number.
   public var processID: Int
-  /// What it gave to `exit`; 0 unless it exited.
+  /// The status it passed to `exit`; 0 unless it exited.
   public var status: Int
   /// How it ended.
   public var end: EndOfProcess
 
-  /// A child's end.
+  /// Makes the description of a child's end.
   public init(processID: Int, status: Int, end: EndOfProcess) {
     self.processID = processID
     self.status = status

@@ -1,4 +1,4 @@
-// The interface between a program and the kernel: numbers, arguments and results.
+// The interface between a program and the kernel: system calls, their arguments and results.
 //
 //   number in x8, arguments in x0 and x1, results in x0 and x1 (`svc #0`)
 //
@@ -22,49 +22,49 @@
 public enum SystemCallNumber: UInt64, Sendable {
   /// Writes bytes to the console.
   case write = 1
-  /// Makes a copy of the process.
+  /// Forks the process.
   case fork = 2
   /// Ends the process.
   case exit = 3
-  /// Waits for a child to end, and takes its status.
+  /// Waits for a child to end, and reaps it.
   case wait = 4
-  /// Asks for the process's own number.
+  /// Returns the process's own number.
   case processID = 5
-  /// Lets the kernel side fill and verify its whole usable stack.
+  /// Has the kernel fill and verify the whole usable part of the process's kernel stack.
   case proveStack = 6
-  /// Stops until the parent releases the process.
+  /// Blocks until the parent releases the process.
   case hold = 7
-  /// Waits until a child is holding or dead.
+  /// Waits until a child holds or is dead.
   case awaitChild = 8
-  /// Lets holding children go on.
+  /// Releases holding children.
   case release = 9
-  /// Tells the kernel a figure.
+  /// Passes a figure to the kernel.
   case note = 10
-  /// Lets the kernel side recurse until it leaves its stack.
+  /// Has the kernel recurse until it overflows the process's kernel stack.
   case overflowStack = 11
 }
 
-/// What a child is doing, as `awaitChild` tells it.
+/// The state of a child, as `awaitChild` returns it.
 public enum ChildState: Int, Sendable {
   /// There is no such child.
   case none = 0
-  /// It waits to be released.
+  /// It holds until it is released.
   case holding = 1
-  /// It has ended and waits for its parent's `wait`.
+  /// It has ended, and its parent has not reaped it.
   case dead = 2
   /// It runs; `awaitChild` does not return this.
   case running = 3
 }
 
-/// How a process came to its end.
+/// The way in which a process ended.
 public enum EndOfProcess: UInt8, Sendable {
   /// It called `exit`.
   case exited = 0
-  /// It touched memory that it has no right to.
+  /// It accessed memory that it has no right to.
   case accessViolation = 1
-  /// A page that it wrote to could not be copied: no frame was free.
+  /// A page that it wrote to could not be copied for lack of a frame.
   case outOfMemory = 2
-  /// Its kernel stack ran into the guard.
+  /// Its kernel stack overflowed into the guard.
   case stackOverflow = 3
   /// It executed an undefined instruction or an unknown system call.
   case illegalInstruction = 4

@@ -1,27 +1,27 @@
-// Why a program fails: its exit status, and the words for it.
+// The checks of programs, as exit statuses, with their names.
 
-/// The check of a program that did not hold: its exit status.
+/// The check that failed in a program: its exit status.
 public enum FailedCheck: Int, Sendable {
   /// Fork failed where memory was plentiful.
   case forkFailed = 1
-  /// A child did not reach the point where it holds, for another reason than memory.
+  /// A child did not get to hold, for a reason other than memory.
   case childDidNotHold = 2
-  /// A child ended with another status than its own number.
+  /// A child's status is not its own number.
   case wrongStatus = 3
   /// The parent's copy of a page has changed.
   case parentPageChanged = 4
-  /// There were more or fewer children than forks.
+  /// The number of children is not that of forks.
   case wrongChildCount = 5
-  /// A child that had to be killed was not, or for another reason.
+  /// A child that had to be killed was not, or was for another reason.
   case notKilled = 6
-  /// After everything had been given back, far fewer forks succeeded than before.
+  /// After all memory was given back, far fewer forks succeeded than before.
   case notRecovered = 7
-  /// The kernel side's own stack did not hold.
+  /// The process's kernel stack was not usable throughout.
   case stackNotUsable = 8
-  /// A register that belongs to one process alone holds what it has not put there.
+  /// A register of the process's own has a value that it did not write.
   case foreignRegister = 9
 
-  /// The check in words.
+  /// The failure in words.
   public var name: StaticString {
     switch self {
     case .forkFailed: "fork failed although memory was free"

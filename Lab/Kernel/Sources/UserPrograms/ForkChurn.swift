@@ -3,7 +3,7 @@
 import SeededRandom
 import SystemCallInterface
 
-/// Forks and ends children at random, as many times as `operations` says; at the end none is left.
+/// Forks and ends children at random, `operations` times in all; none is left at the end.
 func forkChurn<Kernel: SystemCalls>(seed: UInt64, operations: Int, on kernel: Kernel) -> FailedCheck? {
   let capacity = 48
   // Small integers: the array lies on the stack, which is one page.
@@ -16,7 +16,7 @@ func forkChurn<Kernel: SystemCalls>(seed: UInt64, operations: Int, on kernel: Ke
 
   for operation in 0..<operations {
     if operation % 64 == 0 { kernel.note(.progress, operation) }
-    // The fewer there are, the likelier a fork: the number wanders over the whole range.
+    // The fewer children, the likelier a fork: their number varies over the whole range.
     if count < capacity, random.next(below: capacity) >= count {
       switch forkHoldingChild(on: kernel) {
       case .holding(let child):

@@ -1,6 +1,6 @@
-// Programs that fork until memory ends.
+// Programs that fork until memory runs out.
 
-/// Forks until a fork fails, all children alive together, and counts those that ran.
+/// Forks until a fork fails, with all children alive, and counts the children that ran.
 private func forkToExhaustion<Kernel: SystemCalls>(_ succeeded: inout Int, on kernel: Kernel) -> FailedCheck? {
   while true {
     switch forkHoldingChild(on: kernel) {
@@ -12,7 +12,7 @@ private func forkToExhaustion<Kernel: SystemCalls>(_ succeeded: inout Int, on ke
   }
 }
 
-/// Forks until a fork fails, all children alive together; then lets them end and checks each one's status.
+/// Forks until a fork fails, with all children alive; then lets them end and checks each status.
 func forkUntilFailure<Kernel: SystemCalls>(
   _ succeeded: inout Int, on kernel: Kernel
 ) -> FailedCheck? {
@@ -25,11 +25,11 @@ func forkUntilFailure<Kernel: SystemCalls>(
   return endHoldingChildren(succeeded, on: kernel)
 }
 
-/// Forks to exhaustion, lets everything end, and does both again: at least half as many forks must succeed.
+/// Forks to exhaustion, lets all children end, and does both again: at least half as many forks must succeed.
 ///
-/// Where stacks grow, a child takes 9 frames, or 6 once its stack has been shrunk, and when ticks come decides how many are.
-/// So the two counts may differ by a third. What the kernel looks at does not depend on ticks: that memory is used up both
-/// times, and that no frame is lost.
+/// A child with a growing stack takes 9 frames, or 6 once its stack has been shrunk, and the times of ticks decide how many
+/// are. So the two counts may differ by a third. The kernel's own checks do not depend on ticks: memory is used up both times,
+/// and no frame is lost.
 func exhaustAndRecover<Kernel: SystemCalls>(on kernel: Kernel) -> FailedCheck? {
   var before = 0
   if let failed = forkUntilFailure(&before, on: kernel) { return failed }

@@ -2,13 +2,13 @@
 
 import SystemCallInterface
 
-/// Writes a line that says who writes it.
+/// Writes a line that names its writer.
 func writeLine<Kernel: SystemCalls>(on kernel: Kernel) -> FailedCheck? {
   kernel.write("a line from the first process, which has no privileges but its system calls\n")
   return nil
 }
 
-/// A child that writes the same lines over and over: one, then several at a time.
+/// A child that writes the same lines over and over: one line, then several in one call.
 struct WritingChild: ChildProgram {
   let rounds: Int
 
@@ -32,7 +32,7 @@ struct WritingChild: ChildProgram {
   func finish<Kernel: SystemCalls>(on kernel: Kernel) -> Int { kernel.processID() }
 }
 
-/// Children write lines at the same time; whoever reads them sees whether all are whole.
+/// Forks children that write lines at the same time; the reader of the console checks that all lines are whole.
 func writeLines<Kernel: SystemCalls>(rounds: Int, on kernel: Kernel) -> FailedCheck? {
   let count = 4
   var children = InlineArray<4, Int>(repeating: 0)

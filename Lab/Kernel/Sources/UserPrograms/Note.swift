@@ -1,21 +1,22 @@
-// What a program tells the kernel while it runs, for the result of its scenario.
+// The figures that a program passes to the kernel, for the result of its scenario.
 
-/// What a program tells the kernel with `note`.
+/// The kind of a figure that a program passes with `note`.
 public enum Note: Int, Sendable {
-  /// So much of the work is done.
+  /// The amount of work done.
   case progress = 0
-  /// Something failed for the first time; all that is alive now was alive together. The figures are taken now.
+  /// The first failure: all live children are alive together. The kernel takes its figures now.
   case firstFailure = 1
-  /// How many forks were tried.
+  /// The number of forks tried.
   case forksAttempted = 2
-  /// How many forks gave a child that ran and held.
+  /// The number of forks whose child ran and held.
   case forksSucceeded = 3
-  /// How many children ended with the status that they should.
+  /// The number of children that ended with the right status.
   case childrenVerified = 4
-  /// How many children were killed for want of memory.
+  /// The number of children killed for lack of memory.
   case childrenOutOfMemory = 5
-  /// How many forks succeeded after everything had been given back; all their children are alive. The figures are taken now.
+  /// The number of forks that succeeded after all memory was given back; all their children are alive. The kernel takes its
+  /// figures now.
   case forksAfterRecovery = 6
-  /// How many children were killed because they left their kernel stacks.
+  /// The number of children killed for an overflow of their kernel stacks.
   case childrenOverflown = 7
 }

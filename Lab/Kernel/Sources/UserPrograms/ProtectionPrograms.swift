@@ -1,8 +1,8 @@
-// Programs that try what a process must not be able to do.
+// Programs that try forbidden accesses.
 
 import SystemCallInterface
 
-/// Parent and child write the same page, in both orders, and must not see each other's values.
+/// Parent and child write to the same page, in both orders, and must not see each other's values.
 func proveIsolation<Kernel: SystemCalls>(on kernel: Kernel) -> FailedCheck? {
   markScratchPage(on: kernel)
   for _ in 0..<3 {
@@ -20,9 +20,9 @@ func proveIsolation<Kernel: SystemCalls>(on kernel: Kernel) -> FailedCheck? {
   return nil
 }
 
-/// A child that does something for which it must be killed.
+/// A child that does something it must be killed for.
 struct ForbiddenChild: ChildProgram {
-  /// What it does.
+  /// The forbidden act.
   enum Deed { case readsKernelMemory, writesKernelMemory, overflowsKernelStack }
   let deed: Deed
 
@@ -38,7 +38,7 @@ struct ForbiddenChild: ChildProgram {
   func finish<Kernel: SystemCalls>(on kernel: Kernel) -> Int { 0 }
 }
 
-/// Forks a child for each deed; each must be killed for the given reason, and the parent go on.
+/// Forks a child for one deed: it must be killed for the given reason, and the parent goes on.
 private func expect<Kernel: SystemCalls>(
   _ end: EndOfProcess, of deed: ForbiddenChild.Deed, on kernel: Kernel
 ) -> FailedCheck? {
@@ -53,13 +53,13 @@ private func expect<Kernel: SystemCalls>(
   return ended.end == end ? nil : .notKilled
 }
 
-/// A child reads, and one writes, kernel memory; both must be killed.
+/// One child reads and one writes kernel memory; both must be killed.
 func readKernelMemory<Kernel: SystemCalls>(on kernel: Kernel) -> FailedCheck? {
   expect(.accessViolation, of: .readsKernelMemory, on: kernel)
     ?? expect(.accessViolation, of: .writesKernelMemory, on: kernel)
 }
 
-/// A child's system call leaves its kernel stack; the child must die, and fork must work afterwards.
+/// A child's system call overflows its kernel stack: the child must die, and fork must work afterwards.
 func overflowStack<Kernel: SystemCalls>(on kernel: Kernel) -> FailedCheck? {
   if let failed = expect(.stackOverflow, of: .overflowsKernelStack, on: kernel) { return failed }
   return proveIsolation(on: kernel)

@@ -1,9 +1,9 @@
-// A program whose children use their kernel stacks, and some of which leave them.
+// A program whose children use their kernel stacks, and some of which overflow them.
 
 import SeededRandom
 import SystemCallInterface
 
-/// A child that has its kernel stack proven some times, and then leaves it or goes on.
+/// A child that proves its kernel stack some times, and then overflows it or goes on.
 struct RecklessChild: ChildProgram {
   let proofs: Int
   let overflows: Bool
@@ -15,12 +15,12 @@ struct RecklessChild: ChildProgram {
   }
 
   func finish<Kernel: SystemCalls>(on kernel: Kernel) -> Int {
-    // Whoever died meanwhile: this stack is as good as before.
+    // Although other children have died, this stack is as usable as before.
     kernel.proveStack() ? kernel.processID() : failedProof
   }
 }
 
-/// Forks children, all alive together; the first, and one of three others, leaves its kernel stack and must die of it.
+/// Forks children, all alive together: the first, and a third of the others, overflow their kernel stacks and must die of it.
 func overflowAmongOthers<Kernel: SystemCalls>(
   seed: UInt64, operations: Int, on kernel: Kernel
 ) -> FailedCheck? {

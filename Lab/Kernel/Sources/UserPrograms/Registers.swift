@@ -1,8 +1,8 @@
-// Programs that look for what one process could tell another, or see of it, by registers.
+// Programs that check that registers leak nothing from one process to another.
 
 import SystemCallInterface
 
-/// A child that keeps a value of its own in the register that is its own.
+/// A child that keeps its number in TPIDR_EL0.
 struct ThreadPointerChild: ChildProgram {
   let rounds: Int
 
@@ -17,7 +17,7 @@ struct ThreadPointerChild: ChildProgram {
   func finish<Kernel: SystemCalls>(on kernel: Kernel) -> Int { Int(truncatingIfNeeded: kernel.threadPointer) }
 }
 
-/// Parent and children keep values in the register, side by side, and no one finds another's.
+/// Parent and children keep values in TPIDR_EL0 at the same time; none may see another's.
 func keepThreadPointers<Kernel: SystemCalls>(rounds: Int, on kernel: Kernel) -> FailedCheck? {
   guard kernel.threadPointer == 0 else { return .foreignRegister }
   kernel.threadPointer = parentMark
@@ -35,7 +35,7 @@ func keepThreadPointers<Kernel: SystemCalls>(rounds: Int, on kernel: Kernel) -> 
   return kernel.threadPointer == parentMark ? nil : .foreignRegister
 }
 
-/// A child that touches what it has no right to.
+/// A child that uses something it has no right to.
 struct TouchingChild: ChildProgram {
   let index: Int
 
@@ -44,7 +44,7 @@ struct TouchingChild: ChildProgram {
   func finish<Kernel: SystemCalls>(on kernel: Kernel) -> Int { kernel.processID() }
 }
 
-/// Forks a child for each thing that a process has no right to; each must be killed for it.
+/// Forks a child for each forbidden thing; each must be killed for it.
 func touchForbidden<Kernel: SystemCalls>(on kernel: Kernel) -> FailedCheck? {
   var index = 0
   while true {

@@ -1,4 +1,4 @@
-// A program that never gives the CPU away by itself: what preemption is tested with.
+// Programs that compute without yielding, for tests of preemption.
 
 import SystemCallInterface
 
@@ -13,7 +13,7 @@ struct SpinningChild: ChildProgram {
   func finish<Kernel: SystemCalls>(on kernel: Kernel) -> Int { kernel.processID() }
 }
 
-/// Steps a value that is kept in memory, so that each round is a load and a store of the process's own page.
+/// Steps a value in memory: each round is a load and a store of the process's own page.
 private func compute<Kernel: SystemCalls>(rounds: Int, start: UInt64, on kernel: Kernel) -> UInt64 {
   let address = kernel.scratchPage
   kernel.store(start, at: address)
@@ -21,19 +21,19 @@ private func compute<Kernel: SystemCalls>(rounds: Int, start: UInt64, on kernel:
   return kernel.load(address)
 }
 
-/// The same value, computed in registers.
+/// Computes the same value in registers.
 private func expected(rounds: Int, start: UInt64) -> UInt64 {
   var value = start
   for _ in 0..<rounds { value = value &* 6_364_136_223_846_793_005 &+ 1 }
   return value
 }
 
-/// Leaves a child behind that computes.
+/// Exits while a child computes.
 func leaveChild<Kernel: SystemCalls>(rounds: Int, on kernel: Kernel) -> FailedCheck? {
   kernel.fork(SpinningChild(rounds: rounds)) > 0 ? nil : .forkFailed
 }
 
-/// Parent and child compute side by side; both must come to the right result.
+/// Parent and child compute side by side; both must get the right result.
 func spin<Kernel: SystemCalls>(rounds: Int, on kernel: Kernel) -> FailedCheck? {
   let child = kernel.fork(SpinningChild(rounds: rounds))
   guard child > 0 else { return .forkFailed }

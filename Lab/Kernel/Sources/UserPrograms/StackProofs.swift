@@ -1,8 +1,8 @@
-// A program that is in the kernel nearly all of its time: what preemption of system calls is tested with.
+// A program that is in system calls nearly all of its time, for tests of their preemption.
 
 import SystemCallInterface
 
-/// A child that lets the kernel side use all of its stack over and over.
+/// A child that has the kernel use its whole kernel stack over and over.
 struct StackProvingChild: ChildProgram {
   let rounds: Int
 
@@ -16,7 +16,7 @@ private func proves<Kernel: SystemCalls>(rounds: Int, on kernel: Kernel) -> Bool
   return true
 }
 
-/// Parent and child have their kernel stacks filled and verified side by side; none may see the other's words.
+/// Parent and child have their kernel stacks filled and verified side by side; neither may see the other's words.
 func proveStacks<Kernel: SystemCalls>(rounds: Int, on kernel: Kernel) -> FailedCheck? {
   let child = kernel.fork(StackProvingChild(rounds: rounds))
   guard child > 0 else { return .forkFailed }

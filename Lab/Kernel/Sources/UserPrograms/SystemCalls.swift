@@ -1,33 +1,33 @@
-// What a program asks of the kernel it runs on, so that the same source runs at EL0 and in a simulation.
+// The kernel's interface for programs, so that the same source runs at EL0 and in a simulation.
 
 import SystemCallInterface
 
-/// What a forked child does: a value that is copied into the child, with all that the child has to know.
+/// The program of a forked child: a value that is copied into the child, with all that the child needs.
 ///
-/// The child runs ``prove(on:)``, holds until its parent releases it, runs ``finish(on:)``, and exits with the status
-/// that this returns. If ``prove(on:)`` returns `false` it exits at once with status ``failedProof``.
+/// The child runs ``prove(on:)``, holds until its parent releases it, runs ``finish(on:)``, and exits with the status that this
+/// returns. If ``prove(on:)`` returns `false`, it exits at once with status ``failedProof``.
 ///
-/// In a simulation the two parts run as calls on the host, each in the child's address space; hence a value instead of a
-/// closure that goes on after `fork`.
+/// In a simulation the two parts are calls on the host, each in the child's address space: hence a value, and not a closure
+/// that goes on after `fork`.
 public protocol ChildProgram: Sendable {
-  /// The part before the child holds. `false` means that something was not as it should be.
+  /// Runs before the child holds; returns whether all checks held.
   func prove<Kernel: SystemCalls>(on kernel: Kernel) -> Bool
 
-  /// The part after the child was released; gives the exit status.
+  /// Runs after the child was released; returns the exit status.
   func finish<Kernel: SystemCalls>(on kernel: Kernel) -> Int
 }
 
 /// The exit status of a child whose ``ChildProgram/prove(on:)`` returned `false`.
 public var failedProof: Int { -1 }
 
-/// The kernel, as a program sees it.
+/// The kernel as a program sees it.
 ///
 /// A handle, cheap to copy.
 public protocol SystemCalls {
   /// Writes text to the console.
   func write(_ text: StaticString)
 
-  /// The calling process's number.
+  /// The number of the calling process.
   func processID() -> Int
 
   /// Makes a child with a copy of this address space, which runs `child`.
@@ -35,43 +35,43 @@ public protocol SystemCalls {
   /// - Returns: the child's number, or a negative ``ForkFailure``.
   func fork<Child: ChildProgram>(_ child: Child) -> Int
 
-  /// Waits until a child is holding or dead.
+  /// Waits until a child holds or is dead.
   func awaitChild(_ processID: Int) -> ChildState
 
-  /// Lets a holding child go on, or all of them if `processID` is 0; tells how many were holding.
+  /// Releases a holding child, or all of them if `processID` is 0; returns how many held.
   @discardableResult func release(_ processID: Int) -> Int
 
-  /// Waits for any child to end and takes its status; `nil` when there is no child.
+  /// Waits for any child to end, and reaps it; returns `nil` if there is no child.
   func wait() -> EndedChild?
 
-  /// Lets the kernel side fill and verify its whole usable stack; tells whether all of it held.
+  /// Has the kernel fill and verify the whole usable part of the process's kernel stack; returns whether it held.
   func proveStack() -> Bool
 
-  /// Lets the kernel side leave its stack: does not return to a process on a kernel with guards.
+  /// Has the kernel overflow the process's kernel stack; does not return on a kernel with guards.
   func overflowStack()
 
-  /// Tells the kernel a figure.
+  /// Passes a figure to the kernel.
   func note(_ note: Note, _ value: Int)
 
-  /// The register that belongs to the program alone (TPIDR_EL0): 0 in the first process, the parent's value in a child.
+  /// The value of TPIDR_EL0: 0 in the first process, the parent's value in a child.
   var threadPointer: UInt64 { get nonmutating set }
 
-  /// Touches one of the things that a process has no right to.
+  /// Uses one of the things that a process has no right to, by index from 0: the counters, the timer, and so on.
   ///
-  /// A list that begins at 0: the counters, the timer, and so on. It does not return where the CPU and the kernel are right.
+  /// Does not return if the index is valid and the CPU and the kernel are right.
   ///
-  /// - Returns: whether the list is as long.
+  /// - Returns: whether the index is valid.
   func touchForbidden(_ index: Int) -> Bool
 
-  /// Reads memory as the program sees it; `address` is a multiple of 8.
+  /// Reads memory through the program's translations; `address` is a multiple of 8.
   func load(_ address: UInt) -> UInt64
 
-  /// Writes memory as the program sees it; `address` is a multiple of 8.
+  /// Writes memory through the program's translations; `address` is a multiple of 8.
   func store(_ value: UInt64, at address: UInt)
 
-  /// The address of a page of the program's data that is used for nothing else.
+  /// The address of a page of the program's data reserved for tests.
   var scratchPage: UInt { get }
 
-  /// The address of some kernel memory that is mapped.
+  /// An address of mapped kernel memory.
   var kernelMemory: UInt { get }
 }

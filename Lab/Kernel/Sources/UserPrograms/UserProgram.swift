@@ -1,47 +1,47 @@
-// The programs, by number: which one the first process runs is told to it in its first argument.
+// The programs by number. The first process gets its program's number as its first argument.
 
 /// A program that the first process can run.
 public enum UserProgram: UInt64, Sendable {
-  /// Forks until a fork fails, all children alive together; then lets them end.
+  /// Forks until a fork fails, with all children alive; then lets them end.
   case forkUntilFailure = 1
   /// Forks and lets children end, at random, for a number of operations.
   case forkChurn = 2
-  /// Parent and child write the same page and must not see each other's values.
+  /// Parent and child write to the same page and must not see each other's values.
   case isolation = 3
-  /// A child reads kernel memory and must be killed for it.
+  /// Children read and write kernel memory and must be killed for it.
   case readKernelMemory = 4
   /// Parent and child compute side by side without a system call.
   case spin = 5
-  /// A child's system call leaves its kernel stack; the child must die and the kernel go on.
+  /// A child's system call overflows its kernel stack; the child must die and the kernel go on.
   case overflowStack = 6
-  /// Forks to exhaustion, lets everything end, and does both again.
+  /// Forks to exhaustion, lets all children end, and does both again.
   case exhaustAndRecover = 7
   /// Parent and child have their kernel stacks proven over and over.
   case proveStacks = 8
   /// Writes a line of text.
   case writeLine = 9
-  /// Parent and child keep values in the register that is theirs alone.
+  /// Parent and children keep values in TPIDR_EL0.
   case keepThreadPointers = 11
-  /// Children touch what a process has no right to, and must be killed for it.
+  /// Children use what a process has no right to, and must be killed for it.
   case touchForbidden = 12
   /// Children write lines at the same time.
   case writeLines = 13
-  /// Ends while a child computes: the kernel must refuse to go on.
+  /// Exits while a child computes: the kernel must stop.
   case leaveChild = 14
-  /// Children prove their kernel stacks; some then leave theirs, by seed, and must die; the others go on.
+  /// Children prove their kernel stacks; some, chosen by the seed, then overflow theirs and must die; the others go on.
   case overflowAmongOthers = 10
 }
 
-/// What the first process is told when it starts, in x0 to x2.
+/// The arguments of the first process, in x0 to x2.
 public struct ProgramArguments: Sendable {
-  /// Which program.
+  /// The program.
   public var program: UserProgram
   /// The seed of its random decisions.
   public var seed: UInt64
-  /// How many operations it does, where that is asked.
+  /// The number of operations, for programs that take one.
   public var operations: Int
 
-  /// Arguments for a program.
+  /// Makes the arguments for a program.
   public init(_ program: UserProgram, seed: UInt64 = 1, operations: Int = 0) {
     self.program = program
     self.seed = seed
@@ -49,7 +49,7 @@ public struct ProgramArguments: Sendable {
   }
 }
 
-/// Runs a program from its beginning to its end, as the first process.
+/// Runs a program to its end, as the first process.
 ///
 /// - Returns: the exit status: 0, or the number of the check that did not hold (see ``FailedCheck``).
 public func runProgram<Kernel: SystemCalls>(_ arguments: ProgramArguments, on kernel: Kernel) -> Int {
