@@ -1,5 +1,5 @@
 // swift-tools-version: 6.3
-// What boots: the kernel and the first program it runs at EL0, with the workloads, which run on the simulated machine too.
+// The bootable kernel, the first program at EL0, and the workloads, which also run on the simulated machine.
 import PackageDescription
 
 let core: Target.Dependency = .product(name: "KernelStacks", package: "KernelStacks")
@@ -19,18 +19,18 @@ let package = Package(
   ],
   dependencies: [.package(name: "KernelStacks", path: "../..")],
   targets: [
-    // Processes, and what they ask of a kernel.
+    // Processes, and their system calls.
     .target(name: "SystemCallInterface"),
     .target(name: "KernelProcesses", dependencies: [core, "SystemCallInterface"]),
 
-    // Workloads that run on either machine.
+    // Workloads for both machines.
     .target(name: "UserPrograms", dependencies: [random, "SystemCallInterface"]),
     .target(name: "Scenarios", dependencies: [core, random, "KernelProcesses", "UserPrograms"]),
 
-    // What a boot loader tells about the board.
+    // The board, as its device tree describes it.
     .target(name: "DeviceTree", dependencies: [core]),
 
-    // Only for bare metal. CYardstick is the same policy in C, which the allocator is measured against.
+    // For bare metal only. CYardstick is the same policy in C, as a reference for the allocator's instruction counts.
     .target(name: "KernelAssembly"),
     .target(name: "CYardstick", dependencies: [instructions]),
     .executableTarget(

@@ -1,4 +1,4 @@
-// Handing out stacks: from the magazine, from the depot, else made of frames at hand.
+// Allocation of stacks: from the magazine, from the depot, or new from frames in the CPU's lists.
 #ifndef YARDSTICK_ALLOCATE_H
 #define YARDSTICK_ALLOCATE_H
 
@@ -20,7 +20,7 @@ __attribute__((noinline)) static void clear_dirty_pages(struct control *control,
   } while (entry != end);
 }
 
-// Clears what a former owner may have used of a cached stack.
+// Clears the pages of a cached stack that its former owner may have used.
 static inline struct yardstick_stack cleared(struct control *control, uint64_t stack) {
   int64_t byte_count = control->cleared_bytes;
   if (byte_count > 0) {
@@ -31,7 +31,7 @@ static inline struct yardstick_stack cleared(struct control *control, uint64_t s
   return owned(control, stack);
 }
 
-// Maps frames that this CPU has at hand, all of them or none. Interrupts are off.
+// Maps frames of the current CPU's lists, all or none. Interrupts are off.
 static inline int map_at_hand(struct yardstick *self, uint64_t stack, uint64_t first, int is_cleared) {
   struct frames *frames = &self->frames;
   struct control *control = CONTROL(self);
@@ -74,7 +74,7 @@ static inline struct yardstick_stack made(struct yardstick *self, uint64_t stack
   return owned(CONTROL(self), stack);
 }
 
-// Neither list has as many frames, and the node neither: the slot goes back. (Swift goes on to look elsewhere.)
+// Refuses: neither the CPU's lists nor the node have enough frames. Returns the slot. (Swift goes on to other sources.)
 __attribute__((noinline)) static struct yardstick_stack refuse(struct yardstick *self, uint64_t stack) {
   struct control *control = CONTROL(self);
   uint64_t state = lock(&SHARED(self)->lock);
@@ -84,7 +84,7 @@ __attribute__((noinline)) static struct yardstick_stack refuse(struct yardstick 
   return NO_STACK;
 }
 
-// This CPU has not enough zeroed frames at hand: they are brought here; otherwise what others left is cleared.
+// Refills the CPU's zeroed list and maps its frames; without zeroed frames, maps ready ones and clears them.
 __attribute__((noinline)) static struct yardstick_stack make_bringing(struct yardstick *self, uint64_t stack,
                                                                       uint64_t first, struct cpu_record *record,
                                                                       uint64_t interrupts) {
@@ -115,7 +115,7 @@ __attribute__((noinline)) static struct yardstick_stack serve_from_depot(struct 
   return cleared(control, stack);
 }
 
-// What serves other cases in Swift: several nodes, contiguous stacks, tables to be built, threads that wait.
+// In Swift: the cases of several nodes, contiguous stacks, tables to be built, and waiting threads.
 __attribute__((noinline)) static struct yardstick_stack allocate_anyhow(struct yardstick *self) {
   (void)self;
   return NO_STACK;

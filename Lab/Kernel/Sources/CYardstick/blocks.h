@@ -1,4 +1,4 @@
-// The node's blocks: buddies, split and merged under its lock, which is held in all of this.
+// The node's blocks: buddies, split and merged. The node's lock is held in all functions.
 #ifndef YARDSTICK_BLOCKS_H
 #define YARDSTICK_BLOCKS_H
 

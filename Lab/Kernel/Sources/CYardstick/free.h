@@ -1,4 +1,4 @@
-// Taking stacks back: into the magazine, into the depot, else towards their frames' lists.
+// Freeing of stacks: into the magazine, into the depot, or by retirement to their frames' lists.
 #ifndef YARDSTICK_FREE_H
 #define YARDSTICK_FREE_H
 
@@ -8,11 +8,11 @@ __attribute__((noinline)) static void report_lost(struct control *control) {
   __atomic_fetch_add(&control->lost_stacks, 1, __ATOMIC_RELAXED);
 }
 
-// What serves other cases in Swift: charges of groups, contiguous stacks, magazines that another CPU wants emptied. No
-// stack of these is ever made here, so this one is lost.
+// In Swift: the cases of group charges, contiguous stacks, and magazines that another CPU wants emptied. The yardstick never
+// makes such a stack, so this one counts as lost.
 __attribute__((noinline)) static void free_otherwise(struct yardstick *self) { report_lost(CONTROL(self)); }
 
-// Counts the frames of a stack whose pages have to be looked at one by one.
+// Counts the frames of a stack page by page.
 __attribute__((noinline)) static void account_pages(struct yardstick *self, uint64_t stack, int64_t sign,
                                                     struct cpu_record *record) {
   struct control *control = CONTROL(self);
@@ -71,14 +71,14 @@ __attribute__((noinline)) static void free_slowly(struct yardstick *self, uint64
   give_up(self, stack);
 }
 
-// The magazine has no room, or the stack is not to be cached as it is.
+// The magazine is full, or the stack cannot be cached as it is.
 __attribute__((noinline)) static void free_elsewhere(struct yardstick *self, uint64_t stack,
                                                      struct cpu_record *record) {
   if (CONTROL(self)->strategy == LINEAR) return free_otherwise(self);
   free_slowly(self, stack, record);
 }
 
-// Marks a stack as cached, if no more pages are mapped than were at first, it is charged to no group, and not contiguous.
+// Marks a stack as cached if it has no more pages than at first, is charged to no group, and is not contiguous.
 static inline int mark_cached(struct control *control, uint64_t stack) {
   if (!(stack & GROWS) && control->strategy == LINEAR) return 0;
   if (stack & CHARGED) return 0;

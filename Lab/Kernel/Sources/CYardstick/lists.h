@@ -1,14 +1,13 @@
-// Single frames: out of and into the current CPU's lists, without a lock; and between these lists and the node, a batch at
-// a time.
+// Single frames: from and to the current CPU's lists, without a lock; and between these lists and the node, in batches.
 #ifndef YARDSTICK_LISTS_H
 #define YARDSTICK_LISTS_H
 
 #include "blocks.h"
 
-// What a request says besides. The compiler sees most of it as constants.
+// The node of a request that may be served by any. Most arguments are constants to the compiler.
 enum { ANY_NODE = -1 };
 
-// Lists of the current CPU. Interrupts are off.
+// The lists of the current CPU. Interrupts are off.
 
 static inline struct cpu_lists *own_lists(struct frames *self) {
   uint64_t cpu = current_cpu();
@@ -143,14 +142,14 @@ __attribute__((noinline)) static int refill_ready(struct frames *self, struct cp
   return count_of(value_of(&own->ready)) >= count;
 }
 
-// Fills up one of the current CPU's lists from its node; tells whether it may have as many now.
+// Refills one of the current CPU's lists from its node; returns whether it may now have `count` frames.
 static inline int bring_to_hand(struct frames *self, int is_cleared, int64_t count) {
   struct cpu_lists *own = own_lists(self);
   if (own == 0) return 0;
   return is_cleared ? refill_zeroed(self, own, count) : refill_ready(self, own, count);
 }
 
-// The rest of giving back a frame that says `listed`: the list is full, or the frame is another node's.
+// The slow path of free_frame, for a frame already marked as listed: the list is full, or the frame is of another node.
 __attribute__((noinline)) static void put_slowly(struct frames *self, uint32_t index, int64_t home) {
   struct node_record *node = self->nodes + home;
   struct cpu_lists *own = own_lists_of(self, home);
@@ -179,7 +178,7 @@ __attribute__((noinline)) static void put_slowly(struct frames *self, uint32_t i
 
 // One frame.
 
-// The rest of `allocate_frame`: the list of the current CPU is empty. Nodes other than its own are not asked.
+// The slow path of allocate_frame: the ready list is empty. Other nodes are not tried.
 __attribute__((noinline)) static uint64_t allocate_frame_slowly(struct frames *self, int64_t node, uint32_t purpose) {
   if (node < 0) node = home_node(self);
   uint64_t state = interrupts_off();
@@ -215,7 +214,7 @@ static inline uint64_t allocate_frame(struct frames *self, int64_t node, uint32_
   return allocate_frame_slowly(self, node, purpose);
 }
 
-// Gives one frame back. Not RAM, or not used as a single frame: refused, 0.
+// Frees a frame. Returns 0 if it is not RAM or not in use as a single frame.
 static inline int free_frame(struct frames *self, uint64_t frame) {
   struct range_record *range = self->ranges;
   while (frame - range->first_frame >= range->frame_count) {

@@ -1,5 +1,5 @@
-// What the yardstick asks of its machine: what the kernel's own machine does, with the same instructions; or, on a host,
-// as little as lets it be compiled and run there: one CPU, and physical memory is the process's own.
+// The yardstick's machine: that of the kernel, with the same instructions; on a host, the least that lets it compile and run:
+// one CPU, and the process's memory as physical memory.
 #ifndef YARDSTICK_MACHINE_H
 #define YARDSTICK_MACHINE_H
 
@@ -72,7 +72,7 @@ static inline void write_entry(uint64_t at, uint64_t entry) {
 }
 static inline void publish(void) { __atomic_thread_fence(__ATOMIC_ACQ_REL); }
 static inline void complete_accesses(void) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
-// Stacks are not mapped there, so clearing is left out on both sides.
+// Stacks are not mapped on a host, so clearing is left out in both languages.
 static inline void clear(uint64_t address, uint64_t byte_count) {
   (void)address;
   (void)byte_count;

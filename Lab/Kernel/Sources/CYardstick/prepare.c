@@ -1,4 +1,4 @@
-// Sets the yardstick's records up in one piece of memory.
+// The setup of the yardstick's records, in one block of memory.
 
 #include "CYardstick.h"
 #include "machine.h"

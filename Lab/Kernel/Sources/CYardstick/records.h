@@ -12,7 +12,7 @@ enum { LINEAR = 0, VMALLOC = 1, GROWING = 2 };
 
 #define NO_INDEX UINT32_MAX
 #define NO_FRAME UINT64_MAX
-// The entry of a kernel page that is written and not executed, but for its frame.
+// The entry of a writable, non-executable kernel page, without its frame.
 #define ATTRIBUTES (1ull << 54 | 1ull << 53 | 1ull << 10 | 3ull << 8 | 3)
 // Writable-clean: DBM is set, and AP[2], which the CPU's first store clears.
 #define CLEAN (1ull << 51 | 1ull << 7)
@@ -74,7 +74,7 @@ struct cpu_share {
   struct cpu_record record;
 };
 
-// What the allocator's lock guards, besides slots and the depot.
+// The data under the allocator's lock, besides slots and the depot.
 struct shared {
   _Alignas(64) uint64_t lock;
   int32_t first_partial, first_bare_table, first_untouched_table, used_slots;
@@ -86,7 +86,7 @@ struct shared {
   int64_t refill_waiter_count;
 };
 
-// What never changes, as far as the paths use it.
+// The constants that the paths use.
 struct control {
   _Alignas(64) int64_t size;
   int64_t stride_shift, capacity, group_shift, depot_limit;
@@ -108,7 +108,7 @@ struct control {
   uint64_t lost_stacks, refused_frees;
 };
 
-// One piece of memory, as in Swift: the allocator's value has its address alone.
+// One block of memory, as in Swift, where the allocator's value holds only its address.
 struct metadata {
   struct control control;
   struct shared shared;

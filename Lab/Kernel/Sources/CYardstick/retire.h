@@ -1,4 +1,4 @@
-// The way of an unmapped stack back to its frames' lists: many stacks, one invalidation, a few frames at a time.
+// Retirement: an unmapped stack's frames go back to the lists, after one invalidation for many stacks, a few at a time.
 #ifndef YARDSTICK_RETIRE_H
 #define YARDSTICK_RETIRE_H
 
@@ -16,7 +16,7 @@ static inline int64_t give_back(struct yardstick *self, const uint64_t *buffer, 
   return given;
 }
 
-// Takes the frames of up to *slots invalidated slots, as far as the buffer takes them. The lock is held.
+// Takes the frames of up to *slots invalidated slots, as many as fit into the buffer. The lock is held.
 static inline int64_t collect(struct yardstick *self, uint64_t *buffer, int64_t *slots) {
   struct control *control = CONTROL(self);
   struct shared *shared = SHARED(self);
@@ -58,7 +58,7 @@ static inline void unmap(struct control *control, uint64_t stack) {
   publish();
 }
 
-// Puts an unmapped stack's slot into the ring, if there is room. The lock is held.
+// Puts an unmapped stack's slot into the ring if there is room. The lock is held.
 static inline int enqueue_retired(struct yardstick *self, uint64_t stack) {
   struct control *control = CONTROL(self);
   struct shared *shared = SHARED(self);
@@ -73,7 +73,7 @@ static inline int enqueue_retired(struct yardstick *self, uint64_t stack) {
   return 1;
 }
 
-// Gives a stack that found no room in the ring an invalidation of its own.
+// Frees a stack that found no room in the ring, after an invalidation of its own.
 __attribute__((noinline)) static int64_t complete_alone(struct yardstick *self, uint64_t stack) {
   struct control *control = CONTROL(self);
   uint64_t base = BASE(stack), entries = entries_of(control, base);
@@ -127,7 +127,7 @@ __attribute__((noinline)) static int64_t retire(struct yardstick *self, uint64_t
   }
 }
 
-// Completes what is pending: one invalidation at most, then all frames go back.
+// Completes the retired stacks: one invalidation at most, then all frames are freed.
 static inline void complete_retirement(struct yardstick *self) {
   struct shared *shared = SHARED(self);
   uint64_t state = lock(&shared->lock);

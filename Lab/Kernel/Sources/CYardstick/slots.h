@@ -1,10 +1,10 @@
-// Stacks' addresses, entries and markers; the slots of groups; the depot. What the lock guards says so.
+// The stacks' addresses, entries and markers, the slots of groups, and the depot. Comments say what needs the lock.
 #ifndef YARDSTICK_SLOTS_H
 #define YARDSTICK_SLOTS_H
 
 #include "lists.h"
 
-// A stack's word is its base and, in the 12 bits below, what has to be known of it.
+// A stack's word is its base, with its properties in the 12 bits below.
 #define NODE_BITS 0x1ffull
 #define CHARGED (1ull << 9)
 #define GROWS (1ull << 10)
@@ -37,7 +37,7 @@ static inline void mark(struct control *control, uint64_t stack, int state) {
   write_entry(entries_of(control, BASE(stack)) + (uint64_t)control->marker_distance, MARKER(stack, state));
 }
 
-// How many freed stacks are worth keeping: as many as were lately taken on top of those in use. The lock is held.
+// The demand for cached stacks: how far stacks in use rose above an earlier low. The lock is held.
 
 static inline void take_demand(struct shared *shared, int64_t count) {
   shared->taken += count;
@@ -111,12 +111,12 @@ static inline void put_into_depot(struct yardstick *self, uint64_t stack) {
   CONTROL(self)->depot[SHARED(self)->depot_count++] = stack;
 }
 
-// Moves a magazine's oldest stacks to the depot if there is room for them.
-// Another CPU may look at what goes to the depot.
+// Completes this CPU's accesses, so that other CPUs see the dirty state of stacks passed on.
 static inline void complete_before_passing_on(struct control *control) {
   if (control->cleared_bytes == 0) complete_accesses();
 }
 
+// Moves a magazine's oldest stacks to the depot if there is room for them.
 static inline int exchange_full(struct yardstick *self, struct cpu_record *record) {
   int64_t count = record->count, moved = CONTROL(self)->exchange;
   if (moved <= 0 || moved > count || SHARED(self)->depot_count + moved > depot_bound(self)) return 0;
@@ -127,7 +127,7 @@ static inline int exchange_full(struct yardstick *self, struct cpu_record *recor
   return 1;
 }
 
-// Takes a stack out of the depot, which has one, and some more for the magazine.
+// Takes a stack out of the depot, which is not empty, and some more for the magazine.
 static inline uint64_t take_from_depot(struct yardstick *self, struct cpu_record *record) {
   struct control *control = CONTROL(self);
   struct shared *shared = SHARED(self);

@@ -1,4 +1,4 @@
-// The operations, as one unit: the compiler sees all of it at once, as Swift's does.
+// The operations in one translation unit, so that the compiler sees all of it at once, as Swift's does.
 
 #include "CYardstick.h"
 

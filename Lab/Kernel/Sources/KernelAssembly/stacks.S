@@ -1,4 +1,4 @@
-// What is done with a whole stack, which only code without a frame of its own can do.
+// Functions that use a whole stack, which only code without a stack frame can do.
 #if defined(__aarch64__) && !defined(__linux__) && !defined(__APPLE__)
 
 // uint64_t prove_stack(uintptr_t lowest, uint64_t owner)
@@ -52,8 +52,8 @@ fault_with_frame_pointer:
   ldr     x0, [x0]
   b       .
 
-// void load_stack_pointer(uintptr_t value, uint64_t how): goes on with a wrong stack pointer until somebody notices:
-// 0 calls the scheduler, 1 waits for an interrupt, 2 stores.
+// void load_stack_pointer(uintptr_t value, uint64_t how): runs with a wrong stack pointer until a check finds it: 0 calls the
+// scheduler, 1 waits for an interrupt, 2 stores.
   .section .text.load_stack_pointer, "ax", %progbits
   .global load_stack_pointer
 load_stack_pointer:

@@ -11,8 +11,8 @@
 //   EL0     synchronous     the top of the task's stack   at EL1t, on the task's stack, with interrupts on
 //   EL1h    anything        the emergency stack           at EL1h, and doesn't return
 //
-// A handler at EL1h returns the record to go on with; restoring another one is all there is to a switch. An exception
-// from EL1t is never pushed on the thread's own stack, which may be what caused it.
+// A handler at EL1h returns the record of the task to continue; a switch is to restore another task's. An exception from EL1t
+// is never pushed on the thread's own stack, which may have caused it.
 #if defined(__aarch64__) && !defined(__linux__) && !defined(__APPLE__)
 
 #include "frame_layout.h"
@@ -73,7 +73,8 @@
   b       \target
   .endm
 
-// The two scratch registers: the kernel keeps nothing in them, and this path never returns to EL0, which has one.
+// Saves x0 and x1 in TPIDR_EL0 and CONTEXTIDR_EL1: the kernel keeps no values there, and this path never returns to EL0, which
+// has its own TPIDR_EL0.
   .macro  emergency_vector
   .p2align 7
   msr     tpidr_el0, x0
@@ -197,7 +198,7 @@ emergency:
   bl      kernelEmergency                       // (frame, ESR, FAR), doesn't return
   b       .
 
-// void start_thread: where a new thread begins: x19 its function, x20 the argument, which is called at EL1t.
+// void start_thread: the entry of a new thread, at EL1t: calls the function in x19 with the argument in x20.
   .global start_thread
 start_thread:
   mov     x29, xzr
@@ -218,8 +219,8 @@ use_exception_stack:
   msr     daif, x1
   ret
 
-// Accesses that may fault. Each gives 0, or the ESR of the exception that it ended with; kernelException sends a fault
-// between probe_begin and probe_end, or one of an instruction fetch that was called from there, to probe_recover.
+// Accesses that may fault. Each returns 0, or the ESR of its fault; kernelException resumes a fault between probe_begin and
+// probe_end, or of an instruction fetch called from there, at probe_recover.
   .global probe_begin, probe_end, probe_recover, probe_load, probe_store, probe_call
 probe_begin:
 probe_load:                                     // (address) -> ESR

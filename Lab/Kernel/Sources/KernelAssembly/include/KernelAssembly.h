@@ -1,4 +1,4 @@
-// What Swift calls in assembly, and the addresses that the linker script defines.
+// The assembly functions that Swift calls, and the addresses that the linker script defines.
 #ifndef KERNEL_ASSEMBLY_H
 #define KERNEL_ASSEMBLY_H
 
@@ -52,29 +52,29 @@ uint64_t probe_load(uintptr_t address);
 uint64_t probe_store(uintptr_t address);
 uint64_t probe_call(uintptr_t address);
 
-// Fills the current stack from `lowest` up to the stack pointer with words told by their address and `owner`, and
-// verifies them; gives 1 if all held. What lies below the stack pointer of a thread that does not run may be taken: see
+// Fills the current stack from `lowest` up to the stack pointer with words that encode their address and `owner`, and verifies
+// them; returns 1 if all held. Pages below the stack pointer of a thread that does not run may be taken: see
 // proveStack(downTo:owner:).
 uint64_t prove_stack(uintptr_t lowest, uint64_t owner);
 
-// Takes one frame of 64 bytes after the other, for ever.
+// Recurses without end, by stack frames of 64 bytes.
 void overflow_stack(void);
 
-// Makes `value` the frame pointer, which it should not be, and faults.
+// Sets a wrong frame pointer, and faults.
 void fault_with_frame_pointer(uintptr_t value) __attribute__((noreturn));
 
-// Makes `value` the stack pointer, which it should not be: 0 calls the scheduler then, 1 waits for an interrupt, 2 stores.
+// Sets a wrong stack pointer, then: 0 calls the scheduler, 1 waits for an interrupt, 2 stores.
 void load_stack_pointer(uintptr_t value, uint64_t how);
 
-// The routines of memory.S by names that no compiler knows anything of.
+// The routines of memory.S (CAArch64), under names that the compiler does not know.
 void kernel_copy(void *to, const void *from, intptr_t count) __asm__("memmove");
 void kernel_fill(void *to, int value, intptr_t count) __asm__("memset");
 int kernel_compare(const void *a, const void *b, intptr_t count) __asm__("memcmp");
 
-// Takes an exception from thread code to the scheduler.
+// Enters the scheduler from thread code, by an exception.
 static inline void kernel_enter_scheduler(void) { __asm__ volatile("svc #0" ::: "memory"); }
 
-// Grows the current thread's stack by an exception from thread code, and protects it from being shrunk.
+// Grows the current thread's stack from thread code, by an exception, and keeps the pages from being taken.
 struct kernel_ensured {
   uint64_t failed;  // 0, or 1 if the stack has too few bytes
   uint64_t value;   // the floor to go back to, or how many bytes the stack has

@@ -1,4 +1,4 @@
-// Where assembly and Swift meet: register frames, the task record, and the values of system registers at boot.
+// The data that assembly and Swift share: register frames, the task record, and system register values at boot.
 #ifndef KERNEL_FRAME_LAYOUT_H
 #define KERNEL_FRAME_LAYOUT_H
 
@@ -24,7 +24,7 @@
 #define TASK_STACK_TOP      0x110
 #define TASK_STACK_BASE     0x120
 
-// What a CPU that firmware has just started reads, before and after its MMU is on:
+// The values that a CPU started by firmware reads, before and after its MMU is on:
 //
 //   0x00  TTBR0     the page of boot.S at its physical address
 //   0x08  TTBR1     0x10  TCR     0x18  MAIR     0x20  SCTLR
@@ -86,8 +86,8 @@ _Static_assert(sizeof(struct kernel_task_head) == TASK_STACK_BASE, "what follows
 // SCTLR_EL1: M C SA SA0 I and the bits that read as one; WXN follows with the final tables.
 #define EARLY_SCTLR         0x30d0181d
 
-// CNTKCTL_EL1: an event each time that bit 15 of the counter goes up (EVNTEN [2], EVNTI [7:4]), so that no WFE waits for longer:
-// every 65 microseconds to 65 milliseconds, as the counter has 1 GHz to 1 MHz. All that EL0 could use is off.
+// CNTKCTL_EL1: an event at each rise of bit 15 of the counter (EVNTEN [2], EVNTI [7:4]), so that no WFE waits longer than 65
+// microseconds (at 1 GHz) to 65 milliseconds (at 1 MHz). EL0's accesses to counters and timers are off.
 #define EVENT_STREAM        0xf4
 
 #endif
