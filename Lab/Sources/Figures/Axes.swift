@@ -39,7 +39,7 @@ extension Drawing {
   }
 }
 
-/// Places for labels that would overlap: each at its own place or above it, so that all are at least a given distance apart.
+/// Places for labels that would overlap: each at its own place or above, so that all are at least a given distance apart.
 ///
 /// The lowest stays at its place. The order of the labels is kept.
 func apart(_ places: [Double], by distance: Double) -> [Double] {

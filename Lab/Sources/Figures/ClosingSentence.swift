@@ -1,8 +1,8 @@
-// The one sentence that a run ends with, computed from its results.
+// The closing sentence of a run, computed from its results.
 
 import ImageTools
 
-/// The sentence for a scenario's results, one per strategy and seed; all its figures come from the results.
+/// The sentence for a scenario's results, one per strategy and seed.
 public func closingSentence(scenario: String, results: [JSON]) -> String {
   var strategies: [String] = []
   for result in results {

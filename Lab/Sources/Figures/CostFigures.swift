@@ -1,4 +1,4 @@
-// Costs of stack operations, in instructions.
+// The figures of costs: stack operations in instructions.
 
 import ImageTools
 
@@ -44,17 +44,17 @@ public func liveCostFigure(_ results: ResultSet) -> Drawing? {
   return drawing
 }
 
-/// The cost of one free: its distribution where that was counted, else its mean and its worst.
+/// The cost of one free: its distribution if that was counted, else its mean and worst case.
 struct FreeCost {
   let name: String
   let role: Role
   let mean: Double
   let worst: Double
-  /// The number of frees that took from 2ⁿ to 2ⁿ⁺¹ - 1 instructions, for n = 0, 1, …; empty where that was not counted.
+  /// The number of frees that took 2ⁿ to 2ⁿ⁺¹ - 1 instructions, for n = 0, 1, …; empty if that was not counted.
   var counts: [Double] = []
 }
 
-/// The cost of a free, on a logarithmic axis, beside Linux's.
+/// The cost of a free, beside Linux's, on a logarithmic axis.
 public func freeCostFigure(_ results: ResultSet) -> Drawing? {
   var rows: [FreeCost] = results.costStrategies.compactMap { strategy in
     guard let row = results.cost("free stack, cache full", strategy, live: 4000),
@@ -123,8 +123,8 @@ public func freeCostFigure(_ results: ResultSet) -> Drawing? {
   return drawing
 }
 
-/// The number of instructions that the vector of a growth fault executes before it calls the kernel and after, on the path
-/// that maps a page; counted in `vectors.S`.
+/// The instructions that the vector of a growth fault executes before and after the call to the kernel, on the path that maps a
+/// page; counted in `vectors.S`.
 public enum GrowthVector {
   /// From the vector's branch to the call, both included.
   public static let entry = 22
@@ -158,7 +158,7 @@ public func growthFaultFigure(_ results: ResultSet) -> Drawing? {
   for (index, step) in steps.enumerated() {
     let (from, to) = (scale(sum), scale(sum + step.count))
     drawing.rectangle(from, 82, max(3, to - from - 2), 46, fill: step.role, radius: 2)
-    // Every other label stands higher, so that those of short steps have room.
+    // Every other label stands higher, to make room for those of short steps.
     let top = index % 2 == 0 ? 14.0 : 52.0
     let atEnd = index == steps.count - 1
     let place = atEnd ? to - 2 : from

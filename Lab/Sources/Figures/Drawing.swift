@@ -1,4 +1,4 @@
-// A picture as SVG: elements are added one after the other, each drawn above those before.
+// A picture as SVG: elements are drawn in the order in which they are added.
 
 /// A value of an attribute.
 public protocol SVGValue {
@@ -17,7 +17,7 @@ extension Int: SVGValue {
 }
 
 extension Double: SVGValue {
-  /// At most two digits after the point, without trailing zeros; 0 for a value that is not finite.
+  /// The number with at most two decimal places, without trailing zeros; 0 if it is not finite.
   public var svgText: String {
     guard isFinite, magnitude < 1e15 else { return "0" }
     let hundredths = Int((self * 100).rounded())
@@ -41,12 +41,12 @@ public struct Drawing: Sendable {
   /// The elements so far.
   public private(set) var body = ""
 
-  /// An empty picture.
+  /// Makes an empty picture.
   public init(_ title: String, _ summary: String, width: Double, height: Double) {
     (self.title, self.summary, self.width, self.height) = (title, summary, width, height)
   }
 
-  /// Adds an element; one with text between its tags, or without.
+  /// Adds an element, with or without text between its tags.
   public mutating func add(
     _ name: String, _ attributes: KeyValuePairs<String, any SVGValue>, text: String? = nil
   ) {
@@ -103,7 +103,7 @@ public struct Drawing: Sendable {
   /// The point of a text that lies at its place.
   public enum Anchor: String, Sendable { case start, middle, end }
 
-  /// Adds a line of text, by its base line.
+  /// Adds a line of text; `x` and `y` give its anchor on the base line.
   public mutating func text(
     _ text: String, _ x: Double, _ y: Double, size: Double = 13, fill: Role = .text, anchor: Anchor = .start,
     bold: Bool = false
@@ -118,7 +118,7 @@ public struct Drawing: Sendable {
 
   private var alternative: String { escaped("\(title). \(summary)") }
 
-  /// The picture for a page, which has the style sheet already.
+  /// The picture as an element of a page that has the style sheet.
   public var inline: String {
     "<svg viewBox=\"0 0 \(width.svgText) \(height.svgText)\" role=\"img\" aria-label=\"\(alternative)\">\n\(body)</svg>\n"
   }
@@ -138,7 +138,7 @@ public struct Drawing: Sendable {
   }
 }
 
-/// Text escaped for XML and HTML, in an element or in an attribute; characters that XML does not allow are left out.
+/// The text escaped for XML and HTML, in an element or an attribute, without the characters that XML forbids.
 public func escaped(_ text: String) -> String {
   var result = ""
   for scalar in text.unicodeScalars {

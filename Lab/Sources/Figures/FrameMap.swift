@@ -1,6 +1,6 @@
-// The use of each page frame: the run-length text of a result, and the same map in fewer cells.
+// Frame maps: the use of each page frame, as the run-length text of a result or in fewer cells.
 
-/// What a page frame is used for; the raw value is the letter in a frame map.
+/// The use of a page frame; the raw value is its letter in a frame map.
 public enum FrameUse: Character, CaseIterable, Sendable {
   case reserved = "r"
   case free = "f"
@@ -45,7 +45,7 @@ public enum FrameUse: Character, CaseIterable, Sendable {
     }
   }
 
-  /// Its colour, of the 256 of a terminal.
+  /// Its colour, one of a terminal's 256.
   public var colour: Int {
     switch self {
     case .reserved: 238
@@ -71,7 +71,7 @@ public struct FrameMap: Equatable, Sendable {
     /// Their number.
     public var count: Int
 
-    /// A run of `count` frames.
+    /// Makes a run of `count` frames.
     public init(use: FrameUse, count: Int) {
       self.use = use
       self.count = count
@@ -81,10 +81,10 @@ public struct FrameMap: Equatable, Sendable {
   /// The runs, from the lowest frame up.
   public let runs: [Run]
 
-  /// A map of these runs.
+  /// Makes a map of these runs.
   public init(runs: [Run]) { self.runs = runs }
 
-  /// Reads run-length text such as `r120f1b1f1`; `nil` if the text has another form.
+  /// Parses run-length text such as `r120f1b1f1`; `nil` if it has another form.
   public init?(_ text: String) {
     var runs: [Run] = []
     var use: FrameUse?
@@ -120,9 +120,9 @@ public struct FrameMap: Equatable, Sendable {
 
   /// Whether another map shows about the same use of memory.
   ///
-  /// The runs of a scenario begin with the same amounts of memory for each use in the same places, but not with
-  /// the same frames: the kernel's own memory differs a little between strategies. So memory is compared in 16 parts,
-  /// and one in 16 frames may differ.
+  /// The runs of a scenario begin with equal amounts of memory for each use in the same places, but in different frames, since
+  /// the kernel's own memory differs a little between strategies. So memory is compared in 16 parts, and one frame in 16 may
+  /// differ.
   public func isMuchLike(_ other: FrameMap) -> Bool {
     guard frameCount == other.frameCount else { return false }
     var different = 0
@@ -150,17 +150,16 @@ public struct FrameMap: Equatable, Sendable {
     return stretches
   }
 
-  /// The map in `cellCount` cells of one use each; every use gets cells in proportion to its frames.
+  /// The map in `cellCount` cells of one use each, in proportion to its frames.
   ///
-  /// A cell usually covers frames of several uses. Choosing the most frequent one would hide the others everywhere, so
-  /// the rest is carried over to the next cells (error diffusion): a part of memory of which a third is free has a third
-  /// of its cells free.
+  /// A cell usually covers frames of several uses. The most frequent use would hide the others everywhere, so the rest is
+  /// carried over to the next cells (error diffusion): where a third of memory is free, a third of the cells is free.
   public func cells(_ cellCount: Int) -> [FrameUse] {
     let total = frameCount
     guard total > 0, cellCount > 0 else { return [] }
     var cells: [FrameUse] = []
     cells.reserveCapacity(cellCount)
-    // Frames seen and not yet shown, in units of 1/cellCount frame, so that sums are exact.
+    // Frames not shown yet, in units of 1/cellCount frame, so that sums are exact.
     var owed: [FrameUse: Int] = [:]
     var run = 0
     var leftInRun = runs[0].count * cellCount
@@ -176,7 +175,7 @@ public struct FrameMap: Equatable, Sendable {
           leftInRun = runs[run].count * cellCount
         }
       }
-      // Among equals the first of the list, so that the same map always gives the same picture.
+      // Of equals the first in the list, so that a map always gives the same picture.
       let shown = FrameUse.allCases.max { owed[$0, default: 0] < owed[$1, default: 0] }!
       owed[shown, default: 0] -= total
       cells.append(shown)

@@ -1,19 +1,19 @@
-// Maps of physical memory: all of it, one frame in a cell, and a few hundred frames enlarged.
+// The figure of physical memory: a map of all frames, one in a cell, and a few hundred frames enlarged.
 
 import ImageTools
 
 /// A map as paths, one for each use.
 struct MapPaths {
   static let columns = 256
-  /// The most cells of a map; of larger memories a cell covers several frames.
+  /// The most cells of a map; in larger memories a cell covers several frames.
   static let mostCells = 40_960
 
-  /// The use with the most runs: it is the background, one rectangle without a path.
+  /// The use with the most runs, drawn as the background without a path.
   let ground: FrameUse
-  /// For every other use, lines of width 1: a cell is a unit, and rows are at whole numbers plus a half.
+  /// A path for every other use, in lines of width 1: a cell is a unit, and rows are at whole numbers plus a half.
   let paths: [(use: FrameUse, path: String)]
   let cellCount: Int
-  /// The number of frames in a cell; 1 in all but large memories.
+  /// The number of frames in a cell, above 1 in large memories only.
   let framesPerCell: Int
 
   var rows: Int { (cellCount + Self.columns - 1) / Self.columns }
@@ -58,7 +58,7 @@ struct MapPaths {
 }
 
 extension [FrameMap.Run] {
-  /// The same with neighbours of one use as one run.
+  /// The runs with neighbours of one use joined.
   fileprivate func joined() -> [FrameMap.Run] {
     var runs: [FrameMap.Run] = []
     for run in self {
@@ -75,7 +75,7 @@ public struct MapWindow: Equatable, Sendable {
 
   let firstFrame: Int
 
-  /// The two most fragmented rows, near the middle of memory among equals; `nil` for too small a map.
+  /// Chooses the two most fragmented rows, nearest to the middle of memory among equals; `nil` if the map is too small.
   public init?(_ map: FrameMap) {
     guard map.frameCount >= Self.frameCount, map.frameCount <= MapPaths.mostCells else { return nil }
     var starts = [Int](repeating: 0, count: map.frameCount / Self.frameCount)
@@ -163,7 +163,7 @@ public struct MemoryMaps {
   private let results: [JSON]
   private let window: MapWindow?
 
-  /// - Returns: `nil` when no result has a map.
+  /// - Returns: `nil` if no result has a map.
   public init?(_ results: [JSON]) {
     self.results = results.filter { Self.map($0, "before") != nil && Self.map($0, "atFailure") != nil }
     guard let first = self.results.first, let map = Self.map(first, "before") else { return nil }

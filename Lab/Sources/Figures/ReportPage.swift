@@ -1,9 +1,9 @@
-// The page that shows results: events, the forks of each strategy, and costs.
+// The report page: memory maps, the forks of each strategy, and costs.
 
 import Foundation
 import ImageTools
 
-/// All pictures of some results, and the page around them.
+/// The pictures of some results, and the page around them.
 public struct ReportPage: Sendable {
   /// A picture with its caption.
   public struct Figure: Sendable {
@@ -21,7 +21,7 @@ public struct ReportPage: Sendable {
   private let maps: [Drawing]
   private let mapLegend: [(role: Role, name: String)]
 
-  /// Draws the pictures; a picture without results is left out.
+  /// Draws the pictures, leaving out those without results.
   public init(_ results: ResultSet) {
     self.results = results
     var figures: [Figure] = []
@@ -70,12 +70,12 @@ public struct ReportPage: Sendable {
       + zip(mapNames, maps).map { ("memory-\(Self.fileName($0)).svg", $1.file) }
   }
 
-  /// The name without characters that a path could be made of.
+  /// The name with all characters replaced that could form a path.
   private static func fileName(_ text: String) -> String {
     String(text.map { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-") ? $0 : "_" }.prefix(40))
   }
 
-  // MARK: What the template shows
+  // MARK: Values for the template
 
   /// The page's values, by their names in the template.
   var values: [String: Any] {

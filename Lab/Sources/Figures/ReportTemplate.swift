@@ -1,10 +1,10 @@
-// The template of the page, and its style sheet.
+// The template of the report page, and its style sheet.
 
 #if Tools
   import Mustache
 
   extension ReportPage {
-    /// The page, complete in itself.
+    /// The page as self-contained HTML.
     public func html() throws -> String {
       try MustacheTemplate(string: Self.template).render(values)
     }

@@ -1,4 +1,4 @@
-// The results that a report is made of, and remarks about files that hold none.
+// The results for a report, and remarks about unusable files.
 
 import Foundation
 import ImageTools
@@ -28,7 +28,7 @@ public struct ResultSet: Sendable {
   /// The largest size of a result file, in bytes; larger files are ignored.
   private static let largestByteCount = 64 << 20
 
-  /// Reads all files of a folder whose names end in `.json`; never fails.
+  /// Reads all files of a folder whose names end in `.json`; a fault is recorded in ``problems``.
   public init(folder: String) {
     let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
     for name in names.sorted() where name.hasSuffix(".json") { read(name, in: folder) }
@@ -49,7 +49,7 @@ public struct ResultSet: Sendable {
     add(name, String(decoding: data, as: UTF8.self))
   }
 
-  /// Adds the results of a file, or a line about its fault.
+  /// Adds the results of a file, or a remark about its fault.
   public mutating func add(_ name: String, _ text: String) {
     let command = Self.expected.first { $0.0 == name }?.1
     let again = command.map { "; `\($0)` writes it anew" } ?? ""
@@ -74,7 +74,7 @@ public struct ResultSet: Sendable {
   private enum Kind {
     case forks, costs, linux, other
 
-    /// The kind of these results; `nil` if they are of several kinds.
+    /// Finds the kind of these results; `nil` if they are of several kinds.
     init?(_ entries: [JSON]) {
       func all(_ test: (JSON) -> Bool) -> Bool { entries.allSatisfy(test) }
       if all({ $0["scenario"]?.string == "fragmented-fork" && $0["strategy"]?.string != nil }) {
@@ -91,7 +91,7 @@ public struct ResultSet: Sendable {
       }
     }
 
-    /// The keys that the figures need and some entry lacks.
+    /// The data that figures need and some entry lacks, in words, or `nil`.
     func missing(in entries: [JSON]) -> String? {
       func lacks(_ test: (JSON) -> Bool) -> Bool { !entries.allSatisfy(test) }
       switch self {
@@ -111,7 +111,7 @@ public struct ResultSet: Sendable {
     }
   }
 
-  // MARK: What figures ask for
+  // MARK: Look-ups for figures
 
   /// A row of `bench`.
   func cost(_ name: String, _ strategy: String, live: Int? = nil) -> JSON? {
@@ -121,7 +121,7 @@ public struct ResultSet: Sendable {
     }
   }
 
-  /// The strategies for which there are costs, in the order of the file.
+  /// The strategies with costs, in the order of the file.
   var costStrategies: [String] {
     costs.reduce(into: []) { names, row in
       if let name = row["strategy"]?.string, !names.contains(name) { names.append(name) }
@@ -134,13 +134,13 @@ extension JSON {
   var strategyName: String { strategyInWords(self["strategy"]?.string ?? "?") }
 }
 
-/// `linear` stacks are contiguous ones.
+/// The strategy in words: `linear` stacks are called contiguous.
 func strategyInWords(_ name: String) -> String { name == "linear" ? "contiguous" : name }
 
 /// The colour of a strategy.
 func strategyRole(_ name: String) -> Role { Role(rawValue: name) ?? .muted }
 
 extension String {
-  /// With a capital at the beginning.
+  /// The text with a capital first letter.
   var asSentence: String { prefix(1).uppercased() + dropFirst() }
 }

@@ -1,4 +1,4 @@
-// The colours by their meaning, on a light page and on a dark one.
+// Colours by their meaning, on light and dark pages.
 
 /// The meaning of a colour.
 public enum Role: String, CaseIterable, Sendable {
@@ -41,7 +41,7 @@ public enum Role: String, CaseIterable, Sendable {
     }
   }
 
-  /// The rules for all colours: class `f-ROLE` fills, class `s-ROLE` draws a line.
+  /// The style rules of all colours: class `f-ROLE` fills, class `s-ROLE` strokes.
   public static let styleSheet: String = {
     func rules(_ colour: (Role) -> String) -> String {
       allCases.map { ".f-\($0){fill:\(colour($0))}.s-\($0){stroke:\(colour($0));fill:none}" }.joined()

@@ -1,4 +1,4 @@
-// The place of a value on an axis.
+// Scales of axes: from a value to a place.
 
 import Foundation
 
@@ -15,7 +15,7 @@ public struct Scale: Sendable {
   /// Whether equal ratios have equal distances.
   public let isLogarithmic: Bool
 
-  /// Makes a scale; one without extent gets some, and a logarithmic one begins above 0.
+  /// Makes a scale; an empty range is extended, and a logarithmic one begins above 0.
   public init(
     _ lowest: Double, _ highest: Double, from start: Double, to end: Double, logarithmic: Bool = false
   ) {
@@ -25,7 +25,7 @@ public struct Scale: Sendable {
     (self.start, self.end, isLogarithmic) = (start, end, logarithmic)
   }
 
-  /// The place of a value; values outside are at the nearer end.
+  /// The place of a value; values out of range are at the nearer end.
   public func callAsFunction(_ value: Double) -> Double {
     let value = min(max(value.isNaN ? lowest : value, lowest), highest)
     let share =

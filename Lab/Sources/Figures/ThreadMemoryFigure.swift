@@ -1,4 +1,4 @@
-// Memory per thread, by use.
+// The figure of memory per thread, by use.
 
 import ImageTools
 
@@ -9,7 +9,7 @@ struct ThreadMemory {
 
   var total: Double { parts.reduce(0) { $0 + $1.bytes } }
 
-  /// A forked process: the frames whose use at the first failure differs from that before the first fork, by use.
+  /// The memory of a forked process: by use, the frames added between the first fork and the first failure.
   init?(forked result: JSON) {
     guard let forks = result["forksSucceeded"]?.integer, forks > 0,
       let before = MemoryMaps.map(result, "before"),
@@ -22,7 +22,7 @@ struct ThreadMemory {
     }
   }
 
-  /// A thread of the kernel among very many.
+  /// The memory of one of very many kernel threads.
   init?(thread result: JSON) {
     guard result["scenario"]?.string == "million-threads", let threads = result["threads"]?.number, threads > 0,
       let all = result["bytesPerThread"]?.number, let stack = result["stackBytes"]?.number,

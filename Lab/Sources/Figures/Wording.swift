@@ -27,13 +27,13 @@ public func counted(_ number: Int, _ noun: String) -> String {
   "\(grouped(number)) \(noun)\(number == 1 ? "" : "s")"
 }
 
-/// A list in a sentence: `linear, vmalloc and growing`.
+/// The items as a list in a sentence: `linear, vmalloc and growing`.
 public func listed(_ items: [String]) -> String {
   guard let last = items.last, items.count > 1 else { return items.first ?? "" }
   return items.dropLast().joined(separator: ", ") + " and " + last
 }
 
-/// A measured value as a whole number with commas; values beyond an integer are shown as the nearest integer.
+/// A measured value as a whole number with commas, limited to the range of an integer.
 func grouped(rounding value: Double) -> String { grouped(Int(value.clamped.rounded())) }
 
 extension Double {

@@ -3,7 +3,7 @@
 #if Tools
   import Foundation
 
-  /// Why a build failed.
+  /// The error of a failed build.
   public struct BuildError: Error, CustomStringConvertible {
     /// The error, for a reader who has not seen the build run.
     public let description: String
@@ -11,7 +11,7 @@
     init(_ description: String) { self.description = description }
   }
 
-  /// One bare-metal executable of a package, and its build.
+  /// The build of one bare-metal executable of a package.
   public struct BareMetalBuild: Sendable {
     /// The folder of the package.
     public var packageRoot: String
@@ -22,7 +22,7 @@
     /// The scratch folder, relative to the package's folder; different toolsets need different ones.
     public var scratch: String
 
-    /// Describes an executable.
+    /// Makes a build; it does not run yet.
     public init(packageRoot: String, product: String, toolset: String, scratch: String) {
       self.packageRoot = packageRoot
       self.product = product
@@ -33,7 +33,9 @@
     /// The path of the linked file.
     public var executablePath: String { "\(packageRoot)/\(scratch)/aarch64-none-none-elf/release/\(product)" }
 
-    /// Builds and reads the linked file.
+    /// Builds the executable, and reads the linked file.
+    ///
+    /// - Throws: ``BuildError`` or ``ElfError``, or the system's error if the linked file cannot be read.
     public func build() async throws -> ElfFile {
       let toolsetPath = "\(packageRoot)/\(toolset)"
       guard FileManager.default.fileExists(atPath: toolsetPath) else {
@@ -60,7 +62,7 @@
       return try ElfFile([UInt8](Data(contentsOf: URL(fileURLWithPath: executablePath))))
     }
 
-    /// Removes the linked file when a toolset or a linker script is newer: `swift build` does not link again for those.
+    /// Removes the linked file if a toolset or a linker script is newer: `swift build` does not link again for those.
     private func removeOutdatedExecutable() {
       let manager = FileManager.default
       guard let linked = modificationDate(executablePath) else { return }

@@ -6,7 +6,7 @@
 
   /// The exit code and output of a program.
   public struct CommandResult: Sendable {
-    /// The exit code; 128 plus the signal's number when a signal ended it.
+    /// The exit code, or 128 plus the signal's number if a signal ended it.
     public var exitCode: Int
     /// Its standard output.
     public var output: String
@@ -23,7 +23,7 @@
     /// Its working directory; `nil` for the current one.
     public var directory: String?
 
-    /// Names a program and its arguments.
+    /// Makes a command; it does not run yet.
     public init(_ program: String, _ arguments: [String] = [], in directory: String? = nil) {
       self.program = program
       self.arguments = arguments

@@ -1,8 +1,8 @@
 // An ELF64 file for little-endian AArch64: its segments, sections and symbols.
 
-/// Why a file cannot be read as an ELF64 file for AArch64.
+/// The reason why a file cannot be read as an ELF64 file for AArch64.
 public enum ElfError: Error, Equatable, CustomStringConvertible {
-  /// The file is of another kind, which the text names.
+  /// The file is of another kind, given in the text.
   case unsupported(String)
   /// A table or a string lies outside the file.
   case truncated(what: String, neededBytes: Int, availableBytes: Int)
@@ -30,11 +30,11 @@ public struct ElfFile: Sendable {
     public var type: UInt32
     /// PF_X = 1, PF_W = 2, PF_R = 4.
     public var flags: UInt32
-    /// Where the contents begin in the file, in bytes.
+    /// The offset of the contents in the file, in bytes.
     public var fileOffset: Int
-    /// Where the segment is linked to run.
+    /// The address that the segment is linked to run at.
     public var virtualAddress: UInt64
-    /// Where the segment is loaded.
+    /// The address that the segment is loaded at.
     public var physicalAddress: UInt64
     /// The number of bytes that the file supplies.
     public var fileByteCount: Int
@@ -53,9 +53,9 @@ public struct ElfFile: Sendable {
     public var type: UInt32
     /// SHF_WRITE = 1, SHF_ALLOC = 2, SHF_EXECINSTR = 4.
     public var flags: UInt64
-    /// Where the section is linked to run.
+    /// The address that the section is linked to run at.
     public var address: UInt64
-    /// Where the contents begin in the file, in bytes.
+    /// The offset of the contents in the file, in bytes.
     public var fileOffset: Int
     /// The length in bytes.
     public var byteCount: Int
@@ -72,11 +72,11 @@ public struct ElfFile: Sendable {
     public var name: String
     /// The symbol's value; for a function its address.
     public var address: UInt64
-    /// The length in bytes, or 0 when unknown.
+    /// The length in bytes, or 0 if unknown.
     public var byteCount: Int
     /// STT_NOTYPE = 0, STT_OBJECT = 1, STT_FUNC = 2.
     public var type: UInt8
-    /// The section it lies in; 0 when it is undefined.
+    /// The index of its section; 0 if it is undefined.
     public var sectionIndex: Int
   }
 
@@ -91,7 +91,7 @@ public struct ElfFile: Sendable {
   /// The symbols of the symbol table, if there is one.
   public let symbols: [Symbol]
 
-  /// Reads a file from its bytes.
+  /// Parses a file.
   public init(_ bytes: [UInt8]) throws(ElfError) {
     let reader = ElfReader(bytes: bytes)
     guard bytes.count >= 4, bytes[0...3].elementsEqual([0x7f, 0x45, 0x4c, 0x46]) else {

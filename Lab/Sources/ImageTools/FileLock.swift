@@ -1,4 +1,4 @@
-// Keeps two processes from building into the same folder at once.
+// A file lock that keeps two processes from building into the same folder at once.
 
 #if Tools
   import Foundation

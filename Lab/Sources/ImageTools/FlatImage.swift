@@ -1,4 +1,4 @@
-// Turns a linked kernel into the flat image that an arm64 boot loader copies into memory.
+// The flat image of a linked kernel, which an arm64 boot loader copies into memory.
 //
 // The first 64 bytes of the image are its header, which the linker has placed there:
 //
@@ -13,7 +13,7 @@
 public struct FlatImage: Sendable {
   /// The image, header included.
   ///
-  /// It ends before memory that is zero to the end.
+  /// It leaves out the zeroed memory at its end.
   public let bytes: [UInt8]
   /// The physical address that the image was linked to be loaded at.
   public let physicalAddress: UInt64

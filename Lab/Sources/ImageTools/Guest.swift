@@ -1,19 +1,19 @@
-// Boots a kernel in QEMU's `virt` board and follows its console to the end.
+// A guest: boots a kernel on QEMU's `virt` board and reads its console to the end.
 
 #if Tools
   import Foundation
   import Subprocess
 
-  /// Why a guest could not be run to its end.
+  /// The reason why a guest could not be run to its end.
   public enum GuestError: Error, CustomStringConvertible {
     /// QEMU is not installed.
     case qemuMissing
-    /// The guest made no progress, and was stopped.
+    /// The guest made no progress, and was killed.
     case hung(Hang, lines: [String])
     /// QEMU refused its arguments.
     case configuration(String)
 
-    /// The error in one line, followed by the last console lines where there are any.
+    /// The error in one line, followed by the last console lines if there are any.
     public var description: String {
       switch self {
       case .qemuMissing:
@@ -141,7 +141,7 @@
 
     /// Boots the guest and waits until it ends.
     ///
-    /// It may have to wait for other guests of this process first.
+    /// Waits for other guests of this process first if all turns are taken.
     ///
     /// - Parameter onLine: called with each console line when it is complete.
     /// - Throws: ``GuestError``. A failing exit code is no error here.
@@ -169,7 +169,7 @@
 
     private func runNow(onLine: @Sendable (String) -> Void) async throws -> GuestRun {
       var limits = limits
-      // Each CPU has a thread of the host.
+      // Each CPU runs on a host thread of its own.
       if !countsInstructions { limits.silence *= cpuCount }
       let (lines, hang): ([String], Hang?)
       let status: TerminationStatus

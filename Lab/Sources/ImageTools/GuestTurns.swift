@@ -1,9 +1,9 @@
-// Admission of guests: as many run at a time as there are processors, so that none waits for one while its time passes.
+// Admission of guests: as many run at a time as there are processors, so that none waits for a processor while its time passes.
 
 #if Tools
   import Foundation
 
-  /// Admits guests in the order in which they came.
+  /// Admits guests in the order of their requests.
   actor GuestTurns {
     /// The guests of this process.
     static let shared = GuestTurns(count: ProcessInfo.processInfo.activeProcessorCount)
@@ -22,7 +22,7 @@
       }
     }
 
-    /// Lets the next guest start.
+    /// Ends a guest's turn, and starts the next guest.
     func end() {
       if waiting.isEmpty {
         free += 1

@@ -1,4 +1,4 @@
-// Distinguishes a guest that is hung from one that gets little processor time.
+// Detection of hung guests, as opposed to guests that get little processor time.
 //
 //   what is checked, once a second              hung if, since its last line,
 //   ------------------------------------------  ----------------------------------------------------------------
@@ -11,24 +11,24 @@
   import Foundation
   import Synchronization
 
-  /// How long a guest may run without progress.
+  /// The limits of a run without progress.
   public struct HangLimits: Sendable {
     /// The processor time that a guest may use without a line; for each of its CPUs, if they run at the same time.
     public var silence = Duration.seconds(120)
-    /// The number of times in a row that a guest which has written no line may be found asleep.
+    /// The number of consecutive checks at which a guest that has written no line may be asleep.
     public var looksAsleep = 60
     /// The processor time that a guest may use in total; `nil` for no limit.
     public var total: Duration?
 
-    /// Limits that suit a guest of any scenario.
+    /// Makes limits that suit a guest of any scenario.
     public init() {}
   }
 
-  /// Why a guest counts as hung.
+  /// The reason why a guest counts as hung.
   public enum Hang: Sendable, CustomStringConvertible {
     /// It has used this much processor time without a line.
     case silent(Duration)
-    /// It has been found asleep this many times in a row, and has written no line meanwhile.
+    /// It was asleep at this many consecutive checks, and wrote no line meanwhile.
     case asleep(looks: Int)
     /// It has used this much processor time, and has not ended.
     case endless(Duration)
@@ -45,7 +45,7 @@
     private func seconds(_ time: Duration) -> String { (time / .seconds(1)).formatted() }
   }
 
-  /// The lines that a guest has written, counted.
+  /// The number of lines that a guest has written.
   final class LineCount: Sendable {
     private let count = Atomic<Int>(0)
 
@@ -60,7 +60,7 @@
     let limits: HangLimits
     let lines: LineCount
 
-    /// Waits until the guest is hung; the task is cancelled when it has ended.
+    /// Waits until the guest is hung, and returns the reason; to be cancelled when the guest has ended.
     func awaitHang() async throws -> Hang {
       let clock = ContinuousClock()
       var last: (use: ProcessorUse, time: ContinuousClock.Instant)?
@@ -76,21 +76,21 @@
     }
   }
 
-  /// What has been seen of a guest, look by look.
+  /// The progress of a guest, check by check.
   struct GuestProgress {
     private let limits: HangLimits
     private var (lines, usedAtLine, looksAsleep) = (0, Duration.zero, 0)
 
-    /// A guest that has just begun.
+    /// Makes the progress of a guest that has just started.
     init(_ limits: HangLimits) { self.limits = limits }
 
-    /// Takes a look into account.
+    /// Records a check.
     ///
     /// - Parameters:
-    ///   - lines: how many lines the guest has written.
+    ///   - lines: the number of lines that the guest has written.
     ///   - used: its processor time so far.
-    ///   - isAsleep: whether no thread of it has wanted a processor since the last look.
-    /// - Returns: why it counts as hung, if it does.
+    ///   - isAsleep: whether no thread of it has wanted a processor since the last check.
+    /// - Returns: the reason why it counts as hung, or `nil`.
     mutating func look(lines: Int, used: Duration, isAsleep: Bool) -> Hang? {
       if lines != self.lines { (self.lines, usedAtLine, looksAsleep) = (lines, used, 0) }
       looksAsleep = isAsleep ? looksAsleep + 1 : 0

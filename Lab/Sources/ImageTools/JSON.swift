@@ -19,12 +19,12 @@ public enum JSON: Equatable, Sendable {
   /// An object.
   case object([String: JSON])
 
-  /// Reads one value, which must be all of the text.
+  /// Parses a text that is one value.
   public init(parsing text: String) throws {
     self = try JSONDecoder().decode(JSON.self, from: Data(text.utf8))
   }
 
-  /// The value as text for a file: one member or element on a line, the keys of objects in order.
+  /// The value as text for a file: one member or element per line, keys of objects sorted.
   public var formatted: String {
     get throws {
       let encoder = JSONEncoder()

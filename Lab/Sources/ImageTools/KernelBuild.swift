@@ -1,4 +1,4 @@
-// Builds the bootable kernel and the program it runs at EL0, and lays the kernel out as a flat image.
+// The build of the bootable kernel and its EL0 program, and of the kernel's flat image.
 
 #if Tools
   import Foundation
@@ -15,23 +15,23 @@
     public var largestFrame: StackFrame?
   }
 
-  /// The build of the bootable kernel: once in a process for each kind of CPU, and by one process at a time.
+  /// The build of the bootable kernel: once per process for each kind of CPU, and in one process at a time.
   public actor KernelBuild {
     /// The one build of this process.
     public static let shared = KernelBuild()
 
-    /// The least height of the guard below a stack, in bytes.
+    /// The smallest guard below a stack, in bytes.
     ///
     /// No stack frame of the kernel may be larger.
     public static let guardMinimum = 4096
 
     private var tasks: [Guest.CPU: Task<KernelProducts, any Error>] = [:]
 
-    /// Builds all that is out of date, once in this process, and returns the paths of the files.
+    /// Builds all that is out of date, once per process, and returns the paths of the files.
     ///
     /// The kernel for `max` has the single-instruction atomics of FEAT_LSE; the other runs on every CPU.
     ///
-    /// - Throws: ``BuildError``, ``ElfError``, or ``FrameTooLarge`` when a stack frame could step over a guard.
+    /// - Throws: ``BuildError``, ``ElfError``, or ``FrameTooLarge`` if a stack frame could step over a guard.
     public func products(for cpu: Guest.CPU) async throws -> KernelProducts {
       if let task = tasks[cpu] { return try await task.value }
       let task = Task { try await Self.build(cpu) }
@@ -68,7 +68,7 @@
       return products
     }
 
-    /// Replaces a file in one step, so that a guest that is starting reads the old one or the new one.
+    /// Replaces a file atomically: a starting guest reads the old one or the new one.
     private static func write(_ bytes: [UInt8], to path: String) throws {
       let url = URL(fileURLWithPath: path)
       if let old = try? Data(contentsOf: url), old.elementsEqual(bytes) { return }

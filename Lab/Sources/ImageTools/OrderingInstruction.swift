@@ -1,4 +1,4 @@
-// The instructions that order one CPU's accesses for the others, in a linked kernel and in a litmus test.
+// Instructions that order one CPU's accesses for others, decoded from machine code and from the text of litmus tests.
 //
 // Source: Arm Architecture Reference Manual (DDI 0487), C4.1 "A64 instruction set encoding".
 //
@@ -18,7 +18,7 @@ public struct OrderingInstruction: Hashable, Sendable, CustomStringConvertible {
   /// The size of its access (`b`, `h`, `w`, `x`; two for pairs), or its operation: `ish`, `vale1is`.
   public var operand: String
 
-  /// Names an instruction.
+  /// Makes an instruction.
   public init(_ mnemonic: String, _ operand: String = "") {
     self.mnemonic = mnemonic
     self.operand = operand
@@ -31,7 +31,7 @@ public struct OrderingInstruction: Hashable, Sendable, CustomStringConvertible {
 // MARK: Machine code
 
 extension OrderingInstruction {
-  /// Decodes one A64 instruction; `nil` if it orders nothing.
+  /// Decodes an A64 instruction; `nil` if it orders no accesses.
   public init?(decoding word: UInt32) {
     if let access = Self.access(word) ?? Self.system(word) { self = access } else { return nil }
   }
@@ -114,7 +114,7 @@ extension OrderingInstruction {
     return value == 0 || value % 4 == 0 ? "#\(value)" : names[Int(value) - 1]
   }
 
-  // By op1, CRn, CRm and op2, as they lie in the instruction.
+  // The key of a system instruction: op1, CRn, CRm and op2, as they lie in the word.
   private static func code(_ op1: UInt32, _ crn: UInt32, _ crm: UInt32, _ op2: UInt32) -> UInt32 {
     op1 << 11 | crn << 7 | crm << 3 | op2
   }
@@ -139,7 +139,7 @@ extension OrderingInstruction {
     code(3, 7, 14, 1): Self("dc", "civac"),
   ]
 
-  // By o0, op1, CRn, CRm and op2.
+  // Keyed by o0, op1, CRn, CRm and op2.
   private static let registers: [UInt32: String] = [
     1 << 14 | code(0, 1, 0, 0): "sctlr_el1", 1 << 14 | code(0, 2, 0, 0): "ttbr0_el1",
     1 << 14 | code(0, 2, 0, 1): "ttbr1_el1", 1 << 14 | code(0, 2, 0, 2): "tcr_el1",
@@ -150,7 +150,7 @@ extension OrderingInstruction {
 // MARK: Assembly
 
 extension OrderingInstruction {
-  /// Reads an instruction as assemblers write it, in large or small letters; `nil` if it orders nothing.
+  /// Parses an instruction in assembly, in upper or lower case; `nil` if it orders no accesses.
   public init?(assembly text: String) {
     let words = text.lowercased().split { $0 == " " || $0 == "," || $0 == "[" || $0 == "]" }.map(String.init)
     guard let name = words.first else { return nil }
@@ -162,8 +162,7 @@ extension OrderingInstruction {
     {
       self.init(name, operands.first ?? "")
     } else if let (base, size) = Self.split(name) {
-      // The status of a store-exclusive comes first; the size is that of the last register before the address, which
-      // follows the bracket.
+      // The status register of a store-exclusive comes first; the size is that of the last register before the bracket.
       let registers = text.lowercased().prefix { $0 != "[" }.split { $0 == " " || $0 == "," }
       let register = registers.last ?? ""
       self.init(base, size ?? (register.hasPrefix("x") ? "x" : "w"))

@@ -4,7 +4,7 @@ import Foundation
 
 /// The repository's folder, which holds the library, `Lab` and `build`.
 public enum PackageRoot {
-  /// The folder, found from the current directory upwards, or else where the tools were compiled.
+  /// Its path, searched upwards from the current directory, then from where the tools were compiled; `nil` if neither has it.
   public static let path: String? = {
     let here = URL(fileURLWithPath: FileManager.default.currentDirectoryPath, isDirectory: true)
     let source = URL(fileURLWithPath: #filePath).deletingLastPathComponent()

@@ -1,21 +1,20 @@
-// The processor time that a running program has had, and that it has waited for: measures of progress on which other programs
-// have no influence.
+// The processor time that a program has used or waited for: measures of its progress that other programs do not influence.
 
 #if Tools
   import Foundation
 
   /// The processor time of a process.
   struct ProcessorUse {
-    /// The time that all of its threads have run.
+    /// The time that its threads have run in total.
     private(set) var used: Duration
-    /// The time that each of its threads has run or waited for a processor.
+    /// The time that each thread has run or waited for a processor.
     ///
-    /// Empty where the system does not report it.
+    /// Empty if the system does not report it.
     private var wanted: [String: Duration] = [:]
     private var waitsForDisk = false
 
-    /// Whether the process was asleep most of the time since an earlier look: each of its threads has wanted a processor for
-    /// less than half of it.
+    /// Whether the process was asleep most of the time since an earlier reading: each thread has wanted a processor for less
+    /// than half of it.
     ///
     /// Timers wake an idle process from time to time.
     func isAsleep(since earlier: Self, _ time: Duration) -> Bool {
@@ -23,7 +22,7 @@
       return wanted.allSatisfy { thread, total in (total - (earlier.wanted[thread] ?? .zero)) * 2 < time }
     }
 
-    /// The use of a process so far; `nil` if there is no such process, or the system does not report it.
+    /// Reads the use of a process so far; `nil` if there is no such process, or the system does not report it.
     init?(of process: pid_t) {
       #if os(Linux)
         guard let times = Self.fields(ofStatus: "/proc/\(process)/stat"), times.count > 12,
@@ -60,7 +59,7 @@
     }
 
     #if os(Linux)
-      /// The words of a `stat` file from the state on: what is before it ends with the command's name, in parentheses.
+      /// The words of a `stat` file from the state on; the text before it ends with the command's name in parentheses.
       private static func fields(ofStatus path: String) -> [Substring]? {
         guard let text = try? String(contentsOfFile: path, encoding: .utf8), let end = text.lastIndex(of: ")")
         else { return nil }

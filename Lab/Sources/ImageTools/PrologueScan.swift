@@ -1,7 +1,7 @@
-// Finds the largest stack frame in a linked kernel, so that the build can refuse one that could step over a guard.
+// The scan for the largest stack frame of a linked kernel, so that the build can refuse one that could step over a guard.
 //
-// No stack probes are emitted for bare metal: a function that lowers the stack pointer by more than the guard's size
-// could store below the guard. So the guard must be at least as large as the largest stack frame.
+// Bare-metal code has no stack probes: a function that lowers the stack pointer by more than the guard's size could store below
+// the guard. So the guard must be at least as large as the largest stack frame.
 //
 // Instructions that lower the stack pointer in compiled code (Arm Architecture Reference Manual, C6.2, C7.2):
 //
@@ -32,22 +32,22 @@ public enum StackPointerEffect: Equatable, Sendable {
   /// Raises it or sets it: an epilogue, or a change of stacks.
   case restores
 
-  /// Decodes one A64 instruction.
+  /// Decodes an A64 instruction.
   public init(decoding word: UInt32) {
     let destination = word & 31
     let base = word >> 5 & 31
-    // Add and subtract immediate, 64 bits, flags not set.
+    // ADD and SUB immediate, 64 bits, flags not set.
     if word & 0xbf80_0000 == 0x9100_0000, destination == 31 {
       let immediate = Int(word >> 10 & 0xfff) << (word & 0x40_0000 != 0 ? 12 : 0)
       self = word & 0x4000_0000 != 0 && base == 31 ? .lowers(by: immediate) : .restores
       return
     }
-    // Subtract extended register: sub sp, sp, xN.
+    // SUB extended register: sub sp, sp, xN.
     if word & 0xffe0_0000 == 0xcb20_0000, destination == 31 {
       self = base == 31 ? .lowersByRegister : .restores
       return
     }
-    // And immediate: and sp, xN, #mask, which aligns a frame that was computed in xN.
+    // AND immediate: and sp, xN, #mask, which aligns a frame computed in xN.
     if word & 0xff80_0000 == 0x9200_0000, destination == 31 {
       self = .lowersByRegister
       return
@@ -56,7 +56,7 @@ public enum StackPointerEffect: Equatable, Sendable {
       self = .none
       return
     }
-    // Pairs with write-back, x (0xa8), d (0x6c) and q (0xac) registers: bit 23 set, bit 24 tells pre- from post-index.
+    // Pairs with write-back of x (0xa8), d (0x6c) and q (0xac) registers: bit 23 set; bit 24 distinguishes pre- and post-index.
     let family = word & 0xfe00_0000
     if family == 0xa800_0000 || family == 0x6c00_0000 || family == 0xac00_0000, word & 0x0080_0000 != 0 {
       let scale = family == 0xac00_0000 ? 16 : 8
@@ -78,7 +78,7 @@ public enum StackPointerEffect: Equatable, Sendable {
 
 /// The stack frames of a linked file.
 public struct PrologueScan: Sendable {
-  /// The frames, the largest first; one for each function that has any.
+  /// The frames, the largest first; one for each function that has a frame.
   public let frames: [StackFrame]
   /// The frames whose size the scan cannot know.
   ///
@@ -149,9 +149,9 @@ public struct PrologueScan: Sendable {
   }
 }
 
-/// A symbol that marks the kind of the bytes that follow.
+/// A mapping symbol, which marks the kind of the bytes that follow.
 ///
-/// It is `$x` or `$d`, or one of these with a dot and more. Swift's mangled names begin with `$`, too.
+/// It is `$x` or `$d`, or either with a dot and more. Swift's mangled names begin with `$` too.
 private enum MappingSymbol {
   case code
   case data

@@ -1,4 +1,4 @@
-// A console that delivers whole lines.
+// A console that passes on whole lines.
 
 import KernelStacks
 
@@ -12,10 +12,10 @@ public struct LineConsole: TextSink {
 
   private var buffer: Buffer
 
-  /// A console that calls `handler` with each line, without its newline.
+  /// Makes a console that calls `handler` with each line, without its newline.
   public init(handler: @escaping (String) -> Void) { buffer = Buffer(handler: handler) }
 
-  /// Begins a line of this value's own: other simulated CPUs may write theirs before it ends.
+  /// Begins a line of this value's own: other simulated CPUs may write lines before it ends.
   public mutating func beginLine() { buffer = Buffer(handler: buffer.handler) }
 
   /// Appends one byte.

@@ -1,4 +1,4 @@
-// Running a scenario on the simulated machine, as the kernel would from its command line.
+// The run of a scenario on the simulated machine, with the options of the kernel's command line.
 
 import KernelProcesses
 import KernelStacks
@@ -11,7 +11,7 @@ import SimulatedMachine
 ///   - options: the scenario and its options.
 ///   - line: called with each line of JSON, as the kernel writes it to its console.
 /// - Returns: whether the scenario's checks held and no rule of the machine was broken.
-/// - Throws: an error if the machine cannot be set up.
+/// - Throws: ``SimulatedRunError`` if the machine cannot be set up.
 public func runSimulated(
   _ options: ScenarioOptions, line: @escaping (String) -> Void
 ) throws(SimulatedRunError) -> Bool {

@@ -1,4 +1,4 @@
-// The stack benchmark on the simulated machine: it counts TLB invalidations and memory, but no instructions.
+// The stack benchmark on the simulated machine, which counts TLB invalidations and memory, but no instructions.
 
 import KernelStacks
 import Scenarios

@@ -1,15 +1,15 @@
-// CPUs of a simulated kernel that stop while others continue, as firmware would stop them.
+// CPUs of a simulated kernel that go offline while others run.
 
 import KernelStacks
 import SimulatedMachine
 
-/// The CPUs that have stopped, or are about to stop, among those that run threads.
+/// The states of the CPUs that run threads.
 ///
 /// Only one CPU executes at a time.
 final class SimulatedCPUs {
   private enum State {
     case online
-    /// It is closed, and stops when it has nothing left.
+    /// Closed; it stops once nothing is left on it.
     case stopping
     case offline
     /// Its start has been requested.
@@ -25,7 +25,7 @@ final class SimulatedCPUs {
     threads.scheduler
   }
 
-  /// Closes a CPU, which stops when it comes to it.
+  /// Closes a CPU, which stops once nothing is left on it.
   ///
   /// - Returns: whether it is closed now.
   func close(_ number: Int) -> Bool {
@@ -37,10 +37,10 @@ final class SimulatedCPUs {
   /// Whether a CPU has stopped.
   func hasStopped(_ number: Int) -> Bool { states[number] == .offline }
 
-  /// Whether a CPU takes part.
+  /// Whether a CPU runs threads.
   func isOnline(_ number: Int) -> Bool { states[number] == .online }
 
-  /// Requests the start of a CPU that has stopped; while nothing runs, it takes part again at once.
+  /// Requests the start of a stopped CPU; while no CPU executes, it is online at once.
   ///
   /// - Returns: whether it had stopped.
   func start(_ number: Int) -> Bool {
@@ -52,7 +52,7 @@ final class SimulatedCPUs {
     return true
   }
 
-  /// Performs the steps of a CPU that is not online, in place of choosing a thread.
+  /// Takes the next step of a CPU that is not online, in place of choosing a thread.
   ///
   /// - Returns: whether the CPU chooses no thread.
   func goesOn(_ number: Int, _ machine: Simulated) -> Bool {

@@ -1,4 +1,4 @@
-// The simulated machine as a scenario sees it.
+// The simulated machine as a host of scenarios.
 
 import KernelProcesses
 import KernelStacks
@@ -6,7 +6,7 @@ import Scenarios
 import SimulatedMachine
 import UserPrograms
 
-/// Runs processes as calls on the host, and threads of the kernel action by action.
+/// Runs processes as calls on the host, and kernel threads action by action.
 struct SimulatedHost: ScenarioHost {
   let kernel: SimulatedKernel
   let threads: SimulatedThreads

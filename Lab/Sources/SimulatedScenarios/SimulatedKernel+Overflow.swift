@@ -1,4 +1,4 @@
-// Overflows on the simulated machine: an access below the stack, and the kernel's reaction.
+// Overflows on the simulated machine: an access below the stack, and the kernel's response.
 
 import KernelProcesses
 import KernelStacks
@@ -7,9 +7,9 @@ import SimulatedMachine
 
 /// The outcome of an overflow.
 enum SimulatedOverflow {
-  /// The guard was hit: the task dies.
+  /// The guard was hit: the task ends.
   case hitGuard
-  /// Nothing happened yet: the end marker was overwritten.
+  /// The end marker was overwritten, and no fault was taken.
   case damagedMarker
 }
 
@@ -20,7 +20,7 @@ extension SimulatedKernel {
     marker.place(at: bytes(of: marker))
   }
 
-  /// Takes memory that only the registry knows of, and then accesses memory below the stack.
+  /// Overflows a stack on purpose, after taking memory that only the registry records.
   func leaveStack(_ base: VirtualAddress, _ registry: inout TaskRegistry) -> SimulatedOverflow {
     processes.pointee.prepareOverflow(of: &registry)
     let marker = processes.pointee.stacks.geometry.endMarker(base: base)
@@ -31,7 +31,7 @@ extension SimulatedKernel {
     return .damagedMarker
   }
 
-  /// Looks at the end of a stack whose task leaves the CPU; a damaged one ends the kernel.
+  /// Checks the end marker of a stack whose task leaves the CPU; a damaged one ends the kernel.
   func checkEnd(of base: VirtualAddress?) {
     guard let base, let marker = processes.pointee.stacks.geometry.endMarker(base: base) else { return }
     if !marker.isIntact(at: bytes(of: marker)) { hasPanicked = true }

@@ -1,7 +1,7 @@
-// The part of a kernel that the shared memory side leaves to the machine: which process runs, and how one ends.
+// The machine's part of a simulated kernel: the current process, faults, and the end of processes.
 //
-// Programs are called on the host's stack. A process is current from `enter` on, until another one is; a forked child runs
-// as a call inside its parent's fork until it holds, and later as a call inside its parent's release.
+// Programs are called on the host's stack. A process is current from `enter` until another is; a forked child runs as a call
+// inside its parent's fork until it holds, and later as a call inside its parent's release.
 
 import KernelProcesses
 import KernelStacks
@@ -19,11 +19,11 @@ final class SimulatedKernel {
 
   /// The continuation of each child that holds, by its number.
   var afterHold: [Int: (SimulatedSystemCalls) -> Int] = [:]
-  /// Whether an overflow was found late: nothing that a process or a thread does has an effect any more.
+  /// Whether an overflow was found late: then actions of processes and threads have no effect any more.
   var hasPanicked = false
-  /// The process that is on the CPU.
+  /// The process on the CPU.
   private var current: TaskPointer?
-  /// Processes that have been killed but whose calls on the host's stack have not returned yet.
+  /// Processes that were killed, whose calls on the host's stack have not returned yet.
   var killed: [TaskPointer: EndOfProcess] = [:]
 
   init(
@@ -36,7 +36,7 @@ final class SimulatedKernel {
     self.image = image
   }
 
-  /// Switches to a process: its stack can grow to the end, and this CPU uses its address space.
+  /// Switches to a process: fills the reserve for its stack, and enters its address space.
   func enter(_ task: TaskPointer) {
     if current != task { checkEnd(of: current?.pointee.stack?.base) }
     current = task
@@ -53,7 +53,7 @@ final class SimulatedKernel {
     machine.restoreInterrupts(interrupts)
   }
 
-  /// Ends a process, as the successor on its CPU would.
+  /// Ends a process, with the steps of its successor on the CPU.
   func end(_ task: TaskPointer, status: Int) {
     checkEnd(of: task.pointee.stack?.base)
     current = nil
@@ -66,7 +66,7 @@ final class SimulatedKernel {
     processes.pointee.hasStopped(task)
   }
 
-  /// Runs the first process from its beginning to its end.
+  /// Runs the first process to its end.
   func run(_ first: TaskPointer, _ arguments: ProgramArguments) {
     first.pointee.state = .runnable
     if let base = first.pointee.stack?.base { placeEndMarker(base) }
@@ -82,7 +82,7 @@ final class SimulatedKernel {
     _ body: () throws(SimulatedFault) -> Value
   ) -> Value? {
     guard killed[task] == nil, !hasPanicked else { return nil }
-    // A fault may be taken once more on an older translation; endless faults are a mistake in the handler.
+    // A fault may be taken once more on an older translation; endless faults are an error of the handler.
     for _ in 0..<8 {
       do throws(SimulatedFault) { return try body() } catch {
         switch processes.pointee.handleUserFault(task, address: address, access: access) {

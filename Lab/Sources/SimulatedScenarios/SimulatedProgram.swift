@@ -1,4 +1,4 @@
-// The image of a simulated program. Its code is called on the host; its pages are real.
+// The image of a simulated program, whose code is called on the host and whose pages are real.
 //
 //   0x400000  code     1 page, read and execute
 //   0x410000  data     4 pages, copy-on-write after a fork; the third is the scratch page

@@ -1,18 +1,18 @@
-// A simulated thread of the scenario `smp-storm`: it performs a worker's steps. Between them it goes down its own stack,
-// sleeps, is shrunk, wakes and makes other threads, and takes CPUs offline and brings them back.
+// A simulated thread of the scenario `smp-storm`. Between the steps of a worker it goes deep into its stack, sleeps, is shrunk,
+// wakes and makes other threads, and takes CPUs offline and back.
 
 import KernelProcesses
 import KernelStacks
 import Scenarios
 import SimulatedMachine
 
-/// Memory through the MMU of the CPU that the thread runs on, and all of the kernel's reclaim.
+/// Memory through the MMU of the thread's CPU, and the kernel's reclaim.
 private struct SimulatedStorm: StormSurroundings {
   let machine: Simulated
   let threads: SimulatedThreads
 
   func load(_ address: VirtualAddress) -> UInt64 {
-    // Memory that its owner cannot reach counts as wrong.
+    // Memory that its owner cannot reach counts as damaged.
     (try? retried { () throws(SimulatedFault) in try machine.load(address) }) ?? 0x6c6f_7374_6c6f_7374
   }
 
@@ -22,20 +22,20 @@ private struct SimulatedStorm: StormSurroundings {
 
   func reclaim(target: Int) { _ = threads.reclaim(target: target) }
 
-  /// A fault may be taken once more on an older translation.
+  /// Tries twice: a fault may be taken once more on an older translation.
   private func retried<Value>(_ body: () throws(SimulatedFault) -> Value) throws(SimulatedFault) -> Value {
     do { return try body() } catch { return try body() }
   }
 }
 
-/// A thread of a storm, action by action; it may be preempted after any of them.
+/// A thread of a storm, run action by action; it may be preempted after any of them.
 final class SimulatedStormThread: SimulatedThread {
   private unowned let threads: SimulatedThreads
   private let share: Int
   private var worker: StormWorker
   private var program: StormProgram
   private var figures = StormThreadFigures()
-  /// The depth at which it turns on its way down, or 0 on its way back.
+  /// The bytes of stack to leave on its way down, or 0 on its way back.
   private var goal = 0
   private var pagesBefore = 0
   private var change: StormCPUChange?
@@ -75,7 +75,7 @@ final class SimulatedStormThread: SimulatedThread {
     }
   }
 
-  /// - Returns: whether it gives the CPU away.
+  /// - Returns: whether it yields the CPU.
   private func act(_ machine: Simulated) -> Bool {
     switch program.next() {
     case .step: worker.step(processes.pointee.stacks, SimulatedStorm(machine: machine, threads: threads))
@@ -140,7 +140,7 @@ final class SimulatedStormThread: SimulatedThread {
     return true
   }
 
-  /// - Returns: whether no change is under way any more; if one is, others have to run.
+  /// - Returns: whether no change is in progress; if one is, other threads have to run.
   private func finishChange() -> Bool {
     guard let change else { return true }
     if change.isReturn {

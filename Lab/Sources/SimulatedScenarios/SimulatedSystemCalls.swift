@@ -1,5 +1,5 @@
-// The system calls of a simulated process. After a process has been killed they do nothing: its program runs to its end on
-// the host's stack without any effect.
+// The system calls of a simulated process. After a process was killed they have no effect: its program runs to its end on the
+// host's stack.
 
 import KernelProcesses
 import KernelStacks
@@ -8,7 +8,7 @@ import SimulatedMachine
 import SystemCallInterface
 import UserPrograms
 
-/// The kernel, as one simulated process sees it.
+/// The kernel as one simulated process sees it.
 struct SimulatedSystemCalls: SystemCalls {
   let kernel: SimulatedKernel
   let task: TaskPointer
@@ -85,7 +85,7 @@ struct SimulatedSystemCalls: SystemCalls {
     return filled && visitStack(range, keepingContents: true) { $0.pointee == proof.word(at: $1) }
   }
 
-  /// Calls `body` with every word of a stack; the MMU must lead to the frame that the allocator names, page by page.
+  /// Calls `body` with every word of a stack; checks page by page that the MMU leads to the frame that the allocator gives.
   private func visitStack(
     _ range: StackBounds, keepingContents: Bool = false, _ body: (UnsafeMutablePointer<UInt64>, UInt) -> Bool
   ) -> Bool {
@@ -108,7 +108,7 @@ struct SimulatedSystemCalls: SystemCalls {
     return true
   }
 
-  /// Performs an access, and handles its faults as an exception handler would.
+  /// Performs an access, and handles its fault as an exception handler does.
   private func growStack(to address: VirtualAddress) {
     do throws(SimulatedFault) { let _: UInt64 = try kernel.machine.load(address) } catch {
       guard let base = task.pointee.stack?.base else { return }
@@ -131,7 +131,7 @@ struct SimulatedSystemCalls: SystemCalls {
     nonmutating set { task.pointee.threadPointer = newValue }
   }
 
-  /// There is nothing on the list: a simulated CPU has no registers.
+  /// A simulated CPU has no registers, so no index is valid.
   func touchForbidden(_ index: Int) -> Bool { false }
 
   func load(_ address: UInt) -> UInt64 {

@@ -1,4 +1,4 @@
-// One simulated thread of the kernel: its stack pointer and stack frames, and its program, performed through the MMU.
+// A simulated kernel thread: its stack pointer, its stack frames, and its program, whose accesses go through the MMU.
 
 import KernelProcesses
 import KernelStacks
@@ -15,7 +15,7 @@ class SimulatedThread {
   private var program: ThreadProgram
   private(set) final var frames: [(address: VirtualAddress, size: ThreadFrameSize)] = []
   final var isIntact = true
-  /// The room that was made, until the thread has left the CPU and come back.
+  /// The ensured part of the stack, until the thread has left the CPU and come back.
   private var ensured: (lowest: VirtualAddress, floor: VirtualAddress)?
 
   init(
@@ -30,15 +30,15 @@ class SimulatedThread {
     stackPointer = bounds.top
   }
 
-  /// Performs actions until the thread gives the CPU away, at most a given number.
+  /// Performs at most `actions` actions, until the thread yields the CPU.
   func run(actions: Int, _ machine: Simulated) {
-    // A wait may end without a reason.
+    // Wake-ups may be spurious.
     if thread.pointee.state == .asleep {
       scheduled.pointee.request = .wait
       return
     }
     if let (lowest, floor) = ensured {
-      // The room is still there.
+      // The ensured pages must be unchanged.
       if (try? machine.load(lowest)) != UInt64(lowest.rawValue) { isIntact = false }
       scheduled.pointee.floor = floor
       ensured = nil
@@ -74,7 +74,7 @@ class SimulatedThread {
   // MARK: Frames
 
   final func enter(_ size: ThreadFrameSize, _ machine: Simulated) {
-    // The registers that a call saves lie above the words.
+    // The registers saved by a call lie above the words.
     stackPointer = stackPointer - (size.byteCount + 96)
     frames.append((stackPointer, size))
     thread.pointee.note(byteCount: bounds.top - stackPointer)
@@ -97,7 +97,7 @@ class SimulatedThread {
     stackPointer = frames.last?.address ?? bounds.top
   }
 
-  /// Makes room below the stack pointer, and uses its lowest word, which must not fault.
+  /// Ensures `bytes` of stack, and uses the lowest word, which must not fault.
   private func ensure(_ bytes: Int, _ machine: Simulated) {
     let interrupts = machine.disableInterrupts()
     defer { machine.restoreInterrupts(interrupts) }
@@ -110,7 +110,7 @@ class SimulatedThread {
     } catch { isIntact = false }
   }
 
-  /// An access of the thread; if it faults, its stack grows as in an exception, and it is repeated.
+  /// Performs an access; if it faults, grows the stack as an exception handler does, and repeats it.
   private func access(
     _ address: VirtualAddress, _ machine: Simulated,
     _ body: (VirtualAddress) throws(SimulatedFault) -> Void

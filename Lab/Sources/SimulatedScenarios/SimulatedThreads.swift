@@ -1,5 +1,5 @@
-// Threads of the kernel on the simulated machine: the kernels' scheduler chooses the thread of each simulated CPU. Programs are
-// performed action by action, and a thread may be preempted after any of them.
+// Kernel threads on the simulated machine: the kernel's own scheduler chooses the thread of each simulated CPU. Programs run
+// action by action, and a thread may be preempted after any of them.
 
 import KernelProcesses
 import KernelStacks
@@ -17,15 +17,15 @@ final class SimulatedThreads: @unchecked Sendable {
   /// The idle threads of the CPUs, and the thread that drives the scenario.
   let idle: UnsafeMutablePointer<ScheduledThread>
   private var threads: [ScheduledThreadPointer: SimulatedThread] = [:]
-  /// The thread that each CPU runs, or ran when it was stopped.
+  /// The thread that each CPU runs, or ran when it stopped.
   private var current: [ScheduledThreadPointer] = []
-  /// The CPUs that take part.
+  /// The states of the CPUs.
   let cpus: SimulatedCPUs
   private let seed: UInt64
   private var runs: UInt64 = 0
   /// Whether CPUs execute.
   private(set) var isRunning = false
-  /// Whether a stall was found: no thread could run, and all that were ready waited for memory that could not come back.
+  /// Whether a stall was found: no thread could run, and all ready ones waited for memory that could not come back.
   private(set) var hasStalled = false
 
   init(kernel: SimulatedKernel, seed: UInt64) {
@@ -59,7 +59,7 @@ final class SimulatedThreads: @unchecked Sendable {
 
   private var processes: UnsafeMutablePointer<ScenarioProcesses<Simulated>> { kernel.processes }
 
-  // The scheduler's part is the first of the room that a record has for its machine.
+  // The scheduler's part lies at the start of the machine's part of the record.
   private func scheduled(_ thread: KernelThreadPointer) -> ScheduledThreadPointer {
     UnsafeMutableRawPointer(thread).assumingMemoryBound(to: ScheduledThread.self)
   }
@@ -101,8 +101,8 @@ final class SimulatedThreads: @unchecked Sendable {
   /// Runs threads on all CPUs.
   ///
   /// - Parameters:
-  ///   - slices: the greatest number of switches to threads; `nil` to run until none is awake, or a stall is found.
-  ///   - program: called by the first CPU before it runs threads; the others wait for its end.
+  ///   - slices: the most switches to threads; `nil` to run until no thread is awake, or a stall is found.
+  ///   - program: called by the first CPU before it runs threads; the others run threads meanwhile.
   func run(slices: Int? = nil, beside program: (() -> Void)? = nil) {
     runs += 1
     var left = slices ?? Int.max
@@ -134,7 +134,7 @@ final class SimulatedThreads: @unchecked Sendable {
     }
   }
 
-  /// Switches a CPU to the next thread, as an exception handler would.
+  /// Switches a CPU to the next thread, as an exception handler does.
   private func next(_ cpu: Int, _ machine: Simulated) {
     let interrupts = machine.disableInterrupts()
     defer { machine.restoreInterrupts(interrupts) }

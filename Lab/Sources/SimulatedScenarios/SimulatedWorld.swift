@@ -5,7 +5,7 @@ import KernelStacks
 import Scenarios
 import SimulatedMachine
 
-/// Why a scenario cannot be run on a simulated machine.
+/// The reason why a scenario cannot be run on a simulated machine.
 public enum SimulatedRunError: Error, CustomStringConvertible {
   /// The machine cannot be made.
   case simulation(SimulationError)
@@ -32,7 +32,7 @@ public enum SimulatedRunError: Error, CustomStringConvertible {
   private func text<Problem: TextDescribable>(of problem: Problem) -> String { problem.description }
 }
 
-/// A simulated machine and the map of its memory, with room for the buddy allocator's records outside of that memory.
+/// A simulated machine and its memory map, with records of the buddy allocator outside that memory.
 final class SimulatedWorld {
   let simulation: Simulation
   private(set) var map = PhysicalMemoryMap()
@@ -54,7 +54,7 @@ final class SimulatedWorld {
         SimulationConfiguration(
           memory: banks, cpuCount: options.cpuCount, seed: options.seed,
           virtualAddressBits: options.virtualAddressBits,
-          // Filling large memory with garbage takes longer than the scenario.
+          // Filling a large memory with garbage takes longer than the scenario.
           initialContents: options.memoryBytes <= 32 << 20 ? .garbage : .zero))
     } catch { throw .simulation(error) }
     metadata = .allocate(
@@ -71,9 +71,9 @@ final class SimulatedWorld {
 
   var image: ProgramImage { SimulatedProgram.image(code: UnsafeRawBufferPointer(code)) }
 
-  /// The buddy allocator over all memory.
+  /// Makes the buddy allocator over all memory.
   ///
-  /// Once only.
+  /// To be called once.
   func makeFrames() throws(SimulatedRunError) -> BuddyAllocator<Simulated> {
     do {
       let machine = simulation.machine
@@ -81,9 +81,9 @@ final class SimulatedWorld {
     } catch { throw .memory(error) }
   }
 
-  /// The vmalloc area of the layout that the options ask for.
+  /// Makes the vmalloc area of the layout in the options.
   ///
-  /// Once only.
+  /// To be called once.
   func makeArena(_ options: ScenarioOptions) throws(SimulatedRunError) -> VmallocArea<Simulated> {
     do {
       return VmallocArea(
@@ -91,9 +91,9 @@ final class SimulatedWorld {
     } catch { throw .layout(error) }
   }
 
-  /// The process table with an allocator of the options' stacks.
+  /// Makes the process table with a stack allocator of the options.
   ///
-  /// Once only.
+  /// To be called once.
   func makeProcesses(_ options: ScenarioOptions) throws(SimulatedRunError) -> ScenarioProcesses<Simulated> {
     let frames = try makeFrames()
     let arena = try makeArena(options)
@@ -105,7 +105,7 @@ final class SimulatedWorld {
     } catch { throw .stacks(error) }
     do {
       let processes = try ScenarioProcesses<Simulated>(
-        // As few as a CPU may have, so that they are handed out again and again.
+        // The fewest that a CPU may have, so that ASIDs roll over often.
         machine: simulation.machine, stacks: stacks, memory: map, identifierBits: 8)
       processes.prepareWorkloads()
       return processes

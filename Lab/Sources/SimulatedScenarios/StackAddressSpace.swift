@@ -1,10 +1,10 @@
-// The number of stacks that the vmalloc area has room for, found by making allocators on a simulated machine.
+// The number of stacks that fit into the vmalloc area, found by making allocators on a simulated machine.
 
 import KernelStacks
 import Scenarios
 import SimulatedMachine
 
-/// The room for stacks in the vmalloc area.
+/// The capacity of the vmalloc area for stacks.
 public struct StackAddressSpace: Sendable {
   /// The size of the area in bytes.
   public let areaBytes: Int

@@ -17,7 +17,7 @@
       guard arguments.machine == .qemu else {
         throw CommandError("only the machine qemu can count instructions")
       }
-      // A page without a table is an error before the run, not after it.
+      // A page without a table fails before the run, not after it.
       if let page { _ = try BenchmarkPage.replacingTable(in: try Self.contents(page), with: []) }
       try await RunCommand.run("bench", arguments, json: json)
       guard let page else { return }

@@ -1,8 +1,8 @@
-// The fewest instructions that each operation can take in any language, derived in docs/benchmarks.md.
+// The floors of rows: the fewest instructions that each operation can take in any language, derived in docs/benchmarks.md.
 
 import ImageTools
 
-/// One floor: for one strategy, or for all.
+/// A floor for one strategy, or for all.
 private struct BenchmarkFloor {
   var operation: String
   var strategy: String?
@@ -46,7 +46,7 @@ private let floors: [BenchmarkFloor] = [
 /// The suffixes of operation names in the rows of the comparison.
 private let comparisonSuffixes = [", as in C", ", in C"]
 
-/// The floor of a row of `bench`; `nil` where none is known.
+/// The floor of a row of `bench`, or `nil` if none is known.
 func benchmarkFloor(_ row: JSON) -> Int? {
   guard var name = row["name"]?.string else { return nil }
   for suffix in comparisonSuffixes where name.hasSuffix(suffix) { name.removeLast(suffix.count) }

@@ -1,4 +1,4 @@
-// The table of docs/benchmarks.md, which is written between its markers from the rows of a run.
+// The table of docs/benchmarks.md, written between its markers from the rows of a run.
 
 import Figures
 import ImageTools

@@ -3,7 +3,7 @@
 import Figures
 import ImageTools
 
-/// The lines about high-water marks of results that have them, each strategy apart.
+/// The lines about high-water marks, separate for each strategy, of results that have them.
 func depthLines(_ results: [JSON]) -> [String] {
   var lines: [String] = []
   for result in results {
@@ -25,7 +25,7 @@ private func histogramLines(_ histogram: [Int]) -> [String] {
   let end = (histogram.lastIndex { $0 > 0 } ?? -1) + 1
   return histogram[..<end].enumerated().map { index, count in
     let range = "\(padded(index, 3))…\(padded(index + 1, 2))"
-    // Anything at all is at least one mark.
+    // A count above 0 has at least one mark.
     let marks = count == 0 ? 0 : max(1, count * 40 / largest)
     return "\(range) \(padded(count, 7)) \(String(repeating: "#", count: marks))".trimmingSuffix(of: " ")
   }

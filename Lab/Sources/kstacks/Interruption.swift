@@ -1,4 +1,4 @@
-// Interruption by Ctrl-C or by the loss of the output's reader: the programs that a run has started end before the command does.
+// Interruption by Ctrl-C or by the loss of the output's reader: the command ends after the programs that it has started.
 
 #if Tools
   import Dispatch
@@ -14,7 +14,7 @@
     /// Cancelling the work ends the programs that it waits for; the process continues until they have ended. Other work is
     /// not completed.
     init(of work: Task<Void, any Error>) {
-      // A write says so as well, and a signal would leave programs behind.
+      // A failed write reports it too, and the signal would leave programs behind.
       signal(SIGPIPE, SIG_IGN)
       sources = [SIGINT, SIGTERM, SIGHUP].map { number in
         signal(number, SIG_IGN)
@@ -23,7 +23,7 @@
           work.cancel()
           while RunningPrograms.count > 0 { usleep(1000) }
           LiveView.restoreTerminal()
-          // Below the line of a step that is under way.
+          // Starts a line below that of a step in progress.
           if Terminal.isInteractive { Terminal.line() }
           let lost = Terminal.lostOutputCode.load(ordering: .relaxed)
           exit(lost != 0 ? lost : 128 + number)

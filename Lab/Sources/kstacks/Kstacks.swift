@@ -26,7 +26,7 @@
         let lost = Terminal.lostOutputCode.load(ordering: .relaxed)
         if lost != 0 { Foundation.exit(lost) }
       } catch  where work.isCancelled {
-        // The failure is what the interruption did; it ends the process.
+        // The interruption caused the failure, and ends the process.
         while true { try? await Task.sleep(for: .seconds(60)) }
       } catch let error as CommandError {
         fail(error.description)

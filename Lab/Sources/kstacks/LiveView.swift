@@ -1,4 +1,4 @@
-// Lines on a terminal that are drawn over and over in the same place.
+// Lines on a terminal that are redrawn in place.
 
 import Figures
 import Foundation
@@ -7,7 +7,7 @@ import Synchronization
 
 /// A few lines at the bottom of the terminal's output.
 ///
-/// While they are there, the cursor is hidden and long lines are cut off; ``clear()`` and ``restoreTerminal()`` undo both.
+/// While they are shown, the cursor is hidden and long lines are cut off; ``clear()`` and ``restoreTerminal()`` undo both.
 final class LiveView: Sendable {
   private static let isDrawing = Atomic(false)
   private let lineCount = Mutex(0)
@@ -30,7 +30,7 @@ final class LiveView: Sendable {
     Self.restoreTerminal()
   }
 
-  /// Restores the terminal, at whatever point drawing stopped.
+  /// Restores the terminal, wherever drawing stopped.
   static func restoreTerminal() {
     if isDrawing.exchange(false, ordering: .relaxed) { write("\u{1b}[?7h\u{1b}[?25h") }
   }

@@ -17,7 +17,7 @@ func reportLines(
   if !results.isEmpty {
     lines += [""] + resultTable(results).lines
     lines += depthLines(results)
-    // A picture's title quotes the refusal.
+    // A picture's title already quotes the refusal.
     if pictures.isEmpty && isOneSeed { lines += refusalLines(results) }
   }
   if !benchmarks.isEmpty {

@@ -40,7 +40,7 @@
       return "\(root)/build"
     }
 
-    /// Makes the page and its pictures of the results in a folder.
+    /// Writes the page and its pictures from the results in a folder.
     ///
     /// - Returns: the results, with remarks about files that could not be used.
     @discardableResult

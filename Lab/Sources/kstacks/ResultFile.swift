@@ -1,9 +1,9 @@
-// Writes results as JSON files, and other files, each in one step.
+// Result files in JSON, and other files, each written in one step.
 
 import Foundation
 import ImageTools
 
-/// Why a command fails, in one line for the user.
+/// The error of a command, in one line for the user.
 struct CommandError: Error, CustomStringConvertible {
   let description: String
 
@@ -14,7 +14,7 @@ enum ResultFile {
   /// The member of a console line that files leave out: its type.
   private static let consoleKeys = ["type"]
 
-  /// The contents of a file with these results: an array, one object for each.
+  /// The contents of a file with these results: an array of one object each.
   static func contents(_ results: [JSON]) throws -> String {
     try JSON.array(results.map { $0.removing(consoleKeys) }).formatted + "\n"
   }
@@ -50,7 +50,7 @@ enum ResultFile {
     }
     do {
       try manager.createDirectory(at: folder, withIntermediateDirectories: true)
-      // Files are replaced as a whole, which needs the right to make new ones in the folder.
+      // Files are replaced as a whole, which needs the right to create files in the folder.
       let probe = folder.appendingPathComponent(".kstacks-\(UUID().uuidString)")
       try Data().write(to: probe)
       try manager.removeItem(at: probe)
@@ -79,7 +79,7 @@ enum ResultFile {
     }
   }
 
-  /// The file itself, where the path is a symbolic link: the file is replaced, not the link.
+  /// The target of a symbolic link, or the file itself: the file is replaced, not the link.
   private static func target(of path: String) -> URL { URL(fileURLWithPath: path).resolvingSymlinksInPath() }
 
   /// The system's message, without Foundation's additions.

@@ -16,9 +16,9 @@
 
     func run() async throws { try await Self.run(scenario, arguments, json: json) }
 
-    /// Runs a scenario under every strategy that was asked for, writes the results, and shows them.
+    /// Runs a scenario with every strategy asked for, writes the results, and shows them.
     ///
-    /// - Throws: the first failure; results that a failed run has produced are written and shown before.
+    /// - Throws: the first failure, after the results that exist are written and shown.
     static func run(
       _ scenario: String, _ arguments: ScenarioArguments, json: String?, view: LiveView? = nil
     ) async throws {
@@ -53,7 +53,7 @@
       if let failure { throw failure }
     }
 
-    /// Renews the page of all results, and prints its path.
+    /// Updates the page of all results, and prints its path.
     ///
     /// A run's success does not depend on it.
     private static func showReport(besides path: String) {

@@ -9,14 +9,14 @@
   struct RunPlan: Sendable {
     /// The least memory that holds the kernel, its EL0 program and the device tree, and leaves something to measure.
     static let leastMemoryByteCount = 16 << 20
-    /// The most memory that the simulated machine is made with: all that a run looks at is the host's.
+    /// The most memory of the simulated machine: all memory that a run uses is the host's.
     static let mostSimulatedByteCount = 8 << 30
     /// The most memory that the kernel maps: RAM begins at 1 GiB on QEMU's board, and 39-bit addresses leave 255 GiB for it.
     static func mostMemoryByteCount(virtualAddressBits: Int) -> Int {
       virtualAddressBits == 39 ? 254 << 30 : 1 << 40
     }
 
-    /// The options as words of a kernel command line; only those that were given.
+    /// The options given, as words of a kernel command line.
     var words: [String]
     var options: ScenarioOptions
     var cpu: Guest.CPU
@@ -24,17 +24,17 @@
     var silenceLimit: Int
     var machine: MachineChoice
 
-    /// The seed in words, for a run that is one of many.
+    /// Whether the plan is one of many, so that its seed is shown.
     var isOneOfMany = false
     var seedNote: String { isOneOfMany ? ", seed \(options.seed)" : "" }
 
-    /// Whether the run is to end in the report of a stall.
+    /// Whether the run must end in the report of a stall.
     var endsInStall: Bool { options.scenario == .pressure && options.breaksCondition }
 
     var scenario: String { "\(options.scenario.name)" }
     var strategy: String { "\(options.strategy.name)" }
 
-    /// Checks all options, also against the limits of the machine.
+    /// Makes a plan; checks all options, also against the limits of the machine.
     init(_ words: [String], cpu: Guest.CPU, silenceLimit: Int, machine: MachineChoice) throws(CommandError) {
       self.words = words
       self.cpu = cpu
@@ -49,7 +49,7 @@
         )
       }
       if machine == .simulated, options.scenario == .millionThreads {
-        // A million would take hours there.
+        // A million threads would take hours on it.
         options.threadCount = options.givenThreadCount ?? 10_000
         options.memoryBytes = options.givenMemoryBytes ?? 128 << 20
       }
@@ -99,7 +99,7 @@
       }
     }
 
-    /// The advice after a run that was stopped; it follows the reason.
+    /// The advice after a hang, which follows the reason.
     func advice(on hang: Hang) -> String {
       if case .silent = hang { return "; --silence-limit gives it longer" }
       return ""

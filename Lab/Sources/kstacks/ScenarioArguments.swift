@@ -92,7 +92,7 @@
       return "How many CPUs the machine has; in QEMU 1 to 8. (default: 1; \(others.joined(separator: ", ")))"
     }
 
-    /// The options that were given, as words of a kernel command line.
+    /// The options given, as words of a kernel command line.
     func words(scenario: String, strategy: String, seed: String?) throws(CommandError) -> [String] {
       let given: [(String, String?)] = [
         ("scenario", scenario), ("strategy", strategy), ("seed", seed), ("memory", memory), ("cpus", cpus),
@@ -112,7 +112,7 @@
       return words
     }
 
-    /// The strategies that were asked for.
+    /// The strategies asked for.
     func strategies(for scenario: String) -> [String] {
       strategy == "all" ? ScenarioCatalogue.strategies(for: scenario) : [strategy]
     }

@@ -1,9 +1,9 @@
-// The scenarios and options: the kernel's own list, in the host's types.
+// The catalogue of scenarios and options: the kernel's own list, in the host's types.
 
 import KernelStacks
 import Scenarios
 
-/// The list of scenarios and strategies that the kernel knows.
+/// The scenarios and strategies that the kernel knows.
 enum ScenarioCatalogue {
   /// The strategies in the order in which they are compared.
   static let strategies = [StackStrategy.linear, .vmalloc, .growing].map { "\($0.name)" }

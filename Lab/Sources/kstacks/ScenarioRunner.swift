@@ -1,4 +1,4 @@
-// Runs one plan on its machine and judges the result.
+// The runner of a plan: runs it on its machine and judges the result.
 
 #if Tools
   import Figures
@@ -9,15 +9,15 @@
   struct RunOutcome: Sendable {
     var result: JSON?
     var benchmarks: [JSON]
-    /// Why the run failed although it has ended: a check that did not hold, or memory that leaked.
+    /// The reason why a run that ended has failed: a check that did not hold, or a memory leak.
     var failure: CommandError?
 
     /// The exit code of a kernel that has panicked.
     private static let panicCode = 2
 
-    /// Judges the console of a run.
+    /// Judges a run by its console.
     ///
-    /// - Throws: the reason in one line, if the machine failed, an error was reported, or there is neither result nor
+    /// - Throws: the reason in one line, if the machine failed, an error was reported, or the run gave neither result nor
     ///   measurement.
     init(plan: RunPlan, exitCode: Int, lines: [String], records: [JSON]) throws(CommandError) {
       let what = "\(plan.scenario) with \(plan.strategy) stacks"
@@ -34,7 +34,7 @@
         ])
         return
       }
-      // Stacks without a guard: the result says that an overflow ends the kernel, and it must have ended so.
+      // Without a guard, an overflow must end the kernel, as the result says.
       let isPromisedPanic = ofType("result").last?["kernelEnd"]?.string == "panic"
       let promisedCode = isPromisedPanic && plan.machine == .qemu ? Self.panicCode : 0
       if isPromisedPanic, exitCode != promisedCode {
@@ -69,7 +69,7 @@
       lines.filter { !$0.isEmpty && !$0.hasPrefix("{") }.suffix(20).map { "\n  | \($0)" }.joined()
     }
 
-    /// Checks that a run has ended in one report of a stall, with the threads that wait, and a panic.
+    /// Checks that a run has ended in one report of a stall, with the waiting threads, and a panic.
     private static func checkStall(
       _ plan: RunPlan, exitCode: Int, lines: [String], message: String?
     ) throws(CommandError) {
@@ -85,7 +85,7 @@
       }
     }
 
-    /// Free memory during a run, as a member of its result: `"series": ["64:62914560", …]`.
+    /// The free memory during a run, as a member of its result: `"series": ["64:62914560", …]`.
     ///
     /// At most 64 points, evenly spread.
     static func series(of progress: [JSON]) -> JSON? {

@@ -27,8 +27,8 @@ enum Terminal {
 
   /// Writes to standard output, at once.
   ///
-  /// If that fails, the command is interrupted, and writes nothing more; without a message if the reader has left, as `head`
-  /// does.
+  /// If that fails, the command is interrupted and writes nothing more; without a message if the reader has closed the pipe, as
+  /// `head` does.
   static func write(_ text: String) {
     guard lostOutputCode.load(ordering: .relaxed) == 0 else { return }
     do {
@@ -85,12 +85,12 @@ struct Steps: Sendable {
     Terminal.write(Self.rewriting(text))
   }
 
-  /// The text that writes a line in the place of the one before.
+  /// The control text that replaces the line before.
   ///
-  /// It is cut off at the terminal's width: a second line could not be rewritten.
+  /// The line is cut off at the terminal's width: a second line could not be rewritten.
   static func rewriting(_ text: String) -> String { "\r\u{1b}[?7l\(text)\u{1b}[K\u{1b}[?7h" }
 
-  /// A bar of 20 characters and the count; just the count where the end is not known.
+  /// A bar of 20 characters and the count, or the count alone if the total is unknown.
   static func bar(done: Int, total: Int) -> String {
     guard total > 0 else { return "… \(grouped(done))" }
     let filled = min(20, max(0, done) * 20 / total)

@@ -1,4 +1,4 @@
-// A table of text: aligned for people, and valid Markdown.
+// A table of text, aligned for readers and valid as Markdown.
 
 /// Rows of cells under a heading.
 struct TextTable {

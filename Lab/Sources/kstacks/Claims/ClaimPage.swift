@@ -9,7 +9,7 @@
 
   /// The page, divided into prose and tables.
   struct ClaimPage {
-    /// Why a page cannot be read.
+    /// The reason why a page cannot be read.
     struct Malformed: Error { let reason: String }
 
     private enum Part {
@@ -18,7 +18,7 @@
     }
     private var parts: [Part] = []
 
-    /// Divides a text.
+    /// Divides a text into prose and tables.
     ///
     /// - Throws: `Malformed` if a marker lacks its counterpart.
     init(_ text: String) throws(Malformed) {

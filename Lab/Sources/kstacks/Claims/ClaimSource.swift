@@ -1,4 +1,4 @@
-// The runs that the figures of docs/claims.md come from: the command that a reader types, and the run that it makes.
+// The runs behind the figures of docs/claims.md: the command that a reader types, and the run that it makes.
 
 #if Tools
   import ImageTools
@@ -64,11 +64,11 @@
     func plans() throws -> [RunPlan] { try ScenarioArguments.parse(options).plans(scenario: scenario) }
   }
 
-  /// The results of these commands, as far as they exist.
+  /// The results of these commands that exist.
   struct ClaimResults {
     var entries: [ClaimSource: [JSON]] = [:]
 
-    /// No results.
+    /// Makes an empty set of results.
     init() {}
 
     /// Reads a folder of results; adds a line for each file that cannot be used.

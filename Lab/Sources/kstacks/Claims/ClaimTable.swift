@@ -35,11 +35,11 @@
     }
   }
 
-  /// One line of it.
+  /// One row of a table.
   struct ClaimRow {
     let label: String
     let source: ClaimSource
-    /// A figure for each column; `nil` where there is no result for it.
+    /// A figure for each column; `nil` if it has no result.
     let cells: [String?]
 
     init(_ label: String, _ source: ClaimSource, _ cells: [String?]) {
@@ -49,7 +49,7 @@
     }
   }
 
-  /// How figures are written on the page.
+  /// The forms of figures on the page.
   enum ClaimFigure {
     static func count(_ value: JSON?) -> String? { value?.integer.map { grouped($0) } }
     static func bytes(_ value: JSON?) -> String? { value?.integer.map { readable(byteCount: $0) } }

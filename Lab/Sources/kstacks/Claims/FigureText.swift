@@ -1,4 +1,4 @@
-// Comparison of figures as they are written: numbers by value, all else by letter.
+// Comparison of figures in text: numbers by value, all else literally.
 
 /// The numbers of a text, and the text around them.
 struct FigureText {
@@ -24,7 +24,7 @@ struct FigureText {
     finish()
   }
 
-  /// Whether both say the same: the same words, and numbers that differ by at most that many percent or 2.
+  /// Whether both agree: the same words, and numbers that differ by at most that many percent or 2.
   ///
   /// 0 must be 0; numbers with decimal places may differ by the percentage or by 0.1.
   func agrees(with other: FigureText, withinPercent percent: Double = 2) -> Bool {
