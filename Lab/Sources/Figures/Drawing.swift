@@ -100,7 +100,7 @@ public struct Drawing: Sendable {
     add("circle", ["class": "f-\(fill)", "cx": x, "cy": y, "r": radius])
   }
 
-  /// The point of a text that lies at its place.
+  /// The point of a text that its coordinates give.
   public enum Anchor: String, Sendable { case start, middle, end }
 
   /// Adds a line of text; `x` and `y` give its anchor on the base line.

@@ -184,7 +184,7 @@ public struct MemoryMaps {
     return drawing
   }
 
-  /// Before the first fork.
+  /// The map before the first fork.
   public var before: Drawing {
     let result = results[0]
     let largest = result["largestFreeBlockBytes"]?.integer ?? 0
@@ -194,7 +194,7 @@ public struct MemoryMaps {
         + readable(byteCount: largest))
   }
 
-  /// At each strategy's first failure.
+  /// The map at each strategy's first failure.
   public var failures: [Drawing] {
     results.map { result in
       let (heading, detail) = Self.outcome(result)
@@ -205,7 +205,7 @@ public struct MemoryMaps {
     }
   }
 
-  /// After all children had ended, for the last strategy.
+  /// The map after all children had ended, for the last strategy.
   public var after: Drawing? {
     guard let result = results.last, let map = Self.map(result, "after") else { return nil }
     let leaked = results.compactMap { $0["leakedFrames"]?.integer }

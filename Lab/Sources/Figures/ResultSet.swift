@@ -18,7 +18,7 @@ public struct ResultSet: Sendable {
   /// A line for each file that is missing or unusable.
   public var problems: [String] = []
 
-  /// No results.
+  /// Makes an empty set of results.
   public init() {}
 
   /// The files of a complete report, and the command that writes each.

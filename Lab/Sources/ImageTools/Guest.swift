@@ -118,10 +118,10 @@
       return arguments + extraArguments
     }
 
-    /// Whether the memory may be more than the host has: only what is touched counts.
+    /// Whether the memory may exceed the host's: only touched pages count.
     private var isSparse: Bool { memoryByteCount > 4 << 30 }
 
-    /// Has Linux not reserve what may never be touched; other systems don't.
+    /// The option that keeps Linux from reserving memory that may never be touched; other systems do not reserve it.
     private static var withoutReservation: String {
       #if os(Linux)
         ",reserve=off"

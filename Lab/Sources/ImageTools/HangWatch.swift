@@ -5,7 +5,7 @@
 //   processor time of the guest's process       it has used a given amount of it (an endless loop)
 //   which of its threads wanted a processor     none did, a given number of times in a row (an endless wait)
 //
-// No limit is in seconds: on a busy machine the same guest needs more of them.
+// No limit is in seconds of real time, of which the same guest takes more on a busy machine.
 
 #if Tools
   import Foundation

@@ -95,7 +95,7 @@ final class SimulatedStormThread: SimulatedThread {
 
   // MARK: Its own stack
 
-  /// - Returns: whether it gives the CPU away.
+  /// - Returns: whether it yields the CPU.
   private func goDown(_ machine: Simulated) -> Bool {
     let bytesLeft = stackPointer - bounds.base
     if bytesLeft - ThreadFrameSize.medium.byteCount - ThreadFrameSize.overhead >= goal {

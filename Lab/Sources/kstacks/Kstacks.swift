@@ -4,7 +4,7 @@
   import ArgumentParser
   import Foundation
 
-  /// Runs scenarios on the machines and shows what they measured.
+  /// Runs scenarios on the machines and shows their results.
   @main struct Kstacks: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
       commandName: "kstacks",

@@ -7,7 +7,7 @@
 
   /// One run, checked against the kernel's list of scenarios and options.
   struct RunPlan: Sendable {
-    /// The least memory that holds the kernel, its EL0 program and the device tree, and leaves something to measure.
+    /// The least memory of a run: it holds the kernel, its EL0 program and the device tree, with memory left to measure.
     static let leastMemoryByteCount = 16 << 20
     /// The most memory of the simulated machine: all memory that a run uses is the host's.
     static let mostSimulatedByteCount = 8 << 30

@@ -37,8 +37,8 @@ extension Processes where F: ~Copyable {
   ///   - userStackPointer: the parent's SP_EL0.
   ///   - reclaims: whether to reclaim caches and try again before the fork fails.
   ///   - shrinking: called when reclaiming did not suffice: frees memory of other kinds, and returns the number of frames.
-  /// - Throws: which step failed, and what was asked and there. Everything half-made has been undone; the parent's
-  ///   address space is as it was.
+  /// - Throws: the step that failed, with what it asked for and what was there. All partial work has been undone; the parent's
+  ///   address space is unchanged.
   public borrowing func fork(
     _ parent: TaskPointer, userStackPointer: VirtualAddress, reclaims: Bool = true,
     shrinking: () -> Int = { 0 }

@@ -124,7 +124,7 @@ extension Processes where F: ~Copyable {
   /// Frees an area that the task has taken.
   ///
   /// - Throws: ``TaskRegistryError/notTaken(_:)``.
-  /// - Complexity: O(what the task has taken since).
+  /// - Complexity: O(number of entries added since).
   public borrowing func giveBack(
     _ area: VirtualAddress, from registry: inout TaskRegistry
   ) throws(TaskRegistryError) {

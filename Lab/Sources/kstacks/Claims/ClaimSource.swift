@@ -53,8 +53,8 @@
 
     /// The percentage by which the page and a fresh run may differ.
     ///
-    /// The number of forks depends on how many frames the kernel's image leaves, and where stacks grow on which children draw
-    /// a large depth before memory ends.
+    /// The number of forks depends on the frames that the kernel's image leaves and, with growing stacks, on which children go
+    /// deep before memory runs out.
     var percentOfTolerance: Double { scenario == "fragmented-fork" ? 5 : 2 }
 
     /// The path of its results, in the folder of results.

@@ -70,7 +70,7 @@
     }
   }
 
-  // A global's address is the same whenever it is taken.
+  // The address of a global never changes.
   private func pointer(to run: inout FrameRun) -> UnsafeMutablePointer<FrameRun> {
     withUnsafeMutablePointer(to: &run) { $0 }
   }

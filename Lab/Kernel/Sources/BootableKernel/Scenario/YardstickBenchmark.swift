@@ -60,7 +60,7 @@
     private static var blockOrder: Int { 10 }
     private static var recordOrder: Int { 4 }
 
-    /// The records of C, and behind them the addresses of its tables.
+    /// The records of C, followed by the addresses of its tables.
     let state: OpaquePointer
     let tables: UnsafeMutablePointer<UInt64>
     let recordsOfC: PageFrame

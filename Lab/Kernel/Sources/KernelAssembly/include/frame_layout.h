@@ -17,8 +17,8 @@
 
 // A task record begins with:
 //
-//   0x000  frame           what to go on with when the task is switched in
-//   0x110  stack top       where the kernel stack starts from
+//   0x000  frame           registers to resume with when the task is switched in
+//   0x110  stack top       the initial kernel stack pointer
 //   0x118  TTBR0           root of the user half
 //   0x120  stack base      the lowest address of the kernel stack: the beginning of the scheduler's part
 #define TASK_STACK_TOP      0x110
