@@ -10,7 +10,7 @@
   ///
   /// TPIDR_EL1 holds its address while the task runs.
   ///
-  ///     +0x000  registers to resume with    written by exception entry, see frame_layout.h
+  ///     +0x000  registers to resume with   written by exception entry, see frame_layout.h
   ///     +0x110  stack top                  read by exception entry
   ///     +0x118  TTBR0
   ///     +0x120  the scheduler's part: first the base of the stack, which exception entry reads
