@@ -1,12 +1,12 @@
-// The common path of single frames: out of and into the current CPU's list, without a lock.
+// The fast path of single frames: out of and into the current CPU's lists, interrupts off, without a lock.
 
 import KernelMachine
 
 extension BuddyAllocator {
-  /// Stands for the absence of a frame; there are fewer records.
+  /// The absence of a frame; there are fewer records.
   static var noIndex: UInt32 { .max }
 
-  /// The lists of the current CPU, or `nil` if it keeps none.
+  /// The lists of the current CPU; `nil` if it keeps none.
   ///
   /// Interrupts are off.
   @inline(__always) borrowing func ownLists() -> UnsafeMutablePointer<CPUFrameLists>? {
@@ -25,7 +25,7 @@ extension BuddyAllocator {
     while true {
       let word = list.value
       if word.count == 0 { return nil }
-      // Another CPU may be taking the list away; then this is not the link any more, and the word not the same.
+      // Another CPU may be taking the list away. Then this link is stale, and the word has changed.
       let next = (records + Int(truncatingIfNeeded: word.first)).next
       if list.replace(word, with: word.removing(1, next: next)) { return word.first }
     }
@@ -42,7 +42,7 @@ extension BuddyAllocator {
     }
   }
 
-  /// Says in a listed frame's record what it is used for from now on.
+  /// Marks a listed frame's record as used for a purpose.
   @inline(__always) borrowing func handOut(_ index: UInt32, purpose: FramePurpose) -> PageFrame {
     let record = records + Int(truncatingIfNeeded: index)
     let tag = record.tag
@@ -52,7 +52,7 @@ extension BuddyAllocator {
 
   /// Takes a frame of the wanted kind from the current CPU's lists.
   ///
-  /// - Returns: `nil` when they have none: then the rest of ``allocate(_:)`` may still find one.
+  /// - Returns: `nil` when they have none; the slow path of ``allocate(_:)`` may still find one.
   @inline(__always) borrowing func takeListed(_ request: FrameRequest) -> PageFrame? {
     let interrupts = machine.disableInterrupts()
     var index: UInt32?

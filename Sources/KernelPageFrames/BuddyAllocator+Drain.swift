@@ -1,17 +1,17 @@
-// Merging again what lists and pools hold: when memory is short, and before blocks are looked at.
+// Merging the frames of lists and pools into blocks: when memory is short, and before blocks are inspected.
 //
-// A list of another CPU is taken as a whole, without that CPU's help: it may be idle, have interrupts off, or have stopped.
+// Another CPU's list is taken as a whole, without that CPU's help: it may be idle, have interrupts off, or have stopped.
 
 import KernelMachine
 
 extension BuddyAllocator {
   /// Merges all frames in the lists of all CPUs and in the pools of zeroed frames.
   ///
-  /// They count as free before and after. Whenever nobody else uses the allocator, and clearing is paused, the free blocks
-  /// then follow from which frames are free: the largest that alignment allows.
+  /// They count as free before and after. While no other CPU uses the allocator and clearing is paused, the free blocks
+  /// are then the largest that alignment allows.
   ///
-  /// - Returns: how many frames there were.
-  /// - Complexity: O(CPUs · nodes), and what is needed for each frame.
+  /// - Returns: the number of frames merged.
+  /// - Complexity: O(CPUs · nodes), plus O(frames merged).
   @discardableResult
   public borrowing func drain() -> Int {
     var count = 0
@@ -22,10 +22,10 @@ extension BuddyAllocator {
     return count
   }
 
-  /// Merges all frames in the lists of one CPU, for example because it has stopped.
+  /// Merges all frames in the lists of one CPU, such as one that has stopped.
   ///
   /// - Parameter cpu: its number. It may be running.
-  /// - Returns: how many frames there were; 0 for a CPU that keeps no lists.
+  /// - Returns: the number of frames merged; 0 for a CPU that keeps no lists.
   @discardableResult
   public borrowing func drain(cpu: Int) -> Int {
     guard cpu >= 0, cpu < listedCPUs else { return 0 }
@@ -45,7 +45,7 @@ extension BuddyAllocator {
     return count
   }
 
-  /// Merges all zeroed frames of a node's pool, a batch for each time that the lock is taken.
+  /// Merges all zeroed frames of a node's pool, a batch at a time under the lock.
   @inline(never) borrowing func drainPool(of node: Int) -> Int {
     let lists = FreeLists(records: records, node: nodes + node)
     var count = 0
@@ -64,7 +64,7 @@ extension BuddyAllocator {
       && lists.pointee.ready.value.count &+ lists.pointee.zeroed.value.count != 0
   }
 
-  /// The node's lock is held, and the lists are of that node.
+  /// Merges the frames of one CPU's lists; the lock of their node is held.
   borrowing func releaseLists(of cpu: Int, to lists: FreeLists) -> Int {
     let ready = (cpuLists + cpu).pointee.ready.takeAll()
     let zeroed = (cpuLists + cpu).pointee.zeroed.takeAll()
@@ -73,12 +73,12 @@ extension BuddyAllocator {
     return ready.count &+ zeroed.count
   }
 
-  /// The node's lock is held.
+  /// Merges up to `limit` frames of the pool; the node's lock is held.
   borrowing func releasePool(atMost limit: Int, to lists: FreeLists) -> Int {
     let pool = lists.pool
     let count = min(pool.count, limit)
     lists.pool = pool.removing(count, next: record(count, from: pool.first))
-    // They are counted anew, block by block.
+    // `release` counts them again, block by block.
     lists.node.pointee.freeFrames &-= count
     lists.release(pool.first, count: count)
     return count
@@ -86,16 +86,16 @@ extension BuddyAllocator {
 
   // MARK: Before a refusal
 
-  /// Takes a block after merging what lists and pools hold, no more of them than it takes, the preferred node's first.
+  /// Takes a block after merging lists and pools one by one until it fits, the preferred node's first.
   ///
-  /// Clearing is paused, so that nothing that is free is elsewhere.
+  /// Clearing is paused, so that no free frame is elsewhere.
   ///
   /// - Returns: its first frame, or ``noBlock``.
   @inline(never)
   borrowing func takeDraining(_ request: FrameRequest, preferred: Int) -> PageFrame {
     var node = preferred
     for _ in 0..<nodeCount {
-      // From the pool first, then -1 has become the number of a CPU.
+      // -1 stands for the pool, which comes first.
       for cpu in -1..<listedCPUs {
         let count = cpu < 0 ? drainPool(of: node) : drainLists(of: cpu, node: node)
         guard count > 0 else { continue }
@@ -104,8 +104,8 @@ extension BuddyAllocator {
       }
       node = node &+ 1 == nodeCount ? 0 : node &+ 1
     }
-    // Meanwhile frames may have moved into a list that was empty when it was looked at, or another CPU may have merged
-    // them. No count tells that without the lock: a frame on its way between a list and the node is in none.
+    // Meanwhile frames may have moved into a list that was found empty, or another CPU may have merged them.
+    // No count shows that without the lock: a frame on its way between a list and the node is in none.
     for _ in 0..<nodeCount {
       let frame = takeLast(request, node: node)
       if frame != Self.noBlock { return frame }
@@ -114,8 +114,8 @@ extension BuddyAllocator {
     return Self.noBlock
   }
 
-  /// Takes a block of a node after merging all that is free there, under one lock: what is free from beginning to end is
-  /// found, wherever it was before.
+  /// Takes a block of a node after merging all its free frames under one lock: a block that is free throughout is found,
+  /// wherever its frames were.
   @inline(never) borrowing func takeLast(_ request: FrameRequest, node: Int) -> PageFrame {
     let lists = FreeLists(records: records, node: nodes + node)
     let state = machine.lock(lists.lock)

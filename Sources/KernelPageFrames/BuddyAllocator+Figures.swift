@@ -1,14 +1,13 @@
-// How much is free, and how usable it is. Figures are read without locks, so that even a report of a crash can show them:
-// they are exact while no other CPU allocates, gives back or merges. A sum misses frames that are just being moved.
-// How many frames are free is exact also while idle CPUs clear some; which blocks they are in, while clearing is paused.
+// How much memory is free, and how fragmented it is. Figures are read without locks, so that a crash report can show
+// them: they are exact while no other CPU allocates, frees or merges. A sum misses frames that are being moved.
+// The number of free frames is exact also while idle CPUs clear some; that of blocks only while clearing is paused.
 //
-// Frames in the lists of CPUs and in the pools of zeroed frames count as what they are at that moment: free blocks of
-// order 0.
+// Frames in the lists of CPUs and in the pools of zeroed frames count as free blocks of order 0.
 
 import KernelMachine
 
 extension BuddyAllocator {
-  /// How many frames are free on all nodes.
+  /// The number of free frames on all nodes.
   ///
   /// - Complexity: O(nodes · CPUs).
   public var freeFrames: Int {
@@ -19,12 +18,12 @@ extension BuddyAllocator {
     }
   }
 
-  /// How many frames are free on one node; 0 if there is no such node.
+  /// The number of free frames on one node; 0 if there is no such node.
   public borrowing func freeFrames(on node: NodeID) -> Int {
     isNode(node) ? nodes[node.index].freeFrames &+ listedFrames(on: node.index) : 0
   }
 
-  /// How many free frames of one node are in the lists of CPUs.
+  /// The number of free frames of one node in the lists of CPUs.
   borrowing func listedFrames(on node: Int) -> Int {
     if listedCPUs == 0 { return 0 }
     var sum = 0
@@ -34,23 +33,23 @@ extension BuddyAllocator {
     return sum
   }
 
-  /// How many free frames of one node are in no block: in the lists of CPUs, in the pool, or on their way to it.
+  /// The number of free frames of one node in no block: in the lists of CPUs, in the pool, or on their way to it.
   borrowing func singleFrames(on node: Int) -> Int {
     listedFrames(on: node) &+ FreeLists(records: records, node: nodes + node).pool.count
       &+ nodes[node].clearing
   }
 
-  /// A bit for each order of which the node has a free block.
+  /// A bit map of the orders of which the node has a free block.
   borrowing func freeOrders(on node: Int) -> UInt {
     nodes[node].nonEmptyOrders | (singleFrames(on: node) > 0 ? 1 : 0)
   }
 
-  /// How many frames of one node can be handed out at most; 0 if there is no such node.
+  /// The number of usable frames of one node, free or not; 0 if there is no such node.
   public borrowing func totalFrames(on node: NodeID) -> Int {
     isNode(node) ? nodes[node.index].totalFrames : 0
   }
 
-  /// How many free blocks of exactly this order there are on one node; 0 if there is no such order or node.
+  /// The number of free blocks of exactly this order on one node; 0 if there is no such order or node.
   ///
   /// - Complexity: O(1); O(CPUs) for order 0.
   public borrowing func freeBlocks(ofOrder order: Int, on node: NodeID) -> Int {
@@ -59,7 +58,7 @@ extension BuddyAllocator {
     return Int(nodes[node.index].freeBlocks[order]) &+ listed
   }
 
-  /// How many free blocks of exactly this order there are on all nodes; 0 if there is no such order.
+  /// The number of free blocks of exactly this order on all nodes; 0 if there is no such order.
   ///
   /// - Complexity: O(nodes).
   public borrowing func freeBlocks(ofOrder order: Int) -> Int {
@@ -90,8 +89,8 @@ extension BuddyAllocator {
   ///
   /// Source: M. Gorman, A. Whitcroft, "The What, The Why and the Where To of Anti-Fragmentation", OLS 2006.
   ///
-  /// - Returns: from 0, all free memory can serve the order, to 1,000, none can; rounded down. When nothing is free,
-  ///   or there is no such order, 1,000.
+  /// - Returns: 0 (all free memory can serve the order) to 1,000 (none can), rounded down; 1,000 when nothing is free
+  ///   or there is no such order.
   /// - Complexity: O(nodes).
   public borrowing func unusableFreeSpacePermille(order: Int) -> Int {
     unusablePermille(order: order, nodes: 0..<nodeCount)

@@ -1,4 +1,4 @@
-// Handing out and taking back: the operations that everything else is measured by.
+// Allocation and freeing of page frames, by all CPUs at once; for a single frame, without a lock as a rule.
 
 import KernelMachine
 
@@ -6,15 +6,14 @@ extension BuddyAllocator: FrameSource {
   /// Hands out a block.
   ///
   /// A single frame comes from the lists of the current CPU, without a lock, if the CPU's node is the preferred one. The
-  /// preferred node serves first, then the nodes numbered above it, then those below. A node that cannot be named because
-  /// it has no memory (the current CPU's, for example) counts as node 0. Before it is refused, free frames in the lists of
-  /// all CPUs are merged.
+  /// preferred node serves first, then the nodes numbered above it, then those below. If the map does not have the current
+  /// CPU's node, node 0 stands for it. Before a request is refused, free frames in the lists of all CPUs are merged.
   ///
   /// - Returns: the first frame of a block of `1 << request.order` frames, aligned to its size.
   /// - Throws: ``FrameSourceError/invalidOrder(_:)``, ``FrameSourceError/unknownNode(_:)`` or
   ///   ``FrameSourceError/refused(_:)``; nothing has changed then.
-  /// - Complexity: O(1): at most 10 splits for a block, or for a batch of frames, and a look at each node; before a
-  ///   refusal, O(CPUs).
+  /// - Complexity: O(nodes), and at most 10 splits for a block or a batch of frames; before a refusal, all listed frames
+  ///   are merged.
   @inline(__always)
   public borrowing func allocate(_ request: FrameRequest) throws(FrameSourceError) -> PageFrame {
     if request.order == 0 {
@@ -25,11 +24,11 @@ extension BuddyAllocator: FrameSource {
     return try allocateSlowly(request)
   }
 
-  /// Hands out several single frames, which need not be neighbours.
+  /// Hands out several single frames, which need not be contiguous.
   ///
-  /// Where the current CPU's list holds as many, they leave it in one step, without a lock.
+  /// If the current CPU's list holds as many, they leave it in one step, without a lock.
   ///
-  /// - Throws: as ``allocate(_:)``; what `body` has got by then is the caller's.
+  /// - Throws: as ``allocate(_:)``; the caller owns the frames that `body` has got by then.
   /// - Complexity: O(count).
   public borrowing func allocate(
     _ request: FrameRequest, count: Int, _ body: (PageFrame) -> Void
@@ -52,7 +51,7 @@ extension BuddyAllocator: FrameSource {
       index = next
       left &-= 1
     }
-    // The list had fewer, and could not be filled: as many as there are, one by one.
+    // The list had fewer, and could not be filled: one by one, as many as there are.
     left = count &- chain.count
     while left > 0 {
       body(try allocate(request))
@@ -62,9 +61,9 @@ extension BuddyAllocator: FrameSource {
 
   /// Hands out single frames of one of the current CPU's lists, all of them or none.
   ///
-  /// Where the list has fewer, it is filled up from the CPU's node, under its lock.
+  /// If the list has fewer, it is refilled from the CPU's node, under the node's lock.
   ///
-  /// - Complexity: O(count), and what is needed for two batches of frames.
+  /// - Complexity: O(count), plus two batches of frames.
   @inline(__always) public borrowing func allocateTogether(
     _ request: FrameRequest, count: Int, _ body: (PageFrame) -> Void
   ) -> FrameContents? {
@@ -101,14 +100,14 @@ extension BuddyAllocator: FrameSource {
     return contents
   }
 
-  /// Takes back a block that ``allocate(_:)`` handed out with this order, and merges it with its free buddies.
+  /// Frees a block that ``allocate(_:)`` handed out with this order, and merges it with its free buddies.
   ///
-  /// A single frame goes to the list of the current CPU, without a lock, if it is of the CPU's node; it is merged when the
-  /// list is full, or when memory is asked for that would be refused otherwise.
+  /// A single frame goes to the list of the current CPU, without a lock, if it is of the CPU's node. It is merged when the
+  /// list is full, or before a request would be refused.
   ///
   /// - Throws: ``FrameSourceError/invalidOrder(_:)``, ``FrameSourceError/foreignFrame(_:)``,
   ///   ``FrameSourceError/doubleFree(_:)`` or ``FrameSourceError/wrongOrder(_:order:)``; nothing has changed then.
-  /// - Complexity: O(ranges of RAM), and at most 10 merges, or those of a batch of frames.
+  /// - Complexity: O(ranges of RAM), and at most 10 merges for a block, or for each frame of a batch.
   @inline(__always)
   public borrowing func free(_ frame: PageFrame, order: Int) throws(FrameSourceError) {
     if order == 0, listedCPUs != 0 {
@@ -132,10 +131,10 @@ extension BuddyAllocator: FrameSource {
 }
 
 extension BuddyAllocator {
-  /// Stands for the absence of a block; no physical address has such a frame number.
+  /// The absence of a block; no physical address has such a frame number.
   static var noBlock: PageFrame { PageFrame(UInt.max) }
 
-  /// The rest of giving back: a block, or no CPU keeps lists.
+  /// Frees a block under its node's lock; a single frame too where no CPU keeps lists.
   @inline(never)
   borrowing func freeBlock(_ frame: PageFrame, order: Int) throws(FrameSourceError) {
     guard UInt(bitPattern: order) <= 10 else { throw .invalidOrder(order) }

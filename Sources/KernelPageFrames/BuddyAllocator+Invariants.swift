@@ -9,8 +9,7 @@ extension BuddyAllocator {
 
     /// Stops if an invariant does not hold.
     ///
-    /// Nobody else may use the allocator meanwhile, and no CPU may be clearing a frame for the pool: see
-    /// ``pauseClearing()``.
+    /// No other CPU may use the allocator meanwhile, or be clearing a frame for the pool: see ``pauseClearing()``.
     ///
     /// - Complexity: O(frames).
     public borrowing func _checkInvariants() {
@@ -33,7 +32,7 @@ extension BuddyAllocator {
           lists.pointee.zeroed.value, node: lists.pointee.homeNode, limit: CPUFrameLists.limit)
       }
       precondition(listed == free, "a free block is in no list, or in two")
-      // Distinct, because as many records say so as there are links, and no link leads to one that says otherwise.
+      // They are distinct: as many records say `listed` as there are links, and each link leads to such a record.
       precondition(single == _listedFrames(), "a frame is in two lists of CPUs, or says so and is in none")
       precondition(free == freeFrames, "the number of free frames is wrong")
       precondition(managed == totalFrames, "a usable frame has been lost or won")
@@ -52,7 +51,7 @@ extension BuddyAllocator {
 
     /// Walks the list of a CPU, or a pool.
     ///
-    /// Returns how many frames are in it.
+    /// Returns the number of frames in it.
     private borrowing func _checkChain(_ word: FrameListWord, node: Int, limit: Int) -> Int {
       precondition(word.count <= limit, "a list of single frames is too long")
       var index = word.first
@@ -67,7 +66,7 @@ extension BuddyAllocator {
 
     /// Walks a range block by block.
     ///
-    /// Returns how many frames are usable, how many of these are free, and how many of these are in no block.
+    /// Returns the numbers of usable frames, of free ones among these, and of those free ones that are in no block.
     private borrowing func _checkBlocks(of number: Int) -> (usable: Int, free: Int, listed: Int) {
       let range = ranges[number]
       let first = Int(range.firstFrame &- range.bias)
@@ -113,7 +112,7 @@ extension BuddyAllocator {
 
     /// Walks the free lists of a node.
     ///
-    /// Returns how many frames are in them.
+    /// Returns the number of frames in them.
     private borrowing func _checkLists(of node: Int) -> Int {
       let record = nodes[node]
       var frames = 0

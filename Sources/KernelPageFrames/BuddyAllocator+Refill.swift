@@ -1,25 +1,25 @@
-// Between the current CPU's lists and its node, a batch at a time under the node's lock.
+// Moving frames between the current CPU's lists and its node, a batch at a time under the node's lock.
 //
-// Interrupts are off throughout, and the lists are the current CPU's: nobody else adds to them, and those who take a list
-// away need the node's lock as well. So under the lock a list changes only here.
+// Interrupts are off throughout, and the lists are the current CPU's: no other CPU adds to them, and a CPU that takes
+// them away needs the node's lock as well. So under the lock a list changes only here.
 
 import KernelMachine
 
 extension BuddyAllocator {
-  /// The current CPU's node; node 0 for a CPU whose node has no memory and no number among these.
+  /// The current CPU's node; node 0 if the memory map does not have that number.
   borrowing func homeNode() -> Int {
     let node = machine.currentNode.index
     return UInt(bitPattern: node) < UInt(bitPattern: nodeCount) ? node : 0
   }
 
-  /// The lists of the current CPU if they hold frames of a node; their home is known from then on.
+  /// The lists of the current CPU if they hold frames of a node; settles their home node at first use.
   @inline(__always) borrowing func ownLists(of node: Int) -> UnsafeMutablePointer<CPUFrameLists>? {
     guard let own = ownLists() else { return nil }
     if own.pointee.homeNode < 0 { own.pointee.settle(on: homeNode()) }
     return own.pointee.homeNode == node ? own : nil
   }
 
-  /// Takes a single frame from what the current CPU can get without another's help: its lists, filled up from its node.
+  /// Takes a single frame from the current CPU's lists, refilled from its node.
   ///
   /// - Returns: the frame, or ``noBlock``.
   @inline(never) borrowing func takeRefilling(_ request: FrameRequest) -> PageFrame {
@@ -28,7 +28,7 @@ extension BuddyAllocator {
     var index: UInt32?
     var isDirty = false
     if let own = ownLists(of: node) {
-      // The look at the pool takes no lock; a wrong answer costs a clearing that was not needed.
+      // Read without the lock; a stale count costs a clearing that was not needed.
       if request.cleared, FreeLists(records: records, node: nodes + node).pool.count != 0 {
         fillZeroed(own, node: node)
         index = pop(own.pointee.zeroed)
@@ -53,7 +53,7 @@ extension BuddyAllocator {
     return isDirty ? clear(frame, order: 0) : frame
   }
 
-  /// Takes several frames from what the current CPU can get without another's help, if these are enough.
+  /// Takes several frames from the current CPU's lists, refilled from its node: all of them or none.
   ///
   /// - Returns: a chain of `count` frames, or ``FrameListWord/empty``; and what they hold.
   @inline(never) borrowing func takeRefilling(
@@ -71,20 +71,19 @@ extension BuddyAllocator {
     return found
   }
 
-  /// Whether the pool of the node of a CPU's lists is empty.
+  /// Whether the pool of the home node is empty; true as well for a CPU without a home node yet.
   ///
-  /// The look takes no lock; a wrong answer costs a clearing that was not needed. A CPU that has not said which node is its
-  /// home has nothing either.
+  /// Read without the lock; a stale count costs a clearing that was not needed.
   @inline(__always)
   borrowing func hasNoZeroed(_ own: UnsafeMutablePointer<CPUFrameLists>) -> Bool {
     let home = own.pointee.homeNode
     return home < 0 || FreeLists(records: records, node: nodes + home).pool.count == 0
   }
 
-  /// Takes several frames out of one of the current CPU's lists, filled up from its node; the node's pool of zeroed frames
+  /// Takes several frames out of one of the current CPU's lists, refilled from its node; the node's pool of zeroed frames
   /// serves first if cleared ones are wanted.
   ///
-  /// A CPU that has not said which node is its home gets nothing.
+  /// A CPU without a home node yet gets none.
   @inline(never) borrowing func takeRefilling(
     _ own: UnsafeMutablePointer<CPUFrameLists>, count: Int, cleared: Bool
   ) -> (chain: FrameListWord, contents: FrameContents) {
@@ -99,7 +98,7 @@ extension BuddyAllocator {
     return (popChain(count, of: own.pointee.ready), .unknown)
   }
 
-  /// Adds a batch of the node's frames to the list of those that nobody has cleared, from the smallest blocks there are.
+  /// Adds a batch of the node's frames to the ready list, from the smallest blocks there are.
   @inline(never) borrowing func fillReady(_ own: UnsafeMutablePointer<CPUFrameLists>, node: Int) {
     let lists = FreeLists(records: records, node: nodes + node)
     let state = machine.lock(lists.lock)
@@ -109,7 +108,7 @@ extension BuddyAllocator {
     count &+= word.count
     while count < end, lists.node.pointee.nonEmptyOrders != 0 {
       let found = lists.node.pointee.nonEmptyOrders.trailingZeroBitCount
-      // More than a batch rather than part of a small block: the rest of it would be in pieces.
+      // More than a batch rather than part of a small block, whose rest would be in pieces.
       let room = CPUFrameLists.limit &- count
       let order = min(found, min(CPUFrameLists.batchOrder, Int.bitWidth &- 1 &- room.leadingZeroBitCount))
       let block = lists.pop(order: found)
@@ -133,7 +132,7 @@ extension BuddyAllocator {
     machine.unlock(lists.lock, restoring: state)
   }
 
-  /// Moves as many of the node's zeroed frames into the list of those as it takes.
+  /// Moves as many zeroed frames from the node's pool into the zeroed list as fit.
   @inline(never) borrowing func fillZeroed(_ own: UnsafeMutablePointer<CPUFrameLists>, node: Int) {
     let lists = FreeLists(records: records, node: nodes + node)
     let state = machine.lock(lists.lock)
@@ -161,7 +160,7 @@ extension BuddyAllocator {
     return index
   }
 
-  /// The rest of giving back a single frame, which says `listed`: the list is full, or the frame is another node's.
+  /// Frees a single frame, which says `listed`, when the ready list is full or the frame is another node's.
   ///
   /// Of a full list the frames that came last stay, and a batch of the others is merged.
   @inline(never) borrowing func putSlowly(_ index: UInt32, node: Int) {
@@ -189,9 +188,9 @@ extension BuddyAllocator {
 extension FreeLists {
   /// Takes blocks of order 0, which stay linked in their order; the last is linked to `next`.
   ///
-  /// The lock is held. All say `listed` then.
+  /// The lock is held. Their records say `listed` afterwards.
   ///
-  /// - Returns: the first, or `next` if there is none, and how many there are.
+  /// - Returns: the first, or `next` if there is none, and their number.
   @inline(__always) func popSingles(atMost limit: Int, before next: UInt32) -> (
     first: UInt32, count: Int
   ) {

@@ -1,21 +1,21 @@
-// What the allocator shows of itself: the listing of free blocks, and the owner of each frame.
+// Reports: the listing of free blocks, and the owner of each frame.
 
 import KernelMachine
 
-/// To whom a page frame belongs.
+/// The owner of a page frame.
 public enum FrameOwner: Equatable, Sendable {
   /// There is no RAM at that address.
   case unmanaged
   /// RAM that is never handed out.
   case reserved
-  /// Part of a free block, or in the list of a CPU or in a pool of zeroed frames.
+  /// Part of a free block, in the list of a CPU, or in a pool of zeroed frames.
   case free
   /// Part of a block that was handed out for this purpose.
   case used(FramePurpose)
 }
 
 extension BuddyAllocator {
-  /// To whom a frame belongs.
+  /// The owner of a frame; takes the lock of its node.
   ///
   /// - Complexity: O(ranges of RAM), and at most 10 steps to the first frame of its block.
   public borrowing func owner(of frame: PageFrame) -> FrameOwner {
@@ -33,7 +33,7 @@ extension BuddyAllocator {
     }
   }
 
-  /// Writes one line per node, in the format of Linux's `/proc/buddyinfo`: how many free blocks each order has.
+  /// Writes one line per node, in the format of Linux's `/proc/buddyinfo`: the number of free blocks of each order.
   ///
   /// Frames in lists of CPUs and in pools of zeroed frames are among those of order 0, where Linux leaves them out.
   ///

@@ -1,5 +1,5 @@
-// One step under one lock, and what happens off the fast paths. Each slow path is the last thing its caller does, so
-// that the fast paths need not save a register for them.
+// The slow paths, and the steps that hold one lock. Each slow path is a tail call, so that the fast paths need not save
+// a register for it.
 
 import KernelMachine
 import Synchronization
@@ -12,7 +12,7 @@ extension BuddyAllocator {
     return node.index
   }
 
-  /// The rest of handing out: a block, or the current CPU's lists have not served.
+  /// Allocates a block, or a frame that the current CPU's lists could not serve, under the nodes' locks.
   @inline(never)
   borrowing func allocateSlowly(_ request: FrameRequest) throws(FrameSourceError) -> PageFrame {
     guard UInt(bitPattern: request.order) <= 10 else { throw .invalidOrder(request.order) }
@@ -58,8 +58,7 @@ extension BuddyAllocator {
     return PageFrame(UInt(truncatingIfNeeded: index) &+ ranges[tag.range].bias)
   }
 
-  /// Takes a block from the nodes above the preferred one, then from those below it, then from wherever free frames are
-  /// kept.
+  /// Takes a block from the nodes above the preferred one, then from those below it, then after draining lists and pools.
   @inline(never) borrowing func allocateElsewhere(
     _ request: FrameRequest, preferred: Int
   ) throws(FrameSourceError) -> PageFrame {
@@ -82,14 +81,14 @@ extension BuddyAllocator {
         largestFreeOrder: largestFreeOrder))
   }
 
-  /// Clears a block that nobody else knows of yet.
+  /// Clears a block that was just taken, before the caller knows of it.
   @inline(never) borrowing func clear(_ frame: PageFrame, order: Int) -> PageFrame {
     machine.clear(machine.linearAddress(of: frame), byteCount: 4096 &<< order)
     clearedOnRequest.pointee.wrappingAdd(1 &<< UInt(truncatingIfNeeded: order), ordering: .relaxed)
     return frame
   }
 
-  /// The rest of giving back when the buddy is free, up to the release of the lock.
+  /// Merges a freed block whose buddy is free, and releases the lock.
   @inline(never) borrowing func mergeAndPush(
     _ index: UInt32, order: Int, range: FrameTag, in lists: FreeLists, restoring state: InterruptState
   ) {
@@ -97,7 +96,7 @@ extension BuddyAllocator {
     machine.unlock(lists.lock, restoring: state)
   }
 
-  /// Releases the lock, then says why a block cannot be taken back.
+  /// Releases the lock, then throws the reason why a block cannot be freed.
   @inline(never) borrowing func reject(
     _ frame: PageFrame, index: UInt32, order: Int, in lists: FreeLists, restoring state: InterruptState
   ) throws(FrameSourceError) {
@@ -110,7 +109,7 @@ extension BuddyAllocator {
     }
   }
 
-  /// Says why a single frame cannot be taken back.
+  /// Throws the reason why a single frame cannot be freed.
   @inline(never) borrowing func rejectListed(
     _ index: UInt32, of range: UnsafeMutablePointer<RangeRecord>
   ) throws(FrameSourceError) {

@@ -1,4 +1,4 @@
-// What a block was handed out as, for callers that are to be checked before they give it back.
+// The order and purpose of a block in use, for checks before it is freed.
 
 import KernelMachine
 
@@ -6,7 +6,7 @@ import KernelMachine
 public struct UsedBlock: Equatable, Sendable {
   /// log2 of the number of its frames.
   public let order: Int
-  /// What it was handed out for.
+  /// The purpose that it was handed out for.
   public let purpose: FramePurpose
 
   /// A block of this order and purpose.
@@ -19,7 +19,7 @@ public struct UsedBlock: Equatable, Sendable {
 extension BuddyAllocator {
   /// The block in use that begins with a frame; `nil` if none does.
   ///
-  /// It may be given back by somebody else at the next moment.
+  /// A snapshot without a lock: another CPU may free the block at the next moment.
   ///
   /// - Complexity: O(ranges of RAM).
   public borrowing func usedBlock(at frame: PageFrame) -> UsedBlock? {

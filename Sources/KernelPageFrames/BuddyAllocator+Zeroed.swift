@@ -2,29 +2,29 @@
 //
 //        blocks of the node                 being cleared                pool
 //     +---------------------+  lock     +------------------+  lock   +--------------+   lock
-//     | smallest one first  | --------> | nobody's to have | ------> | reads as zero| --------> lists of CPUs
+//     | smallest one first  | --------> | not available    | ------> | reads as zero| --------> lists of CPUs
 //     +---------------------+           +------------------+         +--------------+
 //     \___________ all this is freeFrames of the node, at every moment ___________/
 //
 // Protocol
-//   1. A frame on its way to the pool stays in its node's count of free frames, and so does one in the pool: whatever idle
-//      CPUs do, that count does not change.
-//   2. A request that would be refused, and whoever has to see which blocks are free, keeps others from beginning to
-//      clear (``pauseClearing()``) and waits for those that have begun: then every free frame is in a block, a list or a
-//      pool, and no frame is refused or counted otherwise because somebody clears it.
-//   3. Who clears does not wait for anybody meanwhile, and is not switched out: so 2 takes as long as clearing a frame.
+//   1. A frame on its way to the pool stays in its node's count of free frames, and so does one in the pool: idle CPUs
+//      do not change that count.
+//   2. A request that would be refused, and a caller that inspects the free blocks, keeps CPUs from beginning to clear
+//      (``pauseClearing()``) and waits for those that have begun: then every free frame is in a block, a list or a
+//      pool, and no frame is refused or counted otherwise because a CPU clears it.
+//   3. A CPU that clears waits for no other meanwhile, and is not switched out: so 2 takes as long as clearing a frame.
 
 import KernelMachine
 import Synchronization
 
 extension BuddyAllocator {
-  /// How many zeroed frames a node's pool holds at most: a 64th of its memory, and no more than 4 MiB; 0 where no CPU
-  /// keeps lists, and if there is no such node.
+  /// The most zeroed frames that a node's pool holds: a 64th of its memory, at most 4 MiB; 0 where no CPU keeps lists, and
+  /// if there is no such node.
   public borrowing func zeroedFrameLimit(on node: NodeID) -> Int {
     isNode(node) ? nodes[node.index].poolLimit : 0
   }
 
-  /// How many zeroed frames wait on a node for requests, in its pool and in the lists of its CPUs.
+  /// The number of zeroed frames of a node, in its pool and in the lists of its CPUs; 0 if there is no such node.
   ///
   /// - Complexity: O(CPUs).
   public borrowing func zeroedFrames(on node: NodeID) -> Int {
@@ -38,17 +38,16 @@ extension BuddyAllocator {
 
   /// Clears one free frame of the current CPU's node for the node's pool.
   ///
-  /// To be called by a CPU that has nothing else to do, in the loop in which it looks for work: what it does is short
-  /// enough to be done before each look. No lock is held, and interrupts are as the caller has them, while it clears;
-  /// meanwhile the frame counts as free and cannot be handed out. Requests that would be refused wait for it: a caller
-  /// that could be switched out turns interrupts off.
+  /// For an idle CPU, which calls it each time before it looks for work again. While it clears, no lock is held and
+  /// interrupts are as the caller has them; the frame counts as free and cannot be handed out. Requests that would be
+  /// refused wait for it, so a caller that could be switched out turns interrupts off.
   ///
-  /// - Returns: whether there was anything to do: the pool is not full, the node has more free frames besides than the
-  ///   pool could hold, and clearing is not paused.
+  /// - Returns: whether a frame was cleared: the pool was not full, the node had more other free frames than the pool can
+  ///   hold, and clearing was not paused.
   @discardableResult
   public borrowing func zeroOneFrame() -> Bool {
     let lists = FreeLists(records: records, node: nodes + homeNode())
-    // Without the lock: idle CPUs that find the pool full disturb nobody.
+    // Without the lock: idle CPUs that find the pool full disturb no other CPU.
     guard lists.pool.count < lists.node.pointee.poolLimit else { return false }
     let state = machine.lock(lists.lock)
     let index = takeToClear(from: lists)
@@ -66,7 +65,7 @@ extension BuddyAllocator {
     return true
   }
 
-  /// Takes a frame out of the smallest block there is, if one is to be cleared; it goes on counting as free.
+  /// Takes a frame out of the smallest block there is, if one is to be cleared; it still counts as free.
   ///
   /// The lock is held. The pool has room for all frames that are being cleared.
   ///
@@ -78,7 +77,7 @@ extension BuddyAllocator {
     guard node.pointee.pauses == 0, zeroed < limit, node.pointee.freeFrames &- zeroed > limit else {
       return Self.noIndex
     }
-    // There are blocks: the pool and what is being cleared are not all that is free.
+    // There are blocks: more is free than the pool and the frames being cleared.
     let order = node.pointee.nonEmptyOrders.trailingZeroBitCount
     let index = lists.pop(order: order)
     let tag = lists.record(index).tag
@@ -90,10 +89,10 @@ extension BuddyAllocator {
 
   // MARK: Without clearing
 
-  /// Keeps all CPUs from clearing frames for the pools until ``resumeClearing()``, and waits for those that are at it.
+  /// Keeps all CPUs from clearing frames for the pools until ``resumeClearing()``, and waits for those that have begun.
   ///
-  /// When it returns, every free frame is in a block, in a list of a CPU or in a pool. Pauses may lie in each other, and may be
-  /// of several CPUs at once. No lock is held.
+  /// When it returns, every free frame is in a block, in a list of a CPU or in a pool. Pauses may nest, and may be of
+  /// several CPUs at once. The caller holds no lock.
   ///
   /// - Complexity: O(nodes); waits for as long as clearing a frame takes.
   public borrowing func pauseClearing() {
@@ -102,7 +101,7 @@ extension BuddyAllocator {
       var state = machine.lock(lists.lock)
       lists.node.pointee.pauses &+= 1
       while lists.node.pointee.clearing != 0 {
-        // Whoever clears needs the lock to say that it is done.
+        // The CPU that clears needs the lock to finish.
         machine.unlock(lists.lock, restoring: state)
         state = machine.lock(lists.lock)
       }
@@ -110,7 +109,7 @@ extension BuddyAllocator {
     }
   }
 
-  /// Ends a pause.
+  /// Ends one pause of ``pauseClearing()``.
   public borrowing func resumeClearing() {
     for number in 0..<nodeCount where listedCPUs != 0 {
       let lists = FreeLists(records: records, node: nodes + number)
@@ -120,9 +119,9 @@ extension BuddyAllocator {
     }
   }
 
-  /// How many frames were cleared because a request for cleared ones found none that had been cleared before.
+  /// The number of frames cleared because a request for cleared frames found none in lists and pools.
   ///
-  /// Frames that a caller clears by itself are not among them.
+  /// Frames that a caller clears itself are not included.
   public var framesClearedOnRequest: Int {
     borrowing get { Int(bitPattern: clearedOnRequest.pointee.load(ordering: .relaxed)) }
   }
@@ -134,8 +133,8 @@ extension BuddyAllocator {
 
   /// Clears free frames of the current CPU's node until its pool is full.
   ///
-  /// - Parameter budget: how many frames at most.
-  /// - Returns: how many were cleared.
+  /// - Parameter budget: the most frames to clear.
+  /// - Returns: the number of frames cleared.
   @discardableResult
   public borrowing func fillZeroedPool(budget: Int) -> Int {
     var count = 0

@@ -15,9 +15,9 @@
 // Protocol
 //   1. A node's lock guards its blocks, its pool, its figures, and the records of all its frames that are neither handed
 //      out nor in a CPU's list. No function holds two locks.
-//   2. What a caller gets wrong is found before anything is changed: by the tag of the frame's record, which is replaced
-//      in one step where no lock is held.
-//   3. Frames are cleared, and errors made, after the lock was released. A request that would be refused waits for frames
+//   2. A caller's mistake is found before anything is changed: by the tag of the frame's record, which is replaced in
+//      one atomic step where no lock is held.
+//   3. Frames are cleared, and errors made, after the lock is released. A request that would be refused waits for frames
 //      that are being cleared, which takes as long as clearing one: see BuddyAllocator+Zeroed.
 //   4. CPUs' lists: see CPUFrameLists.
 //
@@ -27,7 +27,7 @@
 //   b. The first record of a block says `free` or `used` and its order, all others of it say `inside`. That of a free
 //      frame in a CPU's list or in a pool says `listed`; such a frame is no block's buddy.
 //   c. A free block is in the list of its order and node, once; nothing else is in a list.
-//   d. Two free blocks that are buddies of each other don't exist: what can be merged is merged.
+//   d. No two free blocks are buddies of each other: what can be merged is merged.
 //   e. Figures and the bit map of non-empty orders agree with the lists.
 //
 // Source: K. C. Knowlton, "A fast storage allocator", CACM 8(10), 1965; D. E. Knuth, TAOCP vol. 1, 2.5.
@@ -37,7 +37,8 @@ import Synchronization
 
 /// Hands out and takes back physically contiguous blocks of page frames.
 ///
-/// All state lies in memory that the caller supplies. The same sequence of calls gives the same frames.
+/// All state lies in memory that the caller supplies. The same sequence of calls gives the same frames. Operations may be
+/// called on several CPUs at once.
 public struct BuddyAllocator<M: Machine>: ~Copyable {
   let records: UnsafeMutablePointer<FrameRecord>
   let nodes: UnsafeMutablePointer<NodeRecord>
@@ -48,44 +49,42 @@ public struct BuddyAllocator<M: Machine>: ~Copyable {
   /// The machine whose frames these are.
   public let machine: M
 
-  /// How many NUMA nodes there are.
-  ///
-  /// A node may be without memory.
+  /// The number of NUMA nodes; a node may have no memory.
   public let nodeCount: Int
 
-  /// How many frames can be handed out: RAM without what is reserved.
+  /// The number of frames that can be handed out: RAM without reserved ranges.
   public let totalFrames: Int
 
-  /// How many CPUs keep lists of free frames: those numbered below; 0 for none.
+  /// The number of CPUs that keep lists of free frames, numbered from 0; 0 for none.
   public let listedCPUs: Int
 
-  // A value that holds an atomic is passed by its address. Without one, each use of an allocator that is part of
-  // another value would copy all of the above.
+  // A value that holds an atomic is passed by address. Without one, each use of an allocator that is part of another value
+  // would copy all of the above.
   let passedByAddress = Atomic<UInt8>(0)
 
-  /// The largest order there is: blocks of 1,024 frames, 4 MiB.
+  /// The largest order: blocks of 1,024 frames, 4 MiB.
   public static var maximumOrder: Int { 10 }
 
-  /// How many bytes of metadata an allocator over this map needs: 12 per frame, 128 per CPU, and some.
+  /// The bytes of metadata that an allocator over this map needs: 12 per frame, 128 per CPU, and a little more.
   ///
-  /// - Parameter cpuCount: for how many CPUs it is to keep lists.
+  /// - Parameter cpuCount: the number of CPUs that are to keep lists.
   public static func metadataByteCount(
     for map: borrowing PhysicalMemoryMap, cpuCount: Int = 0
   ) -> Int {
     MetadataLayout(map, cpuCount: cpuCount).byteCount + MetadataLayout.alignment - 1
   }
 
-  /// Makes an allocator to which all memory of the map, except what is reserved, is free.
+  /// Makes an allocator in which all memory of the map that is not reserved is free.
   ///
   /// - Parameters:
-  ///   - map: the memory. It must not change hands elsewhere while the allocator lives.
+  ///   - map: the memory. It has no other owner while the allocator lives.
   ///   - metadata: at least ``metadataByteCount(for:cpuCount:)`` bytes, of any alignment and content, for as long as the
   ///     allocator lives. If they lie in the map's RAM, the map must say that they are reserved.
-  ///   - machine: gives the locks, and clears frames.
-  ///   - cpuCount: the CPUs with lower numbers keep lists of single free frames, so that their common path takes no lock.
+  ///   - machine: provides the locks, and clears frames.
+  ///   - cpuCount: the CPUs with lower numbers keep lists of single free frames, so that their fast path takes no lock.
   ///     0: every operation takes its node's lock, and free frames are always merged.
-  /// - Throws: when no memory is usable, the metadata is too small, or the number of CPUs is none. No byte has been
-  ///   written then.
+  /// - Throws: ``PhysicalMemoryError`` when no memory is usable, there are too many frames, the metadata is too small, or
+  ///   `cpuCount` is out of range. No byte has been written then.
   /// - Complexity: O(frames).
   public init(
     frames map: borrowing PhysicalMemoryMap, metadata: UnsafeMutableRawBufferPointer, machine: M,

@@ -10,16 +10,16 @@
 //      compare-and-swap of the word. So the first frame of a list can't leave and come back in between.
 //   2. Any CPU that holds the lock of the list's node may take the whole list, by one swap with the empty word. Then the
 //      owner's next compare-and-swap fails, and it begins again with what it finds.
-//   3. Frames change between a list and the node's free blocks under the node's lock. So whoever holds the lock and looks
-//      at the blocks and at all lists of the node has seen all that is free.
+//   3. Frames move between a list and the node's free blocks under the node's lock. So a CPU that holds the lock and
+//      looks at the blocks and at all lists of the node has seen all that is free.
 //   4. A frame's record says `listed` before the frame is in a list, and until it has left it.
 //
-// By 1 and 2 the common path takes no lock, and nobody writes a CPU's two words but itself while memory suffices.
+// By 1 and 2 the fast path takes no lock, and no other CPU writes a CPU's two words while memory suffices.
 
 import KernelMachine
 import Synchronization
 
-/// The first frame of a list, by its index, and how many there are.
+/// The index of the first frame of a list, and the number of its frames.
 struct FrameListWord: Equatable {
   let rawValue: UInt64
 
@@ -54,14 +54,14 @@ struct FrameList: ~Copyable {
     @inline(__always) borrowing get { FrameListWord(rawValue: word.load(ordering: .relaxed)) }
   }
 
-  /// Takes everything.
+  /// Takes the whole list.
   ///
   /// The node's lock is held.
   borrowing func takeAll() -> FrameListWord {
     FrameListWord(rawValue: word.exchange(0, ordering: .acquiring))
   }
 
-  /// Replaces the word if nobody else has.
+  /// Replaces the word if it has not changed.
   @inline(__always)
   borrowing func replace(_ old: FrameListWord, with new: FrameListWord) -> Bool {
     word.compareExchange(
@@ -70,9 +70,9 @@ struct FrameList: ~Copyable {
   }
 }
 
-/// What one CPU keeps: frames of its home node, in two cache lines of its own.
+/// One CPU's lists of free frames of its home node, in two cache lines of their own.
 struct CPUFrameLists: ~Copyable {
-  /// Frames with whatever their last owner left in them.
+  /// Frames with unknown contents.
   let ready = FrameList()
   /// Frames that read as zero.
   let zeroed = FrameList()
@@ -82,14 +82,14 @@ struct CPUFrameLists: ~Copyable {
 
   init(home: Int) { self.home = Atomic(home) }
 
-  /// How many frames a list holds at most.
+  /// The most frames that a list holds.
   static var limit: Int { 32 }
-  /// How many frames a list gets at least when it is empty, and loses when it is full.
+  /// The frames that an empty list gets at least, and that a full one loses.
   static var batch: Int { 1 &<< batchOrder }
-  /// A batch as one block.
+  /// log2 of ``batch``.
   static var batchOrder: Int { 4 }
 
-  /// ``home``, whose owner alone sets it, once.
+  /// The number in ``home``, which its own CPU sets, once.
   var homeNode: Int { @inline(__always) borrowing get { home.load(ordering: .relaxed) } }
 
   borrowing func settle(on node: Int) { home.store(node, ordering: .relaxed) }

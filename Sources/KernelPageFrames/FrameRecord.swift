@@ -1,4 +1,4 @@
-// What is remembered about each page frame: 12 bytes.
+// The record of each page frame: 12 bytes.
 //
 //            31            16 15           8 7      4 3      0
 //           +-------------------------------------------------+
@@ -9,20 +9,18 @@
 //           +----------------+--------------+--------+--------+
 //
 // Only the first record of a block, its *head*, knows the block's order and purpose; all others of the block say
-// `inside`. So handing out or taking back a block of any order writes one record, and so does each split or merge.
+// `inside`. So allocating or freeing a block of any order writes one record, and so does each split or merge.
 
 // Without the node's lock a CPU touches only records of frames that it owns, or that are in its list. It may then read the
-// link of a frame that another CPU is just taking away, and others may read the tag of a frame that it takes or gives.
-// So `next` and the tag are read and written as atomic words, without any order: these are plain loads and stores.
+// link of a frame that another CPU is taking away, and others may read the tag of a frame that it takes or gives. So
+// `next` and the tag are accessed as relaxed atomic words, which compile to plain loads and stores.
 
 import KernelMachine
 import Synchronization
 
-/// What a frame is, as its record says.
-///
-/// All values fit the 4 bits of the tag.
+/// The state of a frame in its record; all values fit the 4 bits of the tag.
 enum FrameState {
-  /// Not memory: fills up the table to a multiple of the largest block.
+  /// Not memory: pads the table to a multiple of the largest block.
   static var absent: UInt32 { 0 }
   /// Memory that is never handed out.
   static var reserved: UInt32 { 1 }
@@ -32,7 +30,7 @@ enum FrameState {
   static var used: UInt32 { 3 }
   /// A frame of a block, free or used, but not its first.
   static var inside: UInt32 { 4 }
-  /// A free frame in the list of a CPU, or in a node's pool of zeroed frames; for those above a used block of order 0.
+  /// A free frame in the list of a CPU, or in a node's pool of zeroed frames; to the free lists a used block of order 0.
   static var listed: UInt32 { 5 }
 }
 
@@ -100,7 +98,7 @@ extension UnsafeMutablePointer where Pointee == FrameRecord {
     @inline(__always) nonmutating set { pointee.previous = newValue }
   }
 
-  /// What the frame is.
+  /// The frame's tag.
   var tag: FrameTag {
     @inline(__always) get { FrameTag(rawValue: tagWord.pointee.load(ordering: .relaxed)) }
     @inline(__always) nonmutating set { tagWord.pointee.store(newValue.rawValue, ordering: .relaxed) }
@@ -108,9 +106,9 @@ extension UnsafeMutablePointer where Pointee == FrameRecord {
 
   /// Makes a used frame a listed one.
   ///
-  /// Of two CPUs that give the same frame back at the same time, one succeeds.
+  /// Of two CPUs that free the same frame at the same time, one succeeds.
   ///
-  /// - Returns: whether `used`, what the tag was when it was looked at, was replaced.
+  /// - Returns: whether the tag was still `used` and has been replaced.
   @inline(__always) func claim(_ used: FrameTag) -> Bool {
     tagWord.pointee.compareExchange(
       expected: used.rawValue, desired: used.with(state: FrameState.listed).rawValue, ordering: .relaxed

@@ -1,4 +1,4 @@
-// Splitting and merging of blocks.
+// Splitting and merging of blocks, under the node's lock.
 //
 // A block of order 3 is split down to order 0: the lower half is kept, the upper half goes to the list below.
 //
@@ -13,7 +13,7 @@
 import KernelMachine
 
 extension FreeLists {
-  /// Gives the upper halves of a block to the lists of the orders below it, which are empty.
+  /// Puts the upper halves of a block into the lists of the orders below it, which are empty.
   @inline(__always) func split(_ index: UInt32, from found: Int, to order: Int, range: FrameTag) {
     var half = found
     repeat {
@@ -28,12 +28,12 @@ extension FreeLists {
 
   /// Whether the buddy of a block that is not free itself is a free block of the same order.
   @inline(__always) func canMerge(_ index: UInt32, order: Int, range: FrameTag) -> Bool {
-    // Blocks of the largest order have no buddy; cutting the bit off makes them look at themselves, who are not free.
+    // A block of the largest order has no buddy. With the bit masked off it compares with itself, which is not free.
     let bit = 1 &<< UInt32(truncatingIfNeeded: order) & 1023
     return record(index ^ bit).tag == range.with(state: FrameState.free, order: order)
   }
 
-  /// Merges a block with its buddy, which is free, and so on as long as possible, then puts the result into its list.
+  /// Merges a block with its free buddy, repeats that as long as possible, and puts the result into its list.
   @inline(__always) func mergeAndPush(_ first: UInt32, order freed: Int, range: FrameTag) {
     var index = first
     var order = freed
@@ -43,7 +43,7 @@ extension FreeLists {
       record(index | bit).tag = range.with(state: FrameState.inside)
       index &= ~bit
       order &+= 1
-      // Neither half says `free` with the new order, so `canMerge` holds for the block as if it were not free.
+      // Neither half says `free` with the new order, so `canMerge` sees the block as not free.
     } while canMerge(index, order: order, range: range)
     push(index, order: order, tag: range.with(state: FrameState.free, order: order))
     node.pointee.freeFrames &+= 1 &<< freed

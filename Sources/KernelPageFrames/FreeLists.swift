@@ -6,12 +6,12 @@
 //   |         previous      previous                          |
 //   +---------------------------------------------------------+
 //
-// Every operation takes constant time, and none has a case for the empty list or for its ends.
+// Every operation takes constant time, and none has a case for the empty list or for its ends. The node's lock is held.
 
 import KernelMachine
 import Synchronization
 
-/// The free lists of one node, held under the node's lock.
+/// The free lists of one node, accessed under the node's lock.
 struct FreeLists {
   let records: UnsafeMutablePointer<FrameRecord>
   let node: UnsafeMutablePointer<NodeRecord>
@@ -21,8 +21,8 @@ struct FreeLists {
     self.node = node
   }
 
-  // Why the pointers are sound: (1) an index comes from a list, from a frame that was found in a range, or from such
-  // an index by flipping a bit below 10, so it lies in the table; (2) an order is at most 10.
+  // Why the pointers are sound: (1) an index comes from a list, from a frame found in a range, or from such an index by
+  // flipping a bit below 10, so it lies in the table; (2) an order is at most 10.
   @inline(__always) func record(_ index: UInt32) -> UnsafeMutablePointer<FrameRecord> {
     records + Int(truncatingIfNeeded: index)
   }
@@ -38,8 +38,8 @@ struct FreeLists {
 
   /// The node's zeroed frames.
   ///
-  /// Written under the lock; read without it too, by those who only want to know whether there are any. So it is one
-  /// atomic word: the one at byte 128 of the node's record.
+  /// Written under the lock; read without it too, to see whether there are any. So it is one atomic word, at byte 128 of
+  /// the node's record.
   var pool: FrameListWord {
     @inline(__always) get { FrameListWord(rawValue: poolWord.pointee.load(ordering: .relaxed)) }
     @inline(__always) nonmutating set { poolWord.pointee.store(newValue.rawValue, ordering: .relaxed) }
@@ -48,7 +48,7 @@ struct FreeLists {
     (UnsafeMutableRawPointer(node) + 128).assumingMemoryBound(to: Atomic<UInt64>.self)
   }
 
-  /// Puts a block at the front of the list of its order, and says so in its record.
+  /// Puts a block at the front of the list of its order, and sets its record's tag.
   @inline(__always) func push(_ index: UInt32, order: Int, tag: FrameTag) {
     let head = head(order)
     let first = record(head).next
@@ -63,7 +63,7 @@ struct FreeLists {
 
   /// Puts a block into the list of its order, which is empty.
   ///
-  /// The bit of that order is the caller's to set.
+  /// The caller sets the bit of that order.
   @inline(__always) func pushFirst(_ index: UInt32, order: Int, tag: FrameTag) {
     let head = head(order)
     record(index).next = head
@@ -74,7 +74,7 @@ struct FreeLists {
     node.pointee.freeBlocks[unchecked: order] = 1
   }
 
-  /// Takes the block at the front of the list of an order, which is not empty.
+  /// Takes the first block of the list of an order, which is not empty.
   ///
   /// Its record still says that it is free.
   @inline(__always) func pop(order: Int) -> UInt32 {
@@ -88,7 +88,7 @@ struct FreeLists {
     return index
   }
 
-  /// Takes a certain block out of the list of its order.
+  /// Removes a given block from the list of its order.
   ///
   /// Its record still says that it is free.
   @inline(__always) func remove(_ index: UInt32, order: Int) {

@@ -1,4 +1,4 @@
-// How the metadata memory is laid out, and how large it has to be.
+// The layout and the size of the metadata memory.
 //
 //   +-----------------+---------------+-----------------+------------------------------------------+-----------------+
 //   | NodeRecord      | CPUFrameLists | RangeRecord     | FrameRecord per frame, each range filled | FrameRecord per |
@@ -7,19 +7,19 @@
 //                                                       ^ index 0                                  ^ listHeads
 //
 // A frame's *index* is its number minus its range's bias. The bias is a multiple of 1,024, so an index has the alignment
-// of its frame: the buddy of a block is found by flipping one bit of its index, always lies inside the table, and
-// always in the same range. Frames at the edge of a range find an `absent` record where their buddy would be.
+// of its frame: flipping one bit of a block's index gives its buddy, which always lies in the table and in the same
+// range. Frames at the edge of a range find an `absent` record where their buddy would be.
 
 import KernelMachine
 
-/// One node: its lock, and what its free lists hold.
+/// The record of one node: its lock, and the heads and figures of its free lists.
 ///
-/// Three cache lines of its own, so that nodes don't disturb each other. The last is the pool's, so that looking whether
-/// there is anything in it does not wait for those who take the lock.
+/// It has three cache lines of its own, so that nodes don't disturb each other. The last is the pool's, so that reading
+/// the pool's count does not contend with CPUs that take the lock.
 struct NodeRecord {
   /// Guards everything below, the node's free lists, and the records of all frames of the node.
   ///
-  /// Stays first: its address is the record's.
+  /// Must stay first: its address is the record's.
   var lock = SpinLock()
   /// Bit *n* is set exactly if the list of order *n* is not empty.
   var nonEmptyOrders: UInt = 0
@@ -30,32 +30,30 @@ struct NodeRecord {
   /// The index of the head record of the list of order 0; those of higher orders follow.
   var listHeads: UInt32
   var padding = InlineArray<6, UInt64>(repeating: 0)
-  /// The pool of zeroed frames: a list as a CPU's, but under the lock.
+  /// The pool of zeroed frames: a list like a CPU's, but under the lock.
   ///
-  /// Stays at byte 128.
+  /// Must stay at byte 128.
   var pool = FrameListWord.empty
-  /// How many frames the pool holds at most.
+  /// The most frames that the pool holds.
   var poolLimit = 0
-  /// How many free frames CPUs are clearing for the pool: in no list, and still free.
+  /// The free frames that CPUs are clearing for the pool: in no list, and still free.
   var clearing = 0
-  /// How many want that nobody begins to clear a frame.
+  /// The pauses in force: while it is not 0, no CPU begins to clear a frame.
   var pauses = 0
-  /// How many frames were cleared on request; the first node's counts those of all.
+  /// The frames cleared on request; the first node's counts those of all.
   ///
-  /// Stays at byte 160. Not under the lock.
+  /// Must stay at byte 160. Not under the lock.
   var clearedOnRequest: UInt = 0
   var poolPadding = InlineArray<3, UInt64>(repeating: 0)
 
   init(listHeads: UInt32) { self.listHeads = listHeads }
 }
 
-/// One range of RAM.
-///
-/// Constant after the allocator was made.
+/// One range of RAM; constant once the allocator is made.
 struct RangeRecord {
   let firstFrame: UInt
   let frameCount: UInt
-  /// What is subtracted from a frame's number to get the index of its record, modulo 2⁶⁴.
+  /// A frame's number minus the index of its record, modulo 2⁶⁴.
   let bias: UInt
   let node: Int
 
@@ -74,7 +72,7 @@ struct MetadataLayout {
   let listsOffset: Int
   let rangesOffset: Int
   let recordsOffset: Int
-  /// How many records frames and padding have together: the index of the first free list's head.
+  /// The number of records of frames and padding: the index of the first free list's head.
   let listHeads: Int
   let byteCount: Int
 

@@ -1,8 +1,8 @@
-// What can be wrong with a description of physical memory, or with the memory given for an allocator's metadata.
+// The errors of a description of physical memory, and of the memory given for an allocator's metadata.
 
 import KernelMachine
 
-/// Why a memory map, or an allocator made from one, was refused.
+/// The reason why a memory map, or an allocator made from one, was refused.
 ///
 /// Nothing has changed when one is thrown.
 public enum PhysicalMemoryError: Error, Equatable, TextDescribable {
@@ -12,7 +12,7 @@ public enum PhysicalMemoryError: Error, Equatable, TextDescribable {
   case smallerThanFrame(PhysicalAddress, byteCount: Int)
   /// The range ends above the 48 bits of a physical address.
   case outsideAddressSpace(PhysicalAddress, byteCount: Int)
-  /// RAM was added that is there already; the second address is where the earlier range begins.
+  /// RAM was added twice; the second address is where the earlier range begins.
   case overlappingMemory(PhysicalAddress, earlier: PhysicalAddress)
   /// The node's number is negative or too large.
   case invalidNode(NodeID, limit: Int)

@@ -1,4 +1,4 @@
-// What can be asked of a memory map: its ranges, its bounds, and where memory is that is not reserved.
+// Queries of a memory map: its ranges, its bounds, and its memory that is not reserved.
 
 import KernelMachine
 
@@ -25,16 +25,16 @@ extension PhysicalMemoryMap {
     memoryRangeCount == 0 ? PageFrame(0) : memory[memoryRangeCount - 1].endFrame + -1
   }
 
-  /// How many frames of RAM are not reserved.
+  /// The number of frames of RAM that are not reserved.
   public var usableFrames: Int {
     var count = 0
     forEachUsableRunDescending { _, run in count += run.frameCount }
     return count
   }
 
-  /// The lowest place in RAM, reserved ranges left out, where `byteCount` bytes fit: for metadata, for example.
+  /// The lowest place in RAM outside reserved ranges where `byteCount` bytes fit, such as an allocator's metadata.
   ///
-  /// - Returns: the address of the first of as many whole frames as are needed, or `nil` when no run is long enough.
+  /// - Returns: the address of the first of as many whole frames as are needed; `nil` when no run is long enough.
   public func lowestUnreserved(byteCount: Int, node: NodeID? = nil) -> PhysicalAddress? {
     guard byteCount > 0 else { return nil }
     let needed = (byteCount - 1) / pageSize + 1
@@ -47,7 +47,7 @@ extension PhysicalMemoryMap {
     return found
   }
 
-  /// Visits each longest run of frames that are RAM and not reserved, from the highest address to the lowest.
+  /// Visits each maximal run of frames that are RAM and not reserved, from the highest address to the lowest.
   ///
   /// - Parameter body: gets the number of the range of RAM, and the run. A run never spans two ranges.
   func forEachUsableRunDescending(_ body: (Int, ReservedRange) -> Void) {

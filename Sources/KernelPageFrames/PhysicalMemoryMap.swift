@@ -1,6 +1,6 @@
-// Where RAM is, which NUMA node each part belongs to, and which parts of it must not be touched.
+// The ranges of RAM with their NUMA nodes, and the ranges that must not be touched. One CPU builds a map, at boot.
 //
-// Both lists are kept sorted by address and free of overlaps, so that whoever reads them can walk them once:
+// Both lists are kept sorted by address and free of overlaps, so that one walk over both suffices:
 //
 //   RAM        |======= node 0 =======|======= node 1 =======|         |=== node 1 ===|
 //   reserved     |##|        |####|                                        |###########|##|
@@ -11,9 +11,9 @@ import KernelMachine
 public struct MemoryRange: Equatable, Sendable {
   /// The first frame.
   public var firstFrame: PageFrame
-  /// How many frames follow each other.
+  /// The number of frames.
   public var frameCount: Int
-  /// The node they are near to.
+  /// The node that the frames are local to.
   public var node: NodeID
 
   /// A run of frames.
@@ -31,7 +31,7 @@ public struct MemoryRange: Equatable, Sendable {
 public struct ReservedRange: Equatable, Sendable {
   /// The first frame.
   public var firstFrame: PageFrame
-  /// How many frames follow each other.
+  /// The number of frames.
   public var frameCount: Int
 
   /// A run of frames.
@@ -54,20 +54,20 @@ public struct PhysicalMemoryMap: Sendable {
   var reserved = InlineArray<64, ReservedRange>(
     repeating: ReservedRange(firstFrame: PageFrame(0), frameCount: 0))
 
-  /// How many ranges of RAM there are.
+  /// The number of ranges of RAM.
   public private(set) var memoryRangeCount = 0
-  /// How many reserved ranges there are, after those that overlap or touch have become one.
+  /// The number of reserved ranges, once those that overlap or touch have become one.
   public private(set) var reservedRangeCount = 0
-  /// How many NUMA nodes there are: one more than the largest node number of any range of RAM.
+  /// The number of NUMA nodes: one more than the largest node number of any range of RAM.
   public private(set) var nodeCount = 0
-  /// How many frames of RAM there are, reserved or not.
+  /// The number of frames of RAM, reserved or not.
   public private(set) var totalFrames = 0
 
-  /// How many ranges of RAM a map can hold.
+  /// The most ranges of RAM that a map can hold.
   public static var memoryRangeLimit: Int { 32 }
-  /// How many reserved ranges, not overlapping or touching each other, a map can hold.
+  /// The most reserved ranges, not overlapping or touching each other, that a map can hold.
   public static var reservedRangeLimit: Int { 64 }
-  /// How many NUMA nodes a map can tell apart.
+  /// The most NUMA nodes that a map can have.
   public static var nodeLimit: Int { 64 }
 
   /// A map without any RAM.
@@ -80,9 +80,10 @@ public struct PhysicalMemoryMap: Sendable {
   /// - Parameters:
   ///   - start: where it begins; need not be aligned.
   ///   - byteCount: its length; need not be a multiple of a page.
-  ///   - node: the NUMA node it is near to.
-  /// - Throws: when the range is empty, holds no whole frame, ends beyond 48 bits, overlaps RAM that is there already,
-  ///   when the node's number is not below ``nodeLimit``, or when the map is full. The map is then as before.
+  ///   - node: the NUMA node that it is local to.
+  /// - Throws: ``PhysicalMemoryError`` when the range is empty, holds no whole frame, ends beyond 48 bits, or overlaps RAM
+  ///   that is there already, when the node's number is not below ``nodeLimit``, or when the map is full. The map is then
+  ///   as before.
   public mutating func addMemory(
     start: PhysicalAddress, byteCount: Int, node: NodeID = NodeID(0)
   ) throws(PhysicalMemoryError) {
@@ -121,13 +122,14 @@ public struct PhysicalMemoryMap: Sendable {
   /// - Parameters:
   ///   - start: where it begins; need not be aligned.
   ///   - byteCount: its length; need not be a multiple of a page.
-  /// - Throws: when the range is empty or ends beyond 48 bits, or when the map is full. The map is then as before.
+  /// - Throws: ``PhysicalMemoryError`` when the range is empty or ends beyond 48 bits, or when the map is full. The map is
+  ///   then as before.
   public mutating func reserve(start: PhysicalAddress, byteCount: Int) throws(PhysicalMemoryError) {
     let end = try Self.end(of: start, byteCount: byteCount)
     var first = PageFrame(start.rawValue &>> 12)
     var limit = PageFrame((end &+ 4095) &>> 12)
 
-    // All ranges from `position` up to `next` overlap or touch the new one, and become one with it.
+    // All ranges from `position` up to `next` overlap or touch the new one, and are merged with it.
     var position = 0
     while position < reservedRangeCount, reserved[position].endFrame < first { position += 1 }
     var next = position
@@ -157,7 +159,7 @@ public struct PhysicalMemoryMap: Sendable {
     reserved[position] = ReservedRange(firstFrame: first, frameCount: limit - first)
   }
 
-  /// The first byte above a range, after checking that there is one.
+  /// Checks that a range is legal, and returns the first byte above it.
   private static func end(of start: PhysicalAddress, byteCount: Int) throws(PhysicalMemoryError) -> UInt {
     guard byteCount > 0 else { throw .emptyRange(start, byteCount: byteCount) }
     let (end, overflow) = start.rawValue.addingReportingOverflow(UInt(byteCount))

@@ -1,8 +1,8 @@
-// The first contents of the metadata: every usable frame free, in the largest blocks that alignment allows.
+// The initial contents of the metadata: every usable frame free, in the largest blocks that alignment allows.
 
 import KernelMachine
 
-/// Metadata memory after it has been filled in; the part of making an allocator that depends on no machine.
+/// Initialized metadata memory: the part of making an allocator that depends on no machine.
 struct PreparedMetadata {
   let records: UnsafeMutablePointer<FrameRecord>
   let nodes: UnsafeMutablePointer<NodeRecord>
@@ -10,7 +10,7 @@ struct PreparedMetadata {
   let ranges: UnsafeMutablePointer<RangeRecord>
   let totalFrames: Int
 
-  /// Of how many CPUs an allocator can keep lists at most.
+  /// The most CPUs that can keep lists.
   static var cpuLimit: Int { 4096 }
 
   init(
@@ -50,7 +50,7 @@ struct PreparedMetadata {
       }
     }
 
-    // With one node every CPU's home is known; with several, each CPU says when it first asks.
+    // With one node every CPU's home is known; with several, each CPU settles it at its first request.
     for cpu in 0..<cpuCount {
       (cpuLists + cpu).initialize(to: CPUFrameLists(home: map.nodeCount == 1 ? 0 : -1))
     }
@@ -65,7 +65,7 @@ struct PreparedMetadata {
       (ranges + number).initialize(to: record)
       (records + index).initialize(
         repeating: FrameRecord(next: 0, previous: 0, tag: .absent), count: padded.count)
-      // Usable frames become parts of blocks below; what is left is reserved.
+      // `makeFree` below turns usable frames into blocks; the rest stays reserved.
       (records + Int(record.firstFrame &- record.bias)).update(
         repeating: FrameRecord(
           next: 0, previous: 0, tag: FrameTag(range: UInt32(number), state: FrameState.reserved)),
@@ -81,9 +81,9 @@ struct PreparedMetadata {
     }
   }
 
-  /// How many zeroed frames a node keeps at most, however large it is: 4 MiB.
+  /// The most zeroed frames that a node keeps, however large it is: 4 MiB.
   static var poolLimit: Int { 1024 }
-  /// And which part of a small node's memory.
+  /// The divisor of a small node's memory that gives its limit of zeroed frames: a 64th.
   static var poolShare: Int { 64 }
 
   /// Cuts a run of frames into the largest aligned blocks, and puts them into the free lists.
