@@ -1,4 +1,4 @@
-// Where the parts of the kernel's address space lie, for 39-bit and for 48-bit virtual addresses.
+// The layout of the kernel's address space, for 39-bit and for 48-bit virtual addresses.
 //
 //   39 bits                                           48 bits
 //   ffffffff c0000000 +----------------------+        ffffff80 08000000 +----------------------+
@@ -24,19 +24,17 @@
 
 import KernelMachine
 
-/// The size of the smallest unit of translation.
-///
-/// Only 4 KiB is supported.
+/// The translation granule, in bytes; only 4 KiB is supported.
 public enum TranslationGranule: Int, Equatable, Sendable {
   /// 4 KiB pages.
   case fourKiB = 4096
-  /// 16 KiB pages: refused, since there a stack fits one page, which fragmentation cannot refuse.
+  /// 16 KiB pages: refused, since a stack fits one page there, and a one-page request never fails for fragmentation.
   case sixteenKiB = 16384
   /// 64 KiB pages: refused, for the same reason.
   case sixtyFourKiB = 65536
 }
 
-/// Why an address layout was refused.
+/// The reason why an address layout was refused.
 public enum AddressLayoutError: Error, Equatable, TextDescribable {
   /// Only 4 KiB pages are supported.
   case unsupportedGranule(TranslationGranule)
@@ -60,15 +58,15 @@ public enum AddressLayoutError: Error, Equatable, TextDescribable {
 
 /// The parts of the address space.
 public struct AddressLayout: Equatable, Sendable {
-  /// How many bits of an address are translated: 39 or 48.
+  /// The number of address bits that are translated: 39 or 48.
   public let virtualAddressBits: Int
-  /// All addresses that EL0 may use.
+  /// The addresses that EL0 may use.
   public let userSpace: VirtualAddressRange
-  /// Where the kernel image is mapped: 128 MiB.
+  /// The addresses of the kernel image: 128 MiB.
   public let kernelImage: VirtualAddressRange
-  /// Where ``VmallocArea`` hands out addresses.
+  /// The addresses that ``VmallocArea`` hands out.
   public let vmallocArea: VirtualAddressRange
-  /// Where all of RAM is mapped, physical address 0 at its lower bound.
+  /// The addresses at which all of RAM is mapped, physical address 0 at the lower bound.
   public let linearMap: VirtualAddressRange
 
   /// The layout for a number of address bits.
@@ -97,7 +95,7 @@ public struct AddressLayout: Equatable, Sendable {
     userSpace = range(0, 1 << UInt(virtualAddressBits))
   }
 
-  /// What is added to a physical address to get its address in the linear map.
+  /// The offset of an address in the linear map from its physical address.
   public var linearMapOffset: UInt { linearMap.lowerBound.rawValue }
 
   /// The level of the root translation table: 1 for 39 bits, 0 for 48.

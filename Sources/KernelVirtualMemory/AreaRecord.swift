@@ -1,4 +1,4 @@
-// The record of one area: its addresses, and its place in the tree of areas.
+// The record of one area: its addresses, and its links in the tree of areas. The lock of the state guards it.
 //
 //      gapStart        start   base                              end
 //   ------+--------------+-------+--------------------+-----------+------
@@ -12,7 +12,7 @@ import KernelMachine
 
 typealias AreaPointer = UnsafeMutablePointer<AreaRecord>
 
-/// What an area is used for.
+/// The use of an area.
 enum AreaKind: UInt8 {
   /// Mapped by `vmalloc`.
   case general
@@ -20,9 +20,9 @@ enum AreaKind: UInt8 {
   case stacks
 }
 
-/// How far the life of an area has come.
+/// The stage in the life of an area.
 enum AreaState: UInt8 {
-  /// Its addresses are taken, its frames are not all there yet.
+  /// Its addresses are reserved; not all of its frames are allocated.
   case building
   /// In use.
   case live
@@ -53,9 +53,9 @@ struct AreaRecord {
   var height: UInt8
   var kind: AreaKind
   var state: AreaState
-  /// Of a retired area: the pages, from its first on, whose frames have not gone back.
+  /// Of a retired area: the number of its lowest pages whose frames have not gone back.
   var waitingPages: UInt32
-  /// For the alignments 4 KiB « lane: the most that an aligned area could have in a gap of this subtree, in bytes.
+  /// For each alignment 4 KiB « lane: the bytes of the largest aligned area that fits a gap of this subtree.
   var room: RoomPerAlignment
 
   /// A record that is in no tree.
@@ -74,7 +74,7 @@ struct AreaRecord {
     room = RoomPerAlignment(repeating: 0)
   }
 
-  /// How much of the gap below is left above its first address that is a multiple of 4 KiB « lane.
+  /// The bytes of the gap below from its first multiple of 4 KiB « lane on.
   func ownRoom(lane: Int) -> UInt {
     let mask: UInt = 4096 &<< UInt(bitPattern: lane) &- 1
     let first = (gapStart &+ mask) & ~mask
@@ -85,16 +85,16 @@ struct AreaRecord {
 /// One figure for each alignment from 4 KiB to 2 MiB.
 typealias RoomPerAlignment = InlineArray<10, UInt>
 
-/// What a new area must look like.
+/// The size and alignment of a new area.
 struct AreaShape {
   /// The bytes handed out.
   let byteCount: Int
   /// The unmapped bytes that follow.
   let guardBytes: Int
   let alignment: UInt
-  /// What the base is above a multiple of `alignment`.
+  /// The offset of the base from a multiple of `alignment`.
   let phase: UInt
-  /// What start and end of the area are multiples of: 4 KiB, or 2 MiB so that it shares no last-level table.
+  /// The alignment of the area's start and end: 4 KiB, or 2 MiB so that it shares no last-level table.
   let granularity: UInt
 
   init(byteCount: Int, guardBytes: Int, alignment: UInt, phase: UInt, granularity: UInt) {
@@ -105,10 +105,10 @@ struct AreaShape {
     self.granularity = granularity
   }
 
-  /// The least room that the area takes.
+  /// The bytes that the area takes at least.
   var leastBytes: UInt { UInt(bitPattern: byteCount &+ guardBytes) }
 
-  /// The figure that tells apart gaps that may hold the area: exact without a phase and up to 2 MiB.
+  /// The index of the room figure to search by: exact without a phase, for alignments up to 2 MiB.
   var lane: Int {
     if granularity > 4096 { return 0 }
     return min(alignment.trailingZeroBitCount &- 12, 9)
@@ -117,7 +117,7 @@ struct AreaShape {
   /// Whether a gap with enough room in the lane holds the area for certain.
   var isExactInLane: Bool { granularity == 4096 && phase == 0 && alignment <= 4096 &<< 9 }
 
-  /// The lowest place in a gap: where the area starts, where it is handed out, where it ends.
+  /// The lowest place in a gap: the area's start, its base and its end.
   func place(in gap: Range<UInt>) -> (start: UInt, base: UInt, end: UInt)? {
     let edge = granularity &- 1
     let (widened, overflow) = gap.lowerBound.addingReportingOverflow(edge)

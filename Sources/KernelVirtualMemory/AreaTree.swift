@@ -8,8 +8,8 @@
 //                     [ B ] [ D ] [sentinel]
 //
 // The sentinel stands for the end of the range: it has no length, and the gap below it is the one above the last area.
-// That gap, most of the range as a rule, is left out of the figures and tried last: else each area that is put at its
-// lower end would change the figures of every node on the way to the root.
+// That gap, most of the range as a rule, is left out of the figures and tried last. Otherwise each area that is put at
+// its lower end would change the figures of every node on the way to the root.
 //
 // Source: the augmentation is that of Linux's mm/vmalloc.c (subtree_max_size), kept per alignment so that the search
 // never tries a gap in vain.
@@ -22,7 +22,7 @@ struct AreaTree {
   /// The lowest area; the sentinel if there is none.
   var first: AreaPointer
   let sentinel: AreaPointer
-  /// How many areas there are.
+  /// The number of areas.
   var count: Int
 
   /// An empty tree over a range.
@@ -154,7 +154,7 @@ struct AreaTree {
     _ = Self.update(area)
     count &+= 1
     restore(from: parent)
-    // `above` is an ancestor of the new node. An early end below it leaves its own figure to be brought up to date.
+    // `above` is an ancestor of the new node. If the walk ends below it, its own figure is still to be updated.
     if above != parent && above != sentinel { restore(from: above) }
   }
 
@@ -203,7 +203,7 @@ struct AreaTree {
     }
   }
 
-  /// Brings heights, balance and figures up to date, from a node up to where nothing changes any more.
+  /// Updates heights, balance and figures from a node upwards, until one does not change.
   private mutating func restore(from node: AreaPointer) {
     var node = node
     while true {

@@ -1,12 +1,12 @@
-// Frames in transit, chained through their own first words: a list of any length that needs no memory.
+// Frames in transit, linked through their own first words: a list of any length that needs no memory. One CPU owns it.
 //
-// Frames wait in a chain after they were allocated and before they are linked into a table, so that a refusal halfway
-// is undone without having touched any table; and after their invalidation has completed and before they go back, so
-// that they go back outside of locks.
+// Frames are in a chain between their allocation and the table that they are linked into, so that a refusal halfway is
+// undone without having touched a table; and between the end of their invalidation and their return, so that they go
+// back outside of locks.
 
 import KernelMachine
 
-/// A chain of single frames that nothing translates to.
+/// A chain of single frames that no translation leads to.
 struct FrameChain {
   /// The number of the first frame plus 1, or 0.
   ///
@@ -36,7 +36,7 @@ struct FrameChain {
 
   /// Allocates cleared frames until the chain has `wanted`.
   ///
-  /// On a refusal, those it has stay in it.
+  /// On a refusal, the frames allocated so far stay in it.
   mutating func grow<M: Machine, Frames: FrameSource & ~Copyable>(
     to wanted: Int, node: NodeID?, purpose: FramePurpose, from frames: borrowing Frames, machine: M
   ) throws(FrameSourceError) {
@@ -58,7 +58,7 @@ struct FrameChain {
   }
 }
 
-/// Frees a frame that was allocated here, singly: an error could only mean that records are damaged.
+/// Frees a single frame that was allocated here: an error could only mean that records are damaged.
 func giveBackFrame<Frames: FrameSource & ~Copyable>(_ frame: PageFrame, to frames: borrowing Frames) {
   do {
     try frames.free(frame, order: 0)

@@ -1,4 +1,4 @@
-// What a broken invariant leads to, in builds that check.
+// The failure of an invariant check; without `INTERNAL_CHECKS` these functions do nothing.
 
 /// Stops, when invariant checks are compiled in.
 func _checkFailed(_ what: StaticString) {

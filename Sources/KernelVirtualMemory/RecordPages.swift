@@ -1,4 +1,4 @@
-// Where the records of areas lie: in page frames of their own, each given back when its last record is free.
+// The page frames that hold the records of areas, each freed when its last record is free.
 //
 //   0             64                                             4096
 //   +-------------+--------+--------+--------+-- … --+--------+--+
@@ -11,7 +11,7 @@ import KernelMachine
 
 /// The head of a page of records.
 struct RecordPage {
-  /// The frame that goes back when no record is in use; `nil` for the page that stays.
+  /// The frame to free when no record is in use; `nil` for the page that stays.
   let frame: PageFrame?
   var free: AreaPointer?
   var used: Int
@@ -40,12 +40,12 @@ struct RecordPage {
   }
 }
 
-/// The pages of records that have a free one.
+/// The pages that have a free record.
 ///
 /// Guarded by the lock of the state that it is part of.
 struct RecordPages {
   var partial: UnsafeMutablePointer<RecordPage>?
-  /// How many frames hold records, that of the state included.
+  /// The number of frames that hold records, that of the state included.
   var frameCount: Int
 
   init(first page: UnsafeMutablePointer<RecordPage>) {
@@ -65,7 +65,7 @@ struct RecordPages {
 
   /// Puts a record back.
   ///
-  /// - Returns: the frame of its page, if that holds no other.
+  /// - Returns: the frame of its page, if that holds no other record in use.
   mutating func put(_ record: AreaPointer) -> PageFrame? {
     let page = record.pointee.page
     if page.pointee.free == nil { add(page) }
@@ -78,7 +78,7 @@ struct RecordPages {
     return frame
   }
 
-  /// Takes out a page none of whose records is in use.
+  /// Takes out a page without a record in use.
   ///
   /// There may be one when several CPUs have added a page at once.
   ///

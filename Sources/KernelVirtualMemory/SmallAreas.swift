@@ -1,4 +1,4 @@
-// What all CPUs know about small areas: a record for each CPU, and where the chunks are. One frame holds it.
+// The shared state of small areas, in one frame: a record for each CPU, and the directory of chunks.
 //
 //   0         128        256                 2048                                        4096
 //   +---------+---------+---------+-- … --+---------+---------+---------+-- … --+---------+
@@ -6,7 +6,7 @@
 //   +---------+---------+---------+-- … --+---------+---------+---------+-- … --+---------+
 //     CPU 0     CPU 1                       0: none, 1: reserved, 2: being released, else its frame in memory
 //
-// CPUs above the 16th share the records of the others. Each record has a lock, so that is slower but not wrong.
+// CPUs above the 16th share the records of the others. Each record has a lock, so sharing is slower but correct.
 
 import KernelMachine
 import Synchronization
@@ -23,7 +23,7 @@ struct SmallAreaList {
   init() {}
 }
 
-/// What a CPU has of small areas; guarded by its lock.
+/// A CPU's record of small areas, guarded by the CPU's lock.
 struct CPUAreas {
   var lock: SpinLock
   /// The chunk that was allocated from last, plus 1; 0 if the CPU has none.
@@ -33,7 +33,7 @@ struct CPUAreas {
   var pending: SmallAreaList
   /// Freed areas whose invalidation has completed, and whose frames have not all gone back.
   var ready: SmallAreaList
-  /// The bounds of what is pending.
+  /// The bounds of the pending areas.
   var lowest: UInt
   var highest: UInt
   /// Allocated minus freed, on this CPU: only the sum over all CPUs means something.
@@ -65,7 +65,7 @@ struct SmallAreas {
   static var largestAlignment: Int { 64 }
   static var recordCount: Int { 16 }
   static var directoryOffset: Int { 2048 }
-  /// The most chunks there can be: 512 MiB of address space, for some 25,000 areas of four pages.
+  /// The most chunks: 512 MiB of address space, for some 25,000 areas of four pages.
   static var largestChunkCount: Int { 256 }
   /// The chunks that one allocation looks into before it takes a new one.
   static var largestSearch: Int { 8 }
@@ -124,7 +124,7 @@ struct SmallAreas {
     return nil
   }
 
-  /// Gives a CPU, whose lock is held, a chunk that it looks into first.
+  /// Adds a chunk to a CPU, whose lock is held; the CPU's next search begins with it.
   func add(_ chunk: SmallChunk, to cpu: Int) {
     let record = record(cpu)
     let index = chunk.header.pointee.index

@@ -1,4 +1,4 @@
-// A chunk of address space for small areas: 2 MiB, all of one leaf table, and a frame that says what lies in it.
+// A chunk of address space for small areas: 2 MiB, all of one leaf table, and a frame that describes them.
 //
 //   address space                                                       the frame of the chunk
 //   +------+-------+------+-------+-- … --+-------------------+        +--------------------+ 0
@@ -18,14 +18,14 @@
 //  |      |       | the guard  |            | retired: the next area of the list, or 0        |
 //  +------+-------+------------+------------+-------------------------------------------------+
 //
-// Who writes: bits are set by whoever holds the lock of the CPU that the chunk belongs to, and cleared by anybody, in
-// one atomic operation, as the last step of freeing. So a CPU that frees what another one allocated needs no lock of it.
-// A word becomes `live` once its pages are mapped, and `retired` by one exchange: of two that free it, one succeeds.
+// Who writes: a CPU sets bits under the lock of the CPU that the chunk belongs to. Any CPU clears them, in one atomic
+// operation, as the last step of freeing. So a CPU that frees what another one allocated does not need that CPU's lock.
+// A word becomes `live` once its pages are mapped, and `retired` by one exchange: of two CPUs that free it, one succeeds.
 
 import KernelMachine
 import Synchronization
 
-/// How far the life of a small area has come.
+/// The stage in the life of a small area.
 enum SmallAreaState {
   static var building: UInt64 { 1 }
   static var live: UInt64 { 2 }
@@ -54,7 +54,7 @@ struct SmallAreaWord: Equatable {
     Self(rawValue: rawValue & ~(3 &<< 60) | state &<< 60)
   }
 
-  /// The same area, retired, and what follows it in its list.
+  /// The word of the same area, retired, with the next area of its list.
   func retired(before next: UInt32) -> Self {
     Self(state: SmallAreaState.retired, totalPages: totalPages, pages: pages, payload: UInt64(next))
   }
@@ -64,27 +64,27 @@ struct SmallAreaWord: Equatable {
     UnsafePointer(bitPattern: Int(truncatingIfNeeded: Int64(bitPattern: rawValue &<< 16) &>> 16))
   }
 
-  /// What the word keeps of a caller's name.
+  /// The bits of a caller's name that the word keeps.
   static func payload(for caller: StaticString) -> UInt64 {
     guard caller.hasPointerRepresentation else { return 0 }
     return UInt64(UInt(bitPattern: caller.utf8Start)) & 0xffff_ffff_ffff
   }
 }
 
-/// The part of a chunk that is written under the lock of its CPU, and what never changes.
+/// The fields of a chunk that are written under the lock of its CPU, and those that never change.
 struct ChunkHeader {
-  /// Where the leaf table lies.
+  /// The address of the leaf table.
   var leafTable: PhysicalAddress
   let base: UInt
-  /// The frame that this lies in.
+  /// The frame that holds this header.
   let frame: PageFrame
   /// The index of the chunk in the directory.
   let index: Int
-  /// Which CPU record it belongs to.
+  /// The number of the CPU record that it belongs to.
   let owner: Int
   /// The next chunk of the same CPU, in a ring.
   var next: Int
-  /// Where the last search ended: a word of the bits.
+  /// The word of the bit map where the last search ended.
   var hint: Int
 
   init(base: UInt, frame: PageFrame, index: Int, owner: Int) {
@@ -98,14 +98,14 @@ struct ChunkHeader {
   }
 }
 
-/// A chunk, by the memory of its frame.
+/// A chunk, named by the memory of its frame.
 struct SmallChunk: Equatable {
   let memory: UnsafeMutableRawPointer
 
   init(memory: UnsafeMutableRawPointer) { self.memory = memory }
 
   static var byteCount: Int { 2 << 20 }
-  /// The pages that areas may take: as many as words fit before the rest of the frame.
+  /// The pages that areas may take: one for each word that fits the frame.
   static var usablePages: Int { 496 }
   static var takenOffset: Int { 3968 }
   static var headerOffset: Int { 4032 }
@@ -145,7 +145,7 @@ struct SmallChunk: Equatable {
   ///   - alignment: what the first page's number is a multiple of: a power of two up to 64.
   /// - Returns: the first page; `nil` if there is no such run.
   func take(_ count: Int, alignment: Int) -> Int? {
-    // Bit 0 and every bit that lies a multiple of the alignment above it.
+    // The bits whose numbers are multiples of the alignment.
     let allowed =
       alignment == 1 ? UInt64.max : alignment == 64 ? 1 : UInt64.max / (1 &<< UInt64(alignment) &- 1)
     let first = header.pointee.hint
@@ -168,7 +168,7 @@ struct SmallChunk: Equatable {
     return nil
   }
 
-  /// The bits of `low` from which on at least `count` bits are set, `high` following above.
+  /// The bits of `low` at which a run of at least `count` set bits starts; `high` follows above.
   static func starts(ofRunsOf count: Int, _ low: UInt64, _ high: UInt64) -> UInt64 {
     var low = low
     var high = high
@@ -190,9 +190,7 @@ struct SmallChunk: Equatable {
     }
   }
 
-  /// Gives the pages of an area back.
-  ///
-  /// Nothing translates to them any more.
+  /// Frees the pages of an area, to which no translation leads any more.
   func clear(_ page: Int, _ count: Int) {
     word(page).pointee.store(0, ordering: .relaxed)
     let run: UInt64 = 1 &<< UInt64(truncatingIfNeeded: count) &- 1

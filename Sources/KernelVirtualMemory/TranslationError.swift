@@ -1,8 +1,8 @@
-// What can go wrong when something is mapped.
+// The errors of mapping.
 
 import KernelMachine
 
-/// Why a mapping was refused.
+/// The reason why a mapping was refused.
 ///
 /// Nothing has changed when one is thrown.
 public enum TranslationError: Error, Equatable, TextDescribable {
@@ -12,7 +12,7 @@ public enum TranslationError: Error, Equatable, TextDescribable {
   case outsideSpace(VirtualAddress)
   /// The address is mapped already, or was and its invalidation has not completed.
   case occupied(VirtualAddress)
-  /// A table could not be had.
+  /// No frame for a table could be allocated.
   case frames(FrameSourceError)
 
   /// Writes the error in one line.

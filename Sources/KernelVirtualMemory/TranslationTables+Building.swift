@@ -1,18 +1,18 @@
-// Building tables and mapping: first count the tables that are missing, then allocate all of them, then link.
+// Building tables and mapping: count the missing tables, allocate all of them, then link.
 //
-// Nothing is linked before everything was granted. A refusal is therefore undone by giving back frames that no walker
-// has ever seen, without an invalidation.
+// No table is linked before all are allocated. So a refusal is undone by freeing frames that no walker has ever seen,
+// without an invalidation.
 //
 // A walker may see a new table descriptor before older stores of this CPU. So the contents of a new table (zeroes
 // included) are published before its descriptor is written into a table that walkers can reach.
 
 import KernelMachine
 
-/// Which leaf entries a range is to be mapped with.
+/// The kind of leaf entries that a range is to be mapped with.
 struct MappingShape {
   /// Whether blocks are used where they fit.
   let usesBlocks: Bool
-  /// What is added to a virtual address to get the physical one, where blocks are used.
+  /// The offset of physical from virtual addresses, where blocks are used.
   let physicalOffset: UInt
 
   init(usesBlocks: Bool, physicalOffset: UInt) {
@@ -22,20 +22,20 @@ struct MappingShape {
 
   static var pages: Self { Self(usesBlocks: false, physicalOffset: 0) }
 
-  /// Whether the addresses from `first` to `last` are mapped by one block: levels 1 and 2 have them.
+  /// Whether one block maps the addresses from `first` to `last`; levels 1 and 2 have blocks.
   func isBlock(level: Int, first: UInt, last: UInt, span: UInt) -> Bool {
     usesBlocks && level > 0 && level < 3 && last &- first == span &- 1
       && (first | (first &+ physicalOffset)) & (span &- 1) == 0
   }
 }
 
-/// What stands between a range and its mapping.
+/// What the mapping of a range lacks, and what is in its way.
 struct MappingSurvey {
-  /// How many tables are missing.
+  /// The number of missing tables.
   var missingTables = 0
-  /// Whether tables will be linked: those that are missing, or retired ones again.
+  /// Whether tables are to be linked: missing ones, or retired ones again.
   var linksTables = false
-  /// The first address that is not free, if there is one.
+  /// The first address that is in use, if there is one.
   var conflict: VirtualAddress?
 
   init() {}
@@ -47,8 +47,8 @@ extension TranslationTables {
   /// Maps one page.
   ///
   /// - Parameters:
-  ///   - frame: what is mapped.
-  ///   - address: where, a multiple of 4,096.
+  ///   - frame: the frame to map.
+  ///   - address: its virtual address, a multiple of 4,096.
   ///   - node: the preferred node of new tables.
   ///   - frames: where missing tables come from.
   /// - Throws: ``TranslationError``; no table has been left behind then.
@@ -59,7 +59,7 @@ extension TranslationTables {
     try map(.page(frame, permissions, kind: kind), at: address, node: node, frames: frames)
   }
 
-  /// Maps one page with a given last-level entry, such as one that another address space has.
+  /// Maps one page with a given last-level entry, such as one of another address space.
   ///
   /// - Throws: ``TranslationError``; no table has been left behind then.
   public func map<Frames: FrameSource & ~Copyable>(
@@ -105,7 +105,7 @@ extension TranslationTables {
 
   /// Finds the last-level entry of `address`, building the tables above it where they are missing.
   ///
-  /// The entry is not counted as live. Whoever writes it takes care that its table stays as long as it is needed.
+  /// The entry is not counted as live: the caller keeps its table linked for as long as it uses the entry.
   ///
   /// - Returns: the physical address of the entry.
   /// - Throws: ``TranslationError``; no table has been left behind then.
@@ -123,7 +123,7 @@ extension TranslationTables {
     return found
   }
 
-  /// Checks, allocates, links: `write` writes the leaf entries and says how many of them are live.
+  /// Checks, allocates and links; `write` writes the leaf entries and returns the number of live ones.
   func build<Frames: FrameSource & ~Copyable>(
     _ range: VirtualAddressRange, shape: MappingShape, checkingPages: Bool = true, node: NodeID?,
     frames: borrowing Frames, write: (PhysicalAddress, UInt, Int, Int) -> Int
@@ -142,7 +142,7 @@ extension TranslationTables {
     link(range, shape: shape, spare: &spare, leaves: write)
   }
 
-  /// Refuses what is not made of whole pages or leaves the half that the tables translate.
+  /// Refuses a range that is not made of whole pages or leaves the half that the tables translate.
   func check(_ range: VirtualAddressRange) throws(TranslationError) {
     let first = range.lowerBound.rawValue
     let end = range.upperBound.rawValue
@@ -156,7 +156,7 @@ extension TranslationTables {
 
   // MARK: The two passes
 
-  /// Counts the tables that a mapping of `range` lacks, and looks for something that is in its way.
+  /// Counts the tables that a mapping of `range` lacks, and looks for a conflict.
   func survey(
     _ range: VirtualAddressRange, shape: MappingShape, checkingPages: Bool
   ) -> MappingSurvey {
@@ -196,8 +196,8 @@ extension TranslationTables {
 
   /// Links the tables that are missing, taking them from `spare`, and lets `leaves` write the leaf entries.
   ///
-  /// `leaves` gets, for each run of leaf entries in one table: the location of the first, its virtual address, how many
-  /// there are, and their level. It returns by how many the live entries of the table have grown.
+  /// `leaves` gets, for each run of leaf entries in one table: the location of the first, its virtual address, their
+  /// number and their level. It returns by how many the live entries of the table have grown.
   func link(
     _ range: VirtualAddressRange, shape: MappingShape, spare: inout FrameChain,
     leaves: (PhysicalAddress, UInt, Int, Int) -> Int
@@ -237,7 +237,7 @@ extension TranslationTables {
           entry.frame.physicalAddress, level: level &+ 1, address, lastOfEntry, shape, &spare,
           isReachable: isReachable, leaves)
         // A retired table that was not swept yet is linked again: it is the same table at the same addresses, so
-        // what a walker may still remember of it stays true.
+        // a descriptor that a walker has cached stays true.
         if !entry.isValid { added &+= 1 }
         if count > 0 || !entry.isValid {
           machine.writeEntry(entry.withEntryCount(entry.entryCount &+ count).linked, at: location)

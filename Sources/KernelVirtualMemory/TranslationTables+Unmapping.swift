@@ -11,14 +11,14 @@ extension TranslationTables {
   /// Unmaps a range, waits for the invalidation, then hands over what was mapped and gives back the tables that have
   /// become empty.
   ///
-  /// A block that lies partly outside of the range stays.
+  /// A block that lies partly outside the range stays.
   ///
   /// - Parameters:
-  ///   - range: whole pages; without any, nothing is done.
+  ///   - range: whole pages; if it is empty, nothing is done.
   ///   - space: the address space that the tables belong to.
   ///   - frames: where the tables came from.
   ///   - release: gets each leaf that was mapped, retired; its frame may be used for something new.
-  /// - Returns: how many pages and blocks were unmapped.
+  /// - Returns: the number of pages and blocks unmapped.
   @discardableResult
   public func unmap<Frames: FrameSource & ~Copyable>(
     _ range: VirtualAddressRange, in space: AddressSpaceID, to frames: borrowing Frames,
@@ -39,7 +39,7 @@ extension TranslationTables {
       unmapped &+= leaving
       return leaving
     }
-    // Tables that never had a live entry go too, whether or not anything was mapped.
+    // Tables that never had a live entry are freed too, whether or not anything was mapped.
     guard unmapped > 0 || tables > 0 else { return 0 }
     machine.invalidate(range, in: space, scope: tables > 0 ? .tablesAndLeaves : .leaves)
     sweepLeaves(range, release: release)
@@ -51,11 +51,10 @@ extension TranslationTables {
 
   // MARK: Step 2
 
-  /// Takes live entries out of the account, table by table, and retires the tables that have none left.
+  /// Subtracts entries from the counts of live ones, table by table, and retires the tables that have none left.
   ///
-  /// - Parameter leaves: for each run of leaf entries in one linked table: the location of the first, its virtual
-  ///   address, how many there are, their level. It returns how many cease to be live, or -1 to keep the table whatever
-  ///   its count says.
+  /// - Parameter leaves: gets, for each run of leaf entries in one linked table: the location of the first, its virtual
+  ///   address, their number, their level. It returns how many cease to be live, or -1 to keep the table in any case.
   /// - Parameter retiring: gets the first and the last address of each leaf table that is retired.
   /// - Returns: how many tables were retired.
   func withdraw(

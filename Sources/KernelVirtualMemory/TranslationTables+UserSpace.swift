@@ -1,4 +1,4 @@
-// The tables of a user address space: made with a root, destroyed as a whole.
+// The tables of a user address space: made with a root, destroyed as a whole. Its owner makes the calls, one at a time.
 
 import KernelMachine
 
@@ -16,21 +16,21 @@ extension TranslationTables {
     self.init(root: frame.physicalAddress, machine: machine)
   }
 
-  /// Takes a user address space apart: waits for one invalidation of all its translations, then hands over the leaves
-  /// of each table and gives the table back, the root last.
+  /// Destroys a user address space: waits for one invalidation of all its translations, then hands over the leaves of each
+  /// table and frees the table, the root last.
   ///
-  /// No CPU has the root in its TTBR0_EL1 any more, and no unmapping is under way. The handle is worth nothing after.
+  /// No CPU has the root in its TTBR0_EL1 any more, and no unmapping is under way. The handle is invalid afterwards.
   ///
   /// - Parameters:
-  ///   - space: the ASID of the address space, which may be used anew when this returns; `nil` if no CPU has ever had the
-  ///     root in its TTBR0_EL1: nothing can be cached then, and nothing is invalidated.
+  ///   - space: the ASID of the address space, which may be reused when this returns; `nil` if no CPU has ever had the root
+  ///     in its TTBR0_EL1: then no translation can be cached, and none is invalidated.
   ///   - frames: where the tables came from.
   ///   - release: gets each leaf; its frame may be used for something new.
   public func destroy<Frames: FrameSource & ~Copyable>(
     in space: AddressSpaceID?, to frames: borrowing Frames, release: (MappedLeaf) -> Void
   ) {
     if let space {
-      // With the root's entries invalid, nothing below it can be cached anew while the invalidation runs.
+      // With the root's entries invalid, no walker can cache a translation below it again while the invalidation runs.
       for index in 0..<512 {
         let location = root + index &* 8
         let entry = machine.readEntry(at: location)

@@ -1,14 +1,14 @@
-// Visiting the leaf entries of a range, as fork does for copy-on-write. What is absent at an upper level is skipped whole.
+// Visits to the leaf entries of a range, as fork makes them for copy-on-write. Ranges without a table are skipped whole.
 
 import KernelMachine
 
 extension TranslationTables {
   /// Calls `body` for each valid leaf entry, page or block, that maps a part of a range, in ascending order.
   ///
-  /// `body` may change the entry it is called for; it must not map or unmap in these tables.
+  /// `body` may change the entry that it is called for; it must not map or unmap in these tables.
   ///
-  /// - Throws: what `body` throws, at once.
-  /// - Complexity: linear in the tables that the range has, 512 steps for each.
+  /// - Throws: the first error that `body` throws.
+  /// - Complexity: O(tables of the range), 512 steps for each.
   public func visitLeaves<Failure: Error>(
     in range: VirtualAddressRange, _ body: (MappedLeaf) throws(Failure) -> Void
   ) throws(Failure) {

@@ -1,4 +1,4 @@
-// A tree of translation tables, 4 KiB granule, and how an address is looked up in it.
+// A tree of translation tables, 4 KiB granule, and the look-up of addresses in it.
 //
 //   63      48 47       39 38       30 29       21 20       12 11         0
 //  +----------+-----------+-----------+-----------+-----------+------------+
@@ -8,7 +8,7 @@
 //
 // With 39-bit addresses the root is a level-1 table, with 48-bit addresses a level-0 table.
 //
-// The life of an entry, leaf and table alike (the valid bit is the walkers' business, the rest is ours):
+// The life of an entry, leaf and table alike (walkers read the valid bit; software uses the rest of an invalid entry):
 //
 //            link / map                     retire                       sweep
 //   empty ----------------> valid ---------------------> retired ----------------------> empty
@@ -19,16 +19,16 @@
 //
 // A table descriptor counts, in bits that walkers ignore, the *live* entries of the table that it points to: those that
 // are valid, or whose retirement has not been reported yet (see `withdraw`). When the count reaches 0 the descriptor is
-// retired in turn, so one invalidation covers leaf and tables; when it is swept, the table's frame goes back. No search
-// is needed at any level. Leaf tables of stack arenas are not counted: their entries are the stack allocator's.
+// retired in turn, so one invalidation covers leaf and tables; when it is swept, the table's frame is freed. No search is
+// needed at any level. Leaf tables of stack arenas are not counted: their entries belong to the stack allocator.
 //
-// Nothing here takes a lock: whoever owns a space makes sure that its tables are changed by one CPU at a time.
+// Nothing here takes a lock: the owner of a space ensures that one CPU at a time changes its tables.
 //
 // Source: Arm Architecture Reference Manual (DDI 0487), D8.2 "Translation process", D8.14 "TLB maintenance".
 
 import KernelMachine
 
-/// A handle of the translation tables of the kernel's half or of one user address space.
+/// A handle to the translation tables of the kernel's half or of one user address space.
 public struct TranslationTables<M: Machine> {
   /// The machine whose memory the tables lie in.
   public let machine: M
@@ -37,7 +37,7 @@ public struct TranslationTables<M: Machine> {
   /// The root table's level: 1 for 39-bit addresses, 0 for 48-bit ones.
   public let rootLevel: Int
 
-  /// The tables below a root, which must exist.
+  /// Makes a handle to the tables below a root, which must exist.
   ///
   /// `machine.virtualAddressBits` says how deep they are.
   public init(root: PhysicalAddress, machine: M) {
@@ -46,7 +46,7 @@ public struct TranslationTables<M: Machine> {
     rootLevel = machine.virtualAddressBits == 48 ? 0 : 1
   }
 
-  /// The kernel's own tables.
+  /// Makes a handle to the kernel's own tables.
   public init(kernelOf machine: M) where M: PageTableMachine {
     self.init(root: machine.kernelRoot, machine: machine)
   }
@@ -54,7 +54,7 @@ public struct TranslationTables<M: Machine> {
   /// log2 of the bytes that one entry of `level` spans.
   static func shift(_ level: Int) -> UInt { UInt(bitPattern: 39 &- 9 &* level) }
 
-  /// Where the entry for `address` lies in a table of `level`.
+  /// The physical address of the entry for `address` in a table of `level`.
   static func location(
     of address: UInt, in table: PhysicalAddress, level: Int
   ) -> PhysicalAddress {
@@ -78,7 +78,7 @@ public struct TranslationTables<M: Machine> {
 
   /// Finds the descriptor of the leaf table that holds the entries of all pages of a range.
   ///
-  /// - Returns: where it lies; `nil` where a table is missing or retired, or the range spans several.
+  /// - Returns: its physical address; `nil` where a table is missing or retired, or the range spans several.
   func leafTableDescriptor(of range: VirtualAddressRange) -> PhysicalAddress? {
     let first = range.lowerBound.rawValue
     guard (first ^ (range.upperBound.rawValue &- 1)) &>> 21 == 0 else { return nil }
@@ -114,11 +114,11 @@ public struct TranslationTables<M: Machine> {
   }
 }
 
-/// A leaf entry of a translation table: a page or a block, and where its entry lies.
+/// A leaf entry of a translation table, of a page or a block, and its location.
 public struct MappedLeaf: Equatable, Sendable {
   /// The first virtual address that the entry maps.
   public let address: VirtualAddress
-  /// Where the entry lies.
+  /// The physical address of the entry.
   public let location: PhysicalAddress
   /// The entry, as it was read.
   public let entry: PageTableEntry
@@ -132,15 +132,15 @@ public struct MappedLeaf: Equatable, Sendable {
     self.level = level
   }
 
-  /// How many bytes the entry maps.
+  /// The number of bytes that the entry maps.
   public var byteCount: Int { 1 &<< (39 &- 9 &* level) }
 
-  /// The frame behind an address that the entry maps.
+  /// The frame that the entry maps an address to.
   public func frame(of address: VirtualAddress) -> PageFrame {
     entry.frame + ((address - self.address) &>> 12)
   }
 
-  /// The physical address behind an address that the entry maps.
+  /// The physical address that the entry maps an address to.
   public func physicalAddress(of address: VirtualAddress) -> PhysicalAddress {
     entry.frame.physicalAddress + (address - self.address)
   }

@@ -1,4 +1,4 @@
-// Giving back all that waits, on all CPUs, and the tables and chunks that hold nothing.
+// A flush: it releases all freed areas, those of all CPUs, and idle tables and empty chunks.
 //
 // 1. under the locks: all lists are taken
 // 2. one invalidation of leaf entries, if something waited for one
@@ -8,23 +8,23 @@
 // 6. under the lock: retired tables collected
 // 7. frames freed
 //
-// Between 4 and 6 other CPUs may link a retired table of the tree again: it is the same table at the same addresses, 6 finds it
-// valid and leaves it. `flushLock` sees to it that a retired table belongs to the one flush that is under way.
+// Between 4 and 6 other CPUs may link a retired table of the tree again: it is the same table at the same addresses, so 6
+// finds it valid and leaves it. By `flushLock` a retired table belongs to the one flush that is under way.
 //
-// A chunk that goes is first taken out of the directory. A CPU that has looked it up before, for an address of no area,
-// holds its own lock meanwhile: so each of these locks is taken once before the chunk's frame goes back.
+// A chunk is first taken out of the directory. A CPU that has looked it up before, for an address of no area, holds its
+// own lock meanwhile: so each of these locks is taken once before the chunk's frame is freed.
 
 import KernelMachine
 import Synchronization
 
 extension VmallocArea {
-  /// Completes everything that waits: makes an invalidation for freed areas, and one for tables that hold nothing, and
-  /// gives all of that back, with the addresses.
+  /// Releases all freed areas, idle tables and empty chunks, with their addresses: by one invalidation for areas and one
+  /// for tables.
   ///
-  /// What another CPU is about to give back itself, a few pages at most, is left to it.
+  /// A few pages at most that another CPU is about to free are left to it.
   ///
-  /// - Returns: how many frames went back; 0 if nothing was waiting, and then no invalidation was made.
-  /// - Complexity: linear in the pages that wait and in the translation tables of the range.
+  /// - Returns: the number of frames freed; 0 if nothing was waiting, and then no invalidation was made.
+  /// - Complexity: O(pages that wait + translation tables of the range).
   @discardableResult
   public borrowing func flush<Frames: FrameSource & ~Copyable>(frames: borrowing Frames) -> Int {
     guard let state = publishedState() else { return 0 }
@@ -32,7 +32,7 @@ extension VmallocArea {
     let interrupts = machine.lock(state.flushLock)
     completeFreed(state, into: &freed)
     releaseIdleTables(state, into: &freed)
-    // Before the lock is released: whoever waits for it is short of memory, and is to find these frames.
+    // Before the lock is released: a CPU that waits for it is short of memory, and is to find these frames.
     let count = freed.count
     freed.giveBack(to: frames, machine: machine)
     if count > 0 { state.flushCount.pointee.wrappingAdd(1, ordering: .releasing) }
@@ -40,7 +40,7 @@ extension VmallocArea {
     return count
   }
 
-  /// How often a flush has given something back.
+  /// The number of flushes that have freed a frame.
   var flushCount: UInt {
     borrowing get {
       guard let state = publishedState() else { return 0 }
@@ -145,7 +145,7 @@ extension VmallocArea {
     freed.append(&records, machine: machine)
   }
 
-  /// Retires the tables between stack arenas that no entry is counted for; the lock is held.
+  /// Retires the tables between stack arenas that have no live entry; the lock is held.
   borrowing func retireIdleTables(_ state: VmallocStatePointer, _ changed: inout TableBounds) {
     var lower = range.lowerBound.rawValue
     var area = state.state.pointee.areas.first
@@ -162,7 +162,7 @@ extension VmallocArea {
 
   /// Retires the chunks without areas; the lock is held.
   ///
-  /// - Returns: their frames, not to be used before no CPU has one of them looked up.
+  /// - Returns: their frames, not to be freed while a CPU that has looked one of them up may use it.
   borrowing func retireChunks(
     _ state: VmallocStatePointer, _ changed: inout TableBounds
   ) -> FrameChain {
@@ -172,7 +172,7 @@ extension VmallocArea {
       guard let chunk = small.chunk(index), chunk.isEmpty else { continue }
       let owner = chunk.header.pointee.owner
       let interrupts = machine.lock(small.lock(owner))
-      // Asked again: nobody but the owner can take a page now.
+      // Read again: under this lock no CPU can take a page.
       let isEmpty = chunk.isEmpty
       if isEmpty { small.remove(chunk, from: owner) }
       machine.unlock(small.lock(owner), restoring: interrupts)
@@ -197,7 +197,7 @@ extension VmallocArea {
   }
 }
 
-/// What the tables that were retired translate.
+/// The bounds of the addresses that the retired tables translate.
 struct TableBounds {
   var lowest = UInt.max
   var highest: UInt = 0

@@ -2,21 +2,22 @@
 //
 // vfree    leaf entries retired; the area joins the list `retired`. Its addresses stay taken.
 //          When enough wait, this free makes one invalidation for them: they are `ready`.
-//          Otherwise it empties some of the entries of a ready area and gives their frames back: as many pages as it
-//          retires itself and a few more. With its last page a ready area loses its place in the tree, and its tables
-//          count its entries no longer. Tables without entries stay linked, until a flush.
+//          Otherwise it empties some of the entries of a ready area and frees their frames: as many pages as it
+//          retires itself and a few more. With its last page a ready area leaves the tree, and its tables
+//          count its entries no longer. Idle tables stay linked until a flush.
 //
-// So no free pays for others, whatever waits. Small areas do the same with lists of each CPU (VmallocArea+SmallFreeing).
+// So the work of one free does not grow with what waits. Small areas do the same with lists of each CPU
+// (VmallocArea+SmallFreeing).
 
 import KernelMachine
 
 extension VmallocArea {
   /// Frees an area.
   ///
-  /// Its frames and addresses are used for nothing before an invalidation has completed.
+  /// Its frames and addresses are not reused before an invalidation has completed.
   ///
-  /// Now and then it makes the invalidation for all that wait: when they are ``retiredPagesBound`` pages or
-  /// ``retiredAreasBound`` areas. What that sets free is given back by later calls, a few pages in each.
+  /// When ``retiredPagesBound`` pages or ``retiredAreasBound`` areas wait, the call makes the invalidation for all of
+  /// them. Later calls then free their frames, a few pages each.
   ///
   /// - Parameters:
   ///   - address: what ``vmalloc(size:alignment:guard:node:caller:frames:)`` returned.
@@ -48,7 +49,7 @@ extension VmallocArea {
 
     var freed = FrameChain()
     var records = FrameChain()
-    // Nobody else makes ready what this CPU has taken for its invalidation, so it must not be delayed meanwhile.
+    // Only this CPU can make ready the areas that it has taken for its invalidation, so it must not be delayed meanwhile.
     let outerInterrupts = machine.disableInterrupts()
     interrupts = machine.lock(state.lock)
     area.pointee.link = state.state.pointee.retired
@@ -80,7 +81,7 @@ extension VmallocArea {
     records.giveBack(to: frames, machine: machine)
   }
 
-  /// Why the area cannot be freed at this address.
+  /// The reason why the area cannot be freed at this address; `nil` if it can.
   borrowing func refusal(of area: AreaPointer, at address: VirtualAddress) -> VmallocError? {
     if area.pointee.kind == .stacks { return .stackArena(address) }
     if area.pointee.state == .building { return .foreignAddress(address) }
@@ -92,7 +93,7 @@ extension VmallocArea {
 
   /// Retires the leaf entries of an area that is not in use any more.
   ///
-  /// They belong to it: no lock is needed.
+  /// They belong to the area: no lock is needed.
   ///
   /// They are published here, since the invalidation may be made by another CPU, which publishes only its own stores:
   /// walkers that still saw the valid entries would cache them anew after it.
@@ -119,7 +120,7 @@ extension VmallocArea {
     return batch
   }
 
-  /// What the areas of a list span.
+  /// The range that the areas of a list span.
   static func bounds(of batch: AreaPointer) -> VirtualAddressRange {
     var lowest = UInt.max
     var highest: UInt = 0
@@ -132,11 +133,11 @@ extension VmallocArea {
     return VirtualAddressRange(VirtualAddress(lowest), VirtualAddress(highest))
   }
 
-  /// Empties entries of ready areas, until `pages` have been or none is left; the lock is held.
+  /// Empties up to `pages` entries of ready areas; the lock is held.
   ///
   /// - Parameters:
   ///   - freed: gets the frames that were mapped.
-  ///   - records: gets the frames of records that are not needed any more.
+  ///   - records: gets the frames that no longer hold a record in use.
   borrowing func collectReady(
     _ state: VmallocStatePointer, pages: Int, _ freed: inout FrameChain, _ records: inout FrameChain
   ) {
@@ -152,7 +153,7 @@ extension VmallocArea {
     }
   }
 
-  /// Empties the last of the entries that an area still has, and chains their frames; the lock is held.
+  /// Empties the highest entries that an area still has, and chains their frames; the lock is held.
   ///
   /// Their invalidation has completed.
   borrowing func collect(
@@ -181,7 +182,7 @@ extension VmallocArea {
     }
   }
 
-  /// Gives the addresses and the record of an area back whose entries are all empty; the lock is held.
+  /// Releases the addresses and the record of an area whose entries are all empty; the lock is held.
   borrowing func forget(
     _ area: AreaPointer, in state: VmallocStatePointer, _ records: inout FrameChain
   ) {

@@ -1,4 +1,4 @@
-// What holds between operations, checked step by step in builds with INTERNAL_CHECKS.
+// The checks of the invariants that hold between operations; compiled only where `INTERNAL_CHECKS` is defined.
 
 import KernelMachine
 import Synchronization
@@ -201,7 +201,7 @@ import Synchronization
   }
 #else
   extension VmallocArea {
-    /// Nothing, in builds without INTERNAL_CHECKS.
+    /// Does nothing; with `INTERNAL_CHECKS`, stops if an invariant does not hold.
     @inline(__always) public borrowing func _checkInvariants(isQuiet: Bool = true) {}
   }
 #endif

@@ -1,11 +1,11 @@
-// The listing of all areas, in the form of /proc/vmallocinfo.
+// The listing of all areas, in the format of Linux's /proc/vmallocinfo.
 
 import KernelMachine
 import Synchronization
 
 extension VmallocArea {
-  /// Writes one line for each area in use, lowest first, small ones last: its bounds and size with the guard, who asked for it, how many
-  /// pages are mapped, and its kind.
+  /// Writes one line for each area in use, lowest first, small ones last: its bounds and size with the guard, its caller,
+  /// the number of mapped pages, and its kind.
   ///
   ///     0xffffff8008000000-0xffffff8008005000   20480 boot: exception stack pages=4 vmalloc
   ///     0xffffff8008200000-0xffffff8048201000 1073745920 stack arena stacks

@@ -1,13 +1,13 @@
-// Allocating small areas: from a chunk of the current CPU, under that CPU's own lock.
+// Allocation of small areas: from a chunk of the current CPU, under that CPU's own lock.
 //
-// First the frames; then a place among the CPU's chunks, or a new chunk with the place taken in it; then nothing can fail,
-// and the leaf entries are written without a lock, since they belong to the area.
+// The frames come first, then a place among the CPU's chunks or in a new chunk. After that nothing can fail, and the leaf
+// entries are written without a lock, since they belong to the area.
 
 import KernelMachine
 import Synchronization
 
 extension VmallocArea {
-  /// Whether an area is a small one: how many pages it takes with its guard; 0 if it is not.
+  /// The number of pages that a small area takes with its guard; 0 if the area is not a small one.
   borrowing func smallPages(size: Int, guardBytes: Int, alignment: Int) -> Int {
     // Neither size is negative, and the bound is a power of two: both are below it if all their bits are.
     guard chunkCount > 0, alignment <= SmallAreas.largestAlignment &<< 12,
@@ -17,14 +17,14 @@ extension VmallocArea {
     return pages <= SmallAreas.largestPages ? pages : 0
   }
 
-  /// Which CPU record belongs to the CPU that executes this.
+  /// The number of the current CPU's record.
   ///
-  /// The task may be moved to another CPU at once. It then uses another CPU's record, which its lock allows.
+  /// The task may be moved to another CPU at once. It then uses another CPU's record, which the lock allows.
   borrowing func currentRecord() -> Int { machine.currentCPU & (SmallAreas.recordCount &- 1) }
 
-  /// Allocates an area in a chunk; there can be chunks.
+  /// Allocates an area in a chunk; the range has room for chunks.
   ///
-  /// - Returns: `nil` if there can be no more chunks; nothing has changed then.
+  /// - Returns: its address; `nil` if no chunk has room and none can be added, and then nothing has changed.
   borrowing func allocateSmall<Frames: FrameSource & ~Copyable>(
     pages: Int, totalPages: Int, alignment: Int, node: NodeID?, caller: StaticString, frames: borrowing Frames
   ) throws(VmallocError) -> VirtualAddress? {
@@ -36,7 +36,7 @@ extension VmallocArea {
     var place: (chunk: SmallChunk, page: Int)?
     do throws(VmallocError) {
       if let state = publishedState() {
-        // Every state of a range that has room for chunks has it.
+        // A range with room for chunks has this in every state.
         let small = state.small.unsafelyUnwrapped
         let cpu = currentRecord()
         let interrupts = machine.lock(small.lock(cpu))
@@ -66,7 +66,7 @@ extension VmallocArea {
     return VirtualAddress(header.pointee.base &+ UInt(bitPattern: place.page) &<< 12)
   }
 
-  /// Enters an area whose pages have been taken; the lock of the CPU is held.
+  /// Records an area whose pages have been taken; the lock of the CPU is held.
   borrowing func begin(
     _ chunk: SmallChunk, _ page: Int, _ word: SmallAreaWord, on record: UnsafeMutablePointer<CPUAreas>
   ) {
@@ -129,7 +129,7 @@ extension VmallocArea {
         throw error
       }
       if isShared { return place }
-      // Another CPU's first allocation was faster: its state is the one.
+      // Another CPU's first allocation was faster: its state is used.
       if let metadata { giveBackFrame(metadata, to: frames) }
       discard(state, frames: frames)
       if let small = publishedState()?.small {

@@ -1,23 +1,23 @@
-// Freeing small areas, on whatever CPU: all that waits is that CPU's own, and each free does a small part of the work.
+// Freeing of small areas, on any CPU: freed areas wait in that CPU's lists, and each free does a part of the work.
 //
 //            retire the leaf entries                 one invalidation                     a few pages per free
 //   live ------------------------------> pending ------------------------> ready ----------------------------------> free
 //            and publish them             (a list)    when enough wait     (a list)   entries emptied, frames go back,
 //                                                                                     at last the bits are cleared
 //
-// A free that makes the invalidation gives nothing back, so that no call pays for both. One that does not gives back as
-// many pages as it frees, and `pagesBesides` more, but not fewer than `leastPages`: so what is ready is gone before the
-// next invalidation is due, and what waits stays bounded.
+// A free that makes the invalidation gives no frames back, so that no call pays for both. One that does not gives back
+// as many pages as it retires, and `pagesBesides` more, but not fewer than `leastPages`: so the ready list is empty
+// before the next invalidation is due, and what waits stays bounded.
 //
-// All of it happens under the lock of the CPU, with interrupts off; only the frames go back after.
+// All of it happens under the lock of the CPU, with interrupts off; only the frames are freed after.
 
 import KernelMachine
 import Synchronization
 
 extension VmallocArea {
-  /// Frames that a free gives back besides as many as it retires.
+  /// The frames that a free gives back beyond the number that it retires.
   static var pagesBesides: Int { 4 }
-  /// Frames that a free gives back at least.
+  /// The least number of frames that a free gives back, if as many are ready.
   static var leastPages: Int { 8 }
 
   /// Frees the small area at an address that lies in the chunks.
@@ -27,7 +27,7 @@ extension VmallocArea {
     let cpu = currentRecord()
     let record = small.record(cpu)
     let interrupts = machine.lock(small.lock(cpu))
-    // From the look-up on, the lock keeps the chunk from being released, even if the address is not one of an area.
+    // From the look-up on, the lock keeps the chunk from being released, even if the address lies in no area.
     let found: (chunk: SmallChunk, page: Int, word: SmallAreaWord)
     do throws(VmallocError) {
       found = try retire(address, small)
@@ -64,7 +64,7 @@ extension VmallocArea {
     freed.giveBack(to: frames, machine: machine)
   }
 
-  /// The bounds of what a CPU has pending, which are then those of nothing.
+  /// Takes the bounds of a CPU's pending areas, and resets them.
   static func takeBounds(_ record: UnsafeMutablePointer<CPUAreas>) -> VirtualAddressRange {
     let bounds = VirtualAddressRange(
       VirtualAddress(record.pointee.lowest), VirtualAddress(record.pointee.highest))
@@ -75,7 +75,7 @@ extension VmallocArea {
 
   /// Makes a live area a retired one; the address lies in the chunks.
   ///
-  /// - Throws: why there is none; nothing has changed then.
+  /// - Throws: the reason why no live area starts there; nothing has changed then.
   borrowing func retire(
     _ address: VirtualAddress, _ small: SmallAreas
   ) throws(VmallocError) -> (chunk: SmallChunk, page: Int, word: SmallAreaWord) {
@@ -97,7 +97,7 @@ extension VmallocArea {
     throw refusal(address, chunk, page)
   }
 
-  /// Why nothing can be freed at an address.
+  /// The reason why no area can be freed at an address.
   borrowing func refusal(
     _ address: VirtualAddress, _ chunk: SmallChunk, _ page: Int
   ) -> VmallocError {
@@ -110,9 +110,9 @@ extension VmallocArea {
     return base == address ? .doubleFree(address) : .notTheStart(address, of: base)
   }
 
-  /// Empties entries whose invalidation has completed, and chains their frames, until `pages` have been or none is left.
+  /// Empties up to `pages` entries whose invalidation has completed, and chains their frames.
   ///
-  /// Whoever calls this has the list to itself.
+  /// The caller is the only user of the list.
   borrowing func collect(
     _ list: inout SmallAreaList, pages: Int, _ small: SmallAreas, into chain: inout FrameChain
   ) {

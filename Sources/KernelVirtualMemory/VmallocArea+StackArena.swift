@@ -6,8 +6,8 @@
 //   -----------+-----------+-----------------------------------+-----------+-------+-----------
 //            start        base (base mod alignment = phase)               end
 //
-// No general area shares a last-level table with stacks: the counts of those tables stay 0, and whether one is empty is
-// seen by reading its entries.
+// No general area shares a last-level table with stacks: the counts of those tables stay 0, and only reading its entries
+// shows whether one is empty.
 
 import KernelMachine
 
@@ -82,7 +82,7 @@ extension VmallocArea {
     var spare = FrameChain()
     var found = PhysicalAddress(0)
     do throws(VmallocError) {
-      // Most often one table is missing, and seldom none: the tables need not be counted twice.
+      // Mostly one table is missing, and rarely none: so the tables need not be counted twice.
       try grow(&spare, to: 1, node: node, purpose: .pageTable, frames: frames)
       _ = try linkTables(
         page, spare: &spare, node: node, in: state, frames: frames,
@@ -93,7 +93,7 @@ extension VmallocArea {
     } catch {
       spare.giveBack(to: frames, machine: machine)
       if case .frames(let error) = error { throw error }
-      // Somebody else has mapped a block there: it has no last-level entry.
+      // Code outside this area has mapped a block there, which has no last-level entry.
       throw .foreignFrame(self.page(of: address) ?? PageFrame(address.rawValue &>> 12))
     }
     spare.giveBack(to: frames, machine: machine)
@@ -127,7 +127,7 @@ extension VmallocArea {
     var highest: UInt = 0
     let outerInterrupts = machine.lock(state.flushLock)
 
-    // A full table is left at its first entry that is not empty, so that only tables that go are read to their end.
+    // The scan of a table ends at its first entry that is not empty, so only tables that are released are read to the end.
     var interrupts = machine.lock(state.lock)
     let retired = tables.withdraw(span) { location, address, count, _ in
       for index in 0..<count where !machine.readEntry(at: location + index &* 8).isEmpty { return -1 }
@@ -163,7 +163,7 @@ extension VmallocArea {
 
   /// Finds the frame behind an address of the vmalloc area, stacks included, by walking the tables.
   ///
-  /// - Returns: `nil` where nothing is mapped, and outside of the range.
+  /// - Returns: `nil` where nothing is mapped, and outside the range.
   public borrowing func page(of address: VirtualAddress) -> PageFrame? {
     guard range.contains(address), let state = publishedState() else { return nil }
     let interrupts = machine.lock(state.lock)

@@ -1,7 +1,7 @@
-// How the state of a vmalloc area comes into being and ends.
+// The making and the end of a vmalloc area's state.
 //
-// The first allocation makes a state that only it knows, and publishes it when nothing can fail any more. So a first
-// allocation that fails leaves no frame behind, and no other CPU holds a pointer into one.
+// The first allocation makes a private state, and publishes it when nothing can fail any more. So a first allocation that
+// fails leaves no frame behind, and no other CPU holds a pointer into one.
 
 import KernelMachine
 import Synchronization
@@ -46,16 +46,16 @@ extension VmallocArea {
     return VmallocStatePointer(memory: memory, frame: frame, isPrivate: true)
   }
 
-  /// Makes a private state everybody's.
+  /// Publishes a private state to all CPUs.
   ///
-  /// - Returns: `false` if another one was there already.
+  /// - Returns: `false` if another one has been published already.
   borrowing func publish(_ state: VmallocStatePointer) -> Bool {
     stateAddress.compareExchange(
       expected: 0, desired: state.frame.physicalAddress.rawValue &+ 1, ordering: .acquiringAndReleasing
     ).exchanged
   }
 
-  /// Gives a state back that was not published.
+  /// Frees a state that was not published.
   borrowing func discard<Frames: FrameSource & ~Copyable>(
     _ state: VmallocStatePointer, frames: borrowing Frames
   ) {
@@ -69,7 +69,7 @@ extension VmallocArea {
     giveBackFrame(state.frame, to: frames)
   }
 
-  /// Ends the use of the vmalloc area: completes what is pending and gives the last frames of records back.
+  /// Ends the use of the vmalloc area: completes what is pending and frees the last frames of records.
   ///
   /// Areas that are still in use stay mapped, and their records and tables stay allocated.
   public consuming func close<Frames: FrameSource & ~Copyable>(frames: borrowing Frames) {
@@ -79,7 +79,7 @@ extension VmallocArea {
     giveBack(state, to: frames)
   }
 
-  /// What is in use and what is waiting, at this moment.
+  /// The figures of what is in use and what is waiting, at this moment.
   public var figures: VmallocFigures {
     borrowing get {
       guard let state = publishedState() else { return VmallocFigures() }

@@ -5,8 +5,8 @@
 //   +-------------- one tree, the lowest place that fits --------+------ small areas, by CPU -------+
 //
 // An allocation takes its steps in an order in which each can be undone without an invalidation: address space and
-// record, then the frames, then the frames of missing tables; only when all of that is there, tables are linked and
-// pages mapped, which cannot fail. Until then no walker has seen anything.
+// record, then the frames, then the frames of missing tables. Only then are tables linked and pages mapped, which cannot
+// fail. Until then no walker has seen anything.
 
 import KernelMachine
 import Synchronization
@@ -16,22 +16,22 @@ import Synchronization
 /// All operations may be called on several CPUs at once, with interrupts on or off, and never sleep. The first
 /// allocation that succeeds takes one frame for the allocator's state, which stays until ``close(frames:)``.
 public struct VmallocArea<M: PageTableMachine>: ~Copyable, StackArena {
-  /// The addresses that are managed here.
+  /// The addresses that this area manages.
   public let range: VirtualAddressRange
   /// The machine whose kernel tables are changed.
   public let machine: M
-  /// Where the chunks of small areas begin, and the tree of all others ends: the end of the range if it is too small for any.
+  /// The lowest address of the chunks, where the tree of all other areas ends; the end of a range too small for chunks.
   let smallBase: UInt
-  /// How many chunks there can be.
+  /// The largest possible number of chunks.
   let chunkCount: Int
   /// The physical address of the state plus 1; 0 before the first allocation has succeeded.
   let stateAddress: Atomic<UInt>
 
-  /// An empty vmalloc area.
+  /// Makes an empty vmalloc area.
   ///
   /// - Parameters:
-  ///   - range: kernel addresses that nobody else maps anything to; partial pages at its ends are left out. Tables that
-  ///     reach into it have been built by ``TranslationTables``, so that their entries are counted.
+  ///   - range: kernel addresses that no other code maps; partial pages at its ends are left out. Tables that reach into it
+  ///     have been built by ``TranslationTables``, so that their entries are counted.
   ///   - machine: the machine whose kernel tables are changed.
   public init(_ range: Range<UInt>, machine: M) {
     let upper = range.upperBound & ~4095
@@ -39,7 +39,7 @@ public struct VmallocArea<M: PageTableMachine>: ~Copyable, StackArena {
     let lower = overflow ? upper : min(widened & ~4095, upper)
     self.range = VirtualAddressRange(VirtualAddress(lower), VirtualAddress(upper))
     self.machine = machine
-    // An eighth of the range at most, so that little of a narrow one is lost to areas that are not small.
+    // An eighth of the range at most, so that a narrow one keeps room for areas that are not small.
     chunkCount = min(Int(bitPattern: (upper &- lower) &>> 24), SmallAreas.largestChunkCount)
     smallBase =
       chunkCount == 0
@@ -47,13 +47,13 @@ public struct VmallocArea<M: PageTableMachine>: ~Copyable, StackArena {
     stateAddress = Atomic(0)
   }
 
-  /// An empty vmalloc area where the layout has it.
+  /// Makes an empty vmalloc area over the layout's range.
   public init(_ layout: AddressLayout, machine: M) {
     let area = layout.vmallocArea
     self.init(area.lowerBound.rawValue..<area.upperBound.rawValue, machine: machine)
   }
 
-  /// Whether an address lies in a chunk, or where there could be one.
+  /// Whether an address lies in the part of the range that is set aside for chunks.
   borrowing func isInChunks(_ address: VirtualAddress) -> Bool {
     address.rawValue &- smallBase < UInt(bitPattern: chunkCount) &<< 21
   }
@@ -69,20 +69,20 @@ public struct VmallocArea<M: PageTableMachine>: ~Copyable, StackArena {
 
   /// Allocates an area and maps it, readable and writable by the kernel, with every byte zero.
   ///
+  /// An area that takes up to 32 pages with its guard, at an alignment of up to 64 pages, is a *small* one: it comes from
+  /// a chunk of the current CPU, and no lock but the CPU's own is taken, until a chunk is full.
+  ///
   /// - Parameters:
   ///   - size: a positive multiple of 4,096, in bytes.
   ///   - alignment: a power of two from 4,096 up.
-  ///   - guardBytes: how many bytes above the area stay unmapped: a positive multiple of 4,096.
+  ///   - guardBytes: the bytes above the area that stay unmapped: a positive multiple of 4,096.
   ///   - node: the preferred NUMA node; `nil` means that of the current CPU.
-  ///   - caller: who asks; the listing names it.
+  ///   - caller: the caller's name, for the listing.
   ///   - frames: where memory comes from, one frame at a time.
-  /// An area that takes up to 32 pages with its guard, at an alignment of up to 64 pages, is a *small* one: it comes from
-  /// a chunk of the current CPU's, and no lock is taken but the CPU's own, until a chunk is full.
-  ///
-  /// - Returns: the lowest address where the area fits; for a small one, some address.
-  /// - Throws: ``VmallocError``; frames, tables and address space are as they were.
-  /// - Complexity: small areas: O(1), plus the pages. Others: O(log n) in the number of areas, plus the pages. For alignments above 2 MiB, the gaps that hold
-  ///   `size` bytes at a multiple of 2 MiB but not at one of `alignment` are tried one by one.
+  /// - Returns: the lowest address where the area fits; for a small one, some address in a chunk.
+  /// - Throws: ``VmallocError``; frames, tables and address space are then as they were.
+  /// - Complexity: small areas: O(1), plus O(pages). Others: O(log n) in the number of areas, plus O(pages); for alignments
+  ///   above 2 MiB, the gaps that hold `size` bytes at a multiple of 2 MiB but not at one of `alignment` are tried one by one.
   public borrowing func vmalloc<Frames: FrameSource & ~Copyable>(
     size: Int, alignment: Int = 4096, guard guardBytes: Int = 4096, node: NodeID? = nil, caller: StaticString,
     frames: borrowing Frames
@@ -128,9 +128,9 @@ public struct VmallocArea<M: PageTableMachine>: ~Copyable, StackArena {
     }
   }
 
-  /// Gets the frames and tables of a reserved area and maps it.
+  /// Allocates the frames and tables of a reserved area and maps it.
   ///
-  /// - Returns: whether that was done; if not, another state has been published meanwhile and nothing has changed.
+  /// - Returns: `false`, with nothing changed, if another state has been published meanwhile.
   borrowing func populate<Frames: FrameSource & ~Copyable>(
     _ area: AreaPointer, node: NodeID?, in state: VmallocStatePointer, frames: borrowing Frames
   ) throws(VmallocError) -> Bool {
@@ -158,10 +158,10 @@ public struct VmallocArea<M: PageTableMachine>: ~Copyable, StackArena {
     }
   }
 
-  /// Links what is missing above the leaf entries of `pages`, in one step with what `then` does under the lock.
+  /// Links the tables that `pages` lack, and calls `then`, in one step under the lock.
   ///
-  /// How many tables are missing may change while they are allocated, since that is done without the lock: other CPUs
-  /// build and release tables meanwhile. So it is counted again, and more are allocated, until there are enough.
+  /// Tables are allocated without the lock, and other CPUs build and release tables meanwhile. So the missing ones are
+  /// counted again, and more are allocated, until there are enough.
   ///
   /// - Returns: `false`, with nothing done, if the state is private and another one has been published meanwhile.
   borrowing func linkTables<Frames: FrameSource & ~Copyable>(
@@ -173,7 +173,7 @@ public struct VmallocArea<M: PageTableMachine>: ~Copyable, StackArena {
     while true {
       let interrupts = machine.lock(state.lock)
       if !state.isPrivate, let location = tables.leafTableDescriptor(of: pages) {
-        // The common case: nothing is missing, and only the count of one table changes.
+        // The common case: no table is missing, and only the count of one changes.
         let first = pages.lowerBound.rawValue
         let descriptor = machine.readEntry(at: location)
         let table = descriptor.frame.physicalAddress
@@ -206,9 +206,7 @@ public struct VmallocArea<M: PageTableMachine>: ~Copyable, StackArena {
     }
   }
 
-  /// Writes the leaf entries of an area whose tables are linked.
-  ///
-  /// They belong to the area: no lock is needed.
+  /// Writes the leaf entries of an area whose tables are linked; they belong to the area, so no lock is needed.
   borrowing func map(_ pages: VirtualAddressRange, content: inout FrameChain) {
     let tables = tables
     var address = pages.lowerBound
@@ -272,9 +270,9 @@ public struct VmallocArea<M: PageTableMachine>: ~Copyable, StackArena {
     machine.unlock(state.lock, restoring: interrupts)
   }
 
-  /// Gives the addresses and the record of an area back.
+  /// Releases the addresses and the record of an area.
   ///
-  /// Nothing is mapped there, nor may be cached.
+  /// Nothing is mapped there, and no translation can be cached.
   borrowing func unreserve<Frames: FrameSource & ~Copyable>(
     _ area: AreaPointer, in state: VmallocStatePointer, frames: borrowing Frames
   ) {
@@ -287,7 +285,7 @@ public struct VmallocArea<M: PageTableMachine>: ~Copyable, StackArena {
 
   /// Allocates cleared frames one by one until the chain has `wanted`.
   ///
-  /// When memory is short, frames that wait for an invalidation are made free first.
+  /// When memory is short, frames that wait for an invalidation are freed first.
   borrowing func grow<Frames: FrameSource & ~Copyable>(
     _ chain: inout FrameChain, to wanted: Int, node: NodeID?, purpose: FramePurpose, frames: borrowing Frames
   ) throws(VmallocError) {
@@ -296,7 +294,7 @@ public struct VmallocArea<M: PageTableMachine>: ~Copyable, StackArena {
       do {
         try chain.grow(to: wanted, node: node, purpose: purpose, from: frames, machine: machine)
       } catch {
-        // If nothing was waiting, it may have been another CPU that has given it back meanwhile.
+        // If nothing was waiting, another CPU's flush may have freed it meanwhile.
         guard case .refused = error, flush(frames: frames) > 0 || flushCount != seen else {
           chain.giveBack(to: frames, machine: machine)
           throw .frames(error)

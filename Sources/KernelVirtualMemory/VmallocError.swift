@@ -1,14 +1,14 @@
-// What can go wrong with a vmalloc area.
+// The errors of a vmalloc area.
 
 import KernelMachine
 
-/// Why `vmalloc` or `vfree` refused.
+/// The reason why `vmalloc` or `vfree` refused.
 ///
 /// Nothing has changed when one is thrown.
 public enum VmallocError: Error, Equatable, TextDescribable {
   /// The size is zero, negative, or no multiple of 4,096.
   case invalidSize(Int)
-  /// The size is more than all memory there is.
+  /// The size exceeds all memory of the frame source.
   case oversized(requestedBytes: Int, totalBytes: Int)
   /// The alignment is no power of two, or below 4,096.
   case invalidAlignment(Int)
@@ -18,7 +18,7 @@ public enum VmallocError: Error, Equatable, TextDescribable {
   case unknownNode(NodeID, nodeCount: Int)
   /// No gap in the vmalloc area holds the area and its guard at that alignment.
   case noAddressSpace(requestedBytes: Int, alignment: Int, largestGapBytes: Int)
-  /// Somebody else has put a mapping into the vmalloc area.
+  /// Other code has mapped something into the vmalloc area.
   case occupied(VirtualAddress)
   /// No memory for the area, its tables or its record.
   case frames(FrameSourceError)

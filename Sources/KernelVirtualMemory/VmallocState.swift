@@ -1,4 +1,4 @@
-// The changing part of a vmalloc area, in a page frame of its own; a second one has what is known of small areas
+// The mutable state of a vmalloc area, in a page frame of its own; a second frame holds that of small areas
 // (SmallAreas.swift), where the range is large enough for them.
 //
 //   0            64           128            320          384                                       4096
@@ -7,21 +7,18 @@
 //   | flushCount | the state  |              |            | sentinel        |        |       |        |
 //   +------------+------------+--------------+------------+-----------------+--------+-- … --+--------+
 //
-// The locks, each taken before those that stand below it:
-// - `flushLock`: giving back all that waits, one CPU at a time. It is held while an invalidation is waited for, and while
-//   frames are freed.
+// The locks, each taken before those below it:
+// - `flushLock`: one flush at a time. It is held while an invalidation is waited for, and while frames are freed.
 // - `lock`: the tree, its records, the lists of freed areas, and the translation tables above the leaf entries. It is
 //   never held while a frame is allocated, cleared or freed, or an invalidation is waited for.
 // - the lock of a CPU (SmallAreas.swift), never two at a time: its chunks and its lists. Small areas need no other.
 //
-// Leaf entries are written under none: they belong to their area, and an area to whoever allocates or frees it.
+// Leaf entries are written under none: they belong to their area, and an area to the CPU that allocates or frees it.
 
 import KernelMachine
 import Synchronization
 
-/// What a vmalloc area knows.
-///
-/// All of it is guarded by the lock.
+/// The state of a vmalloc area, guarded by `lock`.
 struct VmallocState {
   var areas: AreaTree
   var records: RecordPages
@@ -29,17 +26,17 @@ struct VmallocState {
   var retired: AreaPointer?
   /// The freed areas whose invalidation has completed, and whose frames have not all gone back.
   var ready: AreaPointer?
-  /// How many areas and pages of `figures` are in `retired`: the others are ready, or somebody's invalidation is under way.
+  /// The areas and pages of `figures` in `retired`; the others are ready, or their invalidation is under way.
   var pendingAreas = 0
   var pendingPages = 0
   /// Whether an invalidation is under way after which a batch will be ready.
   var isInvalidating = false
-  /// Whether a table may be linked that has no entry left.
+  /// Whether an idle table may be linked.
   var mayHaveIdleTables = false
-  /// How many chunks there are for small areas.
+  /// The number of chunks for small areas.
   var chunks = 0
   var figures: VmallocFigures
-  /// What is known of small areas; `nil` where the range is too small for any.
+  /// The state of small areas; `nil` where the range is too small for any.
   let small: SmallAreas?
   /// The frame of `small`.
   let smallFrame: PageFrame?
@@ -66,10 +63,10 @@ struct VmallocState {
   }
 }
 
-/// Where a state lies.
+/// A pointer to a state.
 struct VmallocStatePointer {
   let memory: UnsafeMutableRawPointer
-  /// Whether only its maker knows it: the first allocation of all is still under way.
+  /// Whether it is not published: the first allocation is still under way.
   let isPrivate: Bool
   let frame: PageFrame
 
@@ -80,7 +77,7 @@ struct VmallocStatePointer {
   }
 
   var flushLock: UnsafeMutablePointer<SpinLock> { memory.assumingMemoryBound(to: SpinLock.self) }
-  /// How often a flush has given something back.
+  /// The number of flushes that have freed a frame.
   var flushCount: UnsafeMutablePointer<Atomic<UInt>> {
     (memory + 8).assumingMemoryBound(to: Atomic<UInt>.self)
   }
@@ -93,11 +90,11 @@ struct VmallocStatePointer {
   var small: SmallAreas? { state.pointee.small }
 }
 
-/// What a vmalloc area holds at a moment.
+/// The figures of a vmalloc area at a moment.
 public struct VmallocFigures: Equatable, Sendable {
   /// Areas in use, stack arenas included.
   public var areas = 0
-  /// Pages mapped by areas in use (those of stack arenas are not known here).
+  /// Pages mapped by areas in use, without those of stack arenas.
   public var mappedPages = 0
   /// Freed areas that wait for an invalidation, or for their turn after it.
   public var retiredAreas = 0
