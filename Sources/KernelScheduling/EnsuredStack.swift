@@ -1,4 +1,4 @@
-// A section of thread code whose stack is mapped beforehand: it takes no fault, and shrinking leaves its pages alone.
+// A section of thread code whose stack is mapped in advance: it takes no fault, and shrinking leaves its pages mapped.
 
 import KernelMachine
 import KernelThreadStacks

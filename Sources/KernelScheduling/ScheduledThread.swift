@@ -21,7 +21,7 @@ public enum ThreadState: UInt8, Equatable, Sendable {
   case dead
 }
 
-/// What becomes of a running thread at the next switch.
+/// A running thread's request for the next switch.
 public enum SwitchRequest: UInt8, Equatable, Sendable {
   /// It can continue.
   case stay
@@ -51,7 +51,7 @@ public struct ScheduledThread {
   /// The machine stores it before it calls ``ThreadScheduler/next(after:stacks:switching:)``, when the context is saved
   /// completely.
   public var savedStackPointer: VirtualAddress
-  /// The address from which on its stack keeps its pages while it sleeps, if it is below the stack pointer.
+  /// The lowest address from which its stack keeps its pages while it sleeps, if it is below the stack pointer.
   ///
   /// Only the thread itself changes it. ``noFloor`` protects nothing.
   public var floor: VirtualAddress
@@ -61,14 +61,14 @@ public struct ScheduledThread {
   public var id: Int
   var cpuNumber: Int32
   var currentState: ThreadState
-  /// What becomes of it at the next switch; the thread itself writes it, with interrupts off.
+  /// Its request for the next switch; the thread itself writes it, with interrupts off.
   public var request: SwitchRequest
   /// Whether a wake-up came while it did not sleep; its next wait then returns at once.
   var isWakePending: Bool
   /// Whether its dead pages have been taken since it left a CPU; a sleeper is then in the list `shrunk`.
   var isShrunk: Bool
 
-  /// Makes the record of a thread that no scheduler has yet, in state ``ThreadState/created``.
+  /// Makes the record of a thread in state ``ThreadState/created``, not yet given to a scheduler.
   ///
   /// - Parameters:
   ///   - id: its number, for reports.
@@ -116,7 +116,7 @@ extension UnsafeMutablePointer where Pointee == ScheduledThread {
     @inline(__always) nonmutating set { cpuWord.pointee.store(newValue, ordering: .relaxed) }
   }
 
-  /// The same, read by a load-acquire: later reads of the thread are not older.
+  /// The same number, read by a load-acquire: later reads of the thread are not older.
   var acquiredCPUNumber: Int32 {
     @inline(__always) get { cpuWord.pointee.load(ordering: .acquiring) }
   }

@@ -5,7 +5,7 @@
 //
 //   event            reported by   when
 //   consider         scheduler     a CPU checks whether its reserve suffices for a thread; `count` 1: it may refill it
-//   putOff           scheduler     it does not, and the thread remains the first that waits
+//   putOff           scheduler     the reserve does not suffice, and the thread remains the first that waits
 //   switchIn         scheduler     the reserve suffices for the thread, and this CPU continues with the thread
 //   refill           scheduler     `count` frames came into this CPU's reserve, from the frame source or the pool
 //   giveBackReserve  scheduler     an idle CPU gave its reserve back, `count` frames
@@ -19,7 +19,7 @@
 //   invalidateDone   scheduler     no CPU has a translation of any page that was retired before on this CPU
 //   release          scheduler     `count` of the thread's retired pages went back; the claim is over with the next line
 //   putBack          scheduler     `count` of them are valid again as they were
-//   unclaim          scheduler     the thread is what it was, or ready if it slept and was woken (then `wake` follows)
+//   unclaim          scheduler     the thread is as before the claim, or ready if it was woken in its sleep (`wake` follows)
 //   grow             fault code    `count` pages came out of the CPU's reserve
 //   free             owner         the thread's stack has been freed
 

@@ -41,9 +41,9 @@ struct RunQueue {
   var idle: ScheduledThreadPointer?
   /// Sleepers that have been shrunk since they fell asleep.
   var shrunk = ThreadList()
-  /// Grows whenever a thread became ready here, or was switched in.
+  /// The number of times that a thread became ready here or was switched in.
   ///
-  /// A thread that begins to wait for a refill was ready before: between two looks that found all CPUs quiet, it was made so.
+  /// It counts new refill waiters too: one that joins between two checks that found all CPUs quiet became ready in between.
   var activity = 0
   /// The CPUs to be told that there is work, one bit each; only this CPU touches it.
   var notifications: UInt64 = 0
@@ -54,7 +54,7 @@ struct RunQueue {
   /// Whether it has only idled since it gave back its reserve and cached stacks; only this CPU writes it, and sets it under
   /// the lock.
   var isQuiet = false
-  /// Whether nothing becomes ready here any more, because the CPU is to stop, or has stopped.
+  /// Whether the queue accepts no more ready threads, because the CPU is to stop or has stopped.
   var isClosed = false
 
   init() {}

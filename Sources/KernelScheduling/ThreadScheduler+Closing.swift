@@ -1,10 +1,10 @@
-// CPUs that stop while others go on.
+// Stopping a CPU while others go on running.
 //
 //     closeCPU(n)         no thread becomes ready on CPU n any more; those that are ready there go to others
 //     n: next(…)          yields the idle thread, and the thread that n ran goes to another CPU; reserve and cached stacks
 //                         go back
-//     n: mayStop(n)       true when it has been through next(…) from idle to idle: it may stop
-//     n: startCPU(…)      takes part again
+//     n: mayStop(n)       true once it has gone through next(…) from idle to idle: it may stop
+//     n: startCPU(…)      it runs threads again
 //
 // Sleepers stay in the closed CPU's lists, where shrinking finds them: any CPU can take its lock. A sleeper that is woken becomes
 // ready on another CPU. A closed CPU that idles has no reserve, so stall detection treats it as idle.
@@ -13,9 +13,9 @@ import KernelMachine
 import KernelThreadStacks
 
 extension ThreadScheduler {
-  /// Closes a CPU: from its next switch on, it runs its idle thread only.
+  /// Closes a CPU: from its next switch on, it runs only its idle thread.
   ///
-  /// The caller ensures that the CPU enters ``next(after:stacks:switching:)`` once more. Then the CPU has nothing left, and
+  /// The caller ensures that the CPU enters ``next(after:stacks:switching:)`` once more; ``mayStop(_:)`` says when the CPU
   /// may stop. ``startCPU(running:idle:)`` opens it again. Interrupts may be on or off. Call ``takeNotifications()``
   /// afterwards.
   ///
@@ -78,7 +78,7 @@ extension ThreadScheduler {
       var state = machine.lock(lock(of: queue(home)))
       thread.cpuNumber = Int32(truncatingIfNeeded: candidate)
       machine.unlock(lock(of: queue(home)), restoring: state)
-      // It may have been closed since, while another was opened.
+      // The queue may have been closed since, while another was opened.
       state = machine.lock(lock(of: queue(candidate)))
       let isThere = makeReady(thread, queue(candidate))
       machine.unlock(lock(of: queue(candidate)), restoring: state)
@@ -90,7 +90,7 @@ extension ThreadScheduler {
     }
   }
 
-  /// Whether a closed CPU idles and keeps nothing that others could need, so that it may stop.
+  /// Whether a closed CPU idles without ready threads, reserve or cached stacks, so that it may stop.
   ///
   /// The answer is stable on that CPU, with interrupts off; elsewhere it may change at any time.
   public borrowing func mayStop(_ cpu: Int) -> Bool {
@@ -100,7 +100,7 @@ extension ThreadScheduler {
       && queue.pointee.ready.first == nil
   }
 
-  /// Gives back all that the current CPU keeps for itself, because it is closed.
+  /// Gives back the reserve and cached stacks of the current CPU, because it is closed.
   ///
   /// - Returns: its idle thread.
   @inline(never)

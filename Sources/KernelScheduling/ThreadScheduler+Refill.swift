@@ -1,4 +1,4 @@
-// Threads that wait for the frames that their stacks may need, and the order in which they get them.
+// Threads that wait for a refill, and the order in which they get their frames.
 //
 // One CPU at a time serves the first thread that waits. It collects frames in its own reserve, from the frame source, the
 // refill pool, what the allocator keeps for speed, and the dead pages of others. Until that thread has been served, no
@@ -10,7 +10,7 @@ import KernelMachine
 import KernelThreadStacks
 
 extension ThreadScheduler {
-  /// Makes sure that a thread can grow its stack to the end on this CPU.
+  /// Refills this CPU's reserve for a thread, and returns whether the thread's stack can grow to its end here.
   ///
   /// The thread is in no list.
   @inline(__always)

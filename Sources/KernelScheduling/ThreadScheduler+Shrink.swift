@@ -50,7 +50,7 @@ extension ThreadScheduler {
   ///
   /// Each goes to the end of its queue, once for each time it leaves a CPU.
   ///
-  /// - Returns: how many frames went back.
+  /// - Returns: the number of frames that went back.
   borrowing func shrinkReady<F: FrameSource & ~Copyable, A: ~Copyable>(
     target: Int, _ stacks: borrowing ThreadStackAllocator<M, F, A>
   ) -> Int {
@@ -62,10 +62,10 @@ extension ThreadScheduler {
   /// Shrinks some sleepers, or some threads that are ready.
   ///
   /// - Parameters:
-  ///   - areReady: which of them.
-  ///   - target: how many frames are enough.
+  ///   - areReady: whether to take threads that are ready instead of sleepers.
+  ///   - target: the number of frames that is enough.
   ///   - given: grows by the frames that went back.
-  /// - Returns: whether there was a thread to look at.
+  /// - Returns: whether there was a thread to examine.
   @inline(never)
   borrowing func shrinkBatch<F: FrameSource & ~Copyable, A: ~Copyable>(
     areReady: Bool, target: Int, _ stacks: borrowing ThreadStackAllocator<M, F, A>, _ given: inout Int
@@ -94,7 +94,7 @@ extension ThreadScheduler {
     return hasLooked
   }
 
-  /// Claims a thread that has slept since it was looked at last; of all CPUs in turn.
+  /// Claims a sleeper that was not examined since it fell asleep; of all CPUs in turn.
   ///
   /// Interrupts are off.
   borrowing func claimSleeper(_ cpu: Int) -> ScheduledThreadPointer? {
@@ -142,7 +142,7 @@ extension ThreadScheduler {
   /// Ends a claim; the invalidation has completed.
   ///
   /// - Parameter wasReady: whether the thread was ready when it was claimed, and is so again.
-  /// - Returns: how many frames went back.
+  /// - Returns: the number of frames that went back.
   borrowing func settle<F: FrameSource & ~Copyable, A: ~Copyable>(
     _ thread: ScheduledThreadPointer, wasReady: Bool, _ cpu: Int,
     _ stacks: borrowing ThreadStackAllocator<M, F, A>
@@ -193,7 +193,7 @@ extension ThreadScheduler {
   /// This CPU serves the first, so no thread leaves the queue meanwhile. Without this, frames that no thread needs could
   /// keep the first waiting. The threads keep their places.
   ///
-  /// - Returns: how many frames went back.
+  /// - Returns: the number of frames that went back.
   @inline(never)
   borrowing func shrinkWaiters<F: FrameSource & ~Copyable, A: ~Copyable>(
     behind first: ScheduledThreadPointer, target: Int, _ cpu: Int,

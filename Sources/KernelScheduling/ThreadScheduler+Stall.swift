@@ -16,8 +16,8 @@
 //       reserve and cache go back                                                 │ or begins to wait
 //       lock: all quiet, and the sum still s? a stall                     quiet  ─┘
 //
-// While a CPU serves, quiet ones change nothing, so that CPUs whose ticks coincide do not keep each other from an attempt that
-// counts. Only one CPU serves, until after its look at the others, so the second attempt begins after the first look.
+// While a CPU serves, quiet ones change no state, so that CPUs whose ticks coincide do not keep each other from an attempt
+// that counts. Only one CPU serves, until it has checked the others, so the second attempt begins after the first check.
 
 import KernelMachine
 import KernelThreadStacks
@@ -25,8 +25,8 @@ import KernelThreadStacks
 extension ThreadScheduler {
   /// Whether no thread can run again unless memory is given back or a thread is woken.
   ///
-  /// This held when the stall was found, and holds now. True once, on one CPU, for each stall; a thread that becomes ready
-  /// ends it. ``visitRefillWaiters(_:)`` visits the threads that wait.
+  /// True once for each stall, on one CPU, if the stall still holds; a thread that becomes ready ends it.
+  /// ``visitRefillWaiters(_:)`` visits the threads that wait.
   ///
   /// - Complexity: a load while there is no stall, else O(CPUs).
   public borrowing func takeStall() -> Bool {
@@ -43,8 +43,8 @@ extension ThreadScheduler {
     return isStalled
   }
 
-  /// Gives back this CPU's reserve and its cached stacks, which no other CPU can reach: it has nothing to run, and threads
-  /// wait for frames.
+  /// Gives back this CPU's reserve and cached stacks, which no other CPU can reach, since it has no thread to run and
+  /// threads wait for frames.
   ///
   /// - Parameters:
   ///   - again: whether it was idle before this.
@@ -78,7 +78,7 @@ extension ThreadScheduler {
 
   /// Lets other CPUs serve, after a failed attempt.
   ///
-  /// - Parameter provesStall: whether this CPU has nothing to run either, and has given back all it had.
+  /// - Parameter provesStall: whether this CPU has no thread to run, and has given back its reserve and cached stacks.
   @inline(never) borrowing func endServing(provesStall: Bool) {
     let state = machine.lock(sharedLock)
     shared.pointee.isServing = false

@@ -1,4 +1,4 @@
-// A switch: the thread that the current CPU continues with, and what becomes of the one that it leaves.
+// A switch: the choice of the thread that the current CPU continues with, and the new state of the one that it leaves.
 //
 //     next(after: current)
 //       1. the first thread that waits for a refill, if its frames can be collected
@@ -17,7 +17,7 @@ extension ThreadScheduler {
   ///
   /// The caller has interrupts off, and runs on a stack that cannot fault and belongs to no thread (the exception stack). The
   /// current thread's context is saved completely, its ``ScheduledThread/savedStackPointer`` included, and its
-  /// ``ScheduledThread/request`` says what becomes of it.
+  /// ``ScheduledThread/request`` says whether it stays, waits or exits.
   ///
   /// - Parameters:
   ///   - current: the thread that this CPU ran until now.
@@ -49,8 +49,8 @@ extension ThreadScheduler {
 
   /// The thread that has left this CPU for good in ``next(after:stacks:switching:)``, if one has.
   ///
-  /// The caller disposes of it: the scheduler does not touch it any more. If its stack is to be freed here, it is freed before
-  /// the next call of `next`. Interrupts are off. Each call forgets the thread.
+  /// The caller owns it from now on: the scheduler does not touch it any more. If its stack is to be freed here, it is freed
+  /// before the next call of `next`. Interrupts are off. A second call returns `nil`.
   ///
   /// The record of the thread that was left does not show this: a thread that went to sleep may run on another CPU by now, or
   /// may have ended there, and its record with it.
@@ -104,7 +104,7 @@ extension ThreadScheduler {
       machine.unlock(lock(of: queue), restoring: state)
       return leaving
     }
-    // A CPU that makes a thread ready from now on sees that this CPU is idle; one that was made ready before is found below.
+    // A CPU that makes a thread ready from now on sees that this CPU is idle; a thread made ready before is found below.
     queue.pointee.isIdle = true
     machine.unlock(lock(of: queue), restoring: state)
     var distance = 1
@@ -116,7 +116,7 @@ extension ThreadScheduler {
     return nil
   }
 
-  /// Whether the thread that is being left need not leave.
+  /// Whether the thread that is being left can continue; takes a pending wake-up.
   ///
   /// The lock of its queue is held.
   borrowing func goesOn(_ thread: ScheduledThreadPointer) -> Bool {
@@ -162,8 +162,8 @@ extension ThreadScheduler {
     let state = machine.lock(lock(of: queue))
     let isIdle = chosen == queue.pointee.idle
     var isHomeless = false
-    // A thread that was served while it waited for a refill became ready nowhere. Were it not counted here, another CPU's vain
-    // attempt could prove a stall, although this one ran the thread meanwhile and has left its frames.
+    // A thread that was served while it waited for a refill was in no ready queue. If it were not counted here, another CPU's
+    // failed attempt could prove a stall, although this CPU ran the thread meanwhile and has left its frames.
     if !isIdle { queue.pointee.activity &+= 1 }
     if thread != queue.pointee.idle {
       thread.pointee.isShrunk = false
@@ -191,8 +191,8 @@ extension ThreadScheduler {
   ///
   /// The lock of the queue is held.
   ///
-  /// - Returns: whether it is there. If not, the queue is closed: the thread is in no list, as if it ran, and goes to
-  ///   another by ``rehome(_:from:)``, without the lock.
+  /// - Returns: whether it was added; `false` if the queue is closed. Then the thread is in no list, in state `running`, and
+  ///   the caller passes it to ``rehome(_:from:)``, without the lock.
   borrowing func makeReady(
     _ thread: ScheduledThreadPointer, _ queue: UnsafeMutablePointer<RunQueue>
   ) -> Bool {

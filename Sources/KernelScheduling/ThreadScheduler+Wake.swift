@@ -1,16 +1,16 @@
-// Making threads ready, and the CPUs to be interrupted for it.
+// Making threads ready, and the idle CPUs to be interrupted for them.
 
 import KernelMachine
 
 extension ThreadScheduler {
-  /// Puts a new thread, or one that was made anew, at the end of this CPU's queue.
+  /// Puts a new thread, or one whose record was made anew, at the end of this CPU's queue.
   ///
   /// Interrupts on this CPU may be on or off. Call ``takeNotifications()`` afterwards.
   ///
   /// - Complexity: O(CPUs).
   public borrowing func enqueue(_ thread: ScheduledThreadPointer) {
     let interrupts = machine.disableInterrupts()
-    // What this CPU has written to the thread's stack: another one may run the thread, and free the stack.
+    // For this CPU's stores to the thread's stack: another CPU may run the thread, and free the stack.
     machine.completeAccesses()
     let cpu = machine.currentCPU
     let queue = queue(cpu)

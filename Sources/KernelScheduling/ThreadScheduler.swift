@@ -1,4 +1,4 @@
-// The scheduler: which thread a CPU continues with. Its parts, its initialization and its figures.
+// The scheduler, which chooses the thread that a CPU continues with: its parts, its initialization and its figures.
 //
 // States, and what moves a thread from one to the next:
 //
@@ -24,7 +24,7 @@
 // what the CPU itself has written into page-table entries.
 //
 // Wake-ups are never lost. One that finds its thread in any state but asleep is remembered, and the thread's next wait ends
-// at once. So "look, then wait" needs no lock around both. A wait may end without a reason: callers look again.
+// at once. So "check, then wait" needs no lock around both. A wait may end without a reason: callers check again.
 //
 // Locks, in the order in which they are taken; no two of one kind together:
 //
@@ -32,11 +32,11 @@
 //     queue    one CPU's lists; state, links and wake-up of the threads whose CPU it is
 //
 // Both are held for a few stores. Neither is held when the caller's code or the stack allocator is called, except to store
-// how many threads wait.
+// the number of threads that wait.
 
 import KernelMachine
 
-/// Chooses which thread each CPU runs.
+/// Chooses the thread that each CPU runs.
 ///
 /// One value serves all CPUs. It holds nothing mutable: its state lies in the memory that it was given, behind locks.
 ///
