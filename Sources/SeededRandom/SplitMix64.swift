@@ -1,4 +1,4 @@
-// A small generator whose whole state is one word, so that a seed printed by a failing test repeats the run.
+// A small random generator whose whole state is one word, so that a seed printed by a failing test repeats the run.
 
 /// SplitMix64: equal seeds give equal sequences, on every machine.
 ///

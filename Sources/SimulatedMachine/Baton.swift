@@ -1,4 +1,4 @@
-// Turns between threads of the host: exactly the one that holds the baton executes.
+// Turns of host threads: only the one that holds the baton executes.
 
 #if canImport(Glibc)
   import Glibc

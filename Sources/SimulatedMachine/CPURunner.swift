@@ -1,4 +1,4 @@
-// Several CPUs, each a host thread, of which one executes; the seed decides which is next.
+// The runner of several CPUs, each a host thread, of which one executes at a time; the seed chooses the next.
 
 import KernelMachine
 import SeededRandom
@@ -60,7 +60,7 @@ final class CPURunner {
     case .finished:
       for thread in threads { thread.join() }
     case .abandoned(let error):
-      // The threads sleep for ever: their bodies cannot be unwound, and what they may touch must stay.
+      // The threads sleep for ever: their bodies cannot be unwound, and memory that they may touch must stay.
       for thread in threads { thread.detach() }
       _ = Unmanaged.passRetained(simulation)
       throw error
@@ -83,7 +83,7 @@ final class CPURunner {
     }
   }
 
-  /// A machine call of the running CPU is about to take effect.
+  /// Lets the seed switch to another CPU before a machine call of the running one takes effect.
   func step() {
     steps += 1
     if steps > simulation.configuration.stepLimit {
@@ -93,7 +93,7 @@ final class CPURunner {
     if pace == 1 || simulation.random.next(below: pace) == 0 { handOver(to: chooseNext()!) }
   }
 
-  /// The running CPU waits for a lock that is taken.
+  /// Lets other CPUs run while the running one waits for a lock that is taken.
   func waitForOthers() {
     steps += 1
     guard let next = chooseNext() else {

@@ -8,9 +8,7 @@ import KernelMachine
   import Darwin
 #endif
 
-/// The host memory behind the banks.
-///
-/// Bytes are found by their physical address.
+/// The host memory behind the banks, accessed by physical address.
 final class PhysicalMemory {
   struct Region {
     var start: UInt
@@ -44,7 +42,7 @@ final class PhysicalMemory {
     regions.append(Region(start: start, end: start + UInt(byteCount), host: host))
   }
 
-  /// The host's address of a physical address, or nil outside memory.
+  /// The host address of a physical address; `nil` outside memory.
   func host(_ address: UInt) -> UnsafeMutableRawPointer? {
     for region in regions where address >= region.start && address < region.end {
       return region.host + Int(bitPattern: address &- region.start)
@@ -52,7 +50,7 @@ final class PhysicalMemory {
     return nil
   }
 
-  /// The physical address behind a host's address, or nil when it is not simulated memory.
+  /// The physical address of a host address; `nil` if it is not simulated memory.
   func physical(_ host: UnsafeRawPointer) -> UInt? {
     for region in regions {
       let offset = UnsafeRawPointer(region.host).distance(to: host)

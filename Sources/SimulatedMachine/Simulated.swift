@@ -8,7 +8,7 @@ import KernelMachine
 /// call reads a constant (``linearMapOffset``, ``virtualAddressBits``, ``kernelRoot``, ``cpuCount``,
 /// ``tracksDirtyPages``).
 public struct Simulated: PageTableMachine, MeasuredMachine, Sendable {
-  /// The world behind the handle.
+  /// The simulation that the handle stands for.
   public let simulation: Simulation
 
   /// The lowest address of the linear map, a constant.
@@ -23,14 +23,14 @@ public struct Simulated: PageTableMachine, MeasuredMachine, Sendable {
   /// The number of CPUs, a constant of the configuration: 1…64.
   public var cpuCount: Int { simulation.cpus.count }
 
-  /// The host's address of a byte of simulated memory; accesses through it are not checked.
+  /// The host address of a byte of simulated memory; accesses through it are not checked.
   ///
   /// An address outside memory ends the process.
   public func pointer(to address: PhysicalAddress) -> UnsafeMutableRawPointer {
     simulation.pointer(to: address)
   }
 
-  /// Fills whole pages with zeroes, through the MMU, and checks that their frames may be used anew.
+  /// Fills whole pages with zeroes, through the MMU, and checks that their frames may be reused.
   ///
   /// Bounds that are not multiples of 4,096 bytes are a violation, and nothing is cleared.
   public func clear(_ address: VirtualAddress, byteCount: Int) {
@@ -144,11 +144,11 @@ extension Simulated {
     try simulation.fetch(address, privilege: privilege)
   }
 
-  /// Puts a user address space into TTBR0_EL1 of the current CPU, or removes the current one.
+  /// Makes a user address space the current CPU's (TTBR0_EL1), or removes the current one.
   ///
   /// - Parameters:
   ///   - root: the physical address of its root table; `nil` for no user space.
-  ///   - space: its identifier, not that of the kernel.
+  ///   - space: its ASID, not that of the kernel.
   public func activate(root: PhysicalAddress?, space: AddressSpaceID = .kernel) {
     simulation.activate(root: root, space: space)
   }

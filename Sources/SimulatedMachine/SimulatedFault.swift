@@ -1,4 +1,4 @@
-// The report of a simulated access that fails, as ESR_EL1 and FAR_EL1 would have it.
+// The fault of a simulated access, with the facts that ESR_EL1 and FAR_EL1 would report.
 
 import KernelMachine
 

@@ -1,4 +1,4 @@
-// The MMU as a CPU uses it: loads, stores and fetches at virtual addresses.
+// Loads, stores and fetches at virtual addresses, through the MMU of a CPU.
 
 import KernelMachine
 

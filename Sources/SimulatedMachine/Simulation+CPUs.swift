@@ -1,4 +1,4 @@
-// CPUs, interrupts and counters.
+// The CPUs, their interrupts and their counters.
 
 import KernelMachine
 

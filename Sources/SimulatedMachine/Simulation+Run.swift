@@ -1,4 +1,4 @@
-// Running code on several CPUs, one of which executes at any time.
+// A run of code on several CPUs, one of which executes at any time.
 
 import KernelMachine
 
@@ -26,7 +26,7 @@ extension Simulation {
     try CPURunner.run(bodies, in: self)
   }
 
-  /// Checks what a CPU must have given back when its body has ended.
+  /// Checks that the ended body of a CPU has released its locks and enabled interrupts.
   func checkEnd() {
     record(.finish)
     for lock in cpus[running].heldLocks {

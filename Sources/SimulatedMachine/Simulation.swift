@@ -1,9 +1,9 @@
-// The simulated world: memory, CPUs, translation tables, and the record of what happened.
+// The simulated machine: memory, CPUs, translation tables, the trace and the violations.
 
 import KernelMachine
 import SeededRandom
 
-/// A simulated machine of one or several CPUs that takes every freedom that real CPUs have.
+/// A simulated machine of one or several CPUs that takes every liberty that the architecture allows.
 ///
 /// Code under test reaches it through the handle ``machine``. With one CPU, or outside ``run(_:)``, everything runs on
 /// the caller's thread.
@@ -53,7 +53,7 @@ public final class Simulation: @unchecked Sendable {
       guard memory.contains(frame: root.number) else { throw .rootOutsideMemory(root) }
       kernelRoot = root
     } else {
-      // A hole of 2 MiB keeps the root from being merged with the memory below it.
+      // A gap of 2 MiB keeps the root from being merged with the memory below it.
       let end = configuration.memory.last!.end.rawValue
       let address = (end + (4 << 20) - 1) & ~((2 << 20) - 1)
       try memory.add(start: address, byteCount: pageSize, contents: .zero)
@@ -153,7 +153,7 @@ public final class Simulation: @unchecked Sendable {
         oldFrame: oldFrame.map { PageFrame($0) }, newFrame: newFrame.map { PageFrame($0) }, detail: detail))
   }
 
-  /// Takes over what the tracker found.
+  /// Records the violations that the tracker has found.
   func collectFindings() {
     guard !translations.findings.isEmpty else { return }
     for finding in translations.findings {
@@ -165,7 +165,7 @@ public final class Simulation: @unchecked Sendable {
   }
 }
 
-/// What one CPU holds.
+/// The state of one CPU.
 struct SimulatedCPU {
   var interruptsEnabled = true
   /// The locks it holds, in the order in which they were taken, by host address.

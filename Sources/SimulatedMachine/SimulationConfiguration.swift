@@ -36,8 +36,8 @@ public enum InitialContents: Sendable {
   case zero
 }
 
-/// Whether the bodies of a run are threads, which a tick may move to other CPUs between any two of their machine calls while
-/// their interrupts are on.
+/// The movement of a run's bodies between CPUs: a tick may move a thread between any two of its machine calls while its
+/// interrupts are on.
 public enum ThreadMigration: Sendable {
   /// Each stays on its CPU.
   case none
@@ -61,7 +61,7 @@ public struct SimulationConfiguration: Sendable {
   public var virtualAddressBits: Int
   /// The frame of the kernel's root table; `nil` sets one aside outside ``memory``.
   public var kernelRoot: PageFrame?
-  /// The first contents of memory.
+  /// The initial contents of memory.
   public var initialContents: InitialContents
   /// Whether ``Simulation/trace`` keeps every operation, not only its hash.
   public var recordsTrace: Bool
@@ -93,7 +93,7 @@ public struct SimulationConfiguration: Sendable {
   }
 }
 
-/// Why a simulation cannot be made, or why its run failed.
+/// The reason why a simulation cannot be made, or why its run failed.
 public enum SimulationError: Error, Equatable, Sendable, CustomStringConvertible {
   /// There is no memory bank.
   case noMemory
@@ -123,7 +123,7 @@ public enum SimulationError: Error, Equatable, Sendable, CustomStringConvertible
   case deadlock(String)
   /// The run made more machine calls than its limit.
   case stepLimitReached(Int)
-  /// Rules were broken; the first violation, and how many there are.
+  /// Rules were broken; the first violation, and the number of them.
   case violated(first: String, count: Int)
 
   /// The error in one line.

@@ -1,7 +1,7 @@
 // The ASIDs under which the kernel's own entries may be cached.
 //
-// A CPU tags what it caches of the kernel's half, global last-level entries apart, with the ASID that is current
-// (see TLBInstruction). The worst case: a valid entry has been cached under every ASID that was current on some CPU since it
+// A CPU tags the entries that it caches of the kernel's half, except global last-level ones, with the current ASID (see
+// TLBInstruction). The worst case: a valid entry has been cached under every ASID that was current on some CPU since it
 // became valid, also under 0, the ASID of CPUs that walk no user space.
 //
 //     changes of user spaces     0     1     2     3     4          time is counted in these
@@ -25,7 +25,7 @@ extension TranslationTracker {
     space == 0 && (Self.isTable(value, level) || value & 1 << 11 != 0)
   }
 
-  /// A value becomes valid; an equal one that is still stale was cached before.
+  /// Records that a value becomes valid; an equal one that is still stale was cached before.
   func noteValid(_ value: UInt64, at entry: UInt, _ space: UInt16, _ level: Int, _ key: UInt64) {
     guard bearsASID(value, space, level) else { return }
     let former = stale[key]?.first { $0.entry == entry && $0.value == value }
@@ -40,14 +40,14 @@ extension TranslationTracker {
     return known.inherited.union(users).union(lastUse.filter { $0.value >= known.validSince }.keys)
   }
 
-  /// A CPU leaves an ASID.
+  /// Records that a CPU leaves an ASID.
   func leave(_ asid: UInt16) {
     lastUse[asid] = changes
     changes += 1
     asidUsers[asid] = asidUsers[asid]! > 1 ? asidUsers[asid]! - 1 : nil
   }
 
-  /// A CPU begins to use an ASID: stale values that a walker can still fetch, it may cache under this one.
+  /// Records that a CPU begins to use an ASID: it may cache stale values that a walker can still fetch under this one.
   func come(to asid: UInt16) {
     asidUsers[asid, default: 0] += 1
     for key in taggedKeys {

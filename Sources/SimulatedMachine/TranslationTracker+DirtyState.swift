@@ -76,16 +76,16 @@ extension TranslationTracker {
     !unorderedUpdates.isEmpty && unorderedUpdates[entry] != nil
   }
 
-  /// A load has found an entry dirty: so do all later ones.
+  /// Records that a load has found an entry dirty: so do all later loads.
   func noteSeenDirty(_ entry: UInt) { unorderedUpdates[entry] = nil }
 
-  /// A CPU has completed its accesses: all CPUs see their effects.
+  /// Makes the updates of a CPU that has completed its accesses visible to all CPUs.
   func orderDirtyUpdates(of cpu: Int) {
     if !unorderedUpdates.isEmpty {
       unorderedUpdates = unorderedUpdates.filter { !$0.value.cpus.contains(cpu) }
     }
   }
 
-  /// All CPUs see all effects.
+  /// Makes all updates visible to all CPUs.
   func orderDirtyUpdates() { unorderedUpdates.removeAll() }
 }

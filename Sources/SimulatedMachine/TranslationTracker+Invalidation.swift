@@ -45,7 +45,7 @@ extension TranslationTracker {
     issued[cpu].append(invalidation)
   }
 
-  /// Notes which stale values of a key are dropped.
+  /// Collects the stale values of a key that are dropped.
   ///
   /// - Parameter tablesGone: the tables that no stale entry leads to any more then.
   private func collect(
@@ -80,7 +80,7 @@ extension TranslationTracker {
   private func reaches(_ plan: InvalidationPlan, _ base: UInt, _ level: Int) -> Bool {
     guard plan.instruction.namesAddress else { return true }
     guard plan.instructionCount > 0 else { return false }
-    // VA[55:12]; bit 55 says which half.
+    // VA[55:12]; bit 55 selects the half.
     let named = UInt(plan.operand & 0xfff_ffff_ffff)
     let first = Int(named >> 43 == 0 ? named : (named | ~0xfff_ffff_ffff) & UInt.max >> 12)
     let start = Int(base >> 12)
@@ -144,7 +144,7 @@ extension TranslationTracker {
 
   // MARK: User spaces
 
-  /// A CPU starts to walk a user space.
+  /// Records that a CPU starts to walk a user space.
   func activate(space: UInt16, root: UInt, by cpu: Int) {
     if let known = spaces[space] {
       if known.root == root, placements[root]?.space == space {
@@ -176,7 +176,7 @@ extension TranslationTracker {
     enter(root, by: cpu)
   }
 
-  /// A CPU no longer walks a user space; its cached values stay.
+  /// Records that a CPU no longer walks a user space; its cached values stay.
   func deactivate(space: UInt16) { spaces[space]?.activeCPUs -= 1 }
 
   /// Forgets a space: none of its values is cached any more, and no CPU walks it.

@@ -42,7 +42,7 @@ extension TranslationTracker {
     spaces[space]!.unwalked.contains(entry)
   }
 
-  /// A valid value leaves the tables.
+  /// Records that a valid value leaves the tables.
   private func disappear(_ old: UInt64, at entry: UInt, _ placement: Placement, _ address: UInt) {
     let wasWalked = spaces[placement.space]!.unwalked.remove(entry) == nil
     if wasWalked { addStale(old, at: entry, placement.space, placement.level, address) }
@@ -50,7 +50,7 @@ extension TranslationTracker {
     unlink(Self.frame(old), wasWalked: wasWalked)
   }
 
-  /// A valid value enters the tables.
+  /// Records that a valid value enters the tables.
   private func appear(
     _ new: UInt64, at entry: UInt, _ placement: Placement, _ address: UInt, isNewOutput: Bool, by cpu: Int
   ) {
@@ -105,7 +105,7 @@ extension TranslationTracker {
     enter(table, by: cpu)
   }
 
-  /// A table enters the tree, with all its valid entries.
+  /// Records that a table enters the tree, with all its valid entries.
   func enter(_ table: UInt, by cpu: Int) {
     let placement = placements[table]!
     var garbage = 0
@@ -126,7 +126,7 @@ extension TranslationTracker {
     }
   }
 
-  /// A table leaves the tree; its valid entries may be cached, or become cached, through a stale table entry.
+  /// Records that a table leaves the tree; its valid entries may be or become cached through a stale table entry.
   private func unlink(_ table: UInt, wasWalked: Bool) {
     guard let placement = placements[table] else { return }
     if wasWalked { placements[table]!.isLinked = false } else { placements[table] = nil }
@@ -156,7 +156,7 @@ extension TranslationTracker {
 
   // MARK: The TLB rule
 
-  /// An address gets a new translation: no other may be cached for it.
+  /// Checks that an address gets a new translation only when no other can be cached for it.
   private func checkAddress(_ new: UInt64, at entry: UInt, _ key: UInt64, _ address: UInt) {
     guard !stale.isEmpty, let items = stale[key] else { return }
     for (position, item) in items.enumerated() where !item.wasReported {
@@ -169,9 +169,9 @@ extension TranslationTracker {
     }
   }
 
-  /// A frame gets a use: no translation that is gone from the tables may name it.
+  /// Checks that a frame gets a new use only when no translation that has left the tables names it.
   ///
-  /// - Parameter entry: the entry that is being written: the same frame at the same place is not a new use.
+  /// - Parameter entry: the entry that is being written; the same frame at the same place is not a new use.
   func checkFrame(
     _ frame: UInt, _ use: String, exceptEntry entry: UInt?, tablesToo: Bool, newAddress: UInt? = nil
   ) {
@@ -222,7 +222,7 @@ extension TranslationTracker {
     }
   }
 
-  /// A frame is about to be filled with zeroes.
+  /// Checks a frame that is about to be filled with zeroes.
   func willClear(frame: UInt, by cpu: Int) {
     if let placement = placements[frame] {
       let isIdleRoot =
@@ -256,14 +256,14 @@ extension TranslationTracker {
     unpublishedEntries[cpu].append(entry)
   }
 
-  /// A CPU completes its stores, its updates of entries, and the invalidations that it has issued.
+  /// Completes a CPU's stores, its updates of entries, and the invalidations that it has issued.
   func complete(by cpu: Int) {
     publish(by: cpu)
     orderDirtyUpdates(of: cpu)
     completeInvalidations(of: cpu)
   }
 
-  /// A CPU's stores reach the walkers; a published store replaces all older values of the same entry.
+  /// Publishes a CPU's stores to the walkers; a published store replaces all older values of the same entry.
   func publish(by cpu: Int) {
     if !unpublishedEntries[cpu].isEmpty {
       for entry in unpublishedEntries[cpu] {

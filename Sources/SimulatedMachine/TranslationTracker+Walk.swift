@@ -30,7 +30,7 @@ extension TranslationTracker {
     return memory[word: (kernelRoot << 12) + AddressSplit.index(address, level) * 8] & 1 == 0
   }
 
-  /// Translates an address; finds the use of a stale translation, or of one that could be.
+  /// Translates an address, and reports the use of a translation that is, or could be, stale.
   ///
   /// Where the CPU keeps dirty state, a store marks the entry.
   func translate(
@@ -83,7 +83,7 @@ extension TranslationTracker {
     return outcome
   }
 
-  /// The walk from a table on, with the newest value of every entry.
+  /// The result of a walk from a table on, with the newest value of every entry.
   private func walk(_ request: TranslationRequest, _ table: UInt, _ level: Int) -> TranslationOutcome {
     guard let host = memory.host(table << 12) else { return .fault(.external, level: level) }
     let raw = host.load(
@@ -112,7 +112,7 @@ extension TranslationTracker {
     return .address((Self.frame(value) << 12 & ~(AddressSplit.span(level) - 1)) + offset)
   }
 
-  /// The walk with older values of entries that were not published, which walkers may meet.
+  /// The result of a walk that meets older values of entries whose stores are not published.
   private func walkPublished(
     _ request: TranslationRequest, _ root: UInt, _ newest: TranslationOutcome, _ random: inout SplitMix64
   ) -> TranslationOutcome {

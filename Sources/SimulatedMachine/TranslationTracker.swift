@@ -1,4 +1,4 @@
-// The values of the translation tables that CPUs may have cached: the worst case that the architecture allows.
+// The values of translation-table entries that CPUs may have cached: the worst case that the architecture allows.
 //
 // The protocol. Each table frame that a walker can reach has a *placement*: the address space, the level and the first
 // address that it translates. A valid entry of a placed table may be cached by every CPU at any time, so as soon as such

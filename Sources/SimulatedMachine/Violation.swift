@@ -1,4 +1,4 @@
-// A broken rule: correct code never breaks it, whether or not this run was harmed.
+// A broken rule, which correct code never breaks, whether or not the run was harmed.
 
 import KernelMachine
 
@@ -14,9 +14,9 @@ public struct Violation: Equatable, Sendable, CustomStringConvertible {
     case liveEntryChanged
     /// A store went, or could have gone, through a translation that is dirty, while the entry says that it is clean.
     case dirtyStateLost
-    /// An address was mapped anew before the invalidation of its last mapping completed.
+    /// An address was mapped again before the invalidation of its last mapping completed.
     case addressReused
-    /// A frame was used anew before the invalidation of a translation that named it completed.
+    /// A frame was reused before the invalidation of a translation that named it completed.
     case frameReused
     /// A table in use was cleared.
     case tableOverwritten
@@ -26,7 +26,7 @@ public struct Violation: Equatable, Sendable, CustomStringConvertible {
     case tableLinkedTwice
     /// A table was linked that holds valid entries pointing outside memory.
     case garbageTable
-    /// An entry has a form that its level does not know.
+    /// An entry has a form that is not defined for its level.
     case malformedEntry
     /// An address space identifier was given to another space while translations under it could be cached.
     case addressSpaceIDReused
