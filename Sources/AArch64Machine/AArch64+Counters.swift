@@ -1,13 +1,13 @@
-// Counting: instructions by the performance monitor, the rest by software, per CPU.
+// Counters per CPU: instructions by the performance monitor, invalidations and locks by software.
 #if hasFeature(Embedded)
   import CAArch64
   public import KernelMachine
 
   extension AArch64 {
-    /// Starts event counter 0 of the performance monitor, counting INST_RETIRED (event 0x08).
+    /// Starts event counter 0 of the current CPU's performance monitor, counting INST_RETIRED (event 0x08).
     ///
-    /// Where the CPU has no such counter, nothing is counted; where it or the emulator does not implement the event, the
-    /// counter stays 0.
+    /// Without such a counter, instructions are not counted; where the CPU or emulator does not implement the event, the
+    /// count stays 0.
     public func startInstructionCounter() {
       guard Self.hasEventCounter else { return }
       ca_machine().pointee.counts_instructions = 1
@@ -31,9 +31,8 @@
 
     /// The instructions retired since the counter started, extended to 64 bits.
     ///
-    /// The counter has 32 bits; it must be read at least once in 2³² instructions, which the timer tick does.
-    ///
-    /// 0 where they are not counted.
+    /// The counter has 32 bits; it must be read at least once in 2³² instructions, which the timer tick does. 0 where
+    /// instructions are not counted.
     public var instructionCount: UInt64 {
       if !countsInstructions { return 0 }
       let state = ca_disable_interrupts()
@@ -48,7 +47,7 @@
       return extended
     }
 
-    /// Completed batches of TLB invalidation of processes' addresses, which ``counters`` leaves out.
+    /// Completed batches of TLB invalidation of user addresses by all CPUs, which ``counters`` leaves out.
     public var userInvalidations: UInt64 {
       var result: UInt64 = 0
       for number in 0..<ca_machine().pointee.cpu_count {
@@ -62,14 +61,14 @@
     /// Interrupts are off.
     public var invalidationsOfThisCPU: UInt64 { ca_this_cpu().pointee.tlb_invalidations }
 
-    /// Locks that this CPU has taken.
+    /// The number of locks that this CPU has taken.
     ///
     /// Interrupts are off.
     public var lockAcquisitionsOfThisCPU: UInt64 { ca_this_cpu().pointee.lock_acquisitions }
   }
 
   extension AArch64: MeasuredMachine {
-    /// What all CPUs have counted.
+    /// The sums over all CPUs; `instructions` is the current CPU's.
     public var counters: MachineCounters {
       var result = MachineCounters()
       result.instructions = instructionCount

@@ -1,4 +1,4 @@
-// TLB invalidation by range, on all CPUs.
+// TLB invalidation by range, broadcast to all CPUs. Interrupts may be on or off.
 #if hasFeature(Embedded)
   import CAArch64
   public import KernelMachine
@@ -6,13 +6,13 @@
   extension AArch64 {
     /// Publishes earlier stores, then drops the translations of a range of pages on all CPUs, and waits for completion.
     ///
-    /// Complexity: linear in the number of pages or tables, up to a bound above which the whole space is dropped by one
-    /// instruction (see `InvalidationPlan`).
+    /// - Complexity: O(pages or tables), up to a bound above which one instruction drops the whole space (see
+    ///   `InvalidationPlan`).
     public func invalidate(
       _ pages: VirtualAddressRange, in space: AddressSpaceID, scope: InvalidationScope
     ) {
       let instructions = Self.dropTranslations(of: pages, in: space, scope: scope)
-      // The thread may have moved to another CPU, whose counters are that one's.
+      // The thread may have moved: the CPU that runs it now counts.
       let state = ca_disable_interrupts()
       let cpu = ca_this_cpu()
       if space == .kernel {
@@ -24,9 +24,9 @@
       ca_restore_interrupts(state)
     }
 
-    /// What ``invalidate(_:in:scope:)`` does, for machines that count for themselves or not at all.
+    /// Does the work of ``invalidate(_:in:scope:)`` without counting, for machines that have counters of their own or none.
     ///
-    /// - Returns: how many TLB invalidation instructions it took.
+    /// - Returns: the number of TLB invalidation instructions.
     @inline(__always) public static func dropTranslations(
       of pages: VirtualAddressRange, in space: AddressSpaceID, scope: InvalidationScope
     ) -> Int {

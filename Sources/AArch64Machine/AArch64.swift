@@ -1,5 +1,4 @@
-// The machine that the bootable kernel runs on: a handle without storage; all it stands for is CPU state and CAArch64's
-// static words.
+// The machine that the bootable kernel runs on: a handle without storage, for CPU state and CAArch64's static words.
 #if hasFeature(Embedded)
   import CAArch64
   public import KernelMachine
@@ -9,9 +8,7 @@
 
   /// An arm64 CPU at EL1, its MMU, and its locks.
   public struct AArch64: PageTableMachine, Sendable {
-    /// The machine.
-    ///
-    /// There is only one.
+    /// Makes a handle to the only machine.
     public init() {}
 
     // MARK: Memory

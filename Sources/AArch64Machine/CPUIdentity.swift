@@ -1,5 +1,5 @@
-// Which CPU this is, and what may not be asked of it although it says that it can. Compiled for the host too: an emulator is none
-// of the CPUs that matter here.
+// The identity of a CPU, and the features that it announces but that an erratum forbids to use. Compiled for the host too,
+// since an emulator is none of the CPUs that matter here.
 //
 //   MIDR_EL1   31         24 23   20 19  16 15           4 3      0
 //             +-------------+-------+------+--------------+--------+
@@ -20,7 +20,7 @@ public struct CPUIdentity: Equatable, Sendable {
   /// MIDR_EL1.
   public let rawValue: UInt64
 
-  /// Wraps the value of MIDR_EL1.
+  /// Makes an identity from a value of MIDR_EL1.
   public init(rawValue: UInt64) { self.rawValue = rawValue }
 
   /// The implementer in bits 31:12 and the part number in bits 11:0.
@@ -28,7 +28,7 @@ public struct CPUIdentity: Equatable, Sendable {
   private var variant: UInt64 { rawValue >> 20 & 0xf }
   private var revision: UInt64 { rawValue & 0xf }
 
-  /// Whether the CPU's dirty state may be wrong, or late, whatever order was kept.
+  /// Whether an erratum can make the CPU's dirty state wrong or late, in spite of barriers.
   public var losesDirtyState: Bool {
     switch model {
     case 0x41_d05: true
@@ -38,7 +38,7 @@ public struct CPUIdentity: Equatable, Sendable {
     }
   }
 
-  /// Whether the CPU may be let keep dirty state in translation tables (TCR_EL1.HD).
+  /// Whether the CPU can be relied on to keep dirty state in translation tables (TCR_EL1.HD).
   ///
   /// - Parameter memoryFeatures: its ID_AA64MMFR1_EL1.
   public func keepsDirtyState(memoryFeatures: UInt64) -> Bool { memoryFeatures & 0xf >= 2 && !losesDirtyState }

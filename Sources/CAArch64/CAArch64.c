@@ -1,4 +1,4 @@
-// The per-CPU and machine-wide words that the machine handle reads: static, so that reaching them takes no lookup.
+// The per-CPU and machine-wide words that the machine handle reads: static, so that access takes no look-up.
 #include "CAArch64.h"
 
 #if defined(__aarch64__) && !defined(__linux__) && !defined(__APPLE__)

@@ -1,9 +1,9 @@
-// The words of the spin lock's slow path on the CPU: exclusive loads, atomic exchanges, WFE.
+// The spin lock's slow path on the CPU: lock_queue.h with exclusive loads, atomic exchanges and WFE.
 #include "CAArch64.h"
 
 #if defined(__aarch64__) && !defined(__linux__) && !defined(__APPLE__)
 
-// WFE goes on when another CPU stores to the address that the last LDAXR of this CPU has marked (Arm ARM D1.6.1, B2.17.3).
+// WFE ends when another CPU stores to the address that this CPU's last LDAXR has marked (Arm ARM D1.6.1, B2.17.3).
 static inline uint32_t load_and_watch(const uint32_t *address) {
   uint32_t value;
   __asm__ volatile("ldaxr %w0, [%1]" : "=r"(value) : "r"(address) : "memory");

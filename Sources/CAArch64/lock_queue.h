@@ -1,24 +1,24 @@
-// What a CPU does that finds a spin lock taken.
+// The slow path of a spin lock, for a CPU that finds it taken.
 //
 //   63          32 31                    16 15       8 7        0        node of a CPU, a cache line:
 //  +--------------+------------------------+----------+----------+      +------------------+------+
 //  |      0       | last in the queue, + 1 | reserved |   held   |      | next in the queue| turn |
 //  +--------------+------------------------+----------+----------+      +------------------+------+
 //
-// First the CPU tries for a while to take the lock whenever it is free. Then it goes to the end of a queue. The first in the
-// queue takes the lock when it is free, and gives its turn to the next. If it has been overtaken too often, it reserves the
-// lock: then no other CPU tries.
+// First the CPU tries for a while to take the lock whenever it is free. Then it joins the end of a queue. The first in the
+// queue takes the lock when it is free, and passes its turn to the next. If it has been overtaken too often, it reserves
+// the lock: then no other CPU tries.
 //
-// A pure queue would be fair at every step, but when the host of an emulator or hypervisor has stopped the CPU whose turn
-// it is, the lock would be of use to none until it goes on. So no CPU waits for another that doesn't hold the lock,
-// but for one that has waited long.
+// A pure queue would be fair at every step. But when a hypervisor or the host of an emulator has stopped the CPU whose
+// turn it is, no CPU could take the lock until that one continues. So a CPU waits for one that doesn't hold the lock only
+// if that one has waited long.
 //
 // A CPU waits in one queue at most, since interrupts are off and the growth of a stack takes no lock: one node for each.
 //
-// A wait goes on when another CPU stores to what the last `load_and_watch` has read. A store of the CPU itself may end the
-// watch, and no event tells of that; so between `load_and_watch` and `wait_for_store` there is none.
+// A wait ends when another CPU stores to the word that the last `load_and_watch` has read. A store of the CPU itself may
+// end the watch without an event, so there is none between `load_and_watch` and `wait_for_store`.
 //
-// Whoever includes this defines MAXIMUM_CPUS and the functions that are used here on shared words: lock.c for the CPU,
+// The including file defines MAXIMUM_CPUS and the functions used here on shared words: lock.c for the CPU,
 // Tests/LockHarness for a host.
 //
 // Sources: J. M. Mellor-Crummey, M. L. Scott, "Algorithms for scalable synchronization on shared-memory
@@ -34,7 +34,7 @@ static struct node nodes[MAXIMUM_CPUS];
 #define RESERVED 0x100u
 #define LAST(number) ((uint32_t)(number) << 16)
 
-// How often a CPU looks at the lock before it goes to the queue, and the first in the queue before it reserves the lock.
+// Attempts of a CPU before it joins the queue, and of the first in the queue before it reserves the lock.
 #ifndef ATTEMPTS
 #define ATTEMPTS 64
 #define PATIENCE 1024
@@ -82,7 +82,7 @@ static inline void take_contended_lock(uint64_t *lock) {
       break;
     }
   }
-  // The CPU that has put itself behind this one is about to say so, if it hasn't yet.
+  // The CPU that has queued behind this one stores its number there, if it hasn't yet.
   uint32_t next = wait_for_number(&node->next);
   store_release(&nodes[next - 1].turn, 1);
 }

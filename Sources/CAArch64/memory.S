@@ -1,6 +1,6 @@
-// memcpy, memmove, memset and memcmp: what compiled code calls for blocks of bytes.
+// memcpy, memmove, memset and memcmp: the functions that compiled code calls for blocks of bytes.
 //
-// Alignment faults are possible only on device memory, which none of these is used for.
+// They are not used on device memory, the only memory on which an access could take an alignment fault.
 #if defined(__aarch64__) && !defined(__linux__) && !defined(__APPLE__)
 
   .macro  function name

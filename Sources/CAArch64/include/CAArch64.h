@@ -1,4 +1,4 @@
-// The instructions that Swift has no words for: system registers, barriers, TLB invalidation, locks, semihosting.
+// The instructions that Swift cannot express: system registers, barriers, TLB invalidation, locks, semihosting.
 #ifndef CAARCH64_H
 #define CAARCH64_H
 
@@ -8,8 +8,8 @@
 
 #pragma clang assume_nonnull begin
 
-// What orders other instructions stands in the function that asks for it, however large that is: so a test of the linked
-// kernel finds it there. Not in a Swift closure that is passed as a C function: the calls of such a closure stay calls.
+// Instructions that order others are always inlined, however large the caller is, so that a test of the linked kernel
+// finds them there. In a Swift closure that is passed as a C function the calls stay calls.
 #define CA_INLINE static inline __attribute__((always_inline))
 
 // Reads and writes of system registers: ca_read_NAME() and ca_write_NAME(value).
@@ -53,10 +53,10 @@ CA_WRITE(pmcntenset_el0)
 CA_WRITE(pmevtyper0_el0)
 CA_READ(pmevcntr0_el0)
 
-// The number of the CPU, which boot code puts into TPIDRRO_EL0. It doesn't change under running code that has
-// interrupts off, so several reads may become one; but not across a point where interrupts go on or off or another
-// thread may run, since a thread may come back on another CPU. All these clobber memory, and the operand, which is never
-// accessed, makes this a read of memory.
+// The number of the CPU, which boot code puts into TPIDRRO_EL0. It doesn't change while interrupts are off, so the
+// compiler may merge several reads; but not across a point where interrupts go on or off or another thread may run,
+// since a thread may come back on another CPU. All such points clobber memory, and the operand, which is never accessed,
+// makes this a read of memory.
 static inline uint64_t ca_cpu_number(void) {
   uint64_t value;
   __asm__("mrs %0, tpidrro_el0" : "=r"(value) : "Q"(*(const uint64_t *)__builtin_frame_address(0)));
@@ -102,16 +102,16 @@ CA_TLBI(vaale1is)
 CA_TLBI(aside1is)
 CA_INLINE void ca_tlbi_vmalle1is(void) { __asm__ volatile("tlbi vmalle1is" ::: "memory"); }
 
-// Whether this CPU translates an address for reading at EL1, as its tables are now. Interrupts are off: the answer comes in
-// PAR_EL1, whose F bit (0) is set by a fault (Arm ARM C5.6 "AT S1E1R").
+// Whether this CPU translates an address for a load at EL1, by its tables as they are now. Interrupts are off: the answer
+// is in PAR_EL1, whose F bit (0) is set by a fault (Arm ARM C5.6 "AT S1E1R").
 static inline int ca_is_translated(uintptr_t address) {
   uint64_t answer;
   __asm__ volatile("at s1e1r, %1\n\tisb\n\tmrs %0, par_el1" : "=r"(answer) : "r"(address) : "memory");
   return (answer & 1) == 0;
 }
 
-// Makes instructions that were written as data visible to instruction fetch on all CPUs: data caches are cleaned to the
-// point of unification by lines of the smallest size that CTR_EL0 tells, then instruction caches are dropped.
+// Makes instructions that were written as data visible to instruction fetch on all CPUs: cleans data caches to the point
+// of unification, in steps of CTR_EL0's smallest line, then invalidates instruction caches.
 static inline void ca_synchronize_instructions(uintptr_t address, uint64_t byte_count) {
   uint64_t type;
   __asm__ volatile("mrs %0, ctr_el0" : "=r"(type));
@@ -122,9 +122,9 @@ static inline void ca_synchronize_instructions(uintptr_t address, uint64_t byte_
   __asm__ volatile("dsb ish\n\tic ialluis\n\tdsb ish\n\tisb" ::: "memory");
 }
 
-// Waits for an event, or not at all: to be used in a loop around a look at what is waited for. The latest event is one of
-// the event stream that boot code starts (CNTKCTL_EL1), so that a loop which looks at the time ends. An emulator that
-// runs all CPUs in turn goes on to the next one here.
+// Waits for an event, or not at all: used in a loop that tests the condition. The event stream that boot code starts
+// (CNTKCTL_EL1) bounds the wait, so that a loop that tests the time ends. An emulator that runs all CPUs in turn goes on
+// to the next one here.
 CA_INLINE void ca_wait_for_event(void) { __asm__ volatile("wfe" ::: "memory"); }
 CA_INLINE void ca_send_event(void) { __asm__ volatile("dsb ishst\n\tsev" ::: "memory"); }
 
@@ -138,8 +138,8 @@ static inline uint64_t ca_wants_lse(void) {
 }
 static inline uint64_t ca_has_lse(void) { return ((ca_read_id_aa64isar0_el1() >> 20) & 15) >= 2; }
 
-// A spin lock: 0 when it is free, 1 when it is held and nobody waits; for the rest see lock.c. Interrupts are off from
-// before ca_lock until after ca_unlock.
+// A spin lock: 0 when it is free, 1 when it is held and no CPU waits; for the rest see lock_queue.h. Interrupts are off
+// from before ca_lock until after ca_unlock.
 void ca_lock_contended(uint64_t *word);
 CA_INLINE void ca_lock(uint64_t *word) {
 #ifdef __ARM_FEATURE_ATOMICS
@@ -163,7 +163,7 @@ contended:
 }
 CA_INLINE void ca_unlock(uint64_t *word) { __asm__ volatile("stlrb wzr, [%0]" ::"r"(word) : "memory"); }
 
-// What is kept per CPU.
+// The counters and the node of a CPU; after boot only that CPU writes them, with interrupts off.
 struct ca_cpu {
   uint64_t tlb_invalidations;
   uint64_t tlb_instructions;
@@ -178,7 +178,7 @@ extern struct ca_cpu ca_cpus[CA_MAXIMUM_CPUS];
 static inline struct ca_cpu *ca_this_cpu(void) { return &ca_cpus[ca_cpu_number()]; }
 static inline struct ca_cpu *ca_cpu_at(uint64_t number) { return &ca_cpus[number]; }
 
-// What boot code found out, and what the machine handle reads.
+// The facts about the machine that boot code stores and the machine handle reads.
 struct ca_machine {
   uint64_t linear_map_offset;
   uint64_t virtual_address_bits;
@@ -190,7 +190,7 @@ struct ca_machine {
 extern struct ca_machine ca_machine_state;
 static inline struct ca_machine *ca_machine(void) { return &ca_machine_state; }
 
-// Clears whole pages; chooses DC ZVA by 64 bytes where DCZID_EL0 has it.
+// Clears whole pages, by DC ZVA where DCZID_EL0 says that it clears 64 bytes.
 void ca_clear_pages(uintptr_t address, uint64_t byte_count);
 
 // A system call, made at EL0: number in x8, arguments in x0 to x2, results in x0 to x2.
@@ -206,9 +206,9 @@ static inline struct ca_results ca_system_call(uint64_t number, uint64_t a, uint
   return (struct ca_results){x0, x1, x2};
 }
 
-// What a process has no right to, one after the other: it must not see what others do by it, stop them, or tell them
-// anything. Gives 0 where the list has ended. EL0 can write nothing besides the registers of a frame but TPIDR_EL0, and reads
-// the CPU's number in TPIDRRO_EL0.
+// Executes one of the instructions that are forbidden to a process, because it could observe, stop or signal others by
+// them; returns 0 after the last. Besides the registers of an exception frame, EL0 can write only TPIDR_EL0, and it can
+// read the CPU's number in TPIDRRO_EL0.
 static inline uint64_t ca_touch_forbidden(uint64_t index) {
   uint64_t value = 0;
   switch (index) {
@@ -248,7 +248,7 @@ static inline void ca_semihosting_exit(uint64_t code) {
   __asm__ volatile("hlt #0xf000" : "+r"(operation) : "r"(argument) : "memory");
 }
 
-// A call of firmware by the SMC Calling Convention: a function and three arguments; gives x0.
+// A call of firmware by the SMC Calling Convention: a function and three arguments; returns x0.
 //
 // Source: SMC Calling Convention, Arm DEN 0028, 2.6 "SMC and HVC argument passing": x0 to x17 may change.
 #define CA_FIRMWARE_CALL(name, instruction) \
@@ -265,8 +265,8 @@ static inline void ca_semihosting_exit(uint64_t code) {
 CA_FIRMWARE_CALL(ca_hypervisor_call, "hvc")
 CA_FIRMWARE_CALL(ca_secure_monitor_call, "smc")
 
-// Writes a range of memory back to where CPUs see it that have their caches still off. Interrupts are off: a CPU's barrier waits
-// for the cache maintenance of that CPU only.
+// Cleans a range of memory to the point of coherency, for CPUs whose caches are still off. Interrupts are off: a CPU's
+// barrier waits for the cache maintenance of that CPU only.
 static inline void ca_clean_to_coherency(uintptr_t address, uint64_t byte_count) {
   uint64_t type;
   __asm__ volatile("mrs %0, ctr_el0" : "=r"(type));
