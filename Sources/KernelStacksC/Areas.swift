@@ -8,7 +8,7 @@
   /// A permanent C string as a `StaticString`.
   ///
   /// Why the cast is sound: (1) `StaticString` is frozen: address, length, flags, of which bit 1 says that the text has no
-  /// bytes above 127; (2) the caller promises that the text stays; (3) only its bytes are written, whatever they are.
+  /// bytes above 127; (2) the caller promises that the text stays; (3) its bytes are only written out, never decoded.
   ///
   /// Text longer than ``longestCaller`` is cut off.
   private func staticString(_ text: UnsafePointer<CChar>?) -> StaticString {

@@ -1,4 +1,4 @@
-// From the core's typed errors to `ks_error`: a code, the figures, and the same words.
+// The conversion of the core's typed errors to `ks_error`: a code, the figures, and the same text.
 #if hasFeature(Embedded)
   import KernelMachine
   import KernelPageFrames
@@ -6,7 +6,7 @@
   import KernelThreadStacks
   import KernelVirtualMemory
 
-  /// The parts of an error for a program.
+  /// The parts of an error that a program reads: its code and figures.
   struct CFailure {
     var code: ks_code
     var address: UInt = 0
@@ -28,7 +28,7 @@
     var failure: CFailure { get }
   }
 
-  /// Fills in an error, if the caller has passed one, and returns its code.
+  /// Fills in an error if the caller has passed one, and returns its code.
   @inline(never) func report<E: CReportable>(
     _ error: E, to out: UnsafeMutablePointer<ks_error>?
   ) -> ks_code {
@@ -47,7 +47,7 @@
     return failure.code
   }
 
-  /// The same, for a free that is refused: it also calls the kernel's handler.
+  /// Reports a free that is refused, as `report` does, and calls the kernel's handler.
   @inline(never) func reportMisuse<E: CReportable>(
     _ error: E, to out: UnsafeMutablePointer<ks_error>?
   ) -> ks_code {

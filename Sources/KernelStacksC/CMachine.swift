@@ -1,4 +1,4 @@
-// The machine of a kernel in C: operations of every arm64 CPU are compiled in, those that kernels differ in are C functions.
+// The machine of a kernel in C: the instructions common to arm64 are compiled in; where kernels differ, it calls C functions.
 #if hasFeature(Embedded)
   import AArch64Machine
   import CAArch64

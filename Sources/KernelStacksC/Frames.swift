@@ -4,7 +4,7 @@
   import KernelPageFrames
   import KernelStacksCHeader
 
-  /// The node that C code names; `nil` for the current CPU's.
+  /// The node of a number from C; `nil` for the current CPU's node.
   func node(_ number: Int32, count: Int) throws(CInterfaceError) -> NodeID? {
     if number == KS_ANY_NODE { return nil }
     guard number >= 0, Int(number) < count else { throw .unknownNode(Int(number), count: count) }
@@ -94,7 +94,7 @@
     CMemory.current?.pointee.frames.drain(cpu: Int(cpu)) ?? 0
   }
 
-  /// Passes text on to a C function.
+  /// Passes text to a C function.
   struct CPutSink: TextSink {
     let put: @convention(c) (UnsafeMutableRawPointer?, CChar) -> Void
     let context: UnsafeMutableRawPointer?

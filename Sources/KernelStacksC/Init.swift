@@ -79,7 +79,7 @@
     try checkMapped(UInt(state.pointee.kernel_root))
   }
 
-  /// Whether the linear map has a physical address at its place, for a store.
+  /// Checks that the linear map translates a store to a physical address.
   private func checkMapped(_ physical: UInt) throws(CInterfaceError) {
     guard ks_translate_for_writing(physical &+ CMachine().linearMapOffset) == UInt64(physical) else {
       throw .notInLinearMap(physical)
@@ -97,8 +97,8 @@
       at: CMachine().kernelRoot + Int(bitPattern: (address &>> rootEntryShift) & 511 &* 8))
   }
 
-  /// The range that was asked for, or one outside the kernel image and linear map of the usual layouts; its root entries must
-  /// be empty.
+  /// The configured range, or one outside the kernel image and linear map of the usual layouts; its root entries must be
+  /// empty.
   private func vmallocRange(
     _ configuration: UnsafePointer<ks_configuration>
   ) throws(CInterfaceError) -> Range<UInt> {

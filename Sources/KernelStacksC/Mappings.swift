@@ -1,7 +1,7 @@
-// ks_map, ks_unmap, ks_physical_address: mappings of given memory, outside of the vmalloc area.
+// ks_map, ks_unmap, ks_physical_address: mappings of given memory, outside the vmalloc area.
 //
-// All are made under one lock. They share no table with the vmalloc area, which has a lock of its own: a root entry is
-// either its own, or these functions', or the kernel's, which this library does not touch.
+// All are made under one lock. They share no table with the vmalloc area, which has a lock of its own: a root entry belongs
+// to the vmalloc area, to these functions, or to the kernel, whose entries this library does not touch.
 #if hasFeature(Embedded)
   import KernelMachine
   import KernelPageFrames

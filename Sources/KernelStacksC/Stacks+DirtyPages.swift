@@ -1,4 +1,4 @@
-// ks_stack_mark_written and ks_stack_dirty_size: where CPUs keep dirty state.
+// ks_stack_mark_written and ks_stack_dirty_size, for machines whose CPUs keep dirty state.
 #if hasFeature(Embedded)
   import KernelMachine
   import KernelStacksCHeader

@@ -1,4 +1,4 @@
-// Freed stacks: memory pressure, time, CPUs that stop; and the figures of stacks.
+// Freed stacks under memory pressure, over time and on CPUs that stop; and the figures of stacks.
 #if hasFeature(Embedded)
   import KernelMachine
   import KernelStacksCHeader

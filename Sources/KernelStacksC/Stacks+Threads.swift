@@ -1,4 +1,4 @@
-// ks_stack_allocate and ks_stack_free: mistakes that Swift's ownership rules out at compile time are found here at run time.
+// ks_stack_allocate and ks_stack_free: misuse that Swift's ownership rules out at compile time is detected here at run time.
 //
 // Of two CPUs that free the same address at the same moment, one must find the stack freed already. So the check of the address
 // and the free happen under one of several locks, chosen by the address: CPUs that free different stacks rarely share one.

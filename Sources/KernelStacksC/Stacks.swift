@@ -85,7 +85,7 @@
       let live = stacks.pointee.liveStackCount
       guard live == 0 else { throw .stacksInUse(live) }
       if ks_state().pointee.linear_stacks == handle.pointee.opaque { ks_state().pointee.linear_stacks = nil }
-      // The handle is null before the records go back.
+      // The handle is cleared before the records are freed.
       let ended = UnsafeMutableRawPointer(handle).assumingMemoryBound(to: CStacks.self).move()
       handle.pointee.opaque = nil
       _ = consume ended

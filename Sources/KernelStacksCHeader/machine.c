@@ -19,8 +19,8 @@ __attribute__((weak)) void ks_machine_restore_interrupts(uintptr_t state) {
   __asm__ volatile("msr daif, %0" ::"r"(state) : "memory");
 }
 
-// Any CPU that finds a lock free takes it. A queue would be fairer, but where a hypervisor stops CPUs, all would wait for the one
-// whose turn it is; and these locks are held only briefly.
+// Any CPU that finds a lock free takes it. A queue would be fairer, but where a hypervisor stops CPUs, all would wait for
+// the one whose turn it is; and these locks are held only briefly.
 __attribute__((weak)) uintptr_t ks_machine_lock(uint64_t *lock) {
   uintptr_t state = ks_machine_disable_interrupts();
   __asm__ goto(

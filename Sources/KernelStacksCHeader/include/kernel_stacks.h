@@ -34,16 +34,16 @@ extern "C" {
 
 // MARK: What the kernel supplies
 //
-// Besides these functions, one instruction: `dsb ish`, on a CPU that has taken a thread off, before another CPU may run that
-// thread; and on one that has made a thread, before others may run it. The library waits for TLB invalidations with
+// Besides these functions, one instruction: `dsb ish`, on a CPU that has switched away from a thread, before another CPU may
+// run that thread; and on one that has made a thread, before others may run it. The library waits for TLB invalidations with
 // interrupts on if they were on, and a CPU's barrier waits only for what that CPU began. Also, no lock orders what CPUs write
 // into page-table entries by themselves.
 
-// The number of the CPU that executes this, from 0 and below `ks_configuration.cpu_count`. The kernel must define it; the
-// result matters only while interrupts are off.
+// The number of the current CPU, from 0 and below `ks_configuration.cpu_count`. The kernel must define it; the result
+// matters only while interrupts are off.
 uint32_t ks_machine_cpu(void);
 
-// These have definitions in the library, which are used unless the kernel has its own.
+// The library has weak definitions of these, which are used unless the kernel has its own.
 uint32_t ks_machine_node(void);                        // the current CPU's node: 0
 uintptr_t ks_machine_disable_interrupts(void);         // masks IRQ and FIQ; gives the state to restore
 void ks_machine_restore_interrupts(uintptr_t state);   // DAIF as it was
@@ -80,7 +80,7 @@ typedef enum ks_code {
 
 #define KS_ERROR_TEXT_SIZE 176
 
-// Why a request was refused: the request, what was available, and a line of text. Fields that do not apply are 0.
+// The reason of a refusal: the request, what was available, and a line of text. Fields that do not apply are 0.
 typedef struct ks_error {
   ks_code code;
   uint64_t address;                 // the address concerned, of the kernel's space or physical
@@ -90,7 +90,7 @@ typedef struct ks_error {
   char text[KS_ERROR_TEXT_SIZE];    // UTF-8, ends with 0
 } ks_error;
 
-// The line of an error, or of a code alone. Never null.
+// The text of an error, or of a code alone. Never null.
 const char *ks_error_text(const ks_error *error);
 const char *ks_code_text(ks_code code);
 
@@ -128,7 +128,7 @@ KS_CHECKED ks_code ks_check_cpu(ks_error *error);
 
 typedef enum ks_purpose { KS_USER_MEMORY, KS_TASK_RECORD, KS_OTHER_USE } ks_purpose;
 
-// Gives a block of 2^order physically contiguous frames, aligned to its size; order 0 to 10. 0: refused.
+// Allocates a block of 2^order physically contiguous frames, aligned to its size; order 0 to 10. 0: refused.
 KS_CHECKED uint64_t ks_frames_allocate(unsigned order, ks_purpose purpose, bool cleared, int node, ks_error *error);
 ks_code ks_frames_free(uint64_t physical, unsigned order, ks_error *error);
 
@@ -144,16 +144,16 @@ ks_memory_figures ks_memory_figures_of(int node);
 
 // Clears a free frame for a later request; for CPUs that idle. False: nothing to do.
 bool ks_zero_one_frame(void);
-// Merges the free frames in the lists of a CPU that has stopped; gives their number.
+// Merges the free frames in the lists of a CPU that has stopped; returns their number.
 size_t ks_frames_drain_cpu(uint32_t cpu);
 
 // MARK: The vmalloc area
 
-// Gives virtually contiguous memory of single frames, zeroed, with an unmapped guard page above. `alignment` is a power of
-// two from 4,096 up. `caller` names it in the listing: text that stays, or null.
+// Allocates virtually contiguous memory of single frames, zeroed, with an unmapped guard page above. `alignment` is a power
+// of two from 4,096 up. `caller` names it in the listing: text that stays, or null.
 KS_CHECKED void *ks_vmalloc(size_t size, size_t alignment, int node, const char *caller, ks_error *error);
 ks_code ks_vfree(void *address, ks_error *error);
-// Frees all areas that wait for a TLB invalidation; gives the number of frames that came free.
+// Frees all areas that wait for a TLB invalidation; returns the number of frames that came free.
 size_t ks_vmalloc_flush(void);
 
 typedef struct ks_vmalloc_figures {
@@ -209,7 +209,7 @@ typedef struct ks_stacks {
 
 // Makes an allocator, and takes memory for its records.
 KS_CHECKED ks_code ks_stacks_make(ks_stacks *stacks, const ks_stack_configuration *configuration, ks_error *error);
-// Gives back all memory of an allocator. None of its stacks is in use, and no other CPU uses the allocator.
+// Frees all memory of an allocator. None of its stacks is in use, and no other CPU uses the allocator.
 KS_CHECKED ks_code ks_stacks_end(ks_stacks *stacks, ks_error *error);
 
 // The layout of stacks. Exceptions take `current` from the thread record; code on a stack may use ks_thread_info.
@@ -229,11 +229,11 @@ static inline uintptr_t ks_thread_info(const ks_stack_geometry *geometry, uintpt
   return ks_stack_base(geometry, stack_pointer) + geometry->thread_info_offset;
 }
 
-// Gives the base of a zeroed stack, or null.
+// Allocates a zeroed stack; returns its base, or null.
 KS_CHECKED void *ks_stack_allocate(const ks_stacks *stacks, int node, ks_error *error);
-// Takes a stack back. The thread that ran on it has left it: its successor calls this. A stack that was freed already, an
-// address of no stack, and the stack that the caller runs on are refused, and reported to `misuse`. An address that was freed
-// and has been handed out again is not recognised.
+// Frees a stack. The thread that ran on it has left it: its successor calls this. A stack that was freed already, an
+// address of no stack, and the stack that the caller runs on are refused, and reported to `misuse`. An address that was
+// freed and has been handed out again is not recognised.
 ks_code ks_stack_free(const ks_stacks *stacks, void *base, ks_error *error);
 // Takes a freed stack out of the cache for good, because it may still be in use; returns whether it was there.
 bool ks_stack_quarantine(const ks_stacks *stacks, void *base);
@@ -293,18 +293,18 @@ KS_CHECKED ks_code ks_stack_ensure(
     const ks_stacks *stacks, size_t size, uintptr_t stack_pointer, const void *base, ks_error *error);
 // Maps the topmost `size` bytes of a stack on which no thread runs.
 KS_CHECKED ks_code ks_stack_populate(const ks_stacks *stacks, void *base, size_t size, ks_error *error);
-// Records how many threads wait: while there are any, ks_stack_allocate takes no frames.
+// Records the number of threads that wait: while there are any, ks_stack_allocate takes no frames.
 void ks_stacks_note_waiting_threads(const ks_stacks *stacks, size_t count);
 // The number of pages that a stack lacks: a thread that waits needs as many frames.
 size_t ks_stack_missing_pages(const ks_stacks *stacks, const void *base);
-// (exception stack) Gives this CPU's reserve back, for a CPU that idles on a stack of its own; gives the number of frames.
+// (exception stack) Gives this CPU's reserve back, for a CPU that idles on a stack of its own; returns the number of frames.
 size_t ks_stacks_release_reserve(const ks_stacks *stacks);
 // (exception stack) Fills this CPU's reserve, as far as memory allows.
 void ks_stacks_fill_reserve(const ks_stacks *stacks);
 
 // Shrinking: the pages below a sleeping thread's stack pointer are unmapped, for several threads; one invalidation serves all;
 // then the pages of each stack are released. Until then they may be restored, for a thread that is to run. A thread that is
-// being shrunk is not switched in. The functions give the number of pages.
+// being shrunk is not switched in. The functions return the number of pages.
 typedef struct ks_shrink_batch {
   uint64_t opaque[3];  // all 0: empty
 } ks_shrink_batch;
@@ -321,17 +321,17 @@ size_t ks_stack_restore_retired_pages(const ks_stacks *stacks, void *base);
 typedef struct ks_group_figures {
   uint64_t charged_frames, limit_frames, refusals;
 } ks_group_figures;
-// Makes a group, and gives its number, from 0, or -1.
+// Makes a group; returns its number, from 0, or -1.
 KS_CHECKED int ks_group_make(const ks_stacks *stacks, size_t limit_frames, ks_error *error);
 KS_CHECKED ks_code ks_group_set_limit(const ks_stacks *stacks, int group, size_t limit_frames, ks_error *error);
 // Removes a group that has no stacks; no CPU allocates for the group meanwhile.
 KS_CHECKED ks_code ks_group_remove(const ks_stacks *stacks, int group, ks_error *error);
 KS_CHECKED ks_code ks_group_figures_of(
     const ks_stacks *stacks, int group, ks_group_figures *figures, ks_error *error);
-// Gives a stack as ks_stack_allocate does, charged to a group.
+// Allocates a stack as ks_stack_allocate does, charged to a group.
 KS_CHECKED void *ks_stack_allocate_for_group(const ks_stacks *stacks, int node, int group, ks_error *error);
 
-// MARK: Freed stacks. All give the number of frames that went back.
+// MARK: Freed stacks. All return the number of frames that went back.
 
 // Gives back frames of freed stacks, until they are `frames`; asks the other CPUs if that is not enough.
 size_t ks_stacks_reclaim(const ks_stacks *stacks, size_t frames);
@@ -354,7 +354,7 @@ typedef struct ks_stack_figures {
   uint64_t record_bytes;
 } ks_stack_figures;
 ks_stack_figures ks_stacks_figures(const ks_stacks *stacks);
-// KiB of memory of a node behind stacks in use; with KS_ANY_NODE of all.
+// The memory of a node that stacks in use take, in KiB; with KS_ANY_NODE that of all nodes.
 uint64_t ks_stacks_kib(const ks_stacks *stacks, int node);
 
 // Writes text, character by character.

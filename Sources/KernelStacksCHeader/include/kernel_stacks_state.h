@@ -1,4 +1,4 @@
-// What the library keeps besides the allocators' own memory, and the instructions that Swift has no words for.
+// The library's static state besides the allocators' own memory, and the instructions that Swift cannot express.
 #ifndef KERNEL_STACKS_STATE_H
 #define KERNEL_STACKS_STATE_H
 
@@ -35,7 +35,7 @@ static inline uint64_t *ks_free_lock(uintptr_t address) {
   return &kernel_stacks_free_locks[(address >> 13 ^ address >> 18) % KS_FREE_LOCKS].lock;
 }
 
-// The physical address that the MMU has for a store at EL1, or -1.
+// The physical address to which the MMU translates a store at EL1, or -1.
 static inline uint64_t ks_translate_for_writing(uintptr_t address) {
   uint64_t result;
   __asm__ volatile("at s1e1w, %1\n\tisb\n\tmrs %0, par_el1" : "=r"(result) : "r"(address) : "memory");
@@ -44,7 +44,7 @@ static inline uint64_t ks_translate_for_writing(uintptr_t address) {
 
 static inline const char *ks_text_in(const ks_error *error) { return error->text; }
 
-// Where the caller's frames are, whichever stack pointer it uses.
+// The caller's stack pointer, be it SP_EL0 or SP_EL1.
 static inline uintptr_t ks_stack_pointer(void) {
   uintptr_t value;
   __asm__ volatile("mov %0, sp" : "=r"(value));
