@@ -1,4 +1,4 @@
-// Which CPUs may keep dirty state, by values of MIDR_EL1 and ID_AA64MMFR1_EL1 that real ones have.
+// The CPUs that may keep dirty state, by real values of MIDR_EL1 and ID_AA64MMFR1_EL1.
 
 import AArch64Machine
 import Testing

@@ -1,4 +1,4 @@
-// The spin lock's slow path, step by step: what its callers rely on, in interleavings that follow from seeds.
+// The spin lock's slow path, step by step: the guarantees to its callers, in interleavings that follow from seeds.
 
 import KernelMachine
 import LockHarness
@@ -7,7 +7,7 @@ import Testing
 
 /// The nodes of the queue are static: one test at a time.
 @Suite(.serialized) struct SpinLockTests {
-  /// What some CPUs share that take the lock again and again.
+  /// The state shared by CPUs that take the lock again and again.
   private final class Run {
     let figures = UnsafeMutablePointer<lock_figures>.allocate(capacity: 1)
     var holder: Int?

@@ -1,5 +1,5 @@
-// The operands of TLB invalidation, against values worked out from the architecture manual by hand: an emulator whose TLB knows
-// no ASIDs, as QEMU's, would not notice a wrong one.
+// The operands of TLB invalidation, against values worked out from the architecture manual by hand: an emulator without
+// ASIDs in its TLB, such as QEMU, would not notice a wrong one.
 
 import KernelMachine
 import Testing

@@ -1,4 +1,4 @@
-// The words of errors: numbers, sizes and refusals as they appear on the console and in result files.
+// The text of errors: numbers, sizes and refusals as they appear on the console and in result files.
 
 import KernelMachine
 import Testing

@@ -1,4 +1,4 @@
-// Lists of single frames per CPU: what they save, and that nothing they hold is ever out of reach.
+// Lists of single frames per CPU: the locks that they save, and that no frame in them is ever out of reach.
 
 import KernelMachine
 import KernelPageFrames
@@ -126,7 +126,7 @@ import Testing
     try bed.allocator.free(near, order: 0)
     #expect(bed.allocator.freeFrames(on: NodeID(1)) == 64)
     bed.allocator._checkInvariants()
-    // Node 0 ends; then node 1 serves, its lists included.
+    // Node 0 runs out; then node 1 serves, its lists included.
     let rest = try (0..<128).map { _ in try bed.take(0, on: 0) }
     #expect(rest.prefix(64).allSatisfy { bed.allocator.node(of: $0) == NodeID(0) })
     #expect(Set(rest).count == 128 && bed.allocator.freeFrames == 0)

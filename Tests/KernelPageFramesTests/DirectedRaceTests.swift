@@ -1,4 +1,4 @@
-// Races whose moment is chosen: one frame given back by two threads at once, and frames that move while one is sought.
+// Races at a chosen moment: one frame freed by two threads at once, and frames that move while one is sought.
 
 import Foundation
 import KernelMachine
@@ -99,7 +99,7 @@ import Testing
     let bed = try bedWithRest()
 
     // CPU 0 has found no block and pauses clearing. Then, under the lock, CPU 1 takes its list away and has not released the
-    // frames yet: they are in no list, and in no count. It has when CPU 0 gets the lock.
+    // frames yet: they are in no list, and in no count. They are released when CPU 0 gets the lock.
     let lists = FreeLists(records: bed.allocator.records, node: bed.allocator.nodes)
     bed.world.afterUnlock = {
       guard lists.node.pointee.pauses == 1 else { return }
@@ -117,7 +117,7 @@ import Testing
   }
 }
 
-/// Where two threads wait for each other, and what they did.
+/// A point where two threads wait for each other, and a record of what they did.
 private final class Meeting: Sendable {
   let frame = Atomic<UInt>(0)
   let successes = Atomic<Int>(0)

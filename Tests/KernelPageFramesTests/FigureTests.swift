@@ -1,4 +1,4 @@
-// What the allocator tells of itself: /proc/buddyinfo, and the unusable free space index against figures worked by hand.
+// The allocator's reports: /proc/buddyinfo, and the unusable free space index against figures worked out by hand.
 
 import KernelMachine
 import KernelPageFrames

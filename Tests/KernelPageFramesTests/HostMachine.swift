@@ -1,4 +1,4 @@
-// A machine of real threads: each is a CPU, and locks are spun on. For races that no simulation of turns can show.
+// A machine of real threads: each is a CPU, and locks are spun on. For races that turns on a simulated machine cannot show.
 
 import Foundation
 import KernelMachine
@@ -6,7 +6,7 @@ import KernelPageFrames
 import SeededRandom
 import Synchronization
 
-/// Real locks and real CPUs' numbers; the rest is not for an allocator of frames.
+/// Real locks and CPU numbers; an allocator of frames does not use the rest.
 struct HostMachine: Machine, Sendable {
   private static let seat: pthread_key_t = {
     var key = pthread_key_t()
@@ -30,7 +30,7 @@ struct HostMachine: Machine, Sendable {
   func publishEntries() {}
   func completeAccesses() {}
   func invalidate(_ pages: VirtualAddressRange, in space: AddressSpaceID, scope: InvalidationScope) {}
-  // A thread is interrupted by nobody.
+  // A thread takes no interrupts.
   func disableInterrupts() -> InterruptState { InterruptState(rawValue: 0) }
   func restoreInterrupts(_ state: InterruptState) {}
 
@@ -50,7 +50,7 @@ struct HostMachine: Machine, Sendable {
 
 /// Runs `body` with the numbers below `count`, each on a thread of its own, and waits for all of them.
 ///
-/// A pool of threads may run one after the other when others keep it busy, and then those that wait for each other never end.
+/// A thread pool that is busy may run them one after the other; then those that wait for each other never end.
 func onThreads(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) {
   let group = DispatchGroup()
   for number in 0..<count {
@@ -64,7 +64,7 @@ func onThreads(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) {
   group.wait()
 }
 
-/// Who owns each frame, checked by one atomic step per change.
+/// The owner of each frame, checked by one atomic step per change.
 final class Owners: Sendable {
   private let first: UInt
   private nonisolated(unsafe) let words: UnsafeMutablePointer<Atomic<Int>>
@@ -80,7 +80,7 @@ final class Owners: Sendable {
 
   var problems: Int { found.load(ordering: .relaxed) }
 
-  /// Notes that a frame has changed hands; `nobody` is -1.
+  /// Records that a frame has changed hands; -1 is no owner.
   func change(_ frame: PageFrame, from old: Int, to new: Int) {
     let word = words + Int(frame.number - first)
     if word.pointee.exchange(new, ordering: .acquiringAndReleasing) != old { found.add(1, ordering: .relaxed) }
@@ -95,7 +95,7 @@ final class HostFrames: Sendable {
 
   init(_ allocator: consuming BuddyAllocator<HostMachine>) { self.allocator = allocator }
 
-  /// Random operations of one CPU, which ends with nothing.
+  /// Random operations of one CPU, which frees all of its frames at the end.
   func work(_ cpu: Int, seed: UInt64, owners: Owners) {
     var random = SplitMix64(seed: seed &* 64 &+ UInt64(cpu))
     var mine: [PageFrame] = []

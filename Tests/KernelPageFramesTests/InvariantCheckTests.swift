@@ -1,4 +1,4 @@
-// The checks themselves: one damaged byte of metadata must not go unnoticed. See MetadataLayout.swift for the offsets.
+// The invariant checks find every damaged byte of metadata. See MetadataLayout.swift for the offsets.
 
 import KernelMachine
 import KernelPageFrames

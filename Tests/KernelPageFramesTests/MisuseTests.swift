@@ -1,4 +1,4 @@
-// What callers get wrong: each mistake has an error of its own, and changes nothing.
+// Callers' mistakes: each has an error of its own, and changes nothing.
 
 import KernelMachine
 import KernelPageFrames

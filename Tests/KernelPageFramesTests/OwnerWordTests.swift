@@ -1,4 +1,4 @@
-// The word of each frame's record that belongs to whoever has the frame.
+// The word of each frame's record that belongs to the frame's owner.
 
 import KernelMachine
 import KernelPageFrames
@@ -64,7 +64,7 @@ import Testing
 }
 
 extension Array {
-  /// Removes an element, the last taking its place.
+  /// Removes an element; the last takes its place.
   fileprivate mutating func takeOut(_ index: Int) -> Element {
     swapAt(index, count - 1)
     return removeLast()

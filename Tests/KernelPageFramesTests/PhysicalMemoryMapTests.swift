@@ -134,7 +134,7 @@ import Testing
       try map.reserve(firstFrame: 500, frames: 1)
     }
     #expect(map.reservedRanges == reserved)
-    // What joins two others needs no room.
+    // A range that joins two others needs no room.
     try map.reserve(firstFrame: 1, frames: 3)
     #expect(map.reservedRangeCount == 63)
     #expect(map.reservedRange(at: 0) == ReservedRange(firstFrame: PageFrame(0), frameCount: 5))

@@ -1,4 +1,4 @@
-// The allocator against a model that knows only which frames are taken, over long random sequences.
+// The allocator against a model that knows only the frames in use, over long random sequences.
 //
 // The model needs no free lists: a buddy allocator that merges whatever can be merged has exactly one possible set of
 // free blocks for a given set of free frames, the largest aligned ones. So after each step the figures of all orders

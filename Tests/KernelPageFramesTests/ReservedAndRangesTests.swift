@@ -1,4 +1,4 @@
-// Where blocks must not reach: reserved frames, the edges of ranges, other nodes. And what happens when a node is empty.
+// Blocks do not reach reserved frames, beyond the edges of ranges, or into other nodes; and the case of an empty node.
 
 import KernelMachine
 import KernelPageFrames

@@ -1,7 +1,7 @@
 // Several CPUs at once: interleaved by seed on the simulated machine, and at full speed on the host's own threads.
 //
-// The model is a table of owners: a frame that is handed out must have none, and one that is given back must be its
-// giver's. Whoever gets a cleared frame reads it; whoever gives a frame back leaves rubbish in it.
+// The model is a table of owners: a frame that is handed out must have none, and only its owner frees a frame. The new
+// owner of a cleared frame reads it; an owner that frees a frame leaves rubbish in it.
 
 import Foundation
 import KernelMachine
@@ -11,13 +11,13 @@ import SimulatedMachine
 import Testing
 
 @Suite("Several CPUs and one allocator of frames") struct SeveralCPUTests {
-  /// The allocator on a simulated machine, and who owns what.
+  /// The allocator on a simulated machine, and the owner of each frame.
   final class World {
     let simulation: Simulation
     let metadata: UnsafeMutableRawBufferPointer
     let frames: BuddyAllocator<Simulated>
     var owners: [PageFrame: Int] = [:]
-    /// Frames that one CPU leaves for whoever gives them back.
+    /// Frames that one CPU leaves for any CPU to free.
     var parcels: [(PageFrame, Int)] = []
     var problems: [String] = []
 
@@ -65,7 +65,7 @@ import Testing
     }
   }
 
-  /// What one CPU does, at random.
+  /// The random operations of one CPU.
   private func work(_ world: World, _ cpu: Simulated, number: Int, seed: UInt64, steps: Int) throws {
     var random = SplitMix64(seed: seed &* 64 &+ UInt64(number))
     var mine: [(PageFrame, Int)] = []
@@ -168,7 +168,7 @@ import Testing
     world.frames._checkInvariants()
   }
 
-  /// The largest aligned free blocks that follow from which frames are free.
+  /// The largest aligned free blocks that the free frames form.
   private func expectedBlocks(_ world: World, frames count: Int) -> [Int] {
     let first = PageFrame(0x4000_0000 >> 12)
     var isFree = (0..<count).map { world.owners[first + $0] == nil }
@@ -239,7 +239,7 @@ import Testing
     }
     let idle: (Simulated) throws -> Void = { cpu in
       for _ in 0..<800 where !world.frames.zeroOneFrame() {
-        // What it looks at takes no call of the machine, and others are to go on.
+        // The check makes no call of the machine, and other CPUs are to go on.
         cpu.restoreInterrupts(cpu.disableInterrupts())
       }
     }

@@ -1,9 +1,9 @@
-// The least machine that an allocator of frames needs: locks that notice misuse, and a list of what was cleared.
+// The smallest machine for an allocator of frames: locks that notice misuse, and a list of the memory cleared.
 
 import KernelMachine
 import KernelPageFrames
 
-/// What a ``TestMachine`` remembers.
+/// The state of a ``TestMachine``.
 final class TestWorld {
   struct Clearing: Equatable {
     var address: VirtualAddress
@@ -14,13 +14,13 @@ final class TestWorld {
   var node = NodeID(0)
   /// The CPU that executes.
   var cpu = 0
-  /// How often interrupts are off.
+  /// The number of times that interrupts were turned off and not restored.
   var interruptsOff = 0
   var locksHeld = 0
   var locksTaken: UInt64 = 0
-  /// What another CPU does each time that a lock has been released.
+  /// Called each time that a lock has been released: the work of another CPU.
   var afterUnlock: (() -> Void)?
-  /// What it has done by the time that a lock is taken.
+  /// Called before a lock is taken: the work that another CPU has done by then.
   var beforeLock: (() -> Void)?
 }
 
@@ -63,7 +63,7 @@ struct TestMachine: MeasuredMachine {
     return counters
   }
 
-  // An allocator of frames has no business with the rest.
+  // An allocator of frames does not call the rest.
   func pointer(to address: PhysicalAddress) -> UnsafeMutableRawPointer { fatalError("frames were touched") }
   var virtualAddressBits: Int { fatalError("not for an allocator of frames") }
   func readEntry(at address: PhysicalAddress) -> PageTableEntry { fatalError("page tables were read") }
@@ -95,13 +95,13 @@ final class Bed {
   let allocator: BuddyAllocator<TestMachine>
 
   /// - Parameters:
-  ///   - misalignment: how far the metadata is from a multiple of 64.
-  ///   - cpuCount: how many CPUs keep lists.
+  ///   - misalignment: the metadata's distance from a multiple of 64.
+  ///   - cpuCount: the number of CPUs that keep lists.
   init(_ map: PhysicalMemoryMap, misalignment: Int = 0, cpuCount: Int = 0) throws {
     self.map = map
     let byteCount = BuddyAllocator<TestMachine>.metadataByteCount(for: map, cpuCount: cpuCount)
     metadata = .allocate(byteCount: byteCount + misalignment, alignment: 64)
-    // Whatever was there must not matter.
+    // The initial contents must not matter.
     for index in metadata.indices { metadata[index] = 0xa5 }
     allocator = try BuddyAllocator(
       frames: map, metadata: UnsafeMutableRawBufferPointer(rebasing: metadata[misalignment...]),
@@ -131,7 +131,7 @@ final class Bed {
     }
   }
 
-  /// Everything that can be asked of the allocator, for comparing before and after.
+  /// All figures of the allocator, for a comparison of before and after.
   func picture() -> [String] {
     var lines: [String] = []
     for index in 0..<map.memoryRangeCount {

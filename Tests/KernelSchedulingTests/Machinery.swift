@@ -1,4 +1,4 @@
-// What the tests stand on: a simulated machine with growing stacks, and a kernel's part of switching.
+// The world of these tests: a simulated machine with growing stacks, and a kernel's part of switching.
 
 import KernelStacks
 import SimulatedMachine
@@ -7,7 +7,7 @@ import Testing
 
 typealias TestStacks = ThreadStackAllocator<Simulated, SharedFramesHandle, VmallocArea<Simulated>>
 
-/// Keeps what the scheduler notes, and lets a test look at each event when it happens.
+/// Records the scheduler's events, and lets a test see each when it happens.
 final class EventLog: @unchecked Sendable {
   var events: [SchedulerEvent] = []
   var look: ((SchedulerEvent) -> Void)?
@@ -60,9 +60,9 @@ final class SchedulingWorld: @unchecked Sendable {
   let scheduler: TestScheduler
   let log = EventLog()
   let idle: [Record]
-  /// What other CPUs do while one changes over to another thread: the one that it leaves is in no list yet.
+  /// Called while a CPU changes over to another thread, for other CPUs: the thread that it leaves is in no list yet.
   var whileSwitching: (() -> Void)?
-  /// What each CPU runs, as the machine knows it.
+  /// The thread that each CPU runs, as the machine knows it.
   var current: [ScheduledThreadPointer]
   private let memory: UnsafeMutableRawPointer
   private var taken: [PageFrame] = []
@@ -105,14 +105,14 @@ final class SchedulingWorld: @unchecked Sendable {
     }
   }
 
-  /// What an exception from the current thread of a CPU leads to: a switch, or none.
+  /// Handles an exception from the current thread of a CPU, by a switch or none.
   @discardableResult
   func reschedule(_ cpu: Int, _ request: SwitchRequest = .stay) -> ScheduledThreadPointer {
     let interrupts = machine.disableInterrupts()
     let leaving = current[cpu]
     leaving.pointee.request = request
     let chosen = scheduler.next(after: leaving, stacks: stacks) {
-      // A hand-over point: others see what a thread that has not left its CPU yet must not show.
+      // A hand-over point, at which others must not find the thread that has not left its CPU yet.
       _ = machine.currentCPU
       self.current[cpu] = $0
       whileSwitching?()
@@ -131,7 +131,7 @@ final class SchedulingWorld: @unchecked Sendable {
 
   func thread(_ id: Int) throws -> Record { Record(id: id, try stacks.allocate(node: nil)) }
 
-  /// Somebody else takes frames, as many as there are.
+  /// Takes frames for another owner, as many as there are.
   func takeAway(_ count: Int = .max) {
     var left = count
     while left > 0, let frame = try? frames.buddy.allocate(FrameRequest(purpose: .other)) {
@@ -163,7 +163,7 @@ final class SchedulingWorld: @unchecked Sendable {
 
   func reserved(_ cpu: Int) -> Int { stacks.reservedFrameCount(ofCPU: cpu) }
 
-  /// How many faults were growth, on each CPU.
+  /// The number of growth faults on each CPU.
   private(set) var growthFaults: [Int: Int] = [:]
 
   private func access<Result>(
@@ -192,7 +192,7 @@ final class SchedulingWorld: @unchecked Sendable {
     }
   }
 
-  /// The invariant of growth, for what a CPU runs now.
+  /// Expects the invariant of growth for the thread that a CPU runs now.
   func expectReserve(_ cpu: Int) {
     let need = stacks.missingPageCount(current[cpu].pointee.stackBase)
     let has = stacks.reservedFrameCount(ofCPU: cpu)

@@ -1,4 +1,4 @@
-// Threads that move from CPU to CPU: whoever has a queue's lock never finds one between two CPUs.
+// Threads that move from CPU to CPU: a CPU that holds a queue's lock never finds one between two CPUs.
 
 import KernelStacks
 import SimulatedMachine
@@ -8,7 +8,7 @@ import Testing
 @Suite struct MovingTests {
   typealias Stacks = ThreadStackAllocator<Watched, SharedFramesHandle, VmallocArea<Watched>>
 
-  /// Where a thread is, as whoever comes next with a lock sees it.
+  /// The place of a thread, as the next CPU with its lock sees it.
   private struct Place: Equatable {
     let state: ThreadState
     let cpu: Int

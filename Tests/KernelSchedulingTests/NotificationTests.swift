@@ -1,4 +1,4 @@
-// Whoever makes threads ready tells as many idle CPUs as there are threads: no tick is needed for all to run.
+// A CPU that makes threads ready notifies as many idle CPUs as there are threads: all run without a tick.
 
 import KernelStacks
 import SeededRandom
@@ -33,7 +33,7 @@ import Testing
     for seed: UInt64 in 1...200 { try allRun(seed: seed) }
   }
 
-  /// One thread makes the others ready, and nobody gives his CPU away before all run.
+  /// One thread makes the others ready, and no thread yields its CPU before all run.
   private func allRun(seed: UInt64) throws {
     let cpuCount = 2 + Int(seed % 4)
     let world = try SchedulingWorld(cpuCount: cpuCount, seed: seed, hasFrameLists: seed % 2 == 0)
@@ -62,7 +62,7 @@ import Testing
               world.reschedule(cpu)
               run.deliver(world.notifications())
             }
-            // A point of hand-over.
+            // A hand-over point.
             _ = world.machine.currentCPU
             run.turns += 1
             if run.turns > 20_000 { return }
@@ -74,7 +74,7 @@ import Testing
   }
 }
 
-/// Who runs a thread, and who has been told to look for one; only one CPU executes at a time.
+/// The CPUs that run a thread, and those that were notified; only one CPU executes at a time.
 private final class Gathering: @unchecked Sendable {
   var running: Set<Int> = []
   var isNotified: [Bool]

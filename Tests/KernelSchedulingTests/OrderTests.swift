@@ -1,4 +1,4 @@
-// What a switch completes before another CPU can find the thread: invalidations that it has begun, and dirty state.
+// A switch completes the thread's invalidations and dirty state before another CPU can find the thread.
 
 import KernelStacks
 import SimulatedMachine
@@ -43,7 +43,7 @@ import Testing
 
   /// Ends the first thread on CPU 1, where its stack goes to another owner at once.
   ///
-  /// - Returns: whether that one finds a word of it.
+  /// - Returns: whether the new owner finds a word of it.
   private func leavesSomething(_ address: VirtualAddress, _ thread: Record, _ world: SchedulingWorld) throws
     -> Bool
   {

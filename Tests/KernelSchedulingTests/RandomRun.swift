@@ -1,12 +1,12 @@
 // A random run: threads on several CPUs use their stacks, sleep, wake each other, are shrunk and run out of memory,
-// interleaved by the seed, beside a model of what has to be true.
+// interleaved by the seed, and compared with a model.
 
 import KernelStacks
 import SeededRandom
 import SimulatedMachine
 import Testing
 
-/// A thread of a random run, with what the model knows of it.
+/// A thread of a random run, with its state in the model.
 final class ModelThread {
   let record: Record
   var id: Int { record.scheduled.pointee.id }
@@ -14,20 +14,20 @@ final class ModelThread {
   /// Its stack pointer, and those to go back to.
   var stackPointer: VirtualAddress
   var frames: [VirtualAddress] = []
-  /// What it has stored at or above its stack pointer, or at or above its floor.
+  /// The words that it has stored at or above its stack pointer, or at or above its floor.
   var contents: [UInt: UInt64] = [:]
   /// The ensured section that it is in: the floor to go back to, and the floor.
   var sections: [(former: VirtualAddress, floor: VirtualAddress)] = []
-  /// How many operations it has left.
+  /// The operations that it still has to make.
   var operationsLeft: Int
   var isOver = false
-  /// Whether a wake-up has come, and was over, since its last wait; and whether that was so when it began to wait.
+  /// Whether a wake-up has come and ended since its last wait; and whether that was so when it began to wait.
   var isWakePending = false
   var mustNotSleep = false
   var isClaimed = false
   /// Whether its registers are in its record.
   var isSaved = true
-  /// How often it has left a CPU, or tried to.
+  /// The number of times that it has left a CPU, or tried to.
   var switchCount = 0
   var lastCPU = -1
 
@@ -39,11 +39,11 @@ final class ModelThread {
 
   var floor: VirtualAddress { sections.last?.floor ?? ScheduledThread.noFloor }
 
-  /// How many pages cannot be taken from it.
+  /// The number of pages that cannot be taken from it.
   var livePageCount: Int { max(1, (base + 16384 - min(stackPointer, floor).pageBase) / pageSize) }
 }
 
-/// What a run did; a test wants each of these to have happened.
+/// The events of a run; a test expects each of these to have happened.
 struct RunFigures {
   var growths = 0
   var refillWaits = 0
@@ -65,7 +65,7 @@ final class RandomRun: @unchecked Sendable {
   var figures = RunFigures()
   /// All frames that stacks, reserves, pool and takers can have together.
   var budget = 0
-  /// Whether something was wrong: then the run ends, because what follows says nothing.
+  /// Whether a check has failed: then the run ends, because later checks prove nothing.
   private(set) var hasFailed = false
   /// Pages of each thread's stack, and whether a CPU may take frames for the thread that it considers.
   private var mapped: [Int]
@@ -97,7 +97,7 @@ final class RandomRun: @unchecked Sendable {
     Issue.record("seed \(seed): \(text)")
   }
 
-  // MARK: The model follows what the scheduler notes
+  // MARK: The model follows the scheduler's events
 
   func look(at event: SchedulerEvent) {
     if event.kind == .stall { lookAtStall() }
@@ -167,7 +167,7 @@ final class RandomRun: @unchecked Sendable {
     while !isOver {
       let current = world.current[cpu]
       guard let thread = thread(current) else {
-        // Time passes: a tick now and then, which may wake somebody.
+        // Time passes: a tick now and then, which may wake a thread.
         idleTurns += 1
         if world.scheduler.isClosed(cpu), random.next(below: 8) == 0 { try reopen(cpu) }
         _ = world.machine.currentCPU
@@ -227,10 +227,10 @@ final class RandomRun: @unchecked Sendable {
     if let entered = thread(chosen) { try verify(entered, cpu) }
   }
 
-  /// A CPU comes back that has been closed.
+  /// Starts a closed CPU again.
   func reopen(_ cpu: Int) throws {
     try switchAway(cpu, .stay)
-    // Whoever closes it may not be done with those that were ready there.
+    // The CPU that closes it may still be moving the threads that were ready there.
     guard world.scheduler.mayStop(cpu) else { return }
     if world.readyCount(cpu) > 0 { fail("threads are ready on CPU \(cpu), which may stop") }
     figures.openings += 1
@@ -239,7 +239,7 @@ final class RandomRun: @unchecked Sendable {
     world.machine.restoreInterrupts(interrupts)
   }
 
-  /// A stall is right only if what threads need and others hold is more than there is.
+  /// Checks a reported stall: it is right only if the frames that threads need and others hold exceed all memory.
   private func lookAtStall() {
     figures.stalls += 1
     if world.current.contains(where: { $0.pointee.id > 0 }) { fail("a stall while a thread runs") }
@@ -248,7 +248,7 @@ final class RandomRun: @unchecked Sendable {
     if needed <= budget { fail("a stall, and \(needed) of \(budget) frames would do: \(live) live") }
   }
 
-  /// Everything at or above the stack pointer, or the floor, is there.
+  /// Checks that the stack's contents at or above the stack pointer, or the floor, are still there.
   func verify(_ thread: ModelThread, _ cpu: Int) throws {
     for (address, word) in thread.contents {
       let found = try world.load(VirtualAddress(address), cpu: cpu)
@@ -266,7 +266,7 @@ final class RandomRun: @unchecked Sendable {
     if runs, !thread.isSaved, thread.switchCount == switches { thread.isWakePending = true }
   }
 
-  /// - Returns: what the thread wants at its next switch, if it wants one.
+  /// - Returns: the thread's request for its next switch, if it makes one.
   func operation(of thread: ModelThread, _ cpu: Int, _ random: inout SplitMix64) throws -> SwitchRequest? {
     thread.operationsLeft -= 1
     if thread.operationsLeft <= 0 { return .exit }
@@ -308,7 +308,7 @@ final class RandomRun: @unchecked Sendable {
   }
 
   private func pop(_ thread: ModelThread) {
-    // Not out of a section: it was begun deeper.
+    // Not inside a section, which was begun deeper.
     guard let frame = thread.frames.last, thread.sections.isEmpty else { return }
     thread.frames.removeLast()
     thread.stackPointer = frame
@@ -340,7 +340,7 @@ final class RandomRun: @unchecked Sendable {
       thread.sections.append((former, floor))
       figures.sections += 1
       world.expectReserve(cpu)
-      // What others may write there, below the stack pointer, takes no fault, and stays.
+      // Stores in the section, below the stack pointer, take no fault, and their values stay.
       let faults = world.growthFaults[cpu]
       if bytes >= 8 {
         try put(thread, thread.stackPointer - bytes, cpu, &random)

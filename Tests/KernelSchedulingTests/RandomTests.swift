@@ -1,4 +1,4 @@
-// Random runs over many seeds, and what must be true after each.
+// Random runs over many seeds, and the conditions that hold after each.
 
 import KernelStacks
 import SeededRandom

@@ -1,4 +1,4 @@
-// The part of a thread's record that the scheduler works with, and the memory of a scheduler.
+// The scheduler's part of a thread's record, and the memory of a scheduler.
 
 @testable import KernelScheduling
 import KernelStacks
@@ -18,7 +18,7 @@ import Testing
   func noSuchCPU() throws {
     let simulation = try Simulation(memoryBytes: 1 << 20, cpuCount: 2, seed: 1)
     let byteCount = TestScheduler.byteCount(cpuCount: 2)
-    // What lies around the scheduler's memory says the contrary.
+    // A read outside the scheduler's memory would give the opposite answer.
     let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 3 * byteCount, alignment: 64)
     defer { memory.deallocate() }
     memory.initializeMemory(as: UInt8.self, repeating: 1)

@@ -1,4 +1,4 @@
-// What a CPU has that leaves its last thread: no stall is reported before others can reach it, at whatever moment they look.
+// A CPU that leaves its last thread: no stall is reported before other CPUs can reach its frames, whenever they check.
 
 import KernelStacks
 import SimulatedMachine
@@ -9,7 +9,7 @@ import Testing
   private struct Shortage {
     let world: SchedulingWorld
     let threads: [Record]
-    /// What CPU 1 runs.
+    /// The thread that CPU 1 runs.
     let last: ScheduledThreadPointer
 
     init() throws {
@@ -34,7 +34,7 @@ import Testing
       thread.pointee.savedStackPointer = thread.pointee.stackBase
     }
 
-    /// The other CPU looks again and again, in vain, and must not take that for a stall.
+    /// Lets the other CPU look again and again, in vain, which it must not take for a stall.
     func lookInVain() {
       world.simulation.onCPU(0) { _ in
         for _ in 0..<6 {
@@ -98,7 +98,7 @@ import Testing
       #expect(world.reschedule(0).pointee.id == -1)
       #expect(!world.takeStall())
     }
-    // Memory comes free, for the first that waits and a frame more. It runs on CPU 1, and uses what it got.
+    // Memory comes free, for the first waiter and a frame more. It runs on CPU 1, and uses its frames.
     world.giveBack(4)
     try world.simulation.onCPU(1) { _ in
       let first = world.reschedule(1)
@@ -106,8 +106,8 @@ import Testing
       try Shortage.useStack(of: 1, world)
       first.pointee.savedStackPointer = first.pointee.stackBase + (4 * pageSize - 64)
     }
-    // CPU 0 collects the one frame for the second, in vain. Before it looks whether all are quiet, the first sleeps: its dead
-    // pages are what the second needs.
+    // CPU 0 collects the one frame for the second, in vain. Before it checks whether all are quiet, the first sleeps: the
+    // second needs its dead pages.
     var isAsleep = false
     world.log.look = { event in
       guard event.kind == .giveBackReserve, event.cpu == 0 else { return }

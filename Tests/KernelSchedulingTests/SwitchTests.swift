@@ -1,4 +1,4 @@
-// Who runs next, and which CPU ought to hear of it, step by step.
+// The thread that runs next, and the CPU that is notified, step by step.
 
 import KernelStacks
 import SimulatedMachine
@@ -20,7 +20,7 @@ import Testing
     #expect(world.reschedule(0).pointee.id == 3)
     #expect(world.reschedule(0, .wait).pointee.id == -1)
     world.scheduler.wake(threads[1].scheduled)
-    // The only CPU is idle: it is to look again.
+    // The only CPU is idle: it is to call the scheduler again.
     #expect(world.notifications() == 1)
     #expect(world.reschedule(0).pointee.id == 2)
     #expect(world.simulation.violations.isEmpty)
@@ -69,7 +69,7 @@ import Testing
     let threads = try (1...5).map { try world.thread($0) }
     for thread in threads { world.scheduler.enqueue(thread.scheduled) }
     world.takeAway()
-    // The reserve suffices for the first, and the pool for the second; both keep all they have.
+    // The reserve suffices for the first, and the pool for the second; both keep all their pages.
     for id in 1...2 {
       #expect(world.reschedule(0).pointee.id == id)
       try world.store(1, at: threads[id - 1].scheduled.pointee.stackBase, cpu: 0)

@@ -1,4 +1,4 @@
-// Who must not keep a thread waiting that needs frames: those who make stacks, threads that are ready, and sleepers that
+// A thread that waits for frames is not kept waiting by makers of stacks, by threads that are ready, or by sleepers that
 // are woken at a bad moment.
 
 import KernelStacks
@@ -14,7 +14,7 @@ private final class Shortage {
   let waiter: Record
 
   /// - Parameters:
-  ///   - seed: of the world; it also says how many stacks are cached.
+  ///   - seed: the seed of the world; it also decides the number of cached stacks.
   ///   - prepare: called while there is memory.
   init(seed: UInt64, prepare: (SchedulingWorld) throws -> Void = { _ in }) throws {
     world = try SchedulingWorld(seed: seed)
@@ -43,7 +43,7 @@ private final class Shortage {
 
   var isWaiting: Bool { waiter.scheduled.pointee.state == .waitingForRefill }
 
-  /// The waiter runs, and everything is given back.
+  /// Lets the waiter run, and gives all memory back.
   func end() {
     world.giveBack()
     for _ in 0..<4 where world.current[0] != waiter.scheduled { world.reschedule(0) }
@@ -83,7 +83,7 @@ private final class Shortage {
     shortage.end()
   }
 
-  /// How somebody takes each frame that comes free.
+  /// The way in which another owner takes each frame that comes free.
   enum Taker: CaseIterable { case makesStacks, takesFrames }
 
   @Test(
@@ -104,7 +104,7 @@ private final class Shortage {
           for _ in 0...random.next(below: 8) {
             if let record = held.popLast() { world.stacks.free(record.stack.take()!) }
           }
-          // Not only what it has given back itself.
+          // Not only the frames that it has given back itself.
           world.giveBack(random.next(below: 2))
           while let record = try? world.thread(100) { held.append(record) }
         case .takesFrames:
@@ -125,7 +125,7 @@ private final class Shortage {
     let shortage = try Shortage(seed: 1)
     let world = shortage.world
     #expect(shortage.isWaiting)
-    // Two pages of the one that runs stay live, and it comes to be ready.
+    // Two pages of the running thread stay live, and it becomes ready.
     let leaving = world.current[0]
     leaving.pointee.savedStackPointer = leaving.pointee.stackBase + 2 * pageSize
     world.reschedule(0)
@@ -139,7 +139,7 @@ private final class Shortage {
     #expect(released.map(\.thread) == [leaving.pointee.id, other.pointee.id])
     #expect(released.map(\.count) == [2, 3])
     #expect(other.pointee.state == .ready && leaving.pointee.state == .ready)
-    // What is at or above the stack pointers has stayed.
+    // The contents at or above the stack pointers have stayed.
     world.giveBack()
     for _ in 0..<3 {
       let current = world.current[0]
@@ -172,7 +172,7 @@ private final class Shortage {
     let world = shortage.world
     let thread = try #require(sleeper).scheduled
     #expect(shortage.isWaiting)
-    // It was looked at in vain: it runs and sleeps again, with dead pages.
+    // It was examined in vain: it runs and sleeps again, with dead pages.
     world.scheduler.wake(thread)
     while world.current[0] != thread { world.reschedule(0) }
     if !somebodyWaits {

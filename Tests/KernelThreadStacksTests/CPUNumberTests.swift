@@ -1,4 +1,4 @@
-// The number of the CPU is asked for with interrupts off: else the thread may be on another by the time that it is used.
+// The number of the CPU is read with interrupts off: otherwise the thread may be on another CPU by the time of its use.
 
 import KernelStacks
 import SimulatedMachine
@@ -9,7 +9,7 @@ import Testing
   typealias Frames = BuddyAllocator<Restless>
   typealias Stacks = ThreadStackAllocator<Restless, Frames, VmallocArea<Simulated>>
 
-  /// Keeps stacks, and what has to stay as long as their allocator.
+  /// Keeps stacks, and the objects that must live as long as their allocator.
   private final class Holder {
     var stacks: [ThreadStackBox] = []
   }

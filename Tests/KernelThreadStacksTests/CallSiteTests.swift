@@ -1,4 +1,4 @@
-// The call site that a kernel writes, as the documentation shows it: it compiles and works, with the umbrella alone.
+// The call site of a kernel, as the documentation shows it: it compiles and works with the umbrella import alone.
 
 import KernelStacks
 import SimulatedMachine

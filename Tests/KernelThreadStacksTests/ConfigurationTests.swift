@@ -1,4 +1,4 @@
-// Every contradiction in a configuration has its own error, and nothing was taken when it is thrown.
+// Every contradiction in a configuration has its own error, and no memory is taken when it is thrown.
 
 import KernelStacks
 import SimulatedMachine

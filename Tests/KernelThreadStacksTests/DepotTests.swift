@@ -1,4 +1,4 @@
-// The depot that CPUs share: what it absorbs, how its bound follows demand, what the exchanges cost.
+// The depot that CPUs share: the bursts that it absorbs, its bound that follows demand, the cost of exchanges.
 
 import KernelStacks
 import SimulatedMachine
@@ -18,7 +18,7 @@ import Testing
     let world = try World(memoryBytes: 16 << 20)
     let stacks = try world.stacks(StackConfiguration(strategy))
     try Self.burst(100, stacks)
-    // The first half magazine that leaves is more than the demand seen by then would have kept.
+    // The first half magazine that leaves is kept, although it exceeds the demand seen by then.
     #expect(stacks.cachedStackCount == 100 && stacks.overflowCount == 0)
     stacks._checkInvariants()
     let before = world.machine.counters
@@ -42,7 +42,7 @@ import Testing
     #expect(stacks.depotStackLimit == 0)
     try Self.burst(200, stacks)
     #expect(stacks.depotStackLimit == 200 && stacks.depotStackCount == 192)
-    // What one period has shown counts in full in the next.
+    // The demand of one period counts in full in the next.
     #expect(stacks.age() == 0)
     #expect(stacks.depotStackLimit == 200 && stacks.depotStackCount == 192)
     var expected = 200
@@ -92,7 +92,7 @@ import Testing
     #expect(stacks.depotStackLimit == 0)
     for owner in owners { stacks.free(owner.take()) }
     #expect(stacks.depotStackCount == 0 && stacks.cachedStackCount == 8 && stacks.overflowCount == 142)
-    // That new ones follow in the same period is one.
+    // New stacks in the same period are demand.
     try Self.burst(100, stacks)
     #expect(stacks.depotStackLimit >= 92 && stacks.overflowCount == 142)
     stacks._checkInvariants()
@@ -170,7 +170,7 @@ import Testing
       stacks._checkInvariants()
       #expect(stacks.kernelStackKiB(on: NodeID(0)) == 0 && stacks.kernelStackKiB(on: NodeID(1)) == 0)
       let cold = stacks.coldAllocationCount
-      // All are of node 1, whatever the order in which they were freed, and whatever CPU asks.
+      // All are of node 1, in any order of freeing and on any CPU.
       owners = try world.simulation.onCPU(1) { (_) throws(ThreadStackError) in
         var owners: [Owner] = []
         for _ in 0..<20 { owners.append(Owner(try stacks.allocate(node: nil))) }

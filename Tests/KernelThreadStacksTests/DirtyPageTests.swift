@@ -1,4 +1,4 @@
-// Clearing only what was used: nothing of a former owner is ever left, and nothing is cleared that nobody touched.
+// Clearing only used pages: no word of a former owner is ever left, and no page is cleared that no thread has touched.
 
 import KernelStacks
 import SeededRandom
@@ -6,7 +6,7 @@ import SimulatedMachine
 import Testing
 
 @Suite struct DirtyPageTests {
-  /// The first word of a stack that is not zero, looked for in its frames.
+  /// The first word of a stack that is not zero, read in its frames.
   static func leftover(_ base: VirtualAddress, _ stacks: borrowing TestStacks) -> Int? {
     for page in 0..<stacks.geometry.pageCount {
       let frame = stacks.page(of: base + page * pageSize)!
@@ -21,7 +21,7 @@ import Testing
     let world = try World(seed: seed, tracksDirtyPages: tracks)
     let stacks = try world.stacks(StackConfiguration(.vmalloc))
     #expect(stacks.clearsOnlyDirtyPages == tracks)
-    // A word every 56 bytes meets every place within the lines of a cache; then the edges of all pages.
+    // A word every 56 bytes meets every offset within a cache line; then the edges of all pages.
     var offsets = Array(stride(from: 0, to: 16384, by: 56))
     for page in 1...4 { offsets += [page * 4096 - 8, (page - 1) * 4096] }
     for offset in offsets {
@@ -53,7 +53,7 @@ import Testing
       }
       for page in next { try world.machine.store(UInt8(1), to: stack.base + page * 4096 + 17) }
       world.machine.publishEntries()
-      // A page that was used once is cleared each time: only what is mapped anew is clean.
+      // A page that was used once is cleared each time: only newly mapped pages are clean.
       pages = Array(Set(pages + next)).sorted()
       #expect(stacks.dirtyPageCount(stack.base) == pages.count)
       stacks.free(stack)
@@ -138,7 +138,7 @@ import Testing
     #expect(world.simulation.violations.isEmpty)
   }
 
-  // Stores are ordered only by what the allocator does: its barrier, its lock.
+  // Stores are ordered only by the allocator's barrier and lock.
   @Test("Owners on several CPUs, at any depth, never find what another left", arguments: 1...12)
   func severalCPUs(seed: UInt64) throws {
     let world = try World(memoryBytes: 2 << 20, cpuCount: 3, seed: seed, tracksDirtyPages: true)

@@ -1,4 +1,4 @@
-// Every refusal leaves all as it was, and what is cached serves before anything is refused.
+// Every refusal leaves all as it was, and cached stacks serve before any request is refused.
 
 import KernelStacks
 import SimulatedMachine

@@ -1,4 +1,4 @@
-// Groups with limits where stacks grow: growth is charged but never refused, and what is shrunk comes back.
+// Groups with limits where stacks grow: growth is charged but never refused, and shrinking reduces the charge.
 
 import KernelStacks
 import SimulatedMachine
@@ -28,7 +28,7 @@ import Testing
     #expect(Self.refusal { try stacks.populate(second, bytes: 8192) }?.chargedFrames == 5)
     var batch = ShrinkBatch()
     stacks.retireDeadPages(of: first.base, below: first.top - 64, into: &batch)
-    // Until they are given back, the frames are the group's.
+    // Until they are given back, the frames are charged to the group.
     #expect(Self.charged(group, stacks) == 5)
     stacks.completeInvalidation(of: &batch)
     stacks.releaseRetiredPages(of: first.base)
@@ -89,7 +89,7 @@ import Testing
         }
       }
     }
-    // 33 frames of the limit are this CPU's, 8 of these in advance.
+    // 33 frames of the limit are charged on this CPU, 8 of these in advance.
     var owners = try (0..<25).map { _ in Owner(try stacks.allocate(node: nil, chargedTo: group)) }
     growOnOtherCPU(owners, stacks)
     #expect(Self.charged(group, stacks) == 100)

@@ -1,4 +1,4 @@
-// Groups with limits on stack memory: what is charged, to the frame, what is refused, and that all comes back.
+// Groups with limits on stack memory: the charges, to the frame, the refusals, and the return of all charges.
 
 import KernelStacks
 import SeededRandom
@@ -47,7 +47,7 @@ import Testing
     #expect(
       "\(StackGroupRefusal(group: StackGroupID(3), requestedFrames: 4, chargedFrames: 252, limitFrames: 255))"
         == "16 KiB of stack for group 3 refused: 1008 KiB of its 1020 KiB are in use")
-    // Others are not concerned.
+    // Stacks of other groups are not affected.
     owners.append(Owner(try stacks.allocate(node: nil)))
     #expect(stacks.group(of: owners[10].stack!) == nil)
     #expect(Self.charged(group, stacks) == 10 * perStack)
@@ -102,7 +102,7 @@ import Testing
     let stacks = try world.stacks(StackConfiguration(.vmalloc, stackGroups: 2))
     _ = try stacks.makeGroup(limitFrames: 0)
     let group = try stacks.makeGroup(limitFrames: 8)
-    // As much as the limit holds: no CPU is given anything in advance.
+    // As many as the limit holds: no CPU gets credit in advance.
     let owners = try (0..<2).map { _ in Owner(try stacks.allocate(node: nil, chargedTo: group)) }
     try world.simulation.onCPU(1) { machine throws in
       for owner in owners { stacks.free(owner.take()) }
@@ -135,7 +135,7 @@ import Testing
       stacks._checkInvariants()
       stacks.free(stack)
       #expect(groups.allSatisfy { Self.charged($0, stacks) == 0 })
-      // In between it is nobody's.
+      // In between, no group owns it.
       let other = try stacks.allocate(node: nil)
       #expect(other.base == base && stacks.group(of: other) == nil)
       #expect(groups.allSatisfy { Self.charged($0, stacks) == 0 })
@@ -255,7 +255,7 @@ import Testing
             let owner = Owner(try stacks.allocate(node: nil, chargedTo: groups[number]))
             charged[number] += pages
             live.append((owner, number, pages))
-            // Beyond the limit is what has grown, and what the other CPUs had in advance.
+            // The excess over the limit is growth, and the credit of the other CPUs.
             let grown = live.reduce(0) { $0 + ($1.group == number ? $1.pages - pages : 0) }
             let excess = isGrowing ? grown + 2 * 64 : 0
             #expect(charged[number] <= limits[number] + excess, "step \(step)")
@@ -315,7 +315,7 @@ import Testing
         StackConfiguration(.vmalloc, cachedStacksPerCPU: 2, retirementBatch: 3, stackGroups: 2)))
     let limits = [40, 120]
     let groups = try limits.map { try shared.stacks.makeGroup(limitFrames: $0) }
-    // Counted late when allocating and early when freeing: never more than what is charged.
+    // Counted late when allocating and early when freeing: never more than the charge.
     nonisolated(unsafe) var live = [0, 0]
     nonisolated(unsafe) var refusals = 0
     try world.simulation.run(

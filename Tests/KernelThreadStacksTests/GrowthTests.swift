@@ -1,4 +1,4 @@
-// Growing stacks: one page at first, more from the reserve, and nothing else is growth.
+// Growing stacks: one page at first, more from the reserve, and no other fault is growth.
 
 import KernelStacks
 import SimulatedMachine
@@ -131,7 +131,7 @@ import Testing
     for address in addresses {
       #expect(stacks.grower.grow(at: address, runningOn: owner.base) == .notGrowth)
     }
-    // A thread on a stack that is not the allocator's has no growth at all.
+    // A stack that is not the allocator's does not grow.
     for base in [VirtualAddress(0xffff_ff80_0010_0000), VirtualAddress(0), other.base + (1 << 38)] {
       #expect(stacks.grower.grow(at: base + 8, runningOn: base) == .notGrowth)
       #expect(stacks.missingPageCount(base) == 0 && stacks.mappedPageCount(base) == 0)
@@ -291,7 +291,7 @@ import Testing
         _ = try thread.ensure(bytes: 16000, below: top, grower: stacks.grower)
       }
       #expect(thread.floor == ScheduledThread.noFloor && stacks.mappedPageCount(owner.base) == pages)
-      // What is mapped already needs no reserve.
+      // Mapped pages need no reserve.
       #expect(throws: Never.self) { try stacks.grower.ensure(bytes: 4096, below: top, runningOn: owner.base) }
     }
     stacks.fillReserve()

@@ -1,4 +1,4 @@
-// What a stack is when it is handed out, and where it comes from: memory, node, cache.
+// The contents of a stack when it is handed out, and its source: memory, node, cache.
 
 import KernelStacks
 import SimulatedMachine
@@ -11,7 +11,7 @@ import Testing
   func zeroed(_ configuration: StackConfiguration) throws {
     let world = try World()
     let stacks = try world.stacks(configuration)
-    // Kept in the cache, overflowing it, and made anew: each way is passed.
+    // Cached, overflowing the cache, and newly made: each path is taken.
     for round in 0..<3 {
       let owners = try (0..<12).map { _ in Owner(try stacks.allocate(node: nil)) }
       for owner in owners {

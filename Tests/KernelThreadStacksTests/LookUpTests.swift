@@ -1,4 +1,4 @@
-// Look-ups by address while the table that they read goes back: what another owner has in its frame is no stack.
+// Look-ups by address while the table that they read is released: its frame's new contents are never taken for a stack.
 
 import KernelMachine
 @testable import KernelThreadStacks
@@ -10,7 +10,7 @@ import Testing
 @Suite("Look-ups by address") struct LookUpTests {
   typealias Stacks = ThreadStackAllocator<Watched, TestFrames, VmallocArea<Watched>>
 
-  /// What can be asked, or done, with an address alone.
+  /// The operations that take an address alone.
   enum LookUp: CaseIterable {
     case stack, classify, page, mapped, missing, highWater, dirty, written, retire, release, restore
 
@@ -24,7 +24,7 @@ import Testing
     /// Whether it does not read without the lock.
     var isLocked: Bool { self == .written }
 
-    /// What the new owner of the table's frame has where a stack's pages would be.
+    /// The word that the new owner of the table's frame has in place of a page's entry.
     func word(for frame: PageFrame) -> UInt64 {
       let page = PageTableEntry.page(frame, .kernelReadWrite)
       return switch self {
@@ -62,7 +62,7 @@ import Testing
     }
   }
 
-  /// A stack that has been freed, in a table that nobody needs any more but for that.
+  /// A stack that has been freed, in a table that holds no other stack.
   private final class Bed {
     let world: World
     let watch = Watch()
@@ -95,7 +95,7 @@ import Testing
       return UnsafeMutableBufferPointer(start: memory.assumingMemoryBound(to: UInt64.self), count: 512)
     }
 
-    /// What the new owner has in the frame: all slots look as if their stacks were in use.
+    /// The new owner's words in the frame: all slots look as if their stacks were in use.
     var fakes: [UInt64] {
       let geometry = stacks.geometry
       let marker = StackMarker.live(PackedStack(base: VirtualAddress(0), node: 0, isMixed: false))
@@ -108,7 +108,7 @@ import Testing
       }
     }
 
-    /// Somebody takes the table's frame and fills it.
+    /// Gives the table's frame to a new owner, which fills it.
     func takeFrame() {
       var others: [PageFrame] = []
       while let frame = try? world.ledger.buddy.allocate(FrameRequest(purpose: .other)), frame != table {
@@ -119,7 +119,7 @@ import Testing
       isTaken = true
     }
 
-    /// He gives it back, empty, so that it is the next that is handed out.
+    /// Frees it, empty, so that it is the next frame handed out.
     func giveFrameBack() {
       guard isTaken else { return }
       for index in 0..<512 { words[index] = 0 }
@@ -129,7 +129,7 @@ import Testing
 
     var isUntouched: Bool { words.elementsEqual(fakes) }
 
-    /// Does something at the first point at which the look-up asks the machine for anything.
+    /// Calls `body` at the look-up's first call of the machine.
     func atFirst(_ body: @escaping () -> Void) {
       let hook = { [watch] in
         watch.beforeLoad = nil

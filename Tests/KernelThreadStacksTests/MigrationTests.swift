@@ -1,4 +1,4 @@
-// Threads that are taken to other CPUs between any two steps of an operation: each step that waits does so for its own CPU only.
+// Threads that move to other CPUs between any two steps of an operation: each barrier waits for its own CPU only.
 
 import KernelStacks
 import SeededRandom
@@ -20,7 +20,7 @@ import Testing
 
   /// Threads make, use and free stacks, and give all memory back now and then, most of it with interrupts on.
   ///
-  /// - Returns: how many words of former owners were found.
+  /// - Returns: the number of words of former owners that were found.
   private func churn(_ world: World, _ configuration: StackConfiguration, seed: UInt64) throws -> Int {
     let stacks = try world.stacks(configuration)
     nonisolated(unsafe) var leftovers = 0

@@ -1,4 +1,4 @@
-// What goes wrong is found: double free, foreign addresses, lost stacks, the boot stack.
+// Misuse is found: double free, foreign addresses, lost stacks, the boot stack.
 
 import KernelStacks
 import SimulatedMachine
@@ -19,7 +19,7 @@ private let lostCount = Atomic<Int>(0)
     #expect(throws: ThreadStackError.unalignedAddress(address + 16)) { try stacks.give(address + 16) }
     #expect(throws: ThreadStackError.unalignedAddress(address - 4096)) { try stacks.give(address - 4096) }
     try stacks.give(address)
-    // Cached, then retired, then free: each time it is known that nobody owns it.
+    // Cached, then retired, then free: in each state the allocator knows that the stack has no owner.
     #expect(throws: ThreadStackError.notLive(address)) { try stacks.give(address) }
     let cached = try stacks.allocate(node: nil)
     let second = try stacks.allocate(node: nil).detach()
@@ -59,7 +59,7 @@ private let lostCount = Atomic<Int>(0)
     try stacks.give(freed)
     #expect(throws: ThreadStackError.notLive(freed)) { try stacks.give(freed) }
     #expect(stacks.refusedFreeCount == 0)
-    // Whoever had the memory meanwhile has written there.
+    // Another owner of the memory has written there meanwhile.
     try world.machine.store(UInt64(0), to: freed)
     try stacks.give(freed)
     #expect(stacks.refusedFreeCount == 1)

@@ -1,4 +1,4 @@
-// Memory pressure reaches the freed stacks of all CPUs, in their own time.
+// Memory pressure reaches the freed stacks of all CPUs; each CPU gives its own back.
 
 import KernelStacks
 import SeededRandom
@@ -31,7 +31,7 @@ import Testing
       let before = world.ledger.heldFrames
       let given = stacks.reclaim(target: .max)
       #expect(world.ledger.heldFrames == before - given)
-      // The magazines of the others, which only they may touch.
+      // The magazines of the other CPUs, which only they may touch.
       #expect(stacks.cachedStackCount == 3 * 8 && stacks.depotStackCount == 0)
       for cpu in 1..<4 {
         let held = world.ledger.heldFrames
@@ -85,7 +85,7 @@ import Testing
       #expect(world.simulation.onCPU(cpu) { _ in stacks.serviceReclaimRequest() } == 0)
     }
     #expect(world.machine.counters == before && stacks.cachedStackCount == 12)
-    // Little is wanted, and there is enough without the others.
+    // A small request, for which this CPU and the depot suffice.
     #expect(stacks.reclaim(target: 3) >= 3)
     #expect(world.simulation.onCPU(1) { _ in stacks.serviceReclaimRequest() } == 0)
   }
@@ -217,20 +217,20 @@ import Testing
     world.simulation.onCPU(0) { _ in shared.stacks.fillReserve() }
     shared.stacks._checkInvariants()
     #expect(shared.stacks.cachedStackCount == 0 && shared.stacks.retiredStackCount == 0, "seed \(seed)")
-    // What the vmalloc area keeps for itself was made with the first table.
+    // The vmalloc area's own frames were taken with the first table.
     #expect(world.ledger.heldFrames - held <= 1, "seed \(seed)")
     #expect(world.ledger.frames(for: .pageTable) <= 2, "seed \(seed)")
     #expect(world.simulation.violations.isEmpty, "seed \(seed)")
   }
 }
 
-/// Which CPU code goes on on.
+/// The CPU on which code continues.
 private final class Mover: @unchecked Sendable {
   var cpu = 0
   var isMoving = false
 }
 
-/// A machine on which code goes on on the next CPU whenever interrupts come on.
+/// A machine on which code continues on the next CPU whenever interrupts are enabled.
 private struct MovingMachine: ForwardingMachine {
   let base: Simulated
   let mover: Mover
@@ -247,11 +247,11 @@ private struct MovingMachine: ForwardingMachine {
   }
 }
 
-/// What several simulated CPUs reach; only one executes at a time.
+/// The state that several simulated CPUs share; only one executes at a time.
 private final class PassedStacks: @unchecked Sendable {
   let stacks: TestStacks
   var owners: [Owner] = []
-  /// What each CPU is doing: one that has stopped may be drained by another.
+  /// The state of each CPU: a stopped one may be drained by another.
   private enum CPUState { case running, stopped, drained }
   private var states: [CPUState]
   private(set) var drains = 0
@@ -261,7 +261,7 @@ private final class PassedStacks: @unchecked Sendable {
     states = Array(repeating: .running, count: cpuCount)
   }
 
-  /// Stops, until another CPU has taken what this one kept, or long enough.
+  /// Stops until another CPU has drained this one, or for a bounded time.
   private func stop(_ cpu: Int, _ machine: Simulated) {
     states[cpu] = .stopped
     for _ in 0..<40 where states[cpu] == .stopped { machine.publishEntries() }

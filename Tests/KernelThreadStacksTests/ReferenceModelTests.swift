@@ -1,4 +1,4 @@
-// Long random sequences against a model that is a dictionary: which stacks there are, and what their owners wrote.
+// Long random sequences against a model that is a dictionary of the live stacks and their owners' words.
 
 import KernelStacks
 import SeededRandom
@@ -52,7 +52,7 @@ import Testing
     var refusals = 0
     for step in 0..<1500 {
       let note: Comment = "step \(step)"
-      // Phases in which stacks grow in number, and in which they shrink.
+      // Phases in which the number of stacks grows, and in which it shrinks.
       let growing = step / 150 % 2 == 0
       switch random.next(below: 20) {
       case 0:

@@ -69,7 +69,7 @@ import Testing
     #expect(stacks.reservedFrameCount == 0)
     // A thread that is mapped to the end runs without any reserve.
     #expect(stacks.prepareToRun(owners[0].base) == true)
-    // What one gives back serves the one that waits, although nothing else comes.
+    // The frames of one thread serve the one that waits, although no other memory comes free.
     world.ledger.refusesAllFrom = false
     world.ledger.refuseRequest = nil
     stacks.free(owners[0].take())
@@ -124,7 +124,7 @@ import Testing
     }
     #expect(stacks.reservedFrameCount == 6 && stacks.reservedFrameCount(ofCPU: 1) == 3)
     #expect(world.simulation.onCPU(1) { _ in stacks.releaseReserve() } == 3)
-    // Nobody else can take them; the next refill does, without a request.
+    // No other user can take them; the next refill does, without a request.
     #expect(world.ledger.heldFrames == held && stacks.reservedFrameCount == 6)
     stacks._checkInvariants()
     #expect(stacks.prepareToRun(owners[2].base) == true)
@@ -135,10 +135,10 @@ import Testing
     stacks._checkInvariants()
   }
 
-  /// A thread of the random test, as its model knows it.
+  /// A thread of the random test, with its state in the model.
   final class Thread {
     let owner: Owner
-    /// What it wrote to each page, from the top; its count is the deepest page it has touched.
+    /// The word that it wrote to each page, from the top; the count is the deepest page that it has touched.
     var words: [UInt64] = []
     init(_ owner: Owner) { self.owner = owner }
   }
@@ -176,7 +176,7 @@ import Testing
             case 7: shared.ballast.giveBack(random.next(below: 24), to: world)
             default:
               guard !shared.sleeping.isEmpty else { continue }
-              // Switched in on this CPU, perhaps another one than the last time, or put back to wait.
+              // Switched in on this CPU, perhaps another than the last time, or put back to wait.
               let thread = shared.sleeping.remove(at: random.next(below: shared.sleeping.count))
               if shared.stacks.prepareToRun(thread.owner.base) {
                 try shared.run(thread, machine, &random)
@@ -193,7 +193,7 @@ import Testing
     #expect(shared.stacks.kernelStackKiB(on: NodeID(0)) == expected * 4, "seed \(seed)")
     #expect(shared.stacks.liveStackCount == shared.sleeping.count, "seed \(seed)")
     for thread in shared.sleeping { #expect(throws: Never.self) { try shared.verify(thread, world.machine) } }
-    // Liveness: when others give their memory back, every thread runs, in whatever order.
+    // Liveness: when others give their memory back, every thread runs, in some order.
     shared.ballast.giveBack(.max, to: world)
     for thread in shared.sleeping {
       #expect(shared.stacks.prepareToRun(thread.owner.base) == true, "seed \(seed)")
@@ -213,7 +213,7 @@ import Testing
   }
 }
 
-/// What several simulated CPUs reach; only one executes at a time.
+/// The state that several simulated CPUs share; only one executes at a time.
 private final class GrowingThreads: @unchecked Sendable {
   let stacks: TestStacks
   var sleeping: [ReserveTests.Thread] = []

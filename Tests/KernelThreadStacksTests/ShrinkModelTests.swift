@@ -1,4 +1,4 @@
-// Shrinking against a model, on several CPUs: threads run, sleep, are shrunk, wanted while they are shrunk, and grow again.
+// Shrinking against a model, on several CPUs: threads run, sleep, are shrunk, woken while they are shrunk, and grow again.
 
 import KernelStacks
 import SeededRandom
@@ -52,10 +52,10 @@ import Testing
   }
 }
 
-/// A thread, as the model knows it.
+/// A thread in the model.
 private final class ModelThread {
   let owner: Owner
-  /// What it wrote to each page, from the top: as many as there are mapped.
+  /// The word that it wrote to each page, from the top; one for each mapped page.
   var words: [UInt64] = [0]
   /// Its saved stack pointer, in bytes above the base.
   var stackPointer = 16000
@@ -64,17 +64,17 @@ private final class ModelThread {
   init(_ owner: Owner) { self.owner = owner }
 }
 
-/// What a shrinker holds of a thread.
+/// A shrinker's claim of a thread.
 private final class Claim {
   let thread: ModelThread
   init(_ thread: ModelThread) { self.thread = thread }
 }
 
-/// What several simulated CPUs reach; only one executes at a time.
+/// The state that several simulated CPUs share; only one executes at a time.
 ///
-/// A thread is in one of the lists, or in the hands of the CPU that has taken it out. One that is being shrunk is in
-/// `claimed`; whoever wants it may take it out of there until the shrinker does. A claim is a thing of its own: the thread
-/// may have been wanted, run, slept and been claimed by another shrinker, whose invalidation has not completed.
+/// A thread is in one of the lists, or owned by the CPU that has taken it out. One that is being shrunk is in `claimed`; a
+/// CPU that is to run it may take it out of there until the shrinker does. A claim is a separate object: the thread may
+/// have been taken, run, slept and been claimed by another shrinker, whose invalidation has not completed.
 private final class ShrinkingThreads: @unchecked Sendable {
   let stacks: TestStacks
   let note: Comment
@@ -113,7 +113,7 @@ private final class ShrinkingThreads: @unchecked Sendable {
     }
   }
 
-  /// A thread that is to run: one that sleeps, or one that is just being shrunk and gets its pages back.
+  /// A thread that is to run: one that sleeps, or one that is being shrunk and gets its pages back.
   private func wanted(_ random: inout SplitMix64) -> ModelThread? {
     if !claimed.isEmpty {
       let thread = claimed.remove(at: random.next(below: claimed.count)).thread
@@ -123,7 +123,7 @@ private final class ShrinkingThreads: @unchecked Sendable {
     return sleeping.isEmpty ? nil : sleeping.remove(at: random.next(below: sleeping.count))
   }
 
-  /// Claims some threads, takes their dead pages, and releases those that nobody has wanted meanwhile.
+  /// Claims some threads, takes their dead pages, and releases those of threads that no CPU has taken meanwhile.
   private func shrink(_ machine: Simulated, _ random: inout SplitMix64) throws {
     var batch = ShrinkBatch()
     var mine: [Claim] = []
@@ -154,7 +154,7 @@ private final class ShrinkingThreads: @unchecked Sendable {
     }
   }
 
-  /// How many pages, from the top, hold something: down to that which has the stack pointer.
+  /// The number of live pages, from the top down to that of the stack pointer.
   private func keptPages(_ thread: ModelThread) -> Int { max(1, 4 - thread.stackPointer / 4096) }
 
   /// The thread goes to a few depths, then sleeps with its stack pointer somewhere above the deepest.
@@ -177,7 +177,7 @@ private final class ShrinkingThreads: @unchecked Sendable {
         }
       }
       try machine.store(word, to: address)
-      // What is left of it where a stack pointer may come to lie.
+      // A second word, where a stack pointer may come to lie.
       try machine.store(word, to: address - 4088)
       thread.words[depth] = word
       thread.deepest = max(thread.deepest, thread.words.count)
@@ -190,7 +190,7 @@ private final class ShrinkingThreads: @unchecked Sendable {
       : lowest + random.next(below: (16384 - lowest) / 16) * 16
   }
 
-  /// What lies above the stack pointer is there still.
+  /// Checks that the words above the stack pointer are still there.
   func verify(_ thread: ModelThread, _ machine: Simulated) throws {
     for (depth, word) in thread.words.enumerated() {
       let address = thread.owner.base + ((3 - depth) * 4096 + 4088)

@@ -146,7 +146,7 @@ import Testing
       stacks.free(owner.take())
       #expect(stacks.cachedStackCount == (isCached ? 1 : 0) && stacks.retiredStackCount == (isCached ? 0 : 1))
       stacks._checkInvariants()
-      // Its next life knows nothing of this one.
+      // Its next owner finds no word of this one.
       stacks.fillReserve()
       let next = try Self.grown(stacks, world.machine)
       #expect(isCached == (next.base == owner.base))

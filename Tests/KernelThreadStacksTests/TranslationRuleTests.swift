@@ -61,7 +61,7 @@ import Testing
       for owner in owners { stacks.free(owner.take()) }
       stacks.reclaim(target: .max)
       #expect(world.ledger.frames(for: .pageTable) == 0)
-      // All that was given back gets a new use.
+      // All freed frames get a new use.
       var reused: [PageFrame] = []
       while let frame = try? world.ledger.allocate(FrameRequest(purpose: .other, cleared: true)) {
         reused.append(frame)
@@ -115,7 +115,7 @@ import Testing
   }
 }
 
-/// What several simulated CPUs reach; only one executes at a time.
+/// The state that several simulated CPUs share; only one executes at a time.
 private final class SharedStacks: @unchecked Sendable {
   let stacks: TestStacks
   var owners: [Owner] = []

@@ -1,22 +1,20 @@
-// What the tests stand on: a simulated machine, a frame source that counts and can refuse, and stacks with an owner.
+// The world of these tests: a simulated machine, a frame source that counts and can refuse, and stacks with an owner.
 
 import KernelStacks
 import SimulatedMachine
 import Testing
 
-/// The buddy allocator with a ledger: who holds which frames, and which request is to be refused.
+/// The buddy allocator with a ledger of the frames held for each purpose, and of the requests to refuse.
 final class FrameLedger: @unchecked Sendable {
   let buddy: BuddyAllocator<Simulated>
   private let metadata: UnsafeMutableRawBufferPointer
   /// Frames handed out and not given back, for each purpose.
   private(set) var held: [FramePurpose: Int] = [:]
   private var purposeOfBlock: [UInt: FramePurpose] = [:]
-  /// How many requests there have been.
+  /// The number of requests so far.
   private(set) var requests = 0
   private var requestsTogether = 0
-  /// The request that is refused, counted from now on: 1 is the next.
-  ///
-  /// Nil: none.
+  /// The request to refuse, counted from now on: 1 is the next; `nil` for none.
   var refuseRequest: Int?
   /// Whether all later ones are refused too.
   var refusesAllFrom = false
@@ -86,9 +84,9 @@ final class FrameLedger: @unchecked Sendable {
   func frames(for purpose: FramePurpose) -> Int { held[purpose] ?? 0 }
 }
 
-/// Frames that somebody else has taken.
+/// Frames that another owner has taken.
 ///
-/// Another CPU may go on at each request.
+/// Another CPU may run at each request.
 final class Ballast: @unchecked Sendable {
   private var taken: [PageFrame] = []
 
@@ -161,7 +159,7 @@ final class World: @unchecked Sendable {
     try self.init(SimulationConfiguration(memory: banks, cpuCount: nodeBytes.count, seed: seed))
   }
 
-  /// An allocator whose vmalloc area ends with it; what the area keeps for itself stays in the ledger.
+  /// An allocator whose vmalloc area ends with it; the area's own frames stay in the ledger.
   func stacks(_ configuration: StackConfiguration) throws(ThreadStackError) -> TestStacks {
     try TestStacks(
       configuration, machine: machine, frames: TestFrames(ledger: ledger),

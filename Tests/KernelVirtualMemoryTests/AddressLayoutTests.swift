@@ -1,4 +1,4 @@
-// Where the parts of the address space lie.
+// The bounds of the parts of the address space.
 
 import KernelStacks
 import Testing

@@ -1,4 +1,4 @@
-// What lies outside of a vmalloc area, and ranges without a page: nothing is looked up there.
+// Addresses outside a vmalloc area, and ranges without a page: no table is read for them.
 
 import KernelStacks
 import SimulatedMachine
@@ -56,7 +56,7 @@ import Testing
     #expect(throws: FrameSourceError.foreignFrame(PageFrame(above.rawValue >> 12))) {
       try area.leafEntry(at: above, node: nil, frames: world.frames)
     }
-    // Somebody else's block, where the arena would have a table.
+    // Another owner's block, where the arena would have a table.
     let block = try world.frames.allocate(FrameRequest(order: 9, purpose: .other))
     try world.kernelTables.mapBlocks(
       VirtualAddressRange(base, byteCount: 2 << 20), to: block.physicalAddress, .kernelReadWrite,

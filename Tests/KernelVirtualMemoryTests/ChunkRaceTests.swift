@@ -1,4 +1,4 @@
-// Small areas on several CPUs at once, while chunks come and go beneath them.
+// Small areas on several CPUs at once, while their chunks are made and released.
 
 import KernelStacks
 import SeededRandom
@@ -7,10 +7,10 @@ import TestSupport
 import Testing
 
 @Suite struct ChunkRaceTests {
-  /// What the CPUs of a test reach; only one executes at a time.
+  /// The state that a test's CPUs share; only one executes at a time.
   private final class Shared<M: PageTableMachine>: @unchecked Sendable {
     let area: VmallocArea<M>
-    /// Areas in use: the address, how many pages, and the word that each page begins with.
+    /// Areas in use: the address, the number of pages, and the first word of each page.
     var live: [(base: VirtualAddress, pages: Int, word: UInt64)] = []
     /// Where areas have been.
     var former: [VirtualAddress] = []
@@ -116,7 +116,7 @@ import Testing
       } catch { shared.problems.append("\(error)") }
     case 6:
       guard let address = shared.former.randomElement(using: &random) else { return }
-      // Nobody else's area begins in the middle of a page.
+      // No other area begins in the middle of a page.
       if (try? shared.area.vfree(address + 8, frames: world.frames)) != nil {
         shared.problems.append("\(address + 8) was freed")
       }

@@ -1,4 +1,4 @@
-// How many instructions an invalidation takes, and which pages they name.
+// The number of instructions of an invalidation, and the pages that they name.
 
 import KernelMachine
 import Testing

@@ -1,4 +1,4 @@
-// The TLB rule: kept with one CPU and with several, and a broken one is found.
+// The TLB rule is kept with one CPU and with several, and a breach of it is found.
 
 import KernelStacks
 import SeededRandom
@@ -7,7 +7,7 @@ import TestSupport
 import Testing
 
 @Suite struct InvalidationTests {
-  // A process runs meanwhile: what its CPU caches of the kernel's tables bears its ASID.
+  // A process runs meanwhile: the kernel's table entries that its CPU caches bear its ASID.
   private func churn<M: PageTableMachine>(_ machine: M, _ world: TestWorld) throws {
     let root = try world.frames.allocate(FrameRequest(purpose: .pageTable, cleared: true))
     world.machine.publishEntries()
@@ -15,7 +15,7 @@ import Testing
     let range = world.layout.vmallocArea
     let (lower, upper) = (range.lowerBound.rawValue, range.upperBound.rawValue)
     try churn(VmallocArea(lower..<upper, machine: machine), world)
-    // Here the tables that go lie so close that they are named one by one.
+    // Here the released tables lie so close that they are named one by one.
     try churn(VmallocArea(lower..<lower + 15 << 20, machine: machine), world)
   }
 

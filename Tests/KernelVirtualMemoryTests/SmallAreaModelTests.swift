@@ -1,11 +1,11 @@
-// Several CPUs allocate, use, free each other's small areas and flush, all at once, against a model of who has what.
+// Several CPUs allocate, use, free each other's small areas and flush, all at once, against a model of their owners.
 
 import KernelStacks
 import SeededRandom
 import SimulatedMachine
 import Testing
 
-/// What every CPU knows: the areas in use, and what their pages hold.
+/// The model that all CPUs share: the areas in use, and the contents of their pages.
 ///
 /// One simulated CPU runs at a time, and hands over only inside calls of the machine.
 private final class AreaModel: @unchecked Sendable {

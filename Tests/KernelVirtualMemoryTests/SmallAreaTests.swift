@@ -1,4 +1,4 @@
-// What small areas promise besides: a CPU's own lock and no other, chunks, and freeing a few pages at a time.
+// Small areas take no lock but a CPU's own, lie in chunks, and are freed a few pages at a time.
 
 import KernelStacks
 import SimulatedMachine

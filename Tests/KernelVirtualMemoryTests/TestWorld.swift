@@ -1,14 +1,14 @@
-// What the tests of this folder share: a simulated machine and a frame source that counts and can refuse.
+// The world of this folder's tests: a simulated machine and a frame source that counts and can refuse.
 
 import KernelStacks
 import SimulatedMachine
 import Testing
 
-/// A buddy allocator that counts what is out and refuses from the n-th request on, or only at the n-th.
+/// A buddy allocator that counts frames handed out and refuses from the n-th request on, or only the n-th.
 final class TestFrames: FrameSource {
   private let buddy: BuddyAllocator<Simulated>
   private let metadata: UnsafeMutableRawBufferPointer
-  /// How many more requests are granted before one is refused; `nil` means all.
+  /// The number of requests to grant before one is refused; `nil` for all.
   var requestsUntilRefusal: Int?
   private(set) var requests = 0
   private(set) var outstanding: [PageFrame: FramePurpose] = [:]
@@ -106,7 +106,7 @@ func thrown<Failure: Error>(_ body: () throws(Failure) -> Void) -> Failure? {
 
 /// Asks for an area while first no request for frames is granted, then one, and so on until it succeeds.
 ///
-/// - Returns: how many requests must be granted; -1 when it failed otherwise than by a refused request.
+/// - Returns: the number of requests that must be granted; -1 when it failed for another reason than a refused request.
 func refuseEveryAllocationInTurn(
   of area: borrowing VmallocArea<Simulated>, pageCount: Int, _ world: TestWorld,
   sourceLocation: SourceLocation = #_sourceLocation

@@ -5,7 +5,7 @@ import SeededRandom
 import SimulatedMachine
 import Testing
 
-/// What vmalloc must do, by linear search.
+/// The required results of vmalloc, by linear search.
 struct VmallocModel {
   struct Area: Equatable {
     var start: UInt

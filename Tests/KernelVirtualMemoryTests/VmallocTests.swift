@@ -1,4 +1,4 @@
-// What vmalloc promises about one area at a time.
+// The guarantees of vmalloc about one area at a time.
 
 import KernelStacks
 import SimulatedMachine

@@ -1,4 +1,4 @@
-// The additions to a kernel tree: put there, put there again, and removed without a trace.
+// The additions to a kernel tree: applied, applied again, and removed without a trace.
 
 import Foundation
 import Testing
@@ -6,7 +6,7 @@ import Testing
 @Suite struct ApplyTests {
   static let apply = Folder.root.appendingPathComponent("Linux/apply").path
 
-  /// The few lines of a kernel tree that the script looks at.
+  /// The few lines of a kernel tree that the script reads.
   static let tree = [
     "Makefile": "# SPDX-License-Identifier: GPL-2.0\nVERSION = 6\nPATCHLEVEL = 1\nSUBLEVEL = 192\n",
     "kernel/Makefile": "obj-y     = fork.o\nobj-y += sched/\n",

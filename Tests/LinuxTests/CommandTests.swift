@@ -1,4 +1,4 @@
-// What make linux says when something that it needs is missing.
+// The messages of make linux when a tool that it needs is missing.
 
 import Foundation
 import Testing

@@ -1,10 +1,10 @@
-// The core compiles for the Linux kernel, and needs exactly what the list says.
+// The core compiles for the Linux kernel, and needs exactly the listed symbols.
 
 import Foundation
 import Testing
 
 @Suite struct ConformanceTests {
-  /// What Linux has to supply, complete.
+  /// All symbols that Linux has to supply.
   static let services = [
     "memcpy", "swift_stacks_alloc_pages", "swift_stacks_clear", "swift_stacks_cpu", "swift_stacks_cpu_count",
     "swift_stacks_cpu_node", "swift_stacks_flush_tlb_kernel_range", "swift_stacks_free_page_count",

@@ -8,7 +8,7 @@ struct Folder {
     var description: String
   }
 
-  /// What a command left behind.
+  /// The result of a command.
   struct Outcome {
     var status: Int32
     var output: String
@@ -53,7 +53,7 @@ struct Folder {
     return found
   }
 
-  /// Where the Swift compiler's own tools lie.
+  /// The folder of the Swift compiler's own tools.
   static func toolchain() throws -> URL {
     let paths = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":")
     guard
@@ -63,7 +63,7 @@ struct Folder {
     return compiler.resolvingSymlinksInPath().deletingLastPathComponent()
   }
 
-  /// Runs a command to its end, with whatever status.
+  /// Runs a command to its end and returns its status, zero or not.
   func outcome(_ command: String, _ arguments: [String], environment: [String: String]? = nil) throws -> Outcome
   {
     let process = Process()

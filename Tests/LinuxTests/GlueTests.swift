@@ -1,4 +1,4 @@
-// The C files for Linux compile, as far as that can be seen without a kernel tree.
+// The C files for Linux compile, as far as can be checked without a kernel tree.
 
 import Foundation
 import Testing

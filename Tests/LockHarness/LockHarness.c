@@ -1,4 +1,4 @@
-// The words that lock_queue.h is made of, with the exclusive monitor and the event register of each CPU beside them.
+// The functions that lock_queue.h uses, with a model of each CPU's exclusive monitor and event register.
 //
 // A store of the CPU itself ends its watch and sets no event: the architecture leaves open whether it does either, so code
 // that relies on one of them is wrong (Arm ARM B2.17.2).

@@ -1,4 +1,4 @@
-// The real allocators on several CPUs: never blamed on a machine that does what it promises, always on one that forgets.
+// The real allocators on several CPUs: no violation on a machine that keeps its guarantees, one on each that forgets a duty.
 
 import KernelStacks
 import SeededRandom
@@ -10,7 +10,7 @@ import Testing
   /// CPUs map, use and free areas of the vmalloc area at random, in memory so small that frames are soon used again; the
   /// first one runs a process meanwhile.
   ///
-  /// - Returns: the world after its end, and how many frames are missing.
+  /// - Returns: the world after its end, and the number of missing frames.
   private func churn(
     cpus: Int, seed: UInt64, forgetting duty: Forgetful.Duty? = nil
   ) throws -> (simulation: Simulation, missingFrames: Int) {
@@ -52,10 +52,10 @@ import Testing
     do {
       try simulation.run(Array(repeating: body, count: cpus))
     } catch is SimulatedFault where duty != nil {
-      // What is forgotten may come to harm.
+      // A forgotten duty may corrupt state.
     }
     let missing = before - frames.freeFrames - arena.figures.recordFrames
-    // All that was given back gets a new use.
+    // All freed frames get a new use.
     while let frame = try? frames.allocate(FrameRequest(purpose: .other, cleared: true)) { _ = frame }
     return (simulation, missing)
   }

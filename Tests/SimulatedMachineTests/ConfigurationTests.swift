@@ -1,4 +1,4 @@
-// A machine that cannot be is refused with a typed error.
+// An impossible machine is refused with a typed error.
 
 import KernelMachine
 import SimulatedMachine

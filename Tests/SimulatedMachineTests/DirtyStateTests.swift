@@ -1,4 +1,4 @@
-// Dirty state in entries: when a store sets it, who sees it, and how it is lost.
+// Dirty state in entries: when a store sets it, when a load sees it, and how it is lost.
 
 import KernelMachine
 import SimulatedMachine
@@ -109,7 +109,7 @@ import Testing
     #expect(kernel.simulation.brokenRules == [])
   }
 
-  /// How often, of 40 seeds, a load of the entry by CPU 0 finds it clean after a store by some CPU.
+  /// The number of seeds, of 40, with which a load of the entry by CPU 0 finds it clean after a store by some CPU.
   private func unseen(
     by storing: Int, then order: (SmallKernel) -> Void, loads: Int = 1
   ) throws -> Int {

@@ -1,4 +1,4 @@
-// Several CPUs: what the seed decides, what locks guarantee, and that nothing hangs.
+// Several CPUs: the seed's choices, the guarantees of locks, and the detection of hangs.
 
 import KernelMachine
 import SimulatedMachine
@@ -185,7 +185,7 @@ import Testing
 
   /// Two threads that ask which CPU they are on, with interrupts on, off, or under a lock.
   ///
-  /// - Returns: how often one finds itself on another than before.
+  /// - Returns: the number of times that a thread finds itself on another CPU than before.
   private func moves(seed: UInt64, _ migration: ThreadMigration, masked: Bool = false, locked: Bool = false)
     throws -> Int
   {

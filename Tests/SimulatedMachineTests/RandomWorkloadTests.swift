@@ -1,11 +1,11 @@
-// Long random runs: a kernel that keeps the TLB rule is never blamed, one that slips anywhere is.
+// Long random runs: a kernel that keeps the TLB rule causes no violation; every planted mistake is found.
 
 import KernelMachine
 import SeededRandom
 import SimulatedMachine
 import Testing
 
-/// Maps and unmaps pages at random, with batched invalidations; what it may leave out is planted.
+/// Maps and unmaps pages at random, with batched invalidations; a mistake can be planted.
 private struct RandomMapper {
   enum Mistake: CaseIterable {
     case none, noInvalidation, invalidatesTooLittle, noPublication, keepsTableEntries
@@ -94,7 +94,7 @@ private struct RandomMapper {
     for _ in 0..<400 {
       do { try step() } catch is SimulatedFault {}
     }
-    // Empties everything, so that every run comes to give a table back.
+    // Retires all pages, so that every run gives a table back.
     for (page, frame) in mapped {
       kernel.retire(address(page))
       retired[page] = frame

@@ -1,4 +1,4 @@
-// The least that the tests need on top of the machine: frames in a row, and page tables built by the book.
+// The smallest kernel on the machine: frames in ascending order, and page tables built by the book.
 
 import KernelMachine
 import SimulatedMachine
@@ -24,7 +24,7 @@ final class SmallKernel {
     nextFrame = simulation.memoryBanks[0].firstFrame.number
   }
 
-  /// A frame that nobody has used yet.
+  /// A frame that has never been used.
   func frame(cleared: Bool = true) -> PageFrame {
     let frame = PageFrame(nextFrame)
     nextFrame += 1
@@ -34,7 +34,7 @@ final class SmallKernel {
 
   var rootLevel: Int { machine.virtualAddressBits == 39 ? 1 : 0 }
 
-  /// Where the entry of a level for an address lies; tables above it are built and published.
+  /// The physical address of the entry of a level for an address; builds and publishes the tables above it.
   func entry(
     _ address: VirtualAddress, level: Int = 3, root: PhysicalAddress? = nil
   ) -> PhysicalAddress {

@@ -1,4 +1,4 @@
-// The TLB rule: each way of breaking it is caught, and code that keeps it is never blamed.
+// The TLB rule: each way of breaking it is found, and code that keeps it causes no violation.
 
 import KernelMachine
 import SimulatedMachine

@@ -1,4 +1,4 @@
-// What the simulated MMU does with correct tables.
+// The simulated MMU with correct tables.
 
 import KernelMachine
 import SimulatedMachine

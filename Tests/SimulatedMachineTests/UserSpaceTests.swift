@@ -1,4 +1,4 @@
-// User address spaces: their translations are cached under an identifier that outlives their activation.
+// User address spaces: their translations are cached under an ASID that outlives their activation.
 
 import KernelMachine
 import SimulatedMachine

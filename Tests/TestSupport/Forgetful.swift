@@ -3,15 +3,15 @@
 import KernelStacks
 import SimulatedMachine
 
-/// A machine that leaves out what real CPUs need and a simulation without their freedoms would not miss.
+/// A machine that leaves out a duty that real CPUs need and that a more lenient simulation would not miss.
 package struct Forgetful: ForwardingMachine {
-  /// What a machine may leave out.
+  /// The duties that a machine may leave out.
   package enum Duty: CaseIterable, Sendable {
     /// Table entries need not have arrived.
     case publication
     /// No translation is ever dropped.
     case invalidation
-    /// Translations of the first page of a range are dropped only.
+    /// Only the translations of the first page of a range are dropped.
     case allButTheFirstPage
     /// Translations are dropped, the entries of tables above them are not.
     case tableEntries
@@ -22,7 +22,7 @@ package struct Forgetful: ForwardingMachine {
   package let base: Simulated
   let forgotten: Duty?
 
-  /// - Parameter forgotten: what is left out; with `nil` nothing is.
+  /// - Parameter forgotten: the duty that is left out; `nil` for none.
   package init(_ base: Simulated, forgetting forgotten: Duty?) {
     self.base = base
     self.forgotten = forgotten

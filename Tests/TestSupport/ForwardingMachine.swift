@@ -1,11 +1,11 @@
-// What machines around the simulated one have in common: whatever they do not change is done by it.
+// The common part of machines around the simulated one: it forwards all operations that they do not change.
 
 import KernelStacks
 import SimulatedMachine
 
-/// A machine that hands on to a simulated one what it does not do itself.
+/// A machine that forwards to a simulated one all operations that it does not define itself.
 package protocol ForwardingMachine: PageTableMachine, Sendable {
-  /// The machine that it is around.
+  /// The simulated machine.
   var base: Simulated { get }
 }
 

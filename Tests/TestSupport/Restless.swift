@@ -1,16 +1,16 @@
-// A machine on which code that has interrupts on is never sure of its CPU.
+// A machine that counts CPU numbers read with interrupts on, which may go stale before they are used.
 
 import KernelStacks
 import SimulatedMachine
 
-/// What a restless machine has seen.
+/// The reads of CPU numbers on a restless machine.
 package final class CPUReads: @unchecked Sendable {
-  /// How often a CPU's number was asked for with interrupts on: by then, or when it is used, it may be another CPU's.
+  /// The number of reads with interrupts on: by the time of its use, the number may be another CPU's.
   package var unstable = 0
-  /// How often it was asked for with interrupts off.
+  /// The number of reads with interrupts off.
   package var stable = 0
 
-  /// Nothing yet.
+  /// Starts at zero.
   package init() {}
 }
 
@@ -22,7 +22,7 @@ package struct Restless: ForwardingMachine {
   package let base: Simulated
   let reads: CPUReads
 
-  /// - Parameter reads: what takes note.
+  /// - Parameter reads: counts the reads.
   package init(_ base: Simulated, _ reads: CPUReads) {
     self.base = base
     self.reads = reads

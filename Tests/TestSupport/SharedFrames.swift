@@ -1,4 +1,4 @@
-// One buddy allocator for several users: an allocator of stacks, and whoever takes memory away from it.
+// One buddy allocator for several users: an allocator of stacks, and tests that take memory away from it.
 
 import KernelStacks
 import SimulatedMachine
@@ -11,7 +11,7 @@ package final class SharedFrames: @unchecked Sendable {
 
   /// An allocator of all frames.
   ///
-  /// - Parameter listedCPUs: how many CPUs keep lists of free frames of their own.
+  /// - Parameter listedCPUs: the number of CPUs that keep lists of free frames.
   package init(_ simulation: Simulation, listedCPUs: Int = 0) throws {
     var map = PhysicalMemoryMap()
     for bank in simulation.memoryBanks {
@@ -26,11 +26,11 @@ package final class SharedFrames: @unchecked Sendable {
   deinit { metadata.deallocate() }
 }
 
-/// A handle of shared frames, which an allocator consumes.
+/// A handle to shared frames, which an allocator consumes.
 package struct SharedFramesHandle: FrameSource {
   let shared: SharedFrames
 
-  /// A handle of these frames.
+  /// Makes a handle to these frames.
   package init(_ shared: SharedFrames) { self.shared = shared }
 
   package func allocate(_ request: FrameRequest) throws(FrameSourceError) -> PageFrame {

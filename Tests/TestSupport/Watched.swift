@@ -1,13 +1,13 @@
-// A machine that lets a test do something at chosen moments of an operation.
+// A machine that calls a test at chosen moments of an operation.
 
 import KernelStacks
 import SimulatedMachine
 
-/// What a test does in the middle of operations; only one CPU executes at a time.
+/// A test's hooks in the middle of operations; only one CPU executes at a time.
 package final class Watch: @unchecked Sendable {
   /// Called before a page-table entry is written, with the lock that guards it held.
   package var beforeStore: (() -> Void)?
-  /// Called when a lock has been released: what others can see from then on.
+  /// Called when a lock has been released and others can see what it guarded.
   package var afterUnlock: (() -> Void)?
   /// Called when an invalidation has completed.
   package var afterInvalidation: ((InvalidationScope) -> Void)?
@@ -21,7 +21,7 @@ package final class Watch: @unchecked Sendable {
   /// Called before a lock is taken, interrupts go off or on, or a CPU asks which one it is.
   package var beforeOthers: (() -> Void)?
 
-  /// Nothing is watched for yet.
+  /// Has no hooks yet.
   package init() {}
 }
 
@@ -30,7 +30,7 @@ package struct Watched: ForwardingMachine {
   package let base: Simulated
   let watch: Watch
 
-  /// - Parameter watch: what is done at which moment.
+  /// - Parameter watch: the hooks to call.
   package init(_ base: Simulated, _ watch: Watch) {
     self.base = base
     self.watch = watch

@@ -1,4 +1,4 @@
-// The allocator of frames does what the model does: traces of simulated CPUs are replayed by the model's own steps.
+// The allocator of frames follows the model: traces of simulated CPUs are replayed by the model's own steps.
 
 import KernelStacks
 import SimulatedMachine
@@ -21,7 +21,7 @@ import Testing
     let run = try ClearingRun(seed: 1)
     try run.run(steps: 160)
     let found = run.trace.events.indices.filter { run.trace.events[$0].letter == letter }
-    // Lists that were not merged (J) are merged by the next CPU that does so: not every one of these steps is missed.
+    // Lists that were not merged (J) are merged by the next CPU that merges: so the model does not miss each of these steps.
     let candidates = found.dropFirst(found.count / 3).prefix(letter == "J" ? 3 : 1)
     #expect(
       try candidates.contains { try ModelReplay.refusal(of: run.trace.input(without: $0), run) != nil },

@@ -1,4 +1,4 @@
-// CPUs that ask for frames, give them back, clear them when idle, pause that and merge lists: on a watched machine.
+// CPUs that allocate frames, free them, clear them when idle, pause clearing and merge lists, on a watched machine.
 
 import KernelStacks
 import SeededRandom
@@ -40,10 +40,10 @@ final class ClearingRun: @unchecked Sendable {
 
   deinit { metadata.deallocate() }
 
-  /// How many zeroed frames the pool holds at most.
+  /// The most zeroed frames that the pool holds.
   var poolLimit: Int { frames.zeroedFrameLimit(on: NodeID(0)) }
 
-  /// Lets all CPUs run for so many steps each, and leave everything where it is.
+  /// Lets all CPUs run for `steps` steps each, and leaves all frames where they are.
   func run(steps: Int) throws {
     try simulation.run(
       (0..<Self.cpuCount).map { cpu in

@@ -1,5 +1,5 @@
-// What simulated CPUs do with free frames, seen from outside: the allocator's state is compared before each call into the
-// machine, and what has changed is a step of `verify/frames.pml`.
+// The trace of free frames on simulated CPUs, seen from outside: the allocator's state is compared before each call into
+// the machine, and each change is a step of `verify/frames.pml`.
 
 import KernelStacks
 import TestSupport
@@ -7,7 +7,7 @@ import TestSupport
 @testable import KernelPageFrames
 @testable import SimulatedMachine
 
-/// Where every frame is, and what is counted.
+/// The place of every frame, and the counts.
 struct FramePlaces {
   enum Place: Equatable {
     case block, used
@@ -30,7 +30,7 @@ struct FramePlaces {
       words.append(frames.cpuLists[cpu].zeroed.value)
     }
     words.append(node.pool)
-    // A block's frames are what its first one is.
+    // The state of a block's first frame is that of all its frames.
     var index = 0
     while index < frames.totalFrames {
       let tag = frames.records[index].tag
@@ -57,7 +57,7 @@ struct FramePlaces {
 
 /// The steps, as input of `verify/clearing-replay.pml`.
 final class ClearingTrace: @unchecked Sendable {
-  /// One event: what its letter means is said there.
+  /// One event; `verify/clearing-replay.pml` explains its letter.
   struct Event {
     var letter: Character
     var line: String
@@ -68,17 +68,17 @@ final class ClearingTrace: @unchecked Sendable {
   private var look: (() -> FramePlaces)?
   private var last: FramePlaces?
 
-  /// - Parameter firstFrame: its number; the frames are counted from it.
+  /// - Parameter firstFrame: the frame from which frames are counted.
   init(_ simulation: Simulation, firstFrame: PageFrame) {
     self.simulation = simulation
     self.firstFrame = firstFrame.number
   }
 
-  /// Begins, with the allocator as it is then.
+  /// Begins the trace, with the allocator as it is then.
   ///
   /// - Parameters:
-  ///   - watch: that of the allocator's machine. Nothing else happens between two calls of one CPU.
-  ///   - look: looks at the allocator.
+  ///   - watch: the hooks of the allocator's machine. No other CPU acts between two calls of one CPU.
+  ///   - look: reads the state of the allocator.
   func begin(_ watch: Watch, look: @escaping () -> FramePlaces) {
     self.look = look
     last = look()
@@ -92,7 +92,7 @@ final class ClearingTrace: @unchecked Sendable {
     }
   }
 
-  /// A frame has been handed out, and is about to be written into.
+  /// Records that a frame has been handed out and is about to be written to.
   func noteObtained(_ frame: PageFrame, cleared: Bool) {
     noteUnlocked()
     note("o", simulation.running, cleared ? 1 : 0, index(of: frame))
@@ -112,7 +112,7 @@ final class ClearingTrace: @unchecked Sendable {
     events.append(Event(letter: letter, line: String(letter) + digits.joined()))
   }
 
-  /// Says in the end where everything has to be.
+  /// Ends the trace with the place of every frame.
   func noteEnd() {
     guard let (_, new) = compare() else { return }
     for (number, list) in new.lists.enumerated() { note("Q", 0, number, list.count) }
@@ -125,7 +125,7 @@ final class ClearingTrace: @unchecked Sendable {
     return last.map { ($0, new) }
   }
 
-  /// Without the lock: the CPU's own lists, and the tags of frames that it has in its hands.
+  /// Records changes without the lock: of the CPU's own lists, and of the tags of frames that it owns.
   func noteUnlocked() {
     guard let (old, new) = compare() else { return }
     let cpu = simulation.running
@@ -138,7 +138,7 @@ final class ClearingTrace: @unchecked Sendable {
     for frame in changed where new.places[frame] == .used { note("h", cpu, 0, frame) }
   }
 
-  /// Under the lock: one function of the allocator, told by what it has moved.
+  /// Records a section under the lock: one function of the allocator, recognised by the frames that it has moved.
   private func noteSection() {
     guard let (old, new) = compare() else { return }
     let cpu = simulation.running
@@ -175,7 +175,7 @@ final class ClearingTrace: @unchecked Sendable {
     } else {
       note("J", cpu, sources.first ?? 0)
     }
-    // Those that are handed out under the lock say so at once.
+    // The tags of frames that are handed out under the lock say so at once.
     if !used.isEmpty { note("h", cpu, used.count - 1, used[0]) }
     if used.count == 2 { note("h", cpu, 1, used[1]) }
   }

@@ -1,18 +1,18 @@
-// Has the model checker say whether a trace is one of a model's.
+// The replay of traces by the model checker, which accepts or refuses each.
 
 import Foundation
 
-/// The models of the reserve invariant and of free frames, and the program that replays traces by them.
+/// The models of the reserve invariant and of free frames, and the program that replays traces with them.
 enum ModelReplay {
-  /// Whether what it needs is installed: spin, which calls a C preprocessor.
+  /// Whether spin and the C preprocessor that it calls are installed.
   static var isInstalled: Bool { find("spin") && (find("cpp") || find("cc")) }
 
   static let advice = "spin or a C compiler is missing: `make verify` installs spin"
 
-  /// Why the model of the reserve invariant does not accept a trace; `nil` if it does.
+  /// The reason why the model of the reserve invariant refuses a trace; `nil` if it accepts it.
   ///
-  /// - Parameter input: what `ReplayInput` makes of a trace.
-  /// - Throws: `Failure`, or what could not be written or started.
+  /// - Parameter input: the input that `ReplayInput` makes of a trace.
+  /// - Throws: `Failure`, or the error of a file or process.
   static func refusal(of input: String, cpuCount: Int, threadCount: Int, pageCount: Int) throws -> String? {
     try refusal(
       of: input, by: "replay.pml", including: "reserve.pml",
@@ -21,7 +21,7 @@ enum ModelReplay {
       ])
   }
 
-  /// Why the model of free frames does not accept what a run has done; `nil` if it does.
+  /// The reason why the model of free frames refuses a run's trace; `nil` if it accepts it.
   static func refusal(of input: String, _ run: ClearingRun) throws -> String? {
     try refusal(
       of: input, by: "clearing-replay.pml", including: "frames.pml",
@@ -44,7 +44,7 @@ enum ModelReplay {
       try FileManager.default.copyItem(at: models.appending(path: name), to: folder.appending(path: name))
     }
     let process = Process()
-    // A replay ends with its input; the limit, in seconds of processor time, is for a model that goes round in circles.
+    // A replay ends with its input; the limit, in seconds of processor time, is for a model that never ends.
     process.executableURL = URL(filePath: "/bin/sh")
     process.arguments =
       ["-c", "ulimit -t 120; exec \"$@\"", "sh", "spin", "-T"] + definitions.map { "-D\($0)" } + [replay]

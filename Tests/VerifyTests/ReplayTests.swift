@@ -1,4 +1,4 @@
-// The scheduler does what the model does: traces of simulated machines are replayed by the model's own transitions.
+// The scheduler follows the model: traces of simulated machines are replayed by the model's own transitions.
 
 import KernelStacks
 import SimulatedMachine

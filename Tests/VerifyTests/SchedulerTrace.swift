@@ -1,8 +1,8 @@
-// What a simulated run did, in the order in which it did it, and as input of the model's replay.
+// The trace of a simulated run, in the order of its events, and as input of the model's replay.
 
 import KernelStacks
 
-/// Everything that the scheduler and its threads did.
+/// The events of the scheduler and its threads.
 final class SchedulerTrace: @unchecked Sendable {
   enum Entry {
     case event(SchedulerEvent)
@@ -13,21 +13,21 @@ final class SchedulerTrace: @unchecked Sendable {
 
   func append(_ entry: Entry) { entries.append(entry) }
 
-  /// How often something happened.
+  /// The number of events of a kind.
   func count(of kind: SchedulerEvent.Kind) -> Int { events(kind).count }
 
-  /// Where something happened.
+  /// The indices of events of a kind.
   func events(_ kind: SchedulerEvent.Kind) -> [Int] {
     entries.indices.filter { if case .event(let event) = entries[$0] { event.kind == kind } else { false } }
   }
 
-  /// Whether an entry says that something changed: pages can be looked for in vain.
+  /// Whether an entry records a change: a search for pages can be in vain.
   func isSubstantial(_ index: Int) -> Bool {
     guard case .event(let event) = entries[index] else { return false }
     return ![.retire, .release, .putBack].contains(event.kind) || event.count > 0
   }
 
-  /// The same without one entry.
+  /// The same trace without one entry.
   func without(_ index: Int) -> SchedulerTrace {
     let copy = SchedulerTrace()
     copy.entries = entries
@@ -36,7 +36,7 @@ final class SchedulerTrace: @unchecked Sendable {
   }
 }
 
-/// Lets a scheduler write into a trace.
+/// The receiver of a scheduler's events, which writes them into a trace.
 struct TraceEvents: SchedulerEvents {
   let trace: SchedulerTrace
 
@@ -54,8 +54,8 @@ struct FrameCounts: Equatable {
 
 /// Turns a trace into transitions of `verify/reserve.pml`, coded for `verify/replay.pml`.
 ///
-/// Most events are one transition. Two are not in a trace, and follow from what comes later: that a thread which its CPU
-/// leaves is ready again, and that a thread was woken while it was claimed.
+/// Most events are one transition. Two transitions are not in a trace, and follow from later events: that a thread which
+/// its CPU leaves is ready again, and that a thread was woken while it was claimed.
 struct ReplayInput {
   private let entries: [SchedulerTrace.Entry]
   private var text = ""
@@ -66,8 +66,8 @@ struct ReplayInput {
   private var isAsleepEarly: [Bool]
 
   /// - Parameters:
-  ///   - before: at the beginning: every thread is ready, in the queue of CPU `thread % cpuCount`.
-  ///   - after: at the end.
+  ///   - before: the frames at the beginning: every thread is ready, in the queue of CPU `thread % cpuCount`.
+  ///   - after: the frames at the end.
   static func make(_ trace: SchedulerTrace, before: FrameCounts, after: FrameCounts) -> String {
     var input = Self(trace.entries, cpuCount: before.reserves.count, threadCount: before.mapped.count)
     for (cpu, count) in before.reserves.enumerated() { input.emit("F", cpu, 0, count) }
@@ -99,7 +99,7 @@ struct ReplayInput {
     let (cpu, thread, count) = (event.cpu, event.thread, event.count)
     switch event.kind {
     case .consider:
-      // Whoever takes it from a queue knows that its CPU has left it.
+      // A CPU that takes it from a queue knows that its former CPU has left it.
       if let former = current.firstIndex(of: thread) { leave(former, asleep: false) }
       emit("C", cpu, thread, home[thread])
       emit("A", cpu, thread, count)
@@ -142,7 +142,7 @@ struct ReplayInput {
     }
   }
 
-  /// A CPU has left its thread, which is asleep or ready.
+  /// Records that a CPU has left its thread, which is asleep or ready.
   private mutating func leave(_ cpu: Int, asleep: Bool) {
     let thread = current[cpu]!
     emit(asleep ? "D" : "L", cpu, thread, pages[thread])

@@ -69,14 +69,14 @@ final class SchedulingRun: @unchecked Sendable {
     idle.deallocate()
   }
 
-  /// What is where now.
+  /// The frames of the CPUs and stacks now.
   var counts: FrameCounts {
     FrameCounts(
       reserves: (0..<cpuCount).map { stacks.reservedFrameCount(ofCPU: $0) },
       mapped: owned.map { Self.pageCount - stacks.missingPageCount($0.base) })
   }
 
-  /// Lets all CPUs run for so many steps each.
+  /// Lets all CPUs run for `steps` steps each.
   func run(steps: Int) throws {
     try simulation.run(
       (0..<cpuCount).map { cpu in
@@ -109,7 +109,7 @@ final class SchedulingRun: @unchecked Sendable {
     }
   }
 
-  /// The thread touches its stack somewhere, and says what it wants next.
+  /// Lets the thread touch its stack somewhere, and returns its next request.
   private func work(
     _ machine: Simulated, _ cpu: Int, _ thread: ScheduledThreadPointer, _ random: inout SplitMix64
   ) throws {

@@ -4,17 +4,17 @@
 
 #include <stdint.h>
 
-// What the CPUs of one run share: the lock, and what was seen of its rules.
+// The state that the CPUs of one run share: the lock, and figures about its rules.
 struct lock_figures {
   uint64_t word;
   // Waits that began without a watch: no store of another CPU ends one.
   uint64_t waits_without_watch;
-  // The most often that a CPU which was in the queue has seen the lock held and not reserved.
+  // The most times that a queued CPU has seen the lock held and not reserved.
   uint64_t most_looks;
   uint64_t reservations;
 };
 
-// How often a CPU looks before it joins the queue, and the first of the queue before it reserves the lock.
+// Attempts of a CPU before it joins the queue, and of the first in the queue before it reserves the lock.
 #define LOCK_ATTEMPTS 2
 #define LOCK_PATIENCE 3
 
