@@ -1,4 +1,4 @@
-// All CPUs at once: what operations cost then, and workloads that each CPU carries out for itself.
+// All CPUs at once: the costs of operations, and workloads that each CPU carries out for itself.
 
 #if Tools
   import ImageTools

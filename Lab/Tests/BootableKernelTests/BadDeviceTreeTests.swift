@@ -1,4 +1,4 @@
-// Device trees that are not what they say: refused with a line on the console, never a hang.
+// Malformed device trees: refused with a line on the console, never a hang.
 
 #if Tools
   import DeviceTreeSamples
@@ -49,7 +49,7 @@
     }
 
     @Test func `A tree whose end is no memory ends in a report`() async throws {
-      // Tokens that mean nothing up to the end of RAM, and a size beyond it.
+      // Tokens without a meaning up to the end of RAM, and a size beyond it.
       var tree = BootWithTree(Self.good)
       tree.bytes =
         Array(tree.bytes.prefix(40)) + [UInt8](repeating: 0, count: 16)
@@ -93,7 +93,7 @@
 
     @Test func `A tree that overlaps the image is refused, wherever it begins`() async throws {
       let message = "device tree: it overlaps the kernel's image"
-      // Inside: what was there has been loaded over it, or cleared.
+      // Inside the kernel: the image has been loaded over the tree, or its memory was cleared.
       for told in [BootWithTree.entry, BootWithTree.entry + 0x8000] {
         var tree = BootWithTree(Self.good)
         tree.toldAddress = told

@@ -1,4 +1,4 @@
-// What the benchmark measures, and that the page about it has the same rows.
+// The results of the benchmark, and the same rows on the page about it.
 
 #if Tools
   import Foundation

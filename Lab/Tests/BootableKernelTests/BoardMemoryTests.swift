@@ -1,5 +1,5 @@
-// Boards whose memory lies where it is awkward: with holes that must not be mapped, above 256 GiB, in two distant ranges, or
-// with interrupts that a boot loader has left enabled.
+// Boards with awkward memory: with holes that must not be mapped, above 256 GiB, or in two distant ranges; and boards with
+// interrupts that a boot loader has left enabled.
 
 #if Tools
   import DeviceTreeSamples

@@ -10,7 +10,7 @@
   func boot(_ commandLine: String, _ configure: (inout Guest) -> Void = { _ in }) async throws -> GuestRun {
     let products = try await KernelBuild.shared.products(for: .cortexA72)
     var guest = Guest(kernel: products.image, initialRAMDisk: products.initProgram, commandLine: commandLine)
-    // One that writes lines for ever.
+    // For a guest that writes lines for ever.
     guest.limits.total = .seconds(1800)
     configure(&guest)
     if guest.cpu != .cortexA72, guest.kernel == products.image {
@@ -19,14 +19,14 @@
     return try await guest.run()
   }
 
-  /// What the kernel leaves as its exit code.
+  /// The exit codes of the kernel.
   enum ExitCode {
     static let success = 0
     static let failure = 1
     static let panic = 2
   }
 
-  /// Expects a run in which checks were made and all of them held.
+  /// Expects a run that made checks, all of which held.
   func expectSuccess(_ run: GuestRun, sourceLocation: SourceLocation = #_sourceLocation) {
     let checks = run.records(ofType: "check")
     #expect(!checks.isEmpty, "no check was made", sourceLocation: sourceLocation)

@@ -14,24 +14,24 @@
   struct BootWithTree {
     /// The tree's bytes.
     var bytes: [UInt8]
-    /// Where they are loaded.
+    /// The address at which they are loaded.
     var address: UInt64 = 0x4610_0000
-    /// What the kernel is told of where they are, if that is something else.
+    /// The address that the kernel is told, if it is another.
     var toldAddress: UInt64?
-    /// Where the kernel is loaded, if not where QEMU puts it.
+    /// The address at which the kernel is loaded, if not QEMU's.
     var imageAddress: UInt64?
     /// Instructions to execute before the kernel.
     var before: [UInt32] = []
-    /// What else to change of the machine.
+    /// Further changes of the machine.
     var configure: (inout Guest) -> Void = { _ in }
 
-    /// Where the kernel begins.
+    /// The kernel's first instruction.
     static var entry: UInt64 { 0x4008_0000 }
 
-    /// A tree of these bytes.
+    /// Makes a boot with a tree of these bytes.
     init(bytes: [UInt8]) { self.bytes = bytes }
 
-    /// A tree whose root has these nodes.
+    /// Makes a boot with a tree whose root has these nodes.
     init(_ nodes: [DeviceTreeNode], reservations: [(UInt64, UInt64)] = []) {
       let root = DeviceTreeNode("", [("#address-cells", cells(2)), ("#size-cells", cells(2))], nodes)
       bytes = flattenedDeviceTree(root, reservations: reservations)

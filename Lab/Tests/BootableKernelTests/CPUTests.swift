@@ -1,4 +1,4 @@
-// Several CPUs: each with what is its own, locks, one report at the end, trees that cannot be run.
+// Several CPUs: their own state, locks, one report at the end, and trees that cannot be run.
 
 #if Tools
   import Foundation
@@ -177,7 +177,7 @@
       let report = try #require(run.lines.lastIndex { $0 == "panic: asked for" })
       #expect(run.lines.filter { $0.hasPrefix("panic: ") }.count == 1)
       #expect(run.lines[report + 1].contains("CPU \(count - 1),"))
-      // Lines of all CPUs come whole, but perhaps for the one that the report breaks off, and after it there is none.
+      // Lines of all CPUs are whole, except perhaps the one that the report interrupts, and no line follows the report.
       #expect(run.lines.filter { $0.hasPrefix("{") }.count - run.records.count <= 1)
       #expect(!run.lines[report...].contains { $0.contains("a line of a CPU") })
     }

@@ -1,5 +1,5 @@
-// The order of the core's loads and stores between CPUs, as the linked kernel has it: what is read without a lock, or of a CPU that
-// has stopped. What these instructions are enough for is proved in verify/litmus.
+// The order of the core's loads and stores between CPUs in the linked kernel: of words read without a lock, or of a CPU
+// that has stopped. The litmus tests in verify/litmus prove that these instructions suffice.
 
 #if Tools
   import ImageTools

@@ -1,4 +1,4 @@
-// Clearing only what was used, on CPUs that can tell and on those that can't.
+// Clearing only used pages, on CPUs that keep dirty state and on those that don't.
 
 #if Tools
   import ImageTools

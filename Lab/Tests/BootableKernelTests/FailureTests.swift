@@ -1,4 +1,4 @@
-// How the kernel fails: a clear line and a failing exit code, never a hang.
+// Failures of the kernel: a clear line and a failing exit code, never a hang.
 
 #if Tools
   import Foundation
@@ -43,7 +43,7 @@
       #expect(errorMessage(run)?.contains("no arm64 ELF program") == true)
     }
 
-    // Its memory would be handed out again while it goes on.
+    // Its memory would be handed out again while it runs.
     @Test(arguments: [1, 2]) func `A first process that leaves a child running ends the kernel`(cpus: Int)
       async throws
     {

@@ -1,4 +1,4 @@
-// Groups of threads with a limit on stack memory, on a real machine: what is refused, and how it is said.
+// Groups of threads with a limit on stack memory, on a real machine: the refusals and their text.
 
 #if Tools
   import ImageTools

@@ -1,4 +1,4 @@
-// Stacks that grow on a real machine: faults, what they cost, memory at its end, and the stall.
+// Stacks that grow on a real machine: faults, their cost, the end of memory, and the stall.
 
 #if Tools
   import ImageTools
@@ -34,7 +34,7 @@
       }
       #expect(run.exitCode == ExitCode.panic)
       #expect(run.lines.filter { $0.hasPrefix("stall: ") }.count == 1)
-      // The last finds 2 frames. Which thread that is is the ticks' choice.
+      // The last finds 2 frames. The ticks decide which thread that is.
       #expect(run.lines.filter { $0.hasPrefix("  task -") && $0.hasSuffix(" waits for 3 frames") }.count == 1)
       #expect(errorMessage(run) == "panic: no task can run, and no memory can be given back")
     }

@@ -1,5 +1,5 @@
-// The order of instructions that no emulator checks: QEMU needs no barriers, and what happens between a look for work and the
-// sleep of a CPU is too short for it. So the linked kernel is read, every way that leads to the instruction in question.
+// The order of instructions that no emulator checks: QEMU needs no barriers, and the window between a CPU's look for work
+// and its sleep is too short for it. So the test reads the linked kernel: every path to the instruction in question.
 
 #if Tools
   import Foundation
@@ -16,7 +16,7 @@
       for index in code.words.indices where code.words[index].isInvalidation {
         let word = code.words[index]
         if word.isOfThisCPU {
-          // Boot code drops what a CPU that begins to use tables may have.
+          // Boot code drops the translations that a CPU may have when it begins to use tables.
           #expect(code.words[index + 1].isBarrierOfBoot, "\(code.place(index))")
           continue
         }
@@ -150,7 +150,7 @@
       arguments: Guest.CPU.allCases)
     func acknowledgement(cpu: Guest.CPU) async throws {
       let code = try await Code(of: cpu)
-      // The number that says that nothing was pending: it is compared with what the controller has answered.
+      // The number that says that no interrupt was pending: it is compared with the controller's answer.
       let compares = code.function(containing: "kernelInterrupt").filter { code.words[$0].comparesWithSpurious }
       try #require(!compares.isEmpty)
       for compare in compares {

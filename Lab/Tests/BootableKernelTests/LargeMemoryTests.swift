@@ -1,4 +1,4 @@
-// More memory than the host may have, and memory in ranges far apart: what is not touched costs nothing.
+// More memory than the host may have, and memory in ranges far apart: untouched memory costs nothing.
 
 #if Tools
   import DeviceTreeSamples

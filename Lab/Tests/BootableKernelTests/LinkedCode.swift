@@ -1,14 +1,14 @@
-// The instructions of a linked kernel, the ways through them, and the functions that they belong to.
+// The instructions of a linked kernel, the paths through them, and the functions that they belong to.
 
 #if Tools
   import Foundation
   import ImageTools
   import Testing
 
-  /// What an instruction says about the way that it lies on.
+  /// The verdict of an instruction about the path that it lies on.
   enum Verdict { case right, wrong, goOn }
 
-  /// The instructions of a linked kernel, and which can come before and after each.
+  /// The instructions of a linked kernel, and those that can come before and after each.
   struct Code {
     var words: [Instruction]
     private let elf: ElfFile
@@ -33,7 +33,7 @@
     /// The names of all symbols.
     var names: [String] { elf.symbols.map(\.name) }
 
-    /// Where an instruction is, for a report.
+    /// The place of an instruction, for a report.
     func place(_ index: Int) -> String {
       let address = base + UInt64(index) * 4
       let before = elf.symbols.filter { $0.type != 3 && $0.address <= address && !$0.name.hasPrefix("$x") }
@@ -78,7 +78,7 @@
       return falls + (words[index].branchDistance.map { [index + $0] } ?? [])
     }
 
-    /// Whether all ways that lead to an instruction have one that is right, with none that is wrong after it.
+    /// Whether all paths to an instruction have a right one, with no wrong one after it.
     func allWays(backFrom index: Int, _ judge: (Int, Instruction) -> Verdict) -> Bool {
       follow(from: index, judge) { index in
         let falls = index > 0 && words[index - 1].fallsThrough ? [index - 1] : []
@@ -90,7 +90,7 @@
       allWays(backFrom: index) { judge($1) }
     }
 
-    /// Whether all ways on from an instruction come to one that is right before one that is wrong.
+    /// Whether all paths from an instruction reach a right one before a wrong one.
     func allWays(onFrom index: Int, _ judge: (Instruction) -> Verdict) -> Bool {
       follow(from: index, { judge($1) }, successors(of:))
     }
@@ -114,7 +114,7 @@
     }
   }
 
-  /// An A64 instruction, as far as these tests have to know it.
+  /// An A64 instruction, as far as these tests decode it.
   ///
   /// Source: Arm Architecture Reference Manual (DDI 0487), C4.1 "A64 instruction set encoding".
   struct Instruction: Equatable {
@@ -132,7 +132,7 @@
     var isInvalidation: Bool { matches(0xfff8_f000, 0xd508_8000) }
     /// CRm 7: not broadcast.
     var isOfThisCPU: Bool { word >> 8 & 15 == 7 }
-    /// What an invalidation drops: op2.
+    /// The kind of translations that an invalidation drops: op2.
     var invalidationKind: UInt32 { word >> 5 & 7 }
     /// DC CVAC.
     var isCleanToCoherency: Bool { matches(0xffff_ffe0, 0xd50b_7a20) }
@@ -187,7 +187,7 @@
       return !isLeft && !isReturn
     }
 
-    /// How many instructions away a branch leads, calls apart.
+    /// The distance of a branch's target in instructions, except of calls.
     var branchDistance: Int? {
       if matches(0xfc00_0000, 0x1400_0000) { return signed(word & 0x3ff_ffff, 26) }
       if matches(0xff00_0010, 0x5400_0000) || matches(0x7e00_0000, 0x3400_0000) {
@@ -196,7 +196,7 @@
       return matches(0x7e00_0000, 0x3600_0000) ? signed(word >> 5 & 0x3fff, 14) : nil
     }
 
-    /// How many instructions away a call leads.
+    /// The distance of a call's target in instructions.
     var callDistance: Int? { matches(0xfc00_0000, 0x9400_0000) ? signed(word & 0x3ff_ffff, 26) : nil }
 
     private func signed(_ value: UInt32, _ bits: UInt32) -> Int {

@@ -1,4 +1,4 @@
-// Overflows and corrupted stack pointers: who ends, and what is said.
+// Overflows and corrupted stack pointers: the task or kernel that ends, and the report.
 
 #if Tools
   import ImageTools
@@ -20,7 +20,7 @@
       expectOverflowReport(run, task: 2, foundAt: "access", taskDies: true)
     }
 
-    // A frame larger than what is left moves the stack pointer first; an interrupt may come before the first store.
+    // A frame larger than the rest of the stack moves the stack pointer first; an interrupt may come before the first store.
     @Test(arguments: ["vmalloc", "growing"], ["call", "interrupt", "access"])
     func stackPointerInItsOwnGuardIsAnOverflow(strategy: String, moment: String) async throws {
       let run = try await boot(
@@ -119,7 +119,7 @@
   }
 
   @Suite struct CorruptedStackPointers {
-    // value, what it is called, the task whose stack it is
+    // The value, its name, the task whose stack it is.
     static let growing: [(String, String, Int?)] = [
       ("null", "null", nil), ("unaligned", "unaligned", nil), ("outside", "outside", nil),
       ("other-slot", "other stack", -3), ("other-guard", "other guard", -3),
@@ -142,7 +142,7 @@
       try await expectReport("vmalloc", value, ("switch", "switch in"))
     }
 
-    // Without slots, memory that was handed out as a stack tells whose it is.
+    // Without slots, the memory that was handed out as a stack names its owner.
     @Test(arguments: [
       ("null", "null", nil), ("other-slot", "other stack", -3), ("unaligned", "unaligned", nil),
       ("outside", "outside", nil), ("boot-stack", "boot stack", 0),

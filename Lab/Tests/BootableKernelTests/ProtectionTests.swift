@@ -1,4 +1,4 @@
-// What only a real machine can show: permissions, guards, preemption, lookups.
+// Tests that need a real machine: permissions, guards, preemption, look-ups.
 
 #if Tools
   import ImageTools
@@ -25,7 +25,7 @@
     @Test(arguments: [39, 48]) func vmallocAreasEndInGuards(addressBits: Int) async throws {
       let run = try await boot("scenario=self-test test=vmalloc strategy=vmalloc va-bits=\(addressBits)")
       expectSuccess(run)
-      // The listing names who asked for each area.
+      // The listing names the caller of each area.
       for caller in ["stack arena stacks", "process table", "exception stack", "self-test"] {
         #expect(
           run.lines.contains { $0.hasPrefix("0xffff") && $0.contains(caller) }, "\(caller) is not listed")

@@ -1,4 +1,4 @@
-// Every scenario, as a user runs it, on the real machine.
+// Every scenario, run as a user does, on the real machine.
 
 #if Tools
   import ImageTools
@@ -91,7 +91,7 @@
       expectSuccess(run)
     }
 
-    // Where an instruction takes 32 ns, 32 times as many ticks come: some invalidations are the clock's, and count apart.
+    // Where an instruction takes 32 ns, 32 times as many ticks come: some invalidations are caused by them, and count apart.
     @Test(arguments: [1, 4], [3, 5])
     func howManyFreesAnInvalidationServesDoesNotDependOnTheClock(cpus: Int, seed: Int) async throws {
       let run = try await boot("scenario=fork-churn strategy=growing depths=full operations=3000 seed=\(seed)")

@@ -1,4 +1,4 @@
-// Everything at once, on CPUs that really run at the same time. `make soak` has storms of a million operations.
+// All operations at once, on CPUs that really run at the same time. `make soak` has storms of a million operations.
 
 #if Tools
   import ImageTools

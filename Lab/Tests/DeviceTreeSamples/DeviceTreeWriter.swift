@@ -1,4 +1,4 @@
-// Makes flattened device trees, for boards that QEMU would not describe.
+// A writer of flattened device trees, for boards that QEMU would not describe.
 
 /// A node of a device tree.
 public struct DeviceTreeNode: Sendable {
@@ -9,7 +9,7 @@ public struct DeviceTreeNode: Sendable {
   /// The nodes in it.
   public var children: [DeviceTreeNode] = []
 
-  /// A node.
+  /// Makes a node.
   public init(_ name: String, _ properties: [(String, [UInt8])] = [], _ children: [DeviceTreeNode] = []) {
     self.name = name
     self.properties = properties.map { (name: $0.0, value: $0.1) }

@@ -1,4 +1,4 @@
-// What a device tree leaves to the kernel as RAM.
+// The RAM that a device tree leaves to the kernel.
 
 import DeviceTree
 import DeviceTreeSamples

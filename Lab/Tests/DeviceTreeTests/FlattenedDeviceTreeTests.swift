@@ -1,4 +1,4 @@
-// Trees that are not what they say: each is refused by its mistake, and none is read beyond its end.
+// Malformed trees: each is refused with its mistake, and none is read beyond its end.
 
 import DeviceTree
 import DeviceTreeSamples
@@ -21,7 +21,7 @@ func patched(_ bytes: [UInt8], at offset: Int, to word: UInt32) -> [UInt8] {
   return result
 }
 
-/// A board with one of everything that a kernel looks at.
+/// A board with one of each node and property that a kernel reads.
 let sampleRoot = DeviceTreeNode(
   "", [("#address-cells", cells(2)), ("#size-cells", cells(2))],
   [

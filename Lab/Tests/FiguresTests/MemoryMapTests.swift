@@ -1,4 +1,4 @@
-// Maps of memory: what is drawn is what is there.
+// Maps of memory: the drawing agrees with the frames.
 
 import ImageTools
 import Testing
@@ -41,7 +41,7 @@ func cellsCovered(_ path: String, columns: Int) -> Set<Int>? {
 }
 
 @Suite struct MemoryMapTests {
-  /// A map as a broken memory has it, from a seed.
+  /// A map of fragmented memory, from a seed.
   static func map(frames: Int, seed: UInt64) -> FrameMap {
     var state = seed
     func next(_ bound: Int) -> Int {

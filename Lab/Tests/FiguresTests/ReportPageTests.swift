@@ -1,4 +1,4 @@
-// The page: complete, self-contained, and made also of figures that make no sense.
+// The page: complete, self-contained, and made even from nonsensical figures.
 
 import Foundation
 import ImageTools
@@ -154,7 +154,7 @@ enum Browser {
     FileManager.default.isExecutableFile(atPath: $0)
   }
 
-  /// Opens a page; tells what became of it, and what the browser said.
+  /// Opens a page; returns the resulting HTML and the browser's log.
   static func open(_ file: URL, profile: URL) throws -> (html: String, log: String) {
     let process = Process()
     let folder = file.deletingLastPathComponent()

@@ -1,4 +1,4 @@
-// Reading results: what is good is used, and everything else gets one line.
+// Reading results: valid ones are used, and each other gets one line.
 
 import Foundation
 import ImageTools

@@ -1,4 +1,4 @@
-// The inputs that the fuzzers begin with, judged without a fuzzer.
+// The fuzzers' initial inputs, checked without a fuzzer.
 
 #if Tools
   import Foundation

@@ -4,7 +4,7 @@
 //   physical memory   one block of the host's memory
 //   page tables       in it, each entry an atomic word: stores release, loads acquire, as publication and the dependency of
 //                     a walk on its tables order them on AArch64
-//   TLB               none: translations are walked each time. The simulated machine is the one that is strict about those.
+//   TLB               none: each access walks the tables. The simulated machine is the strict one about translations.
 //   interrupts        none: each thread is a CPU of its own
 //   locks             a word, taken by compare-and-swap
 
@@ -17,27 +17,27 @@ import Synchronization
   import Darwin
 #endif
 
-/// The number of the CPU that a host thread is, plus 1, under this key.
+/// The key of a host thread's CPU number, plus 1.
 private let cpuKey: pthread_key_t = {
   var key = pthread_key_t()
   pthread_key_create(&key, nil)
   return key
 }()
 
-/// A handle: all copies mean the same memory.
+/// A handle: all copies stand for the same memory.
 struct HostMachine: PageTableMachine {
   static var memoryStart: UInt { 0x4000_0000 }
 
   private let memory: UnsafeMutableRawPointer
   /// All of its memory.
   var block: UnsafeMutableRawBufferPointer { UnsafeMutableRawBufferPointer(start: memory, count: byteCount) }
-  /// Locks are not taken, which the sanitizer has to report.
+  /// Whether locks are not taken, which the sanitizer has to report.
   private let leavesLocksOut: Bool
   let byteCount: Int
   let cpuCount: Int
   let layout: AddressLayout
 
-  /// The first frame is the root of the kernel's tables.
+  /// Makes a machine whose first frame is the root of the kernel's tables.
   init(byteCount: Int, cpuCount: Int, leavesLocksOut: Bool) throws {
     memory = .allocate(byteCount: byteCount, alignment: 1 << 21)
     memory.initializeMemory(as: UInt8.self, repeating: 0, count: byteCount)
@@ -47,10 +47,10 @@ struct HostMachine: PageTableMachine {
     layout = try AddressLayout(virtualAddressBits: 39)
   }
 
-  /// Gives the memory back; no copy is used any more.
+  /// Frees the memory; no copy is used any more.
   func deallocate() { memory.deallocate() }
 
-  /// Says which CPU the current thread of the host is.
+  /// Makes the current host thread a CPU.
   static func become(cpu: Int) { pthread_setspecific(cpuKey, UnsafeMutableRawPointer(bitPattern: cpu + 1)) }
 
   var linearMapOffset: UInt { layout.linearMapOffset }
@@ -66,7 +66,7 @@ struct HostMachine: PageTableMachine {
     return memory + Int(address.rawValue &- Self.memoryStart)
   }
 
-  /// A pointer to what a kernel address is mapped to.
+  /// A pointer to the memory that a kernel address is mapped to.
   func pointer(to address: VirtualAddress) -> UnsafeMutableRawPointer {
     if layout.linearMap.contains(address) {
       return pointer(to: PhysicalAddress(address.rawValue &- linearMapOffset))

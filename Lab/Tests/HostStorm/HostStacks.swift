@@ -1,4 +1,4 @@
-// An allocator of stacks in the host's memory, as it is used in earnest.
+// An allocator of stacks in the host's memory, as a kernel uses it.
 
 import KernelStacks
 

@@ -12,7 +12,7 @@ import Scenarios
   import Darwin
 #endif
 
-/// Memory by the machine's tables, and the allocator's own reclaim.
+/// Memory through the machine's tables, and the allocator's own reclaim.
 struct HostStorm: StormSurroundings {
   let machine: HostMachine
   let stacks: UnsafePointer<HostStacks>
@@ -24,7 +24,7 @@ struct HostStorm: StormSurroundings {
   func reclaim(target: Int) { _ = stacks.pointee.reclaim(target: target) }
 }
 
-/// What a thread of the host is told.
+/// The parameters of a host thread.
 final class Share {
   let machine: HostMachine
   let stacks: UnsafePointer<HostStacks>
@@ -97,7 +97,7 @@ func storm(_ strategy: StackStrategy, steps: Int, seed: UInt64, leavesLocksOut: 
   return sum.violations == 0 && leaked == 0
 }
 
-/// Gives back all that is kept for speed; all threads have ended.
+/// Reclaims all cached stacks and freed areas, and fills the reserves; all threads have ended.
 func settle(_ stacks: UnsafeMutablePointer<HostStacks>, _ cpuCount: Int) {
   for _ in 0..<2 {
     for cpu in 0..<cpuCount {

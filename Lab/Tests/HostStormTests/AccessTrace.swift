@@ -1,25 +1,25 @@
-// Every access of the host's CPU to a block of memory, by its line: what the allocator really reads and writes.
+// Every access of the host's CPU to a block of memory, by cache line: the real loads and stores of the allocator.
 //
 //     the block cannot be accessed      an access faults          its page may be accessed, one instruction is executed
 //            ^                               |                                |
 //            |                               v                                v
 //            +--------------------- the trap after that instruction <--- single step
 //
-// The page fault tells address and kind, so nothing is missed and nothing is guessed from what memory holds afterwards. An
-// instruction with two operands in the block faults for each, unless both are in the same page.
+// The page fault gives address and kind, so no access is missed or guessed from the memory afterwards. An instruction with
+// two operands in the block faults for each, unless both are in the same page.
 //
 // Source: Intel 64 and IA-32 Architectures Software Developer's Manual, vol. 3, 4.7 "Page-Fault Exceptions" (error code) and
 // 18.3.1.4 "Single-Step Exception Condition".
 #if os(Linux) && arch(x86_64)
   import Glibc
 
-  /// Which lines were read and which were written.
+  /// The lines that were read and those that were written.
   struct AccessedLines {
     var read: Set<UInt> = []
     var written: Set<UInt> = []
   }
 
-  /// What the signal handlers know: plain memory, since nothing may be allocated there.
+  /// The state of the signal handlers: plain memory, since they must not allocate.
   private struct Tracing {
     var start: UInt = 0
     var byteCount: UInt = 0
@@ -55,7 +55,7 @@
     let registers = registers(context)
     let address = UInt(bitPattern: Int(registers[faultAddressRegister]))
     guard address &- tracing.start < tracing.byteCount, tracing.count < tracing.capacity else {
-      // Somebody else's mistake: it comes again, and ends the process.
+      // A fault of other code: it comes again, and ends the process.
       signal(SIGSEGV, SIG_DFL)
       return
     }
@@ -73,11 +73,11 @@
     tracing.pages = (0, 0)
   }
 
-  /// Finds out which lines of a block of memory some code accesses; on this thread, one at a time.
+  /// Finds the lines of a block of memory that some code accesses; on this thread, one call at a time.
   ///
   /// - Parameters:
   ///   - block: whole pages, all of which may be read and written.
-  ///   - lineBytes: what counts as a line.
+  ///   - lineBytes: the size of a line, in bytes.
   func accessedLines(
     in block: UnsafeMutableRawBufferPointer, lineBytes: UInt, _ body: () -> Void
   ) -> AccessedLines {
@@ -93,7 +93,7 @@
     var onTrap = sigaction()
     onTrap.sa_flags = SA_SIGINFO
     onTrap.__sigaction_handler.sa_sigaction = { _, _, context in stepEnded(context!) }
-    // Globals that are made at their first use are used here.
+    // Globals that are initialized at first use are used here, before the handlers need them.
     precondition(flagsRegister + errorRegister + faultAddressRegister > 0 && trapFlag != 0 && pageMask != 0)
     sigaction(SIGSEGV, &onFault, &before.0)
     sigaction(SIGTRAP, &onTrap, &before.1)

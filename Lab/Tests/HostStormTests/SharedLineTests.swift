@@ -1,7 +1,7 @@
 // The common path writes no line that CPUs share: counted by trapping every access to the allocator's memory.
 //
-// A line is shared if one CPU writes it and another reads or writes it. What lies in it, and whose it is meant to be, plays no
-// part: so padding that is missing is found as well as a counter that all write.
+// A line is shared if one CPU writes it and another reads or writes it, regardless of its contents and intended owner. So
+// missing padding is found as well as a counter that all CPUs write.
 
 #if os(Linux) && arch(x86_64)
   @testable import HostStorm
@@ -19,7 +19,7 @@
         machine = try HostMachine(byteCount: 8 << 20, cpuCount: Self.cpuCount, leavesLocksOut: false)
         stacks = .allocate(capacity: 1)
         stacks.initialize(to: try makeHostStacks(strategy, on: machine))
-        // Each CPU has freed stacks, and all that is made at first use.
+        // Each CPU has freed stacks, and all state that is made at first use.
         for cpu in 0..<Self.cpuCount { allocateAndFree(4, on: cpu) }
       }
 
@@ -37,7 +37,7 @@
         }
       }
 
-      /// What each CPU accesses while it does something.
+      /// The lines that each CPU accesses in `body`.
       func lines(_ lineBytes: UInt, _ body: (Int) -> Void) -> [AccessedLines] {
         (0..<Self.cpuCount).map { cpu in
           accessedLines(in: machine.block, lineBytes: lineBytes) { body(cpu) }

@@ -1,4 +1,4 @@
-// The articles of the documentation: their code compiles, and what they say does not compile doesn't.
+// The articles of the documentation: their code compiles, and code that they call wrong does not.
 
 #if Tools
   import Foundation
@@ -14,7 +14,7 @@
       }
     }
 
-    /// What the compiler says of code that can use a machine, `Virt`, and its allocator, `Stacks`.
+    /// The compiler's result for code that can use a machine, `Virt`, and its allocator, `Stacks`.
     func compile(_ code: String) async throws -> CommandResult {
       let modules = try #require(BuildProducts.path(of: "Modules/KernelStacks.swiftmodule"))
       let folder = FileManager.default.temporaryDirectory.appendingPathComponent("article-\(UUID().uuidString)")
@@ -50,7 +50,7 @@
       let folder = "\(try #require(PackageRoot.path))/Sources/\(module)"
       for file in try FileManager.default.contentsOfDirectory(atPath: folder) where file.hasSuffix(".swift") {
         for line in try String(contentsOfFile: "\(folder)/\(file)", encoding: .utf8).split(separator: "\n") {
-          // Only what begins a line is at the top level of a file.
+          // Only declarations at the beginning of a line are at the top level of a file.
           let words = line.replacing("@frozen ", with: "").split { " :<".contains($0) }
           guard words.count > 2, words[0] == "public", line.first != " ",
             ["struct", "enum", "protocol", "typealias"].contains(words[1])

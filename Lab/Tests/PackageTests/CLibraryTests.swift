@@ -1,4 +1,4 @@
-// The C interface: what the library needs and shows, that its header is C and C++, and a kernel in C that boots.
+// The C interface: the library's undefined and exported symbols, its header in C and C++, and a kernel in C that boots.
 
 #if Tools
   import Foundation
@@ -30,7 +30,7 @@
         "llvm-nm", ["--defined-only", "--extern-only", "--just-symbol-name", "\(library)/libkernel_stacks.a"])
       let blocks: Set = ["memcpy", "memmove", "memset"]
       #expect(symbols(defined) == (try declared()).subtracting(["ks_machine_cpu"]).union(blocks))
-      // What a kernel may have itself gives way to it.
+      // Symbols that a kernel may define itself are weak.
       let all = try await run("llvm-nm", ["--defined-only", "--extern-only", "\(library)/libkernel_stacks.a"])
       let weak = all.split(separator: "\n").filter { $0.contains(" W ") }.map {
         String($0.split(separator: " ")[2])
@@ -104,7 +104,7 @@
         linear["text"]?.string
           == "order 2 for a thread stack refused: \(free >> 20) MiB free, largest block 4 KiB")
 
-      // 600 idle threads have a page each; those that went deeper have grown by what they needed.
+      // 600 idle threads have a page each; those that went deeper have grown by their need.
       let threads = try only("threads")
       #expect(try number(threads, "count") == 600)
       #expect(try number(threads, "idleKiB") == 600 * 4)
@@ -256,7 +256,7 @@
 
     /// The linked kernel.
     ///
-    /// - Parameter vmallocMiB: with more than 0, it does nothing but to use a vmalloc area of that size.
+    /// - Parameter vmallocMiB: with more than 0, the kernel only uses a vmalloc area of that size.
     func kernel(addressBits: Int = 39, vmallocMiB: Int = 0) async throws -> String {
       let library = try await path
       let name = "example-\(addressBits)" + (vmallocMiB > 0 ? "-\(vmallocMiB)" : "")

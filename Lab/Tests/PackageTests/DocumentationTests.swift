@@ -1,4 +1,4 @@
-// The pages of the documentation: their links lead somewhere, and each page is short.
+// The pages of the documentation: their links lead to files and headings, and each page is short and names who acts.
 
 #if Tools
   import Foundation
@@ -28,7 +28,7 @@
         })
     }
 
-    /// The words of a page that are read one after the other: without tables, drawings, code and link targets.
+    /// The words of a page's prose: without tables, drawings, code and link targets.
     static func proseWordCount(_ text: String) -> Int {
       var isCode = false
       var count = 0

@@ -1,4 +1,4 @@
-// The nested package of benchmarks: it can be resolved without building it, and measures the sources that it should.
+// The nested package of benchmarks: it resolves without a build, and measures the intended sources.
 
 #if Tools
   import Foundation

@@ -1,5 +1,5 @@
-// What other packages rely on: no target has flags that would forbid to depend on it by version,
-// and nothing else is fetched.
+// The manifest's promises to other packages: no target has flags that forbid a dependency by version, and no other package
+// is fetched.
 
 #if Tools
   import Foundation

@@ -84,7 +84,7 @@
         tracked.output.split(separator: "\n").compactMap { path -> String? in
           var parts = path.split(separator: "/").dropLast()
           guard var folder = parts.popFirst().map(String.init), !folder.hasPrefix(".") else { return nil }
-          // Of the packages and their sources each part is named.
+          // Each part of the packages and their sources is named.
           while let part = parts.first, folder.hasSuffix("Sources") || ["Lab", "Lab/Kernel"].contains(folder) {
             folder += "/\(part)"
             parts.removeFirst()

@@ -1,4 +1,4 @@
-// The scripts that tell a hung command from one that others keep from a processor, and that see to it that there are others.
+// The scripts that tell a hung command from one that other processes keep from a processor, and that start such processes.
 
 #if Tools
   import Foundation
@@ -20,7 +20,7 @@
       let lines = result.output.split(separator: "\n")
       #expect(lines.count == 2 && lines.last == "124")
       #expect(result.errors.contains("nothing of this has wanted a processor 2 times in a row"))
-      // Gone, or dead and not yet buried.
+      // Gone, or dead and not yet reaped.
       let sleeper = try #require(lines.first)
       let status = try? String(contentsOfFile: "/proc/\(sleeper)/stat", encoding: .utf8)
       #expect(status?.contains(") Z ") != false, "\(status ?? "")")

@@ -1,4 +1,4 @@
-// The tutorial, as its reader follows it: sections, and the files that each of their steps shows.
+// The tutorial as its reader follows it: sections, and the file that each step shows.
 
 #if Tools
   import Foundation
@@ -6,13 +6,13 @@
   import Testing
 
   struct Tutorial {
-    /// What a step shows: the name of a file in the reader's package, and the text that it then has.
+    /// A step: the name of a file in the reader's package, and the file's text after the step.
     struct Step {
       var name: String
       var resource: String
       var text: String
     }
-    /// The name of steps that show what the kernel says.
+    /// The name of steps that show the kernel's output.
     static let console = "Console"
 
     var sections: [[Step]] = []

@@ -1,4 +1,4 @@
-// The tutorial is true: who follows it, file by file, gets kernels that boot and say what it shows.
+// The tutorial works: its files, followed step by step, make kernels that boot and print the output that it shows.
 
 #if Tools
   import Foundation

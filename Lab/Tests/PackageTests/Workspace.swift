@@ -1,4 +1,4 @@
-// A place where a test makes packages of its own.
+// A temporary folder in which a test makes packages of its own.
 
 #if Tools
   import Foundation
@@ -18,7 +18,7 @@
 
     deinit { try? FileManager.default.removeItem(atPath: path) }
 
-    /// Clones what is committed as version 0.1.0, and lets a package find it there without touching its manifest.
+    /// Clones the current commit as version 0.1.0, and lets a package find it there without touching its manifest.
     ///
     /// - Parameter package: the folder of the package, which has a manifest.
     func supplyKernelStacks(to package: String) async throws {

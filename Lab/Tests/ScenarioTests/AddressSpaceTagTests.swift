@@ -1,4 +1,4 @@
-// ASIDs of one generation after the other, on the machine that knows what each CPU may have cached of which ASID.
+// ASIDs of one generation after the other, on the machine that tracks what each CPU may have cached under each ASID.
 
 import KernelProcesses
 import KernelStacks
@@ -36,7 +36,7 @@ import Testing
 
     static let page = VirtualAddress(0x40_0000)
 
-    /// One page, which says whose it is.
+    /// Makes an address space of one page, which holds its number.
     func make(_ number: UInt64) throws -> Space {
       let machine = simulation.machine
       let tables = try TranslationTables(userSpaceOf: machine, frames: frames)
@@ -52,7 +52,7 @@ import Testing
       for _ in 0..<60 {
         let interrupts = machine.disableInterrupts()
         let cpu = machine.currentCPU
-        // Nothing comes between the choice and the claim: only calls of the machine let other CPUs run.
+        // No other CPU acts between the choice and the claim: only calls of the machine let others run.
         let free = spaces.indices.filter { spaces[$0].cpu == nil }
         let choice = free[random.next(below: free.count)]
         let former = own
@@ -82,7 +82,7 @@ import Testing
     }
   }
 
-  /// Frames from a list; the last that came back goes first.
+  /// A frame source that is a list: the last frame freed is handed out first.
   private final class RunOfFrames: FrameSource {
     private var free: [PageFrame]
     private let machine: Simulated

@@ -1,4 +1,4 @@
-// What must hold of processes at any time between two calls.
+// The invariants of processes between two calls.
 
 import KernelStacks
 import SimulatedMachine

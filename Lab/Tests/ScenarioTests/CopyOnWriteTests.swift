@@ -1,4 +1,4 @@
-// Address spaces: what fork shares, what a store copies, and what is given back when.
+// Address spaces: pages that fork shares, pages that a store copies, and the return of both.
 
 import KernelStacks
 import SimulatedMachine
@@ -168,7 +168,7 @@ import UserPrograms
     try withProcesses(options) { processes, kernel in
       var random = SplitMix64(seed: seed)
       let first = try processes.createFirst(kernel.image)
-      // Three words of each of four pages: what a copy leaves out shows in the words that the store did not write.
+      // Three words of each of four pages: an incomplete copy shows in the words that the store did not write.
       let addresses = (0..<4).flatMap { page in [0, 2048, 4088].map { data + UInt(page) * 4096 + $0 } }
       var model: [TaskPointer: [UInt64]] = [first: Array(repeating: 0, count: addresses.count)]
       var live = [first]

@@ -1,4 +1,4 @@
-// The scenario `fragmented-fork`: what its result says agrees with the pictures of memory that come with it.
+// The scenario `fragmented-fork`: its result agrees with the pictures of memory that come with it.
 
 import KernelStacks
 import Scenarios

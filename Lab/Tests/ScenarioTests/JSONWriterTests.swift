@@ -1,4 +1,4 @@
-// JSON lines: read back by another implementation, they say what was written.
+// JSON lines: read back by another implementation, they give the written values.
 
 import Foundation
 import KernelStacks

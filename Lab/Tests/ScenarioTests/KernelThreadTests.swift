@@ -1,4 +1,4 @@
-// Threads of the kernel on the simulated machine: what their records and stacks cost, what is found out, what is left.
+// Threads of the kernel on the simulated machine: the cost of their records and stacks, the mistakes found, the frames left.
 
 import KernelStacks
 import SimulatedMachine

@@ -1,4 +1,4 @@
-// What a process notes is only a figure: whatever it is, the kernel goes on.
+// A process may note any value: it is only a figure, and the kernel goes on.
 
 import KernelStacks
 import SimulatedMachine

@@ -1,4 +1,4 @@
-// Options on a command line: what is accepted, and what each refusal says.
+// Options on a command line: the accepted ones, and the text of each refusal.
 
 import KernelStacks
 import Scenarios
@@ -102,7 +102,7 @@ import Testing
     } throws: { error in
       (error as? ScenarioOptionError)?.description.hasPrefix("there is no option ?[31m;") ?? false
     }
-    // What is cut within a character would be no UTF-8.
+    // Text that is cut within a character would not be UTF-8.
     #expect {
       try ScenarioOptions.parsing("\(String(repeating: "ä", count: 30))=1")
     } throws: { error in

@@ -1,4 +1,4 @@
-// The process table: families, numbers, records, and what a refused fork leaves behind.
+// The process table: families, numbers, records, and the state after a refused fork.
 
 import KernelStacks
 import SeededRandom

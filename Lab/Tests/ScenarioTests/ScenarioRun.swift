@@ -36,7 +36,7 @@ struct ScenarioRun {
       .map { $0["name"] as? String ?? "unnamed" }
   }
 
-  /// What went wrong, for a test's message.
+  /// The problems of the run, for a test's message.
   var problems: [String] {
     failedChecks + objects.filter { $0["type"] as? String == "error" }.map { $0["message"] as? String ?? "" }
   }

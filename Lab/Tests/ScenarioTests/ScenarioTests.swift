@@ -1,4 +1,4 @@
-// Each scenario on the simulated machine: its own checks hold, and its result says what it should.
+// Each scenario on the simulated machine: its own checks hold, and its result has the expected values.
 
 import Foundation
 import KernelStacks
@@ -113,7 +113,7 @@ import Testing
     #expect(rows.count == (strategy == .linear ? 22 : 30))
     for row in rows {
       #expect(row["name"] is String && row["live"] is Int && row["strategy"] as? String == "\(strategy.name)")
-      // A row is about time or about memory; what it is not about is null, never left out.
+      // A row is about time or about memory; the fields of the other kind are null, never left out.
       if row["bytesPerStack"] is Int || row["bytesPerThread"] is Int {
         #expect(row["instructions"] is NSNull && row["tlbInvalidations"] is NSNull)
       } else {

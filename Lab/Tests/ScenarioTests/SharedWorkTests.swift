@@ -1,4 +1,4 @@
-// Work that several CPUs do at the same time: what the thread that asked relies on, in interleavings that follow from seeds.
+// Work that several CPUs do at the same time: the guarantees to the requesting thread, in interleavings that follow from seeds.
 
 import KernelStacks
 import Scenarios
@@ -7,11 +7,11 @@ import Synchronization
 import Testing
 
 @Suite struct SharedWorkTests {
-  /// What the thread that asks and the CPUs that are asked share.
+  /// The state that the requesting thread and the requested CPUs share.
   private final class Run: @unchecked Sendable {
     let work = SharedWork()
     let parts = Atomic<Int>(0)
-    /// Whether the record of the thread that asks is there.
+    /// Whether the record of the requesting thread still exists.
     let isThere = Atomic<Bool>(true)
     let isWoken = Atomic<Bool>(false)
     let isOver = Atomic<Bool>(false)

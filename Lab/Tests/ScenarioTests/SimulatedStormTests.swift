@@ -1,5 +1,5 @@
 // The storm on the simulated machine: the same threads as in the kernel, interleaved inside every operation by the seed, on
-// CPUs that may use any translation that they could have. `make soak` runs thousands of schedules.
+// CPUs that may use any translation that they could have cached. `make soak` runs thousands of schedules.
 
 import KernelStacks
 import Testing
@@ -8,8 +8,8 @@ import Testing
 @testable import SimulatedScenarios
 
 @Suite struct SimulatedStormTests {
-  /// A storm that takes a fraction of a second: from one to four CPUs, little memory, now and then so little that much of
-  /// what is asked for is refused.
+  /// A storm that takes a fraction of a second: from one to four CPUs and little memory, at times so little that many
+  /// requests are refused.
   static func options(_ strategy: StackStrategy, seed: UInt64) -> ScenarioOptions {
     var options = ScenarioOptions.small(.smpStorm, strategy, seed: seed)
     options.cpuCount = 1 + Int(seed % 4)
@@ -32,7 +32,7 @@ import Testing
         sums[key, default: 0] += value as? Int ?? 0
       }
     }
-    // What is rare in one run has happened in ten.
+    // Events that are rare in one run have happened in ten.
     for key in sums.keys { #expect(sums[key, default: 0] > 0, "\(key)") }
     #expect(sums.count == 13)
   }

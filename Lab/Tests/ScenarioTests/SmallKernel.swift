@@ -1,4 +1,4 @@
-// A small simulated kernel for tests that look inside: processes, and accesses in their names.
+// A small simulated kernel for tests that inspect its state: processes, and accesses on their behalf.
 
 import KernelStacks
 import SimulatedMachine

@@ -1,4 +1,4 @@
-// What tasks take for themselves: all of it comes back, and nothing is half-done.
+// Frames and areas that tasks take in their own name: all of them come back, and no request is half-done.
 
 import KernelStacks
 import SeededRandom
@@ -13,7 +13,7 @@ import Testing
 @Suite struct TaskRegistryTests {
   @Test(arguments: [1, 2, 3] as [UInt64])
   func `Whatever is taken and given back, what is left comes back at the end`(seed: UInt64) throws {
-    // Memory for many more entries than a page of them has: some steps are refused, and enough are not.
+    // Memory for many more entries than a page holds: some steps are refused, and enough succeed.
     var options = ScenarioOptions.small(.isolation, .vmalloc)
     options.memoryBytes = 8 << 20
     try withProcesses(options) { processes, _ in

@@ -1,10 +1,10 @@
-// What threads of the kernel do: a sequence of actions that follows from the seed and keeps within the stack.
+// The programs of the kernel's threads: a sequence of actions that follows from the seed and keeps within the stack.
 
 import Scenarios
 import Testing
 
 @Suite struct ThreadProgramTests {
-  /// All actions of a thread, as a machine would carry them out, with what each call takes beside the words.
+  /// All actions of a thread, as a machine would carry them out, with the bytes that each call takes beside the words.
   static func actions(
     _ kind: ThreadProgramKind, seed: UInt64, number: Int, stackBytes: Int, overhead: Int = 96
   ) throws -> (actions: [ThreadAction], deepest: Int) {

@@ -1,4 +1,4 @@
-// docs/claims.md says what is measured: its tables against fresh runs, its prose against its tables.
+// docs/claims.md agrees with measurements: its tables with fresh runs, its prose with its tables.
 
 #if Tools
   import Foundation

@@ -1,4 +1,4 @@
-// The kstacks command as its user meets it: exit codes and messages.
+// The exit codes and messages of the kstacks command.
 
 #if Tools
   import Foundation
@@ -158,7 +158,7 @@
       #expect(result.errors == errors)
     }
 
-    /// Asks a run that would take hours to end once its machine has written a line; `check` is a command that follows its end.
+    /// Interrupts a run of hours once its machine has written a line; `check` is a command to run after its end.
     func interrupt(_ arguments: [String], then check: String = "") async throws -> CommandResult {
       let script = """
         pipe=$1; shift; mkfifo "$pipe"; "$0" run --verbose "$@" >"$pipe" & run=$!
@@ -175,7 +175,7 @@
     }
 
     @Test func anInterruptedRunEndsQuietly() async throws {
-      // A simulated run notices no cancellation.
+      // A simulated run does not react to cancellation.
       let path = FileManager.default.temporaryDirectory.appendingPathComponent("run-\(UUID().uuidString).json")
         .path
       let result = try await interrupt([

@@ -1,4 +1,4 @@
-// Guests: their arguments, their console, their exit code and what is done when they hang, with a kernel of ten instructions.
+// Guests: their arguments, console, exit code and the handling of hangs, with a kernel of ten instructions.
 
 #if Tools
   import Foundation
@@ -7,11 +7,11 @@
   @testable import ImageTools
 
   @Suite struct GuestTests {
-    /// What an image does when it has printed its text.
+    /// The end of an image's program, after it has printed its text.
     enum Ending {
       /// Exits by semihosting.
       case exit(Int)
-      /// Goes round in circles.
+      /// Loops for ever.
       case spin
       /// Sleeps, with nothing that could wake it.
       case sleep
@@ -92,7 +92,7 @@
       #expect(try await boot(Self.image(printing: "", then: .exit(0))).exitCode == 0)
     }
 
-    // What the guest does, the limit that it exceeds, and what is said of it.
+    // The guest's end, the limit that it exceeds, and the message about it.
     @Test(arguments: [
       (Ending.spin, "wrote no line in 2 s of processor time"),
       (.sleep, "wrote no line and was asleep 3 times in a row, a second apart"),

@@ -1,4 +1,4 @@
-// Writes small ELF64 files byte by byte, as a second opinion on the reader.
+// A writer of small ELF64 files, byte by byte, independent of the reader.
 
 struct HandMadeElf {
   struct Segment {
@@ -81,7 +81,7 @@ struct HandMadeElf {
       + littleEndian(UInt64(0)) + littleEndian(UInt64(0))
   }
 
-  /// A first page of a kernel: an arm64 header with the given image size, then zeroes.
+  /// The first page of a kernel: an arm64 header with the given image size, then zeroes.
   static func imageHeader(imageSize: UInt64, count: Int) -> [UInt8] {
     var bytes = [UInt8](repeating: 0, count: count)
     put(imageSize, at: 16, in: &bytes)

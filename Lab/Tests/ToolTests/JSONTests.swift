@@ -1,4 +1,4 @@
-// JSON values: lines of the guest's console are read as what they say, and files hold what was read.
+// JSON values: lines of the guest's console are read with their values, and files hold the values that were read.
 
 import ImageTools
 import Testing

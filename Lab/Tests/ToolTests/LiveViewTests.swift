@@ -1,4 +1,4 @@
-// What is shown of a run that goes on.
+// The live view of a run.
 
 #if Tools
   import ImageTools

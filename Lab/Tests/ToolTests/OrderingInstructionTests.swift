@@ -1,4 +1,4 @@
-// The decoder of instructions that order, against an assembler's words.
+// The decoder of ordering instructions, against an assembler's words.
 
 import ImageTools
 import Testing

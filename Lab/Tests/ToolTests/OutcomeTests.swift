@@ -1,4 +1,4 @@
-// A run is good only if the machine, its checks and its result say so.
+// A run succeeds only if the machine, its checks and its result say so.
 
 #if Tools
   import ImageTools

@@ -1,4 +1,4 @@
-// What a run says: table, closing sentence, refusals, pictures, steps, and the result file.
+// The report of a run: table, closing sentence, refusals, pictures, steps, and the result file.
 
 import Figures
 import Foundation

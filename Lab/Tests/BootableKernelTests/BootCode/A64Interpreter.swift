@@ -1,21 +1,21 @@
-// Executes the instructions that boot code is made of, one by one: what QEMU forgives, a machine made for the purpose need not.
+// An interpreter of the instructions in boot code, one by one, on a machine that forgives less than QEMU does.
 //
 // Source: Arm Architecture Reference Manual (DDI 0487), C4.1 "A64 instruction set encoding", C6.2.
 
 #if Tools
-  /// Why boot code cannot go on.
+  /// The reason why boot code cannot continue.
   enum BootFault: Error, Equatable {
-    /// An instruction that the interpreter does not know, at an address.
+    /// An unknown instruction at an address.
     case unknown(UInt32, at: UInt64)
-    /// An access to a register that the CPU does not have there, or that means something else there.
+    /// An access to a register that the CPU does not have in this state, or that has another meaning in it.
     case undefined(SystemRegister, at: UInt64)
     /// An access that is not translated, or not allowed.
     case abort(UInt64, at: UInt64)
-    /// A change of what an address is translated by, while the old translation may be cached.
+    /// A change of an address's translation while the old one may be cached.
     case breakBeforeMake(at: UInt64)
     /// A rule of boot code is broken.
     case rule(String, at: UInt64)
-    /// It does not come to an end.
+    /// Boot code does not come to an end.
     case endless
   }
 
@@ -29,7 +29,7 @@
     /// A SYS instruction without effect on registers: cache and TLB maintenance.
     mutating func maintain(_ operation: SystemRegister, pc: UInt64) throws(BootFault)
     mutating func synchronize()
-    /// Goes to ELR; gives the address.
+    /// Returns from an exception; the result is the address in ELR.
     mutating func returnFromException(pc: UInt64) throws(BootFault) -> UInt64
     mutating func select(stackPointer: UInt64)
     var stackPointer: UInt64 { get set }

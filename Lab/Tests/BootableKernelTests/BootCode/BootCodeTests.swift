@@ -1,5 +1,5 @@
-// boot.S, executed instruction by instruction from the linked kernel: on CPUs that QEMU has none of, at physical addresses
-// where QEMU has no memory, and with all that it maps looked at.
+// boot.S, executed instruction by instruction from the linked kernel: on CPUs that QEMU does not model, at physical
+// addresses where QEMU has no memory, and with a check of all its mappings.
 
 #if Tools
   import Foundation
@@ -9,7 +9,7 @@
   @Suite struct BootCode {
     static let gibibyte: UInt64 = 1 << 30
 
-    /// Below and above what 39-bit addresses reach, and across a boundary of the largest entries.
+    /// Below and above the reach of 39-bit addresses, and across a boundary of the largest entries.
     static let places: [UInt64] = [
       0, gibibyte, 255 * gibibyte, 290 * gibibyte, 600 * gibibyte, 512 * gibibyte - 0x20_0000, 1 << 47,
     ]

@@ -1,4 +1,4 @@
-// The system registers of the machine that boot code is executed on: which there are, and what may be done with them when.
+// The system registers of the machine that executes boot code, and the accesses that are allowed in each state.
 
 #if Tools
   typealias Known = SystemRegister
@@ -114,7 +114,7 @@
     mutating func synchronize() { hasPendingConfiguration = false }
 
     mutating func maintain(_ operation: SystemRegister, pc: UInt64) throws(BootFault) {
-      // TLBI VMALLE1: nothing is cached but what may be walked at once.
+      // TLBI VMALLE1: only translations that may be walked at once are cached.
       if operation == SystemRegister(1, 0, 8, 7, 0) {
         cached = [:]
         try noteTranslation(pc: pc)
@@ -130,8 +130,9 @@
       return target
     }
 
-    /// What translates each half may be cached from here on: together with something else that is a violation, unless one of
-    /// the two maps nothing.
+    /// Records that the translations of each half may be cached from here on.
+    ///
+    /// Together with another root or size of the same half that is a violation, unless one of the two maps no page.
     ///
     /// Source: Arm Architecture Reference Manual (DDI 0487), D8.16.1 "Using break-before-make when updating translation table
     /// entries".

@@ -1,11 +1,11 @@
-// A machine that boot code is executed on: an image somewhere in physical memory, system registers of a chosen CPU, and an MMU
-// that walks the tables which the code has built. It knows what a CPU may have cached.
+// A machine that executes boot code: an image somewhere in physical memory, system registers of a chosen CPU, and an MMU
+// that walks the tables that the code has built. It tracks the translations that a CPU may have cached.
 
 #if Tools
   import Foundation
   import ImageTools
 
-  /// What a CPU has, and where it starts.
+  /// The features of a CPU, and the exception level at which it starts.
   struct BootCPU {
     /// Whether the boot loader starts the kernel at EL2.
     var startsAtEL2 = false
@@ -35,7 +35,7 @@
 
   /// The machine.
   struct BootMachine: A64Machine {
-    /// Where the linker has put the image, and where it is in physical memory.
+    /// The link address of the image, and its physical address.
     static let linkBase: UInt64 = 0xffff_ff80_0000_0000
     let physicalBase: UInt64
     let cpu: BootCPU
@@ -61,7 +61,7 @@
       let start = segments.map(\.virtualAddress).min()! & ~4095
       let end = segments.map { $0.virtualAddress + UInt64($0.memoryByteCount) }.max()!
       lowest = start &- Self.linkBase &+ physicalBase
-      // What is not in the file is not zero before boot code makes it so.
+      // Memory that is not in the file is not zero before boot code clears it.
       var bytes = [UInt8](repeating: 0xa5, count: Int((end - start + 4095) & ~4095))
       for segment in segments {
         let contents = elf.contents(of: segment)

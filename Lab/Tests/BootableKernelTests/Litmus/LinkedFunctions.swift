@@ -38,7 +38,7 @@
     /// The functions of the kernel for a CPU, which is built and read once.
     static func of(_ cpu: Guest.CPU) async throws -> LinkedFunctions { try await all.functions(of: cpu) }
 
-    /// A demangled name without what the compiler adds: `specialized`, and generic arguments.
+    /// A demangled name without the compiler's additions: `specialized`, and generic arguments.
     static func plainName(_ name: String) -> String {
       var name = name
       while let prefix = ["specialized ", "merged "].first(where: { name.hasPrefix($0) }) {
@@ -53,14 +53,14 @@
       return plain
     }
 
-    /// The ordering instructions of a function, in the order in which they lie in memory; of each of its specialisations.
+    /// The ordering instructions of each of a function's specialisations, in the order in which they lie in memory.
     func sequences(of function: String) -> [String] {
       (ranges[function] ?? []).map { range in
         range.compactMap { code.words[$0].ordering?.description }.joined(separator: "; ")
       }.sorted()
     }
 
-    /// Whether some way through functions, one after the other, comes by what is needed, in this order.
+    /// Whether some path through functions, one after the other, has the needed instructions in this order.
     ///
     /// Each function is entered at its first instruction, and left anywhere.
     func haveWay(_ needs: [LitmusNeed], through functions: [String]) -> Bool {
@@ -92,10 +92,10 @@
   }
 
   extension Instruction {
-    /// What it orders, if anything.
+    /// The ordering that it makes, if any.
     var ordering: OrderingInstruction? { OrderingInstruction(decoding: word) }
 
-    /// The same without its order, or nothing at all.
+    /// The same instruction with less order, or a NOP.
     var weakened: Instruction {
       let isOrdered = word & 0x3f00_8000 == 0x0800_8000
       // STLR and LDAR: a plain store or load. STLXR, LDAXR, CASL, CASAL: without the release, or the load's acquire.

@@ -1,5 +1,5 @@
-// The record of what was proved: verify/litmus/linked, the ordering instructions of each function that a litmus test is taken
-// from, as the linked kernels have them.
+// The record of the proved code: verify/litmus/linked, the ordering instructions of each function that a litmus test is
+// taken from, as the linked kernels have them.
 
 #if Tools
   import ImageTools
@@ -17,7 +17,7 @@
 
     init(_ text: String) {
       var function = ""
-      // A line that is indented further goes on with the one before.
+      // A line that is indented further continues the one before.
       for line in text.replacing("\n    ", with: " ").split(separator: "\n") where !line.hasPrefix("#") {
         guard line.hasPrefix("  "), let colon = line.firstIndex(of: ":") else {
           function = String(line)
@@ -61,7 +61,7 @@
       return (lines + [current]).joined(separator: "\n")
     }
 
-    /// The functions whose instructions are others than this record says.
+    /// The functions whose instructions differ from this record.
     func differences(from linked: LinkedFunctions, for cpu: Guest.CPU) -> [String] {
       sequences.keys.filter { (sequences[$0]?[cpu] ?? []) != linked.sequences(of: $0) }.sorted()
     }

@@ -1,10 +1,10 @@
-// A litmus test of verify/litmus: what each of its threads executes, and the functions that this is taken from.
+// A litmus test of verify/litmus: the instructions of each thread, and the functions that they are taken from.
 
 #if Tools
   import Foundation
   import ImageTools
 
-  /// Why the tests cannot be compared.
+  /// The reason why the tests cannot be compared.
   struct LitmusError: Error, CustomStringConvertible {
     let description: String
     init(_ description: String) { self.description = description }
@@ -45,7 +45,7 @@
   ///     *)
   struct LitmusFile: CustomStringConvertible {
     struct Thread {
-      /// What it executes, with labels.
+      /// Its instructions, with labels.
       var instructions: [String]
       /// The functions that it goes through, in order; empty for one that stands for any code.
       var functions: [String]
@@ -80,16 +80,16 @@
       line.hasPrefix("   \(key): ") ? String(line.dropFirst(key.count + 5)) : nil
     }
 
-    /// Whether it is of a kernel with FEAT_LSE, or of one without, or of both.
+    /// Whether it applies to a kernel for a CPU: with FEAT_LSE, without it, or both.
     func isOf(_ cpu: Guest.CPU, among all: [LitmusFile]) -> Bool {
       if name.hasSuffix("-lse") { return cpu == .max }
       return cpu != .max || !all.contains { $0.name == name + "-lse" }
     }
   }
 
-  /// What a thread of a litmus test wants of the code that it is taken from.
+  /// A requirement of a litmus test's thread on the code that it is taken from.
   enum LitmusNeed: Equatable, CustomStringConvertible {
-    /// An instruction, whatever its size.
+    /// An instruction of any size.
     case instruction(OrderingInstruction)
     /// An atomic operation with this order, or, where the test has no store of it, a load-exclusive.
     case atomic(order: String, orLoad: OrderingInstruction?)
@@ -116,7 +116,7 @@
   }
 
   extension LitmusFile.Thread {
-    /// What the thread wants of the code of a kernel.
+    /// The thread's requirements on the code of a kernel.
     ///
     /// - An `ISB` labelled `ENTRY` stands for taking an exception, which leaves one function for the next; one labelled
     ///   `RETURN` for an ERET.

@@ -1,11 +1,11 @@
-// That what was proved is what runs: the litmus tests of verify/litmus against the linked kernels.
+// The proved code is the code that runs: the litmus tests of verify/litmus against the linked kernels.
 //
 //   verify/litmus/NAME.litmus ---- each thread is a way through the functions that it names
 //             |                                         |
 //       herd7 (make litmus)                verify/litmus/linked ---- what each of them has, all of it, in both kernels
 //
-// Where a change of the code is meant, the record for the new code is in build/litmus-linked after the tests have failed. It
-// is for a person to look at what has changed, and whether the litmus tests say the same.
+// Where a change of the code is intended, the record for the new code is in build/litmus-linked after the tests have
+// failed. A person compares the change with the litmus tests.
 
 #if Tools
   import Foundation
@@ -137,7 +137,7 @@
       #expect(Set(record.sequences.keys) == Set(tests.flatMap(\.threads).flatMap(\.functions)))
     }
 
-    // What the record would be for the kernels as they are linked.
+    // Writes the record of the kernels as they are linked.
     private func writeNewRecord(_ folder: LitmusFolder, _ functions: Set<String>) async throws {
       var record = LinkedRecord()
       for (cpu, _) in LinkedRecord.kinds {
