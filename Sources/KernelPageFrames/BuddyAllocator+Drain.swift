@@ -26,6 +26,7 @@ extension BuddyAllocator {
   ///
   /// - Parameter cpu: its number. It may be running.
   /// - Returns: the number of frames merged; 0 for a CPU that keeps no lists.
+  /// - Complexity: O(frames merged).
   @discardableResult
   public borrowing func drain(cpu: Int) -> Int {
     guard cpu >= 0, cpu < listedCPUs else { return 0 }

@@ -19,6 +19,8 @@ extension BuddyAllocator {
   }
 
   /// The number of free frames on one node; 0 if there is no such node.
+  ///
+  /// - Complexity: O(CPUs).
   public borrowing func freeFrames(on node: NodeID) -> Int {
     isNode(node) ? nodes[node.index].freeFrames &+ listedFrames(on: node.index) : 0
   }

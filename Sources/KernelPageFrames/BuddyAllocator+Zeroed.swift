@@ -44,6 +44,7 @@ extension BuddyAllocator {
   ///
   /// - Returns: whether a frame was cleared: the pool was not full, the node had more other free frames than the pool can
   ///   hold, and clearing was not paused.
+  /// - Complexity: O(1): at most 10 splits, and the clearing of 4 KiB.
   @discardableResult
   public borrowing func zeroOneFrame() -> Bool {
     let lists = FreeLists(records: records, node: nodes + homeNode())

@@ -35,6 +35,7 @@ extension PhysicalMemoryMap {
   /// The lowest place in RAM outside reserved ranges where `byteCount` bytes fit, such as an allocator's metadata.
   ///
   /// - Returns: the address of the first of as many whole frames as are needed; `nil` when no run is long enough.
+  /// - Complexity: O(ranges).
   public func lowestUnreserved(byteCount: Int, node: NodeID? = nil) -> PhysicalAddress? {
     guard byteCount > 0 else { return nil }
     let needed = (byteCount - 1) / pageSize + 1

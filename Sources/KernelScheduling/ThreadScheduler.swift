@@ -56,6 +56,7 @@ public struct ThreadScheduler<M: Machine, Events: SchedulerEvents>: ~Copyable {
   ///   - machine: the machine; it has at most 64 CPUs.
   ///   - memory: ``byteCount(cpuCount:)`` bytes that stay as long as the scheduler is used, aligned to 64.
   ///   - events: the receiver of its transitions.
+  /// - Complexity: O(CPUs).
   public init(machine: M, memory: UnsafeMutableRawPointer, events: Events) {
     self.machine = machine
     self.events = events

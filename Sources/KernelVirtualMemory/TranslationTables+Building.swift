@@ -52,6 +52,7 @@ extension TranslationTables {
   ///   - node: the preferred node of new tables.
   ///   - frames: where missing tables come from.
   /// - Throws: ``TranslationError``; no table has been left behind then.
+  /// - Complexity: O(1): at most one new table for each level below the root.
   public func map<Frames: FrameSource & ~Copyable>(
     _ frame: PageFrame, at address: VirtualAddress, _ permissions: PagePermissions, kind: MemoryKind = .normal,
     node: NodeID? = nil, frames: borrowing Frames
@@ -81,6 +82,7 @@ extension TranslationTables {
   ///   - physical: the physical address behind the range's first byte, a multiple of 4,096.
   ///   - frames: where missing tables come from.
   /// - Throws: ``TranslationError``; nothing is mapped and no table has been left behind then.
+  /// - Complexity: O(entries written + tables built).
   public func mapBlocks<Frames: FrameSource & ~Copyable>(
     _ range: VirtualAddressRange, to physical: PhysicalAddress, _ permissions: PagePermissions,
     kind: MemoryKind = .normal, node: NodeID? = nil, frames: borrowing Frames
@@ -109,6 +111,7 @@ extension TranslationTables {
   ///
   /// - Returns: the physical address of the entry.
   /// - Throws: ``TranslationError``; no table has been left behind then.
+  /// - Complexity: O(1): at most one new table for each level below the root.
   public func leafEntry<Frames: FrameSource & ~Copyable>(
     at address: VirtualAddress, node: NodeID? = nil, frames: borrowing Frames
   ) throws(TranslationError) -> PhysicalAddress {

@@ -19,6 +19,7 @@ extension TranslationTables {
   ///   - frames: where the tables came from.
   ///   - release: gets each leaf that was mapped, retired; its frame may be used for something new.
   /// - Returns: the number of pages and blocks unmapped.
+  /// - Complexity: O(entries of the range in the tables that exist), and at most one invalidation.
   @discardableResult
   public func unmap<Frames: FrameSource & ~Copyable>(
     _ range: VirtualAddressRange, in space: AddressSpaceID, to frames: borrowing Frames,

@@ -11,6 +11,8 @@ extension VmallocArea {
   ///     0xffffff8008200000-0xffffff8048201000 1073745920 stack arena stacks
   ///
   /// The lock is held for one area at a time, so areas may come and go between two lines.
+  ///
+  /// - Complexity: O(n log n) in the number of areas, and O(pages of the chunks).
   public borrowing func writeListing<Sink: TextSink>(to sink: inout Sink) {
     guard let state = publishedState() else { return }
     var next: UInt = range.lowerBound.rawValue
