@@ -11,8 +11,8 @@
 // Between 4 and 6 other CPUs may link a retired table of the tree again: it is the same table at the same addresses, so 6
 // finds it valid and leaves it. By `flushLock` a retired table belongs to the one flush that is under way.
 //
-// A chunk is first taken out of the directory. A CPU that has looked it up before, for an address of no area, holds its
-// own lock meanwhile: so each of these locks is taken once before the chunk's frame is freed.
+// A chunk to be released is first taken out of the directory. A CPU that has looked it up before, for an address of no
+// area, holds its own lock meanwhile: so each of these locks is taken once before the chunk's frame is freed.
 
 import KernelMachine
 import Synchronization

@@ -8,7 +8,8 @@
 //   +------------+------------+--------------+------------+-----------------+--------+-- … --+--------+
 //
 // The locks, each taken before those below it:
-// - `flushLock`: one flush at a time. It is held while an invalidation is waited for, and while frames are freed.
+// - `flushLock`: one flush, or one release of a stack arena's tables, at a time. It is held while an invalidation is waited
+//   for, and while a flush frees frames.
 // - `lock`: the tree, its records, the lists of freed areas, and the translation tables above the leaf entries. It is
 //   never held while a frame is allocated, cleared or freed, or an invalidation is waited for.
 // - the lock of a CPU (SmallAreas.swift), never two at a time: its chunks and its lists. Small areas need no other.
