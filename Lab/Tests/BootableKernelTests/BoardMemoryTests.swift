@@ -111,7 +111,7 @@
         0xb901_0043,  // str  w3, [x2, #0x100]      GICD_ISENABLER0: private ones too
         0xd280_0025,  // mov  x5, #1
         0xb900_0045,  // str  w5, [x2]              GICD_CTLR
-        0xd51b_e21f,  // msr  cntp_tval_el0, xzr    the physical timer, which nobody will serve
+        0xd51b_e21f,  // msr  cntp_tval_el0, xzr    the physical timer, for which there is no handler
         0xd51b_e225,  // msr  cntp_ctl_el0, x5
       ]
       expectSuccess(try await boot.run())
