@@ -47,7 +47,7 @@
     {
       let length = key.utf8CodeUnitCount
       guard word.count > length, word[length] == UInt8(ascii: "="), let base = word.baseAddress,
-        equal(UnsafeRawBufferPointer(start: base, count: length), key)
+        key ~= UnsafeRawBufferPointer(start: base, count: length)
       else { return nil }
       return UnsafeRawBufferPointer(start: base + length + 1, count: word.count - length - 1)
     }
@@ -64,8 +64,8 @@
     }
   }
 
-  /// Whether some bytes are exactly `text`.
-  func equal(_ bytes: UnsafeRawBufferPointer, _ text: StaticString) -> Bool {
+  /// Whether some bytes are exactly `text`: lets a `switch` over bytes name its cases by strings.
+  func ~= (text: StaticString, bytes: UnsafeRawBufferPointer) -> Bool {
     DeviceTreeValue(bytes: bytes).equals(text)
   }
 #endif

@@ -22,14 +22,14 @@
     /// The number of stack groups that can exist: as many as the run uses.
     var stackGroups: Int {
       if scenario.strategy == .linear { return 0 }
-      return isBenchmark ? 1 : selfTest == .groups ? 2 : 0
+      return isBenchmark ? 1 : selfTest?.stackGroups ?? 0
     }
   }
 
   /// Reads the command line; ends the machine if it is invalid.
   func readOptions() -> KernelOptions {
     var options = KernelOptions()
-    if let name = CommandLine.value(of: "scenario"), equal(name, "self-test") {
+    if let name = CommandLine.value(of: "scenario"), "self-test" ~= name {
       guard let test = CommandLine.value(of: "test") else { fail("scenario=self-test needs test=NAME") }
       guard let selfTest = SelfTest(named: test) else { fail("there is no such self-test") }
       options.selfTest = selfTest

@@ -26,16 +26,12 @@
     case switchIn = 3
 
     init?(named name: UnsafeRawBufferPointer) {
-      if equal(name, "call") {
-        self = .call
-      } else if equal(name, "interrupt") {
-        self = .interrupt
-      } else if equal(name, "access") {
-        self = .access
-      } else if equal(name, "switch") {
-        self = .switchIn
-      } else {
-        return nil
+      switch name {
+      case "call": self = .call
+      case "interrupt": self = .interrupt
+      case "access": self = .access
+      case "switch": self = .switchIn
+      default: return nil
       }
     }
   }
@@ -54,28 +50,18 @@
     case exhausted
 
     init?(named name: UnsafeRawBufferPointer) {
-      if equal(name, "null") {
-        self = .null
-      } else if equal(name, "unaligned") {
-        self = .unaligned
-      } else if equal(name, "own-guard") {
-        self = .ownGuard
-      } else if equal(name, "above") {
-        self = .above
-      } else if equal(name, "other-slot") {
-        self = .otherSlot
-      } else if equal(name, "other-guard") {
-        self = .otherGuard
-      } else if equal(name, "unused-slot") {
-        self = .unusedSlot
-      } else if equal(name, "boot-stack") {
-        self = .bootStack
-      } else if equal(name, "outside") {
-        self = .outside
-      } else if equal(name, "exhausted") {
-        self = .exhausted
-      } else {
-        return nil
+      switch name {
+      case "null": self = .null
+      case "unaligned": self = .unaligned
+      case "own-guard": self = .ownGuard
+      case "above": self = .above
+      case "other-slot": self = .otherSlot
+      case "other-guard": self = .otherGuard
+      case "unused-slot": self = .unusedSlot
+      case "boot-stack": self = .bootStack
+      case "outside": self = .outside
+      case "exhausted": self = .exhausted
+      default: return nil
       }
     }
   }
