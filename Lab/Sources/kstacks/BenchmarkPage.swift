@@ -1,34 +1,49 @@
-// The table of docs/benchmarks.md, written between its markers from the rows of a run.
+// The tables of docs/benchmarks.md: the rows of a run, and the times of a host.
 
 import Figures
 import ImageTools
 
-/// A page of Markdown with a table of costs between two markers.
+/// A page of Markdown with tables of costs.
 enum BenchmarkPage {
-  static let begin = "<!-- table -->"
-  static let end = "<!-- end of the table -->"
-
-  /// The table: one line for each row that counts instructions.
-  static func table(_ rows: [JSON]) -> [String] {
-    let heading = "| operation | strategy | live | instructions | floor | limit | TLB invalidations |"
-    return [heading, "|---|---|--:|--:|--:|--:|--:|"]
-      + rows.filter { $0["instructions"]?.integer != nil }.map { row in
+  /// The table `costs`: one line for each row that counts instructions.
+  static func costs(_ rows: [JSON]) -> TextTable {
+    TextTable(
+      heading: ["operation", "strategy", "live", "instructions", "floor", "limit", "TLB invalidations"],
+      rows: rows.filter { $0["instructions"]?.integer != nil }.map { row in
         let cells = ["live", "instructions", "floor", "limit", "tlbInvalidations"].map { key in
           row[key]?.integer.map { grouped($0) } ?? ""
         }
-        return "| \(row["name"]?.string ?? "?") | \(row["strategy"]?.string ?? "?") | "
-          + cells.joined(separator: " | ") + " |"
-      }
+        return [row["name"]?.string ?? "?", row["strategy"]?.string ?? "?"] + cells
+      }, numericColumns: Set(2...6))
   }
 
-  /// The page with the table of these rows.
+  /// The table `host`: the nanoseconds of each operation in Swift divided by those in C, to a tenth.
   ///
-  /// - Throws: an error if the page lacks one of the markers, each on a line of its own, in their order.
-  static func replacingTable(in page: String, with rows: [JSON]) throws(CommandError) -> String {
-    let lines = page.split(separator: "\n", omittingEmptySubsequences: false).map { String($0) }
-    guard let first = lines.firstIndex(of: begin), let last = lines.firstIndex(of: end), first < last else {
-      throw CommandError("the page has no table between \(begin) and \(end)")
+  /// - Throws: an error if there is no row, or one lacks its name or one of its times.
+  static func host(_ rows: [JSON]) throws(CommandError) -> TextTable {
+    if rows.isEmpty { throw CommandError("the file has no times of this computer") }
+    var cells: [[String]] = []
+    for row in rows {
+      guard let name = row["name"]?.string, let swift = row["nanoseconds"]?.number,
+        let c = row["nanosecondsInC"]?.number, swift > 0, c > 0
+      else { throw CommandError("the times of this computer are no rows of Scripts/bench-host") }
+      let tenths = Int((swift / c * 10).rounded())
+      cells.append([name, "\(tenths / 10).\(tenths % 10)"])
     }
-    return (lines[...first] + [""] + table(rows) + [""] + lines[last...]).joined(separator: "\n")
+    return TextTable(
+      heading: ["allocate and free, time on a host", "Swift / C"], rows: cells, numericColumns: [1])
+  }
+
+  /// The page with another table.
+  ///
+  /// - Throws: an error if the page has no table of that name between its markers.
+  static func replacing(_ name: String, in page: String, with table: TextTable) throws(CommandError) -> String {
+    var marked: MarkedPage
+    do {
+      marked = try MarkedPage(page)
+    } catch { throw CommandError("the page cannot be read: \(error.reason)") }
+    guard marked.tableNames.contains(name) else { throw CommandError("the page has no table \(name)") }
+    marked.replace(name, with: table.lines)
+    return marked.text
   }
 }

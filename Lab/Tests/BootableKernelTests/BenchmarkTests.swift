@@ -13,8 +13,8 @@
       let root = try #require(PackageRoot.path)
       let page = try String(contentsOfFile: "\(root)/docs/benchmarks.md", encoding: .utf8)
       let lines = page.split(separator: "\n").map { String($0) }
-      let first = try #require(lines.firstIndex(of: "<!-- table -->"))
-      let last = try #require(lines.firstIndex(of: "<!-- end of the table -->"))
+      let first = try #require(lines.firstIndex(of: "<!-- figures: costs -->"))
+      let last = try #require(lines[first...].firstIndex(of: "<!-- end of figures -->"))
       return lines[first..<last].filter { $0.hasPrefix("| ") }.dropFirst().map { line in
         line.split(separator: "|").prefix(3).map { $0.trimmingCharacters(in: .whitespaces) }
           .joined(separator: ", ").replacingOccurrences(

@@ -30,36 +30,57 @@
     }
 
     @Test func theTableIsReplacedAndNothingElse() throws {
-      let page = "# Costs\n\n<!-- table -->\nold\n<!-- end of the table -->\n\nend\n"
+      let page = "# Costs\n\n<!-- figures: costs -->\nold\n<!-- end of figures -->\n\nend\n"
       let rows = [
         try Self.row("new", "vmalloc", 1712, more: #","limit":1800,"floor":65"#),
         try JSON(
           parsing: #"{"name":"memory","strategy":"vmalloc","instructions":null,"live":10,"bytesPerStack":65}"#),
       ]
-      let text = try BenchmarkPage.replacingTable(in: page, with: rows)
+      let text = try BenchmarkPage.replacing("costs", in: page, with: BenchmarkPage.costs(rows))
       #expect(
         text == """
           # Costs
 
-          <!-- table -->
-
+          <!-- figures: costs -->
           | operation | strategy | live | instructions | floor | limit | TLB invalidations |
-          |---|---|--:|--:|--:|--:|--:|
-          | new | vmalloc | 10 | 1,712 | 65 | 1,800 | 0 |
-
-          <!-- end of the table -->
+          |-----------|----------|-----:|-------------:|------:|------:|------------------:|
+          | new       | vmalloc  |   10 |        1,712 |    65 | 1,800 |                 0 |
+          <!-- end of figures -->
 
           end
 
           """)
-      #expect(try BenchmarkPage.replacingTable(in: text, with: rows) == text)
+      #expect(try BenchmarkPage.replacing("costs", in: text, with: BenchmarkPage.costs(rows)) == text)
+    }
+
+    @Test func timesOfAHostBecomeRatios() throws {
+      let rows = try JSON(
+        parsing: #"[{"name":"frame","machine":"host","nanoseconds":24.6,"nanosecondsInC":20}]"#)
+      #expect(try BenchmarkPage.host(rows.array ?? []).rows == [["frame", "1.2"]])
     }
 
     @Test(arguments: [
-      "", "<!-- table -->\n", "<!-- end of the table -->\n<!-- table -->\n", "a <!-- table -->\n",
+      "[]", "[{}]", #"[{"name":"frame","nanoseconds":24.6}]"#,
+      #"[{"name":"frame","nanoseconds":1,"nanosecondsInC":0}]"#,
     ])
-    func aPageWithoutTheMarkersIsRefused(page: String) {
-      #expect(throws: CommandError.self) { try BenchmarkPage.replacingTable(in: page, with: []) }
+    func timesThatAreNoTimesAreRefused(file: String) throws {
+      let rows = try #require(try JSON(parsing: file).array)
+      #expect(throws: CommandError.self) { try BenchmarkPage.host(rows) }
+    }
+
+    @Test(arguments: [
+      "<!-- figures: t -->", "<!-- end of figures -->", "<!-- figures: a -->\n<!-- figures: b -->",
+      "<!-- end of figures -->\n<!-- figures: costs -->",
+    ])
+    func aMarkerWithoutItsCounterpartIsAnError(text: String) {
+      #expect(throws: MarkedPage.Malformed.self) { try MarkedPage(text) }
+    }
+
+    @Test(arguments: ["", "a <!-- figures: costs -->\n", "<!-- figures: host -->\n<!-- end of figures -->"])
+    func aPageWithoutTheTableIsRefused(page: String) {
+      #expect(throws: CommandError.self) {
+        try BenchmarkPage.replacing("costs", in: page, with: BenchmarkPage.costs([]))
+      }
     }
   }
 #endif

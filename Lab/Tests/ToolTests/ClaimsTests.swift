@@ -123,13 +123,6 @@
       #expect(page.differences(from: [ClaimTable("u", ["what"], [])]) == ["the page has no table u"])
     }
 
-    @Test(arguments: [
-      "<!-- figures: t -->", "<!-- end of figures -->", "<!-- figures: a -->\n<!-- figures: b -->",
-    ])
-    func aMarkerWithoutItsCounterpartIsAnError(text: String) {
-      #expect(throws: ClaimPage.Malformed.self) { try ClaimPage(text) }
-    }
-
     @Test func aQuotedFigureThatNoTableHasIsFound() throws {
       let text =
         "It takes **10**, not **11**.\n<!-- figures: t -->\n| a | b |\n|--|--|\n| x | 10 |\n<!-- end of figures -->"

@@ -1,76 +1,26 @@
-// docs/claims.md: prose, and tables that are made of results.
-//
-//     <!-- figures: run-time -->          the table between these two lines is replaced
-//     | instructions | linear | ...
-//     <!-- end of figures -->
+// docs/claims.md: its tables beside fresh results, and the figures that its prose quotes.
 
 #if Tools
   import Figures
 
-  /// The page, divided into prose and tables.
+  /// The page of claims.
   struct ClaimPage {
-    /// The reason why a page cannot be read.
-    struct Malformed: Error { let reason: String }
-
-    private enum Part {
-      case prose([String])
-      case table(name: String, lines: [String])
-    }
-    private var parts: [Part] = []
+    private var page: MarkedPage
 
     /// Divides a text into prose and tables.
     ///
     /// - Throws: `Malformed` if a marker lacks its counterpart.
-    init(_ text: String) throws(Malformed) {
-      var prose: [String] = []
-      var table: (name: String, lines: [String])?
-      for line in text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init) {
-        if let name = Self.name(inMarker: line) {
-          guard table == nil else { throw Malformed(reason: "the table \(table!.name) has no end") }
-          parts.append(.prose(prose))
-          prose = []
-          table = (name, [])
-        } else if line == Self.endMarker {
-          guard let ended = table else { throw Malformed(reason: "there is an end without a beginning") }
-          parts.append(.table(name: ended.name, lines: ended.lines))
-          table = nil
-        } else if table != nil {
-          table!.lines.append(line)
-        } else {
-          prose.append(line)
-        }
-      }
-      if let table { throw Malformed(reason: "the table \(table.name) has no end") }
-      parts.append(.prose(prose))
-    }
-
-    private static let endMarker = "<!-- end of figures -->"
-    private static func marker(_ name: String) -> String { "<!-- figures: \(name) -->" }
-    private static func name(inMarker line: String) -> String? {
-      let (start, end) = ("<!-- figures: ", " -->")
-      guard line.hasPrefix(start), line.hasSuffix(end), line.count > start.count + end.count else { return nil }
-      return String(line.dropFirst(start.count).dropLast(end.count))
-    }
+    init(_ text: String) throws(MarkedPage.Malformed) { page = try MarkedPage(text) }
 
     /// The page as text.
-    var text: String {
-      parts.flatMap { part -> [String] in
-        switch part {
-        case .prose(let lines): lines
-        case .table(let name, let lines): [Self.marker(name)] + lines + [Self.endMarker]
-        }
-      }.joined(separator: "\n")
-    }
+    var text: String { page.text }
 
     /// The names of its tables.
-    var tableNames: [String] {
-      parts.compactMap { if case .table(let name, _) = $0 { name } else { nil } }
-    }
+    var tableNames: [String] { page.tableNames }
 
     /// The cells of a table's rows, without its heading.
     func rows(of name: String) -> [[String]] {
-      for case .table(name, let lines) in parts { return lines.dropFirst(2).map(Self.cells) }
-      return []
+      page.lines(of: name).dropFirst(2).map(Self.cells)
     }
 
     private static func cells(_ line: String) -> [String] {
@@ -84,12 +34,7 @@
 
     /// Replaces the tables; a figure without a result stays.
     mutating func replace(_ tables: [ClaimTable]) {
-      for (index, part) in parts.enumerated() {
-        guard case .table(let name, _) = part, let table = tables.first(where: { $0.name == name }) else {
-          continue
-        }
-        parts[index] = .table(name: name, lines: table.lines(keeping: rows(of: name)))
-      }
+      for table in tables { page.replace(table.name, with: table.lines(keeping: rows(of: table.name))) }
     }
 
     /// The differences between the page and fresh results, one line each.
@@ -127,7 +72,7 @@
     var unfoundedQuotations: [String] {
       var found: [String] = []
       var bold: [String] = []
-      for part in parts {
+      for part in page.parts {
         switch part {
         case .prose(let lines):
           let pieces = lines.joined(separator: " ").components(separatedBy: "**")
