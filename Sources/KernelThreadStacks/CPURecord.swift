@@ -45,3 +45,22 @@ struct CPURecord: ~Copyable {
 
   static var headerBytes: Int { 32 }
 }
+
+extension UnsafeMutablePointer<CPURecord> {
+  /// The stacks of the magazine, the one that was freed last at the end.
+  @inline(__always) var magazine: UnsafeMutablePointer<PackedStack> {
+    (UnsafeMutableRawPointer(self) + CPURecord.headerBytes).assumingMemoryBound(to: PackedStack.self)
+  }
+
+  /// Where in the magazine the next stack goes; `nil` if it is full, and while another CPU wants it emptied.
+  @inline(__always) var room: Int? {
+    let count = pointee.count
+    return count < pointee.magazineLimit ? count : nil
+  }
+
+  /// Puts a stack on the magazine, at the place where the next one goes.
+  @inline(__always) func push(_ stack: PackedStack, at index: Int) {
+    magazine[index] = stack
+    pointee.count = index &+ 1
+  }
+}

@@ -97,15 +97,15 @@ import Synchronization
     firstReserve = firstRecord + layout.reserveDistance
     firstCredit = metadata + layout.creditOffset
     firstInitialPage = configuration.strategy == .growing ? geometry.size &- pageSize : 0
-    firstInitialEntry = firstInitialPage &>> 9
-    stackEntryBytes = geometry.size &>> 9
+    firstInitialEntry = firstInitialPage &>> StackPages.entryShift
+    stackEntryBytes = geometry.size &>> StackPages.entryShift
     initialBytes = configuration.strategy == .growing ? pageSize : geometry.size
     clearedBytes = tracksDirtyPages ? 0 : initialBytes
     mappedBits = tracksDirtyPages ? PageTableEntry.empty.writableClean.rawValue | 1 : 1
-    initialPages = initialBytes &>> 12
+    initialPages = initialBytes &>> pageShift
     initialEntryOffset = geometry.stackEntryOffset &+ firstInitialEntry
     initialMarkerDistance = markerDistance &- firstInitialEntry
-    windowEntryShift = geometry.strideShift &- 9
+    windowEntryShift = geometry.strideShift &- StackPages.entryShift
     isUniform = configuration.strategy != .linear && layout.nodeCount == 1
     // A stack of one page has all it can grow to.
     cachedTag = configuration.strategy == .growing && geometry.pageCount > 1 ? PackedStack.growingBit : 0
@@ -132,7 +132,7 @@ import Synchronization
 
   /// How far the first entry of the stack with this base lies from the first of its group, in bytes.
   @inline(__always) borrowing func entryOffset(ofBase base: VirtualAddress) -> UInt {
-    ((base.rawValue &- firstWindow) & groupSpanMask) &>> 9
+    ((base.rawValue &- firstWindow) & groupSpanMask) &>> UInt(bitPattern: StackPages.entryShift)
   }
 
   @inline(never) borrowing func reportLeak(of stack: PackedStack) {

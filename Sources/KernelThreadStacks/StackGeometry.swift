@@ -84,7 +84,10 @@ public struct StackGeometry: Equatable, Sendable {
   }
 
   /// The number of pages of a stack.
-  public var pageCount: Int { size &>> 12 }
+  public var pageCount: Int { size &>> pageShift }
+
+  /// The order of a linear stack's block of frames.
+  var blockOrder: Int { strideShift &- pageShift }
 
   /// The unmapped bytes below each stack; 0 for linear stacks.
   public var guardSize: Int { stride &- size }
@@ -133,11 +136,11 @@ public struct StackGeometry: Equatable, Sendable {
   var areaLead: Int { phase == 0 ? 0 : stride &- phase }
 
   /// The bytes of a window's entries: 8 for each page.
-  var windowEntryBytes: Int { stride &>> 9 }
+  var windowEntryBytes: Int { stride &>> StackPages.entryShift }
 
   /// Where in a window's entries the stack's first entry lies, in bytes.
-  var stackEntryOffset: Int { stackOffset &>> 9 }
+  var stackEntryOffset: Int { stackOffset &>> StackPages.entryShift }
 
   /// Where in a window's entries the marker lies, in bytes: never one of the stack's own entries.
-  var markerEntryOffset: Int { phase == 0 ? 0 : windowEntryBytes &- 8 }
+  var markerEntryOffset: Int { phase == 0 ? 0 : windowEntryBytes &- StackPages.entryBytes }
 }

@@ -45,31 +45,30 @@ public struct StackGrower<M: Machine> {
     guard offset < UInt(bitPattern: control.pointee.geometry.size),
       base.rawValue &- control.pointee.firstStack < control.pointee.growingByteCount
     else { return .notGrowth }
-    let entries = control.pointee.stackEntries(ofBase: base)
-    let lowest = entries + Int(bitPattern: offset &>> 12 &* 8)
+    let pages = control.pointee.pages(ofBase: base)
+    let lowest = pages[Int(bitPattern: offset &>> UInt(bitPattern: pageShift))]
     // The top page is always mapped: the search ends there.
     var end = lowest
-    while machine.readEntry(at: end).isEmpty { end = end + 8 }
+    while machine.readEntry(at: end).isEmpty { end = end + StackPages.entryBytes }
     guard end != lowest else { return machine.readEntry(at: lowest).isValid ? .grown : .notGrowth }
 
     let cpu = machine.currentCPU
     let reserve = control.pointee.reserve(ofCPU: cpu)
     let grown = control.pointee.grownFrames(of: reserve)
-    let pages = Int(bitPattern: (end.rawValue &- lowest.rawValue) &>> 3)
-    let left = reserve.pointee.count &- pages
+    let missing = StackPages(from: lowest, to: end)
+    let left = reserve.pointee.count &- missing.count
     guard left >= 0 else { return .reserveTooSmall }
     reserve.pointee.count = left
     var frame = reserve.reservedFrames + left
-    var entry = lowest
+    var rest = missing
     repeat {
-      machine.writeEntry(frame.pointee.entry, at: entry)
+      machine.writeEntry(frame.pointee.entry, at: rest.removeFirst())
       grown[frame.pointee.node] &+= 1
       frame += 1
-      entry = entry + 8
-    } while entry < end
+    } while !rest.isEmpty
     machine.publishEntries()
-    let marker = StackMarker(entry: machine.readEntry(at: entries + control.pointee.markerDistance))
-    if marker.isCharged { control.pointee.chargeGrowth(pages, group: marker.group, cpu: cpu) }
+    let marker = StackMarker(entry: machine.readEntry(at: pages.first + control.pointee.markerDistance))
+    if marker.isCharged { control.pointee.chargeGrowth(missing.count, group: marker.group, cpu: cpu) }
     return .grown
   }
 

@@ -24,21 +24,18 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   @inline(__always)
   func accountInitial(_ stack: PackedStack, in record: UnsafeMutablePointer<CPURecord>) {
     if stack.isMixed { return accountPages(stack, 1, in: record) }
-    mappedFrames(of: record, node: stack.node).pointee &+= control.pointee.initialBytes &>> 12
+    mappedFrames(of: record, node: stack.node).pointee &+= control.pointee.initialPages
   }
 
   /// The same for a stack whose frames are of several nodes, or not all there: each frame is looked up.
   @inline(never)
   func accountPages(_ stack: PackedStack, _ sign: Int, in record: UnsafeMutablePointer<CPURecord>) {
-    let entries = stackEntries(ofBase: stack.base)
-    var page = 0
-    while page < geometry.pageCount {
-      let entry = machine.readEntry(at: entries + page &* 8)
-      if !entry.isEmpty {
-        let node = layout.nodeCount == 1 ? 0 : frames.node(of: entry.frame).index
-        mappedFrames(of: record, node: node).pointee &+= sign
-      }
-      page &+= 1
+    var rest = pages(ofBase: stack.base)
+    while let location = rest.popFirst() {
+      let entry = machine.readEntry(at: location)
+      if entry.isEmpty { continue }
+      let node = layout.nodeCount == 1 ? 0 : frames.node(of: entry.frame).index
+      mappedFrames(of: record, node: node).pointee &+= sign
     }
   }
 
@@ -58,11 +55,11 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   /// The frames of a node behind cached stacks.
   @inline(never) borrowing func cachedFrames(on node: Int) -> Int {
-    if layout.nodeCount == 1 { return cachedStackCount &* (control.pointee.initialBytes &>> 12) }
+    if layout.nodeCount == 1 { return cachedStackCount &* control.pointee.initialPages }
     var sum = 0
     for cpu in 0..<layout.cpuCount {
       let record = record(ofCPU: cpu)
-      for index in 0..<record.pointee.count { sum &+= frameCount(of: magazine(of: record)[index], on: node) }
+      for index in 0..<record.pointee.count { sum &+= frameCount(of: record.magazine[index], on: node) }
     }
     for depot in 0..<layout.nodeCount {
       for index in 0..<depotCount(ofNode: depot).pointee {
@@ -74,11 +71,11 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   /// How many frames of a cached stack are of a node.
   borrowing func frameCount(of stack: PackedStack, on node: Int) -> Int {
-    if !stack.isMixed { return stack.node == node ? control.pointee.initialBytes &>> 12 : 0 }
-    let entries = stackEntries(ofBase: stack.base)
+    if !stack.isMixed { return stack.node == node ? control.pointee.initialPages : 0 }
     var count = 0
-    for page in 0..<geometry.pageCount {
-      let entry = machine.readEntry(at: entries + page &* 8)
+    var rest = pages(ofBase: stack.base)
+    while let location = rest.popFirst() {
+      let entry = machine.readEntry(at: location)
       if !entry.isEmpty, frames.node(of: entry.frame).index == node { count &+= 1 }
     }
     return count
@@ -90,7 +87,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     if !isLinear { return usedSlotCount &- cachedStackCount &- retiredStackCount }
     var sum = 0
     for node in 0..<layout.nodeCount { sum &+= kernelStackKiB(on: NodeID(node)) }
-    return (sum &* 1024) &>> 12 / geometry.pageCount
+    return (sum &* 1024) &>> pageShift / geometry.pageCount
   }
 
   /// How many freed stacks lie in the magazines of all CPUs and in the depot.

@@ -46,7 +46,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   ) -> PackedStack? {
     let last = record.pointee.count &- 1
     guard last >= 0 else { return nil }
-    let stack = magazine(of: record)[last]
+    let stack = record.magazine[last]
     guard stack.tag == (node.map { cachedTag(ofNode: $0.index) } ?? record.pointee.homeTag) else { return nil }
     record.pointee.count = last
     mark(stack, .live(stack))
@@ -58,15 +58,33 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     UInt(bitPattern: node) | control.pointee.cachedTag
   }
 
-  /// What the slow path found while it held the lock.
-  enum Found {
-    case stack(PackedStack)
-    /// A slot whose table is there.
-    case slot(Int)
-    /// Neither: a table has to be built, or the stack needs no slot.
+  /// What serves a request that this CPU's magazine does not.
+  enum Supply {
+    /// The depot of the wanted node, which has a stack.
+    case depot
+    /// A slot that was free, and whose table is there.
+    case slot(FreeSlot)
+    /// A stack that needs no slot, or one whose table has to be built.
     case nothing
-    /// Neither, and so many threads wait for the frames that a new stack would take.
+    /// None: so many threads wait for the frames that a new stack would take.
     case refillsWait(Int)
+  }
+
+  /// Decides what serves a request: a depot, else a free slot, which is taken, unless threads wait for a refill.
+  ///
+  /// Records the demand for a stack that has to be made. The lock is held.
+  ///
+  /// - Parameters:
+  ///   - node: whose depot; `nil` for the only node's.
+  ///   - needsSlot: whether a new stack lies in a slot.
+  @inline(__always) func supply(node: Int?, needsSlot: Bool) -> Supply {
+    let cached = node.map { depotCount(ofNode: $0).pointee } ?? shared.pointee.depotCount
+    if cached != 0 { return .depot }
+    let waiting = shared.pointee.refillWaiterCount
+    if waiting != 0 { return .refillsWait(waiting) }
+    shared.pointee.demand.take(1)
+    guard needsSlot, let free = takeFreeSlot() else { return .nothing }
+    return .slot(free)
   }
 
   /// The rest of `allocate`: the stack that was freed last does not fit, or there is none.
@@ -81,24 +99,18 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     }
     // There is one node, which need not be named.
     let state = machine.lock(lock)
-    if shared.pointee.depotCount != 0 { return takeFromDepot(record, unlocking: state, restoring: interrupts) }
-    let index = Int(shared.pointee.firstPartial)
-    let used = shared.pointee.usedSlots
-    guard index >= 0, Int(used) < layout.capacity, shared.pointee.refillWaiterCount == 0 else {
+    let supply = supply(node: nil, needsSlot: true)
+    guard case .slot(let free) = supply else {
+      if case .depot = supply { return takeFromDepot(record, unlocking: state, restoring: interrupts) }
       machine.unlock(lock, restoring: state)
       machine.restoreInterrupts(interrupts)
-      return try allocateAnyhow(node: nil)
+      return try make(supply, node: nil, mayReclaim: true)
     }
-    shared.pointee.usedSlots = used &+ 1
-    shared.pointee.demand.take(1)
-    let group = group(index)
-    let bit = takeFirstSlot(of: group, index)
     machine.unlock(lock, restoring: state)
 
-    let slot = index &<< layout.groupShift &+ bit
-    let stack = PackedStack(word: base(ofSlot: slot).rawValue | control.pointee.cachedTag)
-    let offset = bit &<< control.pointee.windowEntryShift &+ control.pointee.initialEntryOffset
-    let first = PhysicalAddress(group.pointee.location) + offset
+    let stack = PackedStack(word: base(ofSlot: slot(free)).rawValue | control.pointee.cachedTag)
+    let offset = free.bit &<< control.pointee.windowEntryShift &+ control.pointee.initialEntryOffset
+    let first = PhysicalAddress(free.group.pointee.location) + offset
     let pages = control.pointee.initialPages
     guard let contents = mapTogether(stack, pages: pages, from: first) else {
       return try makeOfSingleFrames(stack, restoring: interrupts)
@@ -116,9 +128,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     _ record: UnsafeMutablePointer<CPURecord>, unlocking state: InterruptState,
     restoring interrupts: InterruptState
   ) -> ThreadStack {
-    let stack = takeFromDepot(node: 0, record)
-    machine.unlock(lock, restoring: state)
-    mark(stack, .live(stack))
+    let stack = takeFromDepot(node: 0, record, unlocking: state)
     machine.restoreInterrupts(interrupts)
     return cleared(stack)
   }
@@ -130,9 +140,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     _ stack: PackedStack, restoring interrupts: InterruptState
   ) throws(ThreadStackError) -> ThreadStack {
     machine.restoreInterrupts(interrupts)
-    do throws(ThreadStackError) {
-      return try make(.slot(slot(ofBase: stack.base)), node: nil)
-    } catch { return try allocateAgain(node: nil, after: error) }
+    return try make(.slot(freeSlot(slot(ofBase: stack.base))), node: nil, mayReclaim: true)
   }
 
   /// The rest of `allocateSlowly`: there are several nodes, or no slots.
@@ -144,20 +152,22 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   ) throws(ThreadStackError) -> ThreadStack {
     guard layout.nodeCount == 1 else {
       machine.restoreInterrupts(interrupts)
-      return try allocateAnyhow(node: node)
+      return try serve(node: node, mayReclaim: true)
     }
     let state = machine.lock(lock)
-    if shared.pointee.depotCount != 0 { return takeFromDepot(record, unlocking: state, restoring: interrupts) }
-    shared.pointee.demand.take(1)
-    machine.unlock(lock, restoring: state)
-    machine.restoreInterrupts(interrupts)
-    let block: PageFrame
+    switch supply(node: nil, needsSlot: false) {
+    case .depot: return takeFromDepot(record, unlocking: state, restoring: interrupts)
+    case .refillsWait(let threads):
+      machine.unlock(lock, restoring: state)
+      machine.restoreInterrupts(interrupts)
+      throw .refillsWait(threads: threads)
+    case .nothing, .slot:
+      machine.unlock(lock, restoring: state)
+      machine.restoreInterrupts(interrupts)
+    }
     do {
-      block = try frames.allocate(
-        FrameRequest(order: geometry.strideShift &- 12, purpose: .threadStack, cleared: true))
-    } catch { return try allocateAgain(node: nil, after: .frames(error)) }
-    let stack = PackedStack(base: machine.linearAddress(of: block), node: 0, isMixed: false)
-    return counted(stack)
+      return counted(try makeLinearStack(node: nil, isOnlyNode: true))
+    } catch { return try reclaimAndServe(node: nil, after: .frames(error)) }
   }
 
   /// Counts a stack that has just been made.
@@ -170,55 +180,10 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     return ThreadStack(stack, control: control)
   }
 
-  /// Allocates where there are several nodes, or a table has to be built.
-  @inline(never)
-  func allocateAnyhow(node: NodeID?) throws(ThreadStackError) -> ThreadStack {
-    let found = find(node: node)
-    if case .stack(let stack) = found { return cleared(stack) }
-    if case .refillsWait(let threads) = found { throw .refillsWait(threads: threads) }
-    do throws(ThreadStackError) {
-      return try make(found, node: node)
-    } catch { return try allocateAgain(node: node, after: error) }
-  }
-
-  /// Makes a stack of new frames.
-  @inline(__always)
-  func make(_ found: Found, node: NodeID?) throws(ThreadStackError) -> ThreadStack {
-    let stack: PackedStack
-    if case .slot(let slot) = found {
-      stack = try makeMappedStack(slot: slot, node: node)
-    } else {
-      stack = try makeOtherwise(node: node)
-    }
-    return counted(stack)
-  }
-
-  /// The rest of `make`: the stack needs no slot, or the slot needs a table.
-  @inline(never) func makeOtherwise(node: NodeID?) throws(ThreadStackError) -> PackedStack {
-    if isLinear { return try makeLinearStack(node: node) }
-    return try makeMappedStack(slot: try takeSlotWithTable(node: node), node: node)
-  }
-
-  /// Gives freed stacks back, under memory pressure, and tries once more.
-  @inline(never)
-  func allocateAgain(node: NodeID?, after error: ThreadStackError) throws(ThreadStackError) -> ThreadStack {
-    noteReturned(1)
-    guard reclaim(target: geometry.pageCount) > 0 else { throw error }
-    let found = find(node: node)
-    if case .stack(let stack) = found { return cleared(stack) }
-    if case .refillsWait(let threads) = found { throw .refillsWait(threads: threads) }
-    do throws(ThreadStackError) {
-      return try make(found, node: node)
-    } catch {
-      noteReturned(1)
-      throw error
-    }
-  }
-
-  /// Looks for a freed stack in all of the magazine and in the depot, then for a free slot; notes the demand for it.
+  /// Hands out a stack of the magazine or of the depot, or makes one, whatever nodes there are.
   ///
-  /// No slot is taken while threads wait for a refill.
-  @inline(__always) func find(node: NodeID?) -> Found {
+  /// - Parameter mayReclaim: whether freed stacks are given back if one is refused, and it is tried once more.
+  @inline(never) func serve(node: NodeID?, mayReclaim: Bool) throws(ThreadStackError) -> ThreadStack {
     var wanted = 0
     if layout.nodeCount > 1 {
       let interrupts = machine.disableInterrupts()
@@ -228,30 +193,44 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       wanted = node?.index ?? home
       let cached = takeCached(node: wanted, from: record)
       machine.restoreInterrupts(interrupts)
-      if let cached { return .stack(cached) }
+      if let cached { return cleared(cached) }
     }
     let state = machine.lock(lock)
-    if depotCount(ofNode: wanted).pointee > 0 {
-      let stack = takeFromDepot(node: wanted, record(ofCPU: machine.currentCPU))
-      machine.unlock(lock, restoring: state)
-      mark(stack, .live(stack))
-      return .stack(stack)
-    }
-    let waiting = shared.pointee.refillWaiterCount
-    if waiting > 0 {
-      machine.unlock(lock, restoring: state)
-      return .refillsWait(waiting)
-    }
-    shared.pointee.demand.take(1)
-    let first = Int(shared.pointee.firstPartial)
-    if first >= 0, Int(shared.pointee.usedSlots) < layout.capacity {
-      let slot = takeSlot(ofPartialGroup: first)
-      shared.pointee.usedSlots &+= 1
-      machine.unlock(lock, restoring: state)
-      return .slot(slot)
+    let supply = supply(node: wanted, needsSlot: !isLinear)
+    if case .depot = supply {
+      return cleared(takeFromDepot(node: wanted, record(ofCPU: machine.currentCPU), unlocking: state))
     }
     machine.unlock(lock, restoring: state)
-    return .nothing
+    return try make(supply, node: node, mayReclaim: mayReclaim)
+  }
+
+  /// Makes a stack of new frames: in the slot that was taken, or in one whose table is built first, or without a slot.
+  ///
+  /// - Parameter mayReclaim: whether freed stacks are given back if one is refused, and it is tried once more.
+  @inline(never) func make(
+    _ supply: Supply, node: NodeID?, mayReclaim: Bool
+  ) throws(ThreadStackError) -> ThreadStack {
+    if case .refillsWait(let threads) = supply { throw .refillsWait(threads: threads) }
+    do throws(ThreadStackError) {
+      if case .slot(let free) = supply { return counted(try makeMappedStack(slot: slot(free), node: node)) }
+      if !isLinear { return counted(try makeMappedStack(slot: try takeSlotWithTable(node: node), node: node)) }
+      do {
+        return counted(try makeLinearStack(node: node, isOnlyNode: layout.nodeCount == 1))
+      } catch { throw .frames(error) }
+    } catch {
+      if mayReclaim { return try reclaimAndServe(node: node, after: error) }
+      noteReturned(1)
+      throw error
+    }
+  }
+
+  /// Gives freed stacks back, under memory pressure, and tries once more.
+  @inline(never) func reclaimAndServe(
+    node: NodeID?, after error: ThreadStackError
+  ) throws(ThreadStackError) -> ThreadStack {
+    noteReturned(1)
+    guard reclaim(target: geometry.pageCount) > 0 else { throw error }
+    return try serve(node: node, mayReclaim: false)
   }
 
   /// Looks through the whole magazine for a stack of the wanted node.
@@ -259,7 +238,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Interrupts are off.
   @inline(never)
   func takeCached(node: Int, from record: UnsafeMutablePointer<CPURecord>) -> PackedStack? {
-    let entries = magazine(of: record)
+    let entries = record.magazine
     let last = record.pointee.count &- 1
     var index = last
     while index >= 0 {

@@ -34,7 +34,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     let moved = control.pointee.exchange
     guard moved > 0, moved <= count, shared.pointee.depotCount &+ moved <= depotBound else { return false }
     completeBeforePassingOn()
-    let stacks = magazine(of: record)
+    let stacks = record.magazine
     var index = 0
     while index < moved {
       putIntoDepot(stacks[index])
@@ -61,7 +61,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Takes a stack of a node out of the depot, which has one, and some more for the magazine.
   ///
   /// The lock is held.
-  func takeFromDepot(node: Int, _ record: UnsafeMutablePointer<CPURecord>) -> PackedStack {
+  @inline(never) func takeFromDepot(node: Int, _ record: UnsafeMutablePointer<CPURecord>) -> PackedStack {
     let count = depotCount(ofNode: node)
     var left = count.pointee
     let stacks = depot(ofNode: node)
@@ -72,7 +72,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     var more = control.pointee.exchange &- 1
     while more > 0, left > 0, cached < limit {
       left &-= 1
-      magazine(of: record)[cached] = stacks[left]
+      record.magazine[cached] = stacks[left]
       cached &+= 1
       more &-= 1
     }
@@ -81,6 +81,18 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     count.pointee = left
     shared.pointee.depotCount &-= taken
     shared.pointee.demand.take(taken)
+    return stack
+  }
+
+  /// Takes a stack of a node out of the depot for its new owner, and some more for the magazine.
+  ///
+  /// The lock is held; this ends.
+  @inline(__always) func takeFromDepot(
+    node: Int, _ record: UnsafeMutablePointer<CPURecord>, unlocking state: InterruptState
+  ) -> PackedStack {
+    let stack = takeFromDepot(node: node, record)
+    machine.unlock(lock, restoring: state)
+    mark(stack, .live(stack))
     return stack
   }
 
@@ -111,7 +123,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       let stack = shared.pointee.depotCount > kept ? takeAnyFromDepot() : nil
       machine.unlock(lock, restoring: state)
       guard let stack else { break }
-      promised &+= control.pointee.initialBytes &>> 12
+      promised &+= control.pointee.initialPages
       given &+= giveUp(stack)
     }
     return given
@@ -149,7 +161,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     var given = 0
     if surplus > 0 {
       let unmapped = surplus < Self.stacksPerPeriod ? surplus : Self.stacksPerPeriod
-      let target = unmapped &* (control.pointee.initialBytes &>> 12)
+      let target = unmapped &* control.pointee.initialPages
       given = trimDepot(downTo: kept, target: target)
     }
     given &+= completeRetirement()

@@ -38,14 +38,12 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     // This CPU's own updates may be under way, those of a former owner that it ran last among them. Other CPUs have waited
     // for theirs: when the owner left them, or when they passed the stack on.
     machine.completeAccesses()
-    var entry = stackEntries(ofBase: base)
-    let end = entry + control.pointee.stackEntryBytes
     var page = base
-    repeat {
-      if machine.readEntry(at: entry).isDirty { machine.clear(page, byteCount: pageSize) }
-      entry = entry + 8
+    var rest = pages(ofBase: base)
+    while let location = rest.popFirst() {
+      if machine.readEntry(at: location).isDirty { machine.clear(page, byteCount: pageSize) }
       page = page + pageSize
-    } while entry != end
+    }
   }
 
   /// Waits for what this CPU has done to stacks that go to the depot, where another CPU may take and look at them.
@@ -67,11 +65,11 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     else {
       return 0
     }
-    let entries = stackEntries(ofBase: base, in: view)
     machine.completeAccesses()
     var count = 0
-    for page in 0..<geometry.pageCount {
-      let entry = machine.readEntry(at: entries + page &* 8)
+    var rest = pages(ofBase: base, in: view)
+    while let location = rest.popFirst() {
+      let entry = machine.readEntry(at: location)
       if entry.isValid, entry.isDirty { count &+= 1 }
     }
     return view.wasThere ? count : 0
@@ -94,15 +92,14 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     defer { machine.unlock(lock, restoring: state) }
     guard hasTable(slot), marker(ofSlot: slot).isLive else { return }
     let base = base(ofSlot: slot)
-    let first = max(0, address - base) &>> 12
-    let end = min(address - base &+ min(byteCount, geometry.stride) &+ 0xfff, geometry.size) &>> 12
-    let entries = stackEntries(ofSlot: slot)
-    var page = first
-    while page < end {
-      let entry = machine.readEntry(at: entries + page &* 8)
+    let first = max(0, address - base) &>> pageShift
+    let end = min(address - base &+ min(byteCount, geometry.stride) &+ 0xfff, geometry.size) &>> pageShift
+    let pages = pages(ofSlot: slot)
+    var rest = StackPages(from: pages[first], to: pages[end])
+    while let location = rest.popFirst() {
+      let entry = machine.readEntry(at: location)
       // The same value as the CPU stores, should the owner store to the page at the same moment.
-      if entry.isValid, !entry.isDirty { machine.writeEntry(entry.writable, at: entries + page &* 8) }
-      page &+= 1
+      if entry.isValid, !entry.isDirty { machine.writeEntry(entry.writable, at: location) }
     }
     machine.publishEntries()
   }

@@ -17,13 +17,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     let freed = stack.take()
     let interrupts = machine.disableInterrupts()
     let record = record(ofCPU: machine.currentCPU)
-    let count = record.pointee.count
-    if count < record.pointee.magazineLimit, markCached(freed) {
-      magazine(of: record)[count] = freed
-      record.pointee.count = count &+ 1
-    } else {
-      freeOtherwise(freed, record)
-    }
+    if !cache(freed, in: record) { freeOtherwise(freed, record) }
     machine.restoreInterrupts(interrupts)
   }
 
@@ -34,12 +28,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   func freeOtherwise(_ stack: PackedStack, _ record: UnsafeMutablePointer<CPURecord>) {
     if isLinear {
       markFreed(linear: stack)
-      let count = record.pointee.count
-      if count < record.pointee.magazineLimit {
-        magazine(of: record)[count] = stack
-        record.pointee.count = count &+ 1
-        return
-      }
+      if let room = record.room { return record.push(stack, at: room) }
     }
     freeSlowly(stack, record)
   }
@@ -53,18 +42,14 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   @inline(never)
   func freeSlowly(_ stack: PackedStack, _ record: UnsafeMutablePointer<CPURecord>) {
     if stack.isCharged { return freeCharged(stack, record) }
-    if record.pointee.magazineLimit < configuration.cachedStacksPerCPU {
-      return freeOnRequest(stack, record)
-    }
-    let mayCache = isAsWhenMade(stack)
+    if isAskedToEmpty(record) { return freeOnRequest(stack, record) }
+    let mayCache = !(stack.isGrowing && hasGrown(pages(ofBase: stack.base)))
     let exchange = control.pointee.exchange
     let state = machine.lock(lock)
     if mayCache, exchangeFull(record) {
       shared.pointee.demand.put(exchange)
       machine.unlock(lock, restoring: state)
-      let count = record.pointee.count
-      magazine(of: record)[count] = stack
-      record.pointee.count = count &+ 1
+      record.push(stack, at: record.pointee.count)
       mark(stack, .cached(stack))
       return
     }
@@ -89,13 +74,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   @inline(never)
   func freeCharged(_ stack: PackedStack, _ record: UnsafeMutablePointer<CPURecord>) {
     let freed = uncharged(stack)
-    let count = record.pointee.count
-    if count < record.pointee.magazineLimit, markCached(freed) {
-      magazine(of: record)[count] = freed
-      record.pointee.count = count &+ 1
-    } else {
-      freeSlowly(freed, record)
-    }
+    if !cache(freed, in: record) { freeSlowly(freed, record) }
   }
 
   /// Frees while another CPU has asked for what this one keeps: this stack and a cached one are unmapped, until the
@@ -109,7 +88,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     noteReturned(count > 0 ? 2 : 1)
     if count > 0 {
       record.pointee.count = count &- 1
-      _ = giveUp(magazine(of: record)[count &- 1])
+      _ = giveUp(record.magazine[count &- 1])
     }
     if record.pointee.count == 0 {
       record.pointee.owesCompletion = 1
@@ -118,11 +97,20 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     _ = giveUp(stack)
   }
 
-  /// Notes that nobody needs so many stacks any more that magazines or threads had.
+  /// Records `count` stacks as returned in the depot's demand estimate.
   func noteReturned(_ count: Int) {
     let state = machine.lock(lock)
     shared.pointee.demand.put(count)
     machine.unlock(lock, restoring: state)
+  }
+
+  /// Puts a freed stack into the magazine and returns true, if there is room and the stack is fit for it.
+  ///
+  /// Interrupts are off.
+  @inline(__always) func cache(_ stack: PackedStack, in record: UnsafeMutablePointer<CPURecord>) -> Bool {
+    guard let room = record.room, markCached(stack) else { return false }
+    record.push(stack, at: room)
+    return true
   }
 
   /// Marks a stack as cached and returns true, if no more pages are mapped than `allocate` has mapped, it is charged to
@@ -131,24 +119,20 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     // A stack that grows is not linear, which its own word tells.
     if !stack.isGrowing, isLinear { return false }
     if stack.isCharged { return false }
-    let entries = stackEntries(ofBase: stack.base)
-    if stack.isGrowing {
-      let below = entries + (control.pointee.firstInitialEntry &- 8)
-      if !machine.readEntry(at: below).isEmpty { return false }
-    }
-    machine.writeEntry(StackMarker.cached(stack).entry, at: entries + control.pointee.markerDistance)
+    let pages = pages(ofBase: stack.base)
+    if stack.isGrowing, hasGrown(pages) { return false }
+    machine.writeEntry(StackMarker.cached(stack).entry, at: pages.first + control.pointee.markerDistance)
     return true
   }
 
-  /// Whether no more pages are mapped than `allocate` has mapped.
-  @inline(__always) func isAsWhenMade(_ stack: PackedStack) -> Bool {
-    guard stack.isGrowing else { return true }
-    let below = stackEntries(ofBase: stack.base) + (control.pointee.firstInitialEntry &- 8)
-    return machine.readEntry(at: below).isEmpty
+  /// Whether more pages of a growing stack are mapped than `allocate` has mapped.
+  @inline(__always) func hasGrown(_ pages: StackPages) -> Bool {
+    let below = pages.first + (control.pointee.firstInitialEntry &- StackPages.entryBytes)
+    return !machine.readEntry(at: below).isEmpty
   }
 
   func giveBackLinear(_ stack: PackedStack) -> Int {
-    giveBack(machine.frame(ofLinear: stack.base), order: geometry.strideShift &- 12)
+    giveBack(machine.frame(ofLinear: stack.base), order: geometry.blockOrder)
   }
 
   /// Takes a stack out of this CPU's cache, or the depot, for good, because someone has freed it twice and may still be using it.
@@ -163,7 +147,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     let interrupts = machine.disableInterrupts()
     let record = record(ofCPU: machine.currentCPU)
     var count = record.pointee.count
-    var stack = takeOut(address, from: magazine(of: record), &count)
+    var stack = takeOut(address, from: record.magazine, &count)
     record.pointee.count = count
     if stack == nil {
       let state = machine.lock(lock)

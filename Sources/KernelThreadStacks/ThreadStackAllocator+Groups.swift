@@ -106,7 +106,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   public borrowing func allocate(
     node: NodeID?, chargedTo group: StackGroupID
   ) throws(ThreadStackError) -> ThreadStack {
-    let frames = control.pointee.initialBytes &>> 12
+    let frames = control.pointee.initialPages
     try charge(frames, to: group)
     do throws(ThreadStackError) {
       let stack = try allocate(node: node)
@@ -232,14 +232,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   /// Takes a stack that is being freed off its group's charge, with all pages that it has.
   @inline(never) borrowing func uncharged(_ stack: PackedStack) -> PackedStack {
-    var frames = geometry.pageCount
-    if stack.isGrowing {
-      let entries = stackEntries(ofBase: stack.base)
-      frames = 0
-      for page in 0..<geometry.pageCount where !machine.readEntry(at: entries + page &* 8).isEmpty {
-        frames &+= 1
-      }
-    }
+    let frames = stack.isGrowing ? backedCount(of: pages(ofBase: stack.base)) : geometry.pageCount
     uncharge(frames, from: marker(ofSlot: slot(ofBase: stack.base)).group)
     return PackedStack(word: stack.word & ~PackedStack.chargedBit)
   }

@@ -81,19 +81,20 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       throw .beyondStack(requestedBytes: bytes, availableBytes: available)
     }
     guard isGrowing else { return }
-    let entries = stackEntries(ofBase: stack.base)
-    let lowest = entries + ((available &- bytes) &>> 12) &* 8
-    var entry = entries + (geometry.pageCount &- 1) &* 8
+    let pages = pages(ofBase: stack.base)
+    let lowest = (available &- bytes) &>> pageShift
+    // The top page is always mapped.
+    var page = geometry.pageCount &- 1
     defer { machine.publishEntries() }
-    while entry > lowest {
-      entry = entry + -8
-      guard machine.readEntry(at: entry).isEmpty else { continue }
+    while page > lowest {
+      page &-= 1
+      guard machine.readEntry(at: pages[page]).isEmpty else { continue }
       let group = group(of: stack)
       if let group { try charge(1, to: group) }
       do {
         let frame = try frames.allocate(
           FrameRequest(node: stack.node, purpose: .threadStack, cleared: true))
-        machine.writeEntry(arena.stackEntry(for: frame), at: entry)
+        machine.writeEntry(arena.stackEntry(for: frame), at: pages[page])
         let node = layout.nodeCount == 1 ? 0 : frames.node(of: frame).index
         let interrupts = machine.disableInterrupts()
         mappedFrames(of: record(ofCPU: machine.currentCPU), node: node).pointee &+= 1

@@ -76,13 +76,10 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     else {
       return nil
     }
-    let entries = stackEntries(ofBase: base, in: view)
+    let pages = pages(ofBase: base, in: view)
+    let top = geometry.pageCount &- 1
     var mapped = 0
-    while mapped < geometry.pageCount,
-      machine.readEntry(at: entries + (geometry.pageCount &- 1 &- mapped) &* 8).isValid
-    {
-      mapped &+= 1
-    }
+    while mapped <= top, machine.readEntry(at: pages[top &- mapped]).isValid { mapped &+= 1 }
     return view.wasThere ? mapped : nil
   }
 }

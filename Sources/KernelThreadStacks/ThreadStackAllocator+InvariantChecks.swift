@@ -44,11 +44,8 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
         let bit: UInt64 = 1 &<< UInt64(slot & (1 &<< layout.groupShift &- 1))
         if group.pointee.free & bit != 0 {
           let window = stackEntries(ofSlot: slot) + -geometry.stackEntryOffset
-          var offset = 0
-          while offset < geometry.windowEntryBytes {
-            precondition(machine.readEntry(at: window + offset).isEmpty, "a free slot has an entry")
-            offset += 8
-          }
+          let entries = StackPages(from: window, to: window + geometry.windowEntryBytes)
+          precondition(backedCount(of: entries) == 0, "a free slot has an entry")
           continue
         }
         used += 1
@@ -66,7 +63,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
         var mapped = 0
         var isShrinking = isGrowing && marker.isLive
         for page in 0..<geometry.pageCount {
-          let entry = machine.readEntry(at: stackEntries(ofSlot: slot) + page * 8)
+          let entry = machine.readEntry(at: pages(ofSlot: slot)[page])
           if isGrowing, entry.isEmpty {
             precondition(mapped == 0 && page < geometry.pageCount - 1, "a growing stack has a hole")
             continue
@@ -100,7 +97,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
           record.pointee.count >= 0 && record.pointee.count <= configuration.cachedStacksPerCPU,
           "a magazine has overflowed")
         cached += record.pointee.count
-        checkCached(magazine(of: record), record.pointee.count)
+        checkCached(record.magazine, record.pointee.count)
       }
       var inDepots = 0
       for node in 0..<layout.nodeCount {
@@ -135,8 +132,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       for slot in 0..<layout.slotCount where hasTable(slot) {
         let marker = marker(ofSlot: slot)
         guard marker.isLive, marker.isCharged, marker.group == group else { continue }
-        for page in 0..<geometry.pageCount
-        where !machine.readEntry(at: stackEntries(ofSlot: slot) + page * 8).isEmpty { frames += 1 }
+        frames += backedCount(of: pages(ofSlot: slot))
       }
       var charged = stackGroup(group).pointee.taken
       for cpu in 0..<layout.cpuCount {
@@ -148,8 +144,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     borrowing func checkCleanPages(of base: VirtualAddress) {
       guard clearsOnlyDirtyPages else { return }
       machine.completeAccesses()
-      for page in 0..<geometry.pageCount {
-        let entry = machine.readEntry(at: stackEntries(ofBase: base) + page * 8)
+      var rest = pages(ofBase: base)
+      while let location = rest.popFirst() {
+        let entry = machine.readEntry(at: location)
         if entry.isDirty { continue }
         let words = machine.pointer(to: entry.frame.physicalAddress).assumingMemoryBound(to: UInt64.self)
         for index in 0..<512 { precondition(words[index] == 0, "a clean page is not zero") }

@@ -20,14 +20,14 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     if let boot = bootStack, boot.contains(address) {
       // It was stored before the base that has been read.
       atomicMemoryFence(ordering: .acquiring)
-      return PageFrame(shared.pointee.bootStackFrame) + (address - boot.base) &>> 12
+      return PageFrame(shared.pointee.bootStackFrame) + (address - boot.base) &>> pageShift
     }
     if isLinear { return isLinearAddress(address) ? machine.frame(ofLinear: address) : nil }
     guard let slot = slot(containing: address) else { return nil }
     let base = base(ofSlot: slot)
     let offset = address - base
     guard offset >= 0, offset < geometry.size, let view = view(ofSlot: slot) else { return nil }
-    let entry = machine.readEntry(at: stackEntries(ofBase: base, in: view) + offset &>> 12 &* 8)
+    let entry = machine.readEntry(at: pages(ofBase: base, in: view)[offset &>> pageShift])
     return view.wasThere && entry.isValid ? entry.frame : nil
   }
 

@@ -4,14 +4,12 @@ import KernelMachine
 
 extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Makes a stack of one block of the linear map.
-  @inline(never)
-  func makeLinearStack(node: NodeID?) throws(ThreadStackError) -> PackedStack {
-    do {
-      let block = try frames.allocate(
-        FrameRequest(order: geometry.strideShift &- 12, node: node, purpose: .threadStack, cleared: true))
-      let home = layout.nodeCount == 1 ? 0 : frames.node(of: block).index
-      return PackedStack(base: machine.linearAddress(of: block), node: home, isMixed: false)
-    } catch { throw .frames(error) }
+  @inline(__always)
+  func makeLinearStack(node: NodeID?, isOnlyNode: Bool) throws(FrameSourceError) -> PackedStack {
+    let block = try frames.allocate(
+      FrameRequest(order: geometry.blockOrder, node: node, purpose: .threadStack, cleared: true))
+    let home = isOnlyNode ? 0 : frames.node(of: block).index
+    return PackedStack(base: machine.linearAddress(of: block), node: home, isMixed: false)
   }
 
   /// Maps new frames into a slot: all of the stack, or its top page if it is to grow.
@@ -21,31 +19,28 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   @inline(__always)
   func makeMappedStack(slot: Int, node: NodeID?) throws(ThreadStackError) -> PackedStack {
     let base = base(ofSlot: slot)
-    let entries = stackEntries(ofBase: base)
-    let first = entries + control.pointee.firstInitialEntry
-    let end = entries + control.pointee.stackEntryBytes
+    let all = pages(ofBase: base)
+    let made = StackPages(from: all.first + control.pointee.firstInitialEntry, to: all.end)
     // Named once, so that a thread that moves to another CPU halfway does not get frames of both nodes.
     let request = FrameRequest(node: node ?? homeNode, purpose: .threadStack, cleared: true)
-    var next = first
+    var rest = made
     do {
-      try frames.allocate(request, count: Int(bitPattern: (end.rawValue &- first.rawValue) &>> 3)) { frame in
-        machine.writeEntry(arena.stackEntry(for: frame).retired, at: next)
-        next = next + 8
+      try frames.allocate(request, count: made.count) { frame in
+        machine.writeEntry(arena.stackEntry(for: frame).retired, at: rest.removeFirst())
       }
     } catch {
-      undo(slot: slot, entries: entries, pages: (next.rawValue &- entries.rawValue) &>> 3)
+      undo(slot: slot, StackPages(from: made.first, to: rest.first))
       throw .frames(error)
     }
     let stack = PackedStack(
-      word: base.rawValue | (layout.nodeCount == 1 ? control.pointee.cachedTag : tag(ofEntries: entries)))
-    next = first
+      word: base.rawValue | (layout.nodeCount == 1 ? control.pointee.cachedTag : tag(of: all)))
     let mappedBits = control.pointee.mappedBits
-    while next < end {
+    rest = made
+    while let location = rest.popFirst() {
       machine.writeEntry(
-        PageTableEntry(rawValue: machine.readEntry(at: next).rawValue | mappedBits), at: next)
-      next = next + 8
+        PageTableEntry(rawValue: machine.readEntry(at: location).rawValue | mappedBits), at: location)
     }
-    machine.writeEntry(StackMarker.live(stack).entry, at: entries + control.pointee.markerDistance)
+    machine.writeEntry(StackMarker.live(stack).entry, at: all.first + control.pointee.markerDistance)
     machine.publishEntries()
     return stack
   }
@@ -68,7 +63,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     ) { frame in
       machine.writeEntry(
         PageTableEntry(rawValue: arena.stackEntry(for: frame).rawValue | mappedBits), at: next)
-      next = next + 8
+      next = next + StackPages.entryBytes
     }
     guard let contents else { return nil }
     machine.writeEntry(StackMarker.live(stack).entry, at: first + control.pointee.initialMarkerDistance)
@@ -86,11 +81,10 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       machine.clear(stack.base + control.pointee.firstInitialPage, byteCount: byteCount)
       return ThreadStack(stack, control: control)
     }
-    var page = 0
-    while page < control.pointee.initialPages {
-      let frame = machine.readEntry(at: first + page &* 8).frame
+    var rest = StackPages(first, count: control.pointee.initialPages)
+    while let location = rest.popFirst() {
+      let frame = machine.readEntry(at: location).frame
       machine.clear(machine.linearAddress(of: frame), byteCount: pageSize)
-      page &+= 1
     }
     return ThreadStack(stack, control: control)
   }
@@ -104,27 +98,25 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   /// The tag of a stack whose frames the entries name: the first frame's node, and whether others are elsewhere; or
   /// the top frame's node, and that the stack grows.
-  @inline(never) func tag(ofEntries entries: PhysicalAddress) -> UInt {
+  @inline(never) func tag(of pages: StackPages) -> UInt {
     if isGrowing {
-      let top = machine.readEntry(at: entries + (geometry.pageCount &- 1) &* 8)
-      return UInt(bitPattern: frames.node(of: top.frame).index)
-        | control.pointee.cachedTag
+      let top = machine.readEntry(at: pages[geometry.pageCount &- 1])
+      return UInt(bitPattern: frames.node(of: top.frame).index) | control.pointee.cachedTag
     }
-    let home = frames.node(of: machine.readEntry(at: entries).frame).index
+    let home = frames.node(of: machine.readEntry(at: pages.first).frame).index
     var isMixed = false
-    var page = 1
-    while page < geometry.pageCount {
-      if frames.node(of: machine.readEntry(at: entries + page &* 8).frame).index != home { isMixed = true }
-      page &+= 1
+    var rest = pages
+    while let location = rest.popFirst() {
+      if frames.node(of: machine.readEntry(at: location).frame).index != home { isMixed = true }
     }
     return PackedStack(base: VirtualAddress(0), node: home, isMixed: isMixed).tag
   }
 
-  /// Gives back the first `pages` frames of a slot, whose entries have never been valid, the slot, and its table if no
-  /// other slot needs it.
+  /// Gives back the frames of a slot's pages, whose entries have never been valid, the slot, and its table if no other slot
+  /// needs it.
   @inline(never)
-  func undo(slot: Int, entries: PhysicalAddress, pages: UInt) {
-    emptyEntries(entries, pages: Int(bitPattern: pages))
+  func undo(slot: Int, _ pages: StackPages) {
+    empty(pages)
     let state = machine.lock(lock)
     putSlot(slot)
     machine.unlock(lock, restoring: state)
@@ -135,16 +127,14 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Gives back the frames that invalid entries name, and empties the entries.
   ///
   /// - Returns: how many frames went back.
-  @discardableResult func emptyEntries(_ entries: PhysicalAddress, pages: Int) -> Int {
+  @discardableResult func empty(_ pages: StackPages) -> Int {
     var given = 0
-    var page = 0
-    while page < pages {
-      let entry = machine.readEntry(at: entries + page &* 8)
-      if !entry.isEmpty {
-        machine.writeEntry(.empty, at: entries + page &* 8)
-        given &+= giveBack(entry.frame, order: 0)
-      }
-      page &+= 1
+    var rest = pages
+    while let location = rest.popFirst() {
+      let entry = machine.readEntry(at: location)
+      if entry.isEmpty { continue }
+      machine.writeEntry(.empty, at: location)
+      given &+= giveBack(entry.frame, order: 0)
     }
     return given
   }

@@ -51,7 +51,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     let interrupts = machine.disableInterrupts()
     let record = record(ofCPU: machine.currentCPU)
     var given = 0
-    if record.pointee.owesCompletion != 0 || isAskedToEmpty(record) { given = serve(record) }
+    if record.pointee.owesCompletion != 0 || isAskedToEmpty(record) { given = emptyOnRequest(record) }
     machine.restoreInterrupts(interrupts)
     return given
   }
@@ -95,7 +95,10 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     record.pointee.limitMagazine(to: configuration.cachedStacksPerCPU)
   }
 
-  @inline(never) func serve(_ record: UnsafeMutablePointer<CPURecord>) -> Int {
+  /// Empties this CPU's magazine because another CPU has asked for it.
+  ///
+  /// Interrupts are off.
+  @inline(never) func emptyOnRequest(_ record: UnsafeMutablePointer<CPURecord>) -> Int {
     let given = emptyMagazine(record, target: .max)
     return given == 0 ? 0 : given &+ releaseEmptyTables()
   }
@@ -111,8 +114,8 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     while record.pointee.count > 0, promised < target {
       let count = record.pointee.count &- 1
       record.pointee.count = count
-      promised &+= control.pointee.initialBytes &>> 12
-      given &+= giveUp(magazine(of: record)[count])
+      promised &+= control.pointee.initialPages
+      given &+= giveUp(record.magazine[count])
     }
     if before > record.pointee.count { noteReturned(before &- record.pointee.count) }
     if record.pointee.count == 0 {

@@ -114,15 +114,13 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   /// Makes a stack's entries invalid; they keep their frames.
   @inline(__always) func unmap(_ stack: PackedStack) {
-    let entries = stackEntries(ofBase: stack.base)
-    let end = entries + control.pointee.stackEntryBytes
-    var next = entries
-    while next < end {
-      let entry = machine.readEntry(at: next)
-      if entry.isValid { machine.writeEntry(entry.retired, at: next) }
-      next = next + 8
+    let pages = pages(ofBase: stack.base)
+    var rest = pages
+    while let location = rest.popFirst() {
+      let entry = machine.readEntry(at: location)
+      if entry.isValid { machine.writeEntry(entry.retired, at: location) }
     }
-    machine.writeEntry(StackMarker.retired(stack).entry, at: entries + control.pointee.markerDistance)
+    machine.writeEntry(StackMarker.retired(stack).entry, at: pages.first + control.pointee.markerDistance)
     // Another CPU may issue the invalidation, and it publishes only its own stores.
     machine.publishEntries()
   }
@@ -169,18 +167,14 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   func collect(into buffer: inout FrameBuffer, slots: inout Int) {
     while slots > 0, shared.pointee.drained != shared.pointee.invalidated {
       let slot = Int(ring[Int(shared.pointee.drained & layout.ringMask)])
-      let entries = stackEntries(ofSlot: slot)
-      let end = entries + control.pointee.stackEntryBytes
-      var next = entries
-      while next < end {
-        let entry = machine.readEntry(at: next)
-        if !entry.isEmpty {
-          // The rest of this slot comes the next time.
-          if buffer.isFull { return }
-          machine.writeEntry(.empty, at: next)
-          buffer.add(entry.frame)
-        }
-        next = next + 8
+      var rest = pages(ofSlot: slot)
+      while let location = rest.popFirst() {
+        let entry = machine.readEntry(at: location)
+        if entry.isEmpty { continue }
+        // The rest of this slot comes the next time.
+        if buffer.isFull { return }
+        machine.writeEntry(.empty, at: location)
+        buffer.add(entry.frame)
       }
       shared.pointee.drained &+= 1
       putSlot(slot)
@@ -205,7 +199,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     let range = VirtualAddressRange(stack.base, byteCount: geometry.size)
     machine.invalidate(range, in: .kernel, scope: .leaves)
     let slot = slot(ofBase: stack.base)
-    let given = emptyEntries(stackEntries(ofSlot: slot), pages: geometry.pageCount)
+    let given = empty(pages(ofSlot: slot))
     let state = machine.lock(lock)
     putSlot(slot)
     machine.unlock(lock, restoring: state)
@@ -237,7 +231,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   ///
   /// - Parameter range: covers all of them.
   func invalidate(_ pending: borrowing SlotBuffer, in range: VirtualAddressRange) {
-    let pages = min((range.upperBound - range.lowerBound) &>> 12, InvalidationPlan.largestCountByAddress)
+    let pages = min(range.pageCount, InvalidationPlan.largestCountByAddress)
     guard pending.count > 0, pending.count &* geometry.pageCount &* 8 <= pages else {
       return machine.invalidate(range, in: .kernel, scope: .leaves)
     }

@@ -42,14 +42,14 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   public borrowing func retireDeadPages(
     of base: VirtualAddress, below stackPointer: VirtualAddress, into batch: inout ShrinkBatch
   ) -> Int {
-    guard let entries = shrinkableStack(base)?.entries else { return 0 }
+    guard let pages = shrinkableStack(base)?.pages else { return 0 }
     let used = stackPointer - base
     guard used >= 0, used <= geometry.size else { return 0 }
-    let end = min(used &>> 12, geometry.pageCount &- 1)
+    let end = min(used &>> pageShift, geometry.pageCount &- 1)
     var first = end
     var count = 0
     while first > 0 {
-      let location = entries + (first &- 1) &* 8
+      let location = pages[first &- 1]
       let entry = machine.readEntry(at: location)
       if entry.isEmpty { break }
       first &-= 1
@@ -84,22 +84,21 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// - Complexity: O(pages of a stack), and clearing those that go to the pool.
   @discardableResult
   public borrowing func releaseRetiredPages(of base: VirtualAddress) -> Int {
-    guard let (entries, marker) = shrinkableStack(base) else { return 0 }
+    guard let (pages, marker) = shrinkableStack(base) else { return 0 }
     var released = 0
     var poolHasRoom = false
-    var page = 0
-    while page < geometry.pageCount &- 1 {
-      let entry = machine.readEntry(at: entries + page &* 8)
-      if entry.isRetired {
-        if released == 0 {
-          noteDepth(geometry.pageCount &- page, marker, at: entries + control.pointee.markerDistance)
-          poolHasRoom = !isPoolFull
-        }
-        machine.writeEntry(.empty, at: entries + page &* 8)
-        release(entry.frame, poolHasRoom: &poolHasRoom)
-        released &+= 1
+    var rest = pages.belowTop
+    while let location = rest.popFirst() {
+      let entry = machine.readEntry(at: location)
+      guard entry.isRetired else { continue }
+      if released == 0 {
+        let depth = StackPages(from: location, to: pages.end).count
+        noteDepth(depth, marker, at: pages.first + control.pointee.markerDistance)
+        poolHasRoom = !isPoolFull
       }
-      page &+= 1
+      machine.writeEntry(.empty, at: location)
+      release(entry.frame, poolHasRoom: &poolHasRoom)
+      released &+= 1
     }
     if released > 0, marker.isCharged { uncharge(released, from: marker.group) }
     return released
@@ -115,16 +114,14 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// - Complexity: O(pages of a stack).
   @discardableResult
   public borrowing func restoreRetiredPages(of base: VirtualAddress) -> Int {
-    guard let entries = shrinkableStack(base)?.entries else { return 0 }
+    guard let pages = shrinkableStack(base)?.pages else { return 0 }
     var restored = 0
-    var page = 0
-    while page < geometry.pageCount &- 1 {
-      let entry = machine.readEntry(at: entries + page &* 8)
-      if entry.isRetired {
-        machine.writeEntry(PageTableEntry(rawValue: entry.rawValue | 1), at: entries + page &* 8)
-        restored &+= 1
-      }
-      page &+= 1
+    var rest = pages.belowTop
+    while let location = rest.popFirst() {
+      let entry = machine.readEntry(at: location)
+      guard entry.isRetired else { continue }
+      machine.writeEntry(PageTableEntry(rawValue: entry.rawValue | 1), at: location)
+      restored &+= 1
     }
     if restored > 0 { machine.publishEntries() }
     return restored
@@ -137,13 +134,13 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// They stay while the stack's thread is claimed.
   borrowing func shrinkableStack(
     _ base: VirtualAddress
-  ) -> (entries: PhysicalAddress, marker: StackMarker)? {
+  ) -> (pages: StackPages, marker: StackMarker)? {
     guard isGrowing, let slot = slot(containing: base), base == self.base(ofSlot: slot),
       let view = view(ofSlot: slot)
     else { return nil }
-    let entries = stackEntries(ofBase: base, in: view)
-    let marker = StackMarker(entry: machine.readEntry(at: entries + control.pointee.markerDistance))
-    return view.wasThere && marker.isLive ? (entries, marker) : nil
+    let pages = pages(ofBase: base, in: view)
+    let marker = StackMarker(entry: machine.readEntry(at: pages.first + control.pointee.markerDistance))
+    return view.wasThere && marker.isLive ? (pages, marker) : nil
   }
 
   /// Remembers how many pages a stack once had, because some of them are about to leave no trace.

@@ -11,44 +11,58 @@
 
 import KernelMachine
 
+/// A slot that was free: its group, that group's number, and the slot's number there.
+struct FreeSlot {
+  let group: UnsafeMutablePointer<GroupRecord>
+  let index: Int
+  let bit: Int
+}
+
 extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Takes a free slot; has one more table built if no group with a table has one.
   @inline(never) func takeSlotWithTable(node: NodeID?) throws(ThreadStackError) -> Int {
     let state = machine.lock(lock)
-    guard Int(shared.pointee.usedSlots) < layout.capacity else {
+    if let free = takeFreeSlot() {
       machine.unlock(lock, restoring: state)
-      throw .slotsExhausted(capacity: layout.capacity)
+      return slot(free)
     }
-    let first = Int(shared.pointee.firstPartial)
-    if first >= 0 {
-      let slot = takeSlot(ofPartialGroup: first)
-      shared.pointee.usedSlots &+= 1
-      machine.unlock(lock, restoring: state)
-      return slot
-    }
-    let table = takeBareTable()
+    let table = Int(shared.pointee.usedSlots) < layout.capacity ? takeBareTable() : -1
     if table >= 0 { shared.pointee.usedSlots &+= 1 }
     machine.unlock(lock, restoring: state)
     guard table >= 0 else { throw .slotsExhausted(capacity: layout.capacity) }
     return try takeSlot(ofNewTable: table, node: node)
   }
 
-  /// Takes the lowest free slot, which is counted already or next.
+  /// Takes a free slot of a group with a table and counts it, unless as many are in use as there may be.
   ///
   /// The lock is held.
-  @inline(__always) func takeSlot(ofPartialGroup index: Int) -> Int {
-    index &<< layout.groupShift &+ takeFirstSlot(of: group(index), index)
+  @inline(__always) func takeFreeSlot() -> FreeSlot? {
+    let index = Int(shared.pointee.firstPartial)
+    let used = shared.pointee.usedSlots
+    guard index >= 0, Int(used) < layout.capacity else { return nil }
+    shared.pointee.usedSlots = used &+ 1
+    return takeFirstSlot(of: index)
   }
 
-  /// The same, as the slot's number in its group.
-  @inline(__always) func takeFirstSlot(of group: UnsafeMutablePointer<GroupRecord>, _ index: Int)
-    -> Int
-  {
+  /// Takes the lowest free slot of a partial group, which is counted already or next.
+  ///
+  /// The lock is held.
+  @inline(__always) func takeFirstSlot(of index: Int) -> FreeSlot {
+    let group = group(index)
     let free = group.pointee.free
     let left = free & (free &- 1)
     group.pointee.free = left
     if left == 0 { close(group, index) }
-    return free.trailingZeroBitCount
+    return FreeSlot(group: group, index: index, bit: free.trailingZeroBitCount)
+  }
+
+  /// The number of a slot that was free.
+  @inline(__always) func slot(_ free: FreeSlot) -> Int { free.index &<< layout.groupShift &+ free.bit }
+
+  /// The slot with this number, as its group and its number there.
+  @inline(__always) func freeSlot(_ slot: Int) -> FreeSlot {
+    let index = slot &>> layout.groupShift
+    return FreeSlot(group: group(index), index: index, bit: slot & (1 &<< layout.groupShift &- 1))
   }
 
   /// Takes a group without a free slot out of the list.
@@ -115,9 +129,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       group(index).pointee.state = .partial
       link(index)
     }
-    let slot = takeSlot(ofPartialGroup: groups.lowerBound)
+    let free = takeFirstSlot(of: groups.lowerBound)
     machine.unlock(lock, restoring: state)
-    return slot
+    return slot(free)
   }
 
   /// Puts the groups of a claimed table, which is not there, where the next claim finds them.
@@ -139,13 +153,12 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// The lock is held.
   func putSlot(_ slot: Int) {
     machine.writeEntry(.empty, at: markerEntry(ofSlot: slot))
-    let index = slot &>> layout.groupShift
-    let group = group(index)
-    group.pointee.free |= 1 &<< UInt64(truncatingIfNeeded: slot & (1 &<< layout.groupShift &- 1))
+    let freed = freeSlot(slot)
+    freed.group.pointee.free |= 1 &<< UInt64(truncatingIfNeeded: freed.bit)
     shared.pointee.usedSlots &-= 1
-    if group.pointee.state == .full {
-      group.pointee.state = .partial
-      link(index)
+    if freed.group.pointee.state == .full {
+      freed.group.pointee.state = .partial
+      link(freed.index)
     }
   }
 

@@ -170,10 +170,6 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     UnsafeMutableRawPointer(record).assumingMemoryBound(to: Int.self) - (node &+ 1)
   }
 
-  func magazine(of record: UnsafeMutablePointer<CPURecord>) -> UnsafeMutablePointer<PackedStack> {
-    (UnsafeMutableRawPointer(record) + CPURecord.headerBytes).assumingMemoryBound(to: PackedStack.self)
-  }
-
   func group(_ index: Int) -> UnsafeMutablePointer<GroupRecord> { control.pointee.groups + index }
 
   // MARK: Slots and their entries
