@@ -46,8 +46,8 @@
 
     @Test func thePageHasARatioForEachOperation() throws {
       let page = try String(contentsOfFile: "\(root)/docs/benchmarks.md", encoding: .utf8)
-      let table = try #require(page.components(separatedBy: "<!-- host table -->\n").last)
-        .components(separatedBy: "<!-- end of the host table -->\n")
+      let table = try #require(page.components(separatedBy: "<!-- figures: host -->\n").last)
+        .components(separatedBy: "<!-- end of figures -->\n")
       try #require(table.count == 2)
       let rows = table[0].split(separator: "\n").filter { $0.hasPrefix("| ") }.dropFirst()
         .map { $0.split(separator: "|").map { $0.trimmingCharacters(in: .whitespaces) } }
