@@ -48,6 +48,72 @@ import Testing
     #expect(report.failures[0].process == "insmod")
   }
 
+  @Test func `of vmalloc for nothing, or for more than there is, are no lack of anything`() throws {
+    let nothing = try examine(
+      """
+      [   14.000008] loader: vmalloc: allocation failure: 0 bytes, mode:0x14000c0(GFP_KERNEL), nodemask=(null)
+      [   14.000016] CPU: 0 PID: 1134 Comm: loader Not tainted 4.14.107 #0
+      [   14.000036] [<c01b1904>] (warn_alloc) from [<c01de158>] (__vmalloc_node_range+0x228/0x234)
+      [   14.000044] [<c01de158>] (__vmalloc_node_range) from [<c010c0b8>] (module_alloc+0x4c/0x54)
+      """)
+    #expect(nothing.failures.map(\.cause) == [.other])
+    #expect(nothing.failures[0].sentence.contains("asked for 0 bytes"))
+    let tooMuch = try examine(
+      """
+      [   14.000008] loader: vmalloc error: size 17179869184, exceeds total pages, mode:0xcc0(GFP_KERNEL), nodemask=(null)
+      """)
+    #expect(tooMuch.failures.map(\.cause) == [.other])
+    #expect(tooMuch.failures[0].sentence.contains("16 GiB"))
+  }
+
+  @Test func `of a global shortage have no limit of a group that ran out beside it`() throws {
+    let report = try examine(
+      """
+      make invoked oom-killer: gfp_mask=0x27000c0(GFP_KERNEL_ACCOUNT|__GFP_NOTRACK), order=2, oom_score_adj=0
+      CPU: 1 PID: 2911 Comm: make Not tainted 4.7.2-3 #1
+      Call Trace:
+       dump_stack+0x63/0x81
+       out_of_memory+0x3fb/0x490
+       __alloc_pages_nodemask+0xeff/0xf40
+       copy_process.part.8+0x136/0x1a00
+      memory: usage 524288kB, limit 524288kB, failcnt 30141
+      """)
+    #expect(report.failures.allSatisfy { $0.process != "make" || $0.cause == .unknown })
+  }
+
+  @Test func `with the trace of another have none`() throws {
+    // A request that may not wait is not a fork's.
+    let report = try examine(
+      """
+      swapper/0: page allocation failure: order:0, mode:0x480020(GFP_ATOMIC), nodemask=(null)
+      CPU: 0 PID: 0 Comm: swapper/0 Not tainted 4.19.35 #3
+      [<800222a4>] (copy_process.part.47) from [<80023b90>] (do_fork+0xd8/0x42c)
+      """)
+    #expect(report.failures.map(\.threadStack) == [.no])
+  }
+
+  @Test func `whose mode is cut have none that was not printed`() throws {
+    for rest in ["\n00030+02:00 CPU: 2 PID: 1764", "=", "c\nruns on"] {
+      let failure = try #require(
+        try examine("python: page allocation failure: order:1, mode:0x3000d0\(rest)").failures.first)
+      #expect(failure.threadStack == .unknown, "\(rest)")
+    }
+  }
+
+  @Test func `whose zones are all empty lack others, unless only the lowest would do`() throws {
+    func cause(_ mode: String) throws -> Cause? {
+      try examine(
+        """
+        modprobe: page allocation failure: order:0, mode:\(mode), nodemask=(null)
+        Node 0 DMA free:0kB min:0kB low:0kB high:0kB present:0kB managed:0kB free_cma:0kB
+        lowmem_reserve[]: 0 3720 7790 7790
+        """
+      ).failures.first?.cause
+    }
+    #expect(try cause("0xcc1(GFP_KERNEL|GFP_DMA)") == .emptyZone)
+    #expect(try cause("0xcc0(GFP_KERNEL)") == .unknown)
+  }
+
   @Test func `in which the kernel is sure of no function may be a fork all the same`() throws {
     let text = """
       sshd: page allocation failure. order:1, mode:0xd0

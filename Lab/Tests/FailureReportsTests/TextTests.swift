@@ -111,6 +111,17 @@ private func messages(_ text: String) -> [LogMessage] {
   ]) func `are found`(_ text: String, _ length: Int) {
     #expect(QuoteMarks.length(bytes(text)) == length)
   }
+
+  @Test func `take a blank only where all lines have one`() {
+    var attached = QuoteMarks()
+    #expect(attached.take(bytes(">Call Trace:")) == 1)
+    #expect(attached.take(bytes("> dump_stack+0x5c/0x82")) == 1)
+    #expect(attached.take(bytes(">")) == 1)
+    var apart = QuoteMarks()
+    #expect(apart.take(bytes("> Call Trace:")) == 2)
+    #expect(apart.take(bytes(">  dump_stack+0x5c/0x82")) == 2)
+    #expect(apart.take(bytes("no mark")) == 0)
+  }
 }
 
 @Suite struct `Prefixes` {
@@ -191,6 +202,10 @@ private func messages(_ text: String) -> [LogMessage] {
     #expect(
       JSONLogLine.message(bytes(#"{"PRIORITY":"4","MESSAGE":"DMA free:1kB"}"#)).map(string) == "DMA free:1kB")
     #expect(JSONLogLine.message(bytes(#"{"a":1}"#)) == nil)
+    #expect(JSONLogLine.message(bytes(#"{"log":"cut of\"#)).map(string) == "cut of")
+    let quoted = messages(#">> {"log":"[    1.000001] DMA free:1kB\n","stream":"stdout"}"#)
+    #expect(quoted.map { string($0.text.bytes) } == ["DMA free:1kB"])
+    #expect(quoted.first?.microseconds == 1_000_001)
   }
 }
 

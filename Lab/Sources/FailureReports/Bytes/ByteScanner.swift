@@ -55,6 +55,17 @@ struct ByteScanner {
     return value
   }
 
+  /// Reads a whole number; `nil`, without moving, where it was wrapped: there one number cannot be told from two.
+  mutating func wholeNumber(in text: TextLine) -> UInt64? {
+    let start = index
+    guard let value = number() else { return nil }
+    if index > start + 1, text.hasJoint(in: start + 1...index - 1) {
+      index = start
+      return nil
+    }
+    return value
+  }
+
   /// Reads hexadecimal digits; `nil`, without moving, where there are none or more than 16.
   mutating func hexNumber() -> UInt64? {
     var place = index

@@ -101,17 +101,16 @@ package struct AllocationMode: Equatable, Sendable {
     return bits.map { "0x" + String($0, radix: 16) } ?? "unknown"
   }
 
-  /// The mode behind `mode:`, `gfp_mask=` or `gfp=` in a message, or `nil`.
-  init?(in text: TextLine) {
+  /// The mode behind the first label in a message, from an offset on, or `nil`.
+  init?(
+    in text: TextLine, from start: Int = 0,
+    labels: [StaticString] = ["gfp_mask=", "mode:", "gfp=", "gfp_flags=", "mode="]
+  ) {
     let bytes = text.bytes
-    var place: Int?
-    for label: StaticString in ["gfp_mask=", "mode:", "gfp=", "gfp_flags=", "mode="] {
-      if let found = bytes.offset(of: label) {
-        place = found + label.utf8CodeUnitCount
-        break
-      }
+    let places = labels.compactMap { label in
+      bytes.offset(of: label, from: start).map { $0 + label.utf8CodeUnitCount }
     }
-    guard let place else { return nil }
+    guard let place = places.min() else { return nil }
     var scanner = ByteScanner(bytes, at: place)
     scanner.skipBlanks()
     line = text.number(at: place)
@@ -119,12 +118,14 @@ package struct AllocationMode: Equatable, Sendable {
       let start = scanner.index
       guard let number = scanner.hexNumber() else { return nil }
       bits = number
-      let digits = scanner.index - start
+      let end = scanner.index
       scanner.skipBlanks()
-      if scanner.isAtEnd {
-        // Where nothing follows, some digits may be missing.
-        guard Self.isPlausible(number) else { return nil }
-        isPerhapsCut = digits < 4
+      // Where it was wrapped, one number cannot be told from two.
+      let isWrapped = end > start + 1 && text.hasJoint(in: start + 1...end - 1)
+      if scanner.isAtEnd || isWrapped || ![UInt8(ascii: "("), 0x2c, 0x29, 0x2f].contains(scanner.current) {
+        // Where nothing follows that belongs to it, some digits may be missing.
+        guard Self.isPlausible(number), !isWrapped || scanner.current == UInt8(ascii: "(") else { return nil }
+        isPerhapsCut = end - start < 4
       }
     }
     scanner.skipBlanks()

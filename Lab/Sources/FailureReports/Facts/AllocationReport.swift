@@ -42,6 +42,8 @@ package struct AllocationReport: Sendable {
   package var hasMemoryFigures = false
   /// The line of an out-of-memory report that continues a stall, if there was one.
   package var continuedLine: Int?
+  /// Whether a reserve came whose zone did not.
+  var hasReserveOfNoZone = false
   /// The size of the first entry of the first list, whole or not.
   var listedPageBytes: UInt64?
   /// Whether zones and lists are those of the report before, whose own first line is missing.
@@ -80,10 +82,14 @@ package struct AllocationReport: Sendable {
   mutating func dropForeignReserves() {
     for index in zones.indices where zones[index].lowmemReserve.allSatisfy({ $0 == 0 }) {
       let rank = ZoneName.rank(zones[index].name)
-      let hasHigher = zones.contains {
-        ZoneName.rank($0.name) > rank && ZoneName.rank($0.name) <= ZoneName.rank("Normal")
-          && $0.node == zones[index].node && $0.free.value > 0
+      func isHigher(_ name: String) -> Bool {
+        ZoneName.rank(name) > rank && ZoneName.rank(name) <= ZoneName.rank("Normal")
       }
+      let node = zones[index].node
+      let hasHigher =
+        zones.contains { isHigher($0.name) && $0.node == node && $0.free.value > 0 }
+        || lists.contains { isHigher($0.zone) && $0.node == node && $0.total > 0 }
+        || damages.contains { $0.zone.map(isHigher) ?? false }
       if hasHigher { zones[index].lowmemReserve = [] }
     }
   }
@@ -92,6 +98,7 @@ package struct AllocationReport: Sendable {
   ///
   /// The lists are printed after the figures of all zones, and the summary before them has the sum of what is free.
   var mayLackZones: Bool {
+    if hasReserveOfNoZone { return true }
     if damages.contains(where: { damage in
       damage.zone.map { name in !zones.contains { $0.name == name } } ?? false
     }) {

@@ -29,6 +29,8 @@ package struct Request: Equatable, Sendable {
   package var order: Figure?
   /// Whether the order was negative: the administrator has called for the OOM killer.
   package var isByHand = false
+  /// Whether no machine like this one would serve it: it was for no bytes, or for more than there is memory.
+  package var isRefusedAlways = false
   package var mode: AllocationMode?
   /// Whether it is reported in full, with a trace and figures: failures of 2.4 and failed searches for addresses are not.
   package var isInFull = true

@@ -26,8 +26,17 @@ package struct Trace: Equatable, Sendable {
 
   private static let greatestDepth = 64
   private static let reporters: Set<String> = [
-    "dump_stack", "dump_stack_lvl", "dump_header", "warn_alloc", "warn_alloc_failed",
+    "dump_stack", "dump_stack_lvl", "dump_header", "warn_alloc", "warn_alloc_failed", "out_of_memory",
+    "oom_kill_process", "mem_cgroup_out_of_memory",
   ]
+  /// How the names of all functions begin that report, and stand above those that asked.
+  private static let reporterPrefixes = [
+    "dump_", "__dump_", "show_", "__show_", "unwind_", "walk_stack", "print_", "warn_", "oom_", "out_of_memory", "panic",
+    "check_panic", "mem_cgroup_oom", "mem_cgroup_out", "mem_cgroup_print", "save_stack", "arch_", "backtrace", "nmi_",
+  ]
+  private static func isReporter(_ name: String) -> Bool { reporterPrefixes.contains { name.hasPrefix($0) } }
+  /// How far in the last function the call was, if printed.
+  private var lastOffset: UInt64?
 
   /// How many functions with an offset stand in a message.
   private static func offsetCount(_ bytes: [UInt8]) -> Int {
@@ -59,7 +68,7 @@ package struct Trace: Equatable, Sendable {
       }
       return false
     }
-    noteWidth(bytes)
+    noteWidth(text)
     // A register's value is what was interrupted, or what has failed, not a function that called another.
     for register: StaticString in ["RIP:", "pc :", "lr :", "PC is at", "LR is at", "EIP:", "NIP ["]
     where bytes.contains(register) {
@@ -97,12 +106,19 @@ package struct Trace: Equatable, Sendable {
       }
       guard entries.count < Self.greatestDepth else { continue }
       let entry = Entry(name: Self.plain(bytes.text(name)), line: text.number(at: start))
-      // Arm prints each function twice: once as the callee, once as the caller.
-      guard entries.last?.name != entry.name else { continue }
-      if Self.reporters.contains(entry.name), entries.contains(where: { $0.name == entry.name }) {
+      // Arm prints each function twice: once as the caller, once as the callee, with the same offset or without one.
+      var afterName = ByteScanner(bytes, at: name.upperBound)
+      let offset = afterName.take("+0x") ? afterName.hexNumber() : nil
+      let isOtherHalf =
+        entries.last?.name == entry.name && (offset == nil || lastOffset == nil || offset == lastOffset)
+      lastOffset = offset
+      if isOtherHalf { continue }
+      if Self.reporters.contains(entry.name),
+        entries.contains(where: { $0.name == entry.name || !Self.isReporter($0.name) })
+      {
         isOfTwo = true
       }
-      entries.append(entry)
+      if entries.last?.name != entry.name { entries.append(entry) }
     }
     return found > 0
   }
@@ -153,8 +169,9 @@ package struct Trace: Equatable, Sendable {
     return scanner.current == UInt8(ascii: ")") && (start == 0 || bytes[start - 1] != UInt8(ascii: "("))
   }
 
-  private mutating func noteWidth(_ bytes: [UInt8]) {
-    guard has32BitAddresses == nil, let open = bytes.offset(of: "[<") else { return }
+  private mutating func noteWidth(_ text: TextLine) {
+    let bytes = text.bytes
+    guard has32BitAddresses == nil, let open = bytes.offset(of: "[<"), !text.hasJoint(in: 0...open) else { return }
     var scanner = ByteScanner(bytes, at: open + 2)
     let digits = scanner.run(while: \.isHexDigit)
     guard scanner.take(">]") else { return }

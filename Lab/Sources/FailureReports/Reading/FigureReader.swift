@@ -163,12 +163,16 @@ struct FigureReader {
     guard text.bytes.contains("reserve[") || text.bytes.contains("protections["),
       let place = text.bytes.offset(of: "[]:")
     else { return false }
-    guard let zone = zoneOfReserve else { return true }
+    guard let zone = zoneOfReserve else {
+      // A reserve without its zone: there was one more.
+      report.hasReserveOfNoZone = true
+      return true
+    }
     zoneOfReserve = nil
     var scanner = ByteScanner(text.bytes, at: place + 3)
     var values: [UInt64] = []
     // Where it was wrapped, one number cannot be told from two.
-    if text.joints.contains(where: { $0.offset > place }) { return true }
+    if text.joints.contains(where: { $0.offset > place + 3 }) { return true }
     scanner.skipBlanks()
     while let value = scanner.number() {
       values.append(value)

@@ -6,7 +6,7 @@ struct LimitMessage {
   private let killedInGroup = /killed as a result of limit of (?<group>\/\S*)/
   private let groupOfKill = /oom_memcg=(?<group>[^,\s]+)/
   /// Only the system calls themselves: threads' library says the same where it finds no memory.
-  private let refusedFork = /(?:fork|clone)[^\n]*(?:temporarily unavailable|No child processes)/
+  private let refusedFork = /\b(?:fork|clone)\b[^\n]{0,80}?(?:temporarily unavailable|No child processes)/
 
   /// Whether a message is worth a closer look.
   static func mayRead(_ bytes: [UInt8]) -> Bool {

@@ -25,6 +25,8 @@ struct OpenReport {
   private var hasOwnBody = true
   /// Whether the size that vmalloc wanted was printed, so that its page allocation failure comes next.
   private var hasVmallocSize = false
+  /// Whether the search for addresses failed before for the same size, so that what is told next may be about either.
+  var isOneOfRanges = false
   /// The thread that the trace is of.
   private var threadName: String?
   /// Why its figures are not believed, if they are not.
@@ -53,7 +55,7 @@ struct OpenReport {
     var reader = figures
     reader.finishList(into: &report)
     if !hasPlausibleTrace || report.trace.isOfTwo { distrust = Self.mixed }
-    if hasForeignLimit { distrust = Self.mixed }
+    if hasForeignLimit || hasForeignTrace { distrust = Self.mixed }
     if let reason = distrust ?? reader.contradiction { report.distrustFigures(reason) }
     dropForeignSlab()
     report.dropForeignReserves()
@@ -133,10 +135,16 @@ struct OpenReport {
     return true
   }
 
+  /// Whether a request is for addresses too, for as many.
+  func isSameRange(as request: Request) -> Bool {
+    request.kind == .addressRange && report.request?.kind == .addressRange
+      && request.size?.value == report.request?.size?.value
+  }
+
   /// One failure to find addresses is reported first so, then as one of pages or of vmalloc.
   private func continuesAddressRange(_ request: Request, _ message: LogMessage) -> Bool {
     guard let earlier = report.request, earlier.kind == .addressRange, !report.hasMemoryFigures,
-      report.trace.entries.isEmpty, isNear(message)
+      !isOneOfRanges, report.trace.entries.isEmpty, isNear(message)
     else { return false }
     // Kernels before 5.12 tell it so in three lines, the last of them as a failure of single pages.
     if request.kind == .pageAllocation { return hasVmallocSize && request.order?.value == 0 }
@@ -171,7 +179,18 @@ struct OpenReport {
   ///
   /// Where one is hit, few kernels print figures of the machine, and all print the group's functions in the trace.
   private var hasForeignLimit: Bool {
-    report.limit?.kind == .memoryGroup && report.hasMemoryFigures && !Diagnosis.isGroupCharge(report)
+    guard report.limit?.kind == .memoryGroup, !Diagnosis.isGroupCharge(report) else { return false }
+    return report.hasMemoryFigures || report.trace.entries.contains { $0.name.hasPrefix("__alloc_pages") }
+  }
+
+  /// Whether the trace ends in a fork, although the request may not wait, as a fork may, or is for a program's memory.
+  private var hasForeignTrace: Bool {
+    // Without an MMU the kernel prints no trace of it.
+    if report.request?.kind == .processMemory { return !report.trace.entries.isEmpty }
+    guard let mode = report.request?.mode, !mode.names.isEmpty, mode.mayWait == false || mode.isMovable else {
+      return false
+    }
+    return StackQuestion.byTrace(report.trace)?.0 == .yes
   }
 
   /// Drops what the slab allocator has said if it is about another request: its failures come from functions of its own.

@@ -74,6 +74,7 @@ struct ReportReader {
     let caller = message.caller ?? lastCaller
     var before: AllocationReport?
     var distrust: String?
+    var isOneOfRanges = false
     if message.caller == nil && !lastCaller.isEmpty {
       distrust = "the line of the request has lost what printed it"
     }
@@ -90,6 +91,7 @@ struct ReportReader {
           current.distrustFigures(reason)
           distrust = reason
         }
+        isOneOfRanges = message.caller == nil && current.isSameRange(as: request)
         finished += current.finish()
       }
     }
@@ -99,10 +101,17 @@ struct ReportReader {
       close(oldest.key)
     }
     var report = OpenReport(request, at: message, after: before)
+    report.isOneOfRanges = isOneOfRanges || Self.hasRestOfRange(message.text.bytes)
     if let distrust { report.distrustFigures(distrust) }
     open[caller] = report
     lastCaller = caller
     if request.kind == .fork { close(caller) }
+  }
+
+  /// Whether the end of another message about addresses stands behind one, whose own beginning is cut off.
+  private static func hasRestOfRange(_ bytes: [UInt8]) -> Bool {
+    guard let first = bytes.offset(ofPhrase: "increase size") else { return false }
+    return bytes.offset(of: "ease size", from: first + 13) != nil
   }
 
   private mutating func close(_ caller: String) {

@@ -36,7 +36,7 @@ enum RequestLine {
     var result = Request(kind: kind, line: text.number(at: place))
     result.process = process(before: place, in: text.bytes)
     result.order = order(text, from: place, isByHand: &result.isByHand)
-    result.mode = AllocationMode(in: text)
+    result.mode = AllocationMode(in: text, from: place)
     return result
   }
 
@@ -98,7 +98,7 @@ enum RequestLine {
     let line = text.number(at: begin)
     return Request(
       kind: .pageAllocation, line: line, order: Figure(value: order, line: line),
-      mode: AllocationMode(in: text),
+      mode: AllocationMode(in: text, from: place, labels: ["gfp="]),
       isInFull: false)
   }
 
@@ -108,7 +108,7 @@ enum RequestLine {
     guard let place = bytes.offset(ofPhrase: "Allocation of length ") else { return nil }
     var scanner = ByteScanner(bytes, at: place)
     _ = scanner.run { !$0.isDigit }
-    guard let size = scanner.number(), bytes.offset(ofPhrase: "from process", from: scanner.index) != nil
+    guard let size = scanner.wholeNumber(in: text), bytes.offset(ofPhrase: "from process", from: scanner.index) != nil
     else { return nil }
     let line = text.number(at: place)
     var result = Request(kind: .processMemory, line: line, size: Figure(value: size, line: line))
@@ -137,7 +137,7 @@ enum RequestLine {
     }
     _ = scanner.run { !$0.isDigit }
     var result = Request(kind: .addressRange, line: line, isInFull: false)
-    if let size = scanner.number(), !scanner.isAtEnd { result.size = Figure(value: size, line: line) }
+    if let size = scanner.wholeNumber(in: text), !scanner.isAtEnd { result.size = Figure(value: size, line: line) }
     return result
   }
 
@@ -153,7 +153,7 @@ enum RequestLine {
     let line = text.number(at: place)
     var scanner = ByteScanner(bytes, at: place)
     _ = scanner.run { !$0.isDigit }
-    let size = scanner.number().map { Figure(value: $0, line: line) }
+    let size = scanner.wholeNumber(in: text).map { Figure(value: $0, line: line) }
     var result = Request(kind: .addressRange, line: line, mode: AllocationMode(in: text), size: size)
     if !bytes.contains("vmalloc error") {
       // Kernels before 4.10 print the thread and the mode as a page allocation failure of their own.
@@ -172,10 +172,13 @@ enum RequestLine {
         } else {
           result.order = Figure(value: 0, line: line)
         }
+      } else if bytes.contains(phrase: "exceeds total pages") {
+        result.isRefusedAlways = true
       } else if !bytes.contains(phrase: "vm_struct allocation failed") {
         return nil
       }
     }
+    if size?.value == 0 { result.isRefusedAlways = true }
     return result
   }
 
@@ -184,7 +187,7 @@ enum RequestLine {
     guard let place = text.bytes.offset(ofPhrase: "Unable to allocate memory on"),
       text.bytes.contains("SLUB") || text.bytes.contains("SLAB")
     else { return nil }
-    return Request(kind: .slab, line: text.number(at: place), mode: AllocationMode(in: text))
+    return Request(kind: .slab, line: text.number(at: place), mode: AllocationMode(in: text, from: place))
   }
 
   /// `nsenter: Unable to fork: Cannot allocate memory`, `unable to create native thread`.

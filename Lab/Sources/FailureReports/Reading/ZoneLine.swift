@@ -47,8 +47,10 @@ enum ZoneLine {
     guard seen.contains("free"), seen.contains("min") else {
       return .damaged(Damage(line: line, what: "\(place) (cut off)", zone: name))
     }
+    // All kernels that print what is managed print what the contiguous allocator has.
     zone.isComplete =
-      seen.contains("free_cma") || bytes.contains("unreclaimable?") || bytes.contains("pages_scanned")
+      seen.contains("free_cma")
+      || !seen.contains("managed") && (bytes.contains("unreclaimable?") || bytes.contains("pages_scanned"))
     // Kernels have counted slabs by zone, by node, and for the whole machine.
     zone.hasAllReclaimable =
       seen.contains("active_file") && seen.contains("inactive_file")

@@ -9,6 +9,7 @@ package struct LogText {
   private var html = HTMLText()
   /// A quoted-printable line whose end has not come yet.
   private var unfinished: TextLine?
+  private var quotes = QuoteMarks()
   private var assembler = LineAssembler()
 
   /// A decoder for a text that begins with `sample`.
@@ -58,14 +59,16 @@ package struct LogText {
   }
 
   private mutating func decoded(_ line: TextLine, to messages: inout [LogMessage]) {
-    var line = line
-    if line.bytes.first == UInt8(ascii: "{"), let message = JSONLogLine.message(line.bytes) {
-      line = TextLine(message, number: line.number)
-    }
     for text in isHTML ? html.decode(line) : [line] {
-      for message in Message.split(TerminalText.clean(text)) {
-        assembler.add(message, to: &messages)
+      var clean = TerminalText.clean(text)
+      var start = quotes.take(clean.bytes)
+      let text = clean.bytes[start...].drop { $0 == .blank }
+      if text.first == UInt8(ascii: "{"), let message = JSONLogLine.message(Array(text))
+      {
+        clean = TerminalText.clean(TextLine(message, number: clean.number(at: start)))
+        start = 0
       }
+      for message in Message.split(clean, from: start) { assembler.add(message, to: &messages) }
     }
   }
 }

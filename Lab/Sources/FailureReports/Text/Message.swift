@@ -14,9 +14,11 @@ struct Message: Equatable {
   /// The messages on a line that has been decoded and cleaned.
   ///
   /// Two CPUs that print at once put several on one line; each has a time stamp of its own.
-  static func split(_ line: TextLine) -> [Message] {
+  ///
+  /// - Parameter first: where the quote marks end.
+  static func split(_ line: TextLine, from first: Int) -> [Message] {
     var result: [Message] = []
-    var start = QuoteMarks.length(line.bytes)
+    var start = first
     let bytes = line.bytes
     while true {
       var prefix = LogPrefix(of: bytes, from: start)

@@ -14,7 +14,7 @@ enum QuotedPrintable {
       index = found + 1
       if sample.has("3D", at: index) { equalsSigns += 1 }
       if sample.has("3D", at: index) || sample.has("\n", at: index) || sample.has("\r\n", at: index)
-        || sample.has("20\n", at: index) || sample.has("C2=A0", at: index)
+        || sample.has("20\n", at: index) || sample.has("20\r\n", at: index) || sample.has("C2=A0", at: index)
       {
         escaped += 1
       } else {

@@ -41,6 +41,8 @@ enum Cures {
     case .addressSpace:
       failure.helps = [.addressSpace]
       failure.helpsNot = [.moreMemory, .reclaim, .singlePageStacks, .growingStacks]
+    case .other where verdict.report.request?.isRefusedAlways == true:
+      failure.helpsNot = [.moreMemory, .reclaim, .addressSpace, .singlePageStacks, .growingStacks]
     case .other:
       if growing == true { failure.helps.append(.growingStacks) }
       if verdict.report.request?.isByHand != true, failure.order ?? 0 > 0 { failure.helps.append(.moreMemory) }
@@ -52,6 +54,9 @@ enum Cures {
       break
     }
     failure.actor = actor(failure)
+    if verdict.report.request?.isRefusedAlways == true {
+      failure.actor = "the developers of the kernel or the driver, which asked for it"
+    }
     if let stacks, growing == true || stacks.stacks >= 64 << 20,
       failure.cause == .shortage || failure.cause == .other
     {

@@ -44,12 +44,18 @@ enum Sentences {
       return "\(subject) because it was bound to some of the machine's memory nodes, and those were full."
     case .addressSpace:
       let size = failure.requestedBytes.map(Size.text) ?? "a range"
-      let memory = failure.freeBytes.map { ": \(Size.text($0)) of memory were free" } ?? ""
+      let memory = failure.freeBytes.map { ": \(Size.text($0)) of memory were free, but the addresses ran out" } ?? ""
       return
-        "\(subject) because no range of \(size) was left in \(isModule(verdict) ? "the range of addresses for modules" : "the kernel's range of addresses for mapped memory")\(memory), but the addresses ran out."
+        "\(subject) because no range of \(size) was left in \(isModule(verdict) ? "the range of addresses for modules" : "the kernel's range of addresses for mapped memory")\(memory)."
     case .other:
       if verdict.report.request?.isByHand == true {
         return "Nothing failed: the OOM killer was called by hand."
+      }
+      if verdict.report.request?.isRefusedAlways == true {
+        let size = failure.requestedBytes ?? 0
+        return size == 0
+          ? "\(subject) because it asked for 0 bytes, which is always refused: neither memory nor addresses ran out."
+          : "\(subject) because it asked for \(Size.text(size)), which is more than the machine has memory."
       }
       return
         "\(subject) although the report shows memory that would have served it: \(usable) usable\(place), pieces of up to \(failure.largestUsableBlockBytes.map(Size.text) ?? "unknown size"); it had probably come back by the time of the report."

@@ -8,7 +8,9 @@ struct Verdict {
   var failure: Failure
 
   mutating func decide() {
-    if report.request?.kind == .addressRange {
+    if report.request?.isRefusedAlways == true {
+      failure.cause = .other
+    } else if report.request?.kind == .addressRange {
       failure.cause = .addressSpace
     } else if report.request?.isByHand == true {
       failure.cause = .other
@@ -79,7 +81,12 @@ struct Verdict {
       return
     }
     if assessments.allSatisfy({ $0.outcome == .empty }) {
-      failure.cause = .emptyZone
+      // Only requests for the lowest zones have no other to go to.
+      if ZoneName.rank(rules.highestZone) < ZoneName.rank("Normal") {
+        failure.cause = .emptyZone
+      } else {
+        failure.missing.append("the figures of the zones that have memory")
+      }
       return
     }
     let zones = assessments.filter { $0.outcome != .empty }
@@ -255,7 +262,7 @@ struct Verdict {
       failure.stackBytes = size
     } else if let page = failure.pageBytes, page == 4096 {
       if report.trace.has32BitAddresses == true { failure.stackBytes = 8192 }
-      if report.trace.has32BitAddresses == false, let version = report.version,
+      if report.trace.has32BitAddresses == false, !report.trace.isDamaged, let version = report.version,
         version >= KernelVersion(major: 3, minor: 15)
       {
         failure.stackBytes = 16384
