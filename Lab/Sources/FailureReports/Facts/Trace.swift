@@ -49,6 +49,19 @@ package struct Trace: Equatable, Sendable {
     return count
   }
 
+  /// Whether the slab allocator has asked for the memory.
+  var hasSlabAllocator: Bool {
+    entries.contains { entry in
+      ["slab", "kmem_cache", "kmalloc", "cache_alloc", "cache_grow"].contains { entry.name.contains($0) }
+    }
+  }
+
+  /// Whether a message is nothing but functions of a trace.
+  static func isEntry(_ text: TextLine) -> Bool {
+    var trace = Trace()
+    return text.joints.isEmpty && trace.add(text) && !trace.isDamaged && !trace.entries.isEmpty
+  }
+
   /// Notes a heading; a second one begins the trace of another report.
   mutating func noteHeading() {
     if hasHeading { isOfTwo = true }
@@ -171,12 +184,13 @@ package struct Trace: Equatable, Sendable {
 
   private mutating func noteWidth(_ text: TextLine) {
     let bytes = text.bytes
-    guard has32BitAddresses == nil, let open = bytes.offset(of: "[<"), !text.hasJoint(in: 0...open) else { return }
+    guard let open = bytes.offset(of: "[<"), !text.hasJoint(in: 0...open + 18) else { return }
     var scanner = ByteScanner(bytes, at: open + 2)
     let digits = scanner.run(while: \.isHexDigit)
     guard scanner.take(">]") else { return }
-    if digits.count == 8 { has32BitAddresses = true }
-    if digits.count == 16 { has32BitAddresses = false }
+    guard digits.count == 8 || digits.count == 16 else { return }
+    if let has32BitAddresses, has32BitAddresses != (digits.count == 8) { isOfTwo = true }
+    has32BitAddresses = digits.count == 8
   }
 
   /// A name without `.part.8`, `.isra.0`, `.constprop.0`, `.cold`, and without the kind of Arm's and x86's system calls.

@@ -20,6 +20,10 @@ struct FigureReader {
   private var hasSummary = false
   /// Nodes whose own figures have come.
   private var describedNodes: Set<Int> = []
+  /// Whether zones and lists have their nodes in front; a kernel prints all so, or none.
+  private var hasNodes: Bool?
+  /// Whether the last figures that came were those of a zone, believed or not.
+  private var isBehindZone = false
   /// How many zones the reserves are for.
   private var reserveCount: Int?
 
@@ -61,6 +65,10 @@ struct FigureReader {
     } else if bytes.contains("active_anon:"), bytes.contains("isolated_anon:"), !bytes.contains("kB") {
       if hasSummary || report.hasMemoryFigures { contradiction = OpenReport.mixed }
       hasSummary = true
+    } else if bytes.contains("slab_unreclaimable:") || bytes.contains("bounce:"), !bytes.contains("kB"),
+      report.hasMemoryFigures
+    {
+      contradiction = OpenReport.mixed
     }
   }
 
@@ -71,6 +79,7 @@ struct FigureReader {
       report.hasMemoryFigures = true
       report.damages.append(damage)
       zoneOfReserve = nil
+      isBehindZone = true
     case .read(let zone):
       let known = report.zones.firstIndex { $0.name == zone.name && $0.node == zone.node }
       if known != nil, report.request == nil || isPastLists, !report.lists.isEmpty { return .beginsAnother }
@@ -78,7 +87,9 @@ struct FigureReader {
       // Kernels print the figures of all zones before the first list.
       if !report.lists.isEmpty { contradiction = "the lists stand before the figures of the zones" }
       let conflict = "the figures of zone \(zone.name) (two that differ)"
+      noteNode(zone.node)
       zoneOfReserve = nil
+      isBehindZone = true
       if let known {
         // Two descriptions of one zone: two reports are mixed, and nothing of them is believed.
         if report.zones[known].free.value != zone.free.value { contradiction = OpenReport.mixed }
@@ -130,7 +141,13 @@ struct FigureReader {
         report.lists.append(list)
       }
       if let node = list.node { report.namedNodes.insert(node) }
+      noteNode(list.node)
     }
+  }
+
+  private mutating func noteNode(_ node: Int?) {
+    if let hasNodes, hasNodes != (node != nil) { contradiction = OpenReport.mixed }
+    hasNodes = node != nil
   }
 
   private mutating func readNode(_ text: TextLine, into report: inout AllocationReport) {
@@ -163,11 +180,10 @@ struct FigureReader {
     guard text.bytes.contains("reserve[") || text.bytes.contains("protections["),
       let place = text.bytes.offset(of: "[]:")
     else { return false }
-    guard let zone = zoneOfReserve else {
-      // A reserve without its zone: there was one more.
-      report.hasReserveOfNoZone = true
-      return true
-    }
+    // A reserve without its zone: there was one more.
+    if !isBehindZone { report.hasReserveOfNoZone = true }
+    isBehindZone = false
+    guard let zone = zoneOfReserve else { return true }
     zoneOfReserve = nil
     var scanner = ByteScanner(text.bytes, at: place + 3)
     var values: [UInt64] = []

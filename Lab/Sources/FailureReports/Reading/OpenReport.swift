@@ -187,10 +187,12 @@ struct OpenReport {
   private var hasForeignTrace: Bool {
     // Without an MMU the kernel prints no trace of it.
     if report.request?.kind == .processMemory { return !report.trace.entries.isEmpty }
-    guard let mode = report.request?.mode, !mode.names.isEmpty, mode.mayWait == false || mode.isMovable else {
-      return false
-    }
-    return StackQuestion.byTrace(report.trace)?.0 == .yes
+    guard let mode = report.request?.mode else { return false }
+    let isNoFork =
+      !mode.names.isEmpty && (mode.mayWait == false || mode.isMovable)
+      || report.request?.order?.value ?? 0 >= 5 && report.pageBytes ?? 4096 <= 4096
+      || mode.isCompound && !report.trace.hasSlabAllocator
+    return isNoFork && StackQuestion.byTrace(report.trace)?.0 == .yes
   }
 
   /// Drops what the slab allocator has said if it is about another request: its failures come from functions of its own.
@@ -198,9 +200,7 @@ struct OpenReport {
   /// Where the first lines of a report are missing, it is all that tells the request.
   private mutating func dropForeignSlab() {
     guard let slab = report.slab, report.request?.kind != .slab else { return }
-    let isOwn = report.trace.entries.contains { entry in
-      ["slab", "kmem_cache", "kmalloc", "cache_alloc", "cache_grow"].contains { entry.name.contains($0) }
-    }
+    let isOwn = report.trace.hasSlabAllocator
     let hasOtherOrder =
       slab.cache != nil && slab.order != nil && slab.order?.value != (report.request ?? slab).order?.value
     let isOnlyRequest = report.request == nil && StackQuestion.byTrace(report.trace)?.0 != .yes
@@ -285,7 +285,12 @@ struct OpenReport {
     if bytes.contains("cpuset=") || bytes.contains("mems_allowed=") { return noteNodes(bytes) }
     if bytes.contains("object size"), readCache(text) { return }
     if bytes.contains("Call Trace:") || bytes.contains("Call trace:") { return report.trace.noteHeading() }
-    if !report.hasMemoryFigures, report.trace.add(text) { return }
+    if !report.hasMemoryFigures {
+      if report.trace.add(text) { return }
+    } else if !figures.isPastLists, report.endLine == nil, bytes.contains("+0x"), Trace.isEntry(text) {
+      // The trace comes before the figures.
+      distrust = Self.mixed
+    }
     if bytes.contains("deadlocked on memory") || bytes.contains("Out of memory")
       || bytes.contains("Out of Memory")
     {

@@ -25,6 +25,23 @@ package struct LogPrefix: Equatable, Sendable {
   }
 }
 
+extension LogPrefix {
+  /// The rest of a prefix whose beginning is cut off: `0042][  T198] `.
+  init?(restIn line: [UInt8], from start: Int) {
+    var scanner = ByteScanner(line, at: start)
+    _ = scanner.run { $0.isDigit || $0 == UInt8(ascii: ".") }
+    guard scanner.take("][") else { return nil }
+    scanner.skipBlanks()
+    let word = scanner.run { $0 == UInt8(ascii: "T") || $0 == UInt8(ascii: "C") || $0.isDigit }
+    guard word.count > 1, !line[word.lowerBound].isDigit, line[word].dropFirst().allSatisfy(\.isDigit),
+      scanner.take(UInt8(ascii: "]"))
+    else { return nil }
+    caller = line.text(word)
+    isPresent = true
+    length = scanner.index - start
+  }
+}
+
 /// Reads the parts of a prefix, in any order and number.
 private struct PrefixReader {
   var scanner: ByteScanner

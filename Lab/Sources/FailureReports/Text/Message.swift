@@ -32,6 +32,10 @@ struct Message: Equatable {
         prefix.isPresent = true
       }
       if prefix.isPresent, textStart < bytes.count, bytes[textStart] == .blank { textStart += 1 }
+      if !prefix.isPresent, let rest = LogPrefix(restIn: bytes, from: textStart) {
+        prefix = rest
+        textStart += rest.length
+      }
       let next = KernelTime.first(in: bytes, from: textStart) ?? bytes.count
       if next > textStart || !prefix.isPresent || next == bytes.count {
         result.append(

@@ -143,6 +143,7 @@ struct Verdict {
 
   /// Whether reserves tell of zones whose lines are not there.
   private func absentZones() -> String? {
+    if report.hasReserveOfNoZone { return "the figures of a zone of which only lowmem_reserve[] is there" }
     if let free = report.freePages, let page = failure.pageBytes,
       report.zones.allSatisfy({ $0.node == report.zones.first?.node })
     {
