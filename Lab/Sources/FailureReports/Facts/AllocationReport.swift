@@ -80,6 +80,13 @@ package struct AllocationReport: Sendable {
 
   /// Takes back reserves that cannot be those of their zones: where a higher zone has memory, some is kept from its requests.
   mutating func dropForeignReserves() {
+    // The last number of the only reserve may be cut, unless it stands there twice.
+    let known = zones.indices.filter { !zones[$0].lowmemReserve.isEmpty }
+    if known.count == 1, let last = zones[known[0]].lowmemReserve.last,
+      last != zones[known[0]].lowmemReserve.dropLast().last ?? 0
+    {
+      zones[known[0]].lowmemReserve = []
+    }
     for index in zones.indices where zones[index].lowmemReserve.allSatisfy({ $0 == 0 }) {
       let rank = ZoneName.rank(zones[index].name)
       func isHigher(_ name: String) -> Bool {
@@ -89,8 +96,20 @@ package struct AllocationReport: Sendable {
       let hasHigher =
         zones.contains { isHigher($0.name) && $0.node == node && $0.free.value > 0 }
         || lists.contains { isHigher($0.zone) && $0.node == node && $0.total > 0 }
-        || damages.contains { $0.zone.map(isHigher) ?? false }
+        || damages.contains { $0.zone.map(isHigher) ?? false } || hasHigherByReserves(zones[index])
       if hasHigher { zones[index].lowmemReserve = [] }
+    }
+  }
+
+  /// Whether a lower zone's reserve tells of memory above a zone: it grows with each zone above that has some.
+  private func hasHigherByReserves(_ zone: Zone) -> Bool {
+    zones.contains { lower in
+      guard lower.node == zone.node, ZoneName.rank(lower.name) < ZoneName.rank(zone.name) else { return false }
+      let reserve = lower.lowmemReserve
+      let steps = reserve.indices.dropFirst().count { reserve[$0] > reserve[$0 - 1] }
+      let between = ZoneName.rank(lower.name)...ZoneName.rank(zone.name)
+      let known = zones.count { $0.node == zone.node && between.dropFirst().contains(ZoneName.rank($0.name)) }
+      return steps > known
     }
   }
 

@@ -35,6 +35,8 @@ package struct Trace: Equatable, Sendable {
     "check_panic", "mem_cgroup_oom", "mem_cgroup_out", "mem_cgroup_print", "save_stack", "arch_", "backtrace", "nmi_",
   ]
   private static func isReporter(_ name: String) -> Bool { reporterPrefixes.contains { name.hasPrefix($0) } }
+  /// Whether functions stood behind their addresses, as kernels print all or none.
+  private var hasAddresses: Bool?
   /// How far in the last function the call was, if printed.
   private var lastOffset: UInt64?
 
@@ -48,6 +50,9 @@ package struct Trace: Equatable, Sendable {
     }
     return count
   }
+
+  /// Whether there is any function in it.
+  var hasFunctions: Bool { !entries.isEmpty || !doubtful.isEmpty }
 
   /// Whether the slab allocator has asked for the memory.
   var hasSlabAllocator: Bool {
@@ -117,6 +122,9 @@ package struct Trace: Equatable, Sendable {
         }
         continue
       }
+      let hasAddress = bytes.contains("[<")
+      if let hasAddresses, hasAddresses != hasAddress { isOfTwo = true }
+      hasAddresses = hasAddress
       guard entries.count < Self.greatestDepth else { continue }
       let entry = Entry(name: Self.plain(bytes.text(name)), line: text.number(at: start))
       // Arm prints each function twice: once as the caller, once as the callee, with the same offset or without one.

@@ -15,7 +15,7 @@ struct FigureReader {
   /// The zone whose figures came last, so that its reserve comes next.
   private var zoneOfReserve: Int?
   /// Whether the line that figures begin with has come.
-  private var hasHeading = false
+  private(set) var hasHeading = false
   /// Whether the summary's own figure has come.
   private var hasSummary = false
   /// Nodes whose own figures have come.

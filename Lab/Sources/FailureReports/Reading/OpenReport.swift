@@ -187,7 +187,22 @@ struct OpenReport {
   private var hasForeignTrace: Bool {
     // Without an MMU the kernel prints no trace of it.
     if report.request?.kind == .processMemory { return !report.trace.entries.isEmpty }
+    // Each kind of report has functions of its own that print it.
+    let others: [String]
+    switch report.request?.kind {
+    case .pageAllocation: others = ["out_of_memory", "oom_kill_process"]
+    case .outOfMemory: others = ["warn_alloc", "warn_alloc_failed"]
+    default: others = []
+    }
+    if report.trace.entries.contains(where: { others.contains($0.name) }) || StackQuestion.isChargeTorn(report.trace) {
+      return true
+    }
     guard let mode = report.request?.mode else { return false }
+    if mode.isUntracked || mode.isAccountedAndZeroed, (1...3).contains(report.request?.order?.value ?? 0) {
+      // Faults of programs ask for single pages, and for huge ones.
+      let faults = ["do_anonymous_page", "handle_mm_fault", "do_fault", "do_swap_page", "do_wp_page", "filemap_fault"]
+      if report.trace.entries.contains(where: { faults.contains($0.name) }) { return true }
+    }
     let isNoFork =
       !mode.names.isEmpty && (mode.mayWait == false || mode.isMovable)
       || report.request?.order?.value ?? 0 >= 5 && report.pageBytes ?? 4096 <= 4096
@@ -208,6 +223,8 @@ struct OpenReport {
       report.slab = nil
     } else if report.request == nil {
       report.request = slab
+      // Without a heading, what came before it may be about anything.
+      if !isOwn && !figures.hasHeading && report.hasMemoryFigures { report.distrustFigures(Self.mixed) }
     }
   }
 
@@ -287,7 +304,9 @@ struct OpenReport {
     if bytes.contains("Call Trace:") || bytes.contains("Call trace:") { return report.trace.noteHeading() }
     if !report.hasMemoryFigures {
       if report.trace.add(text) { return }
-    } else if !figures.isPastLists, report.endLine == nil, bytes.contains("+0x"), Trace.isEntry(text) {
+    } else if !figures.isPastLists && report.endLine == nil || !report.trace.hasFunctions && report.request != nil,
+      bytes.contains("+0x"), Trace.isEntry(text)
+    {
       // The trace comes before the figures.
       distrust = Self.mixed
     }

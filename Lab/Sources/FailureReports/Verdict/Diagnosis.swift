@@ -149,7 +149,10 @@ struct Diagnosis {
   // MARK: Zones
 
   private func rules(for report: AllocationReport, _ failure: Failure) -> RequestRules {
-    let version = report.version ?? fileVersion
+    // A file may be of two machines: the contiguous allocator came with 3.5.
+    let isNew = mentionsContiguous(report)
+    let oldest = KernelVersion(major: 3, minor: 5)
+    let version = report.version ?? fileVersion.flatMap { isNew && $0 < oldest ? nil : $0 }
     let letters = report.lists.reduce(into: MigrateTypes()) { set, list in
       for order in list.orders { set.formUnion(order.types ?? []) }
     }
@@ -164,14 +167,13 @@ struct Diagnosis {
     let hasLetters = !letters.isEmpty
     // Letters came with 3.9, the contiguous allocator with 3.5.
     let isOld =
-      version.map { $0 < KernelVersion(major: 3, minor: 5) }
-      ?? (!hasLetters && !report.lists.isEmpty && !mentionsContiguous(report))
+      version.map { $0 < oldest } ?? (!hasLetters && !report.lists.isEmpty && !isNew)
     return RequestRules(
       order: failure.order ?? 0, mode: (report.request ?? report.slab)?.mode ?? report.slab?.mode,
       highestZone: highestZone(report), pageBytes: failure.pageBytes,
       perOrder: perOrder ?? (isOld ? true : nil), lettersAbsent: isOld,
       hasNoContiguous: report.freeContiguousPages?.value == 0
-        || version.map { $0 < KernelVersion(major: 3, minor: 5) } ?? false,
+        || version.map { $0 < oldest } ?? false,
       names: Set(report.zones.map(\.name) + report.lists.map(\.zone) + report.damages.compactMap(\.zone)),
       mayLackZones: report.mayLackZones)
   }

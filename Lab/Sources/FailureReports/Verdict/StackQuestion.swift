@@ -22,7 +22,13 @@ enum StackQuestion {
     "try_charge", "memcg_charge", "mem_cgroup", "__memcg", "obj_cgroup", "folio_alloc", "__folio_alloc",
     "___alloc",
     "new_vmap_block", "alloc_page_interleave", "panic", "check_panic", "__die", "kasan", "__warn",
-    "bulk_alloc", "alloc_buddy", "throttle_direct_reclaim", "__perform_reclaim", "try_to_free_pages", "cpuset_",
+    "bulk_alloc", "charge_memcg", "print_", "nmi_", "arch_", "walk_stack", "backtrace",
+    "alloc_buddy", "throttle_direct_reclaim", "__perform_reclaim", "try_to_free_pages", "cpuset_",
+  ]
+  /// Functions of the slab allocator, which has made stacks smaller than a page.
+  private static let slabFunctions = [
+    "kmem_cache", "__kmem_cache", "___slab", "__slab", "slab_", "new_slab", "allocate_slab", "cache_alloc", "____cache_alloc",
+    "cache_grow", "fallback_alloc", "kmalloc", "__kmalloc", "__do_kmalloc",
   ]
   /// Functions at the outer end of a trace, which call others and ask for nothing: what called them in between is missing.
   private static let entrances: [String] = [
@@ -32,6 +38,21 @@ enum StackQuestion {
     "kthreadd",
     "create_kthread", "do_el0_svc", "syscall_", "x64_sys_call",
   ]
+
+  /// Whether a function takes pages, or reports about that, for any caller.
+  private static func isCarrier(_ name: String) -> Bool {
+    // Pages of programs are charged in other ways than those of the kernel.
+    !["mem_cgroup_try_charge", "mem_cgroup_charge", "__mem_cgroup_charge"].contains(name)
+      && carriers.contains { name.hasPrefix($0) }
+  }
+
+  /// Whether something else stands between a group's failure and the charge that led to it.
+  static func isChargeTorn(_ trace: Trace) -> Bool {
+    guard let failure = trace.entries.firstIndex(where: { $0.name == "mem_cgroup_out_of_memory" }),
+      let charge = trace.entries[failure...].firstIndex(where: { $0.name.hasPrefix("try_charge") })
+    else { return false }
+    return !trace.entries[failure..<charge].allSatisfy { isCarrier($0.name) }
+  }
 
   /// The answer, and the fact that it rests on.
   static func answer(_ report: AllocationReport) -> (ThreadStackAnswer, Evidence?) {
@@ -54,16 +75,23 @@ enum StackQuestion {
   static func byTrace(_ trace: Trace) -> (ThreadStackAnswer, Evidence)? {
     let entries = trace.entries
     if entries.isEmpty { return byDoubtfulTrace(trace) }
-    if let maker = entries.first(where: { stackMakers.contains($0.name) }) {
+    if let index = entries.firstIndex(where: { stackMakers.contains($0.name) }) {
+      let maker = entries[index]
+      // What stands above it are allocators and reports; anything else has asked for memory of its own.
+      let isAsking = entries[..<index].allSatisfy { entry in
+        isCarrier(entry.name) || slabFunctions.contains { entry.name.hasPrefix($0) }
+      }
+      if !isAsking { return nil }
       return (
         .yes,
         Evidence(line: maker.line, text: "\(maker.name) in the trace: the memory was for a thread's stack")
       )
     }
-    // What stands above the page allocator are its own reports; what stands below asked for the pages.
-    let allocator = entries.lastIndex {
+    // What stands above the page allocator are its own reports; what stands below asked for the pages. Where it was called
+    // while it reclaimed memory for another, the inner call has failed.
+    let allocator = entries.firstIndex {
       $0.name.hasPrefix("__alloc_pages") || $0.name.hasPrefix("__alloc_frozen_pages")
-        || $0.name.hasPrefix("__vmalloc_node")
+        || $0.name.hasPrefix("__vmalloc_node") || $0.name.hasPrefix("mem_cgroup_out_of_memory")
     }
     let callers = entries[(allocator ?? -1) + 1..<entries.count]
     for entry in callers {
@@ -76,7 +104,7 @@ enum StackQuestion {
         )
       }
       if entrances.contains(where: { entry.name.hasPrefix($0) }) { return nil }
-      if !carriers.contains(where: { entry.name.hasPrefix($0) }) {
+      if !isCarrier(entry.name) {
         if trace.isDamaged { return nil }
         return (
           .no, Evidence(line: entry.line, text: "\(entry.name) asked for the memory: not a thread's stack")
@@ -92,7 +120,7 @@ enum StackQuestion {
       let allocator = trace.doubtful.firstIndex(where: { $0.name.hasPrefix("__alloc_pages") })
     else { return nil }
     let asking = trace.doubtful[(allocator + 1)...].first { entry in
-      !carriers.contains { entry.name.hasPrefix($0) }
+      !isCarrier(entry.name)
     }
     guard let asking, forks.contains(asking.name) || stackMakers.contains(asking.name) else { return nil }
     return (
