@@ -9,7 +9,8 @@ import Testing
 @Suite("Races of frames, at the moment that matters") struct DirectedRaceTests {
   @Test("Of two threads that give back the same frame at the same moment, one succeeds")
   func simultaneousDoubleFree() throws {
-    let rounds = 200_000
+    let rounds = 30_000
+    let frameCount = 32
     var map = PhysicalMemoryMap()
     try map.addMemory(firstFrame: 0x40000, frames: 1024)
     let byteCount = BuddyAllocator<HostMachine>.metadataByteCount(for: map, cpuCount: 2)
@@ -17,26 +18,31 @@ import Testing
     defer { metadata.deallocate() }
     let frames = HostFrames(
       try BuddyAllocator(frames: map, metadata: metadata, machine: HostMachine(), cpuCount: 2))
-    let meeting = Meeting()
+    let meeting = Meeting(of: frameCount)
+    // Both free the same frames, one from the first on and the other from the last: where they pass each other, they free
+    // one frame at the same time.
     onThreads(2) { number in
       for round in 0..<rounds where meeting.firstWrongRound < 0 {
-        if number == 0, let frame = try? frames.allocator.allocate(FrameRequest(purpose: .vmalloc)) {
-          meeting.frame.store(frame.number, ordering: .relaxed)
+        if number == 0 {
+          for index in 0..<frameCount {
+            let frame = try? frames.allocator.allocate(FrameRequest(purpose: .vmalloc))
+            meeting.frames[index] = frame?.number ?? 0
+          }
         }
-        // The second meeting makes both go on within some nanoseconds.
         meeting.wait()
-        let frame = PageFrame(meeting.frame.load(ordering: .relaxed))
-        meeting.wait()
-        do {
-          try frames.allocator.free(frame, order: 0)
-          meeting.successes.add(1, ordering: .relaxed)
-        } catch {}
+        for index in 0..<frameCount {
+          let frame = PageFrame(meeting.frames[number == 0 ? index : frameCount - 1 - index])
+          do {
+            try frames.allocator.free(frame, order: 0)
+            meeting.successes.add(1, ordering: .relaxed)
+          } catch {}
+        }
         meeting.wait()
         if number == 0 { meeting.check(round) }
         meeting.wait()
       }
     }
-    #expect(meeting.firstWrongRound < 0, "not one thread succeeded")
+    #expect(meeting.firstWrongRound < 0, "a frame was not freed once")
     HostMachine.sit(on: 0)
     #expect(frames.allocator.freeFrames == 1024)
     frames.allocator._checkInvariants()
@@ -118,26 +124,42 @@ import Testing
 }
 
 /// A point where two threads wait for each other, and a record of what they did.
-private final class Meeting: Sendable {
-  let frame = Atomic<UInt>(0)
+private final class Meeting: @unchecked Sendable {
+  /// What thread 0 has allocated, and both free.
+  let frames: UnsafeMutableBufferPointer<UInt>
   let successes = Atomic<Int>(0)
   private let arrivals = Atomic<Int>(0)
+  private let sleepers = Atomic<Int>(0)
+  private let both = NSCondition()
   private let wrong = Atomic<Int>(-1)
+
+  init(of frameCount: Int) { frames = .allocate(capacity: frameCount) }
+  deinit { frames.deallocate() }
 
   var firstWrongRound: Int { wrong.load(ordering: .relaxed) }
 
   /// Waits until both threads have come as often as this one.
+  ///
+  /// The first to come spins, so that both go on at once; but not for long, in case it keeps the other from a processor.
   func wait() {
-    let mine = arrivals.add(1, ordering: .acquiringAndReleasing).newValue
-    let both = (mine + 1) & ~1
-    var looks = 0
-    while arrivals.load(ordering: .acquiring) < both {
-      looks += 1
-      if looks & 1023 == 0 { sched_yield() }
+    let mine = arrivals.add(1, ordering: .sequentiallyConsistent).newValue
+    let last = (mine + 1) & ~1
+    for _ in 0..<10_000 where arrivals.load(ordering: .sequentiallyConsistent) < last {}
+    if mine == last {
+      guard sleepers.load(ordering: .sequentiallyConsistent) > 0 else { return }
+      both.lock()
+      both.broadcast()
+      both.unlock()
+    } else if arrivals.load(ordering: .sequentiallyConsistent) < last {
+      both.lock()
+      sleepers.add(1, ordering: .sequentiallyConsistent)
+      while arrivals.load(ordering: .sequentiallyConsistent) < last { both.wait() }
+      sleepers.subtract(1, ordering: .sequentiallyConsistent)
+      both.unlock()
     }
   }
 
   func check(_ round: Int) {
-    if successes.exchange(0, ordering: .relaxed) != 1 { wrong.store(round, ordering: .relaxed) }
+    if successes.exchange(0, ordering: .relaxed) != frames.count { wrong.store(round, ordering: .relaxed) }
   }
 }
