@@ -40,7 +40,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// How many pages of a stack are not mapped: what a thread that waits is waiting for.
   ///
   /// 0 for an address that is no stack's base of this allocator.
-  public borrowing func missingPageCount(_ base: VirtualAddress) -> Int {
+  @inline(__always) public borrowing func missingPageCount(_ base: VirtualAddress) -> Int {
     guard isGrowing, let mapped = seenPageCount(base) else { return 0 }
     return geometry.pageCount &- mapped
   }

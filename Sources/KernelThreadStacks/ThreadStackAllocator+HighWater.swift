@@ -71,7 +71,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   /// How many pages of a stack have valid entries, the topmost ones; `nil` where there is no table, and for an address that is no
   /// stack's base.
-  borrowing func seenPageCount(_ base: VirtualAddress) -> Int? {
+  @inline(__always) borrowing func seenPageCount(_ base: VirtualAddress) -> Int? {
     guard let slot = slot(containing: base), base == self.base(ofSlot: slot), let view = view(ofSlot: slot)
     else {
       return nil

@@ -132,7 +132,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// The entries of a live stack that grows, and what its marker says; `nil` for any other address.
   ///
   /// They stay while the stack's thread is claimed.
-  borrowing func shrinkableStack(
+  @inline(__always) borrowing func shrinkableStack(
     _ base: VirtualAddress
   ) -> (pages: StackPages, marker: StackMarker)? {
     guard isGrowing, let slot = slot(containing: base), base == self.base(ofSlot: slot),

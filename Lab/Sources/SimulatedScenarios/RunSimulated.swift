@@ -35,14 +35,11 @@ public func runSimulated(
 private func runProcesses(
   _ options: ScenarioOptions, in world: SimulatedWorld, console: LineConsole
 ) throws(SimulatedRunError) -> Bool {
-  let processes = UnsafeMutablePointer<ScenarioProcesses<Simulated>>.allocate(capacity: 1)
-  defer { processes.deallocate() }
-  processes.initialize(to: try world.makeProcesses(options))
-  defer { processes.deinitialize(count: 1) }
+  let objects = try world.makeKernel(options)
   let kernel = SimulatedKernel(
-    machine: world.simulation.machine, processes: processes, console: console, image: world.image)
+    machine: world.simulation.machine, processes: objects.processes, console: console, image: world.image)
   let host = SimulatedHost(kernel: kernel, threads: SimulatedThreads(kernel: kernel, seed: options.seed))
-  return runScenario(options, in: processes.pointee, host: host)
+  return withExtendedLifetime(objects) { runScenario(options, in: objects.processes.pointee, host: host) }
 }
 
 /// A line as the kernel writes it when it cannot continue.

@@ -25,41 +25,41 @@ struct SimulatedHost: ScenarioHost {
   var programImage: ProgramImage { kernel.image }
 
   func run(
-    _ first: TaskPointer, _ arguments: ProgramArguments, in processes: borrowing ScenarioProcesses<Simulated>
+    _ first: TaskPointer, _ arguments: ProgramArguments, in processes: borrowing Processes<SimulatedParts>
   ) {
     kernel.run(first, arguments)
   }
 
-  func prepare(_ thread: KernelThreadPointer, in processes: borrowing ScenarioProcesses<Simulated>) {
+  func prepare(_ thread: KernelThreadPointer, in processes: borrowing Processes<SimulatedParts>) {
     threads.prepare(thread)
   }
 
-  func prepareStorm(_ thread: KernelThreadPointer, in processes: borrowing ScenarioProcesses<Simulated>) {
+  func prepareStorm(_ thread: KernelThreadPointer, in processes: borrowing Processes<SimulatedParts>) {
     threads.prepareStorm(thread)
   }
 
   func runBesideThreads(
-    _ first: TaskPointer, _ arguments: ProgramArguments, in processes: borrowing ScenarioProcesses<Simulated>
+    _ first: TaskPointer, _ arguments: ProgramArguments, in processes: borrowing Processes<SimulatedParts>
   ) {
     threads.run { kernel.run(first, arguments) }
   }
 
-  func bringOnline(_ number: Int, in processes: borrowing ScenarioProcesses<Simulated>) -> Bool {
+  func bringOnline(_ number: Int, in processes: borrowing Processes<SimulatedParts>) -> Bool {
     threads.cpus.start(number)
   }
 
-  func resume(_ thread: KernelThreadPointer, in processes: borrowing ScenarioProcesses<Simulated>) {
+  func resume(_ thread: KernelThreadPointer, in processes: borrowing Processes<SimulatedParts>) {
     threads.resume(thread)
   }
 
-  func awaitThreads(in processes: borrowing ScenarioProcesses<Simulated>) -> Bool {
+  func awaitThreads(in processes: borrowing Processes<SimulatedParts>) -> Bool {
     threads.run()
     return !threads.hasStalled
   }
 
-  func letThreadsRun(in processes: borrowing ScenarioProcesses<Simulated>) { threads.run(slices: 8) }
+  func letThreadsRun(in processes: borrowing Processes<SimulatedParts>) { threads.run(slices: 8) }
 
-  func settle(_ processes: borrowing ScenarioProcesses<Simulated>) {
+  func settle(_ processes: borrowing Processes<SimulatedParts>) {
     for cpu in 0..<kernel.machine.cpuCount {
       kernel.machine.simulation.onCPU(cpu) { _ in processes.settle() }
     }
@@ -68,7 +68,7 @@ struct SimulatedHost: ScenarioHost {
   var usableCPUs: Int { kernel.machine.cpuCount }
 
   func runOnEachCPU(
-    _ count: Int, in processes: borrowing ScenarioProcesses<Simulated>, _ work: CPUWork<Simulated>
+    _ count: Int, in processes: borrowing Processes<SimulatedParts>, _ work: CPUWork<SimulatedParts>
   ) {
     let kernel = kernel
     let bodies = (0..<count).map { cpu in

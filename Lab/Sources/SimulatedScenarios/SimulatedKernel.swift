@@ -13,7 +13,7 @@ import UserPrograms
 /// A kernel on the simulated machine, as far as processes need one.
 final class SimulatedKernel {
   let machine: Simulated
-  let processes: UnsafeMutablePointer<ScenarioProcesses<Simulated>>
+  let processes: UnsafeMutablePointer<Processes<SimulatedParts>>
   let console: LineConsole
   let image: ProgramImage
 
@@ -27,7 +27,7 @@ final class SimulatedKernel {
   var killed: [TaskPointer: EndOfProcess] = [:]
 
   init(
-    machine: Simulated, processes: UnsafeMutablePointer<ScenarioProcesses<Simulated>>, console: LineConsole,
+    machine: Simulated, processes: UnsafeMutablePointer<Processes<SimulatedParts>>, console: LineConsole,
     image: ProgramImage
   ) {
     self.machine = machine

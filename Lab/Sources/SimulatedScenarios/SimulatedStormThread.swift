@@ -22,6 +22,17 @@ private struct SimulatedStorm: StormSurroundings {
 
   func reclaim(target: Int) { _ = threads.reclaim(target: target) }
 
+  func allocateArea(byteCount: Int) throws(VmallocError) -> VirtualAddress {
+    let processes = threads.kernel.processes
+    return try processes.pointee.arena.vmalloc(
+      size: byteCount, caller: "storm", frames: processes.pointee.frames)
+  }
+
+  func freeArea(_ area: VirtualAddress) throws(VmallocError) {
+    let processes = threads.kernel.processes
+    try processes.pointee.arena.vfree(area, frames: processes.pointee.frames)
+  }
+
   /// Tries twice: a fault may be taken once more on an older translation.
   private func retried<Value>(_ body: () throws(SimulatedFault) -> Value) throws(SimulatedFault) -> Value {
     do { return try body() } catch { return try body() }
@@ -53,7 +64,7 @@ final class SimulatedStormThread: SimulatedThread {
     super.init(thread, scheduled, bounds, kernel, processes.pointee.threadProgram(of: thread))
   }
 
-  private var processes: UnsafeMutablePointer<ScenarioProcesses<Simulated>> { kernel.processes }
+  private var processes: UnsafeMutablePointer<Processes<SimulatedParts>> { kernel.processes }
 
   private var mappedPages: Int { processes.pointee.stacks.mappedPageCount(scheduled.pointee.stackBase) }
 
@@ -148,7 +159,7 @@ final class SimulatedStormThread: SimulatedThread {
     } else {
       guard threads.cpus.hasStopped(change.number) else { return false }
       processes.pointee.stacks.reclaim(fromStoppedCPU: change.number)
-      processes.pointee.stacks.frames.base.drain(cpu: change.number)
+      processes.pointee.frameAllocator.drain(cpu: change.number)
     }
     processes.pointee.endCPUChange(change, isDone: true)
     self.change = nil

@@ -57,7 +57,7 @@ final class SimulatedThreads: @unchecked Sendable {
     idle.deallocate()
   }
 
-  private var processes: UnsafeMutablePointer<ScenarioProcesses<Simulated>> { kernel.processes }
+  private var processes: UnsafeMutablePointer<Processes<SimulatedParts>> { kernel.processes }
 
   // The scheduler's part lies at the start of the machine's part of the record.
   private func scheduled(_ thread: KernelThreadPointer) -> ScheduledThreadPointer {

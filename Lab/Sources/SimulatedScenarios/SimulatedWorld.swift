@@ -32,6 +32,9 @@ public enum SimulatedRunError: Error, CustomStringConvertible {
   private func text<Problem: TextDescribable>(of problem: Problem) -> String { problem.description }
 }
 
+/// A handle to the allocators of a simulated kernel.
+typealias SimulatedParts = HostedParts<Simulated>
+
 /// A simulated machine and its memory map, with records of the buddy allocator outside that memory.
 final class SimulatedWorld {
   let simulation: Simulation
@@ -91,24 +94,23 @@ final class SimulatedWorld {
     } catch { throw .layout(error) }
   }
 
-  /// Makes the process table with a stack allocator of the options.
+  /// Makes the allocators of a kernel with the options' stacks, and its processes.
   ///
   /// To be called once.
-  func makeProcesses(_ options: ScenarioOptions) throws(SimulatedRunError) -> ScenarioProcesses<Simulated> {
+  func makeKernel(_ options: ScenarioOptions) throws(SimulatedRunError) -> HostedKernel<Simulated> {
     let frames = try makeFrames()
     let arena = try makeArena(options)
-    let stacks: ScenarioStacks<Simulated>
     do {
-      stacks = try ScenarioStacks(
-        StackConfiguration(options.strategy, size: options.stackSize), machine: simulation.machine,
-        frames: FaultInjectingFrames(frames), arena: arena)
-    } catch { throw .stacks(error) }
-    do {
-      let processes = try ScenarioProcesses<Simulated>(
+      return try HostedKernel(
+        machine: simulation.machine, frames: frames, arena: arena,
+        stacks: StackConfiguration(options.strategy, size: options.stackSize), memory: map,
         // The fewest that a CPU may have, so that ASIDs roll over often.
-        machine: simulation.machine, stacks: stacks, memory: map, identifierBits: 8)
-      processes.prepareWorkloads()
-      return processes
-    } catch { throw .processes(error) }
+        identifierBits: 8)
+    } catch {
+      switch error {
+      case .stacks(let error): throw .stacks(error)
+      case .processes(let error): throw .processes(error)
+      }
+    }
   }
 }

@@ -51,8 +51,8 @@ public struct StackAddressSpace: Sendable {
     let frames = try world.makeFrames()
     let arena = try world.makeArena(options)
     do {
-      let stacks = try ScenarioStacks<Simulated>(
-        configuration, machine: world.simulation.machine, frames: FaultInjectingFrames(frames), arena: arena)
+      let stacks = try BareStacks<Simulated>(
+        configuration, machine: world.simulation.machine, frames: frames, arena: arena)
       return stacks.capacity == configuration.capacity
     } catch { return false }
   }

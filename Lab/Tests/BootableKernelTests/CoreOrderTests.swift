@@ -55,6 +55,8 @@
       let code = try await Code(of: cpu)
       let function = code.function(containing: "StackAllocatorVAARi__Ri_0_rlE7reclaim14fromStoppedCPU")
       let first = try #require(function.first)
+      // It begins with the barrier, or saves registers first.
+      if code.words[first].isBarrierForLoads { return }
       #expect(code.words[first].usesStackPointer, "it begins by saving registers")
       let isOrdered = code.allWays(onFrom: first) { after in
         if after.isBarrierForLoads { return .right }

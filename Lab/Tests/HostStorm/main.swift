@@ -22,6 +22,12 @@ struct HostStorm: StormSurroundings {
     machine.pointer(to: address).storeBytes(of: value, as: UInt64.self)
   }
   func reclaim(target: Int) { _ = stacks.pointee.reclaim(target: target) }
+  func allocateArea(byteCount: Int) throws(VmallocError) -> VirtualAddress {
+    try stacks.pointee.arena.vmalloc(size: byteCount, caller: "storm", frames: stacks.pointee.frames)
+  }
+  func freeArea(_ area: VirtualAddress) throws(VmallocError) {
+    try stacks.pointee.arena.vfree(area, frames: stacks.pointee.frames)
+  }
 }
 
 /// The parameters of a host thread.

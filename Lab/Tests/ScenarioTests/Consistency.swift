@@ -6,8 +6,9 @@ import Testing
 
 @testable import KernelProcesses
 @testable import Scenarios
+@testable import SimulatedScenarios
 
-extension Processes where M == Simulated, F == ScenarioFrames<Simulated> {
+extension Processes where Parts == SimulatedParts {
   /// Checks counts of shared frames against the tables, entries against the counts, and families against each other.
   borrowing func expectConsistency(_ comment: Comment? = nil) {
     var mappings: [PageFrame: Int] = [:]
@@ -46,7 +47,7 @@ extension Processes where M == Simulated, F == ScenarioFrames<Simulated> {
     for frame in writable { #expect(mappings[frame] == 1, "a writable frame is shared") }
     for index in 0..<frameSpan {
       let frame = lowestFrame + index
-      let isUserMemory = stacks.frames.base.owner(of: frame) == .used(.userMemory)
+      let isUserMemory = frameAllocator.owner(of: frame) == .used(.userMemory)
       let count = isUserMemory ? Int(shareCount(frame).pointee) : 0
       let expected = mappings[lowestFrame + index] ?? 0
       if count != expected { Issue.record("frame \(index): \(count) sharers counted, \(expected) are there") }

@@ -31,9 +31,9 @@ import UserPrograms
       #expect(processes.shareCount(shared).pointee == 1)
 
       // The parent is the last: its store must not copy.
-      let free = processes.stacks.frames.freeFrames
+      let free = processes.frames.freeFrames
       kernel.store(3, at: data, as: parent)
-      #expect(processes.stacks.frames.freeFrames == free)
+      #expect(processes.frames.freeFrames == free)
       #expect(processes.frame(data, of: parent) == shared)
       #expect(kernel.load(data, as: child) == 2)
     }
@@ -63,9 +63,9 @@ import UserPrograms
       #expect(processes.frame(top - 8192, of: deeper) != processes.frame(top - 8192, of: parent))
       #expect(kernel.load(top - 8192, as: deeper) == 6)
       // The parent writes its stack without a frame being needed, now that there is none.
-      processes.stacks.frames.refuse(allocation: 1, andAllAfter: true)
+      processes.frameWatch.pointee.refuse(allocation: 1, andAllAfter: true)
       kernel.store(7, at: top - 8, as: parent)
-      processes.stacks.frames.allowAll()
+      processes.frameWatch.pointee.allowAll()
       #expect(kernel.killed.isEmpty)
     }
   }
@@ -108,9 +108,9 @@ import UserPrograms
       let child = try processes.fork(parent, in: kernel)
       processes.reclaim()
       let before = processes.snapshot()
-      processes.stacks.frames.refuse(allocation: 1, andAllAfter: true)
+      processes.frameWatch.pointee.refuse(allocation: 1, andAllAfter: true)
       let resolution = processes.handleUserFault(child, address: VirtualAddress(data), access: .write)
-      processes.stacks.frames.allowAll()
+      processes.frameWatch.pointee.allowAll()
       guard case .outOfMemory(.refused(let refusal)) = resolution else {
         Issue.record("\(resolution)")
         return

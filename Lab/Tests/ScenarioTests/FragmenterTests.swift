@@ -18,17 +18,17 @@ import Testing
     _ shape: (order: Int, percent: Int), _ seed: UInt64
   ) throws {
     try withProcesses { processes, _ in
-      let free = processes.stacks.frames.freeFrames
+      let free = processes.frames.freeFrames
       let ballast = try processes.fragment(
         largestFreeOrder: shape.order, freeSharePercent: shape.percent, seed: seed)
-      #expect(processes.stacks.frames.freeFrames == free * shape.percent / 100)
+      #expect(processes.frames.freeFrames == free * shape.percent / 100)
       #expect(ballast == free - free * shape.percent / 100)
-      #expect(processes.stacks.frames.base.largestFreeOrder <= shape.order)
+      #expect(processes.frameAllocator.largestFreeOrder <= shape.order)
       for order in (shape.order + 1)...10 {
-        #expect(processes.stacks.frames.base.freeBlocks(ofOrder: order, on: NodeID(0)) == 0)
+        #expect(processes.frameAllocator.freeBlocks(ofOrder: order, on: NodeID(0)) == 0)
       }
       processes.releaseBallast()
-      #expect(processes.stacks.frames.freeFrames == free)
+      #expect(processes.frames.freeFrames == free)
     }
   }
 
@@ -38,7 +38,7 @@ import Testing
       try withProcesses { processes, _ in
         _ = try processes.fragment(largestFreeOrder: 1, freeSharePercent: 50, seed: seed)
         letters = (0..<processes.frameSpan).map {
-          processes.stacks.frames.base.owner(of: processes.lowestFrame + $0) == .free
+          processes.frameAllocator.owner(of: processes.lowestFrame + $0) == .free
         }
         processes.releaseBallast()
       }

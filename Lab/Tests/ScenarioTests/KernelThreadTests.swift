@@ -122,15 +122,15 @@ import Testing
     try withProcesses(.small(.deepRecursion, .growing)) { processes, _ in
       processes.beginThreads(.rest, seed: 1)
       processes.settle()
-      let free = processes.stacks.frames.freeFrames
+      let free = processes.frames.freeFrames
       var recordFrames: Set<PageFrame> = []
       for _ in 0..<20 { recordFrames.insert(try processes.makeThread().pointee.physicalAddress.frame) }
       #expect(recordFrames.count == 2)
       // 20 pages of stack, 2 frames of records, tables of the stacks' addresses.
-      #expect((23...24).contains(free - processes.stacks.frames.freeFrames))
+      #expect((23...24).contains(free - processes.frames.freeFrames))
       processes.discardThreads()
       processes.settle()
-      #expect(processes.stacks.frames.freeFrames == free)
+      #expect(processes.frames.freeFrames == free)
       #expect(processes.threadFigures.live == 0 && processes.threadFigures.made == 20)
     }
   }
@@ -143,14 +143,14 @@ import Testing
       var number = 1
       while number < 20 {
         processes.settle()
-        let free = processes.stacks.frames.freeFrames
-        processes.stacks.frames.refuse(allocation: number, andAllAfter: true)
+        let free = processes.frames.freeFrames
+        processes.frameWatch.pointee.refuse(allocation: number, andAllAfter: true)
         defer { number += 1 }
         let thread = try? processes.makeThread()
-        processes.stacks.frames.allowAll()
+        processes.frameWatch.pointee.allowAll()
         if thread != nil { break }
         processes.settle()
-        #expect(processes.stacks.frames.freeFrames == free && processes.threadFigures.live == 0)
+        #expect(processes.frames.freeFrames == free && processes.threadFigures.live == 0)
       }
       #expect(number > 2 && number < 20, "each allocation was refused, then none")
       processes.discardThreads()
@@ -160,7 +160,7 @@ import Testing
   /// Makes threads that rest, and runs them until they sleep in their frame.
   private func withSleepers(
     _ count: Int,
-    _ body: (borrowing ScenarioProcesses<Simulated>, SimulatedThreads, [KernelThreadPointer]) throws -> Void
+    _ body: (borrowing Processes<SimulatedParts>, SimulatedThreads, [KernelThreadPointer]) throws -> Void
   ) throws {
     try withProcesses(.small(.deepRecursion, .growing)) { processes, kernel in
       processes.beginThreads(.rest, seed: 1)
@@ -178,7 +178,7 @@ import Testing
     }
   }
 
-  private func wakeAll(_ processes: borrowing ScenarioProcesses<Simulated>, _ threads: SimulatedThreads) {
+  private func wakeAll(_ processes: borrowing Processes<SimulatedParts>, _ threads: SimulatedThreads) {
     processes.visitThreads()
     while processes.wakeNext(where: { _ in true }, resume: { threads.resume($0) }) {}
     threads.run()

@@ -109,11 +109,11 @@ import UserPrograms
     try withProcesses { processes, kernel in
       let parent = try processes.createFirst(kernel.image)
       processes.resetFigures()
-      let free = processes.stacks.frames.freeFrames
+      let free = processes.frames.freeFrames
       let child = try processes.fork(parent, in: kernel)
       kernel.store(1, at: 0x410000, as: child)
       processes.hold(child)
-      #expect(processes.figures.largestFramesPerFork == free - processes.stacks.frames.freeFrames)
+      #expect(processes.figures.largestFramesPerFork == free - processes.frames.freeFrames)
       #expect(processes.figures.largestFramesPerFork >= 9)
       #expect(processes.figures.attempted == 1 && processes.figures.succeeded == 1)
     }
@@ -125,21 +125,21 @@ import UserPrograms
       var random = SplitMix64(seed: seed)
       var pool = RecordPool<TaskRecord>()
       var live: [TaskPointer] = []
-      let free = processes.stacks.frames.freeFrames
+      let free = processes.frames.freeFrames
       for step in 0..<600 {
         if live.count < 60, random.next(below: 60) >= live.count {
-          let record = try pool.allocate(machine: processes.machine, frames: processes.stacks.frames)
+          let record = try pool.allocate(machine: processes.machine, frames: processes.frames)
           #expect(!live.contains(record), "seed \(seed), step \(step)")
           live.append(record)
         } else {
           pool.free(
             live.remove(at: random.next(below: live.count)), machine: processes.machine,
-            frames: processes.stacks.frames)
+            frames: processes.frames)
         }
         let frames = Set(live.map { $0.pointee.physicalAddress.frame })
-        #expect(free - processes.stacks.frames.freeFrames == frames.count, "seed \(seed), step \(step)")
+        #expect(free - processes.frames.freeFrames == frames.count, "seed \(seed), step \(step)")
       }
-      for record in live { pool.free(record, machine: processes.machine, frames: processes.stacks.frames) }
+      for record in live { pool.free(record, machine: processes.machine, frames: processes.frames) }
       #expect(pool.firstWithRoom == 0)
     }
   }
@@ -152,10 +152,10 @@ import UserPrograms
       _ = processes.reap(childOf: parent)
       #expect(processes.stacks.cachedStackCount == 1)
       // The stack comes from the cache; the root table is refused, once.
-      processes.stacks.frames.refuse(allocation: 1)
+      processes.frameWatch.pointee.refuse(allocation: 1)
       let child = try processes.fork(parent, in: kernel)
       #expect(child.pointee.parent == parent)
-      #expect(processes.stacks.frames.injectedRefusals == 1)
+      #expect(processes.frameWatch.pointee.injectedRefusals == 1)
       #expect(processes.figures.firstFailure == nil)
     }
   }

@@ -12,23 +12,22 @@ import UserPrograms
 /// Sets up a machine with a process table, runs `body`, and checks that all memory came back and no rule was broken.
 func withProcesses(
   _ options: ScenarioOptions = .small(.isolation, .vmalloc),
-  _ body: (borrowing ScenarioProcesses<Simulated>, SimulatedKernel) throws -> Void
+  _ body: (borrowing Processes<SimulatedParts>, SimulatedKernel) throws -> Void
 ) throws {
   let world = try SimulatedWorld(options)
-  let pointer = UnsafeMutablePointer<ScenarioProcesses<Simulated>>.allocate(capacity: 1)
-  defer { pointer.deallocate() }
-  pointer.initialize(to: try world.makeProcesses(options))
-  defer { pointer.deinitialize(count: 1) }
+  let objects = try world.makeKernel(options)
+  defer { withExtendedLifetime(objects) {} }
+  let pointer = objects.processes
   let kernel = SimulatedKernel(
     machine: world.simulation.machine, processes: pointer, console: LineConsole { _ in }, image: world.image)
   pointer.pointee.reclaim()
-  let free = pointer.pointee.stacks.frames.freeFrames
+  let free = pointer.pointee.frames.freeFrames
   try body(pointer.pointee, kernel)
   pointer.pointee.expectConsistency()
   kernel.machine.activate(root: nil)
   pointer.pointee.destroyAll()
   pointer.pointee.reclaim()
-  #expect(pointer.pointee.stacks.frames.freeFrames == free, "frames were lost")
+  #expect(pointer.pointee.frames.freeFrames == free, "frames were lost")
   #expect(world.simulation.violations.isEmpty, "\(world.simulation.violations)")
 }
 
@@ -46,7 +45,7 @@ extension SimulatedKernel {
   func store(_ value: UInt64, at address: UInt, as task: TaskPointer) { calls(task).store(value, at: address) }
 }
 
-extension Processes where M == Simulated, F == ScenarioFrames<Simulated> {
+extension Processes where Parts == SimulatedParts {
   /// Forks with an empty user stack.
   borrowing func fork(_ parent: TaskPointer, in kernel: SimulatedKernel) throws -> TaskPointer {
     try fork(parent, userStackPointer: kernel.image.stackTop)

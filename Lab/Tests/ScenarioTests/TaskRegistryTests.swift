@@ -19,7 +19,7 @@ import Testing
     try withProcesses(options) { processes, _ in
       var random = SplitMix64(seed: seed)
       processes.settle()
-      let free = processes.stacks.frames.freeFrames
+      let free = processes.frames.freeFrames
       var registry = TaskRegistry()
       var blocks: [(PageFrame, Int)] = []
       var areas: [VirtualAddress] = []
@@ -51,20 +51,20 @@ import Testing
       #expect(processes.giveBackAll(from: &registry) == blocks.count + areas.count, "seed \(seed)")
       #expect(registry.isEmpty && held > 0)
       processes.settle()
-      #expect(processes.stacks.frames.freeFrames == free, "seed \(seed)")
+      #expect(processes.frames.freeFrames == free, "seed \(seed)")
     }
   }
 
   @Test func `A refusal at any step leaves registry and memory as they were`() throws {
     try withProcesses { processes, _ in
       processes.settle()
-      let free = processes.stacks.frames.freeFrames
+      let free = processes.frames.freeFrames
       for takesArea in [false, true] {
         var step = 1
         var succeeded = false
         while !succeeded {
           var registry = TaskRegistry()
-          processes.stacks.frames.refuse(allocation: step)
+          processes.frameWatch.pointee.refuse(allocation: step)
           do {
             if takesArea {
               _ = try processes.takeArea(size: 3 * 4096, for: &registry)
@@ -75,10 +75,10 @@ import Testing
           } catch {
             #expect(registry.isEmpty)
           }
-          processes.stacks.frames.allowAll()
+          processes.frameWatch.pointee.allowAll()
           processes.giveBackAll(from: &registry)
           processes.settle()
-          #expect(processes.stacks.frames.freeFrames == free, "refusal \(step)")
+          #expect(processes.frames.freeFrames == free, "refusal \(step)")
           step += 1
         }
         #expect(step > 2, "nothing was refused")
@@ -90,7 +90,7 @@ import Testing
     try withProcesses { processes, kernel in
       let parent = try processes.createFirst(kernel.image)
       processes.settle()
-      let free = processes.stacks.frames.freeFrames
+      let free = processes.frames.freeFrames
       let child = try processes.fork(parent, in: kernel)
       _ = try processes.takeFrames(order: 2, for: &child.pointee.registry)
       _ = try processes.takeArea(size: 8192, for: &child.pointee.registry)
@@ -99,7 +99,7 @@ import Testing
       processes.hasStopped(child)
       _ = processes.reap(childOf: parent)
       processes.settle()
-      #expect(processes.stacks.frames.freeFrames == free)
+      #expect(processes.frames.freeFrames == free)
     }
   }
 }

@@ -3,7 +3,7 @@
 import KernelStacks
 @testable import Scenarios
 import SimulatedMachine
-import SimulatedScenarios
+@testable import SimulatedScenarios
 import Testing
 
 @Suite struct VmallocSuiteTests {
@@ -46,9 +46,9 @@ import Testing
   @Test(arguments: [(37, 1), (36, 3), (35, 7)])
   func `An alignment is due to as many CPUs as the range has multiples`(shift: Int, multiples: Int) throws {
     let range = try AddressLayout(virtualAddressBits: 39).vmallocArea
-    #expect(VmallocSuite<Simulated>.canHold(1 << shift, range, onEachOf: multiples))
-    #expect(!VmallocSuite<Simulated>.canHold(1 << shift, range, onEachOf: multiples + 1))
-    #expect(!VmallocSuite<Simulated>.canHold(1 << 38, range, onEachOf: 1))
+    #expect(VmallocSuite<SimulatedParts>.canHold(1 << shift, range, onEachOf: multiples))
+    #expect(!VmallocSuite<SimulatedParts>.canHold(1 << shift, range, onEachOf: multiples + 1))
+    #expect(!VmallocSuite<SimulatedParts>.canHold(1 << 38, range, onEachOf: 1))
   }
 
   @Test func `A small area takes one lock besides those of its frames`() throws {

@@ -51,7 +51,7 @@ final class GuestProcesses {
     self.input = input
   }
 
-  var processes: UnsafeMutablePointer<ScenarioProcesses<Simulated>> { kernel.processes }
+  var processes: UnsafeMutablePointer<Processes<HostedParts<Simulated>>> { kernel.processes }
 
   /// Runs the first process to its end.
   func run(_ task: TaskPointer) {
@@ -61,7 +61,7 @@ final class GuestProcesses {
     do throws(Finding) {
       if enter(first) { try act() }
       if guests[first]?.state != .dead { try end(first, status: 0) }
-      processes.pointee.stacks.frames.allowAll()
+      processes.pointee.frameWatch.pointee.allowAll()
       try kernel.expectConsistency(of: guests.values.map(\.task))
     } catch { finding = error }
     // What a finding has interrupted is not brought to an end.
@@ -80,7 +80,7 @@ final class GuestProcesses {
       case 12: _ = goOn(below: input.below(256))
       case 13: guests[current]?.stackPointer = address()
       case 14:
-        processes.pointee.stacks.frames.refuse(
+        processes.pointee.frameWatch.pointee.refuse(
           allocation: 1 + input.below(16), andAllAfter: input.byte() & 1 == 1)
       default: happen(input.below(4))
       }
@@ -90,7 +90,7 @@ final class GuestProcesses {
   // What the kernel does by itself.
   private func happen(_ event: Int) {
     switch event {
-    case 0: processes.pointee.stacks.frames.allowAll()
+    case 0: processes.pointee.frameWatch.pointee.allowAll()
     case 1: processes.pointee.reclaim()
     case 2: processes.pointee.stacks.age()
     default: processes.pointee.settleThisCPU()

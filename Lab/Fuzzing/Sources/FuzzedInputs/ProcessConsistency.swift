@@ -32,9 +32,9 @@ extension SmallKernel {
     for frame in writable { try require(mappings[frame] == 1, "a frame that can be written is one process's") }
     for (frame, count) in mappings {
       try require(
-        processes.pointee.stacks.frames.base.owner(of: frame) == .used(.userMemory),
+        processes.pointee.frameAllocator.owner(of: frame) == .used(.userMemory),
         "what is mapped is user memory")
-      let counted = processes.pointee.stacks.frames.base.ownerWord(of: frame)!.pointee
+      let counted = processes.pointee.frameAllocator.ownerWord(of: frame)!.pointee
       try require(Int(counted) == count, "as many processes share a frame as are counted")
     }
   }

@@ -10,7 +10,7 @@ import SimulatedMachine
 final class SmallKernel {
   let simulation: Simulation
   let machine: Simulated
-  let processes: UnsafeMutablePointer<ScenarioProcesses<Simulated>>
+  private let kernel: HostedKernel<Simulated>
   private let metadata: UnsafeMutableRawBufferPointer
   /// The free frames and the bytes of kernel stacks when there is no process.
   private let (freeFrames, stackBytes): (Int, Int)
@@ -26,33 +26,39 @@ final class SmallKernel {
       try map.addMemory(start: start, byteCount: byteCount)
       metadata = .allocate(
         byteCount: BuddyAllocator<Simulated>.metadataByteCount(for: map, cpuCount: 1), alignment: 64)
-      let stacks = try ScenarioStacks(
-        StackConfiguration(strategy, capacity: strategy == .linear ? nil : 128), machine: machine,
-        frames: FaultInjectingFrames(
-          try BuddyAllocator(frames: map, metadata: metadata, machine: machine, cpuCount: 1)),
-        arena: VmallocArea(try AddressLayout(), machine: machine))
-      processes = .allocate(capacity: 1)
-      // As few address-space identifiers as there may be, so that they are handed out again and again.
-      processes.initialize(
-        to: try ScenarioProcesses<Simulated>(
-          machine: machine, stacks: stacks, memory: map, identifierBits: 3))
-      processes.pointee.prepareWorkloads()
+      kernel = try HostedKernel(
+        machine: machine,
+        frames: try BuddyAllocator(frames: map, metadata: metadata, machine: machine, cpuCount: 1),
+        arena: VmallocArea(try AddressLayout(), machine: machine),
+        stacks: StackConfiguration(strategy, capacity: strategy == .linear ? nil : 128), memory: map,
+        // As few address-space identifiers as there may be, so that they are handed out again and again.
+        identifierBits: 3)
     } catch { fatalError("a small kernel cannot be made: \(error)") }
+    let processes = kernel.processes
     processes.pointee.settle()
-    freeFrames = processes.pointee.stacks.frames.freeFrames
+    freeFrames = processes.pointee.frames.freeFrames
     stackBytes = processes.pointee.kernelStackBytes
   }
 
+  var processes: UnsafeMutablePointer<Processes<HostedParts<Simulated>>> { kernel.processes }
+
   // One input is judged at a time.
   nonisolated(unsafe) private static var kernels: [StackStrategy: SmallKernel] = [:]
+  // Kernels that show a mistake: they could not give back what they have.
+  nonisolated(unsafe) private static var broken: [SmallKernel] = []
 
   /// Hands out the kernel with a kind of stack, and finds what `body` has left behind in it.
   static func use(_ strategy: StackStrategy, _ body: (SmallKernel) throws(Finding) -> Void) throws(Finding) {
     let kernel = kernels[strategy] ?? SmallKernel(strategy)
     // What a mistake has done to a kernel is no matter for other inputs.
     kernels[strategy] = nil
-    try body(kernel)
-    try kernel.expectNothingLeft()
+    do throws(Finding) {
+      try body(kernel)
+      try kernel.expectNothingLeft()
+    } catch {
+      broken.append(kernel)
+      throw error
+    }
     kernels[strategy] = kernel
   }
 
@@ -63,14 +69,14 @@ final class SmallKernel {
   }
 
   private func expectNothingLeft() throws(Finding) {
-    processes.pointee.stacks.frames.allowAll()
+    processes.pointee.endWatch()
     destroyAll()
     processes.pointee.settle()
-    let free = processes.pointee.stacks.frames.freeFrames
+    let free = processes.pointee.frames.freeFrames
     try require(free == freeFrames, "all frames come back: \(free) are free, \(freeFrames) were")
     try require(processes.pointee.kernelStackBytes == stackBytes, "all kernel stacks come back")
     processes.pointee.stacks._checkInvariants()
-    processes.pointee.stacks.frames.base._checkInvariants()
+    processes.pointee.frameAllocator._checkInvariants()
     try expectNoViolation()
   }
 

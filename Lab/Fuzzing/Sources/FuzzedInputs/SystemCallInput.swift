@@ -35,6 +35,8 @@ private let scenarios: [ScenarioName] = [
 
 /// The surroundings of a scenario that runs guests.
 private struct GuestHost: ScenarioHost {
+  typealias Parts = HostedParts<Simulated>
+
   let guests: GuestProcesses
 
   var console: CollectedText { CollectedText() }
@@ -45,21 +47,21 @@ private struct GuestHost: ScenarioHost {
   var usableCPUs: Int { 1 }
 
   func run(
-    _ first: TaskPointer, _ arguments: ProgramArguments, in processes: borrowing ScenarioProcesses<Simulated>
+    _ first: TaskPointer, _ arguments: ProgramArguments, in processes: borrowing Processes<Parts>
   ) {
     guests.run(first)
   }
 
-  func settle(_ processes: borrowing ScenarioProcesses<Simulated>) { processes.settle() }
+  func settle(_ processes: borrowing Processes<Parts>) { processes.settle() }
 
   // No scenario that is run has threads of the kernel, or needs several CPUs.
-  func prepare(_ thread: KernelThreadPointer, in processes: borrowing ScenarioProcesses<Simulated>) {}
-  func prepareStorm(_ thread: KernelThreadPointer, in processes: borrowing ScenarioProcesses<Simulated>) {}
-  func bringOnline(_ number: Int, in processes: borrowing ScenarioProcesses<Simulated>) -> Bool { false }
-  func resume(_ thread: KernelThreadPointer, in processes: borrowing ScenarioProcesses<Simulated>) {}
-  func awaitThreads(in processes: borrowing ScenarioProcesses<Simulated>) -> Bool { true }
-  func letThreadsRun(in processes: borrowing ScenarioProcesses<Simulated>) {}
+  func prepare(_ thread: KernelThreadPointer, in processes: borrowing Processes<Parts>) {}
+  func prepareStorm(_ thread: KernelThreadPointer, in processes: borrowing Processes<Parts>) {}
+  func bringOnline(_ number: Int, in processes: borrowing Processes<Parts>) -> Bool { false }
+  func resume(_ thread: KernelThreadPointer, in processes: borrowing Processes<Parts>) {}
+  func awaitThreads(in processes: borrowing Processes<Parts>) -> Bool { true }
+  func letThreadsRun(in processes: borrowing Processes<Parts>) {}
   func runOnEachCPU(
-    _ count: Int, in processes: borrowing ScenarioProcesses<Simulated>, _ work: CPUWork<Simulated>
+    _ count: Int, in processes: borrowing Processes<Parts>, _ work: CPUWork<Parts>
   ) {}
 }

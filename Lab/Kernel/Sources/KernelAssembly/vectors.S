@@ -255,14 +255,22 @@ emergency_stack_tops:
 // Static records: of the boot task, of each CPU, and of what Swift makes once at boot.
   .bss
   .p2align 12
-  .global cpu_records, boot_task, kernel_objects, kernel_board, kernel_memory_map, kernel_scheduler
+  .global cpu_records, boot_task, bare_stacks, kernel_frames, kernel_arena, kernel_stacks, kernel_processes
+  .global kernel_board, kernel_memory_map, kernel_scheduler
   .global console_lock, self_test_lock, self_test_words
 cpu_records:
   .skip   8 * 512
 boot_task:
   .skip   512
-kernel_objects:
-  .skip   3072
+bare_stacks:                                    // all four of a kernel that only measures
+kernel_frames:
+  .skip   256
+kernel_arena:
+  .skip   256
+kernel_stacks:
+  .skip   64
+kernel_processes:
+  .skip   448
 kernel_board:
   .skip   2048
 kernel_memory_map:

@@ -37,7 +37,7 @@ public struct ForkFigures: Sendable {
   init() {}
 }
 
-extension Processes where F: ~Copyable {
+extension Processes {
   /// The counts of forks.
   public var figures: ForkFigures { state.pointee.figures }
 
@@ -63,7 +63,7 @@ extension Processes where F: ~Copyable {
   borrowing func noteHolding(_ task: TaskPointer) {
     state.pointee.figures.succeeded += 1
     guard task.pointee.processID == state.pointee.figures.lastChild else { return }
-    let taken = state.pointee.figures.freeBeforeLastFork - stacks.frames.freeFrames
+    let taken = state.pointee.figures.freeBeforeLastFork - frames.freeFrames
     if taken > state.pointee.figures.largestFramesPerFork { state.pointee.figures.largestFramesPerFork = taken }
     state.pointee.figures.lastChild = 0
   }

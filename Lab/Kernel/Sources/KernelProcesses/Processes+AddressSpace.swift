@@ -28,7 +28,7 @@ extension PageTableEntry {
   }
 }
 
-extension Processes where F: ~Copyable {
+extension Processes {
   /// The translation tables of a process, which has an address space.
   public func tables(of task: TaskPointer) -> TranslationTables<M> {
     TranslationTables(root: task.pointee.addressSpaceRoot, machine: machine)
@@ -41,7 +41,7 @@ extension Processes where F: ~Copyable {
 
   /// A pointer to the number of address spaces that map a frame of user memory: its owner word.
   public borrowing func shareCount(_ frame: PageFrame) -> UnsafeMutablePointer<UInt32> {
-    stacks.frames.ownerWord(of: frame)!
+    frames.ownerWord(of: frame)!
   }
 
   // MARK: The first process
@@ -84,7 +84,7 @@ extension Processes where F: ~Copyable {
 
   private borrowing func userFrame(cleared: Bool) throws(ForkError) -> PageFrame {
     do {
-      return try stacks.frames.allocate(FrameRequest(purpose: .userMemory, cleared: cleared))
+      return try frames.allocate(FrameRequest(purpose: .userMemory, cleared: cleared))
     } catch { throw .userMemory(error) }
   }
 
@@ -92,7 +92,7 @@ extension Processes where F: ~Copyable {
     at address: VirtualAddress, in tables: TranslationTables<M>
   ) throws(ForkError) -> PhysicalAddress {
     do {
-      return try tables.leafEntry(at: address, frames: stacks.frames)
+      return try tables.leafEntry(at: address, frames: frames)
     } catch {
       switch error {
       case .frames(let error): throw .addressSpace(error)
@@ -173,7 +173,7 @@ extension Processes where F: ~Copyable {
   borrowing func destroyAddressSpace(of task: TaskPointer) {
     guard task.pointee.addressSpaceRoot != PhysicalAddress(0) else { return }
     let space = addressSpaceTags.identifier(task.pointee.addressSpaceTag)
-    tables(of: task).destroy(in: space, to: stacks.frames) { leaf in
+    tables(of: task).destroy(in: space, to: frames) { leaf in
       releaseUserFrame(leaf.entry.frame)
     }
     task.pointee.addressSpaceRoot = PhysicalAddress(0)
@@ -183,6 +183,6 @@ extension Processes where F: ~Copyable {
   borrowing func releaseUserFrame(_ frame: PageFrame) {
     let count = shareCount(frame)
     count.pointee -= 1
-    if count.pointee == 0 { returnFrame(frame, to: stacks.frames) }
+    if count.pointee == 0 { returnFrame(frame, to: frames) }
   }
 }

@@ -2,7 +2,7 @@
 
 import KernelStacks
 
-extension Processes where F: ~Copyable {
+extension Processes {
   /// Makes the first process from a program.
   ///
   /// It is to start at the image's entry with the image's stack.
@@ -43,7 +43,7 @@ extension Processes where F: ~Copyable {
     _ parent: TaskPointer, userStackPointer: VirtualAddress, reclaims: Bool = true,
     shrinking: () -> Int = { 0 }
   ) throws(ForkError) -> TaskPointer {
-    let freeBefore = stacks.frames.freeFrames
+    let freeBefore = frames.freeFrames
     locked { state.pointee.figures.attempted += 1 }
     var hasReclaimed = !reclaims
     var hasShrunk = !reclaims
@@ -102,17 +102,17 @@ extension Processes where F: ~Copyable {
     do { stack = try stacks.allocate(node: nil) } catch { throw .stack(error) }
     let task: TaskPointer
     do {
-      task = try state.pointee.records.allocate(machine: machine, frames: stacks.frames)
+      task = try state.pointee.records.allocate(machine: machine, frames: frames)
     } catch {
       if let stack = stack.take() { stacks.free(stack) }
       throw .taskRecord(error)
     }
     task.pointee.stack = stack.take()
     do {
-      task.pointee.addressSpaceRoot = try TranslationTables(userSpaceOf: machine, frames: stacks.frames).root
+      task.pointee.addressSpaceRoot = try TranslationTables(userSpaceOf: machine, frames: frames).root
     } catch {
       freeStack(of: task)
-      state.pointee.records.free(task, machine: machine, frames: stacks.frames)
+      state.pointee.records.free(task, machine: machine, frames: frames)
       throw .addressSpace(error)
     }
     task.pointee.processID = UInt16(processID)
@@ -145,7 +145,7 @@ extension Processes where F: ~Copyable {
     tableEntry(Int(task.pointee.processID)).pointee = 0
     state.pointee.processCount -= 1
     freeStack(of: task)
-    state.pointee.records.free(task, machine: machine, frames: stacks.frames)
+    state.pointee.records.free(task, machine: machine, frames: frames)
   }
 
   private borrowing func freeStack(of task: TaskPointer) {

@@ -15,7 +15,7 @@ public enum ReapResult: Sendable {
   case noChildren
 }
 
-extension Processes where F: ~Copyable {
+extension Processes {
   /// Ends a process: frees its address space and the memory that it has taken, and passes its children to the first process.
   ///
   /// The machine has left the process's address space on all CPUs (TTBR0_EL1 holds another root), and calls

@@ -2,7 +2,7 @@
 
 import KernelStacks
 
-extension Processes where F: ~Copyable {
+extension Processes {
   /// Handles an abort that a process took at EL0, or that would be taken on its behalf.
   ///
   /// A store to a page that is shared copy-on-write gives the process its own copy, or makes the page writable if no other
@@ -58,7 +58,7 @@ extension Processes where F: ~Copyable {
     }
     let copy: PageFrame
     do {
-      copy = try stacks.frames.allocate(FrameRequest(purpose: .userMemory))
+      copy = try frames.allocate(FrameRequest(purpose: .userMemory))
     } catch { return .outOfMemory(error) }
     machine.pointer(to: copy.physicalAddress)
       .copyMemory(from: machine.pointer(to: entry.frame.physicalAddress), byteCount: pageSize)

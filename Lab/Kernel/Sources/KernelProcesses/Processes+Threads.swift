@@ -36,7 +36,7 @@ public struct KernelThreadFigures: Sendable {
   init() {}
 }
 
-extension Processes where F: ~Copyable {
+extension Processes {
   /// The counts of threads.
   public var threadFigures: KernelThreadFigures { state.pointee.threads.figures }
 
@@ -60,7 +60,7 @@ extension Processes where F: ~Copyable {
     var owner: ThreadStack? = consume stack
     do {
       return try locked { () throws(FrameSourceError) in
-        let thread = try state.pointee.threads.records.allocate(machine: machine, frames: stacks.frames)
+        let thread = try state.pointee.threads.records.allocate(machine: machine, frames: frames)
         thread.pointee.number = Int32(truncatingIfNeeded: state.pointee.threads.figures.made)
         thread.pointee.stack = owner.take()
         let last = state.pointee.threads.last
@@ -188,7 +188,7 @@ extension Processes where F: ~Copyable {
       if state.pointee.threads.visited == thread { state.pointee.threads.visited = next }
       if thread.pointee.state == .awake { state.pointee.threads.figures.awake &-= 1 }
       state.pointee.threads.figures.live &-= 1
-      state.pointee.threads.records.free(thread, machine: machine, frames: stacks.frames)
+      state.pointee.threads.records.free(thread, machine: machine, frames: frames)
       return state.pointee.threads.figures.awake == 0
     }
   }

@@ -2,7 +2,7 @@
 
 import KernelStacks
 
-extension Processes where F: ~Copyable {
+extension Processes {
   /// Writes bytes of a process to the console.
   ///
   /// Writes pieces of up to 256 bytes, so that interrupts are off for the time of one piece only. No other output comes into a

@@ -29,21 +29,20 @@ struct ProcessesState {
   var dropFreeTranslations: (@convention(c) () -> Void)?
 }
 
-/// All processes of a machine, with the allocator of their stacks.
+/// All processes of a machine.
 ///
-/// - `M`: the machine.
-/// - `F`: the source of page frames.
+/// - `Parts`: the handle to the allocators.
 ///
 /// One value serves all CPUs. It allocates its tables when it is made. With only the first process alive and ``reclaim()``
 /// called, all other frames are free again.
-public struct Processes<M: PageTableMachine, F: ProcessFrameSource & ~Copyable>: ~Copyable {
-  /// The allocator of kernel stacks.
-  public typealias Stacks = ThreadStackAllocator<M, F, VmallocArea<M>>
+public struct Processes<Parts: KernelParts>: ~Copyable {
+  /// The machine.
+  public typealias M = Parts.M
 
   /// The machine.
   public let machine: M
-  /// The allocator of kernel stacks; `stacks.frames` and `stacks.arena` are the frame source and the vmalloc area.
-  public let stacks: Stacks
+  /// Where the frame allocator, the vmalloc area and the stacks lie.
+  public let parts: Parts
   /// The first frame of RAM.
   public let lowestFrame: PageFrame
   /// The number of frame numbers from the first frame of RAM to the last.
@@ -66,43 +65,45 @@ public struct Processes<M: PageTableMachine, F: ProcessFrameSource & ~Copyable>:
   /// Makes a process table without processes.
   ///
   /// - Parameters:
-  ///   - machine: the machine.
-  ///   - stacks: the allocator of kernel stacks.
-  ///   - memory: the RAM that `stacks.frames` manages.
+  ///   - parts: the frame allocator, the vmalloc area and the stack allocator, all made already.
+  ///   - memory: the RAM that the frame allocator manages.
   ///   - identifierBits: the length of an ASID on this machine, or less.
-  /// - Throws: the refusal of a table's memory. All memory has been freed then, the allocator's included.
+  /// - Throws: the refusal of a table's memory. All memory has been freed then.
   public init(
-    machine: M, stacks: consuming Stacks, memory: borrowing PhysicalMemoryMap,
-    identifierBits: Int = 16
+    _ parts: Parts, memory: borrowing PhysicalMemoryMap, identifierBits: Int = 16
   ) throws(ProcessTableError) {
+    let machine = parts.machine
+    let frames = parts.frames
+    let arena = parts.arena
     let span = memory.highestFrame - memory.lowestFrame + 1
     // A process takes more than 4 frames, so below 1 GiB memory runs out before numbers do.
-    let entries = min(65536, (stacks.frames.totalFrames / 4 + 511) & ~511)
+    let entries = min(65536, (frames.totalFrames / 4 + 511) & ~511)
 
     let tags: AddressSpaceTags<M>
     do {
-      tags = try AddressSpaceTags(machine: machine, bits: identifierBits, frames: stacks.frames)
+      tags = try AddressSpaceTags(machine: machine, bits: identifierBits, frames: frames)
     } catch { throw .frames(error) }
     let stateFrame: PageFrame
     do {
-      stateFrame = try stacks.frames.allocate(FrameRequest(purpose: .metadata, cleared: true))
+      stateFrame = try frames.allocate(FrameRequest(purpose: .metadata, cleared: true))
     } catch {
-      tags.release(to: stacks.frames)
+      tags.release(to: frames)
       throw .frames(error)
     }
     do {
-      table = try stacks.arena.vmalloc(size: entries * 8, caller: "process table", frames: stacks.frames)
+      table = try arena.pointee.vmalloc(size: entries * 8, caller: "process table", frames: frames)
     } catch {
-      returnFrame(stateFrame, to: stacks.frames)
-      tags.release(to: stacks.frames)
+      returnFrame(stateFrame, to: frames)
+      tags.release(to: frames)
       throw .vmalloc(error)
     }
     for page in 0..<(entries * 8 / pageSize) {
-      let frame = stacks.arena.page(of: table + page * pageSize)!
+      let frame = arena.pointee.page(of: table + page * pageSize)!
       machine.clear(machine.linearAddress(of: frame), byteCount: pageSize)
     }
 
     self.machine = machine
+    self.parts = parts
     lowestFrame = memory.lowestFrame
     frameSpan = span
     memoryFrames = memory.totalFrames
@@ -112,21 +113,36 @@ public struct Processes<M: PageTableMachine, F: ProcessFrameSource & ~Copyable>:
     state = machine.pointer(to: stateFrame.physicalAddress).assumingMemoryBound(to: ProcessesState.self)
     state.initialize(to: ProcessesState())
     addressSpaceTags = tags
-    self.stacks = stacks
   }
 
   /// Frees the tables.
   ///
   /// No process is left.
   deinit {
-    do { try stacks.arena.vfree(table, frames: stacks.frames) } catch {}
-    _ = stacks.arena.flush(frames: stacks.frames)
-    returnFrame(stateFrame, to: stacks.frames)
-    addressSpaceTags.release(to: stacks.frames)
+    do { try arena.vfree(table, frames: frames) } catch {}
+    _ = arena.flush(frames: frames)
+    returnFrame(stateFrame, to: frames)
+    addressSpaceTags.release(to: frames)
   }
 }
 
-extension Processes where F: ~Copyable {
+extension Processes {
+  // MARK: The other parts of the kernel
+
+  /// The source of page frames.
+  public var frames: Parts.Frames { parts.frames }
+
+  /// The frame allocator, for figures.
+  public var frameAllocator: BuddyAllocator<M> { _read { yield parts.frameAllocator.pointee } }
+
+  /// The vmalloc area.
+  public var arena: VmallocArea<M> { _read { yield parts.arena.pointee } }
+
+  /// The allocator of kernel stacks.
+  public var stacks: PartStacks<Parts> { _read { yield parts.stacks.pointee } }
+
+  // MARK: Processes
+
   /// The number of processes, including dead ones not reaped yet.
   public var processCount: Int { state.pointee.processCount }
 
@@ -162,7 +178,7 @@ extension Processes where F: ~Copyable {
     // A single page would suffice; reclaiming everything makes counts exact.
     var given = stacks.reclaim(target: Int.max)
     if let reclaimOnOtherCPUs = state.pointee.reclaimOnOtherCPUs { given += reclaimOnOtherCPUs() }
-    return given + stacks.arena.flush(frames: stacks.frames)
+    return given + arena.flush(frames: frames)
   }
 
   /// Sets the function that reclaims caches on all other CPUs and returns the number of frames given back.
@@ -206,13 +222,13 @@ extension Processes where F: ~Copyable {
   /// Fills the current CPU's reserve, and merges the free frames in its lists.
   public borrowing func settleThisCPU() {
     stacks.fillReserve()
-    stacks.frames.drain()
+    frames.drain()
   }
 
   /// The entry of a process number, through the linear map.
   borrowing func tableEntry(_ processID: Int) -> UnsafeMutablePointer<UInt> {
     let address = table + processID * 8
-    let frame = stacks.arena.page(of: address)!
+    let frame = arena.page(of: address)!
     return (machine.pointer(to: frame.physicalAddress) + Int(address.rawValue & 0xfff))
       .assumingMemoryBound(to: UInt.self)
   }

@@ -65,7 +65,7 @@ private struct RegistryPage {
   static var capacity: Int { 510 }
 }
 
-extension Processes where F: ~Copyable {
+extension Processes {
   // MARK: Taking
 
   /// Allocates a block of frames in a task's name.
@@ -79,7 +79,7 @@ extension Processes where F: ~Copyable {
   ) throws(TaskRegistryError) -> PageFrame {
     try makeRoom(in: &registry)
     do {
-      let frame = try stacks.frames.allocate(FrameRequest(order: order, purpose: .other))
+      let frame = try frames.allocate(FrameRequest(order: order, purpose: .other))
       add(frame.physicalAddress.rawValue | UInt(order), to: registry)
       return frame
     } catch {
@@ -99,7 +99,7 @@ extension Processes where F: ~Copyable {
   ) throws(TaskRegistryError) -> VirtualAddress {
     try makeRoom(in: &registry)
     do {
-      let area = try stacks.arena.vmalloc(size: size, caller: "task", frames: stacks.frames)
+      let area = try arena.vmalloc(size: size, caller: "task", frames: frames)
       add(area.rawValue, to: registry)
       return area
     } catch {
@@ -118,7 +118,7 @@ extension Processes where F: ~Copyable {
     _ frame: PageFrame, order: Int, from registry: inout TaskRegistry
   ) throws(TaskRegistryError) {
     try remove(frame.physicalAddress.rawValue | UInt(order), from: &registry)
-    returnFrame(frame, order: order, to: stacks.frames)
+    returnFrame(frame, order: order, to: frames)
   }
 
   /// Frees an area that the task has taken.
@@ -147,7 +147,7 @@ extension Processes where F: ~Copyable {
           freeArea(VirtualAddress(entry))
         } else {
           returnFrame(
-            PhysicalAddress(entry & ~0xfff).frame, order: Int(entry & 0xfff), to: stacks.frames)
+            PhysicalAddress(entry & ~0xfff).frame, order: Int(entry & 0xfff), to: frames)
         }
         given += 1
       }
@@ -158,7 +158,7 @@ extension Processes where F: ~Copyable {
 
   private borrowing func freeArea(_ area: VirtualAddress) {
     do {
-      try stacks.arena.vfree(area, frames: stacks.frames)
+      try arena.vfree(area, frames: frames)
     } catch {
       fatalError("an area that was handed out is not taken back")
     }
@@ -178,7 +178,7 @@ extension Processes where F: ~Copyable {
   private borrowing func makeRoom(in registry: inout TaskRegistry) throws(TaskRegistryError) {
     if registry.newest != 0, page(registry.newest).pointee.count < RegistryPage.capacity { return }
     do {
-      let frame = try stacks.frames.allocate(FrameRequest(purpose: .metadata))
+      let frame = try frames.allocate(FrameRequest(purpose: .metadata))
       page(frame.physicalAddress.rawValue).initialize(to: RegistryPage(older: registry.newest, count: 0))
       registry.newest = frame.physicalAddress.rawValue
     } catch { throw .frames(error) }
@@ -217,6 +217,6 @@ extension Processes where F: ~Copyable {
     guard page.pointee.count == 0 else { return }
     let frame = PhysicalAddress(registry.newest).frame
     registry.newest = page.pointee.older
-    returnFrame(frame, to: stacks.frames)
+    returnFrame(frame, to: frames)
   }
 }

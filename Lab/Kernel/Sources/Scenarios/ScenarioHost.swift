@@ -8,8 +8,10 @@ import UserPrograms
 ///
 /// A handle, cheap to copy.
 public protocol ScenarioHost {
+  /// The parts of its kernel.
+  associatedtype Parts: ScenarioParts
   /// The machine.
-  associatedtype M: ScenarioMachine
+  typealias M = Parts.M
   /// Where lines of JSON go.
   associatedtype Console: TextSink
 
@@ -34,37 +36,37 @@ public protocol ScenarioHost {
   ///
   /// `first` is ``TaskState/created``; the program gets the arguments in x0 to x2. On return it is
   /// ``TaskState/zombie``, ``Processes/hasStopped(_:)`` having been called, and nothing runs in any process.
-  func run(_ first: TaskPointer, _ arguments: ProgramArguments, in processes: borrowing ScenarioProcesses<M>)
+  func run(_ first: TaskPointer, _ arguments: ProgramArguments, in processes: borrowing Processes<Parts>)
 
   /// Fills in the registers of a new thread of the kernel, which will carry out
   /// ``Processes/threadProgram(of:)`` on its own stack.
-  func prepare(_ thread: KernelThreadPointer, in processes: borrowing ScenarioProcesses<M>)
+  func prepare(_ thread: KernelThreadPointer, in processes: borrowing Processes<Parts>)
 
   /// Fills in the registers of a new thread of the scenario `smp-storm`, which will carry out a ``StormProgram``.
-  func prepareStorm(_ thread: KernelThreadPointer, in processes: borrowing ScenarioProcesses<M>)
+  func prepareStorm(_ thread: KernelThreadPointer, in processes: borrowing Processes<Parts>)
 
   /// Brings a CPU back that a thread of the scenario `smp-storm` has taken offline.
   ///
   /// - Returns: whether it did.
-  func bringOnline(_ number: Int, in processes: borrowing ScenarioProcesses<M>) -> Bool
+  func bringOnline(_ number: Int, in processes: borrowing Processes<Parts>) -> Bool
 
   /// Runs the first process as ``run(_:_:in:)`` does; threads that can run do so at the same time.
   func runBesideThreads(
-    _ first: TaskPointer, _ arguments: ProgramArguments, in processes: borrowing ScenarioProcesses<M>)
+    _ first: TaskPointer, _ arguments: ProgramArguments, in processes: borrowing Processes<Parts>)
 
   /// Lets a thread run that has been counted as awake: for the first time, or on from where it sleeps.
-  func resume(_ thread: KernelThreadPointer, in processes: borrowing ScenarioProcesses<M>)
+  func resume(_ thread: KernelThreadPointer, in processes: borrowing Processes<Parts>)
 
   /// Runs threads until none is awake.
   ///
   /// - Returns: whether none is; a machine that cannot go on when nothing can run does not return then.
-  @discardableResult func awaitThreads(in processes: borrowing ScenarioProcesses<M>) -> Bool
+  @discardableResult func awaitThreads(in processes: borrowing Processes<Parts>) -> Bool
 
   /// Lets threads run for a while.
-  func letThreadsRun(in processes: borrowing ScenarioProcesses<M>)
+  func letThreadsRun(in processes: borrowing Processes<Parts>)
 
   /// Does what ``Processes/settle()`` does, on every CPU.
-  func settle(_ processes: borrowing ScenarioProcesses<M>)
+  func settle(_ processes: borrowing Processes<Parts>)
 
   /// Whether the kernel has come to its end because of an overflow that was found late.
   ///
@@ -75,7 +77,7 @@ public protocol ScenarioHost {
   var usableCPUs: Int { get }
 
   /// Has CPUs 0 to `count - 1` do their parts of the work at once, and waits until all have.
-  func runOnEachCPU(_ count: Int, in processes: borrowing ScenarioProcesses<M>, _ work: CPUWork<M>)
+  func runOnEachCPU(_ count: Int, in processes: borrowing Processes<Parts>, _ work: CPUWork<Parts>)
 }
 
 extension ScenarioHost {
@@ -84,7 +86,7 @@ extension ScenarioHost {
 
   /// On a machine where all that can run runs at the same time.
   public func runBesideThreads(
-    _ first: TaskPointer, _ arguments: ProgramArguments, in processes: borrowing ScenarioProcesses<M>
+    _ first: TaskPointer, _ arguments: ProgramArguments, in processes: borrowing Processes<Parts>
   ) {
     run(first, arguments, in: processes)
   }
@@ -98,7 +100,7 @@ extension ScenarioHost {
 ///   - host: the machine's surroundings.
 /// - Returns: whether the scenario ran and its checks held.
 public func runScenario<Host: ScenarioHost>(
-  _ options: ScenarioOptions, in processes: borrowing ScenarioProcesses<Host.M>, host: Host
+  _ options: ScenarioOptions, in processes: borrowing Processes<Host.Parts>, host: Host
 ) -> Bool {
   processes.setStackDepths(options)
   return switch options.scenario {
@@ -146,8 +148,8 @@ struct ScenarioChecks<Console: TextSink> {
 
 extension JSONWriter {
   /// Writes the keys that all results begin with.
-  mutating func beginResult<M: Machine>(
-    _ options: ScenarioOptions, machine: StaticString, in processes: borrowing ScenarioProcesses<M>
+  mutating func beginResult<Parts: ScenarioParts>(
+    _ options: ScenarioOptions, machine: StaticString, in processes: borrowing Processes<Parts>
   ) {
     begin("result")
     field("scenario", options.scenario.name)

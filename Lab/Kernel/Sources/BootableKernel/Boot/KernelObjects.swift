@@ -8,12 +8,11 @@
   import KernelStacks
   import Scenarios
 
-  typealias Stacks = ScenarioStacks<AArch64>
-  typealias AllProcesses = ScenarioProcesses<AArch64>
+  typealias Stacks = PartStacks<KernelSite>
 
   nonisolated(unsafe) private var processesExist = false
 
-  /// The kernel's allocators: processes own stacks, which own frames and the vmalloc area.
+  /// The kernel's allocators and its processes, each at its own place.
   enum KernelObjects {
     /// The board that the device tree describes.
     ///
@@ -27,18 +26,33 @@
       UnsafeMutablePointer(bitPattern: kernel_kernel_memory_map()).unsafelyUnwrapped
     }
 
-    /// All processes, and through them the other allocators.
+    /// The frame allocator.
     ///
-    /// Made by ``start(_:layout:stacks:identifierBits:)``.
-    static var processes: UnsafeMutablePointer<AllProcesses> {
-      UnsafeMutablePointer(bitPattern: kernel_kernel_objects()).unsafelyUnwrapped
+    /// This and the next three are made by ``start(_:layout:stacks:identifierBits:)``.
+    static var frames: UnsafeMutablePointer<BuddyAllocator<AArch64>> {
+      UnsafeMutablePointer(bitPattern: kernel_kernel_frames()).unsafelyUnwrapped
     }
 
-    /// The stack allocator of a benchmark run, which has no ``processes``.
+    /// The vmalloc area.
+    static var arena: UnsafeMutablePointer<VmallocArea<AArch64>> {
+      UnsafeMutablePointer(bitPattern: kernel_kernel_arena()).unsafelyUnwrapped
+    }
+
+    /// The allocator of kernel stacks.
+    static var stacks: UnsafeMutablePointer<Stacks> {
+      UnsafeMutablePointer(bitPattern: kernel_kernel_stacks()).unsafelyUnwrapped
+    }
+
+    /// All processes.
+    static var processes: UnsafeMutablePointer<Processes<KernelSite>> {
+      UnsafeMutablePointer(bitPattern: kernel_kernel_processes()).unsafelyUnwrapped
+    }
+
+    /// The stack allocator of a benchmark run, in place of all four: it owns its frames and its area.
     ///
     /// Made by ``startBare(_:layout:stacks:)``.
     static var bareStacks: UnsafeMutablePointer<BareStacks<AArch64>> {
-      UnsafeMutablePointer(bitPattern: kernel_kernel_objects()).unsafelyUnwrapped
+      UnsafeMutablePointer(bitPattern: kernel_bare_stacks()).unsafelyUnwrapped
     }
 
     /// Whether ``processes`` exist; false in a benchmark run.
@@ -61,14 +75,19 @@
       // The sizes that vectors.S reserves.
       precondition(MemoryLayout<PerCPU>.size <= PerCPU.stride)
       precondition(
-        MemoryLayout<AllProcesses>.size <= 3072 && MemoryLayout<Board>.size <= 2048
+        MemoryLayout<BuddyAllocator<AArch64>>.size <= 256 && MemoryLayout<VmallocArea<AArch64>>.size <= 256
+          && MemoryLayout<Stacks>.size <= 64 && MemoryLayout<Processes<KernelSite>>.size <= 448
+          && MemoryLayout<BareStacks<AArch64>>.size <= 1024 && MemoryLayout<Board>.size <= 2048
           && MemoryLayout<PhysicalMemoryMap>.size <= 2048 && MemoryLayout<Thread>.size <= 352)
-      makeProcesses(makeStacks(makeFrames(metadata), layout, configuration), identifierBits: identifierBits)
+      frames.initialize(to: makeFrames(metadata))
+      arena.initialize(to: makeArena(layout))
+      makeStacks(configuration)
+      makeProcesses(identifierBits: identifierBits)
       processesExist = true
       PerCPU.at(0).initialize(to: PerCPU())
       adoptBootStack(configuration)
-      makeExceptionStack(processes.pointee.stacks.arena, processes.pointee.stacks.frames)
-      startGrowth(processes.pointee.stacks.grower)
+      makeExceptionStack(arena.pointee, frames.pointee)
+      startGrowth(stacks.pointee.grower)
       let idle = allocateStack(whole: true)
       PerCPU.at(0).pointee.idle.prepareIdle(stackBase: idle.base.rawValue, stackTop: idle.top.rawValue)
       PerCPU.at(0).pointee.state = .online
@@ -90,15 +109,17 @@
       }
     }
 
-    @inline(never)
-    private static func makeStacks(
-      _ frames: consuming BuddyAllocator<AArch64>, _ layout: AddressLayout, _ configuration: StackConfiguration
-    ) -> Stacks {
+    private static func makeArena(_ layout: AddressLayout) -> VmallocArea<AArch64> {
       let area = layout.vmallocArea
+      return VmallocArea(area.lowerBound.rawValue..<area.upperBound.rawValue, machine: AArch64())
+    }
+
+    @inline(never)
+    private static func makeStacks(_ configuration: StackConfiguration) {
+      let site = KernelSite()
       do {
-        return try Stacks(
-          configuration, machine: AArch64(), frames: FaultInjectingFrames(frames),
-          arena: VmallocArea(area.lowerBound.rawValue..<area.upperBound.rawValue, machine: AArch64()))
+        stacks.initialize(
+          to: try Stacks(configuration, machine: AArch64(), frames: site.frames, arena: PartArena(site)))
       } catch {
         fail("stack allocator", error)
       }
@@ -108,23 +129,19 @@
     private static func makeBareStacks(
       _ frames: consuming BuddyAllocator<AArch64>, _ layout: AddressLayout, _ configuration: StackConfiguration
     ) {
-      let area = layout.vmallocArea
       do {
         bareStacks.initialize(
-          to: try BareStacks(
-            configuration, machine: AArch64(), frames: frames,
-            arena: VmallocArea(area.lowerBound.rawValue..<area.upperBound.rawValue, machine: AArch64())))
+          to: try BareStacks(configuration, machine: AArch64(), frames: frames, arena: makeArena(layout)))
       } catch {
         fail("stack allocator", error)
       }
     }
 
     @inline(never)
-    private static func makeProcesses(_ stacks: consuming Stacks, identifierBits: Int) {
+    private static func makeProcesses(identifierBits: Int) {
       do {
         processes.initialize(
-          to: try AllProcesses(
-            machine: AArch64(), stacks: stacks, memory: memory.pointee, identifierBits: identifierBits))
+          to: try Processes(KernelSite(), memory: memory.pointee, identifierBits: identifierBits))
       } catch {
         fail("process table", error)
       }
@@ -138,7 +155,7 @@
         let leaf = TranslationTables(kernelOf: AArch64()).translate(base)
       else { fail("the boot stack is smaller than the asked stack size") }
       do {
-        try processes.pointee.stacks.adoptBootStack(at: base, firstFrame: leaf.frame(of: base))
+        try stacks.pointee.adoptBootStack(at: base, firstFrame: leaf.frame(of: base))
       } catch {
         fail("boot stack", error)
       }
@@ -163,8 +180,7 @@
       do {
         let base =
           hasProcesses
-          ? try processes.pointee.stacks.arena.vmalloc(
-            size: pages * pageSize, caller: caller, frames: processes.pointee.stacks.frames)
+          ? try arena.pointee.vmalloc(size: pages * pageSize, caller: caller, frames: frames.pointee)
           : try bareStacks.pointee.arena.vmalloc(
             size: pages * pageSize, caller: caller, frames: bareStacks.pointee.frames)
         return StackBounds(base: base, top: base + pages * pageSize)
@@ -178,11 +194,11 @@
     /// - Parameter whole: whether all of it is mapped at once, for a thread that must never fault.
     static func allocateStack(whole: Bool = false) -> StackBounds {
       hasProcesses
-        ? allocateStack(whole, from: processes.pointee.stacks) : allocateStack(whole, from: bareStacks.pointee)
+        ? allocateStack(whole, from: stacks.pointee) : allocateStack(whole, from: bareStacks.pointee)
     }
 
-    private static func allocateStack<Frames: FrameSource & ~Copyable>(
-      _ whole: Bool, from stacks: borrowing ThreadStackAllocator<AArch64, Frames, VmallocArea<AArch64>>
+    private static func allocateStack<Frames: FrameSource & ~Copyable, Arena: StackArena & ~Copyable>(
+      _ whole: Bool, from stacks: borrowing ThreadStackAllocator<AArch64, Frames, Arena>
     ) -> StackBounds {
       do {
         let stack = try stacks.allocate(node: nil)

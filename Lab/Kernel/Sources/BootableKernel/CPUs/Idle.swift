@@ -19,7 +19,7 @@
     guard KernelObjects.hasProcesses else { return false }
     for _ in 0..<clearedFramesPerLook {
       let state = ca_disable_interrupts()
-      let hasCleared = KernelObjects.processes.pointee.stacks.frames.base.zeroOneFrame()
+      let hasCleared = KernelObjects.frames.pointee.zeroOneFrame()
       ca_restore_interrupts(state)
       if !hasCleared { return false }
     }

@@ -83,9 +83,8 @@
     if AArch64().cpuCount == 1 { return 0 }
     callOnOtherCPUs(
       { _ in
-        let stacks = KernelObjects.processes
         reclaimedFrames.wrappingAdd(
-          UInt64(stacks.pointee.stacks.reclaim(target: .max)), ordering: .acquiringAndReleasing)
+          UInt64(KernelObjects.stacks.pointee.reclaim(target: .max)), ordering: .acquiringAndReleasing)
       }, 0)
     return Int(reclaimedFrames.exchange(0, ordering: .acquiringAndReleasing))
   }

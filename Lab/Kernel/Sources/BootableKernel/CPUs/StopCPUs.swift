@@ -45,9 +45,8 @@
     }
     cpu.pointee.state = .offline
     inAllocatorSection {
-      let stacks = KernelObjects.processes
-      stacks.pointee.stacks.reclaim(fromStoppedCPU: number)
-      stacks.pointee.stacks.frames.base.drain(cpu: number)
+      KernelObjects.stacks.pointee.reclaim(fromStoppedCPU: number)
+      KernelObjects.frames.pointee.drain(cpu: number)
     }
     return true
   }

@@ -96,7 +96,7 @@
         base: VirtualAddress(kernel_boot_stack()), top: VirtualAddress(kernel_boot_stack_top()))
     }
     guard KernelObjects.hasProcesses else { return nil }
-    if case .stackGuard(let bounds) = KernelObjects.processes.pointee.stacks.classify(
+    if case .stackGuard(let bounds) = KernelObjects.stacks.pointee.classify(
       address: VirtualAddress(address))
     {
       return bounds
@@ -138,7 +138,7 @@
   private func lowestMapped(_ bounds: StackBounds) -> UInt {
     let page = bounds.base.rawValue & ~0xfff
     guard KernelObjects.hasProcesses, page != kernel_boot_stack() else { return page }
-    return KernelObjects.processes.pointee.stacks.geometry.stackBase(containing: bounds.base).rawValue
+    return KernelObjects.stacks.pointee.geometry.stackBase(containing: bounds.base).rawValue
   }
 
   /// Overflows the current task's stack on purpose, after taking memory that only its registry records.

@@ -102,10 +102,9 @@
       if value.rawValue >= kernel_boot_stack_guard(), value < base { return .overflow }
     }
     guard KernelObjects.hasProcesses else { return .outside }
-    let stacks = KernelObjects.processes
-    let geometry = stacks.pointee.stacks.geometry
+    let geometry = KernelObjects.stacks.pointee.geometry
     let isInOwnSlot = geometry.stackBase(stackPointer: value) == geometry.stackBase(containing: base)
-    switch stacks.pointee.stacks.classify(stackPointer: value) {
+    switch KernelObjects.stacks.pointee.classify(stackPointer: value) {
     case .stack(let bounds):
       return !isInOwnSlot ? .otherStack(bounds) : value < base ? .overflow : .aboveOwnStack
     case .stackGuard(let bounds):
@@ -126,9 +125,8 @@
 
   // Linear stacks have no record: the purpose of the frame identifies them.
   private func isStack(_ bounds: StackBounds) -> Bool {
-    let stacks = KernelObjects.processes
-    guard let frame = stacks.pointee.stacks.page(of: bounds.base),
-      case .used(.threadStack) = stacks.pointee.stacks.frames.base.owner(of: frame)
+    guard let frame = KernelObjects.stacks.pointee.page(of: bounds.base),
+      case .used(.threadStack) = KernelObjects.frames.pointee.owner(of: frame)
     else { return false }
     return true
   }
@@ -199,7 +197,7 @@
   /// Writes a new task's number and record into its stack's `thread_info`.
   func identifyStack(_ thread: borrowing Thread, record: UInt) {
     guard KernelObjects.hasProcesses else { return }
-    let geometry = KernelObjects.processes.pointee.stacks.geometry
+    let geometry = KernelObjects.stacks.pointee.geometry
     let info = geometry.threadInfo(stackPointer: VirtualAddress(UInt(thread.head.stack_top)))
     guard let words = info.pointer else { return }
     words.storeBytes(of: record, as: UInt.self)
@@ -212,7 +210,7 @@
     switch fault {
     case .bootStack: return Thread.boot.pointee.id
     case .otherStack, .otherGuard:
-      let info = bounds.base + KernelObjects.processes.pointee.stacks.geometry.threadInfoOffset
+      let info = bounds.base + KernelObjects.stacks.pointee.geometry.threadInfoOffset
       guard let words = info.pointer, words.load(fromByteOffset: 8, as: UInt.self) == isIdentified else {
         return nil
       }

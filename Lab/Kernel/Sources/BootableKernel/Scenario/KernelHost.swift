@@ -11,7 +11,7 @@
 
   /// The bootable kernel as the host of scenarios.
   struct KernelHost: ScenarioHost {
-    typealias M = AArch64
+    typealias Parts = KernelSite
     typealias Console = BootableKernel.Console
 
     let programImage: ProgramImage
@@ -22,9 +22,8 @@
     var agingInvalidations: Int { BootableKernel.agingInvalidations }
 
     /// Runs the first process until it has ended; the boot task waits.
-    func run(
-      _ first: TaskPointer, _ arguments: ProgramArguments, in processes: borrowing ScenarioProcesses<AArch64>
-    ) {
+    func run(_ first: TaskPointer, _ arguments: ProgramArguments, in processes: borrowing Processes<KernelSite>)
+    {
       var frame = kernel_frame()
       frame.x.0 = arguments.program.rawValue
       frame.x.1 = arguments.seed
@@ -42,24 +41,24 @@
       if processes.canAnyRun() { fail("the first process has ended while another can run") }
     }
 
-    func prepare(_ thread: KernelThreadPointer, in processes: borrowing ScenarioProcesses<AArch64>) {
+    func prepare(_ thread: KernelThreadPointer, in processes: borrowing Processes<KernelSite>) {
       prepareKernelThread(thread, body: { runThreadProgram($0) })
     }
 
-    func prepareStorm(_ thread: KernelThreadPointer, in processes: borrowing ScenarioProcesses<AArch64>) {
+    func prepareStorm(_ thread: KernelThreadPointer, in processes: borrowing Processes<KernelSite>) {
       prepareKernelThread(thread, body: { runStormThread($0) })
     }
 
-    func bringOnline(_ number: Int, in processes: borrowing ScenarioProcesses<AArch64>) -> Bool {
+    func bringOnline(_ number: Int, in processes: borrowing Processes<KernelSite>) -> Bool {
       BootableKernel.bringOnline(number)
     }
 
-    func resume(_ thread: KernelThreadPointer, in processes: borrowing ScenarioProcesses<AArch64>) {
+    func resume(_ thread: KernelThreadPointer, in processes: borrowing Processes<KernelSite>) {
       wakeKernelThread(thread)
     }
 
     /// Waits until no thread is awake; the boot task waits.
-    func awaitThreads(in processes: borrowing ScenarioProcesses<AArch64>) -> Bool {
+    func awaitThreads(in processes: borrowing Processes<KernelSite>) -> Bool {
       let state = ca_disable_interrupts()
       while processes.threadFigures.awake > 0 { Scheduler.wait() }
       ca_restore_interrupts(state)
@@ -68,23 +67,22 @@
 
     var usableCPUs: Int { AArch64().cpuCount }
 
-    func runOnEachCPU(
-      _ count: Int, in processes: borrowing ScenarioProcesses<AArch64>, _ work: CPUWork<AArch64>
-    ) {
+    func runOnEachCPU(_ count: Int, in processes: borrowing Processes<KernelSite>, _ work: CPUWork<KernelSite>)
+    {
       var work = work
       withUnsafeMutablePointer(to: &work) {
         runOnIdleThreads(1 << UInt64(count) - 1, { carryOutWork($0) }, UInt(bitPattern: $0))
       }
     }
 
-    func letThreadsRun(in processes: borrowing ScenarioProcesses<AArch64>) { Scheduler.yield() }
+    func letThreadsRun(in processes: borrowing Processes<KernelSite>) { Scheduler.yield() }
 
-    func settle(_ processes: borrowing ScenarioProcesses<AArch64>) { processes.settle() }
+    func settle(_ processes: borrowing Processes<KernelSite>) { processes.settle() }
   }
 
   // Runs in an idle thread, which never moves: its CPU's number does not change.
   private func carryOutWork(_ address: UInt) {
-    guard let work = UnsafeMutablePointer<CPUWork<AArch64>>(bitPattern: address) else { return }
+    guard let work = UnsafeMutablePointer<CPUWork<KernelSite>>(bitPattern: address) else { return }
     work.pointee.carryOut(AArch64().currentCPU, in: KernelObjects.processes.pointee)
   }
 

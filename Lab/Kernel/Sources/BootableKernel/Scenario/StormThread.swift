@@ -13,6 +13,12 @@
     func load(_ address: VirtualAddress) -> UInt64 { ca_load(address.rawValue) }
     func store(_ value: UInt64, to address: VirtualAddress) { ca_store(address.rawValue, value) }
     func reclaim(target: Int) { _ = Scheduler.reclaim(target: target) }
+    func allocateArea(byteCount: Int) throws(VmallocError) -> VirtualAddress {
+      try KernelObjects.arena.pointee.vmalloc(size: byteCount, caller: "storm", frames: KernelSite().frames)
+    }
+    func freeArea(_ area: VirtualAddress) throws(VmallocError) {
+      try KernelObjects.arena.pointee.vfree(area, frames: KernelSite().frames)
+    }
   }
 
   private struct StormRun {
@@ -41,7 +47,7 @@
       worker: StormWorker(seed: seed, number: number),
       program: StormProgram(seed: seed, number: number, steps: share))
     withUnsafeMutablePointer(to: &run) { weather($0) }
-    inAllocatorSection { run.worker.finish(processes.pointee.stacks, KernelStorm()) }
+    inAllocatorSection { run.worker.finish(KernelObjects.stacks.pointee, KernelStorm()) }
     // While steps are left, each thread makes a successor.
     if share == StormProgram.stepsPerThread { makeStormThread(&run.figures) }
     inAllocatorSection {
@@ -76,7 +82,7 @@
 
   @inline(never)
   private func step(_ run: UnsafeMutablePointer<StormRun>) {
-    inAllocatorSection { run.pointee.worker.step(KernelObjects.processes.pointee.stacks, KernelStorm()) }
+    inAllocatorSection { run.pointee.worker.step(KernelObjects.stacks.pointee, KernelStorm()) }
   }
 
   /// Recurses until only `goal` bytes of stack are left, and verifies each stack frame on the way back.
@@ -92,11 +98,12 @@
     let frame = ThreadFrame(owner: Int(run.pointee.thread.pointee.number), depth: depth)
     for index in 0..<64 { ca_store(words &+ UInt(index) &* 8, frame.word(index)) }
     if words &- run.pointee.stackBase > max(goal, margin) {
-      let stacks = KernelObjects.processes
       let base = VirtualAddress(run.pointee.stackBase)
-      let before = stacks.pointee.stacks.mappedPageCount(base)
+      let before = KernelObjects.stacks.pointee.mappedPageCount(base)
       descend(run, goal: goal, depth: depth + 1)
-      if depth == 1, stacks.pointee.stacks.mappedPageCount(base) > before { run.pointee.figures.growths += 1 }
+      if depth == 1, KernelObjects.stacks.pointee.mappedPageCount(base) > before {
+        run.pointee.figures.growths += 1
+      }
     } else {
       switch run.pointee.program.atBottom() {
       case .sleep: sleep(run)
@@ -115,9 +122,9 @@
     let processes = KernelObjects.processes
     guard processes.pointee.threadFigures.awake > AArch64().cpuCount + 1 else { return Scheduler.yield() }
     let base = VirtualAddress(run.pointee.stackBase)
-    let before = processes.pointee.stacks.mappedPageCount(base)
+    let before = KernelObjects.stacks.pointee.mappedPageCount(base)
     sleepKernelThread(run.pointee.thread)
-    if processes.pointee.stacks.mappedPageCount(base) < before { run.pointee.figures.shrinks += 1 }
+    if KernelObjects.stacks.pointee.mappedPageCount(base) < before { run.pointee.figures.shrinks += 1 }
   }
 
   @inline(never)

@@ -51,7 +51,7 @@
   private func makeRoom(_ run: UnsafeMutablePointer<ThreadRun>, _ bytes: Int, _ sleeps: Bool) {
     let lowest = UInt(ca_stack_pointer()) &- UInt(bytes)
     let held = try? Scheduler.withEnsured(bytes) {
-      let isMapped = KernelObjects.processes.pointee.stacks.page(of: VirtualAddress(lowest)) != nil
+      let isMapped = KernelObjects.stacks.pointee.page(of: VirtualAddress(lowest)) != nil
       ca_store(lowest, UInt64(lowest))
       if sleeps { sleepKernelThread(run.pointee.thread) } else { Scheduler.yield() }
       return isMapped && ca_load(lowest) == UInt64(lowest)

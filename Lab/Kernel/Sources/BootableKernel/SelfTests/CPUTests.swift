@@ -219,7 +219,7 @@
   func testThreadsOnCPUs() -> Bool {
     let count = AArch64().cpuCount
     KernelObjects.processes.pointee.settle()
-    let free = KernelObjects.processes.pointee.stacks.frames.freeFrames
+    let free = KernelObjects.frames.pointee.freeFrames
     beginCallOnOtherCPUs(
       { _ in
         busyCPUs.wrappingAdd(1, ordering: .acquiringAndReleasing)
@@ -240,7 +240,7 @@
       check(
         "every thread kept its registers and its stack",
         rightThreads.load(ordering: .relaxed) == 3 * UInt64(count)) && passed
-    return check("no frame was lost", KernelObjects.processes.pointee.stacks.frames.freeFrames == free)
+    return check("no frame was lost", KernelObjects.frames.pointee.freeFrames == free)
       && passed
   }
 

@@ -30,16 +30,15 @@
     let lowest = (here - UInt(bytes) + 15) & ~15
     let record = Thread.current.scheduled
     do throws(ThreadStackError) {
-      let stacks = KernelObjects.processes
       try Scheduler.withEnsured(bytes) {
-        let before = stacks.pointee.stacks.grownPageCount
+        let before = KernelObjects.stacks.pointee.grownPageCount
         let floor = record.pointee.floor
         ca_store(lowest, 0x1234)
         do throws(ThreadStackError) {
           try Scheduler.withEnsured(64) { isNested = record.pointee.floor == floor }
         } catch { isNested = false }
         isNested = isNested && record.pointee.floor == floor
-        faults = stacks.pointee.stacks.grownPageCount - before
+        faults = KernelObjects.stacks.pointee.grownPageCount - before
         sleepOnce()
         isIntact = ca_load(lowest) == 0x1234
       }
@@ -61,18 +60,17 @@
   }
 
   func testEnsured() -> Bool {
-    let stacks = KernelObjects.processes
-    let isGrowing = stacks.pointee.stacks.configuration.strategy == .growing
+    let isGrowing = KernelObjects.stacks.pointee.configuration.strategy == .growing
     withUnsafeMutablePointer(to: &keeper) { startThread($0, id: -2, body: { _ in keep() }, argument: 0) }
     withUnsafeMutablePointer(to: &sleeper) { startThread($0, id: -3, body: { _ in use() }, argument: 0) }
     while asleep.load(ordering: .acquiring) < 2 { Scheduler.yield() }
     while withUnsafePointer(to: &sleeper, { $0.pointee.scheduled.state != .waiting }) { Scheduler.yield() }
-    let whole = stacks.pointee.stacks.geometry.pageCount
+    let whole = KernelObjects.stacks.pointee.geometry.pageCount
     let bases = (keeper.scheduled.stackBase, sleeper.scheduled.stackBase)
-    let before = stacks.pointee.stacks.mappedPageCount(bases.1)
+    let before = KernelObjects.stacks.pointee.mappedPageCount(bases.1)
     _ = Scheduler.reclaim(target: Int.max)
-    let kept = stacks.pointee.stacks.mappedPageCount(bases.0)
-    let left = stacks.pointee.stacks.mappedPageCount(bases.1)
+    let kept = KernelObjects.stacks.pointee.mappedPageCount(bases.0)
+    let left = KernelObjects.stacks.pointee.mappedPageCount(bases.1)
     var passed = check("a sleeper's dead pages went back", !isGrowing || before == whole - 1 && left == 1)
     passed = check("what a section has ensured stayed", !isGrowing || kept >= whole - 1) && passed
     let state = ca_disable_interrupts()

@@ -191,9 +191,9 @@
     case .outside, .exhausted: return kernel_image_start() + 0x100
     case .unusedSlot:
       do {
-        let stack = try KernelObjects.processes.pointee.stacks.allocate(node: nil)
+        let stack = try KernelObjects.stacks.pointee.allocate(node: nil)
         let top = stack.top.rawValue
-        KernelObjects.processes.pointee.stacks.free(stack)
+        KernelObjects.stacks.pointee.free(stack)
         return top - 0x100
       } catch {
         fail("stack", error)

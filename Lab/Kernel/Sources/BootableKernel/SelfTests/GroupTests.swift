@@ -9,7 +9,7 @@
 
   // Allocates stacks for the group until one is refused, and writes the refusal as a line.
   private func fill(
-    _ group: StackGroupID, _ count: Int, _ stacks: borrowing ScenarioStacks<AArch64>
+    _ group: StackGroupID, _ count: Int, _ stacks: borrowing Stacks
   ) -> (count: Int, refusal: StackGroupRefusal?) {
     var count = count
     while count < bases.count {
@@ -35,15 +35,14 @@
 
   /// Makes a stack group, fills it to its limit, raises the limit, fills it again, and removes it.
   func testGroups() -> Bool {
-    let processes = KernelObjects.processes
     do throws(ThreadStackError) {
-      return try useGroups(processes.pointee.stacks)
+      return try useGroups(KernelObjects.stacks.pointee)
     } catch {
       fail("groups", error)
     }
   }
 
-  private func useGroups(_ stacks: borrowing ScenarioStacks<AArch64>) throws(ThreadStackError) -> Bool {
+  private func useGroups(_ stacks: borrowing Stacks) throws(ThreadStackError) -> Bool {
     let perStack = stacks.configuration.strategy == .growing ? 1 : stacks.geometry.pageCount
     // Another group, so that the refused one is not number 0.
     let other = try stacks.makeGroup(limitFrames: 0)

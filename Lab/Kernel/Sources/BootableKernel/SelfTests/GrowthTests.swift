@@ -47,16 +47,15 @@
     }
     let first = base(of: firstThread.stackBase)
     let second = base(of: secondThread.stackBase)
-    let stacks = KernelObjects.processes
-    let isGrowing = stacks.pointee.stacks.configuration.strategy == .growing
-    let before = stacks.pointee.stacks.mappedPageCount(first)
+    let isGrowing = KernelObjects.stacks.pointee.configuration.strategy == .growing
+    let before = KernelObjects.stacks.pointee.mappedPageCount(first)
     while finished.load(ordering: .acquiring) < 2 { Scheduler.yield() }
     var passed = check("every level found what it had left", intact.load(ordering: .relaxed) == 2)
     passed = check("threads were preempted", Interrupts.threadPreemptionCount > 2) && passed
     for index in 0..<2 {
       let stack = index == 0 ? first : second
-      let used = stacks.pointee.stacks.highWaterByteCount(stack)
-      let pages = stacks.pointee.stacks.mappedPageCount(stack)
+      let used = KernelObjects.stacks.pointee.highWaterByteCount(stack)
+      let pages = KernelObjects.stacks.pointee.mappedPageCount(stack)
       passed = check("a thread used most of its stack", used > 8192 && pages >= 3) && passed
     }
     passed = check("a growing stack began with one page", !isGrowing || before == 1) && passed
@@ -83,17 +82,16 @@
   /// Checks faults of walks older than the entries: the handlers are called as the vectors call them, for addresses that are
   /// mapped by then.
   func testFaultsThatAreOver() -> Bool {
-    let stacks = KernelObjects.processes
     let area: UInt
     let stack: ThreadStack
     do {
-      area = try stacks.pointee.stacks.arena.vmalloc(
-        size: 4096, caller: "self-test", frames: stacks.pointee.stacks.frames
+      area = try KernelObjects.arena.pointee.vmalloc(
+        size: 4096, caller: "self-test", frames: KernelObjects.frames.pointee
       ).rawValue
     } catch { fail("area", error) }
-    do { stack = try stacks.pointee.stacks.allocate(node: nil) } catch { fail("stack", error) }
+    do { stack = try KernelObjects.stacks.pointee.allocate(node: nil) } catch { fail("stack", error) }
     let (base, top) = (stack.base.rawValue, stack.base.rawValue + UInt(stack.size))
-    let isGrowing = stacks.pointee.stacks.configuration.strategy == .growing
+    let isGrowing = KernelObjects.stacks.pointee.configuration.strategy == .growing
     let state = ca_disable_interrupts()
     let levels: InlineArray<4, UInt64> = [4, 5, 6, 7]
     var (data, code, others, unmapped) = (true, true, true, true)
@@ -106,7 +104,7 @@
     let grown = kernelGrow(top - 8, base) == 1
     let guarded = kernelGrow(base - 8, base) == 1
     ca_restore_interrupts(state)
-    stacks.pointee.stacks.free(stack)
+    KernelObjects.stacks.pointee.free(stack)
     var passed = check("an access to an address that is mapped by now is repeated", data && code)
     passed = check("faults of permissions, and those that are not over, are not", others && unmapped) && passed
     return check(
@@ -115,7 +113,7 @@
   }
 
   private func base(of lowestUsable: UInt) -> VirtualAddress {
-    KernelObjects.processes.pointee.stacks.geometry.stackBase(containing: VirtualAddress(lowestUsable))
+    KernelObjects.stacks.pointee.geometry.stackBase(containing: VirtualAddress(lowestUsable))
   }
 
   // Ensures all of its stack but the lowest page, and never ends.
@@ -145,7 +143,7 @@
     // Reserves are full, and CPUs have no free frames of their own, before all other frames are taken.
     processes.pointee.settle()
     _ = ca_disable_interrupts()
-    while (try? processes.pointee.stacks.frames.allocate(FrameRequest(purpose: .other))) != nil {}
+    while (try? KernelObjects.frames.pointee.allocate(FrameRequest(purpose: .other))) != nil {}
     processes.pointee.visitThreads()
     while processes.pointee.wakeNext(where: { _ in true }, resume: { wakeKernelThread($0) }) {}
     while true { Scheduler.wait() }

@@ -63,10 +63,9 @@
       turn += 1
       descend(Int(turn % 12), index + turn)
       do {
-        let processes = KernelObjects.processes
         try inAllocatorSection { () throws(ThreadStackError) in
-          let stack = try processes.pointee.stacks.allocate(node: nil)
-          processes.pointee.stacks.free(stack)
+          let stack = try KernelObjects.stacks.pointee.allocate(node: nil)
+          KernelObjects.stacks.pointee.free(stack)
         }
       } catch {
         failures.wrappingAdd(1, ordering: .acquiringAndReleasing)
@@ -100,10 +99,9 @@
 
   /// Whether an offline CPU has left neither a reserve nor frames in its lists.
   private func hasNothing(_ number: Int) -> Bool {
-    let stacks = KernelObjects.processes
     return inAllocatorSection {
-      stacks.pointee.stacks.reservedFrameCount(ofCPU: number) == 0
-        && stacks.pointee.stacks.frames.base.drain(cpu: number) == 0
+      KernelObjects.stacks.pointee.reservedFrameCount(ofCPU: number) == 0
+        && KernelObjects.frames.pointee.drain(cpu: number) == 0
     }
   }
 
@@ -144,7 +142,7 @@
   func testCPUsComeAndGo() -> Bool {
     let count = AArch64().cpuCount
     KernelObjects.processes.pointee.settle()
-    let free = KernelObjects.processes.pointee.stacks.frames.freeFrames
+    let free = KernelObjects.frames.pointee.freeFrames
     var passed = check("the first CPU stays", !takeOffline(0) && !bringOnline(0))
     passed = check("there are no other CPUs", !takeOffline(count) && !bringOnline(count)) && passed
     threadCount = UInt64(3 * count)
@@ -181,7 +179,7 @@
     passed =
       check("every thread found what it had left on its stack", damages.load(ordering: .relaxed) == 0) && passed
     passed = check("no allocation failed", failures.load(ordering: .relaxed) == 0) && passed
-    return check("no frame was lost", KernelObjects.processes.pointee.stacks.frames.freeFrames == free)
+    return check("no frame was lost", KernelObjects.frames.pointee.freeFrames == free)
       && passed
   }
 #endif

@@ -11,7 +11,7 @@
   func testMemoryRoutines() -> Bool {
     let frame: PageFrame
     do {
-      frame = try KernelObjects.processes.pointee.stacks.frames.allocate(FrameRequest(purpose: .other))
+      frame = try KernelObjects.frames.pointee.allocate(FrameRequest(purpose: .other))
     } catch {
       fail("memory routines", error)
     }

@@ -82,12 +82,11 @@
   }
 
   func testVmalloc() -> Bool {
-    let stacks = KernelObjects.processes
-    let free = stacks.pointee.stacks.frames.freeFrames
+    let free = KernelObjects.frames.pointee.freeFrames
     let area: VirtualAddress
     do {
-      area = try stacks.pointee.stacks.arena.vmalloc(
-        size: 12288, caller: "self-test", frames: stacks.pointee.stacks.frames)
+      area = try KernelObjects.arena.pointee.vmalloc(
+        size: 12288, caller: "self-test", frames: KernelObjects.frames.pointee)
     } catch {
       fail("vmalloc", error)
     }
@@ -100,54 +99,53 @@
     passed =
       check(
         "an area cannot be executed", isPermissionFault(probe_call(area.rawValue), .instructionAbort)) && passed
-    passed = check("a page's frame is found", stacks.pointee.stacks.arena.page(of: area) != nil) && passed
+    passed = check("a page's frame is found", KernelObjects.arena.pointee.page(of: area) != nil) && passed
     var console = Console()
     console.beginLine()
-    stacks.pointee.stacks.arena.writeListing(to: &console)
-    stacks.pointee.stacks.frames.base.writeBuddyInfo(to: &console)
+    KernelObjects.arena.pointee.writeListing(to: &console)
+    KernelObjects.frames.pointee.writeBuddyInfo(to: &console)
     console.endLine()
     do {
-      try stacks.pointee.stacks.arena.vfree(area, frames: stacks.pointee.stacks.frames)
+      try KernelObjects.arena.pointee.vfree(area, frames: KernelObjects.frames.pointee)
     } catch {
       fail("vfree", error)
     }
-    stacks.pointee.reclaim()
+    KernelObjects.processes.pointee.reclaim()
     passed =
       check(
         "a freed area is not mapped", ExceptionSyndrome(rawValue: probe_load(area.rawValue)).isTranslationFault)
       && passed
-    return check("all frames are back", stacks.pointee.stacks.frames.freeFrames == free) && passed
+    return check("all frames are back", KernelObjects.frames.pointee.freeFrames == free) && passed
   }
 
   func testNodes() -> Bool {
     let processes = KernelObjects.processes
-    let frames = UnsafePointer<AllProcesses>(processes)
-    guard check("there are two nodes", frames.pointee.stacks.frames.nodeCount == 2) else { return false }
-    let free = processes.pointee.stacks.frames.freeFrames
+    guard check("there are two nodes", KernelObjects.frames.pointee.nodeCount == 2) else { return false }
+    let free = KernelObjects.frames.pointee.freeFrames
     // Takes all frames of node 0, chained through their first words.
     var chain: UInt = 0
     let machine = AArch64()
-    while frames.pointee.stacks.frames.base.freeFrames(on: NodeID(0)) > 0 {
+    while KernelObjects.frames.pointee.freeFrames(on: NodeID(0)) > 0 {
       do {
-        let frame = try frames.pointee.stacks.frames.allocate(FrameRequest(node: NodeID(0), purpose: .other))
+        let frame = try KernelObjects.frames.pointee.allocate(FrameRequest(node: NodeID(0), purpose: .other))
         machine.pointer(to: frame.physicalAddress).storeBytes(of: chain, as: UInt.self)
         chain = frame.physicalAddress.rawValue
       } catch {
         fail("node 0", error)
       }
     }
-    var passed = check("node 0 is empty", frames.pointee.stacks.frames.base.freeFrames(on: NodeID(0)) == 0)
-    let before = frames.pointee.stacks.kernelStackKiB(on: NodeID(1))
+    var passed = check("node 0 is empty", KernelObjects.frames.pointee.freeFrames(on: NodeID(0)) == 0)
+    let before = KernelObjects.stacks.pointee.kernelStackKiB(on: NodeID(1))
     do {
-      let stack = try frames.pointee.stacks.allocate(node: NodeID(0))
-      let isRemote = frames.pointee.stacks.page(of: stack.base).map {
-        frames.pointee.stacks.frames.node(of: $0) == NodeID(1)
+      let stack = try KernelObjects.stacks.pointee.allocate(node: NodeID(0))
+      let isRemote = KernelObjects.stacks.pointee.page(of: stack.base).map {
+        KernelObjects.frames.pointee.node(of: $0) == NodeID(1)
       }
       passed = check("a stack comes from node 1", isRemote == true) && passed
       passed =
-        check("it is accounted to node 1", frames.pointee.stacks.kernelStackKiB(on: NodeID(1)) > before)
+        check("it is accounted to node 1", KernelObjects.stacks.pointee.kernelStackKiB(on: NodeID(1)) > before)
         && passed
-      frames.pointee.stacks.free(stack)
+      KernelObjects.stacks.pointee.free(stack)
     } catch {
       fail("stack", error)
     }
@@ -155,19 +153,18 @@
       let frame = PhysicalAddress(chain).frame
       chain = machine.pointer(to: frame.physicalAddress).load(as: UInt.self)
       do {
-        try frames.pointee.stacks.frames.free(frame, order: 0)
+        try KernelObjects.frames.pointee.free(frame, order: 0)
       } catch {
         fail("node 0", error)
       }
     }
     processes.pointee.reclaim()
-    return check("all frames are back", processes.pointee.stacks.frames.freeFrames == free) && passed
+    return check("all frames are back", KernelObjects.frames.pointee.freeFrames == free) && passed
   }
 
   func testLookup() -> Bool {
-    let processes = KernelObjects.processes
     var passed = true
-    if case .bootStack = processes.pointee.stacks.classify(
+    if case .bootStack = KernelObjects.stacks.pointee.classify(
       stackPointer: VirtualAddress(UInt(ca_stack_pointer()) & ~15))
     {
     } else {
@@ -175,18 +172,18 @@
     }
     _ = check("the boot task runs on the boot stack", passed)
     do {
-      let stack = try processes.pointee.stacks.allocate(node: nil)
-      let info = processes.pointee.stacks.threadInfo(stackPointer: stack.top - 512)
+      let stack = try KernelObjects.stacks.pointee.allocate(node: nil)
+      let info = KernelObjects.stacks.pointee.threadInfo(stackPointer: stack.top - 512)
       passed = check("thread_info is found from a stack pointer", info == stack.threadInfo) && passed
       // The page of thread_info is mapped in every stack.
-      let frame = processes.pointee.stacks.page(of: stack.threadInfo)
+      let frame = KernelObjects.stacks.pointee.page(of: stack.threadInfo)
       let leaf = TranslationTables(kernelOf: AArch64()).translate(stack.threadInfo)
       passed =
         check(
           "a stack's frame is what its translation says",
           frame != nil && leaf?.frame(of: stack.threadInfo) == frame)
         && passed
-      processes.pointee.stacks.free(stack)
+      KernelObjects.stacks.pointee.free(stack)
     } catch {
       fail("stack", error)
     }

@@ -62,14 +62,14 @@
     // Reserves are full, and CPUs have no free frames of their own, before all other frames are taken.
     processes.pointee.settle()
     let state = ca_disable_interrupts()
-    while (try? processes.pointee.stacks.frames.allocate(FrameRequest(purpose: .other))) != nil {}
-    let before = processes.pointee.stacks.grownPageCount
+    while (try? KernelObjects.frames.pointee.allocate(FrameRequest(purpose: .other))) != nil {}
+    let before = KernelObjects.stacks.pointee.grownPageCount
     processes.pointee.visitThreads()
     while processes.pointee.wakeNext(where: { _ in true }, resume: { wakeKernelThread($0) }) {}
     ca_restore_interrupts(state)
     awaitThreads()
-    let grown = processes.pointee.stacks.grownPageCount - before
-    let most = count * (processes.pointee.stacks.geometry.pageCount - 1)
+    let grown = KernelObjects.stacks.pointee.grownPageCount - before
+    let most = count * (KernelObjects.stacks.pointee.geometry.pageCount - 1)
     let passed = check(
       "every thread found all that it had left on its stack", lostProofs.load(ordering: .relaxed) == 0)
     return check("pages of threads that were ready were taken, and grew again", grown > most) && passed

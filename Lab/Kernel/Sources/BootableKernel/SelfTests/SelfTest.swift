@@ -138,7 +138,7 @@
   func runProgram(_ program: UserProgram, operations: Int = 0) -> Bool {
     let processes = KernelObjects.processes
     processes.pointee.settle()
-    let free = processes.pointee.stacks.frames.freeFrames
+    let free = KernelObjects.frames.pointee.freeFrames
     let host: KernelHost
     let first: TaskPointer
     do {
@@ -160,6 +160,6 @@
     processes.pointee.settle()
     var passed = check("the program found nothing wrong", ended)
     passed = check("no process was left behind", others == 0) && passed
-    return check("no frame was lost", processes.pointee.stacks.frames.freeFrames == free) && passed
+    return check("no frame was lost", KernelObjects.frames.pointee.freeFrames == free) && passed
   }
 #endif

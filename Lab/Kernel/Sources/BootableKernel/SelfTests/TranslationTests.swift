@@ -62,19 +62,18 @@
     guard AArch64().cpuCount > 1 else { return check("there are several CPUs", false) }
     userRoot = UInt64(Scheduler.emptyUserRoot)
     startThreads(1, { _ in onlook() })
-    let stacks = KernelObjects.processes
     var (seen, gone, reused) = (true, true, 0)
     var last: UInt = 0
     for round in 1...8 {
       do {
-        let area = try stacks.pointee.stacks.arena.vmalloc(
-          size: 8192, caller: "self-test", frames: stacks.pointee.stacks.frames)
+        let area = try KernelObjects.arena.pointee.vmalloc(
+          size: 8192, caller: "self-test", frames: KernelObjects.frames.pointee)
         if area.rawValue == last { reused += 1 }
         last = area.rawValue
         ca_store(last, UInt64(round))
         seen = isSeen(last, UInt64(round)) && seen
-        try stacks.pointee.stacks.arena.vfree(area, frames: stacks.pointee.stacks.frames)
-        _ = stacks.pointee.stacks.arena.flush(frames: stacks.pointee.stacks.frames)
+        try KernelObjects.arena.pointee.vfree(area, frames: KernelObjects.frames.pointee)
+        _ = KernelObjects.arena.pointee.flush(frames: KernelObjects.frames.pointee)
         gone = isGone(last) && gone
       } catch {
         fail("area", error)
@@ -86,12 +85,12 @@
     (seen, gone) = (true, true)
     for round in 1...8 {
       do {
-        let stack = try stacks.pointee.stacks.allocate(node: nil)
+        let stack = try KernelObjects.stacks.pointee.allocate(node: nil)
         let place = stack.usableRange.top.rawValue - 64
         ca_store(place, UInt64(round))
         seen = isSeen(place, UInt64(round)) && seen
-        stacks.pointee.stacks.free(stack)
-        _ = stacks.pointee.stacks.reclaim(target: .max)
+        KernelObjects.stacks.pointee.free(stack)
+        _ = KernelObjects.stacks.pointee.reclaim(target: .max)
         gone = isGone(place) && gone
       } catch {
         fail("stack", error)
@@ -144,14 +143,13 @@
 
   /// Checks that the instruction of each kind of invalidation reaches other CPUs, for kernel and for user addresses.
   private func testInvalidations() -> Bool {
-    let stacks = KernelObjects.processes
     do {
-      let area = try stacks.pointee.stacks.arena.vmalloc(
-        size: pageSize, caller: "self-test", frames: stacks.pointee.stacks.frames)
+      let area = try KernelObjects.arena.pointee.vmalloc(
+        size: pageSize, caller: "self-test", frames: KernelObjects.frames.pointee)
       ca_store(area.rawValue, mark)
       let isKept = testInvalidations(ofKernelPage: area)
       let isKeptByUsers = testInvalidations(ofUserPageAt: VirtualAddress(0x40_0000), like: area)
-      try stacks.pointee.stacks.arena.vfree(area, frames: stacks.pointee.stacks.frames)
+      try KernelObjects.arena.pointee.vfree(area, frames: KernelObjects.frames.pointee)
       return isKept && isKeptByUsers
     } catch {
       fail("area", error)
@@ -173,19 +171,18 @@
   /// Maps the frame of a kernel page in the user half of an address space that only the onlooker walks, and checks
   /// invalidations of it.
   private func testInvalidations(ofUserPageAt place: VirtualAddress, like page: VirtualAddress) -> Bool {
-    let stacks = KernelObjects.processes
     let space = AddressSpaceID(0x77)
     let tables: TranslationTables<AArch64>
     do {
-      tables = try TranslationTables(userSpaceOf: AArch64(), frames: stacks.pointee.stacks.frames)
+      tables = try TranslationTables(userSpaceOf: AArch64(), frames: KernelObjects.frames.pointee)
     } catch {
       fail("address space", error)
     }
-    guard let frame = stacks.pointee.stacks.arena.page(of: page) else {
+    guard let frame = KernelObjects.arena.pointee.page(of: page) else {
       return check("a page has a frame", false)
     }
     do {
-      try tables.map(frame, at: place, .userReadWrite, frames: stacks.pointee.stacks.frames)
+      try tables.map(frame, at: place, .userReadWrite, frames: KernelObjects.frames.pointee)
     } catch {
       fail("user page", error)
     }
@@ -202,7 +199,7 @@
     // The onlooker leaves the address space before it is destroyed.
     userRoot = UInt64(Scheduler.emptyUserRoot)
     let isLeft = isSeen(page.rawValue, mark)
-    tables.destroy(in: space, to: stacks.pointee.stacks.frames) { _ in }
+    tables.destroy(in: space, to: KernelObjects.frames.pointee) { _ in }
     return passed && isLeft
   }
 #endif

@@ -10,14 +10,14 @@
   /// Called in the tick's handler, with interrupts off.
   func serveFreedStacks(tick: Int) {
     guard KernelObjects.hasProcesses else { return }
-    KernelObjects.processes.pointee.stacks.serviceReclaimRequest()
+    KernelObjects.stacks.pointee.serviceReclaimRequest()
     if AArch64().currentCPU == 0, tick % Int(TickTimer.frequency) == 0 { ageFreedStacks() }
   }
 
   // Interrupts are off, so that all invalidations counted meanwhile are due to ageing.
   private func ageFreedStacks() {
     let before = AArch64().invalidationsOfThisCPU
-    KernelObjects.processes.pointee.stacks.age()
+    KernelObjects.stacks.pointee.age()
     PerCPU.current.pointee.agingInvalidations &+= Int(AArch64().invalidationsOfThisCPU &- before)
   }
 

@@ -55,7 +55,7 @@
 
     private static func advance(after current: ThreadPointer) -> ThreadPointer {
       ThreadPointer(
-        core.pointee.next(after: current.scheduled, stacks: KernelObjects.processes.pointee.stacks) { chosen in
+        core.pointee.next(after: current.scheduled, stacks: KernelObjects.stacks.pointee) { chosen in
           let record = ThreadPointer(chosen)
           let former = Thread.current
           checkSwitch(from: former, to: record)
@@ -95,7 +95,7 @@
     /// Reports that no task can run, because the ready ones wait for memory that cannot be given back.
     private static func reportStall() -> Never {
       beginReport()
-      writeStall(of: core.pointee, stacks: KernelObjects.processes.pointee.stacks, to: Console())
+      writeStall(of: core.pointee, stacks: KernelObjects.stacks.pointee, to: Console())
       panic("no task can run, and no memory can be given back")
     }
 
@@ -189,7 +189,7 @@
     ///
     /// - Returns: the number of frames given back.
     static func reclaim(target: Int) -> Int {
-      let given = core.pointee.reclaim(target: target, stacks: KernelObjects.processes.pointee.stacks)
+      let given = core.pointee.reclaim(target: target, stacks: KernelObjects.stacks.pointee)
       let state = ca_disable_interrupts()
       interruptIdleCPUs()
       ca_restore_interrupts(state)
@@ -243,7 +243,7 @@
       do {
         core.initialize(
           to: try Core(
-            machine: AArch64(), frames: KernelObjects.processes.pointee.stacks.frames,
+            machine: AArch64(), frames: KernelObjects.frames.pointee,
             events: NoSchedulerEvents()))
       } catch {
         fail("scheduler", error)

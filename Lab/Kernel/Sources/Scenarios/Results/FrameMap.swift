@@ -66,11 +66,11 @@ struct FrameMap {
   }
 }
 
-extension Processes where F == ScenarioFrames<M> {
+extension Processes where Parts: ScenarioParts {
   /// Takes a picture of memory.
   borrowing func takeFrameMap(into map: FrameMap) {
     for index in 0..<map.count {
-      map.letters[index] = frameLetter(stacks.frames.base.owner(of: lowestFrame + map.frame(index)))
+      map.letters[index] = frameLetter(frameAllocator.owner(of: lowestFrame + map.frame(index)))
     }
   }
 }

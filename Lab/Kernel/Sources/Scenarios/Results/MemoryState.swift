@@ -3,7 +3,7 @@
 import KernelProcesses
 import KernelStacks
 
-extension Processes where F == ScenarioFrames<M> {
+extension Processes where Parts: ScenarioParts {
   /// Adds what memory is like to a line of progress.
   ///
   /// | key | meaning |
@@ -12,7 +12,7 @@ extension Processes where F == ScenarioFrames<M> {
   /// | `picture` | one letter for each of 256 equal stretches of memory: what one of its frames is |
   /// | `cpus` | for each CPU the stacks in its magazine and the frames in its reserve: `12/3 0/3` |
   borrowing func writeMemoryState<Console: TextSink>(to json: inout JSONWriter<Console>) {
-    json.field("freeBytes", stacks.frames.freeFrames * pageSize)
+    json.field("freeBytes", frames.freeFrames * pageSize)
 
     json.beginText("picture")
     let letters = min(256, frameSpan)
@@ -20,7 +20,7 @@ extension Processes where F == ScenarioFrames<M> {
     for index in 0..<letters {
       // At another place in each stretch: at the same place the picture would keep step with a pattern.
       let place = Int((UInt32(truncatingIfNeeded: index) &* 2_654_435_761) >> 8) % length
-      json.append(byte: frameLetter(stacks.frames.base.owner(of: lowestFrame + (index * length + place))))
+      json.append(byte: frameLetter(frameAllocator.owner(of: lowestFrame + (index * length + place))))
     }
     json.endText()
 

@@ -22,7 +22,7 @@ struct ScenarioRecord {
   var stackBytesAtFailure = 0
 }
 
-extension Processes where F == ScenarioFrames<M> {
+extension Processes where Parts: ScenarioParts {
   /// Takes what a process said with the system call `note`.
   ///
   /// - Parameters:
@@ -40,12 +40,12 @@ extension Processes where F == ScenarioFrames<M> {
       writeProgress(value, of: workload.pointee.record.total, console: console)
     case .firstFailure:
       reclaim()
-      workload.pointee.record.freeFramesAtFailure = stacks.frames.freeFrames
+      workload.pointee.record.freeFramesAtFailure = frames.freeFrames
       workload.pointee.record.stackBytesAtFailure = kernelStackBytes
       if let map = workload.pointee.record.mapAtFailure { takeFrameMap(into: map) }
     case .forksAfterRecovery:
       reclaim()
-      workload.pointee.record.freeFramesAtSecondFailure = stacks.frames.freeFrames
+      workload.pointee.record.freeFramesAtSecondFailure = frames.freeFrames
       workload.pointee.record.notes[kind] = value
     case .childrenOutOfMemory:
       workload.pointee.record.notes[kind] = min(workload.pointee.record.notes[kind] + value, Int(Int32.max))
@@ -68,7 +68,7 @@ extension Processes where F == ScenarioFrames<M> {
   /// The memory behind kernel stacks that are in use, on all nodes, in bytes.
   public var kernelStackBytes: Int {
     var kibibytes = 0
-    for node in 0..<stacks.frames.nodeCount { kibibytes += stacks.kernelStackKiB(on: NodeID(node)) }
+    for node in 0..<frames.nodeCount { kibibytes += stacks.kernelStackKiB(on: NodeID(node)) }
     return kibibytes << 10
   }
 

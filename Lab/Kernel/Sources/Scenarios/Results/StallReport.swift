@@ -10,8 +10,11 @@ import KernelStacks
 ///   - scheduler: the one that has found the stall.
 ///   - stacks: the allocator of the threads' stacks.
 ///   - console: where the lines go.
-public func writeStall<M: Machine, Events: SchedulerEvents, Console: TextSink>(
-  of scheduler: borrowing ThreadScheduler<M, Events>, stacks: borrowing ScenarioStacks<M>, to console: Console
+public func writeStall<
+  M: Machine, F: FrameSource & ~Copyable, A: StackArena & ~Copyable, Events: SchedulerEvents, Console: TextSink
+>(
+  of scheduler: borrowing ThreadScheduler<M, Events>, stacks: borrowing ThreadStackAllocator<M, F, A>,
+  to console: Console
 ) {
   var console = console
   console.write("stall: every task that could run waits for the frames that its stack may need\n")

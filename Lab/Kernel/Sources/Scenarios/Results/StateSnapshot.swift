@@ -64,29 +64,29 @@ struct Digest: TextSink {
   mutating func mix(_ word: Int) { mix(UInt64(bitPattern: Int64(word))) }
 }
 
-extension Processes where F == ScenarioFrames<M> {
+extension Processes where Parts: ScenarioParts {
   /// Takes digests of everything.
   ///
   /// Nothing else runs meanwhile. Free frames in lists of CPUs are merged first, so that free blocks follow from what is
   /// free.
   borrowing func snapshot() -> StateSnapshot {
     var snapshot = StateSnapshot()
-    stacks.frames.base.drain()
+    frameAllocator.drain()
 
     var blocks = Digest()
     var stackMemory = Digest()
-    for node in 0..<stacks.frames.nodeCount {
+    for node in 0..<frames.nodeCount {
       for order in 0...BuddyAllocator<M>.maximumOrder {
-        blocks.mix(stacks.frames.base.freeBlocks(ofOrder: order, on: NodeID(node)))
+        blocks.mix(frameAllocator.freeBlocks(ofOrder: order, on: NodeID(node)))
       }
       stackMemory.mix(stacks.kernelStackKiB(on: NodeID(node)))
     }
     snapshot[.freeBlocks] = blocks.value
     snapshot[.kernelStacks] = stackMemory.value
-    snapshot[.framesOutstanding] = UInt64(stacks.frames.framesOutstanding)
+    snapshot[.framesOutstanding] = UInt64(bitPattern: Int64(frameWatch.pointee.framesOutstanding))
 
     var listing = Digest()
-    stacks.arena.writeListing(to: &listing)
+    arena.writeListing(to: &listing)
     snapshot[.vmallocAreas] = listing.value
 
     var kernelTables = Digest()

@@ -11,19 +11,19 @@ struct ZeroedShare {
   private let asked: Int
   private let clearedLate: Int
 
-  init<M: PageTableMachine>(_ processes: borrowing ScenarioProcesses<M>) {
-    asked = processes.stacks.frames.clearedFrames
+  init<Parts: ScenarioParts>(_ processes: borrowing Processes<Parts>) {
+    asked = processes.frameWatch.pointee.clearedFrames
     clearedLate = Self.clearedLate(processes)
   }
 
   /// The share since then of those that idle CPUs had cleared; 1,000 if none was asked for.
-  func permille<M: PageTableMachine>(_ processes: borrowing ScenarioProcesses<M>) -> Int {
-    let all = processes.stacks.frames.clearedFrames - asked
+  func permille<Parts: ScenarioParts>(_ processes: borrowing Processes<Parts>) -> Int {
+    let all = processes.frameWatch.pointee.clearedFrames - asked
     let late = Self.clearedLate(processes) - clearedLate
     return all == 0 ? 1000 : (all - late) * 1000 / all
   }
 
-  private static func clearedLate<M: PageTableMachine>(_ processes: borrowing ScenarioProcesses<M>) -> Int {
-    processes.stacks.frames.framesClearedByStacks + processes.stacks.frames.base.framesClearedOnRequest
+  private static func clearedLate<Parts: ScenarioParts>(_ processes: borrowing Processes<Parts>) -> Int {
+    processes.frameWatch.pointee.framesClearedByStacks + processes.frameAllocator.framesClearedOnRequest
   }
 }

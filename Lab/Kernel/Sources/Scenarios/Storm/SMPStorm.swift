@@ -30,7 +30,7 @@ public struct StormThreadFigures: Sendable {
   public init() {}
 }
 
-extension Processes where F == ScenarioFrames<M> {
+extension Processes where Parts: ScenarioParts {
   /// The seed of the storm.
   public var stormSeed: UInt64 { workload.pointee.storm.seed }
 
@@ -66,7 +66,7 @@ extension Processes where F == ScenarioFrames<M> {
 }
 
 func runSMPStorm<Host: ScenarioHost>(
-  _ options: ScenarioOptions, in processes: borrowing ScenarioProcesses<Host.M>, host: Host
+  _ options: ScenarioOptions, in processes: borrowing Processes<Host.Parts>, host: Host
 ) -> Bool {
   let start = ThreadScenarioStart(processes, host)
   let first: TaskPointer
@@ -156,7 +156,7 @@ func runSMPStorm<Host: ScenarioHost>(
   return checks.allHeld
 }
 
-extension Processes where F == ScenarioFrames<M> {
+extension Processes where Parts: ScenarioParts {
   /// Starts a storm.
   borrowing func beginStorm(operations: Int, seed: UInt64) {
     workload.pointee.storm = StormState()

@@ -32,7 +32,7 @@ public struct StormCPUChange: Equatable, Sendable {
   public let isReturn: Bool
 }
 
-extension Processes where F == ScenarioFrames<M> {
+extension Processes where Parts: ScenarioParts {
   /// Chooses a CPU to take offline, or to bring back; the change is under way then, until ``endCPUChange(_:isDone:)``.
   ///
   /// - Parameter draw: a random number.
@@ -60,7 +60,7 @@ extension Processes where F == ScenarioFrames<M> {
   }
 
   /// Brings all CPUs back that a storm has taken offline; nobody else changes any.
-  borrowing func bringCPUsBack<Host: ScenarioHost>(_ host: Host) where Host.M == M {
+  borrowing func bringCPUsBack<Host: ScenarioHost>(_ host: Host) where Host.Parts == Parts {
     for number in 0..<machine.cpuCount where workload.pointee.storm.cpus.offline & 1 << UInt64(number) != 0 {
       let change = StormCPUChange(number: number, isReturn: true)
       endCPUChange(change, isDone: host.bringOnline(number, in: self))

@@ -18,6 +18,10 @@ public protocol StormSurroundings {
   func store(_ value: UInt64, to address: VirtualAddress)
   /// Gives back memory that nobody needs: what allocators keep for speed, and what sleepers leave unused.
   func reclaim(target: Int)
+  /// Takes an area of the vmalloc area.
+  func allocateArea(byteCount: Int) throws(VmallocError) -> VirtualAddress
+  /// Gives an area back.
+  func freeArea(_ area: VirtualAddress) throws(VmallocError)
 }
 
 /// What a worker does in one step.
@@ -123,8 +127,10 @@ public struct StormWorker {
   public static var poison: UInt64 { 0x6b6b_6b6b_6b6b_6b6b }
 
   /// Does one thing by chance, and verifies what it touches.
-  public mutating func step<M: Machine, F: FrameSource & ~Copyable, Surroundings: StormSurroundings>(
-    _ allocator: borrowing ThreadStackAllocator<M, F, VmallocArea<M>>, _ surroundings: Surroundings
+  public mutating func step<
+    M: Machine, F: FrameSource & ~Copyable, A: StackArena & ~Copyable, Surroundings: StormSurroundings
+  >(
+    _ allocator: borrowing ThreadStackAllocator<M, F, A>, _ surroundings: Surroundings
   ) {
     turns &+= 1
     let stack = random.next(below: 2)
@@ -143,9 +149,9 @@ public struct StormWorker {
       surroundings.reclaim(target: random.next(below: 4) == 0 ? .max : 1 + random.next(below: 16))
     case 82..<96:
       if !areas[area].isHeld {
-        allocateArea(area, allocator, surroundings)
+        allocateArea(area, surroundings)
       } else {
-        freeArea(area, allocator, surroundings)
+        freeArea(area, surroundings)
       }
     default:
       figures.note(.verify)
@@ -157,19 +163,23 @@ public struct StormWorker {
   }
 
   /// Verifies and gives back all that it owns.
-  public mutating func finish<M: Machine, F: FrameSource & ~Copyable, Surroundings: StormSurroundings>(
-    _ allocator: borrowing ThreadStackAllocator<M, F, VmallocArea<M>>, _ surroundings: Surroundings
+  public mutating func finish<
+    M: Machine, F: FrameSource & ~Copyable, A: StackArena & ~Copyable, Surroundings: StormSurroundings
+  >(
+    _ allocator: borrowing ThreadStackAllocator<M, F, A>, _ surroundings: Surroundings
   ) {
     for index in 0..<2 {
       if stacks[index].isHeld { free(index, allocator, surroundings) }
-      if areas[index].isHeld { freeArea(index, allocator, surroundings) }
+      if areas[index].isHeld { freeArea(index, surroundings) }
     }
   }
 
   // MARK: Stacks
 
-  private mutating func allocate<M: Machine, F: FrameSource & ~Copyable, Surroundings: StormSurroundings>(
-    _ index: Int, _ allocator: borrowing ThreadStackAllocator<M, F, VmallocArea<M>>,
+  private mutating func allocate<
+    M: Machine, F: FrameSource & ~Copyable, A: StackArena & ~Copyable, Surroundings: StormSurroundings
+  >(
+    _ index: Int, _ allocator: borrowing ThreadStackAllocator<M, F, A>,
     _ surroundings: Surroundings
   ) {
     let base: VirtualAddress
@@ -187,8 +197,10 @@ public struct StormWorker {
     stacks[index] = held
   }
 
-  private mutating func free<M: Machine, F: FrameSource & ~Copyable, Surroundings: StormSurroundings>(
-    _ index: Int, _ allocator: borrowing ThreadStackAllocator<M, F, VmallocArea<M>>,
+  private mutating func free<
+    M: Machine, F: FrameSource & ~Copyable, A: StackArena & ~Copyable, Surroundings: StormSurroundings
+  >(
+    _ index: Int, _ allocator: borrowing ThreadStackAllocator<M, F, A>,
     _ surroundings: Surroundings
   ) {
     let held = stacks[index]
@@ -202,8 +214,10 @@ public struct StormWorker {
     } catch { figures.failed += 1 }
   }
 
-  private mutating func grow<M: Machine, F: FrameSource & ~Copyable, Surroundings: StormSurroundings>(
-    _ index: Int, _ allocator: borrowing ThreadStackAllocator<M, F, VmallocArea<M>>,
+  private mutating func grow<
+    M: Machine, F: FrameSource & ~Copyable, A: StackArena & ~Copyable, Surroundings: StormSurroundings
+  >(
+    _ index: Int, _ allocator: borrowing ThreadStackAllocator<M, F, A>,
     _ surroundings: Surroundings
   ) {
     let held = stacks[index]
@@ -224,8 +238,10 @@ public struct StormWorker {
   }
 
   /// Lets the lower pages of a stack go, or takes them back before anybody else had them.
-  private mutating func shrink<M: Machine, F: FrameSource & ~Copyable, Surroundings: StormSurroundings>(
-    _ index: Int, _ allocator: borrowing ThreadStackAllocator<M, F, VmallocArea<M>>,
+  private mutating func shrink<
+    M: Machine, F: FrameSource & ~Copyable, A: StackArena & ~Copyable, Surroundings: StormSurroundings
+  >(
+    _ index: Int, _ allocator: borrowing ThreadStackAllocator<M, F, A>,
     _ surroundings: Surroundings
   ) {
     let held = stacks[index]
@@ -249,29 +265,25 @@ public struct StormWorker {
 
   // MARK: Areas
 
-  private mutating func allocateArea<M: Machine, F: FrameSource & ~Copyable, Surroundings: StormSurroundings>(
-    _ index: Int, _ allocator: borrowing ThreadStackAllocator<M, F, VmallocArea<M>>,
-    _ surroundings: Surroundings
+  private mutating func allocateArea<Surroundings: StormSurroundings>(
+    _ index: Int, _ surroundings: Surroundings
   ) {
     let pages = random.next(below: 8) == 0 ? 9 + random.next(below: 8) : 1 + random.next(below: 4)
     do {
-      let base = try allocator.arena.vmalloc(size: pages * pageSize, caller: "storm", frames: allocator.frames)
+      let base = try surroundings.allocateArea(byteCount: pages * pageSize)
       figures.note(.vmalloc)
       areas[index] = Held(base: base, firstPage: 0, endPage: pages, salt: salt())
       begin(areas[index], 0, pages, surroundings)
     } catch { figures.refused += 1 }
   }
 
-  private mutating func freeArea<M: Machine, F: FrameSource & ~Copyable, Surroundings: StormSurroundings>(
-    _ index: Int, _ allocator: borrowing ThreadStackAllocator<M, F, VmallocArea<M>>,
-    _ surroundings: Surroundings
-  ) {
+  private mutating func freeArea<Surroundings: StormSurroundings>(_ index: Int, _ surroundings: Surroundings) {
     let held = areas[index]
     areas[index] = Held()
     verify(held, surroundings)
     poison(held, held.firstPage, held.endPage, surroundings)
     do {
-      try allocator.arena.vfree(held.base, frames: allocator.frames)
+      try surroundings.freeArea(held.base)
       figures.note(.vfree)
     } catch { figures.failed += 1 }
   }

@@ -12,13 +12,13 @@ import KernelStacks
 import UserPrograms
 
 func runExhaustion<Host: ScenarioHost>(
-  _ options: ScenarioOptions, in processes: borrowing ScenarioProcesses<Host.M>, host: Host
+  _ options: ScenarioOptions, in processes: borrowing Processes<Host.Parts>, host: Host
 ) -> Bool {
   // Free blocks are compared, and nobody but fork is to change them.
-  processes.stacks.frames.base.pauseClearing()
-  defer { processes.stacks.frames.base.resumeClearing() }
+  processes.frameAllocator.pauseClearing()
+  defer { processes.frameAllocator.resumeClearing() }
   processes.settle()
-  let freeAtStart = processes.stacks.frames.freeFrames
+  let freeAtStart = processes.frames.freeFrames
   let parent: TaskPointer
   do {
     parent = try processes.createFirst(host.programImage)
@@ -31,7 +31,7 @@ func runExhaustion<Host: ScenarioHost>(
 
   processes.destroyAll()
   processes.settle()
-  let leaked = freeAtStart - processes.stacks.frames.freeFrames
+  let leaked = freeAtStart - processes.frames.freeFrames
 
   var checks = ScenarioChecks(host.console)
   checks.check("allocations were refused", run.steps > 0)
@@ -76,7 +76,7 @@ struct ExhaustionRun {
   init(stackTop: VirtualAddress) { self.stackTop = stackTop }
 }
 
-extension Processes where F == ScenarioFrames<M> {
+extension Processes where Parts: ScenarioParts {
   /// Forks children that stay, and makes the passes for each kind of fork that has not had them.
   borrowing func refuseOnEveryPath(_ run: inout ExhaustionRun, of parent: TaskPointer) {
     // The kinds of fork that had their passes.
@@ -85,9 +85,9 @@ extension Processes where F == ScenarioFrames<M> {
     for _ in 0..<130 {
       // Exact counts, and room for the passes: each of them has one child at a time.
       reclaim()
-      _ = stacks.frames.takePath()
+      _ = frameWatch.pointee.takePath()
       guard let child = try? fork(parent, userStackPointer: run.stackTop, reclaims: false) else { return }
-      let kind = stacks.frames.takePath()
+      let kind = frameWatch.pointee.takePath()
       var isKnown = false
       for index in 0..<run.kinds where known[index] == kind { isKnown = true }
       if isKnown || run.kinds == known.count { continue }
@@ -118,13 +118,13 @@ extension Processes where F == ScenarioFrames<M> {
     var number = 1
     // A fork takes some 20 frames; the bound keeps a fork that never succeeds from going on for ever.
     while number < 1000 {
-      stacks.frames.refuse(allocation: number, andAllAfter: andAllAfter)
+      frameWatch.pointee.refuse(allocation: number, andAllAfter: andAllAfter)
       let child: TaskPointer
       do {
         child = try fork(parent, userStackPointer: run.stackTop, reclaims: andAllAfter)
-        stacks.frames.allowAll()
+        frameWatch.pointee.allowAll()
       } catch {
-        stacks.frames.allowAll()
+        frameWatch.pointee.allowAll()
         number += 1
         run.steps += 1
         if error.refusal == nil { run.unexplained += 1 }
@@ -146,9 +146,9 @@ extension Processes where F == ScenarioFrames<M> {
     tables(of: child).visitLeaves(in: userAddresses) { leaf in
       guard leaf.entry.isCopyOnWrite else { return }
       let before = snapshot()
-      stacks.frames.refuse(allocation: 1, andAllAfter: true)
+      frameWatch.pointee.refuse(allocation: 1, andAllAfter: true)
       let refused = handleUserFault(child, address: leaf.address, access: .write)
-      stacks.frames.allowAll()
+      frameWatch.pointee.allowAll()
       if case .outOfMemory(.refused) = refused {} else { run.unexplained += 1 }
       if run.copyDifference == nil { run.copyDifference = snapshot().firstDifference(from: before) }
       if handleUserFault(child, address: leaf.address, access: .write) != .resolved { run.unexplained += 1 }

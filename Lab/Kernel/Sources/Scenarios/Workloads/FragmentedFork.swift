@@ -6,10 +6,10 @@ import SystemCallInterface
 import UserPrograms
 
 func runFragmentedFork<Host: ScenarioHost>(
-  _ options: ScenarioOptions, in processes: borrowing ScenarioProcesses<Host.M>, host: Host
+  _ options: ScenarioOptions, in processes: borrowing Processes<Host.Parts>, host: Host
 ) -> Bool {
   processes.settle()
-  let freeAtStart = processes.stacks.frames.freeFrames
+  let freeAtStart = processes.frames.freeFrames
   let surplus = SurplusMemory(
     beyond: processes.exhaustibleFrames(options) * 100 / options.freeSharePercent, of: processes)
   defer { surplus.release(in: processes) }
@@ -41,9 +41,9 @@ func runFragmentedFork<Host: ScenarioHost>(
     return false
   }
 
-  let freeBefore = processes.stacks.frames.freeFrames
-  let largestBefore = processes.stacks.frames.base.largestFreeOrder
-  let unusable = processes.stacks.frames.base.unusableFreeSpacePermille(order: 2)
+  let freeBefore = processes.frames.freeFrames
+  let largestBefore = processes.frameAllocator.largestFreeOrder
+  let unusable = processes.frameAllocator.unusableFreeSpacePermille(order: 2)
   processes.takeFrameMap(into: maps.before)
   processes.resetFigures()
   processes.beginRecord(unit: "forks", total: freeBefore / 9, mapAtFailure: maps.atFailure)
@@ -101,7 +101,7 @@ func runFragmentedFork<Host: ScenarioHost>(
   json.field("after", describing: FrameMapText(map: maps.after))
   json.endObject()
   maps.release(in: processes)
-  let leaked = freeAtStart - processes.stacks.frames.freeFrames
+  let leaked = freeAtStart - processes.frames.freeFrames
   json.frameBalance(before: freeAtStart, leaked: leaked)
   json.end()
   checks.check("no frame was lost", leaked == 0)
@@ -119,16 +119,16 @@ struct FrameMaps {
   /// When everything was given back.
   let after: FrameMap
 
-  init<M: PageTableMachine>(of processes: borrowing ScenarioProcesses<M>) throws(FrameSourceError) {
+  init<Parts: ScenarioParts>(of processes: borrowing Processes<Parts>) throws(FrameSourceError) {
     let span = processes.frameSpan
-    let most = pageSize << BuddyAllocator<M>.maximumOrder
+    let most = pageSize << BuddyAllocator<Parts.M>.maximumOrder
     var shift = 0
     while 3 * FrameMap.letterCount(span, shift) > most { shift += 1 }
     let count = FrameMap.letterCount(span, shift)
     var order = 0
     while pageSize << order < 3 * count { order += 1 }
     self.order = order
-    block = try processes.stacks.frames.allocate(FrameRequest(order: order, purpose: .metadata))
+    block = try processes.frames.allocate(FrameRequest(order: order, purpose: .metadata))
     let letters = processes.machine.pointer(to: block.physicalAddress).assumingMemoryBound(to: UInt8.self)
     before = FrameMap(letters: letters, frameSpan: span, groupShift: shift)
     atFailure = FrameMap(letters: letters + count, frameSpan: span, groupShift: shift)
@@ -137,12 +137,12 @@ struct FrameMaps {
     atFailure.letters.initialize(repeating: UInt8(ascii: "x"), count: count)
   }
 
-  func release<M: PageTableMachine>(in processes: borrowing ScenarioProcesses<M>) {
-    returnFrame(block, order: order, to: processes.stacks.frames)
+  func release<Parts: ScenarioParts>(in processes: borrowing Processes<Parts>) {
+    returnFrame(block, order: order, to: processes.frames)
   }
 }
 
-extension Processes where F == ScenarioFrames<M> {
+extension Processes where Parts: ScenarioParts {
   /// Forgets the last run's notes and gets ready for the next one's.
   borrowing func beginRecord(unit: StaticString, total: Int, mapAtFailure: FrameMap? = nil) {
     var record = ScenarioRecord()

@@ -43,7 +43,7 @@ public enum FragmentationError: Error, Equatable, TextDescribable {
   }
 }
 
-extension Processes where F == ScenarioFrames<M> {
+extension Processes where Parts: ScenarioParts {
   /// Breaks all free memory into pieces.
   ///
   /// - Parameters:
@@ -56,12 +56,12 @@ extension Processes where F == ScenarioFrames<M> {
     largestFreeOrder order: Int, freeSharePercent sharePercent: Int, seed: UInt64
   ) throws(FragmentationError) -> Int {
     // What idle CPUs clear would be in pieces that nobody has chosen.
-    stacks.frames.base.pauseClearing()
-    defer { stacks.frames.base.resumeClearing() }
-    let free = stacks.frames.freeFrames
+    frameAllocator.pauseClearing()
+    defer { frameAllocator.resumeClearing() }
+    let free = frames.freeFrames
     let target = free * sharePercent / 100
     // A frame that was asked for may be refused only when none is left.
-    while let frame = try? stacks.frames.base.allocate(FrameRequest(purpose: .other)) { _ = frame }
+    while let frame = try? frameAllocator.allocate(FrameRequest(purpose: .other)) { _ = frame }
 
     let groupSize = 2 << order
     var possible = 0
@@ -93,14 +93,14 @@ extension Processes where F == ScenarioFrames<M> {
         }
         let index = candidates.trailingZeroBitCount
         left &= ~(1 << UInt8(index))
-        returnFrame(first + index, to: stacks.frames.base)
+        returnFrame(first + index, to: frameAllocator)
         count -= 1
       }
     }
     // What lies in lists of CPUs would be free in pieces, whether its neighbours are free or not.
-    stacks.frames.base.drain()
-    let now = stacks.frames.freeFrames
-    let largest = stacks.frames.base.largestFreeOrder
+    frameAllocator.drain()
+    let now = frames.freeFrames
+    let largest = frameAllocator.largestFreeOrder
     guard now == target, largest <= order else {
       releaseBallast()
       throw .inexact(freeFrames: now, asked: target, largestFreeOrder: largest)
@@ -112,7 +112,7 @@ extension Processes where F == ScenarioFrames<M> {
   public borrowing func releaseBallast() {
     forEachGroup(ofSize: 4) { (first, ballast) in
       for index in 0..<4 where ballast & (1 << UInt8(index)) != 0 {
-        returnFrame(first + index, to: stacks.frames.base)
+        returnFrame(first + index, to: frameAllocator)
       }
     }
   }
@@ -125,12 +125,12 @@ extension Processes where F == ScenarioFrames<M> {
   /// Calls `body` for each aligned group of frames that holds ballast, with a bit for each frame that is.
   private borrowing func forEachGroup(ofSize size: Int, _ body: (PageFrame, UInt8) -> Void) {
     let single = UsedBlock(order: 0, purpose: .other)
-    stacks.frames.base.forEachRange { lowest, count in
+    frameAllocator.forEachRange { lowest, count in
       let end = lowest.number + UInt(count)
       var first = lowest.number & ~UInt(size - 1)
       while first < end {
         var ballast: UInt8 = 0
-        for index in 0..<size where stacks.frames.base.usedBlock(at: PageFrame(first) + index) == single {
+        for index in 0..<size where frameAllocator.usedBlock(at: PageFrame(first) + index) == single {
           ballast |= 1 << UInt8(index)
         }
         if ballast != 0 { body(PageFrame(first), ballast) }

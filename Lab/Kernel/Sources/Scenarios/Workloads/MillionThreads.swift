@@ -5,7 +5,7 @@ import KernelProcesses
 import KernelStacks
 
 func runMillionThreads<Host: ScenarioHost>(
-  _ options: ScenarioOptions, in processes: borrowing ScenarioProcesses<Host.M>, host: Host
+  _ options: ScenarioOptions, in processes: borrowing Processes<Host.Parts>, host: Host
 ) -> Bool {
   let start = ThreadScenarioStart(processes, host)
   let count = options.threadCount
@@ -29,7 +29,7 @@ func runMillionThreads<Host: ScenarioHost>(
   host.writeProgress(all, of: all, "threads asleep")
   let live = processes.threadFigures.live
   let stackBytes = processes.kernelStackBytes - start.stackBytes
-  let usedFrames = start.freeFrames - processes.stacks.frames.freeFrames
+  let usedFrames = start.freeFrames - processes.frames.freeFrames
   let recordFrames = processes.threadRecordFrames
   let ownBytes = processes.stacks.metadataByteCount
   guard host.wakeThreads(in: processes) else { return false }
@@ -68,13 +68,13 @@ func runMillionThreads<Host: ScenarioHost>(
 extension ScenarioHost {
   /// Makes threads, and counts the instructions of each.
   fileprivate func measureMaking(
-    _ count: Int, in processes: borrowing ScenarioProcesses<M>
+    _ count: Int, in processes: borrowing Processes<Parts>
   ) throws(KernelThreadError) -> Cost {
     let machine = processes.machine
     // Whether there are zeroed frames depends on who is idle; here all have to be cleared.
-    processes.stacks.frames.base.pauseClearing()
-    defer { processes.stacks.frames.base.resumeClearing() }
-    processes.stacks.frames.base.drain()
+    processes.frameAllocator.pauseClearing()
+    defer { processes.frameAllocator.resumeClearing() }
+    processes.frameAllocator.drain()
     _ = StackBenchmark<M>.measured(machine, nothing: Cost()) {}
     let empty = StackBenchmark<M>.measured(machine, nothing: Cost()) {}
     var total = Cost()
@@ -92,7 +92,7 @@ extension ScenarioHost {
   }
 }
 
-extension Processes where F == ScenarioFrames<M> {
+extension Processes where Parts: ScenarioParts {
   /// How many frames hold the records of threads, if none of these has ended.
   fileprivate var threadRecordFrames: Int {
     (threadFigures.live + KernelThread.countPerFrame - 1) / KernelThread.countPerFrame

@@ -18,7 +18,7 @@ public struct OverflowFigures: Sendable {
   public let died: Int
 }
 
-extension Processes where F == ScenarioFrames<M> {
+extension Processes where Parts: ScenarioParts {
   /// The counts of overflows: of processes since ``resetFigures()``, of threads since ``beginThreads(_:seed:)``.
   public var overflowFigures: OverflowFigures {
     OverflowFigures(
@@ -39,7 +39,7 @@ extension Processes where F == ScenarioFrames<M> {
 }
 
 func runOverflow<Host: ScenarioHost>(
-  _ options: ScenarioOptions, in processes: borrowing ScenarioProcesses<Host.M>, host: Host
+  _ options: ScenarioOptions, in processes: borrowing Processes<Host.Parts>, host: Host
 ) -> Bool {
   let start = ThreadScenarioStart(processes, host)
   let count = options.threadCount
@@ -112,8 +112,8 @@ func runOverflow<Host: ScenarioHost>(
 ///   - machine: the machine's name in results.
 ///   - processes: as they are at that moment.
 ///   - console: where the line goes.
-public func writeLateOverflow<M: PageTableMachine, Console: TextSink>(
-  _ options: ScenarioOptions, machine: StaticString, in processes: borrowing ScenarioProcesses<M>,
+public func writeLateOverflow<Parts: ScenarioParts, Console: TextSink>(
+  _ options: ScenarioOptions, machine: StaticString, in processes: borrowing Processes<Parts>,
   to console: Console
 ) {
   var json = JSONWriter(console)

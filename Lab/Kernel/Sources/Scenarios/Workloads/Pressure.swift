@@ -16,7 +16,7 @@ import KernelStacks
 import SeededRandom
 
 func runPressure<Host: ScenarioHost>(
-  _ options: ScenarioOptions, in processes: borrowing ScenarioProcesses<Host.M>, host: Host
+  _ options: ScenarioOptions, in processes: borrowing Processes<Host.Parts>, host: Host
 ) -> Bool {
   guard options.strategy == .growing else {
     writeError(PressureError.needsGrowingStacks, to: host.console)
@@ -107,7 +107,7 @@ struct Pressure {
   }
 
   /// What sleepers' stacks have below their top pages, which they need no more; all threads sleep at the top.
-  private mutating func deadPages<M: PageTableMachine>(_ processes: borrowing ScenarioProcesses<M>) -> Int {
+  private mutating func deadPages<Parts: ScenarioParts>(_ processes: borrowing Processes<Parts>) -> Int {
     var pages = 0
     var shrunk = 0
     processes.forEachThread { thread in
@@ -124,14 +124,13 @@ struct Pressure {
   /// Wakes a window of threads, by seed, and takes and gives memory while they run.
   ///
   /// - Returns: whether all of them have come to sleep, or ended.
-  mutating func runRound<Host: ScenarioHost>(in processes: borrowing ScenarioProcesses<Host.M>, host: Host)
-    -> Bool
+  mutating func runRound<Host: ScenarioHost>(in processes: borrowing Processes<Host.Parts>, host: Host) -> Bool
   {
     rounds += 1
     // What lies in caches is as good as free.
     processes.reclaim()
     let dead = deadPages(processes)
-    let free = processes.stacks.frames.freeFrames
+    let free = processes.frames.freeFrames
     let reserved = processes.stacks.reservedFrameCount
     let cpus = processes.machine.cpuCount
     if free + dead + reserved < (window + cpus) * morePages { brokenRounds += 1 }
@@ -169,14 +168,14 @@ struct Pressure {
     return true
   }
 
-  private mutating func hold<M: PageTableMachine>(_ count: Int, _ processes: borrowing ScenarioProcesses<M>) {
+  private mutating func hold<Parts: ScenarioParts>(_ count: Int, _ processes: borrowing Processes<Parts>) {
     if count > others.count {
       others.take(count - others.count, from: processes)
     } else {
       others.give(others.count - count, to: processes)
     }
     largestHeld = max(largestHeld, others.count)
-    leastFree = min(leastFree, processes.stacks.frames.freeFrames)
+    leastFree = min(leastFree, processes.frames.freeFrames)
   }
 }
 
@@ -187,9 +186,9 @@ struct MemoryHolder {
   private var last: UInt = 0
 
   /// Takes frames, as many as there are.
-  mutating func take<M: PageTableMachine>(_ wanted: Int, from processes: borrowing ScenarioProcesses<M>) {
+  mutating func take<Parts: ScenarioParts>(_ wanted: Int, from processes: borrowing Processes<Parts>) {
     var left = wanted
-    while left > 0, let frame = try? processes.stacks.frames.allocate(FrameRequest(purpose: .other)) {
+    while left > 0, let frame = try? processes.frames.allocate(FrameRequest(purpose: .other)) {
       processes.machine.pointer(to: frame.physicalAddress).storeBytes(of: last, as: UInt.self)
       last = frame.physicalAddress.rawValue
       count += 1
@@ -198,12 +197,12 @@ struct MemoryHolder {
   }
 
   /// Gives frames back, the last one first.
-  mutating func give<M: PageTableMachine>(_ wanted: Int, to processes: borrowing ScenarioProcesses<M>) {
+  mutating func give<Parts: ScenarioParts>(_ wanted: Int, to processes: borrowing Processes<Parts>) {
     var left = wanted
     while left > 0, count > 0 {
       let address = PhysicalAddress(last)
       last = processes.machine.pointer(to: address).load(as: UInt.self)
-      returnFrame(address.frame, to: processes.stacks.frames)
+      returnFrame(address.frame, to: processes.frames)
       count -= 1
       left -= 1
     }

@@ -6,11 +6,10 @@ import SystemCallInterface
 import UserPrograms
 
 func runProgramScenario<Host: ScenarioHost>(
-  _ program: UserProgram, _ options: ScenarioOptions, in processes: borrowing ScenarioProcesses<Host.M>,
-  host: Host
+  _ program: UserProgram, _ options: ScenarioOptions, in processes: borrowing Processes<Host.Parts>, host: Host
 ) -> Bool {
   processes.settle()
-  let freeAtStart = processes.stacks.frames.freeFrames
+  let freeAtStart = processes.frames.freeFrames
   let stackBytesAtStart = processes.kernelStackBytes
   let endsMemory = program == .exhaustAndRecover
   let surplus = SurplusMemory(beyond: endsMemory ? processes.exhaustibleFrames(options) : .max, of: processes)
@@ -25,7 +24,7 @@ func runProgramScenario<Host: ScenarioHost>(
   processes.resetFigures()
   processes.beginRecord(
     unit: program == .forkChurn ? "operations" : "forks",
-    total: program == .forkChurn ? options.operations : processes.stacks.frames.freeFrames / 9)
+    total: program == .forkChurn ? options.operations : processes.frames.freeFrames / 9)
 
   let zeroed = ZeroedShare(processes)
   let before = processes.machine.counters
@@ -44,7 +43,7 @@ func runProgramScenario<Host: ScenarioHost>(
   let leftBehind = processes.destroyAll()
   surplus.release(in: processes)
   processes.settle()
-  let leaked = freeAtStart - processes.stacks.frames.freeFrames
+  let leaked = freeAtStart - processes.frames.freeFrames
 
   var checks = ScenarioChecks(host.console)
   checks.check("the first process ran to its end", end == .exited)
@@ -91,9 +90,8 @@ func runProgramScenario<Host: ScenarioHost>(
 ///
 /// Of children whose stacks do not grow, each takes as much as any other, but for page tables and, on several CPUs, free
 /// frames in their lists. How much others take depends on ticks; see `exhaustAndRecover`.
-private func checkRecovery<M: ScenarioMachine, Console: TextSink>(
-  _ checks: inout ScenarioChecks<Console>, _ options: ScenarioOptions,
-  in processes: borrowing ScenarioProcesses<M>
+private func checkRecovery<Parts: ScenarioParts, Console: TextSink>(
+  _ checks: inout ScenarioChecks<Console>, _ options: ScenarioOptions, in processes: borrowing Processes<Parts>
 ) {
   if options.strategy != .linear {
     let record = processes.record

@@ -4,7 +4,7 @@ import KernelProcesses
 import KernelStacks
 
 func runStackDepths<Host: ScenarioHost>(
-  _ options: ScenarioOptions, in processes: borrowing ScenarioProcesses<Host.M>, host: Host
+  _ options: ScenarioOptions, in processes: borrowing Processes<Host.Parts>, host: Host
 ) -> Bool {
   let start = ThreadScenarioStart(processes, host)
   let count = options.threadCount
@@ -15,7 +15,7 @@ func runStackDepths<Host: ScenarioHost>(
 
   // All go down and sleep there; then all come back, and sleep at the top of their stacks.
   guard host.wakeThreads(in: processes), host.wakeThreads(in: processes) else { return false }
-  let freeBefore = processes.stacks.frames.freeFrames
+  let freeBefore = processes.frames.freeFrames
   var depths = StackDepthList(stackSize: options.stackSize)
   var json = JSONWriter(host.console)
   processes.forEachThread { thread in
@@ -29,7 +29,7 @@ func runStackDepths<Host: ScenarioHost>(
     json.field("highWaterBytes", bytes)
     json.end()
   }
-  let faultedIn = freeBefore - processes.stacks.frames.freeFrames
+  let faultedIn = freeBefore - processes.frames.freeFrames
   guard host.wakeThreads(in: processes) else { return false }
 
   let leaked = start.leakedFrames(processes, host)

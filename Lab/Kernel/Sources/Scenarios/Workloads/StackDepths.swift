@@ -22,7 +22,7 @@ public enum StackDepths: UInt8, Sendable {
   }
 }
 
-extension Processes where F == ScenarioFrames<M> {
+extension Processes where Parts: ScenarioParts {
   /// Chooses how deep children go from now on.
   public borrowing func setStackDepths(_ options: ScenarioOptions) {
     workload.pointee.stackDepths = options.stackDepths

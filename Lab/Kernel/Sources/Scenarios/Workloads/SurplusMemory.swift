@@ -18,15 +18,15 @@ struct SurplusMemory {
   }
 
   /// Holds memory until no more than `frames` are free, evenly on all nodes, or no large block is left.
-  init<M: PageTableMachine>(beyond frames: Int, of processes: borrowing ScenarioProcesses<M>) {
-    let nodes = processes.stacks.frames.nodeCount
-    let size = 1 << BuddyAllocator<M>.maximumOrder
+  init<Parts: ScenarioParts>(beyond frames: Int, of processes: borrowing Processes<Parts>) {
+    let nodes = processes.frames.nodeCount
+    let size = 1 << BuddyAllocator<Parts.M>.maximumOrder
     var count = 0
     for node in 0..<nodes {
-      while processes.stacks.frames.base.freeFrames(on: NodeID(node)) - size >= frames / nodes {
+      while processes.frameAllocator.freeFrames(on: NodeID(node)) - size >= frames / nodes {
         let request = FrameRequest(
-          order: BuddyAllocator<M>.maximumOrder, node: NodeID(node), purpose: .other)
-        guard (try? processes.stacks.frames.base.allocate(request)) != nil else { break }
+          order: BuddyAllocator<Parts.M>.maximumOrder, node: NodeID(node), purpose: .other)
+        guard (try? processes.frameAllocator.allocate(request)) != nil else { break }
         count += 1
       }
     }
@@ -34,15 +34,15 @@ struct SurplusMemory {
   }
 
   /// Gives all of it back.
-  func release<M: PageTableMachine>(in processes: borrowing ScenarioProcesses<M>) {
+  func release<Parts: ScenarioParts>(in processes: borrowing Processes<Parts>) {
     guard count > 0 else { return }
-    let block = Self.block(of: M.self)
+    let block = Self.block(of: Parts.M.self)
     let size = UInt(1) << UInt(block.order)
-    processes.stacks.frames.base.forEachRange { lowest, frames in
+    processes.frameAllocator.forEachRange { lowest, frames in
       var first = (lowest.number + size - 1) & ~(size - 1)
       while first < lowest.number + UInt(frames) {
-        if processes.stacks.frames.base.usedBlock(at: PageFrame(first)) == block {
-          returnFrame(PageFrame(first), order: block.order, to: processes.stacks.frames.base)
+        if processes.frameAllocator.usedBlock(at: PageFrame(first)) == block {
+          returnFrame(PageFrame(first), order: block.order, to: processes.frameAllocator)
         }
         first += size
       }
@@ -50,7 +50,7 @@ struct SurplusMemory {
   }
 }
 
-extension Processes where F == ScenarioFrames<M> {
+extension Processes where Parts: ScenarioParts {
   /// How many frames processes can use up for certain before their numbers end.
   func exhaustibleFrames(_ options: ScenarioOptions) -> Int {
     // Besides its stack, a process has three tables and a page of its own.

@@ -11,7 +11,7 @@ extension ScenarioHost {
   ///
   /// - Throws: which step failed; the threads that were made stay.
   func makeThreads(
-    _ count: Int, of total: Int, in processes: borrowing ScenarioProcesses<M>
+    _ count: Int, of total: Int, in processes: borrowing Processes<Parts>
   ) throws(KernelThreadError) {
     for _ in 0..<count {
       prepare(try processes.makeThread(), in: processes)
@@ -24,7 +24,7 @@ extension ScenarioHost {
   ///
   /// - Returns: whether none is: otherwise nothing can run any more.
   func wakeThreads(
-    in processes: borrowing ScenarioProcesses<M>, where isWanted: (KernelThreadPointer) -> Bool = { _ in true }
+    in processes: borrowing Processes<Parts>, where isWanted: (KernelThreadPointer) -> Bool = { _ in true }
   ) -> Bool {
     processes.visitThreads()
     while processes.wakeNext(where: isWanted, resume: { resume($0, in: processes) }) {}
@@ -47,21 +47,21 @@ struct ThreadScenarioStart {
   let freeFrames: Int
   let stackBytes: Int
 
-  init<Host: ScenarioHost>(_ processes: borrowing ScenarioProcesses<Host.M>, _ host: Host) {
+  init<Host: ScenarioHost>(_ processes: borrowing Processes<Host.Parts>, _ host: Host) {
     host.settle(processes)
-    freeFrames = processes.stacks.frames.freeFrames
+    freeFrames = processes.frames.freeFrames
     stackBytes = processes.kernelStackBytes
   }
 
   /// How many frames are missing, all caches having been given back.
-  func leakedFrames<Host: ScenarioHost>(_ processes: borrowing ScenarioProcesses<Host.M>, _ host: Host) -> Int {
+  func leakedFrames<Host: ScenarioHost>(_ processes: borrowing Processes<Host.Parts>, _ host: Host) -> Int {
     host.settle(processes)
-    return freeFrames - processes.stacks.frames.freeFrames
+    return freeFrames - processes.frames.freeFrames
   }
 
   /// Writes the error that no more threads can be made for, and takes the ones there are back.
   func abandon<Host: ScenarioHost>(
-    _ error: KernelThreadError, in processes: borrowing ScenarioProcesses<Host.M>, host: Host
+    _ error: KernelThreadError, in processes: borrowing Processes<Host.Parts>, host: Host
   ) -> Bool {
     writeError(error, to: host.console)
     processes.discardThreads()
@@ -71,8 +71,8 @@ struct ThreadScenarioStart {
 
 extension ScenarioChecks {
   /// Checks what must hold of all threads when the last of them has ended.
-  mutating func checkThreads<M: PageTableMachine>(
-    _ count: Int, in processes: borrowing ScenarioProcesses<M>, since start: ThreadScenarioStart, leaked: Int
+  mutating func checkThreads<Parts: ScenarioParts>(
+    _ count: Int, in processes: borrowing Processes<Parts>, since start: ThreadScenarioStart, leaked: Int
   ) {
     let verdicts = processes.threadVerdicts
     check(

@@ -13,7 +13,7 @@ public struct ThreadVerdicts: Sendable {
   public internal(set) var wokenOnce = 0
 }
 
-extension Processes where F == ScenarioFrames<M> {
+extension Processes where Parts: ScenarioParts {
   /// How threads have ended.
   public var threadVerdicts: ThreadVerdicts { workload.pointee.verdicts }
 

@@ -8,14 +8,14 @@ import KernelStacks
 import SeededRandom
 
 func runVmallocSuite<Host: ScenarioHost>(
-  _ options: ScenarioOptions, in processes: borrowing ScenarioProcesses<Host.M>, host: Host
+  _ options: ScenarioOptions, in processes: borrowing Processes<Host.Parts>, host: Host
 ) -> Bool {
   // The instructions of all CPUs are counted, and those of idle ones are not the workloads'.
-  processes.stacks.frames.base.pauseClearing()
-  defer { processes.stacks.frames.base.resumeClearing() }
+  processes.frameAllocator.pauseClearing()
+  defer { processes.frameAllocator.resumeClearing() }
   processes.reclaim()
-  let freeAtStart = processes.stacks.frames.freeFrames
-  let suite: VmallocSuite<Host.M>
+  let freeAtStart = processes.frames.freeFrames
+  let suite: VmallocSuite<Host.Parts>
   do {
     suite = try VmallocSuite(options, cpuCount: min(host.usableCPUs, 8), processes)
   } catch {
@@ -30,7 +30,7 @@ func runVmallocSuite<Host: ScenarioHost>(
   }
   suite.releaseAddresses(processes)
   processes.reclaim()
-  let leaked = freeAtStart - processes.stacks.frames.freeFrames - suite.frameCount
+  let leaked = freeAtStart - processes.frames.freeFrames - suite.frameCount
 
   var damaged = 0
   var failedFrees = 0
@@ -79,7 +79,9 @@ struct VmallocWorkloadResult {
 }
 
 /// The memory of a run, and how each workload is run.
-struct VmallocSuite<M: ScenarioMachine> {
+struct VmallocSuite<Parts: ScenarioParts> {
+  typealias M = Parts.M
+
   let cpuCount: Int
   let loops: Int
   let seed: UInt64
@@ -99,20 +101,20 @@ struct VmallocSuite<M: ScenarioMachine> {
   private static var resultsOffset: Int { 2560 }
 
   init(
-    _ options: ScenarioOptions, cpuCount: Int, _ processes: borrowing ScenarioProcesses<M>
+    _ options: ScenarioOptions, cpuCount: Int, _ processes: borrowing Processes<Parts>
   ) throws(FrameSourceError) {
     let machine = processes.machine
-    let frames = processes.stacks.frames.freeFrames
+    let frames = processes.frames.freeFrames
     self.cpuCount = cpuCount
     loops = options.operations
     seed = options.seed
     // Twice as many are made as stay, each with a page; the rest is for tables and for what the rounds take.
     standingLimit = min(frames * 3 / 8 / 2, (pageSize << Self.blockOrder) / 16)
-    frame = try processes.stacks.frames.allocate(FrameRequest(purpose: .metadata, cleared: true))
+    frame = try processes.frames.allocate(FrameRequest(purpose: .metadata, cleared: true))
     do {
-      block = try processes.stacks.frames.allocate(FrameRequest(order: Self.blockOrder, purpose: .metadata))
+      block = try processes.frames.allocate(FrameRequest(order: Self.blockOrder, purpose: .metadata))
     } catch {
-      returnFrame(frame, to: processes.stacks.frames)
+      returnFrame(frame, to: processes.frames)
       throw error
     }
     let memory = machine.pointer(to: frame.physicalAddress)
@@ -124,17 +126,17 @@ struct VmallocSuite<M: ScenarioMachine> {
     empty = StackBenchmark<M>.measured(machine, nothing: Cost()) {}
   }
 
-  func releaseAddresses(_ processes: borrowing ScenarioProcesses<M>) {
-    returnFrame(block, order: Self.blockOrder, to: processes.stacks.frames)
+  func releaseAddresses(_ processes: borrowing Processes<Parts>) {
+    returnFrame(block, order: Self.blockOrder, to: processes.frames)
   }
 
-  func release(_ processes: borrowing ScenarioProcesses<M>) { returnFrame(frame, to: processes.stacks.frames) }
+  func release(_ processes: borrowing Processes<Parts>) { returnFrame(frame, to: processes.frames) }
 
   // MARK: One workload
 
   func run<Host: ScenarioHost>(
-    _ workload: VmallocWorkload, in processes: borrowing ScenarioProcesses<M>, host: Host
-  ) where Host.M == M {
+    _ workload: VmallocWorkload, in processes: borrowing Processes<Parts>, host: Host
+  ) where Host.Parts == Parts {
     var result = VmallocWorkloadResult()
     let wanted = min(workload.standingAreas(cpuCount: cpuCount), standingLimit)
     let share = wanted / cpuCount
@@ -176,7 +178,7 @@ struct VmallocSuite<M: ScenarioMachine> {
   }
 
   /// Does one CPU's part.
-  func carryOut(_ step: Step, _ cpu: Int, _ processes: borrowing ScenarioProcesses<M>) {
+  func carryOut(_ step: Step, _ cpu: Int, _ processes: borrowing Processes<Parts>) {
     switch step {
     case .prepare(let workload, let share): prepare(workload, cpu, share, processes)
     case .makeRounds(let workload): makeRounds(workload, cpu, processes)
@@ -187,7 +189,7 @@ struct VmallocSuite<M: ScenarioMachine> {
 
   /// Makes what stands around; with gaps, every other area is freed again.
   private func prepare(
-    _ workload: VmallocWorkload, _ cpu: Int, _ share: Int, _ processes: borrowing ScenarioProcesses<M>
+    _ workload: VmallocWorkload, _ cpu: Int, _ share: Int, _ processes: borrowing Processes<Parts>
   ) {
     let gaps = standingLimit + cpu * share
     for index in 0..<share {
@@ -202,23 +204,22 @@ struct VmallocSuite<M: ScenarioMachine> {
   }
 
   private func allocate(
-    _ pages: Int, _ alignment: Int, _ cpu: Int, _ processes: borrowing ScenarioProcesses<M>
+    _ pages: Int, _ alignment: Int, _ cpu: Int, _ processes: borrowing Processes<Parts>
   ) -> VirtualAddress? {
     let address = tryAllocation(pages, alignment, processes)
     if address == nil { figures[cpu].wronglyRefused += 1 }
     return address
   }
 
-  private func free(_ address: VirtualAddress, _ cpu: Int, _ processes: borrowing ScenarioProcesses<M>) {
+  private func free(_ address: VirtualAddress, _ cpu: Int, _ processes: borrowing Processes<Parts>) {
     do {
-      try processes.stacks.arena.vfree(address, frames: processes.stacks.frames)
+      try processes.arena.vfree(address, frames: processes.frames)
     } catch {
       figures[cpu].failedFrees += 1
     }
   }
 
-  private func makeRounds(_ workload: VmallocWorkload, _ cpu: Int, _ processes: borrowing ScenarioProcesses<M>)
-  {
+  private func makeRounds(_ workload: VmallocWorkload, _ cpu: Int, _ processes: borrowing Processes<Parts>) {
     var random = SplitMix64(seed: seed &+ UInt64(cpu) &* 0x9e37_79b9_7f4a_7c15)
     var held = (VirtualAddress(0), 0)
     for _ in 0..<workload.rounds(loops) {
@@ -239,14 +240,14 @@ struct VmallocSuite<M: ScenarioMachine> {
   }
 
   private func tryAllocation(
-    _ pages: Int, _ alignment: Int, _ processes: borrowing ScenarioProcesses<M>
+    _ pages: Int, _ alignment: Int, _ processes: borrowing Processes<Parts>
   ) -> VirtualAddress? {
-    try? processes.stacks.arena.vmalloc(
-      size: pages * pageSize, alignment: alignment, caller: "vmalloc-suite", frames: processes.stacks.frames)
+    try? processes.arena.vmalloc(
+      size: pages * pageSize, alignment: alignment, caller: "vmalloc-suite", frames: processes.frames)
   }
 
   private func measuredAllocation(
-    _ pages: Int, _ alignment: Int, _ cpu: Int, _ processes: borrowing ScenarioProcesses<M>
+    _ pages: Int, _ alignment: Int, _ cpu: Int, _ processes: borrowing Processes<Parts>
   ) -> VirtualAddress? {
     var address: VirtualAddress?
     var cost = Cost()
@@ -260,7 +261,7 @@ struct VmallocSuite<M: ScenarioMachine> {
     }
     guard let address else {
       figures[cpu].refused += 1
-      let range = processes.stacks.arena.range
+      let range = processes.arena.range
       if Self.canHold(alignment, range, onEachOf: cpuCount) { figures[cpu].wronglyRefused += 1 }
       return nil
     }
@@ -274,7 +275,7 @@ struct VmallocSuite<M: ScenarioMachine> {
   }
 
   private func measuredFree(
-    _ address: VirtualAddress, _ pages: Int, _ cpu: Int, _ processes: borrowing ScenarioProcesses<M>
+    _ address: VirtualAddress, _ pages: Int, _ cpu: Int, _ processes: borrowing Processes<Parts>
   ) {
     mark(address, pages, cpu, processes) { word, value in word.pointee == value }
     var cost = Cost()
@@ -291,7 +292,7 @@ struct VmallocSuite<M: ScenarioMachine> {
   ///
   /// The tables are read without a lock: the area is in use, so its entries stay, and no lock is counted for it.
   private func mark(
-    _ address: VirtualAddress, _ pages: Int, _ cpu: Int, _ processes: borrowing ScenarioProcesses<M>,
+    _ address: VirtualAddress, _ pages: Int, _ cpu: Int, _ processes: borrowing Processes<Parts>,
     _ body: (UnsafeMutablePointer<UInt64>, UInt64) -> Bool
   ) {
     var page = 0

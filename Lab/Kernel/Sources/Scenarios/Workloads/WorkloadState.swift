@@ -2,10 +2,14 @@
 
 import KernelProcesses
 import KernelStacks
+import Synchronization
 
 /// The state of the workload that runs.
 ///
 /// What several CPUs change is guarded by the lock of the process table.
+///
+///     workloadRoom   | WorkloadState           | FrameWatch |
+///                    0                      1,920        2,048
 struct WorkloadState {
   /// What the first process notes.
   var record = ScenarioRecord()
@@ -23,12 +27,30 @@ struct WorkloadState {
   var depthSeed: UInt64 = 1
 }
 
-extension Processes where F == ScenarioFrames<M> {
+extension Processes where Parts: ScenarioParts {
+  private var watchOffset: Int { Self.workloadRoomBytes - 128 }
+
   /// Sets up the state of workloads, once, before the first of them.
   public borrowing func prepareWorkloads() {
-    precondition(MemoryLayout<WorkloadState>.size <= Self.workloadRoomBytes)
+    precondition(MemoryLayout<WorkloadState>.size <= watchOffset && MemoryLayout<FrameWatch>.size <= 128)
     workloadRoom.bindMemory(to: WorkloadState.self, capacity: 1).initialize(to: WorkloadState())
   }
 
   var workload: UnsafeMutablePointer<WorkloadState> { workloadRoom.assumingMemoryBound(to: WorkloadState.self) }
+
+  /// The watch over frames, which begins when it is first asked for.
+  ///
+  /// From then on allocations are counted, until ``endWatch()``.
+  public var frameWatch: UnsafeMutablePointer<FrameWatch> {
+    if let watch = parts.watch { return watch }
+    let watch = (workloadRoom + watchOffset).bindMemory(to: FrameWatch.self, capacity: 1)
+    watch.initialize(to: FrameWatch())
+    // Other CPUs that find it read what has been stored to it.
+    atomicMemoryFence(ordering: .releasing)
+    parts.watch = watch
+    return watch
+  }
+
+  /// Ends the watch over frames, if there is one.
+  public borrowing func endWatch() { parts.watch = nil }
 }

@@ -1,22 +1,16 @@
-// A frame source that refuses on request: how every step of fork is made to fail in turn.
+// The watch over page frames: refuses any one allocation of a fork, and counts what is requested.
+//
+//     processes, stacks --> WatchedFrames --> frame allocator         ordinarily: one load says that there is no watch
+//                                |   ^
+//                                v   |
+//                              FrameWatch                             when a scenario has asked for it
 
 import KernelProcesses
 import KernelStacks
 import Synchronization
 
-/// A frame source that can say what it has left, for the figures of a refusal.
-public protocol CountingFrameSource: ProcessFrameSource, ~Copyable {
-  /// The order of the largest free block on any node, or -1.
-  var largestFreeOrder: Int { borrowing get }
-}
-
-/// Passes everything on to another frame source, counts, and refuses allocations when it was told to.
-///
-/// While nothing is armed it only adds a few atomic additions to each call.
-public struct FaultInjectingFrames<Base: CountingFrameSource & ~Copyable>: ~Copyable, FrameSource {
-  /// The source that really has the frames.
-  public let base: Base
-
+/// Counts the requests to a frame source, and refuses those that it has been told to refuse.
+public struct FrameWatch: ~Copyable {
   // Counts down with every allocation; the one that takes it to zero is refused. Far away from zero when disarmed.
   private let countdown = Atomic<Int>(Int.max)
   private let refusesAllAfter = Atomic<Bool>(false)
@@ -26,10 +20,9 @@ public struct FaultInjectingFrames<Base: CountingFrameSource & ~Copyable>: ~Copy
   private let cleared = Atomic<Int>(0)
   private let clearedByStacks = Atomic<Int>(0)
 
-  /// Wraps a frame source; nothing is refused until ``refuse(allocation:andAllAfter:)``.
-  public init(_ base: consuming Base) { self.base = base }
+  init() {}
 
-  /// Arms the source: the `number`-th allocation from now (1 is the next) is refused.
+  /// Refuses the `number`-th allocation from now (1 is the next).
   ///
   /// - Parameter andAllAfter: whether all later ones are refused too, until ``allowAll()``.
   public borrowing func refuse(allocation number: Int, andAllAfter: Bool = false) {
@@ -37,38 +30,36 @@ public struct FaultInjectingFrames<Base: CountingFrameSource & ~Copyable>: ~Copy
     countdown.store(number, ordering: .relaxed)
   }
 
-  /// Disarms the source.
+  /// Refuses none from now on.
   public borrowing func allowAll() {
     refusesAllAfter.store(false, ordering: .relaxed)
     countdown.store(Int.max, ordering: .relaxed)
   }
 
-  /// How many allocations were refused because this source was told to.
+  /// The number of allocations refused on request.
   public var injectedRefusals: Int { borrowing get { refusals.load(ordering: .relaxed) } }
 
-  /// How many frames are handed out and not given back.
+  /// The frames handed out since the watch began, less those given back: below 0 if more were given back.
   public var framesOutstanding: Int { borrowing get { outstanding.load(ordering: .relaxed) } }
 
-  /// What was asked for since the last call, as one number: orders and purposes in their sequence.
+  /// Returns a hash of the requests since the last call: orders and purposes in their sequence.
   ///
   /// Meaningful while one CPU allocates.
   public borrowing func takePath() -> UInt64 { path.exchange(0, ordering: .relaxed) }
 
-  /// How many frames were handed out that had to read as zero, cleared by whomever.
+  /// The number of frames handed out that had to read as zero, wherever they were cleared.
   public var clearedFrames: Int {
     borrowing get { cleared.load(ordering: .relaxed) &+ clearedByStacks.load(ordering: .relaxed) }
   }
 
-  /// How many of these were stacks' that the allocator of stacks had to clear, because no others were at hand.
+  /// The number of these that the stack allocator cleared itself, because no zeroed ones were at hand.
   public var framesClearedByStacks: Int { borrowing get { clearedByStacks.load(ordering: .relaxed) } }
 
-  /// Free frames on all nodes.
-  public var freeFrames: Int { borrowing get { base.freeFrames } }
+  // MARK: Allocations under watch
 
-  // MARK: FrameSource
-
-  /// Hands out a block, unless this allocation was to be refused.
-  public borrowing func allocate(_ request: FrameRequest) throws(FrameSourceError) -> PageFrame {
+  borrowing func allocate<M: Machine>(
+    _ request: FrameRequest, from base: borrowing BuddyAllocator<M>
+  ) throws(FrameSourceError) -> PageFrame {
     note(request)
     let left = countdown.subtract(1, ordering: .relaxed).newValue
     if left == 0 || (left < 0 && refusesAllAfter.load(ordering: .relaxed)) {
@@ -84,13 +75,12 @@ public struct FaultInjectingFrames<Base: CountingFrameSource & ~Copyable>: ~Copy
     return frame
   }
 
-  /// Hands out several single frames; each counts as an allocation of its own.
-  public borrowing func allocate(
-    _ request: FrameRequest, count: Int, _ body: (PageFrame) -> Void
+  borrowing func allocate<M: Machine>(
+    _ request: FrameRequest, count: Int, from base: borrowing BuddyAllocator<M>, _ body: (PageFrame) -> Void
   ) throws(FrameSourceError) {
     // Those before the one to be refused come one by one, as they would from a source that has no more.
     guard count > 0, countdown.load(ordering: .relaxed) > count else {
-      for _ in 0..<max(count, 0) { body(try allocate(request)) }
+      for _ in 0..<max(count, 0) { body(try allocate(request, from: base)) }
       return
     }
     for _ in 0..<count { note(request) }
@@ -102,11 +92,8 @@ public struct FaultInjectingFrames<Base: CountingFrameSource & ~Copyable>: ~Copy
     }
   }
 
-  /// Hands out several single frames at once, unless one of them was to be refused.
-  ///
-  /// Each counts as an allocation of its own.
-  public borrowing func allocateTogether(
-    _ request: FrameRequest, count: Int, _ body: (PageFrame) -> Void
+  borrowing func allocateTogether<M: Machine>(
+    _ request: FrameRequest, count: Int, from base: borrowing BuddyAllocator<M>, _ body: (PageFrame) -> Void
   ) -> FrameContents? {
     guard countdown.load(ordering: .relaxed) > count,
       let contents = base.allocateTogether(request, count: count, body)
@@ -127,21 +114,5 @@ public struct FaultInjectingFrames<Base: CountingFrameSource & ~Copyable>: ~Copy
     path.store((path.load(ordering: .relaxed) ^ step) &* 0x100_0000_01b3, ordering: .relaxed)
   }
 
-  /// Takes a block back.
-  public borrowing func free(_ frame: PageFrame, order: Int) throws(FrameSourceError) {
-    try base.free(frame, order: order)
-    outstanding.subtract(1 << order, ordering: .relaxed)
-  }
-
-  /// The node that a frame belongs to.
-  public borrowing func node(of frame: PageFrame) -> NodeID { base.node(of: frame) }
-
-  /// Whether a frame is one of the base's.
-  public borrowing func contains(_ frame: PageFrame) -> Bool { base.contains(frame) }
-
-  /// How many NUMA nodes there are.
-  public var nodeCount: Int { borrowing get { base.nodeCount } }
-
-  /// How many frames the source manages.
-  public var totalFrames: Int { borrowing get { base.totalFrames } }
+  borrowing func noteFreed(order: Int) { outstanding.subtract(1 << order, ordering: .relaxed) }
 }
