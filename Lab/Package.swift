@@ -52,9 +52,12 @@ let package = Package(
     .testTarget(name: "HostStormTests", dependencies: [core, "HostStorm"]),
     .testTarget(
       name: "ScenarioTests",
-      dependencies: [core, simulated, random, processes, scenarios, "SimulatedScenarios"]),
+      dependencies: [
+        core, simulated, random, processes, scenarios, "SimulatedScenarios", "FailureReports",
+      ]),
     .testTarget(
-      name: "ToolTests", dependencies: ["ImageTools", "Figures", "kstacks", "SimulatedScenarios"],
+      name: "ToolTests",
+      dependencies: ["ImageTools", "Figures", "kstacks", "SimulatedScenarios", "FailureReports"],
       swiftSettings: tools),
     .testTarget(
       name: "FailureReportsTests", dependencies: ["FailureReports", random], exclude: ["CleanLogs", "Reports"]),

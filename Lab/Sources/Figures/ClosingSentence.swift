@@ -25,6 +25,18 @@ public func closingSentence(scenario: String, results: [JSON]) -> String {
     let name = strategies[index] == "linear" ? "contiguous" : strategies[index]
     return "\(name) stacks, \(counted(result["forksSucceeded"]?.integer ?? 0, "fork"))"
   }
+  if let report = first["report"] {
+    // The case of a person whose log it is: what the very same memory would have done.
+    let place = report["zone"]?.string.map { "zone \($0)" } ?? "its zone"
+    let forks = results.enumerated().map { index, result in
+      let name = strategies[index] == "linear" ? "contiguous stacks" : strategies[index]
+      return "\(name): \(counted(result["forksSucceeded"]?.integer ?? 0, "fork"))"
+    }
+    let factor = report["factor"]?.integer ?? 1
+    return
+      "On this machine (\(place), \(readable(byteCount: free)) usable, in pieces of \(readable(byteCount: largest)) at most"
+      + (factor > 1 ? ", all counts divided by \(factor)" : "") + ") \(forks.joined(separator: "; "))."
+  }
   return "\(readable(byteCount: free)) free, largest block \(readable(byteCount: largest)): "
     + outcomes.joined(separator: "; ") + "."
 }

@@ -12,22 +12,30 @@
 
     @Argument(help: "The scenario; `kstacks list` shows all.") var scenario = "fragmented-fork"
     @OptionGroup var arguments: ScenarioArguments
+    @OptionGroup var replay: ReplayArguments
     @Option(help: "Where to write the results (default: build/SCENARIO.json).") var json: String?
 
-    func run() async throws { try await Self.run(scenario, arguments, json: json) }
+    func run() async throws {
+      let replay = try replay.replay(scenario: scenario, memory: arguments.memory)
+      try await Self.run(scenario, arguments, json: json, replay: replay)
+    }
 
     /// Runs a scenario with every strategy asked for, writes the results, and shows them.
     ///
     /// - Throws: the first failure, after the results that exist are written and shown.
     static func run(
-      _ scenario: String, _ arguments: ScenarioArguments, json: String?, view: LiveView? = nil
+      _ scenario: String, _ arguments: ScenarioArguments, json: String?, view: LiveView? = nil,
+      replay: Replay? = nil
     ) async throws {
-      let plans = try arguments.plans(scenario: scenario)
+      let plans = try arguments.plans(scenario: scenario, replay: replay)
       let path = try json ?? ResultFile.defaultPath(scenario)
       try ResultFile.prepare(path)
       let onQemu = arguments.machine == .qemu
       if onQemu && !Guest.isQemuInstalled { throw CommandError("\(GuestError.qemuMissing)") }
       Terminal.line("\(scenario) on \(describeMachine(plans[0]))")
+      if let replay {
+        Terminal.line("with the memory of \(replay.file), line \(replay.plan.line): \(replay.plan.summary)")
+      }
       let steps = Steps(total: plans.count + (onQemu ? 1 : 0), view: view)
       let kernel = onQemu ? try await buildKernel(for: arguments.cpu, steps: steps) : nil
 
@@ -37,7 +45,14 @@
       var failure: CommandError?
       for (index, plan) in plans.enumerated() {
         let outcome = try await runner.run(plan, step: index + (onQemu ? 2 : 1), kernel: kernel)
-        if let result = outcome.result { results.append(result) }
+        if let result = outcome.result {
+          do throws(CommandError) {
+            results.append(try replay?.completed(result) ?? result)
+          } catch {
+            results.append(result)
+            failure = failure ?? error
+          }
+        }
         benchmarks += withFloors(outcome.benchmarks)
         failure = failure ?? outcome.failure
       }

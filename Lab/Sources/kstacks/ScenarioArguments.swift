@@ -43,6 +43,14 @@
       help: "fragmented-fork: how much memory stays free, in percent. (default: 50)")
     var freeShare: String?
     @Option(
+      name: .customLong("free-blocks"), parsing: .unconditional,
+      help: "fragmented-fork: how many blocks of each order stay free, 11 numbers with commas, in place of a share.")
+    var freeBlocks: String?
+    @Option(
+      name: .customLong("usable-blocks"), parsing: .unconditional,
+      help: "fragmented-fork: how many of the free blocks a request of the kernel may take. (default: all)")
+    var usableBlocks: String?
+    @Option(
       parsing: .unconditional,
       help: """
         How deep children go into growing stacks: typical (97 of 100 within 4 KiB) or full. \
@@ -93,11 +101,14 @@
     }
 
     /// The options given, as words of a kernel command line.
-    func words(scenario: String, strategy: String, seed: String?) throws(CommandError) -> [String] {
+    func words(
+      scenario: String, strategy: String, seed: String?, replay: Replay? = nil
+    ) throws(CommandError) -> [String] {
       let given: [(String, String?)] = [
         ("scenario", scenario), ("strategy", strategy), ("seed", seed), ("memory", memory), ("cpus", cpus),
         ("numa-nodes", numaNodes), ("va-bits", virtualAddressBits), ("stack-size", stackSize),
-        ("largest-free-order", largestFreeOrder), ("free-share", freeShare), ("depths", depths),
+        ("largest-free-order", largestFreeOrder), ("free-share", freeShare), ("free-blocks", freeBlocks),
+        ("usable-blocks", usableBlocks), ("depths", depths),
         ("operations", operations), ("threads", threads),
         ("break-condition", breakCondition ? "yes" : nil),
       ]
@@ -109,6 +120,12 @@
         }
         words.append("\(key)=\(value)")
       }
+      if let replay {
+        if freeBlocks != nil || usableBlocks != nil {
+          throw CommandError("--from-report says itself which blocks are free")
+        }
+        words += replay.words(givenMemory: memory != nil, givenStackSize: stackSize != nil)
+      }
       return words
     }
 
@@ -118,7 +135,7 @@
     }
 
     /// One run for each strategy, all options checked.
-    func plans(scenario: String) throws(CommandError) -> [RunPlan] {
+    func plans(scenario: String, replay: Replay? = nil) throws(CommandError) -> [RunPlan] {
       guard silenceLimit > 0 else { throw CommandError("the silence limit is a number of seconds above 0") }
       guard seeds > 0 else { throw CommandError("the number of seeds is 1 or more") }
       guard strategy == "all" || ScenarioCatalogue.strategies.contains(strategy) else {
@@ -129,18 +146,21 @@
       if seeds > 1 && scenario == "bench" { throw CommandError("bench takes one seed, not \(seeds)") }
       var plans: [RunPlan] = []
       for strategy in strategies(for: scenario) {
-        let first = try plan(scenario, strategy, seed: seed)
+        let first = try plan(scenario, strategy, seed: seed, replay)
         plans.append(first)
         for number in 1..<max(1, UInt64(seeds)) {
-          plans.append(try plan(scenario, strategy, seed: "\(first.options.seed &+ number)"))
+          plans.append(try plan(scenario, strategy, seed: "\(first.options.seed &+ number)", replay))
         }
       }
       return plans
     }
 
-    private func plan(_ scenario: String, _ strategy: String, seed: String?) throws(CommandError) -> RunPlan {
+    private func plan(
+      _ scenario: String, _ strategy: String, seed: String?, _ replay: Replay?
+    ) throws(CommandError) -> RunPlan {
       var plan = try RunPlan(
-        words(scenario: scenario, strategy: strategy, seed: seed), cpu: cpu, silenceLimit: silenceLimit,
+        words(scenario: scenario, strategy: strategy, seed: seed, replay: replay), cpu: cpu,
+        silenceLimit: silenceLimit,
         machine: machine)
       plan.isOneOfMany = seeds > 1
       return plan

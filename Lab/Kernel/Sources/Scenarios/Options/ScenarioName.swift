@@ -87,7 +87,7 @@ public enum ScenarioName: UInt8, Sendable {
   /// Whether an option changes anything about it; what machine it runs on, and with what stacks, is a matter of all.
   public func uses(_ option: ScenarioOption) -> Bool {
     switch option {
-    case .largestFreeOrder, .freeShare: self == .fragmentedFork
+    case .largestFreeOrder, .freeShare, .freeBlocks, .usableBlocks: self == .fragmentedFork
     case .operations: self == .forkChurn || self == .vmallocSuite || self == .smpStorm
     case .threads: defaultThreadCount > 0
     case .breakCondition: self == .pressure

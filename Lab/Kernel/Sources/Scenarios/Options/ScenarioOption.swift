@@ -22,6 +22,10 @@ public enum ScenarioOption: UInt8, Sendable {
   case largestFreeOrder
   /// The share left free.
   case freeShare
+  /// The free blocks of a report.
+  case freeBlocks
+  /// Those of them that a request of the kernel may take.
+  case usableBlocks
   /// How deep children go into growing stacks.
   case depths
   /// The number of operations.
@@ -44,6 +48,8 @@ public enum ScenarioOption: UInt8, Sendable {
     case .stackSize: "stack-size"
     case .largestFreeOrder: "largest-free-order"
     case .freeShare: "free-share"
+    case .freeBlocks: "free-blocks"
+    case .usableBlocks: "usable-blocks"
     case .depths: "depths"
     case .operations: "operations"
     case .threads: "threads"
@@ -64,6 +70,7 @@ public enum ScenarioOption: UInt8, Sendable {
     case .stackSize: "a size in bytes, 8192 to 24576 in steps of 4096"
     case .largestFreeOrder: "0 or 1"
     case .freeShare: "percent: 1 to 50 for order 0, 1 to 75 for order 1"
+    case .freeBlocks, .usableBlocks: "11 numbers of blocks, from order 0 to 10, with commas between them"
     case .depths: "typical or full"
     case .operations: "a number from 1"
     case .threads: "a number from 1"

@@ -81,6 +81,11 @@ extension ScenarioOptions {
       largestFreeOrder = try accepted(0...1)
     case .freeShare:
       freeSharePercent = try accepted(1...100)
+    case .freeBlocks, .usableBlocks:
+      guard let counts = BlockCounts(value), option == .usableBlocks || counts.frames > 0 else {
+        throw .badValue(option: option, value: ShortText(value))
+      }
+      if option == .freeBlocks { freeBlocks = counts } else { usableBlocks = counts }
     case .depths:
       if matches(value, "typical") {
         stackDepths = .typical
@@ -106,6 +111,7 @@ extension ScenarioOptions {
     if freeSharePercent > Self.largestFreeShare(order: largestFreeOrder) {
       throw .impossibleFreeShare(percent: freeSharePercent, largestFreeOrder: largestFreeOrder)
     }
+    if let usableBlocks, !usableBlocks.isWithin(freeBlocks ?? BlockCounts()) { throw .moreUsableThanFree }
   }
 
   /// A decimal or `0x` hexadecimal number, with K, M or G for binary units; `nil` for anything else.
@@ -184,6 +190,8 @@ extension ScenarioOptionError: TextDescribable {
       sink.write("; at most ")
       sink.write(ScenarioOptions.largestFreeShare(order: order))
       sink.write(" % can stay free")
+    case .moreUsableThanFree:
+      sink.write("usable-blocks cannot be more than free-blocks, of any order")
     }
   }
 }

@@ -24,6 +24,10 @@ public struct ScenarioOptions: Sendable {
   public var largestFreeOrder = 1
   /// `fragmented-fork`: how much of the free memory stays free, in percent.
   public var freeSharePercent = 50
+  /// `fragmented-fork`: the free blocks of a report, which take the place of order and share.
+  public var freeBlocks: BlockCounts?
+  /// `fragmented-fork`: those of them that a request of the kernel may take; all, if not said.
+  public var usableBlocks: BlockCounts?
   /// How deep children go into their kernel stacks where stacks grow.
   public var stackDepths = StackDepths.typical
   /// `fork-churn`: how many forks and exits.
@@ -72,4 +76,6 @@ public enum ScenarioOptionError: Error, Equatable {
   case badValue(option: ScenarioOption, value: ShortText)
   /// That much cannot stay free without a larger block.
   case impossibleFreeShare(percent: Int, largestFreeOrder: Int)
+  /// More blocks are usable than free.
+  case moreUsableThanFree
 }

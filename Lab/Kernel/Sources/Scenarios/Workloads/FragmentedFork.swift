@@ -10,8 +10,9 @@ func runFragmentedFork<Host: ScenarioHost>(
 ) -> Bool {
   processes.settle()
   let freeAtStart = processes.frames.freeFrames
-  let surplus = SurplusMemory(
-    beyond: processes.exhaustibleFrames(options) * 100 / options.freeSharePercent, of: processes)
+  // A report says itself how much is free.
+  let most = options.freeBlocks == nil ? processes.exhaustibleFrames(options) * 100 / options.freeSharePercent : .max
+  let surplus = SurplusMemory(beyond: most, of: processes)
   defer { surplus.release(in: processes) }
 
   // Three pictures of memory: before the first fork, at the first failure, after everything was given back.
@@ -30,10 +31,9 @@ func runFragmentedFork<Host: ScenarioHost>(
     writeError(error, to: host.console)
     return false
   }
-  do {
-    _ = try processes.fragment(
-      largestFreeOrder: options.largestFreeOrder, freeSharePercent: options.freeSharePercent, seed: options.seed
-    )
+  var replayed = BlockCounts()
+  do throws(BrokenMemoryError) {
+    replayed = try breakMemory(of: processes, options)
   } catch {
     processes.destroyAll()
     maps.release(in: processes)
@@ -68,20 +68,26 @@ func runFragmentedFork<Host: ScenarioHost>(
   checks.check("every child ended with its own number", processes.noted(.childrenVerified) == succeeded)
   checks.check("every child was reaped", leftBehind == 0)
   switch options.strategy {
-  case .linear where stackOrder > options.largestFreeOrder:
+  case .linear where stackOrder > largestBefore:
     checks.check("no fork succeeded with contiguous stacks", succeeded == 0)
   case .linear:
     break
   default:
     checks.check(
       "forks succeeded until less was free than a fork takes",
-      succeeded > 0 && record.freeFramesAtFailure < figures.largestFramesPerFork)
+      succeeded > 0 && record.freeFramesAtFailure < figures.largestFramesPerFork
+        || succeeded == 0 && freeBefore < leastFramesForFork)
   }
 
   var json = JSONWriter(host.console)
   json.beginResult(options, machine: host.machineName, in: processes)
-  json.field("largestFreeOrder", options.largestFreeOrder)
-  json.field("freeSharePercent", options.freeSharePercent)
+  if let usable = options.usableBlocks ?? options.freeBlocks {
+    json.field("freeBlocks", replayed)
+    json.field("usableBlocks", usable)
+  } else {
+    json.field("largestFreeOrder", options.largestFreeOrder)
+    json.field("freeSharePercent", options.freeSharePercent)
+  }
   json.field("freeBytesBefore", freeBefore * pageSize)
   json.field("largestFreeBlockBytes", largestBefore < 0 ? 0 : pageSize << largestBefore)
   json.field("unusableFreeIndex", permille: unusable)
@@ -106,6 +112,48 @@ func runFragmentedFork<Host: ScenarioHost>(
   json.end()
   checks.check("no frame was lost", leaked == 0)
   return checks.allHeld
+}
+
+/// Fewer frames than this may be too few for a single fork: a stack, tables, and pages of the process.
+private let leastFramesForFork = 16
+
+/// Why memory is not broken as asked.
+private enum BrokenMemoryError: Error, TextDescribable {
+  case fragmentation(FragmentationError)
+  case replay(MemoryReplayError)
+
+  func write<Sink: TextSink>(to sink: inout Sink) {
+    switch self {
+    case .fragmentation(let error): error.write(to: &sink)
+    case .replay(let error): error.write(to: &sink)
+    }
+  }
+}
+
+/// Leaves the blocks of a report free, or a share of memory in small pieces; returns the blocks that were free for the report.
+private func breakMemory<Parts: ScenarioParts>(
+  of processes: borrowing Processes<Parts>, _ options: ScenarioOptions
+) throws(BrokenMemoryError) -> BlockCounts {
+  if let blocks = options.freeBlocks {
+    do {
+      return try processes.arrange(blocks, usable: options.usableBlocks ?? blocks)
+    } catch { throw .replay(error) }
+  }
+  do {
+    _ = try processes.fragment(
+      largestFreeOrder: options.largestFreeOrder, freeSharePercent: options.freeSharePercent, seed: options.seed
+    )
+  } catch { throw .fragmentation(error) }
+  return BlockCounts()
+}
+
+extension JSONWriter {
+  /// Writes a key and the numbers of blocks, from order 0.
+  fileprivate mutating func field(_ key: StaticString, _ blocks: BlockCounts) {
+    beginNumbers(key)
+    for order in 0..<BlockCounts.orderCount { number(blocks[order]) }
+    endNumbers()
+  }
 }
 
 /// Memory for three pictures of memory, in one block of frames.
