@@ -55,6 +55,23 @@ struct ByteScanner {
     return value
   }
 
+  /// Takes a word behind blanks, if it stands there.
+  mutating func takeWord(_ word: StaticString) -> Bool {
+    let start = index
+    skipBlanks()
+    if take(word) { return true }
+    index = start
+    return false
+  }
+
+  /// Reads a number of pages, blocks or kilobytes; `nil`, without moving, where it is more than any machine has.
+  mutating func amount() -> UInt64? {
+    let start = index
+    if let value = number(), value < 1 << 36 { return value }
+    index = start
+    return nil
+  }
+
   /// Reads a whole number; `nil`, without moving, where it was wrapped: there one number cannot be told from two.
   mutating func wholeNumber(in text: TextLine) -> UInt64? {
     let start = index

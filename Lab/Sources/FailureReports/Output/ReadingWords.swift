@@ -7,8 +7,8 @@ enum ReadingWords {
     guard !state.zones.isEmpty else {
       return "No failure: a reading of memory, without the free blocks that would show its pieces."
     }
-    let free = state.zones.reduce(UInt64(0)) { $0 + $1.free }
-    let fits = state.zones.reduce(UInt64(0)) { $0 + $1.contiguousStacks(of: stackBytes) }
+    let free = state.zones.reduce(UInt64(0)) { $0 &+ $1.free }
+    let fits = state.zones.reduce(UInt64(0)) { $0 &+ $1.contiguousStacks(of: stackBytes) }
     let exactness = state.zones.allSatisfy(\.isExact) ? "" : "at most "
     return
       "No failure, a reading: \(Size.text(free)) were free, and \(exactness)\(Size.counted(fits, "contiguous kernel stack")) of \(Size.text(stackBytes)) could have been made of it, zone by zone."

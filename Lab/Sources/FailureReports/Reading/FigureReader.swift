@@ -169,7 +169,7 @@ struct FigureReader {
     pendingNode = scanner.isAtEnd ? node : nil
     guard text.bytes.contains("kernel_stack:") else { return }
     for field in Field.all(in: text)
-    where text.bytes.text(field.name) == "kernel_stack" && field.unit == .kilobytes {
+    where text.bytes.text(field.name) == "kernel_stack" && field.unit == .kilobytes && field.value < 1 << 36 {
       report.stacksOfNodes[node] = Figure(
         value: field.value << 10, line: text.number(at: field.name.lowerBound))
     }
@@ -190,7 +190,7 @@ struct FigureReader {
     // Where it was wrapped, one number cannot be told from two.
     if text.joints.contains(where: { $0.offset > place + 3 }) { return true }
     scanner.skipBlanks()
-    while let value = scanner.number() {
+    while let value = scanner.amount() {
       values.append(value)
       scanner.skipBlanks()
     }
@@ -207,7 +207,7 @@ struct FigureReader {
 
   /// Reads `free:5053 free_pcp:0 free_cma:1697`.
   private mutating func readSummary(_ text: TextLine, into report: inout AllocationReport) {
-    for field in Field.all(in: text) where field.unit == .plain {
+    for field in Field.all(in: text) where field.unit == .plain && field.value < 1 << 36 {
       let figure = Figure(value: field.value, line: text.number(at: field.name.lowerBound))
       switch text.bytes.text(field.name) {
       case "free" where report.freePages == nil: report.freePages = figure

@@ -151,7 +151,7 @@ enum FreeListLine {
         parts.fault = scanner.isAtEnd ? "cut off" : "mixed with other text"
         return
       }
-      if size == 0 || size > 1 << 30 || count > 1 << 40
+      if size == 0 || size > 1 << 30 || count >= 1 << 36 / size
         || parts.sizes.last.map({ $0 != size << 9 }) ?? (size.nonzeroBitCount != 1)
       {
         parts.fault = "its entries are out of order"

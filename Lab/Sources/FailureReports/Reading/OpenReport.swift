@@ -194,9 +194,7 @@ struct OpenReport {
     case .outOfMemory: others = ["warn_alloc", "warn_alloc_failed"]
     default: others = []
     }
-    if report.trace.entries.contains(where: { others.contains($0.name) }) || StackQuestion.isChargeTorn(report.trace) {
-      return true
-    }
+    if report.trace.entries.contains(where: { others.contains($0.name) }) { return true }
     guard let mode = report.request?.mode else { return false }
     if mode.isUntracked || mode.isAccountedAndZeroed, (1...3).contains(report.request?.order?.value ?? 0) {
       // Faults of programs ask for single pages, and for huge ones.
@@ -335,6 +333,10 @@ struct OpenReport {
     scanner.skipBlanks()
     let word = scanner.run { $0 != .blank && $0 != UInt8(ascii: ",") }
     let name = bytes.text(word)
+    // It comes before the figures.
+    if report.hasMemoryFigures, !figures.isPastLists, report.endLine == nil, report.continuedLine == nil {
+      distrust = Self.mixed
+    }
     if threadName != nil && threadName != name { distrust = Self.mixed }
     threadName = name
     if let process = report.request?.process, !process.hasPrefix(name), text.joints.isEmpty {

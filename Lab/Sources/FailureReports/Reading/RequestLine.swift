@@ -137,7 +137,7 @@ enum RequestLine {
     }
     _ = scanner.run { !$0.isDigit }
     var result = Request(kind: .addressRange, line: line, isInFull: false)
-    if let size = scanner.wholeNumber(in: text), !scanner.isAtEnd { result.size = Figure(value: size, line: line) }
+    if let size = scanner.wholeNumber(in: text), scanner.takeWord("failed") { result.size = Figure(value: size, line: line) }
     return result
   }
 
@@ -153,7 +153,8 @@ enum RequestLine {
     let line = text.number(at: place)
     var scanner = ByteScanner(bytes, at: place)
     _ = scanner.run { !$0.isDigit }
-    let size = scanner.wholeNumber(in: text).map { Figure(value: $0, line: line) }
+    var size = scanner.wholeNumber(in: text).map { Figure(value: $0, line: line) }
+    if !scanner.takeWord("bytes"), !scanner.take(UInt8(ascii: ",")) { size = nil }
     var result = Request(kind: .addressRange, line: line, mode: AllocationMode(in: text), size: size)
     if !bytes.contains("vmalloc error") {
       // Kernels before 4.10 print the thread and the mode as a page allocation failure of their own.

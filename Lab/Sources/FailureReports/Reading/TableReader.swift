@@ -78,7 +78,7 @@ package struct TableReader {
     while true {
       // Counts above 100,000 are not counted to their end: `>100000`.
       _ = scanner.take(UInt8(ascii: ">"))
-      guard let count = scanner.number() else { break }
+      guard let count = scanner.amount() else { break }
       counts.append(count)
       scanner.skipBlanks()
     }
@@ -125,18 +125,18 @@ package struct TableReader {
     let last = open.zones.count - 1
     if scanner.take("pages free") {
       scanner.skipBlanks()
-      open.zones[last].free = scanner.number()
+      open.zones[last].free = scanner.amount()
     } else if scanner.take("protection:") {
       var values: [UInt64] = []
       while !scanner.isAtEnd {
-        if let value = scanner.number() { values.append(value) } else { scanner.index += 1 }
+        if let value = scanner.amount() { values.append(value) } else { scanner.index += 1 }
       }
       open.zones[last].protection = values
     } else {
       let name = scanner.run(while: \.isWord)
       guard !name.isEmpty else { return false }
       scanner.skipBlanks()
-      guard let value = scanner.number() else { return false }
+      guard let value = scanner.amount() else { return false }
       scanner.skipBlanks()
       guard scanner.isAtEnd else { return false }
       switch text.bytes.text(name) {

@@ -149,8 +149,9 @@ struct Diagnosis {
   // MARK: Zones
 
   private func rules(for report: AllocationReport, _ failure: Failure) -> RequestRules {
-    // A file may be of two machines: the contiguous allocator came with 3.5.
-    let isNew = mentionsContiguous(report)
+    // A file may be of two machines: the contiguous allocator came with 3.5, names of flags with 4.6.
+    let hasNames = (report.request ?? report.slab)?.mode?.names.isEmpty == false
+    let isNew = mentionsContiguous(report) || hasNames
     let oldest = KernelVersion(major: 3, minor: 5)
     let version = report.version ?? fileVersion.flatMap { isNew && $0 < oldest ? nil : $0 }
     let letters = report.lists.reduce(into: MigrateTypes()) { set, list in

@@ -46,12 +46,12 @@ enum StackQuestion {
       && carriers.contains { name.hasPrefix($0) }
   }
 
-  /// Whether something else stands between a group's failure and the charge that led to it.
-  static func isChargeTorn(_ trace: Trace) -> Bool {
-    guard let failure = trace.entries.firstIndex(where: { $0.name == "mem_cgroup_out_of_memory" }),
-      let charge = trace.entries[failure...].firstIndex(where: { $0.name.hasPrefix("try_charge") })
+  /// Whether something else follows a group's failure than the charge that led to it.
+  private static func isChargeTorn(_ entries: [Trace.Entry]) -> Bool {
+    guard let failure = entries.firstIndex(where: { $0.name == "mem_cgroup_out_of_memory" }),
+      failure + 1 < entries.count
     else { return false }
-    return !trace.entries[failure..<charge].allSatisfy { isCarrier($0.name) }
+    return !["charge", "cgroup", "pagefault"].contains { entries[failure + 1].name.contains($0) }
   }
 
   /// The answer, and the fact that it rests on.
@@ -75,6 +75,7 @@ enum StackQuestion {
   static func byTrace(_ trace: Trace) -> (ThreadStackAnswer, Evidence)? {
     let entries = trace.entries
     if entries.isEmpty { return byDoubtfulTrace(trace) }
+    if isChargeTorn(entries) { return nil }
     if let index = entries.firstIndex(where: { stackMakers.contains($0.name) }) {
       let maker = entries[index]
       // What stands above it are allocators and reports; anything else has asked for memory of its own.
