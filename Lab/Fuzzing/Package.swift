@@ -1,5 +1,5 @@
 // swift-tools-version: 6.3
-// Random input for what a boot loader or a process supplies. A package of its own, so that a sanitizer's flags never come near
+// Random input for what a boot loader, a process or a log supplies. A package of its own, so that a sanitizer's flags never come near
 // another build. The executables have no `main`: libFuzzer brings it (Scripts/fuzz).
 import PackageDescription
 
@@ -18,7 +18,7 @@ let package = Package(
     .target(
       name: "FuzzedInputs",
       dependencies: [
-        core, .product(name: "SimulatedMachine", package: "KernelStacks"),
+        core, "FuzzedReports", .product(name: "SimulatedMachine", package: "KernelStacks"),
         .product(name: "DeviceTree", package: "Kernel"), .product(name: "Scenarios", package: "Kernel"),
         .product(name: "KernelProcesses", package: "Kernel"),
       ]),
@@ -26,6 +26,9 @@ let package = Package(
     .executableTarget(name: "FuzzProgram", dependencies: [inputs]),
     .executableTarget(name: "FuzzCommandLine", dependencies: [inputs]),
     .executableTarget(name: "FuzzSystemCalls", dependencies: [inputs]),
+    .executableTarget(name: "FuzzKernelLog", dependencies: [inputs]),
+    // The laboratory's FailureReports, under another name: the laboratory depends on this package.
+    .target(name: "FuzzedReports"),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -63,6 +63,10 @@ struct Mutator {
         let report = try LineReader.examine(bytes)
         let lines = bytes.count { $0 == 0x0a } + 1
         faults += report.contradictions(lineCount: lines).map { "seed \(seed): \($0)" }
+        let json = DiagnosisJSON.text([(name: "log", report: report)])
+        if (try? JSONSerialization.jsonObject(with: Data(json.utf8))) == nil {
+          faults.append("seed \(seed): the JSON cannot be read")
+        }
         _ = DiagnosisText.text(report, name: "log")
         _ = MetricsText.text([(name: "log", state: report.lastState ?? MemoryState())])
       } catch {

@@ -76,10 +76,19 @@ extension ScenarioOptions {
       "free-share=\(freeSharePercent)", "depths=\(stackDepths.name)", "operations=\(operations)",
       "break-condition=\(breaksCondition ? "yes" : "no")",
     ]
+    if let freeBlocks { words.append("free-blocks=\(freeBlocks.numbers)") }
+    if let usableBlocks { words.append("usable-blocks=\(usableBlocks.numbers)") }
     if let givenMemoryBytes { words.append("memory=\(givenMemoryBytes)") }
     if let givenCPUCount { words.append("cpus=\(givenCPUCount)") }
     if let givenThreadCount { words.append("threads=\(givenThreadCount)") }
     return words.joined(separator: " ")
+  }
+}
+
+extension BlockCounts {
+  /// The numbers of all orders, with commas.
+  fileprivate var numbers: String {
+    (0..<Self.orderCount).map { "\(self[$0])" }.joined(separator: ",")
   }
 }
 

@@ -1,4 +1,4 @@
-// The inputs that come from outside the kernel, each with what must hold whatever they are.
+// The inputs that come from outside, each with what must hold whatever they are.
 
 import Synchronization
 
@@ -12,13 +12,15 @@ public enum FuzzedInput: String, CaseIterable, Sendable {
   case commandLine = "command-line"
   /// System calls and memory accesses of processes.
   case systemCalls = "system-calls"
+  /// A kernel's log, from whoever has one.
+  case kernelLog = "kernel-log"
 
   private static let lock = Mutex<Void>(())
 
-  /// Hands an input to the kernel's code; one at a time.
+  /// Hands an input to the code that reads it; one at a time.
   ///
   /// - Parameter bytes: the input.
-  /// - Returns: what should have held and did not; `nil` if all did. What traps in the kernel traps here, and a byte that is
+  /// - Returns: what should have held and did not; `nil` if all did. What traps there traps here, and a byte that is
   ///   read beyond the input is a fault.
   public func judge(_ bytes: UnsafeRawBufferPointer) -> Finding? {
     Self.lock.withLock { _ in
@@ -29,6 +31,7 @@ public enum FuzzedInput: String, CaseIterable, Sendable {
         case .program: try judgeProgram(bytes)
         case .commandLine: try judgeCommandLine(bytes)
         case .systemCalls: try judgeSystemCalls(bytes)
+        case .kernelLog: try judgeKernelLog(bytes)
         }
         return nil
       } catch { return error }

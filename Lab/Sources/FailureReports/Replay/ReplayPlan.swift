@@ -28,6 +28,7 @@ package struct ReplayPlan: Equatable, Sendable {
   /// The number of orders of the machine's page allocator: 0 to 10, of 4 KiB to 4 MiB.
   package static let orderCount = 11
   private static let frameBytes: UInt64 = 4096
+  private static let greatestCount: UInt64 = 1 << 32
 
   /// The failure's line in the file.
   package var line: Int
@@ -99,8 +100,9 @@ package struct ReplayPlan: Equatable, Sendable {
     freeBlocks = free
     usableBlocks = usable
     memoryBytes = Self.memory(for: free) + ownMemory
-    while memoryBytes > greatestMemory, factor < 1 << 20 {
-      factor += 1
+    while memoryBytes > greatestMemory, factor < 1 << 40 {
+      // By what it is too large, and on in small steps: what was there stays there, so it shrinks by less.
+      factor = factor == 1 ? max(2, memoryBytes / greatestMemory) : factor + max(1, factor / 64)
       freeBlocks = free.map { Self.divided($0, by: factor) }
       usableBlocks = zip(usable, freeBlocks).map { min($1, Self.divided($0, by: factor)) }
       memoryBytes = Self.memory(for: freeBlocks) + ownMemory
@@ -117,7 +119,8 @@ package struct ReplayPlan: Equatable, Sendable {
     var result = [UInt64](repeating: 0, count: orderCount)
     for (order, count) in counts.enumerated() {
       let place = min(order + shift, orderCount - 1)
-      result[place] += count << UInt64(order + shift - place)
+      // More than any machine has; what is more is no machine's.
+      result[place] = min(greatestCount, result[place] &+ min(greatestCount, count) << UInt64(order + shift - place))
     }
     return result
   }

@@ -1,18 +1,11 @@
-// What holds for every report, whatever the bytes were that it was read from.
-
-import FailureReports
-import Foundation
+// What cannot be, whatever the bytes were that a report was read from.
 
 extension FileReport {
-  /// What is wrong with it; empty if nothing is.
+  /// What contradicts itself in it; empty if nothing does.
   ///
   /// - Parameter lineCount: the number of lines of the file.
-  func contradictions(lineCount: Int) -> [String] {
+  package func contradictions(lineCount: Int) -> [String] {
     var result = failures.flatMap { $0.contradictions(lineCount: lineCount) }
-    let json = DiagnosisJSON.text([(name: "log", report: self)])
-    if (try? JSONSerialization.jsonObject(with: Data(json.utf8))) == nil {
-      result.append("the JSON cannot be read")
-    }
     for row in snapshots.flatMap({ $0.rows + $0.typeRows }) where row.counts.count < 8 {
       result.append("line \(row.line): a row without all orders")
     }
