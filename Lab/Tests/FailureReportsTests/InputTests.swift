@@ -44,6 +44,32 @@ import Testing
     #expect(throws: InputProblem.endlessLine(1)) { try LineReader.examine(path: file.path) }
   }
 
+  @Test func `does not include long logs, which take work in proportion to their length`() throws {
+    let logs = try CleanLog.all().map { Array($0.messages.joined(separator: "\n").utf8) + [0x0a] }
+    /// The least processor time of this thread for so many copies of all logs, in nanoseconds.
+    func work(_ copies: Int) throws -> UInt64 {
+      let bytes = (0..<copies).flatMap { _ in logs.flatMap { $0 } }
+      var least = UInt64.max
+      for _ in 0..<3 {
+        let start = Self.processorTime()
+        let report = try LineReader.examine(bytes)
+        least = min(least, Self.processorTime() - start)
+        #expect(report.failures.count >= copies * 10)
+      }
+      return least
+    }
+    let few = try work(4)
+    let many = try work(16)
+    // Four times as many; sixteen times as much would be work for all that came before.
+    #expect(many < few * 9, "\(few) ns, \(many) ns")
+  }
+
+  private static func processorTime() -> UInt64 {
+    var time = timespec()
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
+    return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+  }
+
   @Test func `does not include logs of a crash, with zeros in between`() throws {
     let zeros = String(repeating: "\0", count: 4)
     let report = try LineReader.examine(
