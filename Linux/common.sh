@@ -181,6 +181,18 @@ value() { # type, key
     sed -n "s/.*\"$2\":\"\{0,1\}\([^,}\"]*\).*/\1/p"
 }
 
+# The files that an experiment has shown and the kernel's configuration, as a folder that the doctor reads like a machine.
+unpack_machine() { # kernel, folder
+  rm -rf "$2"
+  mkdir -p "$2/boot"
+  awk -v root="$2" '
+    /^KSTACKS-FILE / { file = folder = root $2; sub(/\/[^\/]*$/, "", folder); system("mkdir -p \"" folder "\""); next }
+    /^KSTACKS-END/ { close(file); file = ""; next }
+    file != "" { print >file }' "$log"
+  [ -s "$2/proc/sys/kernel/osrelease" ] || fail "$1 did not show its memory before its first fork: see $log"
+  cp "$cache/build-$1/.config" "$2/boot/config-$(cat "$2/proc/sys/kernel/osrelease")"
+}
+
 finished() { grep -q 'KSTACKS {"type":"done"' "$log"; }
 
 # Kernel warnings, each with its line.

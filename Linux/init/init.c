@@ -2,7 +2,16 @@
 
 #include "processes.h"
 
-// fragmented ORDER FORKS SEED: breaks free memory into blocks of 2^ORDER pages at most, then forks.
+// What the doctor reads of a machine.
+static void show_memory(void) {
+  static const char *paths[] = {
+    "/proc/buddyinfo", "/proc/pagetypeinfo", "/proc/zoneinfo", "/proc/meminfo", "/proc/vmstat", "/proc/loadavg",
+    "/proc/sys/kernel/osrelease", "/proc/sys/kernel/threads-max", "/proc/sys/kernel/pid_max",
+  };
+  for (word i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) show_whole_file(paths[i]);
+}
+
+// fragmented ORDER FORKS SEED: breaks free memory into blocks of 2^ORDER pages at most, shows it, then forks.
 static void fragmented(char **arguments) {
   long error, asked = number(arguments[1]);
   check("fragment", command_number("fragment ", number(arguments[0]), number(arguments[2])));
@@ -10,6 +19,7 @@ static void fragmented(char **arguments) {
   put_result(&line);
   put_member(&line, "forksAttempted", asked);
   end();
+  show_memory();
   long made = fork_live(asked, &error, 1);
   begin("forked");
   put_member(&line, "succeeded", made);

@@ -87,6 +87,22 @@ static void show_figures(const char *type) {
   end();
 }
 
+// A file as it is, between two lines that name it and its end.
+static void show_whole_file(const char *path) {
+  static char bytes[4096];
+  long file = open_file(path, 0), part;
+  if (file < 0) return;
+  line.count = 0;
+  put(&line, "KSTACKS-FILE ");
+  put(&line, path);
+  show(&line);
+  while ((part = read_file(file, bytes, sizeof(bytes))) > 0) write_file(1, bytes, part);
+  close_file(file);
+  line.count = 0;
+  put(&line, "KSTACKS-END");
+  show(&line);
+}
+
 // Each line of a file that has some words in it, as a result.
 static void show_file(const char *type, const char *path, const char *with) {
   static char bytes[16384];

@@ -85,6 +85,42 @@
       #expect(failure["helps"]?.array?.compactMap(\.string) == ["raiseLimit"])
     }
 
+    @Test func `reads a long log in little time and memory`() async throws {
+      let folder = try Folder()
+      let source = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .appendingPathComponent("FailureReportsTests/CleanLogs/fork-4.7-without-block.txt")
+      let one = Array(try Data(contentsOf: source))
+      var bytes: [UInt8] = []
+      while bytes.count < 8 << 20 { bytes += one }
+      let log = try folder.file("long.txt", bytes)
+      // Limits of processor time and of data, not of time: a build without optimization takes 3 s and 60 MB.
+      let limits = "ulimit -t 30 && ulimit -d 120000 && exec \"$0\" doctor \"$1\""
+      let kstacks = try #require(CommandLineTests.kstacks, "kstacks was not built")
+      let result = try await Command("sh", ["-c", limits, kstacks, log]).run()
+      #expect(result.exitCode == 0, "\(result.errors)")
+      #expect(result.output.hasPrefix("make could not start a process or thread"))
+    }
+
+    @Test func `foretells the failure of a machine whose files are copied`() async throws {
+      let folder = try Folder()
+      for (path, text) in [
+        ("proc/buddyinfo", "Node 0, zone      DMA   9000   2500" + String(repeating: "      0", count: 9) + "\n"),
+        ("proc/sys/kernel/osrelease", "6.1.0\n"),
+        ("proc/meminfo", "MemTotal:         120000 kB\nKernelStack:         800 kB\n"),
+        ("proc/loadavg", "0.00 0.00 0.00 1/50 64\n"),
+        ("boot/config-6.1.0", "# CONFIG_VMAP_STACK is not set\n"),
+      ] {
+        let file = folder.url.appendingPathComponent(path)
+        try FileManager.default.createDirectory(at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
+        try Data(text.utf8).write(to: file)
+      }
+      let result = try await run(["--root", folder.url.path])
+      #expect(result.exitCode == 0)
+      #expect(result.output.hasPrefix("The next fork will fail: it needs 16 KiB of memory in one piece"))
+      #expect(try await run(["--root", folder.url.path + "/boot"]).errors.contains("has no proc/buddyinfo"))
+      #expect(try await run(["--root", folder.url.path, "--watch", "1"]).exitCode != 0)
+    }
+
     @Test func `replaces no log by a result`() async throws {
       let folder = try Folder()
       let clear = try folder.file("clear.txt", Array(Self.limit.utf8))

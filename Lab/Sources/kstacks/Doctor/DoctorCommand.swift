@@ -20,10 +20,15 @@
     @Option(help: "Write the verdicts as JSON to this file; - is standard output.") var json: String?
     @Option(help: "Write gauges for Prometheus (OpenMetrics text) to this file; - is standard output.")
     var metrics: String?
+    @Option(help: "Look at a copy of a machine's /proc, /sys and /boot in this folder.") var root: String?
     @Option(help: "Show this machine again and again, after so many seconds each time.") var watch: Double?
 
     func run() async throws {
       for output in [json, metrics] { try DoctorOutput.check(output, inputs: files) }
+      if let root {
+        guard files.isEmpty, watch == nil else { throw CommandError("--root looks at one machine, once") }
+        return try LiveDoctor.examine(json: json, metrics: metrics, root: root)
+      }
       if let watch {
         guard files.isEmpty else { throw CommandError("--watch looks at this machine, not at files") }
         guard watch >= 0.1, watch <= 86_400 else { throw CommandError("--watch takes 0.1 to 86400 seconds") }

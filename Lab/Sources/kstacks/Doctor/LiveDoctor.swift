@@ -6,10 +6,10 @@ import Foundation
 enum LiveDoctor {
   private static let name = "this machine"
 
-  /// Shows this machine once.
-  static func examine(json: String?, metrics: String?) throws {
-    let reading = try take(withLog: true)
-    try write(reading, json: json, metrics: metrics)
+  /// Shows this machine once, or the one whose files are copied to the folder `root`.
+  static func examine(json: String?, metrics: String?, root: String = "") throws {
+    let reading = try take(withLog: root.isEmpty, root: root)
+    try write(reading, name: root.isEmpty ? Self.name : root, json: json, metrics: metrics)
     if json != "-" && metrics != "-" { Terminal.write(LiveText.text(reading)) }
   }
 
@@ -29,14 +29,17 @@ enum LiveDoctor {
     }
   }
 
-  private static func take(withLog: Bool) throws -> LiveReading {
-    guard let reading = LiveReading.take(withLog: withLog) else {
-      throw CommandError("this machine has no /proc/buddyinfo to read: name a log, or pipe one in")
+  private static func take(withLog: Bool, root: String = "") throws -> LiveReading {
+    guard let reading = LiveReading.take(SystemFiles(root: root), withLog: withLog) else {
+      throw CommandError(
+        root.isEmpty
+          ? "this machine has no /proc/buddyinfo to read: name a log, or pipe one in"
+          : "\(root) has no proc/buddyinfo to read")
     }
     return reading
   }
 
-  private static func write(_ reading: LiveReading, json: String?, metrics: String?) throws {
+  private static func write(_ reading: LiveReading, name: String = name, json: String?, metrics: String?) throws {
     if let json { try DoctorOutput.write(DiagnosisJSON.text(reading, name: name), to: json) }
     if let metrics {
       let text = MetricsText.text([(name: name, state: reading.state)], stackBytes: reading.stackBytes)
