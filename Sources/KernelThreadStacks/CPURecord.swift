@@ -59,7 +59,7 @@ extension UnsafeMutablePointer<CPURecord> {
   }
 
   /// Puts a stack on the magazine, at the place where the next one goes.
-  @inline(__always) func push(_ stack: PackedStack, at index: Int) {
+  @inline(__always) func push(_ stack: PackedStack, at index: Int, _ off: borrowing InterruptsOff) {
     magazine[index] = stack
     pointee.count = index &+ 1
   }

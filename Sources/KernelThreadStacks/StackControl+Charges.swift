@@ -31,9 +31,9 @@ extension StackControl {
   static var chargeBatch: Int { 32 }
 
   /// Charges frames to a group if the CPU has credit for them.
-  ///
-  /// Interrupts are off.
-  @inline(__always) func chargeFromCredit(_ frames: Int, group: Int, cpu: Int) -> Bool {
+  @inline(__always) func chargeFromCredit(
+    _ frames: Int, group: Int, cpu: Int, _ off: borrowing InterruptsOff
+  ) -> Bool {
     let credit = credit(ofCPU: cpu, group: group)
     var there = credit.pointee.load(ordering: .relaxed)
     while there >= frames {
@@ -46,9 +46,7 @@ extension StackControl {
   }
 
   /// Charges pages that a stack has grown by, whatever the limit is.
-  ///
-  /// Interrupts are off.
-  @inline(never) func chargeGrowth(_ frames: Int, group: Int, cpu: Int) {
+  @inline(never) func chargeGrowth(_ frames: Int, group: Int, cpu: Int, _ off: borrowing InterruptsOff) {
     credit(ofCPU: cpu, group: group).pointee.wrappingSubtract(frames, ordering: .relaxed)
   }
 }

@@ -16,6 +16,7 @@
 // Who may touch what: a CPU record belongs to its CPU while that has interrupts off, without a lock. Group records, ring,
 // pool, depots and StackShared belong to the holder of the lock, except that a group's `location` may be read without it:
 // by the owner of a stack of the group (it does not change while one exists), and by look-ups, in two looks (TableView.swift).
+// Functions that touch any of it take a token that says so (Tokens.swift).
 
 import KernelMachine
 import Synchronization

@@ -68,7 +68,9 @@ public struct StackGrower<M: Machine> {
     } while !rest.isEmpty
     machine.publishEntries()
     let marker = StackMarker(entry: machine.readEntry(at: pages.first + control.pointee.markerDistance))
-    if marker.isCharged { control.pointee.chargeGrowth(missing.count, group: marker.group, cpu: cpu) }
+    if marker.isCharged {
+      control.pointee.chargeGrowth(missing.count, group: marker.group, cpu: cpu, .promised())
+    }
     return .grown
   }
 

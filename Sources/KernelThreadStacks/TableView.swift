@@ -24,16 +24,12 @@ import Synchronization
 
 extension GroupRecord {
   /// Says where the group's entries are, which look-ups find from then on.
-  ///
-  /// The allocator's lock is held.
-  borrowing func setLocation(_ location: PhysicalAddress) {
+  borrowing func setLocation(_ location: PhysicalAddress, _ held: borrowing LockHeld) {
     locationWord.store(location.rawValue, ordering: .releasing)
   }
 
   /// Keeps look-ups off the group's entries, before their table goes back.
-  ///
-  /// The allocator's lock is held.
-  borrowing func forgetLocation() {
+  borrowing func forgetLocation(_ held: borrowing LockHeld) {
     locationWord.store(0, ordering: .relaxed)
     generation.wrappingAdd(1, ordering: .releasing)
   }

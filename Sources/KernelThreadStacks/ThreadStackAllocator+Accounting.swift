@@ -8,28 +8,32 @@ import Synchronization
 
 extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Adds a stack's frames to the counts of this CPU, or takes them off.
-  ///
-  /// Interrupts are off.
-  func account(_ stack: PackedStack, _ sign: Int, in record: UnsafeMutablePointer<CPURecord>) {
+  func account(
+    _ stack: PackedStack, _ sign: Int, in record: UnsafeMutablePointer<CPURecord>,
+    _ off: borrowing InterruptsOff
+  ) {
     if stack.isIrregular {
-      accountPages(stack, sign, in: record)
+      accountPages(stack, sign, in: record, off)
     } else {
       mappedFrames(of: record, node: stack.node).pointee &+= sign &* geometry.pageCount
     }
   }
 
   /// Adds the frames of a stack that has just been made: all are there, or the top one where stacks grow.
-  ///
-  /// Interrupts are off.
   @inline(__always)
-  func accountInitial(_ stack: PackedStack, in record: UnsafeMutablePointer<CPURecord>) {
-    if stack.isMixed { return accountPages(stack, 1, in: record) }
+  func accountInitial(
+    _ stack: PackedStack, in record: UnsafeMutablePointer<CPURecord>, _ off: borrowing InterruptsOff
+  ) {
+    if stack.isMixed { return accountPages(stack, 1, in: record, off) }
     mappedFrames(of: record, node: stack.node).pointee &+= control.pointee.initialPages
   }
 
   /// The same for a stack whose frames are of several nodes, or not all there: each frame is looked up.
   @inline(never)
-  func accountPages(_ stack: PackedStack, _ sign: Int, in record: UnsafeMutablePointer<CPURecord>) {
+  func accountPages(
+    _ stack: PackedStack, _ sign: Int, in record: UnsafeMutablePointer<CPURecord>,
+    _ off: borrowing InterruptsOff
+  ) {
     var rest = pages(ofBase: stack.base)
     while let location = rest.popFirst() {
       let entry = machine.readEntry(at: location)

@@ -18,12 +18,12 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     if let node, UInt(bitPattern: node.index) >= UInt(bitPattern: layout.nodeCount) {
       throw .frames(.unknownNode(node))
     }
-    let interrupts = machine.disableInterrupts()
+    let interrupts = turnInterruptsOff()
     let record = record(ofCPU: machine.currentCPU)
-    guard let stack = takeLast(node: node, from: record) else {
+    guard let stack = takeLast(node: node, from: record, interrupts.off) else {
       return try allocateSlowly(node: node, record, restoring: interrupts)
     }
-    machine.restoreInterrupts(interrupts)
+    restore(interrupts)
     return cleared(stack)
   }
 
@@ -40,9 +40,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   /// Takes the stack that was freed last on this CPU, if it is of the wanted node.
   ///
-  /// It counts as in use from then on because it is in no magazine any more. Interrupts are off.
+  /// It counts as in use from then on because it is in no magazine any more.
   @inline(__always) func takeLast(
-    node: NodeID?, from record: UnsafeMutablePointer<CPURecord>
+    node: NodeID?, from record: UnsafeMutablePointer<CPURecord>, _ off: borrowing InterruptsOff
   ) -> PackedStack? {
     let last = record.pointee.count &- 1
     guard last >= 0 else { return nil }
@@ -72,98 +72,94 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   /// Decides what serves a request: a depot, else a free slot, which is taken, unless threads wait for a refill.
   ///
-  /// Records the demand for a stack that has to be made. The lock is held.
+  /// Records the demand for a stack that has to be made.
   ///
   /// - Parameters:
   ///   - node: whose depot; `nil` for the only node's.
   ///   - needsSlot: whether a new stack lies in a slot.
-  @inline(__always) func supply(node: Int?, needsSlot: Bool) -> Supply {
+  @inline(__always) func supply(
+    node: Int?, needsSlot: Bool, _ held: borrowing LockHeld
+  ) -> Supply {
     let cached = node.map { depotCount(ofNode: $0).pointee } ?? shared.pointee.depotCount
     if cached != 0 { return .depot }
     let waiting = shared.pointee.refillWaiterCount
     if waiting != 0 { return .refillsWait(waiting) }
     shared.pointee.demand.take(1)
-    guard needsSlot, let free = takeFreeSlot() else { return .nothing }
+    guard needsSlot, let free = takeFreeSlot(held) else { return .nothing }
     return .slot(free)
   }
 
   /// The rest of `allocate`: the stack that was freed last does not fit, or there is none.
   ///
-  /// Interrupts are off; they are restored. What a CPU can do with what it has at hand is done here, the rest by others.
+  /// What a CPU can do with what it has at hand is done here, the rest by others.
   @inline(never)
   func allocateSlowly(
-    node: NodeID?, _ record: UnsafeMutablePointer<CPURecord>, restoring interrupts: InterruptState
+    node: NodeID?, _ record: UnsafeMutablePointer<CPURecord>, restoring interrupts: consuming InterruptSection
   ) throws(ThreadStackError) -> ThreadStack {
     guard control.pointee.isUniform else {
       return try allocateOtherwise(node: node, record, restoring: interrupts)
     }
     // There is one node, which need not be named.
-    let state = machine.lock(lock)
-    let supply = supply(node: nil, needsSlot: true)
+    let section = takeLock()
+    let supply = supply(node: nil, needsSlot: true, section.held)
     guard case .slot(let free) = supply else {
-      if case .depot = supply { return takeFromDepot(record, unlocking: state, restoring: interrupts) }
-      machine.unlock(lock, restoring: state)
-      machine.restoreInterrupts(interrupts)
+      if case .depot = supply { return takeFromDepot(record, unlocking: section, restoring: interrupts) }
+      unlock(section)
+      restore(interrupts)
       return try make(supply, node: nil, mayReclaim: true)
     }
-    machine.unlock(lock, restoring: state)
+    unlock(section)
 
     let stack = PackedStack(word: base(ofSlot: slot(free)).rawValue | control.pointee.cachedTag)
     let offset = free.bit &<< control.pointee.windowEntryShift &+ control.pointee.initialEntryOffset
     let first = PhysicalAddress(free.group.pointee.location) + offset
     let pages = control.pointee.initialPages
-    guard let contents = mapTogether(stack, pages: pages, from: first) else {
+    guard let contents = mapTogether(stack, pages: pages, from: first, interrupts.off) else {
       return try makeOfSingleFrames(stack, restoring: interrupts)
     }
     record.pointee.coldAllocations &+= 1
     mappedFrames(of: record, node: 0).pointee &+= pages
-    machine.restoreInterrupts(interrupts)
+    restore(interrupts)
     return contents == .zeroed ? ThreadStack(stack, control: control) : clearedNew(stack, from: first)
   }
 
   /// The rest of `allocateSlowly`: the depot of the only node has a stack.
-  ///
-  /// Interrupts are off, and the lock is held; this ends.
   @inline(never) func takeFromDepot(
-    _ record: UnsafeMutablePointer<CPURecord>, unlocking state: InterruptState,
-    restoring interrupts: InterruptState
+    _ record: UnsafeMutablePointer<CPURecord>, unlocking section: consuming LockSection,
+    restoring interrupts: consuming InterruptSection
   ) -> ThreadStack {
-    let stack = takeFromDepot(node: 0, record, unlocking: state)
-    machine.restoreInterrupts(interrupts)
+    let stack = takeFromDepot(node: 0, record, unlocking: section)
+    restore(interrupts)
     return cleared(stack)
   }
 
   /// The rest of `allocateSlowly`: the frame source has refused all frames at once.
-  ///
-  /// Interrupts are off; they are restored.
   @inline(never) func makeOfSingleFrames(
-    _ stack: PackedStack, restoring interrupts: InterruptState
+    _ stack: PackedStack, restoring interrupts: consuming InterruptSection
   ) throws(ThreadStackError) -> ThreadStack {
-    machine.restoreInterrupts(interrupts)
+    restore(interrupts)
     return try make(.slot(freeSlot(slot(ofBase: stack.base))), node: nil, mayReclaim: true)
   }
 
   /// The rest of `allocateSlowly`: there are several nodes, or no slots.
-  ///
-  /// Interrupts are off; they are restored.
   @inline(never)
   func allocateOtherwise(
-    node: NodeID?, _ record: UnsafeMutablePointer<CPURecord>, restoring interrupts: InterruptState
+    node: NodeID?, _ record: UnsafeMutablePointer<CPURecord>, restoring interrupts: consuming InterruptSection
   ) throws(ThreadStackError) -> ThreadStack {
     guard layout.nodeCount == 1 else {
-      machine.restoreInterrupts(interrupts)
+      restore(interrupts)
       return try serve(node: node, mayReclaim: true)
     }
-    let state = machine.lock(lock)
-    switch supply(node: nil, needsSlot: false) {
-    case .depot: return takeFromDepot(record, unlocking: state, restoring: interrupts)
+    let section = takeLock()
+    switch supply(node: nil, needsSlot: false, section.held) {
+    case .depot: return takeFromDepot(record, unlocking: section, restoring: interrupts)
     case .refillsWait(let threads):
-      machine.unlock(lock, restoring: state)
-      machine.restoreInterrupts(interrupts)
+      unlock(section)
+      restore(interrupts)
       throw .refillsWait(threads: threads)
     case .nothing, .slot:
-      machine.unlock(lock, restoring: state)
-      machine.restoreInterrupts(interrupts)
+      unlock(section)
+      restore(interrupts)
     }
     do {
       return counted(try makeLinearStack(node: nil, isOnlyNode: true))
@@ -172,11 +168,11 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   /// Counts a stack that has just been made.
   @inline(__always) func counted(_ stack: PackedStack) -> ThreadStack {
-    let interrupts = machine.disableInterrupts()
+    let interrupts = turnInterruptsOff()
     let record = record(ofCPU: machine.currentCPU)
     record.pointee.coldAllocations &+= 1
-    accountInitial(stack, in: record)
-    machine.restoreInterrupts(interrupts)
+    accountInitial(stack, in: record, interrupts.off)
+    restore(interrupts)
     return ThreadStack(stack, control: control)
   }
 
@@ -186,21 +182,21 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   @inline(never) func serve(node: NodeID?, mayReclaim: Bool) throws(ThreadStackError) -> ThreadStack {
     var wanted = 0
     if layout.nodeCount > 1 {
-      let interrupts = machine.disableInterrupts()
+      let interrupts = turnInterruptsOff()
       let record = record(ofCPU: machine.currentCPU)
       let home = homeNode.index
       record.pointee.homeTag = cachedTag(ofNode: home)
       wanted = node?.index ?? home
-      let cached = takeCached(node: wanted, from: record)
-      machine.restoreInterrupts(interrupts)
+      let cached = takeCached(node: wanted, from: record, interrupts.off)
+      restore(interrupts)
       if let cached { return cleared(cached) }
     }
-    let state = machine.lock(lock)
-    let supply = supply(node: wanted, needsSlot: !isLinear)
+    let section = takeLock()
+    let supply = supply(node: wanted, needsSlot: !isLinear, section.held)
     if case .depot = supply {
-      return cleared(takeFromDepot(node: wanted, record(ofCPU: machine.currentCPU), unlocking: state))
+      return cleared(takeFromDepot(node: wanted, record(ofCPU: machine.currentCPU), unlocking: section))
     }
-    machine.unlock(lock, restoring: state)
+    unlock(section)
     return try make(supply, node: node, mayReclaim: mayReclaim)
   }
 
@@ -234,10 +230,10 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   /// Looks through the whole magazine for a stack of the wanted node.
-  ///
-  /// Interrupts are off.
   @inline(never)
-  func takeCached(node: Int, from record: UnsafeMutablePointer<CPURecord>) -> PackedStack? {
+  func takeCached(
+    node: Int, from record: UnsafeMutablePointer<CPURecord>, _ off: borrowing InterruptsOff
+  ) -> PackedStack? {
     let entries = record.magazine
     let last = record.pointee.count &- 1
     var index = last

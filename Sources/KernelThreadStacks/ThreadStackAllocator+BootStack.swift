@@ -27,14 +27,14 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     guard expected == base, base.rawValue != 0 else {
       throw .configuration(.bootStackMisplaced(base, offBy: base - expected))
     }
-    let state = machine.lock(lock)
+    let section = takeLock()
     let known = shared.pointee.bootStackBase.load(ordering: .relaxed)
     if known == 0 {
       // Look-ups read the base without the lock, and then the frame.
       shared.pointee.bootStackFrame = firstFrame.number
       shared.pointee.bootStackBase.store(base.rawValue, ordering: .releasing)
     }
-    machine.unlock(lock, restoring: state)
+    unlock(section)
     if known != 0 { throw .configuration(.secondBootStack(VirtualAddress(known))) }
   }
 }

@@ -13,7 +13,7 @@
 //                  v
 //          ring, invalidation, frame source
 //
-// All of it is guarded by the allocator's lock.
+// All of it is guarded by the allocator's lock: what touches it takes a LockHeld.
 
 import KernelMachine
 
@@ -26,10 +26,8 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   /// Moves a magazine's oldest stacks to the depot if there is room for them.
   ///
-  /// The lock is held.
-  ///
   /// - Returns: whether the magazine has room now.
-  func exchangeFull(_ record: UnsafeMutablePointer<CPURecord>) -> Bool {
+  func exchangeFull(_ record: UnsafeMutablePointer<CPURecord>, _ held: borrowing LockHeld) -> Bool {
     let count = record.pointee.count
     let moved = control.pointee.exchange
     guard moved > 0, moved <= count, shared.pointee.depotCount &+ moved <= depotBound else { return false }
@@ -37,7 +35,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     let stacks = record.magazine
     var index = 0
     while index < moved {
-      putIntoDepot(stacks[index])
+      putIntoDepot(stacks[index], held)
       index &+= 1
     }
     while index < count {
@@ -49,9 +47,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   /// Puts one stack into its node's depot, which has room.
-  ///
-  /// The lock is held.
-  @inline(__always) func putIntoDepot(_ stack: PackedStack) {
+  @inline(__always) func putIntoDepot(_ stack: PackedStack, _ held: borrowing LockHeld) {
     let count = depotCount(ofNode: stack.node)
     depot(ofNode: stack.node)[count.pointee] = stack
     count.pointee &+= 1
@@ -59,9 +55,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   /// Takes a stack of a node out of the depot, which has one, and some more for the magazine.
-  ///
-  /// The lock is held.
-  @inline(never) func takeFromDepot(node: Int, _ record: UnsafeMutablePointer<CPURecord>) -> PackedStack {
+  @inline(never) func takeFromDepot(
+    node: Int, _ record: UnsafeMutablePointer<CPURecord>, _ held: borrowing LockHeld
+  ) -> PackedStack {
     let count = depotCount(ofNode: node)
     var left = count.pointee
     let stacks = depot(ofNode: node)
@@ -85,21 +81,17 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   /// Takes a stack of a node out of the depot for its new owner, and some more for the magazine.
-  ///
-  /// The lock is held; this ends.
   @inline(__always) func takeFromDepot(
-    node: Int, _ record: UnsafeMutablePointer<CPURecord>, unlocking state: InterruptState
+    node: Int, _ record: UnsafeMutablePointer<CPURecord>, unlocking section: consuming LockSection
   ) -> PackedStack {
-    let stack = takeFromDepot(node: node, record)
-    machine.unlock(lock, restoring: state)
+    let stack = takeFromDepot(node: node, record, section.held)
+    unlock(section)
     mark(stack, .live(stack))
     return stack
   }
 
   /// Takes any stack out of the depots, to give it back.
-  ///
-  /// The lock is held.
-  func takeAnyFromDepot() -> PackedStack? {
+  func takeAnyFromDepot(_ held: borrowing LockHeld) -> PackedStack? {
     guard shared.pointee.depotCount > 0 else { return nil }
     var node = layout.nodeCount &- 1
     while node > 0, depotCount(ofNode: node).pointee == 0 { node &-= 1 }
@@ -112,28 +104,30 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   /// Takes out and unmaps stacks until their frames reach `target`, or no more than `kept` are left.
   ///
-  /// The lock is not held; interrupts are off. It completes no invalidation but those of full batches.
+  /// The lock is not held. It completes no invalidation but those of full batches.
   ///
   /// - Returns: how many frames have gone back by then.
-  @inline(never) func trimDepot(downTo kept: Int, target: Int) -> Int {
+  @inline(never) func trimDepot(
+    downTo kept: Int, target: Int, _ off: borrowing InterruptsOff
+  ) -> Int {
     var given = 0
     var promised = 0
     while promised < target {
-      let state = machine.lock(lock)
-      let stack = shared.pointee.depotCount > kept ? takeAnyFromDepot() : nil
-      machine.unlock(lock, restoring: state)
+      let section = takeLock()
+      let stack = shared.pointee.depotCount > kept ? takeAnyFromDepot(section.held) : nil
+      unlock(section)
       guard let stack else { break }
       promised &+= control.pointee.initialPages
-      given &+= giveUp(stack)
+      given &+= giveUp(stack, off)
     }
     return given
   }
 
   /// Gives back stacks of the depot until their frames reach `target`.
   func emptyDepot(target: Int) -> Int {
-    let interrupts = machine.disableInterrupts()
-    let given = trimDepot(downTo: 0, target: target)
-    machine.restoreInterrupts(interrupts)
+    let interrupts = turnInterruptsOff()
+    let given = trimDepot(downTo: 0, target: target, interrupts.off)
+    restore(interrupts)
     return given &+ completeRetirement()
   }
 
@@ -152,20 +146,20 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// - Complexity: O(1); it unmaps at most 16 stacks.
   @discardableResult
   public borrowing func age() -> Int {
-    let interrupts = machine.disableInterrupts()
-    let state = machine.lock(lock)
+    let interrupts = turnInterruptsOff()
+    let section = takeLock()
     shared.pointee.demand.endPeriod()
     let kept = depotBound
     let surplus = shared.pointee.depotCount &- kept
-    machine.unlock(lock, restoring: state)
+    unlock(section)
     var given = 0
     if surplus > 0 {
       let unmapped = surplus < Self.stacksPerPeriod ? surplus : Self.stacksPerPeriod
       let target = unmapped &* control.pointee.initialPages
-      given = trimDepot(downTo: kept, target: target)
+      given = trimDepot(downTo: kept, target: target, interrupts.off)
     }
     given &+= completeRetirement()
-    machine.restoreInterrupts(interrupts)
+    restore(interrupts)
     return given
   }
 

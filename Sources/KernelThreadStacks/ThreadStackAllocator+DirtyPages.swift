@@ -88,9 +88,13 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   public borrowing func markWritten(_ address: VirtualAddress, byteCount: Int) {
     guard clearsOnlyDirtyPages, byteCount > 0, let slot = slot(containing: address) else { return }
     // Under the lock no table goes back: what is stored to is no other memory, even if the address is no stack's any more.
-    let state = machine.lock(lock)
-    defer { machine.unlock(lock, restoring: state) }
-    guard hasTable(slot), marker(ofSlot: slot).isLive else { return }
+    let section = takeLock()
+    markWritten(address, byteCount: byteCount, slot, section.held)
+    unlock(section)
+  }
+
+  private func markWritten(_ address: VirtualAddress, byteCount: Int, _ slot: Int, _ held: borrowing LockHeld) {
+    guard hasTable(slot, held), marker(ofSlot: slot).isLive else { return }
     let base = base(ofSlot: slot)
     let first = max(0, address - base) &>> pageShift
     let end = min(address - base &+ min(byteCount, geometry.stride) &+ 0xfff, geometry.size) &>> pageShift

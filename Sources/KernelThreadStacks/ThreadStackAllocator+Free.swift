@@ -15,41 +15,41 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   @inline(__always) public borrowing func free(_ stack: consuming ThreadStack) {
     guard stack.control == control else { return }
     let freed = stack.take()
-    let interrupts = machine.disableInterrupts()
+    let interrupts = turnInterruptsOff()
     let record = record(ofCPU: machine.currentCPU)
-    if !cache(freed, in: record) { freeOtherwise(freed, record) }
-    machine.restoreInterrupts(interrupts)
+    if !cache(freed, in: record, interrupts.off) { freeOtherwise(freed, record, interrupts.off) }
+    restore(interrupts)
   }
 
   /// The rest of `free`: a linear stack is marked another way; the magazine takes it if it has room.
-  ///
-  /// Interrupts are off.
   @inline(never)
-  func freeOtherwise(_ stack: PackedStack, _ record: UnsafeMutablePointer<CPURecord>) {
+  func freeOtherwise(
+    _ stack: PackedStack, _ record: UnsafeMutablePointer<CPURecord>, _ off: borrowing InterruptsOff
+  ) {
     if isLinear {
       markFreed(linear: stack)
-      if let room = record.room { return record.push(stack, at: room) }
+      if let room = record.room { return record.push(stack, at: room, off) }
     }
-    freeSlowly(stack, record)
+    freeSlowly(stack, record, off)
   }
 
   /// The rest of `free`: the magazine is full, or is to be emptied, or the stack has grown.
   ///
   /// A stack that has grown is not cached: it would keep what others may need, and a cached stack has as many pages as
   /// one that is made anew.
-  ///
-  /// Interrupts are off.
   @inline(never)
-  func freeSlowly(_ stack: PackedStack, _ record: UnsafeMutablePointer<CPURecord>) {
-    if stack.isCharged { return freeCharged(stack, record) }
-    if isAskedToEmpty(record) { return freeOnRequest(stack, record) }
+  func freeSlowly(
+    _ stack: PackedStack, _ record: UnsafeMutablePointer<CPURecord>, _ off: borrowing InterruptsOff
+  ) {
+    if stack.isCharged { return freeCharged(stack, record, off) }
+    if isAskedToEmpty(record) { return freeOnRequest(stack, record, off) }
     let mayCache = !(stack.isGrowing && hasGrown(pages(ofBase: stack.base)))
     let exchange = control.pointee.exchange
-    let state = machine.lock(lock)
-    if mayCache, exchangeFull(record) {
+    let section = takeLock()
+    if mayCache, exchangeFull(record, section.held) {
       shared.pointee.demand.put(exchange)
-      machine.unlock(lock, restoring: state)
-      record.push(stack, at: record.pointee.count)
+      unlock(section)
+      record.push(stack, at: record.pointee.count, off)
       mark(stack, .cached(stack))
       return
     }
@@ -57,59 +57,59 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       completeBeforePassingOn()
       // Marked before anybody else can take it.
       mark(stack, .cached(stack))
-      putIntoDepot(stack)
+      putIntoDepot(stack, section.held)
       shared.pointee.demand.put(1)
-      machine.unlock(lock, restoring: state)
+      unlock(section)
       return
     }
     shared.pointee.demand.put(1)
-    machine.unlock(lock, restoring: state)
+    unlock(section)
     record.pointee.overflows &+= 1
-    _ = giveUp(stack)
+    _ = giveUp(stack, off)
   }
 
   /// Takes a stack off its group's charge, then frees it like any other.
-  ///
-  /// Interrupts are off.
   @inline(never)
-  func freeCharged(_ stack: PackedStack, _ record: UnsafeMutablePointer<CPURecord>) {
+  func freeCharged(
+    _ stack: PackedStack, _ record: UnsafeMutablePointer<CPURecord>, _ off: borrowing InterruptsOff
+  ) {
     let freed = uncharged(stack)
-    if !cache(freed, in: record) { freeSlowly(freed, record) }
+    if !cache(freed, in: record, off) { freeSlowly(freed, record, off) }
   }
 
   /// Frees while another CPU has asked for what this one keeps: this stack and a cached one are unmapped, until the
   /// magazine is empty.
-  ///
-  /// Interrupts are off.
   @inline(never)
-  func freeOnRequest(_ stack: PackedStack, _ record: UnsafeMutablePointer<CPURecord>) {
+  func freeOnRequest(
+    _ stack: PackedStack, _ record: UnsafeMutablePointer<CPURecord>, _ off: borrowing InterruptsOff
+  ) {
     record.pointee.overflows &+= 1
     let count = record.pointee.count
     noteReturned(count > 0 ? 2 : 1)
     if count > 0 {
       record.pointee.count = count &- 1
-      _ = giveUp(record.magazine[count &- 1])
+      _ = giveUp(record.magazine[count &- 1], off)
     }
     if record.pointee.count == 0 {
       record.pointee.owesCompletion = 1
       allowCaching(record)
     }
-    _ = giveUp(stack)
+    _ = giveUp(stack, off)
   }
 
   /// Records `count` stacks as returned in the depot's demand estimate.
   func noteReturned(_ count: Int) {
-    let state = machine.lock(lock)
+    let section = takeLock()
     shared.pointee.demand.put(count)
-    machine.unlock(lock, restoring: state)
+    unlock(section)
   }
 
   /// Puts a freed stack into the magazine and returns true, if there is room and the stack is fit for it.
-  ///
-  /// Interrupts are off.
-  @inline(__always) func cache(_ stack: PackedStack, in record: UnsafeMutablePointer<CPURecord>) -> Bool {
+  @inline(__always) func cache(
+    _ stack: PackedStack, in record: UnsafeMutablePointer<CPURecord>, _ off: borrowing InterruptsOff
+  ) -> Bool {
     guard let room = record.room, markCached(stack) else { return false }
-    record.push(stack, at: room)
+    record.push(stack, at: room, off)
     return true
   }
 
@@ -144,24 +144,24 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// - Returns: whether it was there.
   @discardableResult
   public borrowing func quarantine(at address: VirtualAddress) -> Bool {
-    let interrupts = machine.disableInterrupts()
+    let interrupts = turnInterruptsOff()
     let record = record(ofCPU: machine.currentCPU)
     var count = record.pointee.count
     var stack = takeOut(address, from: record.magazine, &count)
     record.pointee.count = count
     if stack == nil {
-      let state = machine.lock(lock)
+      let section = takeLock()
       for node in 0..<layout.nodeCount where stack == nil {
         stack = takeOut(address, from: depot(ofNode: node), &depotCount(ofNode: node).pointee)
       }
       if stack != nil { shared.pointee.depotCount &-= 1 }
-      machine.unlock(lock, restoring: state)
+      unlock(section)
     }
     if let stack {
       mark(stack, .quarantined(stack))
       control.pointee.reportLeak(of: stack)
     }
-    machine.restoreInterrupts(interrupts)
+    restore(interrupts)
     return stack != nil
   }
 

@@ -13,13 +13,13 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// - Complexity: O(groups).
   public borrowing func makeGroup(limitFrames: Int) throws(ThreadStackError) -> StackGroupID {
     guard limitFrames >= 0 else { throw .invalidGroupLimit(limitFrames) }
-    let state = machine.lock(lock)
+    let section = takeLock()
     var index = 0
     while index < layout.stackGroupCount, stackGroup(index).pointee.limit >= 0 { index &+= 1 }
     if index < layout.stackGroupCount {
       stackGroup(index).initialize(to: StackGroupRecord(limit: limitFrames))
     }
-    machine.unlock(lock, restoring: state)
+    unlock(section)
     guard index < layout.stackGroupCount else { throw .groupsExhausted(capacity: layout.stackGroupCount) }
     return StackGroupID(index)
   }
@@ -33,15 +33,15 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     of group: StackGroupID, toFrames limitFrames: Int
   ) throws(ThreadStackError) {
     guard limitFrames >= 0 else { throw .invalidGroupLimit(limitFrames) }
-    let state = machine.lock(lock)
-    let isKnown = isGroup(group)
+    let section = takeLock()
+    let isKnown = isGroup(group, section.held)
     if isKnown {
       // What CPUs have in advance was within the old limit.
-      takeCreditBack(group.index)
+      takeCreditBack(group.index, section.held)
       stackGroup(group.index).pointee.limit = limitFrames
       stackGroup(group.index).pointee.noteBeyond()
     }
-    machine.unlock(lock, restoring: state)
+    unlock(section)
     guard isKnown else { throw .unknownGroup(group) }
   }
 
@@ -50,15 +50,15 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// - Throws: ``ThreadStackError/groupInUse(_:chargedFrames:)`` or ``ThreadStackError/unknownGroup(_:)``.
   /// - Complexity: O(CPUs).
   public borrowing func removeGroup(_ group: StackGroupID) throws(ThreadStackError) {
-    let state = machine.lock(lock)
-    let isKnown = isGroup(group)
+    let section = takeLock()
+    let isKnown = isGroup(group, section.held)
     var charged = 0
     if isKnown {
-      takeCreditBack(group.index)
+      takeCreditBack(group.index, section.held)
       charged = stackGroup(group.index).pointee.taken
       if charged == 0 { stackGroup(group.index).pointee.limit = -1 }
     }
-    machine.unlock(lock, restoring: state)
+    unlock(section)
     guard isKnown else { throw .unknownGroup(group) }
     guard charged == 0 else { throw .groupInUse(group, chargedFrames: charged) }
   }
@@ -72,8 +72,8 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   public borrowing func figures(
     of group: StackGroupID
   ) throws(ThreadStackError) -> StackGroupFigures {
-    let state = machine.lock(lock)
-    let isKnown = isGroup(group)
+    let section = takeLock()
+    let isKnown = isGroup(group, section.held)
     var charged = 0
     var limit = 0
     var refusals = 0
@@ -86,7 +86,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
         charged &-= control.pointee.credit(ofCPU: cpu, group: group.index).pointee.load(ordering: .relaxed)
       }
     }
-    machine.unlock(lock, restoring: state)
+    unlock(section)
     guard isKnown else { throw .unknownGroup(group) }
     return StackGroupFigures(chargedFrames: charged, limitFrames: limit, refusals: refusals)
   }
@@ -132,33 +132,34 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     guard UInt(bitPattern: group.index) < UInt(bitPattern: layout.stackGroupCount) else {
       throw .unknownGroup(group)
     }
-    let interrupts = machine.disableInterrupts()
-    let isCharged = control.pointee.chargeFromCredit(frames, group: group.index, cpu: machine.currentCPU)
-    machine.restoreInterrupts(interrupts)
+    let interrupts = turnInterruptsOff()
+    let isCharged = control.pointee.chargeFromCredit(
+      frames, group: group.index, cpu: machine.currentCPU, interrupts.off)
+    restore(interrupts)
     if !isCharged { try chargeSlowly(frames, to: group) }
   }
 
   /// The rest of `charge`: this CPU has too little credit.
   @inline(never)
   borrowing func chargeSlowly(_ frames: Int, to group: StackGroupID) throws(ThreadStackError) {
-    let state = machine.lock(lock)
+    let section = takeLock()
     let record = stackGroup(group.index)
-    guard isGroup(group) else {
-      machine.unlock(lock, restoring: state)
+    guard isGroup(group, section.held) else {
+      unlock(section)
       throw .unknownGroup(group)
     }
     let credit = control.pointee.credit(ofCPU: machine.currentCPU, group: group.index)
     record.pointee.taken &-= credit.pointee.exchange(0, ordering: .relaxed)
-    settleDebts(group.index)
+    settleDebts(group.index, section.held)
     // Compared as a rest: a limit may be as large as any number.
     let batch = StackControl.chargeBatch
     if record.pointee.limit &- record.pointee.taken >= frames &+ batch {
       record.pointee.taken &+= frames &+ batch
       credit.pointee.wrappingAdd(batch, ordering: .relaxed)
-      machine.unlock(lock, restoring: state)
+      unlock(section)
       return
     }
-    takeCreditBack(group.index)
+    takeCreditBack(group.index, section.held)
     let charged = record.pointee.taken
     let limit = record.pointee.limit
     let isWithin = limit &- charged >= frames
@@ -168,7 +169,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       record.pointee.refusals &+= 1
     }
     record.pointee.noteBeyond()
-    machine.unlock(lock, restoring: state)
+    unlock(section)
     guard isWithin else {
       throw .groupLimit(
         StackGroupRefusal(
@@ -177,9 +178,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   /// Takes back what all CPUs have in advance for a group; `taken` is what is charged then.
-  ///
-  /// The lock is held.
-  borrowing func takeCreditBack(_ group: Int) {
+  borrowing func takeCreditBack(_ group: Int, _ held: borrowing LockHeld) {
     for cpu in 0..<layout.cpuCount {
       stackGroup(group).pointee.taken &-=
         control.pointee.credit(ofCPU: cpu, group: group).pointee.exchange(0, ordering: .relaxed)
@@ -187,9 +186,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   /// Charges what has grown on CPUs beyond their credit: what is in use is given to nobody in advance.
-  ///
-  /// The lock is held.
-  borrowing func settleDebts(_ group: Int) {
+  borrowing func settleDebts(_ group: Int, _ held: borrowing LockHeld) {
     for cpu in 0..<layout.cpuCount {
       let credit = control.pointee.credit(ofCPU: cpu, group: group)
       if credit.pointee.load(ordering: .relaxed) < 0 {
@@ -200,34 +197,34 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   /// Takes frames off a group's charge.
   borrowing func uncharge(_ frames: Int, from group: Int) {
-    let interrupts = machine.disableInterrupts()
+    let interrupts = turnInterruptsOff()
     let credit = control.pointee.credit(ofCPU: machine.currentCPU, group: group)
     let there = credit.pointee.wrappingAdd(frames, ordering: .relaxed).newValue
     if there > 2 &* StackControl.chargeBatch || stackGroup(group).pointee.isBeyond.load(ordering: .relaxed) != 0
     {
-      returnCredit(credit, group)
+      returnCredit(credit, group, interrupts.off)
     }
-    machine.restoreInterrupts(interrupts)
+    restore(interrupts)
   }
 
   /// Gives back what a CPU has beyond a batch, or beyond the limit.
-  ///
-  /// Interrupts are off.
   @inline(never)
-  borrowing func returnCredit(_ credit: UnsafeMutablePointer<Atomic<Int>>, _ group: Int) {
-    let state = machine.lock(lock)
+  borrowing func returnCredit(
+    _ credit: UnsafeMutablePointer<Atomic<Int>>, _ group: Int, _ off: borrowing InterruptsOff
+  ) {
+    let section = takeLock()
     let record = stackGroup(group)
     // Another CPU may have taken some of it meanwhile.
     let there = credit.pointee.exchange(0, ordering: .relaxed)
     record.pointee.taken &-= there
-    settleDebts(group)
+    settleDebts(group, section.held)
     let rest = record.pointee.limit &- record.pointee.taken
     let batch = StackControl.chargeBatch
     let kept = max(0, min(min(there, batch), rest))
     record.pointee.taken &+= kept
     credit.pointee.wrappingAdd(kept, ordering: .relaxed)
     record.pointee.noteBeyond()
-    machine.unlock(lock, restoring: state)
+    unlock(section)
   }
 
   /// Takes a stack that is being freed off its group's charge, with all pages that it has.
@@ -244,9 +241,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   /// Whether there is such a group.
-  ///
-  /// The lock is held.
-  borrowing func isGroup(_ group: StackGroupID) -> Bool {
+  borrowing func isGroup(_ group: StackGroupID, _ held: borrowing LockHeld) -> Bool {
     UInt(bitPattern: group.index) < UInt(bitPattern: layout.stackGroupCount)
       && stackGroup(group.index).pointee.limit >= 0
   }

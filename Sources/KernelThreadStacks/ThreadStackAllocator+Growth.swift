@@ -22,7 +22,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   public borrowing func prepareToRun(_ base: VirtualAddress, mayTakeFrames: Bool = true) -> Bool {
     let reserve = reserve(ofCPU: machine.currentCPU)
     if reserve.pointee.count == reserve.pointee.readyCount { return true }
-    return prepareSlowly(base, mayTakeFrames, reserve)
+    return prepareSlowly(base, mayTakeFrames, reserve, .promised())
   }
 
   /// Says how many threads wait for frames that their stacks may need.
@@ -53,9 +53,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   ///
   /// - Returns: how many frames went back.
   public borrowing func releaseReserve() -> Int {
-    let interrupts = machine.disableInterrupts()
-    let given = releaseReserve(reserve(ofCPU: machine.currentCPU))
-    machine.restoreInterrupts(interrupts)
+    let interrupts = turnInterruptsOff()
+    let given = releaseReserve(reserve(ofCPU: machine.currentCPU), interrupts.off)
+    restore(interrupts)
     return given
   }
 
@@ -63,9 +63,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   ///
   /// The conditions are those of ``prepareToRun(_:mayTakeFrames:)``.
   public borrowing func fillReserve() {
-    let interrupts = machine.disableInterrupts()
-    fill(reserve(ofCPU: machine.currentCPU))
-    machine.restoreInterrupts(interrupts)
+    let interrupts = turnInterruptsOff()
+    fill(reserve(ofCPU: machine.currentCPU), interrupts.off)
+    restore(interrupts)
   }
 
   /// Maps pages of a stack on which nobody runs, so that its topmost `bytes` take no fault.
@@ -96,9 +96,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
           FrameRequest(node: stack.node, purpose: .threadStack, cleared: true))
         machine.writeEntry(arena.stackEntry(for: frame), at: pages[page])
         let node = layout.nodeCount == 1 ? 0 : frames.node(of: frame).index
-        let interrupts = machine.disableInterrupts()
+        let interrupts = turnInterruptsOff()
         mappedFrames(of: record(ofCPU: machine.currentCPU), node: node).pointee &+= 1
-        machine.restoreInterrupts(interrupts)
+        restore(interrupts)
       } catch {
         if let group { uncharge(1, from: group.index) }
         throw .frames(error)
@@ -111,24 +111,23 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// The rest of `prepareToRun`: the reserve is not full, or the pool was not when it was last looked at.
   @inline(never)
   borrowing func prepareSlowly(
-    _ base: VirtualAddress, _ mayTakeFrames: Bool, _ reserve: UnsafeMutablePointer<StackReserve>
+    _ base: VirtualAddress, _ mayTakeFrames: Bool, _ reserve: UnsafeMutablePointer<StackReserve>,
+    _ off: borrowing InterruptsOff
   ) -> Bool {
     let missing = missingPageCount(base)
     if mayTakeFrames {
-      fill(reserve)
-      if reserve.pointee.count < missing, takeFromPool(reserve, until: missing) < missing,
+      fill(reserve, off)
+      if reserve.pointee.count < missing, takeFromPool(reserve, until: missing, off) < missing,
         reclaim(target: missing) > 0
       {
-        fill(reserve)
+        fill(reserve, off)
       }
     }
     return reserve.pointee.count >= missing
   }
 
   /// Fills a reserve from the frame source, then the pool.
-  ///
-  /// Interrupts are off.
-  borrowing func fill(_ reserve: UnsafeMutablePointer<StackReserve>) {
+  borrowing func fill(_ reserve: UnsafeMutablePointer<StackReserve>, _ off: borrowing InterruptsOff) {
     let limit = layout.reserveLimit
     while reserve.pointee.count < limit, let frame = takeReservedFrame() {
       reserve.reservedFrames[reserve.pointee.count] = frame
@@ -139,16 +138,16 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   /// Moves frames from the pool until a reserve has `count`, and tells how many it has then.
-  ///
-  /// Interrupts are off.
-  borrowing func takeFromPool(_ reserve: UnsafeMutablePointer<StackReserve>, until count: Int) -> Int {
-    let state = machine.lock(lock)
+  borrowing func takeFromPool(
+    _ reserve: UnsafeMutablePointer<StackReserve>, until count: Int, _ off: borrowing InterruptsOff
+  ) -> Int {
+    let section = takeLock()
     while reserve.pointee.count < count, shared.pointee.poolCount > 0 {
       shared.pointee.poolCount &-= 1
       reserve.reservedFrames[reserve.pointee.count] = pool[shared.pointee.poolCount]
       reserve.pointee.count &+= 1
     }
-    machine.unlock(lock, restoring: state)
+    unlock(section)
     return reserve.pointee.count
   }
 
@@ -165,21 +164,21 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   /// Whether the pool needs no more frames for now.
   var isPoolFull: Bool {
-    let state = machine.lock(lock)
+    let section = takeLock()
     let isFull = shared.pointee.poolCount >= layout.poolLimit
-    machine.unlock(lock, restoring: state)
+    unlock(section)
     return isFull
   }
 
   /// Puts a zeroed frame into the pool, and tells whether there was room.
   borrowing func putIntoPool(_ frame: ReservedFrame) -> Bool {
-    let state = machine.lock(lock)
+    let section = takeLock()
     let hasRoom = shared.pointee.poolCount < layout.poolLimit
     if hasRoom {
       pool[shared.pointee.poolCount] = frame
       shared.pointee.poolCount &+= 1
     }
-    machine.unlock(lock, restoring: state)
+    unlock(section)
     return hasRoom
   }
 
@@ -196,12 +195,12 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   /// Fills all reserves and the pool as far as memory allows; nobody else uses the allocator yet.
   borrowing func fillReserves() {
-    for cpu in 0..<layout.cpuCount { fill(reserve(ofCPU: cpu)) }
+    for cpu in 0..<layout.cpuCount { fill(reserve(ofCPU: cpu), .promised()) }
   }
 
   /// Gives back all reserves and the pool; nobody else uses the allocator any more.
   borrowing func emptyReserves() {
-    for cpu in 0..<layout.cpuCount { _ = releaseReserve(reserve(ofCPU: cpu)) }
+    for cpu in 0..<layout.cpuCount { _ = releaseReserve(reserve(ofCPU: cpu), .promised()) }
     while shared.pointee.poolCount > 0 {
       shared.pointee.poolCount &-= 1
       _ = giveBack(pool[shared.pointee.poolCount].entry.frame, order: 0)
@@ -210,7 +209,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   /// Empties a reserve into the pool, so that nobody who asks for memory comes before a refill; what does not fit there
   /// goes to the frame source.
-  borrowing func releaseReserve(_ reserve: UnsafeMutablePointer<StackReserve>) -> Int {
+  borrowing func releaseReserve(
+    _ reserve: UnsafeMutablePointer<StackReserve>, _ off: borrowing InterruptsOff
+  ) -> Int {
     var given = 0
     reserve.pointee.readyCount = layout.reserveLimit == 0 ? 0 : -1
     while reserve.pointee.count > 0 {

@@ -38,7 +38,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       for slot in 0..<layout.slotCount {
         let group = group(ofSlot: slot)
         guard group.pointee.state == .partial || group.pointee.state == .full else {
-          precondition(!hasTable(slot) && group.pointee.free == 0, "a bare group has slots")
+          precondition(!hasTable(slot, .promised()) && group.pointee.free == 0, "a bare group has slots")
           continue
         }
         let bit: UInt64 = 1 &<< UInt64(slot & (1 &<< layout.groupShift &- 1))
@@ -129,7 +129,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
     borrowing func checkCharges(_ group: Int) {
       var frames = 0
-      for slot in 0..<layout.slotCount where hasTable(slot) {
+      for slot in 0..<layout.slotCount where hasTable(slot, .promised()) {
         let marker = marker(ofSlot: slot)
         guard marker.isLive, marker.isCharged, marker.group == group else { continue }
         frames += backedCount(of: pages(ofSlot: slot))

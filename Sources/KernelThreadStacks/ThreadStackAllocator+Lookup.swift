@@ -102,7 +102,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   // MARK: Slots
 
   /// The slot that an address lies in, its guard included.
-  func slot(containing address: VirtualAddress) -> Int? {
+  @inline(__always) func slot(containing address: VirtualAddress) -> Int? {
     let offset = address.rawValue &- firstWindow &+ UInt(bitPattern: geometry.areaLead)
     let slot = offset &>> UInt(bitPattern: geometry.strideShift)
     return slot < UInt(bitPattern: layout.slotCount) ? Int(bitPattern: slot) : nil
@@ -110,8 +110,8 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   /// Whether a slot has page-table entries.
   ///
-  /// The lock is held: they stay as long as it is.
-  func hasTable(_ slot: Int) -> Bool {
+  /// They stay as long as the lock is held.
+  func hasTable(_ slot: Int, _ held: borrowing LockHeld) -> Bool {
     group(ofSlot: slot).pointee.location != 0
   }
 

@@ -47,7 +47,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   /// Maps frames into an empty slot, if the frame source gives all of them at once.
   ///
-  /// None can be refused halfway, so the entries become valid at once. Interrupts are off, and there is one node.
+  /// None can be refused halfway, so the entries become valid at once. There is one node.
   ///
   /// - Parameters:
   ///   - stack: the slot's stack.
@@ -55,7 +55,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   ///   - first: where its first entry lies that is mapped from the beginning.
   /// - Returns: what the frames hold; `nil` when nothing has changed.
   @inline(__always)
-  func mapTogether(_ stack: PackedStack, pages: Int, from first: PhysicalAddress) -> FrameContents? {
+  func mapTogether(
+    _ stack: PackedStack, pages: Int, from first: PhysicalAddress, _ off: borrowing InterruptsOff
+  ) -> FrameContents? {
     var next = first
     let mappedBits = control.pointee.mappedBits
     let contents = frames.allocateTogether(
@@ -117,9 +119,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   @inline(never)
   func undo(slot: Int, _ pages: StackPages) {
     empty(pages)
-    let state = machine.lock(lock)
-    putSlot(slot)
-    machine.unlock(lock, restoring: state)
+    let section = takeLock()
+    putSlot(slot, section.held)
+    unlock(section)
     let table = slot &>> (layout.groupShift &+ layout.tableShift)
     _ = releaseEmptyTables(from: table, to: table &+ 1)
   }

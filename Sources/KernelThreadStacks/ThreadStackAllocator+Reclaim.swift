@@ -30,10 +30,10 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     // With interrupts on, the caller may go on on another CPU after each step.
     var emptied = -1
     if given < target {
-      let interrupts = machine.disableInterrupts()
+      let interrupts = turnInterruptsOff()
       emptied = machine.currentCPU
-      given &+= emptyMagazine(record(ofCPU: emptied), target: target &- given)
-      machine.restoreInterrupts(interrupts)
+      given &+= emptyMagazine(record(ofCPU: emptied), target: target &- given, interrupts.off)
+      restore(interrupts)
     }
     if given < target { given &+= releaseEmptyTables() }
     if given < target { requestMagazines(butOf: emptied) }
@@ -48,11 +48,13 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// - Returns: how many frames went back.
   @discardableResult
   @inline(__always) public borrowing func serviceReclaimRequest() -> Int {
-    let interrupts = machine.disableInterrupts()
+    let interrupts = turnInterruptsOff()
     let record = record(ofCPU: machine.currentCPU)
     var given = 0
-    if record.pointee.owesCompletion != 0 || isAskedToEmpty(record) { given = emptyOnRequest(record) }
-    machine.restoreInterrupts(interrupts)
+    if record.pointee.owesCompletion != 0 || isAskedToEmpty(record) {
+      given = emptyOnRequest(record, interrupts.off)
+    }
+    restore(interrupts)
     return given
   }
 
@@ -69,10 +71,10 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     // A record's common path has no order: it is its CPU's alone, until now.
     atomicMemoryFence(ordering: .acquiring)
     guard isCPU(cpu) else { return 0 }
-    let interrupts = machine.disableInterrupts()
-    let reserved = isGrowing ? releaseReserve(reserve(ofCPU: cpu)) : 0
-    let given = emptyMagazine(record(ofCPU: cpu), target: .max)
-    machine.restoreInterrupts(interrupts)
+    let interrupts = turnInterruptsOff()
+    let reserved = isGrowing ? releaseReserve(reserve(ofCPU: cpu), interrupts.off) : 0
+    let given = emptyMagazine(record(ofCPU: cpu), target: .max, interrupts.off)
+    restore(interrupts)
     atomicMemoryFence(ordering: .releasing)
     return reserved &+ given
   }
@@ -96,18 +98,20 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   /// Empties this CPU's magazine because another CPU has asked for it.
-  ///
-  /// Interrupts are off.
-  @inline(never) func emptyOnRequest(_ record: UnsafeMutablePointer<CPURecord>) -> Int {
-    let given = emptyMagazine(record, target: .max)
+  @inline(never) func emptyOnRequest(
+    _ record: UnsafeMutablePointer<CPURecord>, _ off: borrowing InterruptsOff
+  ) -> Int {
+    let given = emptyMagazine(record, target: .max, off)
     return given == 0 ? 0 : given &+ releaseEmptyTables()
   }
 
   /// Takes stacks out of a magazine until their frames reach `target`, and gives these back.
   ///
-  /// Interrupts are off, and the magazine is this CPU's, or its CPU has stopped, or nobody else uses the allocator.
+  /// The magazine is this CPU's, or its CPU has stopped, or nobody else uses the allocator.
   @inline(never)
-  func emptyMagazine(_ record: UnsafeMutablePointer<CPURecord>, target: Int) -> Int {
+  func emptyMagazine(
+    _ record: UnsafeMutablePointer<CPURecord>, target: Int, _ off: borrowing InterruptsOff
+  ) -> Int {
     var given = 0
     var promised = 0
     let before = record.pointee.count
@@ -115,7 +119,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       let count = record.pointee.count &- 1
       record.pointee.count = count
       promised &+= control.pointee.initialPages
-      given &+= giveUp(record.magazine[count])
+      given &+= giveUp(record.magazine[count], off)
     }
     if before > record.pointee.count { noteReturned(before &- record.pointee.count) }
     if record.pointee.count == 0 {
@@ -130,9 +134,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Gives back the tables none of whose slots is in use.
   func releaseEmptyTables() -> Int {
     if isLinear { return 0 }
-    let state = machine.lock(lock)
+    let section = takeLock()
     let end = Int(shared.pointee.firstUntouchedTable)
-    machine.unlock(lock, restoring: state)
+    unlock(section)
     return releaseEmptyTables(from: 0, to: end)
   }
 
@@ -146,31 +150,29 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     var given = 0
     while table < end {
       var runEnd = table
-      let state = machine.lock(lock)
-      while runEnd < end, claimEmptyTable(runEnd) { runEnd &+= 1 }
-      machine.unlock(lock, restoring: state)
+      let section = takeLock()
+      while runEnd < end, claimEmptyTable(runEnd, section.held) { runEnd &+= 1 }
+      unlock(section)
       if runEnd == table {
         table &+= 1
         continue
       }
       let range = VirtualAddressRange(firstAddress(ofTable: table), firstAddress(ofTable: runEnd))
       given &+= arena.releaseTables(covering: range, to: frames)
-      let again = machine.lock(lock)
+      let again = takeLock()
       var released = runEnd
       while released > table {
         released &-= 1
-        putBareTable(released)
+        putBareTable(released, again.held)
       }
-      machine.unlock(lock, restoring: again)
+      unlock(again)
       table = runEnd
     }
     return given
   }
 
   /// Claims the groups of a table that is there and has no slot in use; look-ups find no table from then on.
-  ///
-  /// The lock is held.
-  func claimEmptyTable(_ table: Int) -> Bool {
+  func claimEmptyTable(_ table: Int, _ held: borrowing LockHeld) -> Bool {
     for index in groups(ofTable: table) {
       let group = group(index)
       guard group.pointee.state == .partial, group.pointee.free == layout.allSlots else {
@@ -178,8 +180,8 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       }
     }
     for index in groups(ofTable: table) {
-      unlink(index)
-      group(index).pointee.forgetLocation()
+      unlink(index, held)
+      group(index).pointee.forgetLocation(held)
       group(index).pointee.state = .changing
     }
     return true

@@ -58,26 +58,22 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   /// Takes a stack out of use that is in no magazine and no depot any more.
   ///
-  /// Interrupts are off.
-  ///
   /// - Returns: how many frames went back, its own or others'.
-  @inline(__always) func giveUp(_ stack: PackedStack) -> Int {
-    account(stack, -1, in: record(ofCPU: machine.currentCPU))
-    return isLinear ? giveBackLinear(stack) : retire(stack)
+  @inline(__always) func giveUp(_ stack: PackedStack, _ off: borrowing InterruptsOff) -> Int {
+    account(stack, -1, in: record(ofCPU: machine.currentCPU), off)
+    return isLinear ? giveBackLinear(stack) : retire(stack, off)
   }
 
   /// Unmaps a stack and lets it wait for an invalidation, which it issues when a batch has gathered; gives back the
   /// frames of some that have waited.
   ///
-  /// Interrupts are off.
-  ///
   /// - Returns: how many frames went back.
-  @inline(never) func retire(_ stack: PackedStack) -> Int {
+  @inline(never) func retire(_ stack: PackedStack, _ off: borrowing InterruptsOff) -> Int {
     unmap(stack)
     var left = Self.slotsPerFree
-    var state = machine.lock(lock)
-    guard enqueueRetired(stack) else {
-      machine.unlock(lock, restoring: state)
+    let first = takeLock()
+    guard enqueueRetired(stack, first.held) else {
+      unlock(first)
       return completeAlone(stack)
     }
     var mustInvalidate = false
@@ -88,26 +84,28 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       shared.pointee.isInvalidating = true
       mustInvalidate = true
     }
+    let kept = first.keep()
     return FrameBuffer.with { buffer in
+      var section = LockSection(kept)
       var given = 0
       while true {
-        collect(into: &buffer, slots: &left)
+        collect(into: &buffer, slots: &left, section.held)
         let end = shared.pointee.retired
-        let range = retiredRange
-        machine.unlock(lock, restoring: state)
+        let range = retiredRange(section.held)
+        unlock(section)
         if mustInvalidate {
           mustInvalidate = false
           machine.invalidate(range, in: .kernel, scope: .leaves)
-          state = machine.lock(lock)
-          noteInvalidated(upTo: end)
+          let section = takeLock()
+          noteInvalidated(upTo: end, section.held)
           shared.pointee.isInvalidating = false
-          machine.unlock(lock, restoring: state)
+          unlock(section)
         }
         let wasFull = buffer.isFull
         given &+= giveBack(&buffer)
         // Stacks of more pages than the buffer takes need several rounds.
         guard wasFull, left > 0 else { return given }
-        state = machine.lock(lock)
+        section = takeLock()
       }
     }
   }
@@ -126,9 +124,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   /// Puts an unmapped stack's slot into the ring, if there is room.
-  ///
-  /// The lock is held.
-  @inline(__always) func enqueueRetired(_ stack: PackedStack) -> Bool {
+  @inline(__always) func enqueueRetired(_ stack: PackedStack, _ held: borrowing LockHeld) -> Bool {
     let index = shared.pointee.retired
     guard index &- shared.pointee.drained <= layout.ringMask else { return false }
     ring[Int(index & layout.ringMask)] = UInt32(truncatingIfNeeded: slot(ofBase: stack.base))
@@ -140,9 +136,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   /// What an invalidation of all retired slots has to cover.
-  ///
-  /// The lock is held.
-  var retiredRange: VirtualAddressRange {
+  func retiredRange(_ held: borrowing LockHeld) -> VirtualAddressRange {
     VirtualAddressRange(
       VirtualAddress(shared.pointee.lowestRetired),
       VirtualAddress(shared.pointee.highestRetired) + geometry.size)
@@ -150,9 +144,8 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   /// Notes that an invalidation has completed that covers all slots that were retired before `end`.
   ///
-  /// The bounds stay where others have been retired meanwhile: they are only wider than they need be then. The lock is
-  /// held.
-  func noteInvalidated(upTo end: UInt32) {
+  /// The bounds stay where others have been retired meanwhile: they are only wider than they need be then.
+  func noteInvalidated(upTo end: UInt32, _ held: borrowing LockHeld) {
     // Another CPU may have completed a later one.
     if Int32(bitPattern: end &- shared.pointee.invalidated) > 0 { shared.pointee.invalidated = end }
     if shared.pointee.retired == end {
@@ -162,9 +155,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   /// Takes the frames of up to `slots` invalidated slots, as far as the buffer takes them, and frees the slots.
-  ///
-  /// The lock is held.
-  func collect(into buffer: inout FrameBuffer, slots: inout Int) {
+  func collect(into buffer: inout FrameBuffer, slots: inout Int, _ held: borrowing LockHeld) {
     while slots > 0, shared.pointee.drained != shared.pointee.invalidated {
       let slot = Int(ring[Int(shared.pointee.drained & layout.ringMask)])
       var rest = pages(ofSlot: slot)
@@ -177,7 +168,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
         buffer.add(entry.frame)
       }
       shared.pointee.drained &+= 1
-      putSlot(slot)
+      putSlot(slot, held)
       slots &-= 1
     }
   }
@@ -200,16 +191,14 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     machine.invalidate(range, in: .kernel, scope: .leaves)
     let slot = slot(ofBase: stack.base)
     let given = empty(pages(ofSlot: slot))
-    let state = machine.lock(lock)
-    putSlot(slot)
-    machine.unlock(lock, restoring: state)
+    let section = takeLock()
+    putSlot(slot, section.held)
+    unlock(section)
     return given
   }
 
   /// The slots that were retired before `end` and wait for an invalidation.
-  ///
-  /// The lock is held.
-  func pendingSlots(upTo end: UInt32) -> SlotBuffer {
+  func pendingSlots(upTo end: UInt32, _ held: borrowing LockHeld) -> SlotBuffer {
     var buffer = SlotBuffer()
     var index = shared.pointee.invalidated
     guard end &- index <= UInt32(truncatingIfNeeded: SlotBuffer.capacity) else {
@@ -247,27 +236,29 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Completes what is pending, then all frames go back.
   @inline(never) func completeRetirement() -> Int {
     if isLinear { return 0 }
-    var state = machine.lock(lock)
+    var first = takeLock()
     let end = shared.pointee.retired
     if end != shared.pointee.invalidated {
       // Another CPU may be at it. This covers the same slots once more, and nobody waits for anybody.
-      let range = retiredRange
-      let pending = pendingSlots(upTo: end)
-      machine.unlock(lock, restoring: state)
+      let range = retiredRange(first.held)
+      let pending = pendingSlots(upTo: end, first.held)
+      unlock(first)
       invalidate(pending, in: range)
-      state = machine.lock(lock)
-      noteInvalidated(upTo: end)
+      first = takeLock()
+      noteInvalidated(upTo: end, first.held)
     }
+    let kept = first.keep()
     return FrameBuffer.with { buffer in
+      var section = LockSection(kept)
       var given = 0
       while true {
         var left = Int.max
-        collect(into: &buffer, slots: &left)
-        machine.unlock(lock, restoring: state)
+        collect(into: &buffer, slots: &left, section.held)
+        unlock(section)
         let wasFull = buffer.isFull
         given &+= giveBack(&buffer)
         guard wasFull else { return given }
-        state = machine.lock(lock)
+        section = takeLock()
       }
     }
   }

@@ -155,9 +155,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Passes on a frame that a stack gave up: to the pool while it has room, else to the frame source.
   borrowing func release(_ frame: PageFrame, poolHasRoom: inout Bool) {
     let node = layout.nodeCount == 1 ? 0 : frames.node(of: frame).index
-    let interrupts = machine.disableInterrupts()
+    let interrupts = turnInterruptsOff()
     mappedFrames(of: record(ofCPU: machine.currentCPU), node: node).pointee &-= 1
-    machine.restoreInterrupts(interrupts)
+    restore(interrupts)
     if poolHasRoom {
       machine.clear(machine.linearAddress(of: frame), byteCount: pageSize)
       poolHasRoom = putIntoPool(ReservedFrame(entry: arena.stackEntry(for: frame), node: node))

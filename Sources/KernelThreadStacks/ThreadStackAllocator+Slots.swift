@@ -21,38 +21,34 @@ struct FreeSlot {
 extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Takes a free slot; has one more table built if no group with a table has one.
   @inline(never) func takeSlotWithTable(node: NodeID?) throws(ThreadStackError) -> Int {
-    let state = machine.lock(lock)
-    if let free = takeFreeSlot() {
-      machine.unlock(lock, restoring: state)
+    let section = takeLock()
+    if let free = takeFreeSlot(section.held) {
+      unlock(section)
       return slot(free)
     }
-    let table = Int(shared.pointee.usedSlots) < layout.capacity ? takeBareTable() : -1
+    let table = Int(shared.pointee.usedSlots) < layout.capacity ? takeBareTable(section.held) : -1
     if table >= 0 { shared.pointee.usedSlots &+= 1 }
-    machine.unlock(lock, restoring: state)
+    unlock(section)
     guard table >= 0 else { throw .slotsExhausted(capacity: layout.capacity) }
     return try takeSlot(ofNewTable: table, node: node)
   }
 
   /// Takes a free slot of a group with a table and counts it, unless as many are in use as there may be.
-  ///
-  /// The lock is held.
-  @inline(__always) func takeFreeSlot() -> FreeSlot? {
+  @inline(__always) func takeFreeSlot(_ held: borrowing LockHeld) -> FreeSlot? {
     let index = Int(shared.pointee.firstPartial)
     let used = shared.pointee.usedSlots
     guard index >= 0, Int(used) < layout.capacity else { return nil }
     shared.pointee.usedSlots = used &+ 1
-    return takeFirstSlot(of: index)
+    return takeFirstSlot(of: index, held)
   }
 
   /// Takes the lowest free slot of a partial group, which is counted already or next.
-  ///
-  /// The lock is held.
-  @inline(__always) func takeFirstSlot(of index: Int) -> FreeSlot {
+  @inline(__always) func takeFirstSlot(of index: Int, _ held: borrowing LockHeld) -> FreeSlot {
     let group = group(index)
     let free = group.pointee.free
     let left = free & (free &- 1)
     group.pointee.free = left
-    if left == 0 { close(group, index) }
+    if left == 0 { close(group, index, held) }
     return FreeSlot(group: group, index: index, bit: free.trailingZeroBitCount)
   }
 
@@ -66,10 +62,10 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   /// Takes a group without a free slot out of the list.
-  ///
-  /// The lock is held.
-  @inline(never) func close(_ group: UnsafeMutablePointer<GroupRecord>, _ index: Int) {
-    unlink(index)
+  @inline(never) func close(
+    _ group: UnsafeMutablePointer<GroupRecord>, _ index: Int, _ held: borrowing LockHeld
+  ) {
+    unlink(index, held)
     group.pointee.state = .full
   }
 
@@ -87,9 +83,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   /// Claims the groups of a table that is not there, or returns -1.
-  ///
-  /// The lock is held.
-  @inline(never) func takeBareTable() -> Int {
+  @inline(never) func takeBareTable(_ held: borrowing LockHeld) -> Int {
     var table = Int(shared.pointee.firstBareTable)
     if table >= 0 {
       shared.pointee.firstBareTable = group(table &<< layout.tableShift).pointee.next
@@ -112,32 +106,30 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     do {
       location = try arena.leafEntry(at: firstAddress(ofTable: table), node: node, frames: frames)
     } catch {
-      let state = machine.lock(lock)
-      putBareTable(table)
+      let section = takeLock()
+      putBareTable(table, section.held)
       shared.pointee.usedSlots &-= 1
-      machine.unlock(lock, restoring: state)
+      unlock(section)
       throw .frames(error)
     }
-    let state = machine.lock(lock)
+    let section = takeLock()
     let groups = groups(ofTable: table)
     var index = groups.upperBound
     while index > groups.lowerBound {
       index &-= 1
       let offset = (index &- groups.lowerBound) &* (geometry.windowEntryBytes &<< layout.groupShift)
-      group(index).pointee.setLocation(location + offset)
+      group(index).pointee.setLocation(location + offset, section.held)
       group(index).pointee.free = layout.allSlots
       group(index).pointee.state = .partial
-      link(index)
+      link(index, section.held)
     }
-    let free = takeFirstSlot(of: groups.lowerBound)
-    machine.unlock(lock, restoring: state)
+    let free = takeFirstSlot(of: groups.lowerBound, section.held)
+    unlock(section)
     return slot(free)
   }
 
   /// Puts the groups of a claimed table, which is not there, where the next claim finds them.
-  ///
-  /// The lock is held.
-  func putBareTable(_ table: Int) {
+  func putBareTable(_ table: Int, _ held: borrowing LockHeld) {
     for index in groups(ofTable: table) {
       group(index).pointee.state = .bare
       group(index).pointee.free = 0
@@ -149,22 +141,20 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   // MARK: Giving slots back
 
   /// Frees a slot; its stack's entries are empty.
-  ///
-  /// The lock is held.
-  func putSlot(_ slot: Int) {
+  func putSlot(_ slot: Int, _ held: borrowing LockHeld) {
     machine.writeEntry(.empty, at: markerEntry(ofSlot: slot))
     let freed = freeSlot(slot)
     freed.group.pointee.free |= 1 &<< UInt64(truncatingIfNeeded: freed.bit)
     shared.pointee.usedSlots &-= 1
     if freed.group.pointee.state == .full {
       freed.group.pointee.state = .partial
-      link(freed.index)
+      link(freed.index, held)
     }
   }
 
   // MARK: The list of partial groups
 
-  func link(_ index: Int) {
+  func link(_ index: Int, _ held: borrowing LockHeld) {
     let head = shared.pointee.firstPartial
     group(index).pointee.previous = -1
     group(index).pointee.next = head
@@ -172,7 +162,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     shared.pointee.firstPartial = Int32(truncatingIfNeeded: index)
   }
 
-  func unlink(_ index: Int) {
+  func unlink(_ index: Int, _ held: borrowing LockHeld) {
     let next = group(index).pointee.next
     let previous = group(index).pointee.previous
     if next >= 0 { group(Int(next)).pointee.previous = previous }
