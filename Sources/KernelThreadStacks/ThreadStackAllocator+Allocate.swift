@@ -21,7 +21,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     let interrupts = turnInterruptsOff()
     let record = record(ofCPU: machine.currentCPU)
     guard let stack = takeLast(node: node, from: record, interrupts.off) else {
-      return try allocateSlowly(node: node, record, restoring: interrupts)
+      return try allocateOnMagazineMiss(node: node, record, restoring: interrupts)
     }
     restore(interrupts)
     return cleared(stack)
@@ -93,11 +93,11 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   ///
   /// What a CPU can do with what it has at hand is done here, the rest by others.
   @inline(never)
-  func allocateSlowly(
+  func allocateOnMagazineMiss(
     node: NodeID?, _ record: UnsafeMutablePointer<CPURecord>, restoring interrupts: consuming InterruptSection
   ) throws(ThreadStackError) -> ThreadStack {
     guard control.pointee.isUniform else {
-      return try allocateOtherwise(node: node, record, restoring: interrupts)
+      return try allocateLinearOrAcrossNodes(node: node, record, restoring: interrupts)
     }
     // There is one node, which need not be named.
     let section = takeLock()
@@ -123,7 +123,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     return contents == .zeroed ? ThreadStack(stack, control: control) : clearedNew(stack, from: first)
   }
 
-  /// The rest of `allocateSlowly`: the depot of the only node has a stack.
+  /// The rest of `allocateOnMagazineMiss`: the depot of the only node has a stack.
   @inline(never) func takeFromDepot(
     _ record: UnsafeMutablePointer<CPURecord>, unlocking section: consuming LockSection,
     restoring interrupts: consuming InterruptSection
@@ -133,7 +133,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     return cleared(stack)
   }
 
-  /// The rest of `allocateSlowly`: the frame source has refused all frames at once.
+  /// The rest of `allocateOnMagazineMiss`: the frame source has refused all frames at once.
   @inline(never) func makeOfSingleFrames(
     _ stack: PackedStack, restoring interrupts: consuming InterruptSection
   ) throws(ThreadStackError) -> ThreadStack {
@@ -141,14 +141,14 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     return try make(.slot(freeSlot(slot(ofBase: stack.base))), node: nil, mayReclaim: true)
   }
 
-  /// The rest of `allocateSlowly`: there are several nodes, or no slots.
+  /// The rest of `allocateOnMagazineMiss`: there are several nodes, or no slots.
   @inline(never)
-  func allocateOtherwise(
+  func allocateLinearOrAcrossNodes(
     node: NodeID?, _ record: UnsafeMutablePointer<CPURecord>, restoring interrupts: consuming InterruptSection
   ) throws(ThreadStackError) -> ThreadStack {
     guard layout.nodeCount == 1 else {
       restore(interrupts)
-      return try serve(node: node, mayReclaim: true)
+      return try allocateBySearch(node: node, mayReclaim: true)
     }
     let section = takeLock()
     switch supply(node: nil, needsSlot: false, section.held) {
@@ -163,7 +163,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     }
     do {
       return counted(try makeLinearStack(node: nil, isOnlyNode: true))
-    } catch { return try reclaimAndServe(node: nil, after: .frames(error)) }
+    } catch { return try retryAfterReclaim(node: nil, after: .frames(error)) }
   }
 
   /// Counts a stack that has just been made.
@@ -179,7 +179,8 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Hands out a stack of the magazine or of the depot, or makes one, whatever nodes there are.
   ///
   /// - Parameter mayReclaim: whether freed stacks are given back if one is refused, and it is tried once more.
-  @inline(never) func serve(node: NodeID?, mayReclaim: Bool) throws(ThreadStackError) -> ThreadStack {
+  @inline(never) func allocateBySearch(node: NodeID?, mayReclaim: Bool) throws(ThreadStackError) -> ThreadStack
+  {
     var wanted = 0
     if layout.nodeCount > 1 {
       let interrupts = turnInterruptsOff()
@@ -214,19 +215,19 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
         return counted(try makeLinearStack(node: node, isOnlyNode: layout.nodeCount == 1))
       } catch { throw .frames(error) }
     } catch {
-      if mayReclaim { return try reclaimAndServe(node: node, after: error) }
+      if mayReclaim { return try retryAfterReclaim(node: node, after: error) }
       noteReturned(1)
       throw error
     }
   }
 
   /// Gives freed stacks back, under memory pressure, and tries once more.
-  @inline(never) func reclaimAndServe(
+  @inline(never) func retryAfterReclaim(
     node: NodeID?, after error: ThreadStackError
   ) throws(ThreadStackError) -> ThreadStack {
     noteReturned(1)
     guard reclaim(target: geometry.pageCount) > 0 else { throw error }
-    return try serve(node: node, mayReclaim: false)
+    return try allocateBySearch(node: node, mayReclaim: false)
   }
 
   /// Looks through the whole magazine for a stack of the wanted node.

@@ -17,20 +17,20 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     let freed = stack.take()
     let interrupts = turnInterruptsOff()
     let record = record(ofCPU: machine.currentCPU)
-    if !cache(freed, in: record, interrupts.off) { freeOtherwise(freed, record, interrupts.off) }
+    if !cache(freed, in: record, interrupts.off) { freeUncached(freed, record, interrupts.off) }
     restore(interrupts)
   }
 
   /// The rest of `free`: a linear stack is marked another way; the magazine takes it if it has room.
   @inline(never)
-  func freeOtherwise(
+  func freeUncached(
     _ stack: PackedStack, _ record: UnsafeMutablePointer<CPURecord>, _ off: borrowing InterruptsOff
   ) {
     if isLinear {
       markFreed(linear: stack)
       if let room = record.room { return record.push(stack, at: room, off) }
     }
-    freeSlowly(stack, record, off)
+    freeToDepotOrRetire(stack, record, off)
   }
 
   /// The rest of `free`: the magazine is full, or is to be emptied, or the stack has grown.
@@ -38,7 +38,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// A stack that has grown is not cached: it would keep what others may need, and a cached stack has as many pages as
   /// one that is made anew.
   @inline(never)
-  func freeSlowly(
+  func freeToDepotOrRetire(
     _ stack: PackedStack, _ record: UnsafeMutablePointer<CPURecord>, _ off: borrowing InterruptsOff
   ) {
     if stack.isCharged { return freeCharged(stack, record, off) }
@@ -74,7 +74,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     _ stack: PackedStack, _ record: UnsafeMutablePointer<CPURecord>, _ off: borrowing InterruptsOff
   ) {
     let freed = uncharged(stack)
-    if !cache(freed, in: record, off) { freeSlowly(freed, record, off) }
+    if !cache(freed, in: record, off) { freeToDepotOrRetire(freed, record, off) }
   }
 
   /// Frees while another CPU has asked for what this one keeps: this stack and a cached one are unmapped, until the

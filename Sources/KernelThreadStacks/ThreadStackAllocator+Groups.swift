@@ -136,12 +136,12 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     let isCharged = control.pointee.chargeFromCredit(
       frames, group: group.index, cpu: machine.currentCPU, interrupts.off)
     restore(interrupts)
-    if !isCharged { try chargeSlowly(frames, to: group) }
+    if !isCharged { try chargeUnderLock(frames, to: group) }
   }
 
   /// The rest of `charge`: this CPU has too little credit.
   @inline(never)
-  borrowing func chargeSlowly(_ frames: Int, to group: StackGroupID) throws(ThreadStackError) {
+  borrowing func chargeUnderLock(_ frames: Int, to group: StackGroupID) throws(ThreadStackError) {
     let section = takeLock()
     let record = stackGroup(group.index)
     guard isGroup(group, section.held) else {

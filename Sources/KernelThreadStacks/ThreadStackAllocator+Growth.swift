@@ -22,7 +22,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   public borrowing func prepareToRun(_ base: VirtualAddress, mayTakeFrames: Bool = true) -> Bool {
     let reserve = reserve(ofCPU: machine.currentCPU)
     if reserve.pointee.count == reserve.pointee.readyCount { return true }
-    return prepareSlowly(base, mayTakeFrames, reserve, .promised())
+    return prepareByRefilling(base, mayTakeFrames, reserve, .promised())
   }
 
   /// Says how many threads wait for frames that their stacks may need.
@@ -110,7 +110,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   /// The rest of `prepareToRun`: the reserve is not full, or the pool was not when it was last looked at.
   @inline(never)
-  borrowing func prepareSlowly(
+  borrowing func prepareByRefilling(
     _ base: VirtualAddress, _ mayTakeFrames: Bool, _ reserve: UnsafeMutablePointer<StackReserve>,
     _ off: borrowing InterruptsOff
   ) -> Bool {
