@@ -55,7 +55,7 @@ final class CPURunner {
     runner.baton.wait(for: runner.caller)
     simulation.runner = nil
     simulation.running = 0
-    simulation.translations.orderDirtyUpdates()
+    simulation.translations.orderUpdates()
     switch runner.stop {
     case .finished:
       for thread in threads { thread.join() }

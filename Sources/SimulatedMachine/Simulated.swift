@@ -6,8 +6,8 @@ import KernelMachine
 ///
 /// A copyable handle; it keeps its ``Simulation`` alive. At each call the seed may switch to another CPU, except when the
 /// call reads a constant (``linearMapOffset``, ``virtualAddressBits``, ``kernelRoot``, ``cpuCount``,
-/// ``tracksDirtyPages``).
-public struct Simulated: PageTableMachine, MeasuredMachine, Sendable {
+/// ``tracksDirtyPages``, ``updatesAccessFlags``).
+public struct Simulated: PageTableMachine, MeasuredMachine, AccessFlagMachine, Sendable {
   /// The simulation that the handle stands for.
   public let simulation: Simulation
 
@@ -49,6 +49,15 @@ public struct Simulated: PageTableMachine, MeasuredMachine, Sendable {
     simulation.writeEntry(entry, at: address)
   }
 
+  /// Replaces an entry if it has the expected value, all updates by CPUs included, and checks the TLB rule.
+  ///
+  /// An unaligned address, or one outside memory, is a violation, and nothing is replaced.
+  public func replaceEntry(
+    _ expected: PageTableEntry, with entry: PageTableEntry, at address: PhysicalAddress
+  ) -> Bool {
+    simulation.replaceEntry(expected, with: entry, at: address)
+  }
+
   /// Makes the page-table stores of this CPU, and of no other, visible to all walkers.
   public func publishEntries() { simulation.publishEntries() }
 
@@ -65,6 +74,9 @@ public struct Simulated: PageTableMachine, MeasuredMachine, Sendable {
 
   /// Whether CPUs keep dirty state, a constant of the configuration.
   public var tracksDirtyPages: Bool { simulation.configuration.tracksDirtyPages }
+
+  /// Whether CPUs set access flags, a constant of the configuration.
+  public var updatesAccessFlags: Bool { simulation.configuration.updatesAccessFlags }
 
   /// The number of the CPU that runs the caller, from 0.
   public var currentCPU: Int { simulation.currentCPU() }

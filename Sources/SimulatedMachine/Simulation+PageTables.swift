@@ -9,13 +9,10 @@ extension Simulation {
       report(.invalidArgument, "an entry was read at \(hex(address)), which is unaligned or not memory")
       return .empty
     }
+    speculate(at: address.rawValue)
     var value = host.load(as: UInt64.self)
-    if translations.isDirtyUpdateUnordered(at: address.rawValue) {
-      if random.next() & 1 == 0 {
-        value = PageTableEntry(rawValue: value).writableClean.rawValue
-      } else {
-        translations.noteSeenDirty(address.rawValue)
-      }
+    if let older = translations.olderValue(at: address.rawValue) {
+      if random.next() & 1 == 0 { value = older } else { translations.noteSeen(address.rawValue) }
     }
     record(.readEntry, UInt64(address.rawValue), value)
     return PageTableEntry(rawValue: value)
@@ -30,6 +27,30 @@ extension Simulation {
     }
     translations.write(entry.rawValue, at: address.rawValue, by: running)
     collectFindings()
+  }
+
+  func replaceEntry(_ expected: PageTableEntry, with entry: PageTableEntry, at address: PhysicalAddress) -> Bool
+  {
+    step()
+    record(.replaceEntry, UInt64(address.rawValue), entry.rawValue)
+    guard address.rawValue % 8 == 0, memory.host(address.rawValue) != nil else {
+      report(.invalidArgument, "an entry was replaced at \(hex(address)), which is unaligned or not memory")
+      return false
+    }
+    speculate(at: address.rawValue)
+    translations.noteSeen(address.rawValue)
+    let isReplaced = translations.replace(
+      expected.rawValue, with: entry.rawValue, at: address.rawValue, by: running)
+    record(.replaceEntry, isReplaced ? 1 : 0)
+    collectFindings()
+    return isReplaced
+  }
+
+  /// Lets a walker set the flag of an untouched entry in one of eight cases, just before the program looks.
+  private func speculate(at entry: UInt) {
+    if configuration.updatesAccessFlags, translations.isUntouched(at: entry), random.next() & 7 == 0 {
+      translations.touchSpeculatively(entry)
+    }
   }
 
   func publishEntries() {

@@ -66,7 +66,7 @@ public final class Simulation: @unchecked Sendable {
     random = SplitMix64(seed: configuration.seed)
     translations = TranslationTracker(
       memory: memory, split: split, kernelRoot: kernelRoot.number, cpuCount: configuration.cpuCount,
-      tracksDirtyPages: configuration.tracksDirtyPages)
+      tracksDirtyPages: configuration.tracksDirtyPages, updatesAccessFlags: configuration.updatesAccessFlags)
   }
 
   /// Makes a machine with one bank of memory at 1 GiB, where QEMU's `virt` has it.

@@ -69,6 +69,8 @@ public struct SimulationConfiguration: Sendable {
   public var stepLimit: Int
   /// Whether the CPUs keep dirty state in last-level entries (FEAT_HAFDBS).
   public var tracksDirtyPages: Bool
+  /// Whether the CPUs set the access flag of last-level entries (FEAT_HAFDBS); otherwise an untouched entry faults.
+  public var updatesAccessFlags: Bool
   /// Whether threads move between CPUs.
   public var migration: ThreadMigration
 
@@ -77,7 +79,7 @@ public struct SimulationConfiguration: Sendable {
     memory: [MemoryBank], cpuCount: Int = 1, nodeOfCPU: [NodeID] = [], seed: UInt64 = 1,
     virtualAddressBits: Int = 39, kernelRoot: PageFrame? = nil, initialContents: InitialContents = .garbage,
     recordsTrace: Bool = false, stepLimit: Int = 50_000_000, tracksDirtyPages: Bool = false,
-    migration: ThreadMigration = .none
+    updatesAccessFlags: Bool = false, migration: ThreadMigration = .none
   ) {
     self.memory = memory
     self.cpuCount = cpuCount
@@ -89,6 +91,7 @@ public struct SimulationConfiguration: Sendable {
     self.recordsTrace = recordsTrace
     self.stepLimit = stepLimit
     self.tracksDirtyPages = tracksDirtyPages
+    self.updatesAccessFlags = updatesAccessFlags
     self.migration = migration
   }
 }

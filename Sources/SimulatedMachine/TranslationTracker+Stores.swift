@@ -4,7 +4,9 @@ import KernelMachine
 
 extension TranslationTracker {
   /// Performs the store of an entry.
-  func write(_ newValue: UInt64, at entry: UInt, by cpu: Int) {
+  ///
+  /// - Parameter isAtomic: whether no CPU's update can have come between the last look at the old value and the store.
+  func write(_ newValue: UInt64, at entry: UInt, by cpu: Int, isAtomic: Bool = false) {
     unorderedUpdates[entry] = nil
     let host = memory.host(entry)!
     let oldValue = host.load(as: UInt64.self)
@@ -23,14 +25,16 @@ extension TranslationTracker {
       find(.malformedEntry, "level \(level) has no descriptor \(hex(UInt(newValue)))", address: address)
     }
     guard old != new else { return }
-    addPending(oldValue, at: entry, by: cpu)
+    // A walker that still reads an untouched value cannot use it, since it cannot set the flag any more.
+    let isUncached = isAtomic && isUntouched(old, level)
+    if !isUncached { addPending(oldValue, at: entry, by: cpu) }
     if old != 0 {
       if new != 0, placement.isLinked, !Self.haveSameOutput(old, new), !isUnwalked(entry, placement.space) {
         find(
           .liveEntryChanged, "a valid level \(level) entry was changed without becoming invalid first",
           address: address, oldFrame: Self.frame(old), newFrame: Self.frame(new))
       }
-      disappear(old, at: entry, placement, address)
+      disappear(old, at: entry, placement, address, isUncached: isUncached)
     }
     if new != 0 {
       let isNewOutput = old == 0 || !Self.namesSame(old, new)
@@ -43,9 +47,11 @@ extension TranslationTracker {
   }
 
   /// Records that a valid value leaves the tables.
-  private func disappear(_ old: UInt64, at entry: UInt, _ placement: Placement, _ address: UInt) {
+  private func disappear(
+    _ old: UInt64, at entry: UInt, _ placement: Placement, _ address: UInt, isUncached: Bool
+  ) {
     let wasWalked = spaces[placement.space]!.unwalked.remove(entry) == nil
-    if wasWalked { addStale(old, at: entry, placement.space, placement.level, address) }
+    if wasWalked, !isUncached { addStale(old, at: entry, placement.space, placement.level, address) }
     guard Self.isTable(old, placement.level), placements[Self.frame(old)]?.isLinked == true else { return }
     unlink(Self.frame(old), wasWalked: wasWalked)
   }
@@ -259,7 +265,7 @@ extension TranslationTracker {
   /// Completes a CPU's stores, its updates of entries, and the invalidations that it has issued.
   func complete(by cpu: Int) {
     publish(by: cpu)
-    orderDirtyUpdates(of: cpu)
+    orderUpdates(of: cpu)
     completeInvalidations(of: cpu)
   }
 

@@ -32,14 +32,14 @@ extension TranslationTracker {
 
   /// Translates an address, and reports the use of a translation that is, or could be, stale.
   ///
-  /// Where the CPU keeps dirty state, a store marks the entry.
+  /// Where the CPU sets access flags, the access sets one; where it keeps dirty state, a store marks the entry.
   func translate(
     _ request: TranslationRequest, seed: UInt64, random: inout SplitMix64
   ) -> TranslationOutcome {
     let outcome = resolve(request, seed: seed, random: &random)
-    if tracksDirtyPages, request.access == .write, case .address = outcome {
-      updateDirtyState(request, seed: seed)
-    }
+    guard case .address = outcome else { return outcome }
+    if updatesAccessFlags { updateAccessFlag(request, seed: seed) }
+    if tracksDirtyPages, request.access == .write { updateDirtyState(request, seed: seed) }
     return outcome
   }
 
@@ -96,7 +96,7 @@ extension TranslationTracker {
     guard value != 0 else { return .fault(.translation, level: level) }
     if Self.isTable(value, level) { return walk(request, Self.frame(value), level + 1) }
     let entry = PageTableEntry(rawValue: value)
-    guard value & 1 << 10 != 0 else { return .fault(.accessFlag, level: level) }
+    guard entry.isAccessed || updatesAccessFlags else { return .fault(.accessFlag, level: level) }
     let isAllowed =
       switch (request.privilege, request.access) {
       case (.kernel, .read): true

@@ -95,14 +95,18 @@ final class TranslationTracker {
 
   /// Whether CPUs keep dirty state (see TranslationTracker+DirtyState.swift).
   let tracksDirtyPages: Bool
-  /// Entries that a CPU made dirty, which not every load has to see.
+  /// Whether CPUs set access flags (see TranslationTracker+AccessFlag.swift).
+  let updatesAccessFlags: Bool
+  /// Entries that CPUs have updated, which not every load has to see.
   var unorderedUpdates: [UInt: UnorderedUpdate] = [:]
 
   init(
-    memory: PhysicalMemory, split: AddressSplit, kernelRoot: UInt, cpuCount: Int, tracksDirtyPages: Bool = false
+    memory: PhysicalMemory, split: AddressSplit, kernelRoot: UInt, cpuCount: Int, tracksDirtyPages: Bool,
+    updatesAccessFlags: Bool
   ) {
     self.memory = memory
     self.tracksDirtyPages = tracksDirtyPages
+    self.updatesAccessFlags = updatesAccessFlags
     self.split = split
     self.kernelRoot = kernelRoot
     issued = Array(repeating: [], count: cpuCount)
@@ -179,6 +183,7 @@ extension TranslationTracker {
   // MARK: Stale values
 
   func addStale(_ value: UInt64, at entry: UInt, _ space: UInt16, _ level: Int, _ address: UInt) {
+    let value = cachedValue(value, level)
     let key = Self.staleKey(space, level, address)
     if let known = stale[key], known.contains(where: { $0.entry == entry && $0.value == value }) { return }
     let asids = asids(of: value, at: entry, space, level)

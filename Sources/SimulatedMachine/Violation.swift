@@ -14,6 +14,8 @@ public struct Violation: Equatable, Sendable, CustomStringConvertible {
     case liveEntryChanged
     /// A store went, or could have gone, through a translation that is dirty, while the entry says that it is clean.
     case dirtyStateLost
+    /// An access went, or could have gone, through a cached translation, while the entry says that it is untouched.
+    case accessFlagLost
     /// An address was mapped again before the invalidation of its last mapping completed.
     case addressReused
     /// A frame was reused before the invalidation of a translation that named it completed.

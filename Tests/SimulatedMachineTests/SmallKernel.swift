@@ -14,12 +14,13 @@ final class SmallKernel {
 
   init(
     memoryBytes: Int = 1 << 20, cpuCount: Int = 1, seed: UInt64 = 1, virtualAddressBits: Int = 39,
-    tracksDirtyPages: Bool = false
+    tracksDirtyPages: Bool = false, updatesAccessFlags: Bool = false
   ) throws {
     simulation = try Simulation(
       SimulationConfiguration(
         memory: [MemoryBank(start: PhysicalAddress(1 << 30), byteCount: memoryBytes)], cpuCount: cpuCount,
-        seed: seed, virtualAddressBits: virtualAddressBits, tracksDirtyPages: tracksDirtyPages))
+        seed: seed, virtualAddressBits: virtualAddressBits, tracksDirtyPages: tracksDirtyPages,
+        updatesAccessFlags: updatesAccessFlags))
     machine = simulation.machine
     nextFrame = simulation.memoryBanks[0].firstFrame.number
   }
