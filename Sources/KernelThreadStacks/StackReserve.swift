@@ -30,7 +30,9 @@ import KernelMachine
 ///
 ///     +0   count
 ///     +8   ready count
-///     +16  frames, 16 bytes each, as many as a stack has pages less one
+///     +16  lent count
+///     +24  lent entries
+///     +32  frames, 16 bytes each, as many as a stack has pages less one
 ///      …   pages grown, Int for each node
 struct StackReserve {
   /// How many frames there are.
@@ -38,8 +40,13 @@ struct StackReserve {
   /// The count with which any thread may be switched in without a further look; -1 while the pool is not full either.
   var readyCount = 0
 
+  /// How many of the frames, the last ones, are lent to the thread that this CPU runs (see StackLender.swift).
+  var lentCount = 0
+  /// Where the entry of the lowest page lies that is lent, if one is: the first of its stack.
+  var lentEntries = PhysicalAddress(0)
+
   init() {}
-  static var headerBytes: Int { 16 }
+  static var headerBytes: Int { 32 }
 }
 
 /// A zeroed frame, as the entry that will map it, and the node it belongs to.

@@ -69,8 +69,8 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     shrinkableStack(base)?.marker.deepestPageCount ?? 0
   }
 
-  /// How many pages of a stack have valid entries, the topmost ones; `nil` where there is no table, and for an address that is no
-  /// stack's base.
+  /// How many pages a stack has, the topmost ones: those with valid entries that are not just lent; `nil` where there is no
+  /// table, and for an address that is no stack's base.
   @inline(__always) borrowing func seenPageCount(_ base: VirtualAddress) -> Int? {
     guard let slot = slot(containing: base), base == self.base(ofSlot: slot), let view = view(ofSlot: slot)
     else {
@@ -79,7 +79,10 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     let pages = pages(ofBase: base, in: view)
     let top = geometry.pageCount &- 1
     var mapped = 0
-    while mapped <= top, machine.readEntry(at: pages[top &- mapped]).isValid { mapped &+= 1 }
+    while mapped <= top, isOwn(machine.readEntry(at: pages[top &- mapped])) { mapped &+= 1 }
     return view.wasThere ? mapped : nil
   }
+
+  /// Whether an entry maps a page that is the stack's own, or that its thread has touched while it was lent.
+  @inline(__always) func isOwn(_ entry: PageTableEntry) -> Bool { entry.isValid && entry.isAccessed }
 }

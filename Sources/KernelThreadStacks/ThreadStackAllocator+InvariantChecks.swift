@@ -83,7 +83,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       precondition(retired == Int(pending), "retired slots are not those in the ring")
       var frames = 0
       for node in 0..<layout.nodeCount { frames += kernelStackKiB(on: NodeID(node)) / 4 }
-      precondition(frames == liveFrames, "frames of live stacks are miscounted")
+      var lent = 0
+      for cpu in 0..<layout.cpuCount where isGrowing { lent += reserve(ofCPU: cpu).pointee.lentCount }
+      precondition(frames + lent == liveFrames, "frames of live stacks are miscounted")
       checkRing()
       checkReserves()
       for group in 0..<layout.stackGroupCount { checkCharges(group) }

@@ -66,6 +66,8 @@ final class SchedulingWorld: @unchecked Sendable {
   var current: [ScheduledThreadPointer]
   private let memory: UnsafeMutableRawPointer
   private var taken: [PageFrame] = []
+  /// Whether pages are lent to the threads that run, in place of growth on a fault.
+  let lends: Bool
   var machine: Simulated { simulation.machine }
   var cpuCount: Int { idle.count }
 
@@ -73,13 +75,14 @@ final class SchedulingWorld: @unchecked Sendable {
   init(
     memoryBytes: Int = 2 << 20, cpuCount: Int = 1, seed: UInt64 = 1, hasFrameLists: Bool = false,
     recordsTrace: Bool = false, strategy: StackStrategy = .growing, tracksDirtyPages: Bool = false,
-    cachedStacksPerCPU: Int? = nil
+    cachedStacksPerCPU: Int? = nil, lends: Bool = false
   ) throws {
+    self.lends = lends
     let bank = MemoryBank(start: PhysicalAddress(1 << 30), byteCount: memoryBytes)
     simulation = try Simulation(
       SimulationConfiguration(
         memory: [bank], cpuCount: cpuCount, seed: seed, recordsTrace: recordsTrace, stepLimit: 3_000_000,
-        tracksDirtyPages: tracksDirtyPages))
+        tracksDirtyPages: tracksDirtyPages, updatesAccessFlags: lends))
     frames = try SharedFrames(simulation, listedCPUs: hasFrameLists ? cpuCount : 0)
     stacks = try TestStacks(
       StackConfiguration(
@@ -111,14 +114,25 @@ final class SchedulingWorld: @unchecked Sendable {
     let interrupts = machine.disableInterrupts()
     let leaving = current[cpu]
     leaving.pointee.request = request
+    if lends { takeBack(cpu) }
     let chosen = scheduler.next(after: leaving, stacks: stacks) {
       // A hand-over point, at which others must not find the thread that has not left its CPU yet.
       _ = machine.currentCPU
       self.current[cpu] = $0
       whileSwitching?()
     }
+    if lends { stacks.lender.lend(to: chosen.pointee.stackBase) }
     machine.restoreInterrupts(interrupts)
     return chosen
+  }
+
+  /// Takes back what the thread that a CPU leaves has not touched; what it has is growth.
+  private func takeBack(_ cpu: Int) {
+    let before = stacks.reservedFrameCount(ofCPU: cpu)
+    stacks.lender.takeBack()
+    let kept = before - stacks.reservedFrameCount(ofCPU: cpu)
+    guard kept > 0 else { return }
+    scheduler.events.note(SchedulerEvent(.grow, cpu: cpu, thread: current[cpu].pointee.id, count: kept))
   }
 
   func takeStall() -> Bool { scheduler.takeStall() }

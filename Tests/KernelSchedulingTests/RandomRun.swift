@@ -72,11 +72,11 @@ final class RandomRun: @unchecked Sendable {
   private var mayTakeFrames: [Bool]
   var isOver: Bool { hasFailed || threads.allSatisfy(\.isOver) }
 
-  init(seed: UInt64) throws {
+  init(seed: UInt64, lends: Bool) throws {
     self.seed = seed
     var random = SplitMix64(seed: seed &* 77)
     let cpuCount = 1 + Int(seed % 4)
-    world = try SchedulingWorld(cpuCount: cpuCount, seed: seed, hasFrameLists: seed / 4 % 2 == 1)
+    world = try SchedulingWorld(cpuCount: cpuCount, seed: seed, hasFrameLists: seed / 4 % 2 == 1, lends: lends)
     world.start()
     let threadCount = 4 + 3 * cpuCount + random.next(below: 6)
     mapped = Array(repeating: 1, count: threadCount)

@@ -8,11 +8,11 @@ import Testing
 @Suite struct RandomTests {
   @Test(
     "Threads that grow, sleep, wake, migrate, are shrunk and run out of memory keep what they stored, wait in order, and end, while CPUs come and go",
-    arguments: 0..<8)
-  func runs(part: UInt64) throws {
+    arguments: 0..<8, [false, true])
+  func runs(part: UInt64, lends: Bool) throws {
     var total = RunFigures()
     for seed in part * 80 + 1...part * 80 + 80 {
-      let figures = try run(seed: seed)
+      let figures = try run(seed: seed, lends: lends)
       total.growths += figures.growths
       total.refillWaits += figures.refillWaits
       total.released += figures.released
@@ -28,8 +28,8 @@ import Testing
     #expect(total.migrations > 500 && total.stalls + total.putBack > 0, "\(total)")
   }
 
-  func run(seed: UInt64) throws -> RunFigures {
-    let run = try RandomRun(seed: seed)
+  func run(seed: UInt64, lends: Bool) throws -> RunFigures {
+    let run = try RandomRun(seed: seed, lends: lends)
     let world = run.world
     var random = SplitMix64(seed: seed)
     let cpuCount = world.cpuCount
@@ -49,6 +49,7 @@ import Testing
         }
       })
     if run.hasFailed { return run.figures }
+    if lends { #expect(world.growthFaults.isEmpty, "seed \(seed): a stack fault") }
     #expect(world.simulation.violations.isEmpty, "seed \(seed)")
     #expect(run.waiters.isEmpty && world.scheduler.refillWaiterCount == 0, "seed \(seed)")
     world.giveBack()

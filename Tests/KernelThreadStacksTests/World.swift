@@ -140,13 +140,13 @@ final class World: @unchecked Sendable {
 
   convenience init(
     memoryBytes: Int = 4 << 20, cpuCount: Int = 1, seed: UInt64 = 1, tracksDirtyPages: Bool = false,
-    recordsTrace: Bool = false
+    updatesAccessFlags: Bool = false, recordsTrace: Bool = false
   ) throws {
     let bank = MemoryBank(start: PhysicalAddress(1 << 30), byteCount: memoryBytes)
     try self.init(
       SimulationConfiguration(
         memory: [bank], cpuCount: cpuCount, seed: seed, recordsTrace: recordsTrace,
-        tracksDirtyPages: tracksDirtyPages))
+        tracksDirtyPages: tracksDirtyPages, updatesAccessFlags: updatesAccessFlags))
   }
 
   /// Two nodes with the given memory each; CPU 0 belongs to node 0, CPU 1 to node 1.
