@@ -3,11 +3,11 @@
   import CAArch64
   public import KernelMachine
 
-  // `PageTableMachine` documents what has no comment here.
+  // The protocols document what has no comment here.
   // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
 
   /// An arm64 CPU at EL1, its MMU, and its locks.
-  public struct AArch64: PageTableMachine, Sendable {
+  public struct AArch64: PageTableMachine, AccessFlagMachine, Sendable {
     /// Makes a handle to the only machine.
     public init() {}
 
@@ -49,6 +49,14 @@
     public func completeAccesses() { ca_dsb_ish() }
 
     public var tracksDirtyPages: Bool { ca_machine().pointee.tracks_dirty_pages != 0 }
+
+    public var updatesAccessFlags: Bool { ca_machine().pointee.sets_access_flags != 0 }
+
+    public func replaceEntry(
+      _ expected: PageTableEntry, with entry: PageTableEntry, at address: PhysicalAddress
+    ) -> Bool {
+      ca_replace(address.rawValue &+ linearMapOffset, expected.rawValue, entry.rawValue) != 0
+    }
 
     // MARK: CPUs
 

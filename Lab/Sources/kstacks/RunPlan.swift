@@ -82,6 +82,9 @@
         throw CommandError(
           "pressure is about growing stacks, not \(options.strategy.name) ones: --strategy growing")
       }
+      if options.growth == .lent && (machine != .qemu || cpu != .max) {
+        throw CommandError("pages are lent where CPUs set the access flag: --machine qemu --cpu max")
+      }
       guard machine == .qemu else {
         if cpu != .cortexA72 {
           throw CommandError("--cpu chooses one of QEMU's CPUs: use it with --machine qemu")

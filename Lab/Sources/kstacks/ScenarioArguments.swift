@@ -60,6 +60,13 @@
     @Option(
       parsing: .unconditional,
       help: """
+        How growing stacks get their pages: fault, or lent at each switch (--strategy growing --cpu max). \
+        (default: fault)
+        """)
+    var growth: String?
+    @Option(
+      parsing: .unconditional,
+      help: """
         fork-churn: how many forks and exits; smp-storm: how many operations; vmalloc-suite: how many rounds of each \
         workload on each CPU. (default: 1000)
         """) var operations: String?
@@ -108,7 +115,7 @@
         ("scenario", scenario), ("strategy", strategy), ("seed", seed), ("memory", memory), ("cpus", cpus),
         ("numa-nodes", numaNodes), ("va-bits", virtualAddressBits), ("stack-size", stackSize),
         ("largest-free-order", largestFreeOrder), ("free-share", freeShare), ("free-blocks", freeBlocks),
-        ("usable-blocks", usableBlocks), ("depths", depths),
+        ("usable-blocks", usableBlocks), ("depths", depths), ("growth", growth),
         ("operations", operations), ("threads", threads),
         ("break-condition", breakCondition ? "yes" : nil),
       ]

@@ -21,6 +21,26 @@
       expectSuccess(run)
     }
 
+    @Test(arguments: [
+      ("deep-recursion threads=200", 1), ("deep-recursion threads=200", 4), ("pressure threads=100", 1),
+      ("exhaustion", 1), ("overflow", 2), ("fork-churn operations=500 depths=full", 4),
+      ("smp-storm operations=20000", 4),
+    ])
+    func `Every workload runs with pages that are lent, without a stack fault`(words: String, count: Int)
+      async throws
+    {
+      let run = try await boot("scenario=\(words) strategy=growing growth=lent") {
+        $0.cpu = .max
+        $0.cpuCount = count
+      }
+      expectSuccess(run)
+    }
+
+    @Test func `A CPU that sets no access flags refuses to lend`() async throws {
+      let run = try await boot("scenario=fork-churn strategy=growing growth=lent")
+      #expect(errorMessage(run)?.contains("growth=lent needs CPUs with FEAT_HAFDBS") == true)
+    }
+
     @Test(arguments: ["linear", "vmalloc", "growing"])
     func ensuredSectionsTakeNoFaultAndKeepTheirPages(strategy: String) async throws {
       expectSuccess(try await boot("scenario=self-test test=ensured strategy=\(strategy)"))

@@ -33,6 +33,15 @@
         ["run", "pressure", "--strategy", "linear"],
         "pressure is about growing stacks, not linear ones: --strategy growing"
       ),
+      (["run", "fork-churn", "--growth", "lazy"], "growth cannot be lazy; it takes fault or lent"),
+      (
+        ["run", "fork-churn", "--growth", "lent", "--strategy", "vmalloc", "--cpu", "max"],
+        "growth=lent is about growing stacks: strategy=growing"
+      ),
+      (
+        ["run", "fork-churn", "--growth", "lent", "--strategy", "growing"],
+        "pages are lent where CPUs set the access flag: --machine qemu --cpu max"
+      ),
       (["run", "--operations", "9"], "does not use --operations; fork-churn, smp-storm and vmalloc-suite do"),
       (["run", "isolation", "--break-condition"], "isolation does not use --break-condition; pressure does"),
       (["run", "--machine", "simulated", "--cpu", "max"], "--cpu chooses one of QEMU's CPUs"),

@@ -88,6 +88,12 @@ CA_INLINE void ca_restore_interrupts(uint64_t state) { __asm__ volatile("msr dai
 static inline uint64_t ca_load(uintptr_t address) { return *(volatile uint64_t *)address; }
 static inline void ca_store(uintptr_t address, uint64_t value) { *(volatile uint64_t *)address = value; }
 
+// Replaces a word that table walkers read and update concurrently, if it is `expected`, in one atomic step that orders
+// nothing else; tells whether it did. CAS where the kernel is built for FEAT_LSE.
+static inline int ca_replace(uintptr_t address, uint64_t expected, uint64_t value) {
+  return __atomic_compare_exchange_n((uint64_t *)address, &expected, value, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+
 // Device registers.
 static inline uint32_t ca_load32(uintptr_t address) { return *(volatile uint32_t *)address; }
 static inline void ca_store32(uintptr_t address, uint32_t value) { *(volatile uint32_t *)address = value; }
@@ -185,6 +191,7 @@ struct ca_machine {
   uint64_t kernel_root;
   uint64_t cpu_count;
   uint64_t tracks_dirty_pages;  // 1 where TCR_EL1.HD is set
+  uint64_t sets_access_flags;  // 1 where TCR_EL1.HA is set
   uint64_t counts_instructions;  // 1 where event counter 0 has been started
 };
 extern struct ca_machine ca_machine_state;

@@ -4,7 +4,7 @@ import KernelProcesses
 import KernelStacks
 
 /// A machine that scenarios run on: its page tables are built, and what it does is counted.
-public typealias ScenarioMachine = PageTableMachine & MeasuredMachine
+public typealias ScenarioMachine = PageTableMachine & MeasuredMachine & AccessFlagMachine
 
 /// The parts of a kernel that runs scenarios.
 public protocol ScenarioParts: KernelParts where M: ScenarioMachine, Frames == WatchedFrames<Self> {

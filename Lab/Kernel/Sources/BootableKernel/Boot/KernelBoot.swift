@@ -30,6 +30,10 @@
       KernelObjects.start(
         metadata, layout: layout, stacks: configuration, identifierBits: options.identifierBits)
     }
+    if options.scenario.growth == .lent, !options.isBenchmark {
+      guard AArch64().updatesAccessFlags else { fail("growth=lent needs CPUs with FEAT_HAFDBS") }
+      startLending(KernelObjects.stacks.pointee.lender)
+    }
     startInterrupts()
     if !options.isBenchmark { startCPUs() }
     ca_enable_interrupts()

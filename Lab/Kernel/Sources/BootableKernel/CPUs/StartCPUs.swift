@@ -81,6 +81,9 @@
     guard !AArch64().tracksDirtyPages || KernelAddressSpace.keepsDirtyState else {
       fail("a CPU cannot keep dirty state, and the first one does")
     }
+    guard !AArch64().updatesAccessFlags || KernelAddressSpace.setsAccessFlags else {
+      fail("a CPU cannot set access flags, and the first one does")
+    }
     AArch64().startInstructionCounter()
     guard KernelObjects.hasProcesses else {
       // Benchmarks take no interrupts.

@@ -1,5 +1,5 @@
 // Growth of the running thread's stack: the fast path of a translation fault, requests of thread code, and a check after a
-// failure. At EL1h, with interrupts off.
+// failure; or pages that are lent at each switch. At EL1h, with interrupts off.
 #if hasFeature(Embedded)
   import AArch64Machine
   import KernelAssembly
@@ -10,18 +10,30 @@
   }
 
   nonisolated(unsafe) private var grower: StackGrower<AArch64>?
+  nonisolated(unsafe) private var lender: StackLender<AArch64>?
 
   /// Enables growth: faults on kernel stacks are passed to `handle` from here on.
   ///
   /// Interrupts may still be off.
   func startGrowth(_ handle: StackGrower<AArch64>) { grower = handle }
 
+  /// Lends pages to the threads that are switched in from here on: no fault on a kernel stack is growth any more.
+  func startLending(_ handle: StackLender<AArch64>) { lender = handle }
+
+  /// Maps what the stack of a thread lacks that is switched in.
+  @inline(__always) func lendPages(to thread: ThreadPointer) {
+    lender?.lend(to: VirtualAddress(thread.pointee.stackBase))
+  }
+
+  /// Takes back what the thread that this CPU leaves has not touched.
+  @inline(__always) func takePagesBack() { lender?.takeBack() }
+
   /// Handles a translation fault of thread code; called by vectors.S, which has saved only the registers that a function may
   /// change.
   ///
   /// - Returns: 1 if the stack has grown, and the access is to be repeated.
   @c func kernelGrow(_ address: UInt, _ stackBase: UInt) -> UInt {
-    guard let grower else { return 0 }
+    guard let grower, lender == nil else { return 0 }
     return grower.grow(at: VirtualAddress(address), runningOn: VirtualAddress(stackBase)) == .grown ? 1 : 0
   }
 

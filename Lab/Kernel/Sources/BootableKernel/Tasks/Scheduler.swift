@@ -45,11 +45,13 @@
     static func next(after current: ThreadPointer) -> ThreadPointer {
       guard KernelObjects.hasProcesses else { return current }
       current.pointee.noteContext()
+      takePagesBack()
       var chosen = advance(after: current)
       if let ended = core.pointee.takeDeparted() { threadHasStopped(ThreadPointer(ended)) }
       // Work for this CPU may have come since it last looked.
       while interruptOtherIdleCPUs(), chosen == Thread.idle { chosen = advance(after: chosen) }
       if chosen == Thread.idle, core.pointee.takeStall() { reportStall() }
+      lendPages(to: chosen)
       return chosen
     }
 

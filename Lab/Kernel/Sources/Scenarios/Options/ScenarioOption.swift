@@ -28,6 +28,8 @@ public enum ScenarioOption: UInt8, Sendable {
   case usableBlocks
   /// How deep children go into growing stacks.
   case depths
+  /// How growing stacks get their pages.
+  case growth
   /// The number of operations.
   case operations
   /// The number of threads of the kernel.
@@ -51,6 +53,7 @@ public enum ScenarioOption: UInt8, Sendable {
     case .freeBlocks: "free-blocks"
     case .usableBlocks: "usable-blocks"
     case .depths: "depths"
+    case .growth: "growth"
     case .operations: "operations"
     case .threads: "threads"
     case .breakCondition: "break-condition"
@@ -72,6 +75,7 @@ public enum ScenarioOption: UInt8, Sendable {
     case .freeShare: "percent: 1 to 50 for order 0, 1 to 75 for order 1"
     case .freeBlocks, .usableBlocks: "11 numbers of blocks, from order 0 to 10, with commas between them"
     case .depths: "typical or full"
+    case .growth: "fault or lent"
     case .operations: "a number from 1"
     case .threads: "a number from 1"
     case .breakCondition: "yes or no"

@@ -94,6 +94,14 @@ extension ScenarioOptions {
       } else {
         throw .badValue(option: option, value: ShortText(value))
       }
+    case .growth:
+      if matches(value, "fault") {
+        growth = .onFault
+      } else if matches(value, "lent") {
+        growth = .lent
+      } else {
+        throw .badValue(option: option, value: ShortText(value))
+      }
     case .operations:
       operations = try accepted(1...Int(Int32.max))
     case .breakCondition:
@@ -112,6 +120,7 @@ extension ScenarioOptions {
       throw .impossibleFreeShare(percent: freeSharePercent, largestFreeOrder: largestFreeOrder)
     }
     if let usableBlocks, !usableBlocks.isWithin(freeBlocks ?? BlockCounts()) { throw .moreUsableThanFree }
+    if growth == .lent, strategy != .growing { throw .nothingToLend }
   }
 
   /// A decimal or `0x` hexadecimal number, with K, M or G for binary units; `nil` for anything else.
@@ -182,6 +191,8 @@ extension ScenarioOptionError: TextDescribable {
       value.write(to: &sink)
       sink.write("; it takes ")
       sink.write(option.accepts)
+    case .nothingToLend:
+      sink.write("growth=lent is about growing stacks: strategy=growing")
     case .impossibleFreeShare(let percent, let order):
       sink.write("a free share of ")
       sink.write(percent)

@@ -2,6 +2,14 @@
 
 import KernelStacks
 
+/// How a growing stack gets the pages that its thread needs.
+public enum StackGrowthWay: Sendable {
+  /// When an access faults.
+  case onFault
+  /// All that it lacks are lent to it while it runs.
+  case lent
+}
+
 /// The options of a scenario.
 public struct ScenarioOptions: Sendable {
   /// Which scenario.
@@ -30,6 +38,8 @@ public struct ScenarioOptions: Sendable {
   public var usableBlocks: BlockCounts?
   /// How deep children go into their kernel stacks where stacks grow.
   public var stackDepths = StackDepths.typical
+  /// Growing stacks: how they get the pages that their threads need.
+  public var growth = StackGrowthWay.onFault
   /// `fork-churn`: how many forks and exits.
   public var operations = 1000
   /// `pressure`: whether others take so much memory that threads cannot go on.
@@ -74,6 +84,8 @@ public enum ScenarioOptionError: Error, Equatable {
   case unknownScenario(ShortText)
   /// The option does not take this value.
   case badValue(option: ScenarioOption, value: ShortText)
+  /// Pages are lent to growing stacks only.
+  case nothingToLend
   /// That much cannot stay free without a larger block.
   case impossibleFreeShare(percent: Int, largestFreeOrder: Int)
   /// More blocks are usable than free.
