@@ -70,7 +70,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     var rest = pages(ofBase: base, in: view)
     while let location = rest.popFirst() {
       let entry = machine.readEntry(at: location)
-      if entry.isValid, entry.isDirty { count &+= 1 }
+      if isOwn(entry), entry.isDirty { count &+= 1 }
     }
     return view.wasThere ? count : 0
   }
