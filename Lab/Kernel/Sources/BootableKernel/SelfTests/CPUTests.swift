@@ -309,8 +309,16 @@
           panic("asked for")
         }
         // With interrupts off, as in any handler: it does not learn of the panic by an interrupt.
-        while true { Console.check("a line of a CPU that has not heard of the panic", passed: true) }
+        writeLinesForEver("a line of a CPU that has not heard of the panic")
       }, UInt(last))
-    while true { Console.check("a line of a CPU that hears of the panic", passed: true) }
+    writeLinesForEver("a line of a CPU that hears of the panic")
+  }
+
+  /// Writes a line again and again, and lets an emulator that runs one CPU at a time turn to the others in between.
+  private func writeLinesForEver(_ line: StaticString) -> Never {
+    while true {
+      Console.check(line, passed: true)
+      for _ in 0..<AArch64().cpuCount { ca_wait_for_event() }
+    }
   }
 #endif
