@@ -10,15 +10,23 @@
   }
 
   nonisolated(unsafe) private var grower: StackGrower<AArch64>?
+  /// The same for faults; none where pages are lent.
+  nonisolated(unsafe) private var growerOnFault: StackGrower<AArch64>?
   nonisolated(unsafe) private var lender: StackLender<AArch64>?
 
   /// Enables growth: faults on kernel stacks are passed to `handle` from here on.
   ///
   /// Interrupts may still be off.
-  func startGrowth(_ handle: StackGrower<AArch64>) { grower = handle }
+  func startGrowth(_ handle: StackGrower<AArch64>) {
+    grower = handle
+    growerOnFault = handle
+  }
 
   /// Lends pages to the threads that are switched in from here on: no fault on a kernel stack is growth any more.
-  func startLending(_ handle: StackLender<AArch64>) { lender = handle }
+  func startLending(_ handle: StackLender<AArch64>) {
+    lender = handle
+    growerOnFault = nil
+  }
 
   /// Maps what the stack of a thread lacks that is switched in.
   @inline(__always) func lendPages(to thread: ThreadPointer) {
@@ -33,8 +41,9 @@
   ///
   /// - Returns: 1 if the stack has grown, and the access is to be repeated.
   @c func kernelGrow(_ address: UInt, _ stackBase: UInt) -> UInt {
-    guard let grower, lender == nil else { return 0 }
-    return grower.grow(at: VirtualAddress(address), runningOn: VirtualAddress(stackBase)) == .grown ? 1 : 0
+    guard let growerOnFault else { return 0 }
+    let growth = growerOnFault.grow(at: VirtualAddress(address), runningOn: VirtualAddress(stackBase))
+    return growth == .grown ? 1 : 0
   }
 
   /// Maps as many bytes of stack below the stack pointer as x0 says; x0 and x1 become `kernel_ensured`.
