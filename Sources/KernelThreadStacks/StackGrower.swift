@@ -43,7 +43,7 @@ public struct StackGrower<M: Machine> {
   public func grow(at address: VirtualAddress, runningOn base: VirtualAddress) -> StackGrowth {
     let offset = address.rawValue &- base.rawValue
     guard offset < UInt(bitPattern: control.pointee.geometry.size),
-      base.rawValue &- control.pointee.firstStack < control.pointee.growingByteCount
+      control.pointee.isGrowing(base)
     else { return .notGrowth }
     let pages = control.pointee.pages(ofBase: base)
     let lowest = pages[Int(bitPattern: offset &>> UInt(bitPattern: pageShift))]
@@ -89,7 +89,7 @@ public struct StackGrower<M: Machine> {
     bytes: Int, below stackPointer: VirtualAddress, runningOn base: VirtualAddress
   ) throws(ThreadStackError) {
     let available = stackPointer - base
-    let canGrow = base.rawValue &- control.pointee.firstStack < control.pointee.growingByteCount
+    let canGrow = control.pointee.isGrowing(base)
     guard available >= 0, available <= control.pointee.geometry.size || !canGrow else {
       throw .foreignAddress(stackPointer)
     }
@@ -108,6 +108,11 @@ public struct StackGrower<M: Machine> {
 }
 
 extension StackControl {
+  /// Whether an address can be the base of a stack that grows.
+  @inline(__always) func isGrowing(_ base: VirtualAddress) -> Bool {
+    base.rawValue &- firstStack < growingByteCount
+  }
+
   @inline(__always) func reserve(ofCPU cpu: Int) -> UnsafeMutablePointer<StackReserve> {
     (firstReserve + cpu &* cpuStride).assumingMemoryBound(to: StackReserve.self)
   }

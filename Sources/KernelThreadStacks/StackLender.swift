@@ -36,14 +36,17 @@ public struct StackLender<M: AccessFlagMachine> {
   /// Maps every page that a stack lacks, so that its thread takes no stack fault until it is switched out.
   ///
   /// To be called after ``ThreadStackAllocator/prepareToRun(_:mayTakeFrames:)`` has returned true on this CPU, and before
-  /// the thread runs. No lock, no request for memory, no invalidation.
+  /// the thread runs. That is checked in builds with InternalChecks only. No lock, no request for memory, no invalidation.
   ///
   /// - Parameter base: the base of the thread's stack. One that is not of this allocator, or that has all its pages, is left
   ///   as it is.
   /// - Complexity: O(pages lent).
   @inline(__always) public func lend(to base: VirtualAddress) {
-    guard base.rawValue &- control.pointee.firstStack < control.pointee.growingByteCount else { return }
+    guard control.pointee.isGrowing(base) else { return }
     let reserve = control.pointee.reserve(ofCPU: machine.currentCPU)
+    #if InternalChecks
+      checkReserve(reserve, base)
+    #endif
     let start = reserve.reservedFrames + reserve.pointee.count
     var frame = start
     let entries = control.pointee.stackEntries(ofBase: base)
@@ -111,6 +114,15 @@ public struct StackLender<M: AccessFlagMachine> {
   }
 
   #if InternalChecks
+    /// Checks that nothing is lent on this CPU, and that its reserve has a frame for each page that a stack lacks.
+    private func checkReserve(_ reserve: UnsafeMutablePointer<StackReserve>, _ base: VirtualAddress) {
+      precondition(reserve.pointee.lentCount == 0, "pages are lent that were not taken back")
+      var missing = 0
+      var rest = control.pointee.pages(ofBase: base)
+      while let location = rest.popFirst(), machine.readEntry(at: location).isEmpty { missing &+= 1 }
+      precondition(missing <= reserve.pointee.count, "pages are lent to a thread that was not prepared")
+    }
+
     /// Checks that a frame was not written while it was lent: it will be handed out as zeroed.
     private func checkZero(_ frame: ReservedFrame) {
       let words = machine.pointer(to: frame.entry.frame.physicalAddress).assumingMemoryBound(to: UInt64.self)

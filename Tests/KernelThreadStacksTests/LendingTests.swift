@@ -138,6 +138,24 @@ import Testing
     #expect(world.simulation.violations.isEmpty)
   }
 
+  #if InternalChecks
+    @Test func `A thread that was not prepared, or that is lent to twice, is found by the checks`() async {
+      await #expect(processExitsWith: .failure) {
+        let stacks = try World(updatesAccessFlags: true).stacks(StackConfiguration(.growing))
+        let stack = try stacks.allocate(node: nil)
+        _ = stacks.releaseReserve()
+        stacks.lender.lend(to: stack.base)
+      }
+      await #expect(processExitsWith: .failure) {
+        let stacks = try World(updatesAccessFlags: true).stacks(StackConfiguration(.growing))
+        let (first, second) = (Owner(try stacks.allocate(node: nil)), Owner(try stacks.allocate(node: nil)))
+        _ = stacks.prepareToRun(first.base)
+        stacks.lender.lend(to: first.base)
+        stacks.lender.lend(to: second.base)
+      }
+    }
+  #endif
+
   @Test func `A machine that looks and then stores is found out`() throws {
     var found = 0
     for seed in Self.seeds {
