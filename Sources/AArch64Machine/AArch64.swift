@@ -50,7 +50,7 @@
 
     public var tracksDirtyPages: Bool { ca_machine().pointee.tracks_dirty_pages != 0 }
 
-    public var updatesAccessFlags: Bool { ca_machine().pointee.sets_access_flags != 0 }
+    public var updatesAccessFlags: Bool { ca_machine().pointee.updates_access_flags != 0 }
 
     public func replaceEntry(
       _ expected: PageTableEntry, with entry: PageTableEntry, at address: PhysicalAddress

@@ -46,5 +46,5 @@ public struct CPUIdentity: Equatable, Sendable {
   /// Whether the CPU sets access flags in translation tables (TCR_EL1.HA); the register hides it where it is broken.
   ///
   /// - Parameter memoryFeatures: its ID_AA64MMFR1_EL1.
-  public static func setsAccessFlags(memoryFeatures: UInt64) -> Bool { memoryFeatures & 0xf >= 1 }
+  public static func updatesAccessFlags(memoryFeatures: UInt64) -> Bool { memoryFeatures & 0xf >= 1 }
 }

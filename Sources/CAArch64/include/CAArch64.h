@@ -191,7 +191,7 @@ struct ca_machine {
   uint64_t kernel_root;
   uint64_t cpu_count;
   uint64_t tracks_dirty_pages;  // 1 where TCR_EL1.HD is set
-  uint64_t sets_access_flags;  // 1 where TCR_EL1.HA is set
+  uint64_t updates_access_flags;  // 1 where TCR_EL1.HA is set
   uint64_t counts_instructions;  // 1 where event counter 0 has been started
 };
 extern struct ca_machine ca_machine_state;

@@ -47,7 +47,7 @@
     {
       let length = key.utf8CodeUnitCount
       guard word.count > length, word[length] == UInt8(ascii: "="), let base = word.baseAddress,
-        key ~= UnsafeRawBufferPointer(start: base, count: length)
+        DeviceTreeValue(bytes: UnsafeRawBufferPointer(start: base, count: length)).equals(key)
       else { return nil }
       return UnsafeRawBufferPointer(start: base + length + 1, count: word.count - length - 1)
     }

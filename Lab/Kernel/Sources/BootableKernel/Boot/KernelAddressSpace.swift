@@ -108,9 +108,9 @@
       let sizes: UInt64 = 0x3f << 16 | 0x3f
       // Enables updates of access flags and dirty state where the CPU has them (TCR_EL1.HA, HD). The former find every flag
       // set but those of lent pages; the latter apply to entries with DBM set only.
-      let setsAccessFlags = Self.setsAccessFlags
+      let updatesAccessFlags = Self.updatesAccessFlags
       let tracksDirtyPages = Self.keepsDirtyState
-      let old = ca_read_tcr_el1() | (setsAccessFlags ? 1 << 39 : 0) | (tracksDirtyPages ? 1 << 40 : 0)
+      let old = ca_read_tcr_el1() | (updatesAccessFlags ? 1 << 39 : 0) | (tracksDirtyPages ? 1 << 40 : 0)
       // The size of the lower half must not change while code runs there.
       switch_kernel_tables(
         UInt64(tables.root.rawValue), old & ~(0x3f << 16) | size << 16, UInt64(early.imageBase),
@@ -126,12 +126,14 @@
       ca_write_tcr_el1(old & ~sizes | size << 16 | size)
       ca_isb()
       ca_machine().pointee.tracks_dirty_pages = tracksDirtyPages ? 1 : 0
-      ca_machine().pointee.sets_access_flags = setsAccessFlags ? 1 : 0
+      ca_machine().pointee.updates_access_flags = updatesAccessFlags ? 1 : 0
       Scheduler.emptyUserRoot = emptyRoot.rawValue
     }
 
     /// Whether this CPU can set access flags in the translation tables.
-    static var setsAccessFlags: Bool { CPUIdentity.setsAccessFlags(memoryFeatures: ca_read_id_aa64mmfr1_el1()) }
+    static var updatesAccessFlags: Bool {
+      CPUIdentity.updatesAccessFlags(memoryFeatures: ca_read_id_aa64mmfr1_el1())
+    }
 
     /// Whether this CPU can update dirty state in the translation tables, and no erratum forbids it.
     static var keepsDirtyState: Bool {

@@ -81,7 +81,7 @@
     guard !AArch64().tracksDirtyPages || KernelAddressSpace.keepsDirtyState else {
       fail("a CPU cannot keep dirty state, and the first one does")
     }
-    guard !AArch64().updatesAccessFlags || KernelAddressSpace.setsAccessFlags else {
+    guard !AArch64().updatesAccessFlags || KernelAddressSpace.updatesAccessFlags else {
       fail("a CPU cannot set access flags, and the first one does")
     }
     AArch64().startInstructionCounter()

@@ -29,7 +29,7 @@
   /// Reads the command line; ends the machine if it is invalid.
   func readOptions() -> KernelOptions {
     var options = KernelOptions()
-    if let name = CommandLine.value(of: "scenario"), "self-test" ~= name {
+    if let name = CommandLine.value(of: "scenario"), case "self-test" = name {
       guard let test = CommandLine.value(of: "test") else { fail("scenario=self-test needs test=NAME") }
       guard let selfTest = SelfTest(named: test) else { fail("there is no such self-test") }
       options.selfTest = selfTest

@@ -3,7 +3,7 @@
 import KernelStacks
 
 /// How a growing stack gets the pages that its thread needs.
-public enum StackGrowthWay: Sendable {
+public enum GrowthMode: Sendable {
   /// When an access faults.
   case onFault
   /// All that it lacks are lent to it while it runs.
@@ -39,7 +39,7 @@ public struct ScenarioOptions: Sendable {
   /// How deep children go into their kernel stacks where stacks grow.
   public var stackDepths = StackDepths.typical
   /// Growing stacks: how they get the pages that their threads need.
-  public var growth = StackGrowthWay.onFault
+  public var growth = GrowthMode.onFault
   /// `fork-churn`: how many forks and exits.
   public var operations = 1000
   /// `pressure`: whether others take so much memory that threads cannot go on.
