@@ -44,7 +44,9 @@
     var freeShare: String?
     @Option(
       name: .customLong("free-blocks"), parsing: .unconditional,
-      help: "fragmented-fork: how many blocks of each order stay free, 11 numbers with commas, in place of a share.")
+      help:
+        "fragmented-fork: how many blocks of each order stay free, 11 numbers with commas, in place of a share."
+    )
     var freeBlocks: String?
     @Option(
       name: .customLong("usable-blocks"), parsing: .unconditional,

@@ -26,8 +26,12 @@
       usable: [43, 35, 28, 17, 18, 20, 16, 11, 6, 0, 0], megabytes: 112)
 
     @Test(arguments: [bash, withoutMMU], ["linear", "vmalloc", "growing"])
-    func `is free in exactly its blocks, under every strategy`(_ blocks: Blocks, _ strategy: String) async throws {
-      let run = try await boot("\(blocks.words) strategy=\(strategy)") { $0.memoryByteCount = blocks.megabytes << 20 }
+    func `is free in exactly its blocks, under every strategy`(_ blocks: Blocks, _ strategy: String)
+      async throws
+    {
+      let run = try await boot("\(blocks.words) strategy=\(strategy)") {
+        $0.memoryByteCount = blocks.megabytes << 20
+      }
       expectSuccess(run)
       let result = try #require(run.records(ofType: "result").last)
       #expect(result["freeBlocks"]?.array?.compactMap(\.integer) == blocks.free)

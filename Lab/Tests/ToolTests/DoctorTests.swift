@@ -104,14 +104,18 @@
     @Test func `foretells the failure of a machine whose files are copied`() async throws {
       let folder = try Folder()
       for (path, text) in [
-        ("proc/buddyinfo", "Node 0, zone      DMA   9000   2500" + String(repeating: "      0", count: 9) + "\n"),
+        (
+          "proc/buddyinfo",
+          "Node 0, zone      DMA   9000   2500" + String(repeating: "      0", count: 9) + "\n"
+        ),
         ("proc/sys/kernel/osrelease", "6.1.0\n"),
         ("proc/meminfo", "MemTotal:         120000 kB\nKernelStack:         800 kB\n"),
         ("proc/loadavg", "0.00 0.00 0.00 1/50 64\n"),
         ("boot/config-6.1.0", "# CONFIG_VMAP_STACK is not set\n"),
       ] {
         let file = folder.url.appendingPathComponent(path)
-        try FileManager.default.createDirectory(at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
+        try FileManager.default.createDirectory(
+          at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
         try Data(text.utf8).write(to: file)
       }
       let result = try await run(["--root", folder.url.path])

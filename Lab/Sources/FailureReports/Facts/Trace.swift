@@ -31,8 +31,10 @@ package struct Trace: Equatable, Sendable {
   ]
   /// How the names of all functions begin that report, and stand above those that asked.
   private static let reporterPrefixes = [
-    "dump_", "__dump_", "show_", "__show_", "unwind_", "walk_stack", "print_", "warn_", "oom_", "out_of_memory", "panic",
-    "check_panic", "mem_cgroup_oom", "mem_cgroup_out", "mem_cgroup_print", "save_stack", "arch_", "backtrace", "nmi_",
+    "dump_", "__dump_", "show_", "__show_", "unwind_", "walk_stack", "print_", "warn_", "oom_", "out_of_memory",
+    "panic",
+    "check_panic", "mem_cgroup_oom", "mem_cgroup_out", "mem_cgroup_print", "save_stack", "arch_", "backtrace",
+    "nmi_",
   ]
   private static func isReporter(_ name: String) -> Bool { reporterPrefixes.contains { name.hasPrefix($0) } }
   /// Whether functions stood behind their addresses, as kernels print all or none.

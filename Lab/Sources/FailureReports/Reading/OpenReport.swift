@@ -198,7 +198,9 @@ struct OpenReport {
     guard let mode = report.request?.mode else { return false }
     if mode.isUntracked || mode.isAccountedAndZeroed, (1...3).contains(report.request?.order?.value ?? 0) {
       // Faults of programs ask for single pages, and for huge ones.
-      let faults = ["do_anonymous_page", "handle_mm_fault", "do_fault", "do_swap_page", "do_wp_page", "filemap_fault"]
+      let faults = [
+        "do_anonymous_page", "handle_mm_fault", "do_fault", "do_swap_page", "do_wp_page", "filemap_fault",
+      ]
       if report.trace.entries.contains(where: { faults.contains($0.name) }) { return true }
     }
     let isNoFork =
@@ -302,7 +304,8 @@ struct OpenReport {
     if bytes.contains("Call Trace:") || bytes.contains("Call trace:") { return report.trace.noteHeading() }
     if !report.hasMemoryFigures {
       if report.trace.add(text) { return }
-    } else if !figures.isPastLists && report.endLine == nil || !report.trace.hasFunctions && report.request != nil,
+    } else if !figures.isPastLists && report.endLine == nil
+      || !report.trace.hasFunctions && report.request != nil,
       bytes.contains("+0x"), Trace.isEntry(text)
     {
       // The trace comes before the figures.

@@ -108,7 +108,8 @@ enum RequestLine {
     guard let place = bytes.offset(ofPhrase: "Allocation of length ") else { return nil }
     var scanner = ByteScanner(bytes, at: place)
     _ = scanner.run { !$0.isDigit }
-    guard let size = scanner.wholeNumber(in: text), bytes.offset(ofPhrase: "from process", from: scanner.index) != nil
+    guard let size = scanner.wholeNumber(in: text),
+      bytes.offset(ofPhrase: "from process", from: scanner.index) != nil
     else { return nil }
     let line = text.number(at: place)
     var result = Request(kind: .processMemory, line: line, size: Figure(value: size, line: line))
@@ -137,7 +138,9 @@ enum RequestLine {
     }
     _ = scanner.run { !$0.isDigit }
     var result = Request(kind: .addressRange, line: line, isInFull: false)
-    if let size = scanner.wholeNumber(in: text), scanner.takeWord("failed") { result.size = Figure(value: size, line: line) }
+    if let size = scanner.wholeNumber(in: text), scanner.takeWord("failed") {
+      result.size = Figure(value: size, line: line)
+    }
     return result
   }
 

@@ -26,7 +26,9 @@ enum ZoneLine {
         return .damaged(Damage(line: line, what: "\(place) (\(key) stands there twice)", zone: name))
       }
       let size = field.value << 10
-      if field.value >= 1 << 36 { return .damaged(Damage(line: line, what: "\(place) (too large)", zone: name)) }
+      if field.value >= 1 << 36 {
+        return .damaged(Damage(line: line, what: "\(place) (too large)", zone: name))
+      }
       let figure = Figure(value: size, line: text.number(at: field.name.lowerBound))
       switch kind {
       case .free: zone.free = figure

@@ -120,7 +120,8 @@ package struct ReplayPlan: Equatable, Sendable {
     for (order, count) in counts.enumerated() {
       let place = min(order + shift, orderCount - 1)
       // More than any machine has; what is more is no machine's.
-      result[place] = min(greatestCount, result[place] &+ min(greatestCount, count) << UInt64(order + shift - place))
+      result[place] = min(
+        greatestCount, result[place] &+ min(greatestCount, count) << UInt64(order + shift - place))
     }
     return result
   }

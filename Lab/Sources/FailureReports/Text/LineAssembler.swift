@@ -46,7 +46,9 @@ struct LineAssembler {
         let others = message.text.part(stamp..<message.text.bytes.count)
         message.text = message.text.part(0..<stamp)
         messages.append(LogMessage(message))
-        for other in Message.split(others, from: QuoteMarks.length(others.bytes)) { messages.append(LogMessage(other)) }
+        for other in Message.split(others, from: QuoteMarks.length(others.bytes)) {
+          messages.append(LogMessage(other))
+        }
         return
       }
     }

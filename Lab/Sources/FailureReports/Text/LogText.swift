@@ -63,8 +63,7 @@ package struct LogText {
       var clean = TerminalText.clean(text)
       var start = quotes.take(clean.bytes)
       let text = clean.bytes[start...].drop { $0 == .blank }
-      if text.first == UInt8(ascii: "{"), let message = JSONLogLine.message(Array(text))
-      {
+      if text.first == UInt8(ascii: "{"), let message = JSONLogLine.message(Array(text)) {
         clean = TerminalText.clean(TextLine(message, number: clean.number(at: start)))
         start = 0
       }

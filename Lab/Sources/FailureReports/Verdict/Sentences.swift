@@ -44,7 +44,8 @@ enum Sentences {
       return "\(subject) because it was bound to some of the machine's memory nodes, and those were full."
     case .addressSpace:
       let size = failure.requestedBytes.map(Size.text) ?? "a range"
-      let memory = failure.freeBytes.map { ": \(Size.text($0)) of memory were free, but the addresses ran out" } ?? ""
+      let memory =
+        failure.freeBytes.map { ": \(Size.text($0)) of memory were free, but the addresses ran out" } ?? ""
       return
         "\(subject) because no range of \(size) was left in \(isModule(verdict) ? "the range of addresses for modules" : "the kernel's range of addresses for mapped memory")\(memory)."
     case .other:

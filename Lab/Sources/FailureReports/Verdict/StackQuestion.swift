@@ -27,7 +27,8 @@ enum StackQuestion {
   ]
   /// Functions of the slab allocator, which has made stacks smaller than a page.
   private static let slabFunctions = [
-    "kmem_cache", "__kmem_cache", "___slab", "__slab", "slab_", "new_slab", "allocate_slab", "cache_alloc", "____cache_alloc",
+    "kmem_cache", "__kmem_cache", "___slab", "__slab", "slab_", "new_slab", "allocate_slab", "cache_alloc",
+    "____cache_alloc",
     "cache_grow", "fallback_alloc", "kmalloc", "__kmalloc", "__do_kmalloc",
   ]
   /// Functions at the outer end of a trace, which call others and ask for nothing: what called them in between is missing.

@@ -39,7 +39,8 @@ enum LiveDoctor {
     return reading
   }
 
-  private static func write(_ reading: LiveReading, name: String = name, json: String?, metrics: String?) throws {
+  private static func write(_ reading: LiveReading, name: String = name, json: String?, metrics: String?) throws
+  {
     if let json { try DoctorOutput.write(DiagnosisJSON.text(reading, name: name), to: json) }
     if let metrics {
       let text = MetricsText.text([(name: name, state: reading.state)], stackBytes: reading.stackBytes)

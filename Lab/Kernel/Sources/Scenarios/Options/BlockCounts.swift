@@ -49,5 +49,6 @@ public struct BlockCounts: Equatable, Sendable {
     return true
   }
 
+  /// Whether there are as many blocks of every order.
   public static func == (a: Self, b: Self) -> Bool { a.isWithin(b) && b.isWithin(a) }
 }

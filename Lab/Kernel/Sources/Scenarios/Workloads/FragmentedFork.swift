@@ -11,7 +11,8 @@ func runFragmentedFork<Host: ScenarioHost>(
   processes.settle()
   let freeAtStart = processes.frames.freeFrames
   // A report says itself how much is free.
-  let most = options.freeBlocks == nil ? processes.exhaustibleFrames(options) * 100 / options.freeSharePercent : .max
+  let most =
+    options.freeBlocks == nil ? processes.exhaustibleFrames(options) * 100 / options.freeSharePercent : .max
   let surplus = SurplusMemory(beyond: most, of: processes)
   defer { surplus.release(in: processes) }
 
