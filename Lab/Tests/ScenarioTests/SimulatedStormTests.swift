@@ -19,7 +19,7 @@ import Testing
     return options
   }
 
-  @Test(arguments: 0..<4) func `Whatever happens at the same time, nobody loses a word or a frame`(
+  @Test(arguments: 0..<4) func `Whatever happens at the same time, no word and no frame is lost`(
     _ part: UInt64
   ) throws {
     var sums: [String: Int] = [:]

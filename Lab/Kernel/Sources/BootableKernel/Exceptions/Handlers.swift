@@ -79,7 +79,7 @@
       serveFreedStacks(tick: cpu.pointee.ticks)
     } else {
       guard let request = InterprocessorInterrupt(rawValue: interrupt) else {
-        panic("an interrupt that nobody asked for", number: UInt(interrupt))
+        panic("an interrupt that was not enabled", number: UInt(interrupt))
       }
       controller.finish(acknowledged)
       cpu.pointee.interprocessorInterrupts &+= 1

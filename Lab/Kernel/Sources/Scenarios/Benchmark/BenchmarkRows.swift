@@ -35,7 +35,7 @@ public func writeBenchmarkRow<Console: TextSink>(
 
 /// Writes the rows of a benchmark.
 ///
-/// Names are keys for whoever compares runs: they stay as they are.
+/// Names are keys by which runs are compared: they stay as they are.
 struct BenchmarkRows<Console: TextSink> {
   private var json: JSONWriter<Console>
   private let strategy: StackStrategy

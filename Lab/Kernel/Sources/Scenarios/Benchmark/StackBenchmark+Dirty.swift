@@ -3,7 +3,7 @@
 import KernelStacks
 
 extension StackBenchmark {
-  /// What clearing a cached stack costs that nobody has used: all of it, or, where the CPU keeps dirty state, a look at its
+  /// The cost of clearing a cached stack that was not used: all of it, or, where the CPU keeps dirty state, a look at its
   /// entries.
   ///
   /// - Parameter atOnce: what clearing all of it costs.
@@ -13,7 +13,7 @@ extension StackBenchmark {
 
   /// Measures the clearing of cached stacks of which some pages were used.
   ///
-  /// - Parameter unused: what it costs for a stack that nobody has used.
+  /// - Parameter unused: the cost for a stack that was not used.
   func measureDirty<Console: TextSink>(
     _ unused: Cost, _ stacks: borrowing BareStacks<M>, _ rows: inout BenchmarkRows<Console>,
     _ checks: inout ScenarioChecks<Console>

@@ -1,4 +1,4 @@
-// What stacks cost whose frames have been cleared before, by whoever had nothing else to do.
+// The costs of stacks whose frames idle CPUs have cleared before.
 
 import KernelStacks
 

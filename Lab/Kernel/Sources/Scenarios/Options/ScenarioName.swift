@@ -63,7 +63,7 @@ public enum ScenarioName: UInt8, Sendable {
     case .bench: "count the instructions of each stack operation"
     case .deepRecursion: "threads of the kernel go to random depths and check every frame on the way back"
     case .pressure: "grow, sleep, be shrunk and grow again while memory runs out and returns"
-    case .smpStorm: "fork, exit, grow, shrink, reclaim and vmalloc on all CPUs at once; nobody loses a word"
+    case .smpStorm: "fork, exit, grow, shrink, reclaim and vmalloc on all CPUs at once; no word is lost"
     case .stackDepths: "list how deep each thread of the kernel has been, while all live"
     case .millionThreads: "hold a million threads of the kernel in 8 GiB, and switch through every one"
     case .overflow: "let some tasks overflow their stacks; they die, and all others go on"
@@ -72,7 +72,7 @@ public enum ScenarioName: UInt8, Sendable {
     }
   }
 
-  /// How many threads there are when nobody says how many; 0 for scenarios without threads of the kernel.
+  /// The number of threads if no option sets it; 0 for scenarios without threads of the kernel.
   public var defaultThreadCount: Int {
     switch self {
     case .deepRecursion, .pressure: 1000
@@ -98,7 +98,7 @@ public enum ScenarioName: UInt8, Sendable {
   /// Whether it is about growing stacks alone: others are run only when they are asked for.
   public var isAboutGrowth: Bool { self == .millionThreads || self == .pressure }
 
-  /// How much RAM there is when nobody says how much, in bytes.
+  /// The amount of RAM in bytes, if no option sets it.
   public var defaultMemoryBytes: Int {
     switch self {
     case .millionThreads: 8 << 30
@@ -107,7 +107,7 @@ public enum ScenarioName: UInt8, Sendable {
     }
   }
 
-  /// How many CPUs there are when nobody says how many.
+  /// The number of CPUs if no option sets it.
   public var defaultCPUCount: Int { self == .smpStorm ? 4 : 1 }
 
   /// The scenario with this name.

@@ -6,7 +6,7 @@ import KernelStacks
 /// Counts of frames that have to read as zero, at the beginning of a run.
 ///
 /// Frames of new stacks, of page tables and of tables are among them. Those of stacks that come from a cache are not: they
-/// have been in use since, and are cleared by whoever gets them.
+/// have been in use since, and are cleared when they are handed out again.
 struct ZeroedShare {
   private let asked: Int
   private let clearedLate: Int

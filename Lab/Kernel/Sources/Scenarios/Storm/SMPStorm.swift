@@ -1,5 +1,5 @@
 // The scenario `smp-storm`: forks, exits, threads that make threads, growth, shrinking, reclaim and areas of the vmalloc
-// area on all CPUs at once. Everybody verifies what is his own; at the end, nothing is missing.
+// area on all CPUs at once. Each owner verifies what is its own; at the end, nothing is missing.
 
 import KernelProcesses
 import KernelStacks
@@ -95,7 +95,7 @@ func runSMPStorm<Host: ScenarioHost>(
   }
   host.runBesideThreads(
     first, ProgramArguments(.forkChurn, seed: options.seed, operations: programOperations), in: processes)
-  // Sleepers are woken by others, and by nobody when all sleep.
+  // Sleepers are woken by other threads; when all sleep, this thread wakes them.
   var canGoOn = true
   while canGoOn, processes.threadFigures.live > 0 {
     processes.wakeSleepers(.max) { host.resume($0, in: processes) }

@@ -59,7 +59,7 @@ extension Processes where Parts: ScenarioParts {
     }
   }
 
-  /// Brings all CPUs back that a storm has taken offline; nobody else changes any.
+  /// Brings all CPUs back that a storm has taken offline; nothing else changes any.
   borrowing func bringCPUsBack<Host: ScenarioHost>(_ host: Host) where Host.Parts == Parts {
     for number in 0..<machine.cpuCount where workload.pointee.storm.cpus.offline & 1 << UInt64(number) != 0 {
       let change = StormCPUChange(number: number, isReturn: true)

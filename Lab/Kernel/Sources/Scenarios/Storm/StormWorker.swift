@@ -5,7 +5,7 @@
 //     a stack that a worker owns             marks at three places of each page, told by owner, turn and address
 //     +-------+-------+-------+-------+      - a page that is new to it reads as zero there
 //     | empty | . . . | . . . | . . . |      - its marks stay until it frees the stack or lets the page go
-//     +-------+-------+-------+-------+      - before that, it leaves poison, which nobody may ever find
+//     +-------+-------+-------+-------+      - before that, it leaves poison, which no later owner may find
 
 import KernelStacks
 import SeededRandom
@@ -16,7 +16,7 @@ public protocol StormSurroundings {
   func load(_ address: VirtualAddress) -> UInt64
   /// Writes a word.
   func store(_ value: UInt64, to address: VirtualAddress)
-  /// Gives back memory that nobody needs: what allocators keep for speed, and what sleepers leave unused.
+  /// Gives back memory that is not in use: what allocators keep for speed, and what sleepers leave unused.
   func reclaim(target: Int)
   /// Takes an area of the vmalloc area.
   func allocateArea(byteCount: Int) throws(VmallocError) -> VirtualAddress
@@ -237,7 +237,7 @@ public struct StormWorker {
     stacks[index].firstPage = first
   }
 
-  /// Lets the lower pages of a stack go, or takes them back before anybody else had them.
+  /// Lets the lower pages of a stack go, or takes them back before they had another owner.
   private mutating func shrink<
     M: Machine, F: FrameSource & ~Copyable, A: StackArena & ~Copyable, Surroundings: StormSurroundings
   >(

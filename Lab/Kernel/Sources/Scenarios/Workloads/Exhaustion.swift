@@ -14,7 +14,7 @@ import UserPrograms
 func runExhaustion<Host: ScenarioHost>(
   _ options: ScenarioOptions, in processes: borrowing Processes<Host.Parts>, host: Host
 ) -> Bool {
-  // Free blocks are compared, and nobody but fork is to change them.
+  // Free blocks are compared, and only fork may change them.
   processes.frameAllocator.pauseClearing()
   defer { processes.frameAllocator.resumeClearing() }
   processes.settle()

@@ -55,7 +55,7 @@ extension Processes where Parts: ScenarioParts {
   public borrowing func fragment(
     largestFreeOrder order: Int, freeSharePercent sharePercent: Int, seed: UInt64
   ) throws(FragmentationError) -> Int {
-    // What idle CPUs clear would be in pieces that nobody has chosen.
+    // Frames that idle CPUs clear would leave pieces that the seed did not choose.
     frameAllocator.pauseClearing()
     defer { frameAllocator.resumeClearing() }
     let free = frames.freeFrames

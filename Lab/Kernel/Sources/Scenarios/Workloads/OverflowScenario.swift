@@ -3,7 +3,7 @@
 //                      vmalloc, growing                        linear
 //   an overflow is     found by the guard, at the access       found by the end marker, at the switch
 //   the task           dies; what it had taken comes back      takes the kernel with it: report, panic
-//   the others         go on, their stacks as they left them   end too: nobody knows what was overwritten
+//   the others         go on, their stacks as they left them   end too: what was overwritten is unknown
 
 import KernelProcesses
 import KernelStacks

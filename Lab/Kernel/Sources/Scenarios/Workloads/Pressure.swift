@@ -1,4 +1,4 @@
-// The scenario `pressure`: threads grow, sleep, are shrunk and grow again while somebody else takes memory and gives it
+// The scenario `pressure`: threads grow, sleep, are shrunk and grow again while a process takes memory and gives it
 // back.
 //
 // Liveness condition. Live stack pages and (pages of a stack − 1) frames for each CPU fit into the memory that others
@@ -179,7 +179,7 @@ struct Pressure {
   }
 }
 
-/// Somebody who takes frames and gives them back; each frame names the one that was taken before it.
+/// A process that takes frames and gives them back; each frame names the one that was taken before it.
 struct MemoryHolder {
   /// How many frames are held.
   private(set) var count = 0
