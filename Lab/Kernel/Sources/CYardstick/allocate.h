@@ -32,7 +32,7 @@ static inline struct yardstick_stack cleared(struct control *control, uint64_t s
 }
 
 // Maps frames of the current CPU's lists, all or none. Interrupts are off.
-static inline int map_at_hand(struct yardstick *self, uint64_t stack, uint64_t first, int is_cleared) {
+static inline int map_listed(struct yardstick *self, uint64_t stack, uint64_t first, int is_cleared) {
   struct frames *frames = &self->frames;
   struct control *control = CONTROL(self);
   struct cpu_lists *own = own_lists(frames);
@@ -85,17 +85,17 @@ __attribute__((noinline)) static struct yardstick_stack refuse(struct yardstick 
 }
 
 // Refills the CPU's zeroed list and maps its frames; without zeroed frames, maps ready ones and clears them.
-__attribute__((noinline)) static struct yardstick_stack make_bringing(struct yardstick *self, uint64_t stack,
-                                                                      uint64_t first, struct cpu_record *record,
-                                                                      uint64_t interrupts) {
+__attribute__((noinline)) static struct yardstick_stack
+make_after_refill(struct yardstick *self, uint64_t stack, uint64_t first, struct cpu_record *record,
+                  uint64_t interrupts) {
   struct frames *frames = &self->frames;
   struct control *control = CONTROL(self);
   int64_t count = control->initial_pages;
-  if (bring_to_hand(frames, 1, count) && map_at_hand(self, stack, first, 1)) {
+  if (refill_list(frames, 1, count) && map_listed(self, stack, first, 1)) {
     return made(self, stack, record, interrupts);
   }
-  int is_mapped = map_at_hand(self, stack, first, 0);
-  if (!is_mapped && bring_to_hand(frames, 0, count)) is_mapped = map_at_hand(self, stack, first, 0);
+  int is_mapped = map_listed(self, stack, first, 0);
+  if (!is_mapped && refill_list(frames, 0, count)) is_mapped = map_listed(self, stack, first, 0);
   if (is_mapped) {
     made(self, stack, record, interrupts);
     return cleared(control, stack);
@@ -116,19 +116,18 @@ __attribute__((noinline)) static struct yardstick_stack serve_from_depot(struct 
 }
 
 // In Swift: the cases of several nodes, contiguous stacks, tables to be built, and waiting threads.
-__attribute__((noinline)) static struct yardstick_stack allocate_anyhow(struct yardstick *self) {
+__attribute__((noinline)) static struct yardstick_stack allocate_unsupported(struct yardstick *self) {
   (void)self;
   return NO_STACK;
 }
 
-__attribute__((noinline)) static struct yardstick_stack allocate_slowly(struct yardstick *self,
-                                                                        struct cpu_record *record,
-                                                                        uint64_t interrupts) {
+__attribute__((noinline)) static struct yardstick_stack
+allocate_on_magazine_miss(struct yardstick *self, struct cpu_record *record, uint64_t interrupts) {
   struct control *control = CONTROL(self);
   struct shared *shared = SHARED(self);
   if (!control->is_uniform) {
     restore(interrupts);
-    return allocate_anyhow(self);
+    return allocate_unsupported(self);
   }
   uint64_t state = lock(&shared->lock);
   if (shared->depot_count != 0) return serve_from_depot(self, record, state, interrupts);
@@ -137,7 +136,7 @@ __attribute__((noinline)) static struct yardstick_stack allocate_slowly(struct y
   if (index < 0 || used >= control->capacity || shared->refill_waiter_count != 0) {
     unlock(&shared->lock, state);
     restore(interrupts);
-    return allocate_anyhow(self);
+    return allocate_unsupported(self);
   }
   shared->used_slots = used + 1;
   take_demand(shared, 1);
@@ -148,7 +147,7 @@ __attribute__((noinline)) static struct yardstick_stack allocate_slowly(struct y
   uint64_t slot = ((uint64_t)index << control->group_shift) + bit;
   uint64_t stack = base_of(control, slot) | control->cached_tag;
   uint64_t first = group->location + (bit << control->window_entry_shift) + (uint64_t)control->initial_entry_offset;
-  if (!map_at_hand(self, stack, first, 1)) return make_bringing(self, stack, first, record, interrupts);
+  if (!map_listed(self, stack, first, 1)) return make_after_refill(self, stack, first, record, interrupts);
   return made(self, stack, record, interrupts);
 }
 
@@ -157,9 +156,9 @@ static inline struct yardstick_stack allocate(struct yardstick *self) {
   uint64_t interrupts = interrupts_off();
   struct cpu_record *record = record_of(control, current_cpu());
   int64_t last = record->count - 1;
-  if (last < 0) return allocate_slowly(self, record, interrupts);
+  if (last < 0) return allocate_on_magazine_miss(self, record, interrupts);
   uint64_t stack = record->magazine[last];
-  if (TAG(stack) != record->home_tag) return allocate_slowly(self, record, interrupts);
+  if (TAG(stack) != record->home_tag) return allocate_on_magazine_miss(self, record, interrupts);
   record->count = last;
   mark(control, stack, LIVE);
   restore(interrupts);

@@ -10,7 +10,7 @@ __attribute__((noinline)) static void report_lost(struct control *control) {
 
 // In Swift: the cases of group charges, contiguous stacks, and magazines that another CPU wants emptied. The yardstick never
 // makes such a stack, so this one counts as lost.
-__attribute__((noinline)) static void free_otherwise(struct yardstick *self) { report_lost(CONTROL(self)); }
+__attribute__((noinline)) static void free_unsupported(struct yardstick *self) { report_lost(CONTROL(self)); }
 
 // Counts the frames of a stack page by page.
 __attribute__((noinline)) static void account_pages(struct yardstick *self, uint64_t stack, int64_t sign,
@@ -33,7 +33,7 @@ static inline void give_up(struct yardstick *self, uint64_t stack) {
   } else {
     *mapped_frames(record, stack & NODE_BITS) -= control->size >> 12;
   }
-  if (control->strategy == LINEAR) return free_otherwise(self);
+  if (control->strategy == LINEAR) return free_unsupported(self);
   retire(self, stack);
 }
 
@@ -42,11 +42,12 @@ static inline int is_as_when_made(struct control *control, uint64_t stack) {
   return read_entry(entries_of(control, BASE(stack)) + (uint64_t)control->first_initial_entry - 8) == 0;
 }
 
-__attribute__((noinline)) static void free_slowly(struct yardstick *self, uint64_t stack, struct cpu_record *record) {
+__attribute__((noinline)) static void free_to_depot_or_retire(struct yardstick *self, uint64_t stack,
+                                                              struct cpu_record *record) {
   struct control *control = CONTROL(self);
   struct shared *shared = SHARED(self);
-  if (stack & CHARGED) return free_otherwise(self);
-  if (get(&record->limit) < control->cached_stacks) return free_otherwise(self);
+  if (stack & CHARGED) return free_unsupported(self);
+  if (get(&record->limit) < control->cached_stacks) return free_unsupported(self);
   int may_cache = is_as_when_made(control, stack);
   int64_t exchange = control->exchange;
   uint64_t state = lock(&shared->lock);
@@ -72,10 +73,10 @@ __attribute__((noinline)) static void free_slowly(struct yardstick *self, uint64
 }
 
 // The magazine is full, or the stack cannot be cached as it is.
-__attribute__((noinline)) static void free_elsewhere(struct yardstick *self, uint64_t stack,
-                                                     struct cpu_record *record) {
-  if (CONTROL(self)->strategy == LINEAR) return free_otherwise(self);
-  free_slowly(self, stack, record);
+__attribute__((noinline)) static void free_uncached(struct yardstick *self, uint64_t stack,
+                                                    struct cpu_record *record) {
+  if (CONTROL(self)->strategy == LINEAR) return free_unsupported(self);
+  free_to_depot_or_retire(self, stack, record);
 }
 
 // Marks a stack as cached if it has no more pages than at first, is charged to no group, and is not contiguous.
@@ -101,7 +102,7 @@ static inline void free_stack(struct yardstick *self, struct yardstick_stack own
     record->magazine[count] = stack;
     record->count = count + 1;
   } else {
-    free_elsewhere(self, stack, record);
+    free_uncached(self, stack, record);
   }
   restore(interrupts);
 }

@@ -143,14 +143,14 @@ __attribute__((noinline)) static int refill_ready(struct frames *self, struct cp
 }
 
 // Refills one of the current CPU's lists from its node; returns whether it may now have `count` frames.
-static inline int bring_to_hand(struct frames *self, int is_cleared, int64_t count) {
+static inline int refill_list(struct frames *self, int is_cleared, int64_t count) {
   struct cpu_lists *own = own_lists(self);
   if (own == 0) return 0;
   return is_cleared ? refill_zeroed(self, own, count) : refill_ready(self, own, count);
 }
 
-// The slow path of free_frame, for a frame already marked as listed: the list is full, or the frame is of another node.
-__attribute__((noinline)) static void put_slowly(struct frames *self, uint32_t index, int64_t home) {
+// Frees a frame already marked as listed when the list is full, or the frame is of another node.
+__attribute__((noinline)) static void push_or_spill(struct frames *self, uint32_t index, int64_t home) {
   struct node_record *node = self->nodes + home;
   struct cpu_lists *own = own_lists_of(self, home);
   if (own == 0) {
@@ -178,8 +178,9 @@ __attribute__((noinline)) static void put_slowly(struct frames *self, uint32_t i
 
 // One frame.
 
-// The slow path of allocate_frame: the ready list is empty. Other nodes are not tried.
-__attribute__((noinline)) static uint64_t allocate_frame_slowly(struct frames *self, int64_t node, uint32_t purpose) {
+// Allocates a frame when the ready list is empty. Other nodes are not tried.
+__attribute__((noinline)) static uint64_t
+allocate_frame_on_empty_list(struct frames *self, int64_t node, uint32_t purpose) {
   if (node < 0) node = home_node(self);
   uint64_t state = interrupts_off();
   uint32_t index;
@@ -211,7 +212,7 @@ static inline uint64_t allocate_frame(struct frames *self, int64_t node, uint32_
     }
   }
   restore(state);
-  return allocate_frame_slowly(self, node, purpose);
+  return allocate_frame_on_empty_list(self, node, purpose);
 }
 
 // Frees a frame. Returns 0 if it is not RAM or not in use as a single frame.
@@ -232,7 +233,7 @@ static inline int free_frame(struct frames *self, uint64_t frame) {
   if (own != 0 && own->home == range->node && count_of(value_of(&own->ready)) < LIST_LIMIT) {
     push(self, index, &own->ready);
   } else {
-    put_slowly(self, index, range->node);
+    push_or_spill(self, index, range->node);
   }
   restore(state);
   return 1;
