@@ -24,7 +24,7 @@ extension Processes {
     }
   }
 
-  /// Makes a child of `parent`: record, number, kernel stack, and an address space that shares every page
+  /// Makes a child of `parent`: kernel stack first, then record, number, and an address space that shares every page
   /// copy-on-write, except the live part of the user stack, which is copied.
   ///
   /// Parent and child first write to the live part of the stack, from the page of `userStackPointer` up. Copying it spares both
