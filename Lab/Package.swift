@@ -9,8 +9,6 @@ let deviceTree: Target.Dependency = .product(name: "DeviceTree", package: "Kerne
 let processes: Target.Dependency = .product(name: "KernelProcesses", package: "Kernel")
 let scenarios: Target.Dependency = .product(name: "Scenarios", package: "Kernel")
 
-let tools: [SwiftSetting] = [.define("Tools")]
-
 let package = Package(
   name: "Lab",
   platforms: [.macOS(.v26)],
@@ -31,11 +29,9 @@ let package = Package(
   targets: [
     .target(name: "SimulatedScenarios", dependencies: [core, simulated, random, processes, scenarios]),
     .target(
-      name: "ImageTools", dependencies: [.product(name: "Subprocess", package: "swift-subprocess")],
-      swiftSettings: tools),
+      name: "ImageTools", dependencies: [.product(name: "Subprocess", package: "swift-subprocess")]),
     .target(
-      name: "Figures", dependencies: ["ImageTools", .product(name: "Mustache", package: "swift-mustache")],
-      swiftSettings: tools),
+      name: "Figures", dependencies: ["ImageTools", .product(name: "Mustache", package: "swift-mustache")]),
     // Why a fork failed: reports of failed allocations, read and judged.
     .target(name: "FailureReports"),
     .executableTarget(
@@ -43,7 +39,7 @@ let package = Package(
       dependencies: [
         core, scenarios, "ImageTools", "Figures", "SimulatedScenarios", "FailureReports",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
-      ], swiftSettings: tools),
+      ]),
 
     // A storm on threads of the host, which Thread Sanitizer watches.
     .executableTarget(name: "HostStorm", dependencies: [core, scenarios], path: "Tests/HostStorm"),
@@ -57,21 +53,20 @@ let package = Package(
       ]),
     .testTarget(
       name: "ToolTests",
-      dependencies: ["ImageTools", "Figures", "kstacks", "SimulatedScenarios", "FailureReports"],
-      swiftSettings: tools),
+      dependencies: ["ImageTools", "Figures", "kstacks", "SimulatedScenarios", "FailureReports"]),
     .testTarget(
       name: "FailureReportsTests", dependencies: ["FailureReports", random], exclude: ["CleanLogs", "Reports"]),
-    .testTarget(name: "FiguresTests", dependencies: ["ImageTools", "Figures"], swiftSettings: tools),
+    .testTarget(name: "FiguresTests", dependencies: ["ImageTools", "Figures"]),
     .target(name: "DeviceTreeSamples", path: "Tests/DeviceTreeSamples"),
     .testTarget(name: "DeviceTreeTests", dependencies: [core, random, deviceTree, "DeviceTreeSamples"]),
     .testTarget(
       name: "FuzzedInputTests",
       dependencies: [
         core, processes, "ImageTools", .product(name: "FuzzedInputs", package: "Fuzzing"),
-      ], swiftSettings: tools),
+      ]),
     .testTarget(
-      name: "BootableKernelTests", dependencies: ["DeviceTreeSamples", "ImageTools"], swiftSettings: tools),
-    .testTarget(name: "PackageTests", dependencies: [core, "ImageTools"], swiftSettings: tools),
+      name: "BootableKernelTests", dependencies: ["DeviceTreeSamples", "ImageTools"]),
+    .testTarget(name: "PackageTests", dependencies: [core, "ImageTools"]),
   ],
   swiftLanguageModes: [.v6]
 )

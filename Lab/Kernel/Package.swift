@@ -30,7 +30,8 @@ let package = Package(
     // The board, as its device tree describes it.
     .target(name: "DeviceTree", dependencies: [core]),
 
-    // For bare metal only. CYardstick is the same policy in C, as a reference for the allocator's instruction counts.
+    // For bare metal only: `kstacks` builds them with Toolsets/, and no host can. CYardstick is the same policy in C, as a
+    // reference for the allocator's instruction counts.
     .target(name: "KernelAssembly"),
     .target(name: "CYardstick", dependencies: [instructions]),
     .executableTarget(

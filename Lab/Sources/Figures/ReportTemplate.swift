@@ -1,15 +1,13 @@
 // The template of the report page, and its style sheet.
 
-#if Tools
-  import Mustache
+import Mustache
 
-  extension ReportPage {
-    /// The page as self-contained HTML.
-    public func html() throws -> String {
-      try MustacheTemplate(string: Self.template).render(values)
-    }
+extension ReportPage {
+  /// The page as self-contained HTML.
+  public func html() throws -> String {
+    try MustacheTemplate(string: Self.template).render(values)
   }
-#endif
+}
 
 extension ReportPage {
   static let style = """

@@ -1,117 +1,115 @@
 // One run of a scenario with one strategy on one machine.
 
-#if Tools
-  import Figures
-  import ImageTools
-  import Scenarios
+import Figures
+import ImageTools
+import Scenarios
 
-  /// One run, checked against the kernel's list of scenarios and options.
-  struct RunPlan: Sendable {
-    /// The least memory of a run: it holds the kernel, its EL0 program and the device tree, with memory left to measure.
-    static let leastMemoryByteCount = 16 << 20
-    /// The most memory of the simulated machine: all memory that a run uses is the host's.
-    static let mostSimulatedByteCount = 8 << 30
-    /// The most memory that the kernel maps: RAM begins at 1 GiB on QEMU's board, and 39-bit addresses leave 255 GiB for it.
-    static func mostMemoryByteCount(virtualAddressBits: Int) -> Int {
-      virtualAddressBits == 39 ? 254 << 30 : 1 << 40
+/// One run, checked against the kernel's list of scenarios and options.
+struct RunPlan: Sendable {
+  /// The least memory of a run: it holds the kernel, its EL0 program and the device tree, with memory left to measure.
+  static let leastMemoryByteCount = 16 << 20
+  /// The most memory of the simulated machine: all memory that a run uses is the host's.
+  static let mostSimulatedByteCount = 8 << 30
+  /// The most memory that the kernel maps: RAM begins at 1 GiB on QEMU's board, and 39-bit addresses leave 255 GiB for it.
+  static func mostMemoryByteCount(virtualAddressBits: Int) -> Int {
+    virtualAddressBits == 39 ? 254 << 30 : 1 << 40
+  }
+
+  /// The options given, as words of a kernel command line.
+  var words: [String]
+  var options: ScenarioOptions
+  var cpu: Guest.CPU
+  /// The processor time that a guest may use without a line, in seconds.
+  var silenceLimit: Int
+  var machine: MachineChoice
+
+  /// Whether the plan is one of many, so that its seed is shown.
+  var isOneOfMany = false
+  var seedNote: String { isOneOfMany ? ", seed \(options.seed)" : "" }
+
+  /// Whether the run must end in the report of a stall.
+  var endsInStall: Bool { options.scenario == .pressure && options.breaksCondition }
+
+  var scenario: String { "\(options.scenario.name)" }
+  var strategy: String { "\(options.strategy.name)" }
+
+  /// Makes a plan; checks all options, also against the limits of the machine.
+  init(_ words: [String], cpu: Guest.CPU, silenceLimit: Int, machine: MachineChoice) throws(CommandError) {
+    self.words = words
+    self.cpu = cpu
+    self.silenceLimit = silenceLimit
+    self.machine = machine
+    options = try ScenarioCatalogue.options(words)
+    for option in ScenarioOption.allCases
+    where !options.scenario.uses(option) && words.contains(where: { $0.hasPrefix("\(option.name)=") }) {
+      let users = ScenarioCatalogue.scenarios(using: option)
+      throw CommandError(
+        "\(options.scenario.name) does not use --\(option.name); \(listed(users)) \(users.count == 1 ? "does" : "do")"
+      )
+    }
+    if machine == .simulated, options.scenario == .millionThreads {
+      // A million threads would take hours on it.
+      options.threadCount = options.givenThreadCount ?? 10_000
+      options.memoryBytes = options.givenMemoryBytes ?? 128 << 20
     }
 
-    /// The options given, as words of a kernel command line.
-    var words: [String]
-    var options: ScenarioOptions
-    var cpu: Guest.CPU
-    /// The processor time that a guest may use without a line, in seconds.
-    var silenceLimit: Int
-    var machine: MachineChoice
-
-    /// Whether the plan is one of many, so that its seed is shown.
-    var isOneOfMany = false
-    var seedNote: String { isOneOfMany ? ", seed \(options.seed)" : "" }
-
-    /// Whether the run must end in the report of a stall.
-    var endsInStall: Bool { options.scenario == .pressure && options.breaksCondition }
-
-    var scenario: String { "\(options.scenario.name)" }
-    var strategy: String { "\(options.strategy.name)" }
-
-    /// Makes a plan; checks all options, also against the limits of the machine.
-    init(_ words: [String], cpu: Guest.CPU, silenceLimit: Int, machine: MachineChoice) throws(CommandError) {
-      self.words = words
-      self.cpu = cpu
-      self.silenceLimit = silenceLimit
-      self.machine = machine
-      options = try ScenarioCatalogue.options(words)
-      for option in ScenarioOption.allCases
-      where !options.scenario.uses(option) && words.contains(where: { $0.hasPrefix("\(option.name)=") }) {
-        let users = ScenarioCatalogue.scenarios(using: option)
-        throw CommandError(
-          "\(options.scenario.name) does not use --\(option.name); \(listed(users)) \(users.count == 1 ? "does" : "do")"
-        )
-      }
-      if machine == .simulated, options.scenario == .millionThreads {
-        // A million threads would take hours on it.
-        options.threadCount = options.givenThreadCount ?? 10_000
-        options.memoryBytes = options.givenMemoryBytes ?? 128 << 20
-      }
-
-      let memory = options.memoryBytes
-      if memory < Self.leastMemoryByteCount {
-        throw CommandError(
-          "\(readable(byteCount: memory)) of memory is too little: the kernel needs at least "
-            + "\(readable(byteCount: Self.leastMemoryByteCount)) (--memory \(Self.leastMemoryByteCount >> 20)M)"
-        )
-      }
-      if machine == .simulated, memory > Self.mostSimulatedByteCount {
-        throw CommandError(
-          "\(readable(byteCount: memory)) of memory is too much: the simulated machine has at most "
-            + readable(byteCount: Self.mostSimulatedByteCount))
-      }
-      let most = Self.mostMemoryByteCount(virtualAddressBits: options.virtualAddressBits)
-      if memory > most {
-        throw CommandError(
-          "\(readable(byteCount: memory)) of memory is too much: with \(options.virtualAddressBits)-bit addresses the "
-            + "kernel maps at most \(readable(byteCount: most))"
-            + (options.virtualAddressBits == 39 ? " (1024 GiB with --va-bits 48)" : ""))
-      }
-      let size = options.stackSize
-      if options.strategy == .linear && size & (size - 1) != 0 {
-        throw CommandError(
-          "linear stacks are blocks of 8 or 16 KiB, not \(readable(byteCount: size)): add --strategy vmalloc")
-      }
-      if options.scenario == .pressure && options.strategy != .growing {
-        throw CommandError(
-          "pressure is about growing stacks, not \(options.strategy.name) ones: --strategy growing")
-      }
-      if options.growth == .lent && (machine != .qemu || cpu != .max) {
-        throw CommandError("pages are lent where CPUs set the access flag: --machine qemu --cpu max")
-      }
-      guard machine == .qemu else {
-        if cpu != .cortexA72 {
-          throw CommandError("--cpu chooses one of QEMU's CPUs: use it with --machine qemu")
-        }
-        return
-      }
-      if memory % (1 << 20) != 0 {
-        throw CommandError("the memory of a machine in QEMU is a whole number of MiB")
-      }
-      if options.nodeCount > 2 {
-        throw CommandError("the kernel in QEMU has 1 or 2 NUMA nodes, not \(options.nodeCount)")
-      }
-      if options.cpuCount > 8 {
-        throw CommandError("the kernel in QEMU has 1 to 8 CPUs, not \(options.cpuCount)")
-      }
+    let memory = options.memoryBytes
+    if memory < Self.leastMemoryByteCount {
+      throw CommandError(
+        "\(readable(byteCount: memory)) of memory is too little: the kernel needs at least "
+          + "\(readable(byteCount: Self.leastMemoryByteCount)) (--memory \(Self.leastMemoryByteCount >> 20)M)"
+      )
     }
-
-    /// The advice after a hang, which follows the reason.
-    func advice(on hang: Hang) -> String {
-      if case .silent = hang { return "; --silence-limit gives it longer" }
-      return ""
+    if machine == .simulated, memory > Self.mostSimulatedByteCount {
+      throw CommandError(
+        "\(readable(byteCount: memory)) of memory is too much: the simulated machine has at most "
+          + readable(byteCount: Self.mostSimulatedByteCount))
     }
-
-    /// The kernel's command line; memory, CPUs and nodes are in the device tree.
-    var kernelCommandLine: String {
-      words.filter { word in !["memory=", "cpus=", "numa-nodes="].contains { word.hasPrefix($0) } }
-        .joined(separator: " ")
+    let most = Self.mostMemoryByteCount(virtualAddressBits: options.virtualAddressBits)
+    if memory > most {
+      throw CommandError(
+        "\(readable(byteCount: memory)) of memory is too much: with \(options.virtualAddressBits)-bit addresses the "
+          + "kernel maps at most \(readable(byteCount: most))"
+          + (options.virtualAddressBits == 39 ? " (1024 GiB with --va-bits 48)" : ""))
+    }
+    let size = options.stackSize
+    if options.strategy == .linear && size & (size - 1) != 0 {
+      throw CommandError(
+        "linear stacks are blocks of 8 or 16 KiB, not \(readable(byteCount: size)): add --strategy vmalloc")
+    }
+    if options.scenario == .pressure && options.strategy != .growing {
+      throw CommandError(
+        "pressure is about growing stacks, not \(options.strategy.name) ones: --strategy growing")
+    }
+    if options.growth == .lent && (machine != .qemu || cpu != .max) {
+      throw CommandError("pages are lent where CPUs set the access flag: --machine qemu --cpu max")
+    }
+    guard machine == .qemu else {
+      if cpu != .cortexA72 {
+        throw CommandError("--cpu chooses one of QEMU's CPUs: use it with --machine qemu")
+      }
+      return
+    }
+    if memory % (1 << 20) != 0 {
+      throw CommandError("the memory of a machine in QEMU is a whole number of MiB")
+    }
+    if options.nodeCount > 2 {
+      throw CommandError("the kernel in QEMU has 1 or 2 NUMA nodes, not \(options.nodeCount)")
+    }
+    if options.cpuCount > 8 {
+      throw CommandError("the kernel in QEMU has 1 to 8 CPUs, not \(options.cpuCount)")
     }
   }
-#endif
+
+  /// The advice after a hang, which follows the reason.
+  func advice(on hang: Hang) -> String {
+    if case .silent = hang { return "; --silence-limit gives it longer" }
+    return ""
+  }
+
+  /// The kernel's command line; memory, CPUs and nodes are in the device tree.
+  var kernelCommandLine: String {
+    words.filter { word in !["memory=", "cpus=", "numa-nodes="].contains { word.hasPrefix($0) } }
+      .joined(separator: " ")
+  }
+}

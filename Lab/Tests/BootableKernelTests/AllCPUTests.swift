@@ -1,58 +1,56 @@
 // All CPUs at once: the costs of operations, and workloads that each CPU carries out for itself.
 
-#if Tools
-  import ImageTools
-  import Testing
+import ImageTools
+import Testing
 
-  @Suite struct AllCPUs {
-    @Test(arguments: ["vmalloc", "growing"])
-    func cachedStacksCostOnEightCPUsWhatTheyCostOnOne(strategy: String) async throws {
-      let run = try await boot("scenario=bench strategy=\(strategy)") { $0.cpuCount = 8 }
-      expectSuccess(run)
-      let rows = run.records(ofType: "benchmark").filter { $0["cpus"] != nil }
-      #expect(rows.count == 4)
-      let cached = try #require(rows.first { $0["name"]?.string?.contains("cached") == true })
-      let one = try #require(cached["instructionsOnOneCPU"]?.integer)
-      let all = try #require(cached["instructions"]?.integer)
-      #expect(one > 0 && all * 100 <= one * 115)
-      #expect(cached["locksPerOperation"]?.number == 0)
-      #expect(cached["tlbInvalidations"]?.integer == 0)
-      #expect(rows.allSatisfy { $0["cpus"]?.integer == 8 })
-    }
-
-    @Test(
-      arguments: [1, 4],
-      [
-        "fragmented-fork", "fork-churn", "exhaustion", "recovery", "deep-recursion threads=200",
-        "million-threads threads=4000", "pressure threads=300", "stack-depths", "overflow",
-        "vmalloc-suite operations=50",
-      ])
-    func afterReclaimAsManyFramesAreFreeAsBefore(cpus: Int, scenario: String) async throws {
-      let run = try await boot("scenario=\(scenario) strategy=growing") { $0.cpuCount = cpus }
-      expectSuccess(run)
-      let result = try #require(run.records(ofType: "result").first)
-      let before = try #require(result["freeFramesBefore"]?.integer)
-      #expect(before > 0 && result["freeFramesAfterReclaim"]?.integer == before)
-      #expect(result["freeFramesEqual"]?.bool == true)
-    }
-
-    // With this seed and so many ticks, one CPU is preempted while it holds the only address that another asks for.
-    @Test func anAddressThatOneCPUHoldsIsNotDueToAnother() async throws {
-      let run = try await boot("scenario=vmalloc-suite strategy=linear operations=50 seed=3") {
-        $0.cpuCount = 4
-        $0.instructionTimeShift = 5
-      }
-      expectSuccess(run)
-    }
-
-    @Test func areasOfAllCPUsKeepWhatTheirOwnersWrote() async throws {
-      let run = try await boot("scenario=vmalloc-suite strategy=vmalloc operations=100") { $0.cpuCount = 4 }
-      expectSuccess(run)
-      let result = try #require(run.records(ofType: "result").first)
-      #expect(result["cpus"]?.integer == 4)
-      // A page allocated and freed in each round, on each CPU.
-      #expect(result["workloads"]?["fixSize"]?["operations"]?.integer == 2 * 100 * 4)
-      #expect(result["leakedFrames"]?.integer == 0)
-    }
+@Suite struct AllCPUs {
+  @Test(arguments: ["vmalloc", "growing"])
+  func cachedStacksCostOnEightCPUsWhatTheyCostOnOne(strategy: String) async throws {
+    let run = try await boot("scenario=bench strategy=\(strategy)") { $0.cpuCount = 8 }
+    expectSuccess(run)
+    let rows = run.records(ofType: "benchmark").filter { $0["cpus"] != nil }
+    #expect(rows.count == 4)
+    let cached = try #require(rows.first { $0["name"]?.string?.contains("cached") == true })
+    let one = try #require(cached["instructionsOnOneCPU"]?.integer)
+    let all = try #require(cached["instructions"]?.integer)
+    #expect(one > 0 && all * 100 <= one * 115)
+    #expect(cached["locksPerOperation"]?.number == 0)
+    #expect(cached["tlbInvalidations"]?.integer == 0)
+    #expect(rows.allSatisfy { $0["cpus"]?.integer == 8 })
   }
-#endif
+
+  @Test(
+    arguments: [1, 4],
+    [
+      "fragmented-fork", "fork-churn", "exhaustion", "recovery", "deep-recursion threads=200",
+      "million-threads threads=4000", "pressure threads=300", "stack-depths", "overflow",
+      "vmalloc-suite operations=50",
+    ])
+  func afterReclaimAsManyFramesAreFreeAsBefore(cpus: Int, scenario: String) async throws {
+    let run = try await boot("scenario=\(scenario) strategy=growing") { $0.cpuCount = cpus }
+    expectSuccess(run)
+    let result = try #require(run.records(ofType: "result").first)
+    let before = try #require(result["freeFramesBefore"]?.integer)
+    #expect(before > 0 && result["freeFramesAfterReclaim"]?.integer == before)
+    #expect(result["freeFramesEqual"]?.bool == true)
+  }
+
+  // With this seed and so many ticks, one CPU is preempted while it holds the only address that another asks for.
+  @Test func anAddressThatOneCPUHoldsIsNotDueToAnother() async throws {
+    let run = try await boot("scenario=vmalloc-suite strategy=linear operations=50 seed=3") {
+      $0.cpuCount = 4
+      $0.instructionTimeShift = 5
+    }
+    expectSuccess(run)
+  }
+
+  @Test func areasOfAllCPUsKeepWhatTheirOwnersWrote() async throws {
+    let run = try await boot("scenario=vmalloc-suite strategy=vmalloc operations=100") { $0.cpuCount = 4 }
+    expectSuccess(run)
+    let result = try #require(run.records(ofType: "result").first)
+    #expect(result["cpus"]?.integer == 4)
+    // A page allocated and freed in each round, on each CPU.
+    #expect(result["workloads"]?["fixSize"]?["operations"]?.integer == 2 * 100 * 4)
+    #expect(result["leakedFrames"]?.integer == 0)
+  }
+}

@@ -1,147 +1,145 @@
 // Boards that lack something: a clear line and a failing exit code.
 
-#if Tools
-  import DeviceTreeSamples
-  import Foundation
-  import ImageTools
-  import Testing
+import DeviceTreeSamples
+import Foundation
+import ImageTools
+import Testing
 
-  @Suite struct UnusualDeviceTrees {
-    static let uart = DeviceTreeNode(
-      "pl011@9000000", [("compatible", text("arm,pl011")), ("reg", cells(0, 0x900_0000, 0, 0x1000))])
-    static let memory = DeviceTreeNode(
-      "memory@40000000", [("device_type", text("memory")), ("reg", cells(0, 0x4000_0000, 0, 0x800_0000))])
-    static let processors = DeviceTreeNode(
-      "cpus", [("#address-cells", cells(1)), ("#size-cells", cells(0))],
-      [DeviceTreeNode("cpu@0", [("device_type", text("cpu")), ("reg", cells(0))])])
-    static let controller = DeviceTreeNode(
-      "intc@8000000",
+@Suite struct UnusualDeviceTrees {
+  static let uart = DeviceTreeNode(
+    "pl011@9000000", [("compatible", text("arm,pl011")), ("reg", cells(0, 0x900_0000, 0, 0x1000))])
+  static let memory = DeviceTreeNode(
+    "memory@40000000", [("device_type", text("memory")), ("reg", cells(0, 0x4000_0000, 0, 0x800_0000))])
+  static let processors = DeviceTreeNode(
+    "cpus", [("#address-cells", cells(1)), ("#size-cells", cells(0))],
+    [DeviceTreeNode("cpu@0", [("device_type", text("cpu")), ("reg", cells(0))])])
+  static let controller = DeviceTreeNode(
+    "intc@8000000",
+    [
+      ("compatible", text("arm,cortex-a15-gic")), ("interrupt-controller", []),
+      ("reg", cells(0, 0x800_0000, 0, 0x1_0000, 0, 0x801_0000, 0, 0x1_0000)),
+    ])
+  static let timer = DeviceTreeNode(
+    "timer",
+    [
+      ("compatible", text("arm,armv8-timer")),
+      ("interrupts", cells(1, 13, 0x104, 1, 14, 0x104, 1, 11, 0x104, 1, 10, 0x104)),
+    ])
+  static let chosen = DeviceTreeNode("chosen", [("bootargs", text("scenario=self-test test=lookup"))])
+
+  /// Boots with a tree that has these nodes.
+  func boot(_ nodes: [DeviceTreeNode], reservations: [(UInt64, UInt64)] = []) async throws -> GuestRun {
+    try await BootWithTree(nodes, reservations: reservations).run()
+  }
+
+  @Test func completeTreeBoots() async throws {
+    let nodes = [Self.chosen, Self.memory, Self.processors, Self.uart, Self.controller, Self.timer]
+    expectSuccess(try await boot(nodes))
+  }
+
+  @Test func treeWithoutMemoryIsRefused() async throws {
+    let run = try await boot([Self.chosen, Self.processors, Self.uart, Self.controller, Self.timer])
+    #expect(run.exitCode == ExitCode.failure)
+    #expect(errorMessage(run) == "the device tree describes no memory")
+  }
+
+  @Test func memoryOfSizeZeroIsNoMemory() async throws {
+    let empty = DeviceTreeNode(
+      "memory@40000000", [("device_type", text("memory")), ("reg", cells(0, 0x4000_0000, 0, 0))])
+    let run = try await boot([Self.chosen, empty, Self.processors, Self.uart, Self.controller, Self.timer])
+    #expect(run.exitCode == ExitCode.failure)
+    #expect(errorMessage(run) == "the device tree describes no memory")
+  }
+
+  @Test func memoryThatTheLinearMapCannotReachIsRefused() async throws {
+    // 39-bit addresses leave 255 GiB for it; the second range begins at 1 TiB.
+    let memory = DeviceTreeNode(
+      "memory@40000000",
       [
-        ("compatible", text("arm,cortex-a15-gic")), ("interrupt-controller", []),
-        ("reg", cells(0, 0x800_0000, 0, 0x1_0000, 0, 0x801_0000, 0, 0x1_0000)),
+        ("device_type", text("memory")),
+        ("reg", cells(0, 0x4000_0000, 0, 0x800_0000, 0x100, 0, 0, 0x100_0000)),
       ])
-    static let timer = DeviceTreeNode(
-      "timer",
-      [
-        ("compatible", text("arm,armv8-timer")),
-        ("interrupts", cells(1, 13, 0x104, 1, 14, 0x104, 1, 11, 0x104, 1, 10, 0x104)),
-      ])
-    static let chosen = DeviceTreeNode("chosen", [("bootargs", text("scenario=self-test test=lookup"))])
+    let run = try await boot([Self.chosen, memory, Self.processors, Self.uart, Self.controller, Self.timer])
+    #expect(run.exitCode == ExitCode.failure)
+    #expect(errorMessage(run)?.hasPrefix("translation tables: ") == true)
+  }
 
-    /// Boots with a tree that has these nodes.
-    func boot(_ nodes: [DeviceTreeNode], reservations: [(UInt64, UInt64)] = []) async throws -> GuestRun {
-      try await BootWithTree(nodes, reservations: reservations).run()
+  @Test func memoryLargerThanAllAddressesIsRefused() async throws {
+    let memory = DeviceTreeNode(
+      "memory@40000000",
+      [("device_type", text("memory")), ("reg", cells(0, 0x4000_0000, 0xffff_ffff, 0xffff_f000))])
+    let run = try await boot([Self.chosen, memory, Self.processors, Self.uart, Self.controller, Self.timer])
+    #expect(run.exitCode == ExitCode.failure)
+    #expect(errorMessage(run)?.hasPrefix("memory: ") == true)
+  }
+
+  @Test func treesThatLackSomethingElseAreRefused() async throws {
+    let withoutCPU = try await boot([Self.chosen, Self.memory, Self.uart, Self.controller, Self.timer])
+    #expect(withoutCPU.exitCode == ExitCode.failure)
+    #expect(errorMessage(withoutCPU) == "the device tree describes no CPU")
+    let withoutController = try await boot([Self.chosen, Self.memory, Self.processors, Self.uart, Self.timer])
+    #expect(withoutController.exitCode == ExitCode.failure)
+    #expect(errorMessage(withoutController)?.contains("GICv2") == true)
+    let withoutTimer = try await boot([Self.chosen, Self.memory, Self.processors, Self.uart, Self.controller])
+    #expect(withoutTimer.exitCode == ExitCode.failure)
+    #expect(errorMessage(withoutTimer)?.contains("timer") == true)
+  }
+
+  // A tree whose CPUs have these affinities and are started in this way.
+  private func boot(cpus: [UInt32], method: String, firmware: [(String, [UInt8])]? = nil) async throws
+    -> GuestRun
+  {
+    let nodes = cpus.map {
+      DeviceTreeNode(
+        "cpu@\($0)", [("device_type", text("cpu")), ("reg", cells($0)), ("enable-method", text(method))])
     }
+    let processors = DeviceTreeNode("cpus", [("#address-cells", cells(1)), ("#size-cells", cells(0))], nodes)
+    let psci = firmware.map { [DeviceTreeNode("psci", $0)] } ?? []
+    return try await boot(
+      [Self.chosen, Self.memory, processors, Self.uart, Self.controller, Self.timer] + psci)
+  }
 
-    @Test func completeTreeBoots() async throws {
-      let nodes = [Self.chosen, Self.memory, Self.processors, Self.uart, Self.controller, Self.timer]
-      expectSuccess(try await boot(nodes))
-    }
+  @Test func cpusThatCannotBeStartedAreRefused() async throws {
+    let psci = [("compatible", text("arm,psci-1.0")), ("method", text("hvc"))]
+    let tooMany = try await boot(cpus: [0, 1, 2, 3, 4, 5, 6, 7, 8], method: "psci", firmware: psci)
+    #expect(errorMessage(tooMany) == "the device tree describes more than 8 CPUs")
+    let without = try await boot(cpus: [0, 1], method: "psci")
+    #expect(
+      errorMessage(without) == "the device tree describes several CPUs, but no PSCI firmware to start them by"
+    )
+    let spin = try await boot(cpus: [0, 1], method: "spin-table", firmware: psci)
+    #expect(errorMessage(spin) == "the device tree describes a CPU that is not started by PSCI")
+    let others = try await boot(cpus: [4, 5], method: "psci", firmware: psci)
+    #expect(
+      errorMessage(others) == "the device tree does not describe the CPU that the kernel was started on")
+    let absent = try await boot(cpus: [0, 1], method: "psci", firmware: psci)
+    #expect(errorMessage(absent) == "firmware does not start a CPU that the device tree describes")
+    for run in [tooMany, without, spin, others, absent] { #expect(run.exitCode == ExitCode.failure) }
+  }
 
-    @Test func treeWithoutMemoryIsRefused() async throws {
-      let run = try await boot([Self.chosen, Self.processors, Self.uart, Self.controller, Self.timer])
-      #expect(run.exitCode == ExitCode.failure)
-      #expect(errorMessage(run) == "the device tree describes no memory")
-    }
+  @Test func `A tree without a serial port is refused by way of the emulator`() async throws {
+    let run = try await boot([Self.chosen, Self.processors, Self.controller, Self.timer])
+    #expect(run.exitCode == ExitCode.failure)
+    #expect(errorMessage(run) == "the device tree describes no memory")
+  }
 
-    @Test func memoryOfSizeZeroIsNoMemory() async throws {
-      let empty = DeviceTreeNode(
-        "memory@40000000", [("device_type", text("memory")), ("reg", cells(0, 0x4000_0000, 0, 0))])
-      let run = try await boot([Self.chosen, empty, Self.processors, Self.uart, Self.controller, Self.timer])
-      #expect(run.exitCode == ExitCode.failure)
-      #expect(errorMessage(run) == "the device tree describes no memory")
-    }
+  @Test func reservedMemoryIsLeftAlone() async throws {
+    let reserved = DeviceTreeNode(
+      "reserved-memory", [("#address-cells", cells(2)), ("#size-cells", cells(2))],
+      [DeviceTreeNode("firmware@44000000", [("reg", cells(0, 0x4400_0000, 0, 0x40_0000))])])
+    let vmalloc = DeviceTreeNode("chosen", [("bootargs", text("scenario=self-test test=vmalloc"))])
+    let nodes = [vmalloc, Self.memory, Self.processors, Self.uart, Self.controller, Self.timer]
+    let without = try await boot(nodes)
+    let with = try await boot(nodes + [reserved], reservations: [(0x4500_0000, 0x10_0000)])
+    expectSuccess(with)
+    #expect(freeFrames(without) - freeFrames(with) == (4 + 1) << 8)
+  }
 
-    @Test func memoryThatTheLinearMapCannotReachIsRefused() async throws {
-      // 39-bit addresses leave 255 GiB for it; the second range begins at 1 TiB.
-      let memory = DeviceTreeNode(
-        "memory@40000000",
-        [
-          ("device_type", text("memory")),
-          ("reg", cells(0, 0x4000_0000, 0, 0x800_0000, 0x100, 0, 0, 0x100_0000)),
-        ])
-      let run = try await boot([Self.chosen, memory, Self.processors, Self.uart, Self.controller, Self.timer])
-      #expect(run.exitCode == ExitCode.failure)
-      #expect(errorMessage(run)?.hasPrefix("translation tables: ") == true)
-    }
-
-    @Test func memoryLargerThanAllAddressesIsRefused() async throws {
-      let memory = DeviceTreeNode(
-        "memory@40000000",
-        [("device_type", text("memory")), ("reg", cells(0, 0x4000_0000, 0xffff_ffff, 0xffff_f000))])
-      let run = try await boot([Self.chosen, memory, Self.processors, Self.uart, Self.controller, Self.timer])
-      #expect(run.exitCode == ExitCode.failure)
-      #expect(errorMessage(run)?.hasPrefix("memory: ") == true)
-    }
-
-    @Test func treesThatLackSomethingElseAreRefused() async throws {
-      let withoutCPU = try await boot([Self.chosen, Self.memory, Self.uart, Self.controller, Self.timer])
-      #expect(withoutCPU.exitCode == ExitCode.failure)
-      #expect(errorMessage(withoutCPU) == "the device tree describes no CPU")
-      let withoutController = try await boot([Self.chosen, Self.memory, Self.processors, Self.uart, Self.timer])
-      #expect(withoutController.exitCode == ExitCode.failure)
-      #expect(errorMessage(withoutController)?.contains("GICv2") == true)
-      let withoutTimer = try await boot([Self.chosen, Self.memory, Self.processors, Self.uart, Self.controller])
-      #expect(withoutTimer.exitCode == ExitCode.failure)
-      #expect(errorMessage(withoutTimer)?.contains("timer") == true)
-    }
-
-    // A tree whose CPUs have these affinities and are started in this way.
-    private func boot(cpus: [UInt32], method: String, firmware: [(String, [UInt8])]? = nil) async throws
-      -> GuestRun
-    {
-      let nodes = cpus.map {
-        DeviceTreeNode(
-          "cpu@\($0)", [("device_type", text("cpu")), ("reg", cells($0)), ("enable-method", text(method))])
-      }
-      let processors = DeviceTreeNode("cpus", [("#address-cells", cells(1)), ("#size-cells", cells(0))], nodes)
-      let psci = firmware.map { [DeviceTreeNode("psci", $0)] } ?? []
-      return try await boot(
-        [Self.chosen, Self.memory, processors, Self.uart, Self.controller, Self.timer] + psci)
-    }
-
-    @Test func cpusThatCannotBeStartedAreRefused() async throws {
-      let psci = [("compatible", text("arm,psci-1.0")), ("method", text("hvc"))]
-      let tooMany = try await boot(cpus: [0, 1, 2, 3, 4, 5, 6, 7, 8], method: "psci", firmware: psci)
-      #expect(errorMessage(tooMany) == "the device tree describes more than 8 CPUs")
-      let without = try await boot(cpus: [0, 1], method: "psci")
-      #expect(
-        errorMessage(without) == "the device tree describes several CPUs, but no PSCI firmware to start them by"
-      )
-      let spin = try await boot(cpus: [0, 1], method: "spin-table", firmware: psci)
-      #expect(errorMessage(spin) == "the device tree describes a CPU that is not started by PSCI")
-      let others = try await boot(cpus: [4, 5], method: "psci", firmware: psci)
-      #expect(
-        errorMessage(others) == "the device tree does not describe the CPU that the kernel was started on")
-      let absent = try await boot(cpus: [0, 1], method: "psci", firmware: psci)
-      #expect(errorMessage(absent) == "firmware does not start a CPU that the device tree describes")
-      for run in [tooMany, without, spin, others, absent] { #expect(run.exitCode == ExitCode.failure) }
-    }
-
-    @Test func `A tree without a serial port is refused by way of the emulator`() async throws {
-      let run = try await boot([Self.chosen, Self.processors, Self.controller, Self.timer])
-      #expect(run.exitCode == ExitCode.failure)
-      #expect(errorMessage(run) == "the device tree describes no memory")
-    }
-
-    @Test func reservedMemoryIsLeftAlone() async throws {
-      let reserved = DeviceTreeNode(
-        "reserved-memory", [("#address-cells", cells(2)), ("#size-cells", cells(2))],
-        [DeviceTreeNode("firmware@44000000", [("reg", cells(0, 0x4400_0000, 0, 0x40_0000))])])
-      let vmalloc = DeviceTreeNode("chosen", [("bootargs", text("scenario=self-test test=vmalloc"))])
-      let nodes = [vmalloc, Self.memory, Self.processors, Self.uart, Self.controller, Self.timer]
-      let without = try await boot(nodes)
-      let with = try await boot(nodes + [reserved], reservations: [(0x4500_0000, 0x10_0000)])
-      expectSuccess(with)
-      #expect(freeFrames(without) - freeFrames(with) == (4 + 1) << 8)
-    }
-
-    // From the lines as in /proc/buddyinfo.
-    private func freeFrames(_ run: GuestRun) -> Int {
-      run.lines.filter { $0.hasPrefix("Node ") }.reduce(0) { sum, line in
-        let counts = line.split(separator: " ").suffix(11).compactMap { Int($0) }
-        return sum + counts.enumerated().reduce(0) { $0 + $1.element << $1.offset }
-      }
+  // From the lines as in /proc/buddyinfo.
+  private func freeFrames(_ run: GuestRun) -> Int {
+    run.lines.filter { $0.hasPrefix("Node ") }.reduce(0) { sum, line in
+      let counts = line.split(separator: " ").suffix(11).compactMap { Int($0) }
+      return sum + counts.enumerated().reduce(0) { $0 + $1.element << $1.offset }
     }
   }
-#endif
+}

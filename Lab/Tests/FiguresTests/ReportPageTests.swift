@@ -79,73 +79,71 @@ import Testing
     }
   }
 
-  #if Tools
-    @Test func thePageIsSelfContainedAndSmall() throws {
-      let html = try ReportPage(Sample.all()).html()
-      #expect(html.utf8.count < 1 << 20)
-      for outside in ["http://", "https://", "<script", "@import", "<link rel=\"stylesheet", "src=", "url("] {
-        #expect(!html.contains(outside), "\(outside)")
+  @Test func thePageIsSelfContainedAndSmall() throws {
+    let html = try ReportPage(Sample.all()).html()
+    #expect(html.utf8.count < 1 << 20)
+    for outside in ["http://", "https://", "<script", "@import", "<link rel=\"stylesheet", "src=", "url("] {
+      #expect(!html.contains(outside), "\(outside)")
+    }
+    #expect(html.contains("prefers-color-scheme:dark"))
+    let pictures = html.components(separatedBy: "<svg ").dropFirst()
+    // Swatches of the legend are decoration: the name stands beside each.
+    let shown = pictures.filter { !$0.hasPrefix("viewBox=\"0 0 14 14\" aria-hidden=\"true\">") }
+    #expect(shown.count >= 14)
+    #expect(shown.allSatisfy { $0.prefix { $0 != ">" }.contains("aria-label=\"") })
+  }
+
+  @Test func aLargeMemoryStillGivesASmallPage() throws {
+    var forks: [JSON] = []
+    for (seed, strategy) in ["linear", "vmalloc", "growing"].enumerated() {
+      func text(_ offset: Int) -> JSON {
+        .string(
+          MemoryMapTests.map(frames: 1 << 17, seed: UInt64(seed * 3 + offset)).runs
+            .map { "\($0.use.rawValue)\($0.count)" }.joined())
       }
-      #expect(html.contains("prefers-color-scheme:dark"))
-      let pictures = html.components(separatedBy: "<svg ").dropFirst()
-      // Swatches of the legend are decoration: the name stands beside each.
-      let shown = pictures.filter { !$0.hasPrefix("viewBox=\"0 0 14 14\" aria-hidden=\"true\">") }
-      #expect(shown.count >= 14)
-      #expect(shown.allSatisfy { $0.prefix { $0 != ">" }.contains("aria-label=\"") })
+      forks.append(
+        Sample.fork(strategy, forks: 100).adding(
+          "frameMaps", .object(["before": text(0), "atFailure": text(1), "after": text(2)])))
     }
+    var set = ResultSet()
+    set.forks = forks
+    #expect(try ReportPage(set).html().utf8.count < 1 << 20)
+  }
 
-    @Test func aLargeMemoryStillGivesASmallPage() throws {
-      var forks: [JSON] = []
-      for (seed, strategy) in ["linear", "vmalloc", "growing"].enumerated() {
-        func text(_ offset: Int) -> JSON {
-          .string(
-            MemoryMapTests.map(frames: 1 << 17, seed: UInt64(seed * 3 + offset)).runs
-              .map { "\($0.use.rawValue)\($0.count)" }.joined())
-        }
-        forks.append(
-          Sample.fork(strategy, forks: 100).adding(
-            "frameMaps", .object(["before": text(0), "atFailure": text(1), "after": text(2)])))
-      }
-      var set = ResultSet()
-      set.forks = forks
-      #expect(try ReportPage(set).html().utf8.count < 1 << 20)
-    }
+  @Test func whatIsMissingStandsOnThePage() throws {
+    var set = ResultSet()
+    set.add("bench.json", "[")
+    let html = try ReportPage(set).html()
+    #expect(html.contains("bench.json is truncated or no JSON"))
+    #expect(try !ReportPage(Sample.all()).html().contains("class=\"problems\""))
+  }
 
-    @Test func whatIsMissingStandsOnThePage() throws {
-      var set = ResultSet()
-      set.add("bench.json", "[")
-      let html = try ReportPage(set).html()
-      #expect(html.contains("bench.json is truncated or no JSON"))
-      #expect(try !ReportPage(Sample.all()).html().contains("class=\"problems\""))
-    }
+  @Test func hostileNamesStayText() throws {
+    var set = ResultSet()
+    let evil = "</style><script>alert(1)</script>"
+    set.add(evil + ".json", "[")
+    set.add("a.json", try Sample.text([Sample.fork(evil, forks: 3), Sample.fork("../../x", forks: 4)]))
+    set.add("l.json", try Sample.text([Sample.linux[0].adding("kernel", .string(evil))]))
+    let page = ReportPage(set)
+    #expect(try !page.html().contains("<script"))
+    #expect(page.files.allSatisfy { !$0.name.contains("/") && !$0.text.contains("<script") })
+  }
 
-    @Test func hostileNamesStayText() throws {
-      var set = ResultSet()
-      let evil = "</style><script>alert(1)</script>"
-      set.add(evil + ".json", "[")
-      set.add("a.json", try Sample.text([Sample.fork(evil, forks: 3), Sample.fork("../../x", forks: 4)]))
-      set.add("l.json", try Sample.text([Sample.linux[0].adding("kernel", .string(evil))]))
-      let page = ReportPage(set)
-      #expect(try !page.html().contains("<script"))
-      #expect(page.files.allSatisfy { !$0.name.contains("/") && !$0.text.contains("<script") })
-    }
+  @Test(.enabled(if: Browser.path != nil, "Debian's chromium is not installed"))
+  func aBrowserShowsThePageWithoutComplaint() throws {
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("report-\(UUID().uuidString)")
+    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let file = folder.appendingPathComponent("report.html")
+    try Data(ReportPage(Sample.all()).html().utf8).write(to: file)
+    let (html, log) = try Browser.open(file, profile: folder.appendingPathComponent("profile"))
+    #expect(html.contains("What happened to memory"), "the page came up: \(log)")
+    #expect(!log.contains("CONSOLE"), "\(log)")
 
-    @Test(.enabled(if: Browser.path != nil, "Debian's chromium is not installed"))
-    func aBrowserShowsThePageWithoutComplaint() throws {
-      let folder = FileManager.default.temporaryDirectory.appendingPathComponent("report-\(UUID().uuidString)")
-      try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-      defer { try? FileManager.default.removeItem(at: folder) }
-      let file = folder.appendingPathComponent("report.html")
-      try Data(ReportPage(Sample.all()).html().utf8).write(to: file)
-      let (html, log) = try Browser.open(file, profile: folder.appendingPathComponent("profile"))
-      #expect(html.contains("What happened to memory"), "the page came up: \(log)")
-      #expect(!log.contains("CONSOLE"), "\(log)")
-
-      // The check sees complaints when there are some.
-      try Data("<script>console.error('planted')</script>".utf8).write(to: file)
-      #expect(try Browser.open(file, profile: folder.appendingPathComponent("profile")).log.contains("planted"))
-    }
-  #endif
+    // The check sees complaints when there are some.
+    try Data("<script>console.error('planted')</script>".utf8).write(to: file)
+    #expect(try Browser.open(file, profile: folder.appendingPathComponent("profile")).log.contains("planted"))
+  }
 }
 
 /// A browser without a window.

@@ -1,281 +1,279 @@
 // The C interface: the library's undefined and exported symbols, its header in C and C++, and a kernel in C that boots.
 
-#if Tools
-  import Foundation
-  import ImageTools
-  import Testing
+import Foundation
+import ImageTools
+import Testing
 
-  @Suite(.enabled(if: CLibrary.hasCompiler, "clang and ld.lld are not in PATH"))
-  struct CLibraryTests {
-    /// The header's functions, without the inline ones.
-    func declared() throws -> Set<String> {
-      let header = try String(contentsOfFile: "\(CLibrary.headerFolder)/kernel_stacks.h", encoding: .utf8)
-      var names: Set<String> = []
-      for line in header.split(separator: "\n") where !line.hasPrefix("static") && !line.hasPrefix(" ") {
-        if let match = line.firstMatch(of: #/^[A-Za-z].*?\b(ks_[a-z_]+)\(/#) { names.insert(String(match.1)) }
-      }
-      return names
+@Suite(.enabled(if: CLibrary.hasCompiler, "clang and ld.lld are not in PATH"))
+struct CLibraryTests {
+  /// The header's functions, without the inline ones.
+  func declared() throws -> Set<String> {
+    let header = try String(contentsOfFile: "\(CLibrary.headerFolder)/kernel_stacks.h", encoding: .utf8)
+    var names: Set<String> = []
+    for line in header.split(separator: "\n") where !line.hasPrefix("static") && !line.hasPrefix(" ") {
+      if let match = line.firstMatch(of: #/^[A-Za-z].*?\b(ks_[a-z_]+)\(/#) { names.insert(String(match.1)) }
     }
+    return names
+  }
 
-    @Test func theLibraryNeedsTheCPUsNumberAndNothingElse() async throws {
-      let library = try await CLibrary.shared.path
-      let undefined = try await run(
-        "llvm-nm", ["--undefined-only", "--just-symbol-name", "\(library)/libkernel_stacks.a"])
-      #expect(symbols(undefined) == ["ks_machine_cpu"])
+  @Test func theLibraryNeedsTheCPUsNumberAndNothingElse() async throws {
+    let library = try await CLibrary.shared.path
+    let undefined = try await run(
+      "llvm-nm", ["--undefined-only", "--just-symbol-name", "\(library)/libkernel_stacks.a"])
+    #expect(symbols(undefined) == ["ks_machine_cpu"])
+  }
+
+  @Test func theLibraryShowsWhatTheHeaderDeclaresAndNothingElse() async throws {
+    let library = try await CLibrary.shared.path
+    let defined = try await run(
+      "llvm-nm", ["--defined-only", "--extern-only", "--just-symbol-name", "\(library)/libkernel_stacks.a"])
+    let blocks: Set = ["memcpy", "memmove", "memset"]
+    #expect(symbols(defined) == (try declared()).subtracting(["ks_machine_cpu"]).union(blocks))
+    // Symbols that a kernel may define itself are weak.
+    let all = try await run("llvm-nm", ["--defined-only", "--extern-only", "\(library)/libkernel_stacks.a"])
+    let weak = all.split(separator: "\n").filter { $0.contains(" W ") }.map {
+      String($0.split(separator: " ")[2])
     }
+    let machine: Set = [
+      "ks_machine_node", "ks_machine_disable_interrupts", "ks_machine_restore_interrupts", "ks_machine_lock",
+      "ks_machine_unlock",
+    ]
+    #expect(Set(weak) == machine.union(blocks))
+  }
 
-    @Test func theLibraryShowsWhatTheHeaderDeclaresAndNothingElse() async throws {
-      let library = try await CLibrary.shared.path
-      let defined = try await run(
-        "llvm-nm", ["--defined-only", "--extern-only", "--just-symbol-name", "\(library)/libkernel_stacks.a"])
-      let blocks: Set = ["memcpy", "memmove", "memset"]
-      #expect(symbols(defined) == (try declared()).subtracting(["ks_machine_cpu"]).union(blocks))
-      // Symbols that a kernel may define itself are weak.
-      let all = try await run("llvm-nm", ["--defined-only", "--extern-only", "\(library)/libkernel_stacks.a"])
-      let weak = all.split(separator: "\n").filter { $0.contains(" W ") }.map {
-        String($0.split(separator: " ")[2])
-      }
-      let machine: Set = [
-        "ks_machine_node", "ks_machine_disable_interrupts", "ks_machine_restore_interrupts", "ks_machine_lock",
-        "ks_machine_unlock",
+  @Test func theLibraryLeavesX18AndFloatingPointToTheKernel() async throws {
+    let library = try await CLibrary.shared.path
+    let code = try await run(
+      "llvm-objdump", ["-d", "-r", "--no-show-raw-insn", "\(library)/libkernel_stacks.a"])
+    let lines = code.split(separator: "\n")
+    #expect(lines.count > 10_000)
+    #expect(lines.filter { $0.contains(#/\b[xw]18\b/#) } == [])
+    #expect(lines.filter { $0.contains("_GOT") || $0.contains(#/\b[qdv][0-9]+\b[,.]/#) } == [])
+  }
+
+  @Test(
+    arguments: [
+      ["clang", "-std=c11", "-x", "c"], ["clang", "-std=c23", "-x", "c"],
+      ["clang", "-std=c++11", "-x", "c++"], ["clang", "-std=c++23", "-x", "c++"],
+      ["clang", "--target=aarch64-none-elf", "-ffreestanding", "-x", "c"],
+      ["aarch64-linux-gnu-gcc", "-std=c11", "-ffreestanding", "-x", "c"],
+    ].filter { CLibrary.isInstalled($0[0]) })
+  func theHeaderIsCAndCPlusPlus(_ compiler: [String]) async throws {
+    let source = FileManager.default.temporaryDirectory.appendingPathComponent(
+      "header-\(UUID().uuidString).c")
+    try "#include \"kernel_stacks.h\"\nks_error error;\nks_stacks stacks;\n".write(
+      to: source, atomically: true, encoding: .utf8)
+    defer { try? FileManager.default.removeItem(at: source) }
+    let result = try await Command(
+      compiler[0],
+      Array(compiler.dropFirst()) + [
+        "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-I", CLibrary.headerFolder, "-fsyntax-only",
+        source.path,
       ]
-      #expect(Set(weak) == machine.union(blocks))
-    }
+    ).run()
+    #expect(result.exitCode == 0, "\(result.errors)")
+  }
 
-    @Test func theLibraryLeavesX18AndFloatingPointToTheKernel() async throws {
-      let library = try await CLibrary.shared.path
-      let code = try await run(
-        "llvm-objdump", ["-d", "-r", "--no-show-raw-insn", "\(library)/libkernel_stacks.a"])
-      let lines = code.split(separator: "\n")
-      #expect(lines.count > 10_000)
-      #expect(lines.filter { $0.contains(#/\b[xw]18\b/#) } == [])
-      #expect(lines.filter { $0.contains("_GOT") || $0.contains(#/\b[qdv][0-9]+\b[,.]/#) } == [])
-    }
+  @Test(
+    "A kernel in C runs threads where contiguous stacks are refused, and is told what it frees wrongly",
+    .enabled(if: Guest.isQemuInstalled, "qemu-system-aarch64 is not installed"),
+    arguments: [(39, Guest.CPU.cortexA72), (39, .max), (48, .cortexA72)])
+  func oneCPU(addressBits: Int, cpu: Guest.CPU) async throws {
+    var guest = Guest(kernel: try await CLibrary.shared.kernel(addressBits: addressBits))
+    guest.cpu = cpu
+    let run = try await guest.run()
+    #expect(run.exitCode == 0, "\(run.lines.suffix(5).joined(separator: "\n"))")
 
-    @Test(
-      arguments: [
-        ["clang", "-std=c11", "-x", "c"], ["clang", "-std=c23", "-x", "c"],
-        ["clang", "-std=c++11", "-x", "c++"], ["clang", "-std=c++23", "-x", "c++"],
-        ["clang", "--target=aarch64-none-elf", "-ffreestanding", "-x", "c"],
-        ["aarch64-linux-gnu-gcc", "-std=c11", "-ffreestanding", "-x", "c"],
-      ].filter { CLibrary.isInstalled($0[0]) })
-    func theHeaderIsCAndCPlusPlus(_ compiler: [String]) async throws {
-      let source = FileManager.default.temporaryDirectory.appendingPathComponent(
-        "header-\(UUID().uuidString).c")
-      try "#include \"kernel_stacks.h\"\nks_error error;\nks_stacks stacks;\n".write(
-        to: source, atomically: true, encoding: .utf8)
-      defer { try? FileManager.default.removeItem(at: source) }
-      let result = try await Command(
-        compiler[0],
-        Array(compiler.dropFirst()) + [
-          "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-I", CLibrary.headerFolder, "-fsyntax-only",
-          source.path,
-        ]
-      ).run()
-      #expect(result.exitCode == 0, "\(result.errors)")
-    }
+    func only(_ type: String) throws -> JSON { try #require(run.records(ofType: type).first) }
+    func number(_ record: JSON, _ key: String) throws -> Int { Int(try #require(record[key]?.number)) }
+    let begin = try only("begin")
+    #expect(try number(begin, "stackOfInit") < 9 << 10)
+    #expect(try number(begin, "addressBits") == addressBits)
+    #expect(try number(begin, "dirtyState") == (cpu == .max ? 1 : 0))
+    #expect(try number(try only("dirty"), "isKept") == number(begin, "dirtyState"))
+    let fragmented = try only("fragmented")
+    #expect(try number(fragmented, "largestFreeOrder") == 0)
+    let linear = try only("linear")
+    #expect(try number(linear, "stacks") == 0)
+    #expect(try number(linear, "requested") == 16 << 10)
+    #expect(try number(linear, "largest") == 4096)
+    let free = try number(fragmented, "freeFrames") * 4096
+    #expect(try number(linear, "available") == free)
+    #expect(
+      linear["text"]?.string
+        == "order 2 for a thread stack refused: \(free >> 20) MiB free, largest block 4 KiB")
 
-    @Test(
-      "A kernel in C runs threads where contiguous stacks are refused, and is told what it frees wrongly",
-      .enabled(if: Guest.isQemuInstalled, "qemu-system-aarch64 is not installed"),
-      arguments: [(39, Guest.CPU.cortexA72), (39, .max), (48, .cortexA72)])
-    func oneCPU(addressBits: Int, cpu: Guest.CPU) async throws {
-      var guest = Guest(kernel: try await CLibrary.shared.kernel(addressBits: addressBits))
-      guest.cpu = cpu
-      let run = try await guest.run()
-      #expect(run.exitCode == 0, "\(run.lines.suffix(5).joined(separator: "\n"))")
+    // 600 idle threads have a page each; those that went deeper have grown by their need.
+    let threads = try only("threads")
+    #expect(try number(threads, "count") == 600)
+    #expect(try number(threads, "idleKiB") == 600 * 4)
+    #expect(try number(threads, "grownPages") > 300)
+    #expect((12_288..<16_384).contains(try number(threads, "deepestBytes")))
+    #expect(try number(try only("shrink"), "mappedBefore") == 16 << 10)
+    #expect(try number(try only("shrink"), "mappedAfter") == 4 << 10)
+    #expect(
+      try only("group")["text"]?.string
+        == "4 KiB of stack for group 0 refused: 40 KiB of its 40 KiB are in use")
+    for type in ["offenders", "tasks", "mapped", "asked"] { _ = try only(type) }
 
-      func only(_ type: String) throws -> JSON { try #require(run.records(ofType: type).first) }
-      func number(_ record: JSON, _ key: String) throws -> Int { Int(try #require(record[key]?.number)) }
-      let begin = try only("begin")
-      #expect(try number(begin, "stackOfInit") < 9 << 10)
-      #expect(try number(begin, "addressBits") == addressBits)
-      #expect(try number(begin, "dirtyState") == (cpu == .max ? 1 : 0))
-      #expect(try number(try only("dirty"), "isKept") == number(begin, "dirtyState"))
-      let fragmented = try only("fragmented")
-      #expect(try number(fragmented, "largestFreeOrder") == 0)
-      let linear = try only("linear")
-      #expect(try number(linear, "stacks") == 0)
-      #expect(try number(linear, "requested") == 16 << 10)
-      #expect(try number(linear, "largest") == 4096)
-      let free = try number(fragmented, "freeFrames") * 4096
-      #expect(try number(linear, "available") == free)
-      #expect(
-        linear["text"]?.string
-          == "order 2 for a thread stack refused: \(free >> 20) MiB free, largest block 4 KiB")
-
-      // 600 idle threads have a page each; those that went deeper have grown by their need.
-      let threads = try only("threads")
-      #expect(try number(threads, "count") == 600)
-      #expect(try number(threads, "idleKiB") == 600 * 4)
-      #expect(try number(threads, "grownPages") > 300)
-      #expect((12_288..<16_384).contains(try number(threads, "deepestBytes")))
-      #expect(try number(try only("shrink"), "mappedBefore") == 16 << 10)
-      #expect(try number(try only("shrink"), "mappedAfter") == 4 << 10)
-      #expect(
-        try only("group")["text"]?.string
-          == "4 KiB of stack for group 0 refused: 40 KiB of its 40 KiB are in use")
-      for type in ["offenders", "tasks", "mapped", "asked"] { _ = try only(type) }
-
-      // Every refusal has the code that was expected, names the address, and says it in words.
-      let refusals = run.records(ofType: "refusal")
-      #expect(refusals.count >= 48)
-      for refusal in refusals {
-        let text = try #require(refusal["text"]?.string)
-        #expect(try number(refusal, "code") == number(refusal, "expected"), "\(text)")
-        #expect(text.count > 10)
-        if let address = refusal["address"]?.string, address != "0x0", try number(refusal, "code") == 17 {
-          // Of frames, the text gives the number.
-          let digits = address.dropFirst(2)
-          #expect(
-            text.contains(digits) || text.contains(digits.dropLast(3)), "\(text) does not name \(address)")
-        }
-      }
-      let end = try only("end")
-      #expect(try number(end, "misuses") >= 28)
-      #expect(try number(end, "live") == 0)
-      #expect(try number(end, "lost") == 1)
-      #expect(run.lines.contains { $0.hasPrefix("Node 0, zone   Normal") })
-      #expect(run.lines.contains { $0.hasSuffix("stack arena stacks") })
-      #expect(run.lines.contains { $0.hasPrefix("growing stacks of 16 KiB: 0 in use") })
-
-      // Clearing 16 KiB, or 4 of a growing stack, is 526 or 136 instructions of an allocation.
-      for (stacks, clearing, limits) in [("vmalloc", 526, (100, 225)), ("growing", 136, (100, 225))] {
-        let cost = try #require(run.records(ofType: "cost").first { $0["stacks"]?.string == stacks })
-        #expect(try number(cost, "allocate") - clearing <= limits.0, "\(stacks): \(cost)")
-        #expect(try number(cost, "free") <= limits.1, "\(stacks): \(cost)")
+    // Every refusal has the code that was expected, names the address, and says it in words.
+    let refusals = run.records(ofType: "refusal")
+    #expect(refusals.count >= 48)
+    for refusal in refusals {
+      let text = try #require(refusal["text"]?.string)
+      #expect(try number(refusal, "code") == number(refusal, "expected"), "\(text)")
+      #expect(text.count > 10)
+      if let address = refusal["address"]?.string, address != "0x0", try number(refusal, "code") == 17 {
+        // Of frames, the text gives the number.
+        let digits = address.dropFirst(2)
+        #expect(
+          text.contains(digits) || text.contains(digits.dropLast(3)), "\(text) does not name \(address)")
       }
     }
+    let end = try only("end")
+    #expect(try number(end, "misuses") >= 28)
+    #expect(try number(end, "live") == 0)
+    #expect(try number(end, "lost") == 1)
+    #expect(run.lines.contains { $0.hasPrefix("Node 0, zone   Normal") })
+    #expect(run.lines.contains { $0.hasSuffix("stack arena stacks") })
+    #expect(run.lines.contains { $0.hasPrefix("growing stacks of 16 KiB: 0 in use") })
 
-    @Test(
-      "On four CPUs each stack has one owner, and of four that free the same one, one succeeds",
-      .enabled(if: Guest.isQemuInstalled, "qemu-system-aarch64 is not installed"), arguments: [true, false])
-    func fourCPUs(inTurn: Bool) async throws {
-      var guest = Guest(kernel: try await CLibrary.shared.kernel())
-      guest.cpuCount = 4
-      guest.countsInstructions = inTurn
-      let run = try await guest.run()
-      #expect(run.exitCode == 0, "\(run.lines.suffix(5).joined(separator: "\n"))")
-      let storm = try #require(run.records(ofType: "storm").first)
-      #expect(storm["turns"]?.number == 1600)
-      #expect(storm["racesFreed"]?.number == 40)
-      #expect(storm["racesRefused"]?.number == 120)
-    }
-
-    @Test(
-      "Of a vmalloc area of 8 to 16 MiB, which has no part for small areas, nothing outside is freed on any CPU",
-      .enabled(if: Guest.isQemuInstalled, "qemu-system-aarch64 is not installed"), arguments: [8, 15, 16])
-    func narrowVmallocArea(mebibytes: Int) async throws {
-      var guest = Guest(kernel: try await CLibrary.shared.kernel(vmallocMiB: mebibytes))
-      guest.cpuCount = 4
-      let run = try await guest.run()
-      #expect(run.exitCode == 0, "\(run.lines.suffix(5).joined(separator: "\n"))")
-      let narrow = try #require(run.records(ofType: "narrow").first)
-      #expect(narrow["mebibytes"]?.number == Double(mebibytes) && narrow["cpus"]?.number == 4)
-      #expect(narrow["refused"]?.number == 4 * 9 && narrow["misuses"]?.number == 4 * 9)
-    }
-
-    @Test func thePagesExampleCompiles() async throws {
-      guard CLibrary.isInstalled("clang") else { return }
-      let page = try String(
-        contentsOfFile: "\(try #require(PackageRoot.path))/docs/c-interface.md", encoding: .utf8)
-      let block = try #require(page.components(separatedBy: "```c\n").dropFirst().first)
-      let source = FileManager.default.temporaryDirectory.appendingPathComponent("page-\(UUID().uuidString).c")
-      try (block.components(separatedBy: "```")[0]).write(to: source, atomically: true, encoding: .utf8)
-      defer { try? FileManager.default.removeItem(at: source) }
-      _ = try await run(
-        "clang",
-        [
-          "--target=aarch64-none-elf", "-std=c11", "-ffreestanding", "-Wall", "-Wextra", "-Werror",
-          "-fsyntax-only",
-          "-I", CLibrary.headerFolder, source.path,
-        ])
-    }
-
-    @Test func theReadmesTasksAreTheKernels() throws {
-      let root = try #require(PackageRoot.path)
-      let readme = try String(contentsOfFile: "\(root)/README.md", encoding: .utf8)
-      let tasks = try String(contentsOfFile: "\(root)/Fixtures/CKernel/tasks.c", encoding: .utf8)
-      let code = try #require(tasks.range(of: "#include")).lowerBound
-      #expect(readme.contains("```c\n\(tasks[code...])```"))
-    }
-
-    private func symbols(_ output: String) -> Set<String> {
-      Set(output.split(separator: "\n").filter { !$0.contains(":") && !$0.isEmpty }.map { String($0) })
-    }
-
-    private func run(_ program: String, _ arguments: [String]) async throws -> String {
-      let result = try await Command(CLibrary.tool(program), arguments).run()
-      try #require(result.exitCode == 0, "\(program): \(result.errors)")
-      return result.output
+    // Clearing 16 KiB, or 4 of a growing stack, is 526 or 136 instructions of an allocation.
+    for (stacks, clearing, limits) in [("vmalloc", 526, (100, 225)), ("growing", 136, (100, 225))] {
+      let cost = try #require(run.records(ofType: "cost").first { $0["stacks"]?.string == stacks })
+      #expect(try number(cost, "allocate") - clearing <= limits.0, "\(stacks): \(cost)")
+      #expect(try number(cost, "free") <= limits.1, "\(stacks): \(cost)")
     }
   }
 
-  /// The library and the kernel that uses it, built once for all tests.
-  actor CLibrary {
-    static let shared = CLibrary()
+  @Test(
+    "On four CPUs each stack has one owner, and of four that free the same one, one succeeds",
+    .enabled(if: Guest.isQemuInstalled, "qemu-system-aarch64 is not installed"), arguments: [true, false])
+  func fourCPUs(inTurn: Bool) async throws {
+    var guest = Guest(kernel: try await CLibrary.shared.kernel())
+    guest.cpuCount = 4
+    guest.countsInstructions = inTurn
+    let run = try await guest.run()
+    #expect(run.exitCode == 0, "\(run.lines.suffix(5).joined(separator: "\n"))")
+    let storm = try #require(run.records(ofType: "storm").first)
+    #expect(storm["turns"]?.number == 1600)
+    #expect(storm["racesFreed"]?.number == 40)
+    #expect(storm["racesRefused"]?.number == 120)
+  }
 
-    static var headerFolder: String { "\(PackageRoot.path ?? ".")/Sources/KernelStacksCHeader/include" }
+  @Test(
+    "Of a vmalloc area of 8 to 16 MiB, which has no part for small areas, nothing outside is freed on any CPU",
+    .enabled(if: Guest.isQemuInstalled, "qemu-system-aarch64 is not installed"), arguments: [8, 15, 16])
+  func narrowVmallocArea(mebibytes: Int) async throws {
+    var guest = Guest(kernel: try await CLibrary.shared.kernel(vmallocMiB: mebibytes))
+    guest.cpuCount = 4
+    let run = try await guest.run()
+    #expect(run.exitCode == 0, "\(run.lines.suffix(5).joined(separator: "\n"))")
+    let narrow = try #require(run.records(ofType: "narrow").first)
+    #expect(narrow["mebibytes"]?.number == Double(mebibytes) && narrow["cpus"]?.number == 4)
+    #expect(narrow["refused"]?.number == 4 * 9 && narrow["misuses"]?.number == 4 * 9)
+  }
 
-    static var hasCompiler: Bool { isInstalled("clang") && isInstalled("ld.lld") && isInstalled("make") }
+  @Test func thePagesExampleCompiles() async throws {
+    guard CLibrary.isInstalled("clang") else { return }
+    let page = try String(
+      contentsOfFile: "\(try #require(PackageRoot.path))/docs/c-interface.md", encoding: .utf8)
+    let block = try #require(page.components(separatedBy: "```c\n").dropFirst().first)
+    let source = FileManager.default.temporaryDirectory.appendingPathComponent("page-\(UUID().uuidString).c")
+    try (block.components(separatedBy: "```")[0]).write(to: source, atomically: true, encoding: .utf8)
+    defer { try? FileManager.default.removeItem(at: source) }
+    _ = try await run(
+      "clang",
+      [
+        "--target=aarch64-none-elf", "-std=c11", "-ffreestanding", "-Wall", "-Wextra", "-Werror",
+        "-fsyntax-only",
+        "-I", CLibrary.headerFolder, source.path,
+      ])
+  }
 
-    static func isInstalled(_ program: String) -> Bool { find(program) != nil }
+  @Test func theReadmesTasksAreTheKernels() throws {
+    let root = try #require(PackageRoot.path)
+    let readme = try String(contentsOfFile: "\(root)/README.md", encoding: .utf8)
+    let tasks = try String(contentsOfFile: "\(root)/Fixtures/CKernel/tasks.c", encoding: .utf8)
+    let code = try #require(tasks.range(of: "#include")).lowerBound
+    #expect(readme.contains("```c\n\(tasks[code...])```"))
+  }
 
-    /// A tool beside the Swift compiler, or else in PATH.
-    static func tool(_ program: String) -> String {
-      if let compiler = find("swiftc") {
-        let beside = URL(fileURLWithPath: compiler).resolvingSymlinksInPath().deletingLastPathComponent()
-          .appendingPathComponent(program).path
-        if FileManager.default.isExecutableFile(atPath: beside) { return beside }
-      }
-      return program
+  private func symbols(_ output: String) -> Set<String> {
+    Set(output.split(separator: "\n").filter { !$0.contains(":") && !$0.isEmpty }.map { String($0) })
+  }
+
+  private func run(_ program: String, _ arguments: [String]) async throws -> String {
+    let result = try await Command(CLibrary.tool(program), arguments).run()
+    try #require(result.exitCode == 0, "\(program): \(result.errors)")
+    return result.output
+  }
+}
+
+/// The library and the kernel that uses it, built once for all tests.
+actor CLibrary {
+  static let shared = CLibrary()
+
+  static var headerFolder: String { "\(PackageRoot.path ?? ".")/Sources/KernelStacksCHeader/include" }
+
+  static var hasCompiler: Bool { isInstalled("clang") && isInstalled("ld.lld") && isInstalled("make") }
+
+  static func isInstalled(_ program: String) -> Bool { find(program) != nil }
+
+  /// A tool beside the Swift compiler, or else in PATH.
+  static func tool(_ program: String) -> String {
+    if let compiler = find("swiftc") {
+      let beside = URL(fileURLWithPath: compiler).resolvingSymlinksInPath().deletingLastPathComponent()
+        .appendingPathComponent(program).path
+      if FileManager.default.isExecutableFile(atPath: beside) { return beside }
     }
+    return program
+  }
 
-    private static func find(_ program: String) -> String? {
-      (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":").map { "\($0)/\(program)" }
-        .first { FileManager.default.isExecutableFile(atPath: $0) }
-    }
+  private static func find(_ program: String) -> String? {
+    (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":").map { "\($0)/\(program)" }
+      .first { FileManager.default.isExecutableFile(atPath: $0) }
+  }
 
-    private var library: Task<String, any Error>?
-    private var kernels: [String: Task<String, any Error>] = [:]
+  private var library: Task<String, any Error>?
+  private var kernels: [String: Task<String, any Error>] = [:]
 
-    /// The folder with `libkernel_stacks.a` and `kernel_stacks.h`, as `make c-library` makes it.
-    var path: String {
-      get async throws {
-        if library == nil {
-          library = Task {
-            let root = try #require(PackageRoot.path)
-            let result = try await Command("make", ["-s", "c-library"], in: root).run()
-            try #require(result.exitCode == 0, "\(result.output)\(result.errors)")
-            return "\(root)/build/c-library"
-          }
-        }
-        return try await library!.value
-      }
-    }
-
-    /// The linked kernel.
-    ///
-    /// - Parameter vmallocMiB: with more than 0, the kernel only uses a vmalloc area of that size.
-    func kernel(addressBits: Int = 39, vmallocMiB: Int = 0) async throws -> String {
-      let library = try await path
-      let name = "example-\(addressBits)" + (vmallocMiB > 0 ? "-\(vmallocMiB)" : "")
-      if kernels[name] == nil {
-        kernels[name] = Task {
+  /// The folder with `libkernel_stacks.a` and `kernel_stacks.h`, as `make c-library` makes it.
+  var path: String {
+    get async throws {
+      if library == nil {
+        library = Task {
           let root = try #require(PackageRoot.path)
-          let output = "\(library)/\(name)"
-          let result = try await Command(
-            "make",
-            [
-              "-s", "-C", "\(root)/Fixtures/CKernel", "LIBRARY=\(library)", "BUILD=\(output)",
-              "ADDRESS_BITS=\(addressBits)", "VMALLOC_MIB=\(vmallocMiB)",
-            ]
-          ).run()
+          let result = try await Command("make", ["-s", "c-library"], in: root).run()
           try #require(result.exitCode == 0, "\(result.output)\(result.errors)")
-          return "\(output)/kernel"
+          return "\(root)/build/c-library"
         }
       }
-      return try await kernels[name]!.value
+      return try await library!.value
     }
   }
-#endif
+
+  /// The linked kernel.
+  ///
+  /// - Parameter vmallocMiB: with more than 0, the kernel only uses a vmalloc area of that size.
+  func kernel(addressBits: Int = 39, vmallocMiB: Int = 0) async throws -> String {
+    let library = try await path
+    let name = "example-\(addressBits)" + (vmallocMiB > 0 ? "-\(vmallocMiB)" : "")
+    if kernels[name] == nil {
+      kernels[name] = Task {
+        let root = try #require(PackageRoot.path)
+        let output = "\(library)/\(name)"
+        let result = try await Command(
+          "make",
+          [
+            "-s", "-C", "\(root)/Fixtures/CKernel", "LIBRARY=\(library)", "BUILD=\(output)",
+            "ADDRESS_BITS=\(addressBits)", "VMALLOC_MIB=\(vmallocMiB)",
+          ]
+        ).run()
+        try #require(result.exitCode == 0, "\(result.output)\(result.errors)")
+        return "\(output)/kernel"
+      }
+    }
+    return try await kernels[name]!.value
+  }
+}

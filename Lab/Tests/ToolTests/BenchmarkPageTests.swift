@@ -1,86 +1,84 @@
 // Floors of operations, and the table of costs in a page.
 
-#if Tools
-  import ImageTools
-  import Testing
+import ImageTools
+import Testing
 
-  @testable import kstacks
+@testable import kstacks
 
-  @Suite struct BenchmarkPageTests {
-    static func row(_ name: String, _ strategy: String, _ instructions: Int, more: String = "") throws -> JSON {
+@Suite struct BenchmarkPageTests {
+  static func row(_ name: String, _ strategy: String, _ instructions: Int, more: String = "") throws -> JSON {
+    try JSON(
+      parsing: """
+        {"name":"\(name)","strategy":"\(strategy)","instructions":\(instructions),"tlbInvalidations":0,"live":10\(more)}
+        """)
+  }
+
+  @Test func aRowHasTheFloorOfItsOperationAndStrategyOrNone() throws {
+    let names = [
+      ("free stack into cache", "vmalloc"), ("free stack into cache", "growing"),
+      ("free stack into cache, in C", "growing"), ("free stack into cache, as in C", "vmalloc"),
+      ("allocate frame", "linear"), ("free stack, cache full", "linear"),
+      ("free stack, cache full, worst", "growing"),
+    ]
+    let floors = try names.map { benchmarkFloor(try Self.row($0.0, $0.1, 100)) }
+    #expect(floors == [18, 21, 21, 18, 19, nil, nil])
+    let rows = withFloors([
+      try Self.row("allocate frame", "growing", 63), try Self.row("other", "growing", 1),
+    ])
+    #expect(rows.map { $0["floor"]?.integer } == [19, nil])
+  }
+
+  @Test func theTableIsReplacedAndNothingElse() throws {
+    let page = "# Costs\n\n<!-- figures: costs -->\nold\n<!-- end of figures -->\n\nend\n"
+    let rows = [
+      try Self.row("new", "vmalloc", 1712, more: #","limit":1800,"floor":65"#),
       try JSON(
-        parsing: """
-          {"name":"\(name)","strategy":"\(strategy)","instructions":\(instructions),"tlbInvalidations":0,"live":10\(more)}
-          """)
-    }
+        parsing: #"{"name":"memory","strategy":"vmalloc","instructions":null,"live":10,"bytesPerStack":65}"#),
+    ]
+    let text = try BenchmarkPage.replacing("costs", in: page, with: BenchmarkPage.costs(rows))
+    #expect(
+      text == """
+        # Costs
 
-    @Test func aRowHasTheFloorOfItsOperationAndStrategyOrNone() throws {
-      let names = [
-        ("free stack into cache", "vmalloc"), ("free stack into cache", "growing"),
-        ("free stack into cache, in C", "growing"), ("free stack into cache, as in C", "vmalloc"),
-        ("allocate frame", "linear"), ("free stack, cache full", "linear"),
-        ("free stack, cache full, worst", "growing"),
-      ]
-      let floors = try names.map { benchmarkFloor(try Self.row($0.0, $0.1, 100)) }
-      #expect(floors == [18, 21, 21, 18, 19, nil, nil])
-      let rows = withFloors([
-        try Self.row("allocate frame", "growing", 63), try Self.row("other", "growing", 1),
-      ])
-      #expect(rows.map { $0["floor"]?.integer } == [19, nil])
-    }
+        <!-- figures: costs -->
+        | operation | strategy | live | instructions | floor | limit | TLB invalidations |
+        |-----------|----------|-----:|-------------:|------:|------:|------------------:|
+        | new       | vmalloc  |   10 |        1,712 |    65 | 1,800 |                 0 |
+        <!-- end of figures -->
 
-    @Test func theTableIsReplacedAndNothingElse() throws {
-      let page = "# Costs\n\n<!-- figures: costs -->\nold\n<!-- end of figures -->\n\nend\n"
-      let rows = [
-        try Self.row("new", "vmalloc", 1712, more: #","limit":1800,"floor":65"#),
-        try JSON(
-          parsing: #"{"name":"memory","strategy":"vmalloc","instructions":null,"live":10,"bytesPerStack":65}"#),
-      ]
-      let text = try BenchmarkPage.replacing("costs", in: page, with: BenchmarkPage.costs(rows))
-      #expect(
-        text == """
-          # Costs
+        end
 
-          <!-- figures: costs -->
-          | operation | strategy | live | instructions | floor | limit | TLB invalidations |
-          |-----------|----------|-----:|-------------:|------:|------:|------------------:|
-          | new       | vmalloc  |   10 |        1,712 |    65 | 1,800 |                 0 |
-          <!-- end of figures -->
+        """)
+    #expect(try BenchmarkPage.replacing("costs", in: text, with: BenchmarkPage.costs(rows)) == text)
+  }
 
-          end
+  @Test func timesOfAHostBecomeRatios() throws {
+    let rows = try JSON(
+      parsing: #"[{"name":"frame","machine":"host","nanoseconds":24.6,"nanosecondsInC":20}]"#)
+    #expect(try BenchmarkPage.host(rows.array ?? []).rows == [["frame", "1.2"]])
+  }
 
-          """)
-      #expect(try BenchmarkPage.replacing("costs", in: text, with: BenchmarkPage.costs(rows)) == text)
-    }
+  @Test(arguments: [
+    "[]", "[{}]", #"[{"name":"frame","nanoseconds":24.6}]"#,
+    #"[{"name":"frame","nanoseconds":1,"nanosecondsInC":0}]"#,
+  ])
+  func timesThatAreNoTimesAreRefused(file: String) throws {
+    let rows = try #require(try JSON(parsing: file).array)
+    #expect(throws: CommandError.self) { try BenchmarkPage.host(rows) }
+  }
 
-    @Test func timesOfAHostBecomeRatios() throws {
-      let rows = try JSON(
-        parsing: #"[{"name":"frame","machine":"host","nanoseconds":24.6,"nanosecondsInC":20}]"#)
-      #expect(try BenchmarkPage.host(rows.array ?? []).rows == [["frame", "1.2"]])
-    }
+  @Test(arguments: [
+    "<!-- figures: t -->", "<!-- end of figures -->", "<!-- figures: a -->\n<!-- figures: b -->",
+    "<!-- end of figures -->\n<!-- figures: costs -->",
+  ])
+  func aMarkerWithoutItsCounterpartIsAnError(text: String) {
+    #expect(throws: MarkedPage.Malformed.self) { try MarkedPage(text) }
+  }
 
-    @Test(arguments: [
-      "[]", "[{}]", #"[{"name":"frame","nanoseconds":24.6}]"#,
-      #"[{"name":"frame","nanoseconds":1,"nanosecondsInC":0}]"#,
-    ])
-    func timesThatAreNoTimesAreRefused(file: String) throws {
-      let rows = try #require(try JSON(parsing: file).array)
-      #expect(throws: CommandError.self) { try BenchmarkPage.host(rows) }
-    }
-
-    @Test(arguments: [
-      "<!-- figures: t -->", "<!-- end of figures -->", "<!-- figures: a -->\n<!-- figures: b -->",
-      "<!-- end of figures -->\n<!-- figures: costs -->",
-    ])
-    func aMarkerWithoutItsCounterpartIsAnError(text: String) {
-      #expect(throws: MarkedPage.Malformed.self) { try MarkedPage(text) }
-    }
-
-    @Test(arguments: ["", "a <!-- figures: costs -->\n", "<!-- figures: host -->\n<!-- end of figures -->"])
-    func aPageWithoutTheTableIsRefused(page: String) {
-      #expect(throws: CommandError.self) {
-        try BenchmarkPage.replacing("costs", in: page, with: BenchmarkPage.costs([]))
-      }
+  @Test(arguments: ["", "a <!-- figures: costs -->\n", "<!-- figures: host -->\n<!-- end of figures -->"])
+  func aPageWithoutTheTableIsRefused(page: String) {
+    #expect(throws: CommandError.self) {
+      try BenchmarkPage.replacing("costs", in: page, with: BenchmarkPage.costs([]))
     }
   }
-#endif
+}

@@ -1,91 +1,89 @@
 // A run succeeds only if the machine, its checks and its result say so.
 
-#if Tools
-  import ImageTools
-  import Testing
+import ImageTools
+import Testing
 
-  @testable import kstacks
+@testable import kstacks
 
-  @Suite struct OutcomeTests {
-    func outcome(_ lines: [String], exitCode: Int = 0) throws -> RunOutcome {
-      let plan = try RunPlan(
-        ["scenario=fragmented-fork", "strategy=vmalloc"], cpu: .cortexA72, silenceLimit: 1, machine: .qemu)
-      return try RunOutcome(
-        plan: plan, exitCode: exitCode, lines: lines, records: lines.compactMap { try? JSON(parsing: $0) })
-    }
+@Suite struct OutcomeTests {
+  func outcome(_ lines: [String], exitCode: Int = 0) throws -> RunOutcome {
+    let plan = try RunPlan(
+      ["scenario=fragmented-fork", "strategy=vmalloc"], cpu: .cortexA72, silenceLimit: 1, machine: .qemu)
+    return try RunOutcome(
+      plan: plan, exitCode: exitCode, lines: lines, records: lines.compactMap { try? JSON(parsing: $0) })
+  }
 
-    func refusal(_ lines: [String], exitCode: Int = 0) -> String {
-      do {
-        return try outcome(lines, exitCode: exitCode).failure?.description ?? "no error"
-      } catch {
-        return "\(error)"
-      }
-    }
-
-    static let result = #"{"type":"result","strategy":"vmalloc","leakedFrames":0}"#
-    static let passed = #"{"type":"check","name":"nothing leaks","passed":true}"#
-
-    @Test func panicIsASuccessOnlyIfTheResultPromisesIt() throws {
-      let promised = #"{"type":"result","strategy":"linear","kernelEnd":"panic","leakedFrames":null}"#
-      let panic = #"{"type":"error","message":"panic: kernel stack overflow, found late"}"#
-      #expect(try outcome([promised, panic], exitCode: 2).failure == nil)
-      #expect(refusal([promised], exitCode: 0).contains("the kernel went on"))
-      #expect(refusal([promised, panic], exitCode: 1).contains("the kernel went on"))
-      #expect(refusal([Self.result, panic], exitCode: 2).contains("found late"))
-    }
-
-    @Test func resultAndChecksMakeAGoodRun() throws {
-      let good = try outcome(["booting", Self.passed, Self.result])
-      #expect(good.result?["strategy"]?.string == "vmalloc")
-      #expect(good.benchmarks.isEmpty)
-      #expect(good.failure == nil)
-    }
-
-    @Test func measurementsSurviveACheckThatDidNotHold() throws {
-      let row = #"{"type":"benchmark","name":"free","instructions":101}"#
-      let failed = ["a", "b"].map { #"{"type":"check","name":"\#($0)","passed":false}"# }
-      let outcome = try outcome([row] + failed, exitCode: 1)
-      #expect(outcome.benchmarks.map { $0["instructions"]?.integer } == [101])
-      #expect(
-        outcome.failure?.description
-          == "fragmented-fork with vmalloc stacks failed: these checks did not hold: a; b")
-    }
-
-    @Test func aFailedCheckIsNamedEvenIfTheKernelExitedWithZero() {
-      #expect(
-        refusal([#"{"type":"check","name":"isolation","passed":false}"#, Self.result])
-          == "fragmented-fork with vmalloc stacks failed: this check did not hold: isolation")
-    }
-
-    @Test func anErrorIsQuoted() {
-      #expect(
-        refusal([#"{"type":"error","message":"no memory in the device tree"}"#], exitCode: 1)
-          == "fragmented-fork with vmalloc stacks failed: no memory in the device tree")
-    }
-
-    @Test func aPanicShowsTheLastLinesOfTheConsole() {
-      #expect(
-        refusal(["booting", "panic: out of luck"], exitCode: 3)
-          == "fragmented-fork with vmalloc stacks failed with exit code 3\n  | booting\n  | panic: out of luck")
-    }
-
-    @Test func aRunWithoutAResultIsNoSuccess() {
-      #expect(refusal(["bye"]) == "fragmented-fork with vmalloc stacks ended without a result")
-    }
-
-    @Test func leakedFramesAreAFailure() {
-      #expect(
-        refusal([#"{"type":"result","leakedFrames":3}"#])
-          == "fragmented-fork with vmalloc stacks failed: 3 frames leaked")
-    }
-
-    @Test func theKernelIsToldOnlyWhatTheDeviceTreeDoesNotSay() throws {
-      let plan = try RunPlan(
-        ["scenario=fragmented-fork", "strategy=linear", "seed=7", "memory=64M", "cpus=1", "numa-nodes=2"],
-        cpu: .max, silenceLimit: 1, machine: .qemu)
-      #expect(plan.kernelCommandLine == "scenario=fragmented-fork strategy=linear seed=7")
-      #expect(plan.options.memoryBytes == 64 << 20)
-      #expect(plan.options.nodeCount == 2)
+  func refusal(_ lines: [String], exitCode: Int = 0) -> String {
+    do {
+      return try outcome(lines, exitCode: exitCode).failure?.description ?? "no error"
+    } catch {
+      return "\(error)"
     }
   }
-#endif
+
+  static let result = #"{"type":"result","strategy":"vmalloc","leakedFrames":0}"#
+  static let passed = #"{"type":"check","name":"nothing leaks","passed":true}"#
+
+  @Test func panicIsASuccessOnlyIfTheResultPromisesIt() throws {
+    let promised = #"{"type":"result","strategy":"linear","kernelEnd":"panic","leakedFrames":null}"#
+    let panic = #"{"type":"error","message":"panic: kernel stack overflow, found late"}"#
+    #expect(try outcome([promised, panic], exitCode: 2).failure == nil)
+    #expect(refusal([promised], exitCode: 0).contains("the kernel went on"))
+    #expect(refusal([promised, panic], exitCode: 1).contains("the kernel went on"))
+    #expect(refusal([Self.result, panic], exitCode: 2).contains("found late"))
+  }
+
+  @Test func resultAndChecksMakeAGoodRun() throws {
+    let good = try outcome(["booting", Self.passed, Self.result])
+    #expect(good.result?["strategy"]?.string == "vmalloc")
+    #expect(good.benchmarks.isEmpty)
+    #expect(good.failure == nil)
+  }
+
+  @Test func measurementsSurviveACheckThatDidNotHold() throws {
+    let row = #"{"type":"benchmark","name":"free","instructions":101}"#
+    let failed = ["a", "b"].map { #"{"type":"check","name":"\#($0)","passed":false}"# }
+    let outcome = try outcome([row] + failed, exitCode: 1)
+    #expect(outcome.benchmarks.map { $0["instructions"]?.integer } == [101])
+    #expect(
+      outcome.failure?.description
+        == "fragmented-fork with vmalloc stacks failed: these checks did not hold: a; b")
+  }
+
+  @Test func aFailedCheckIsNamedEvenIfTheKernelExitedWithZero() {
+    #expect(
+      refusal([#"{"type":"check","name":"isolation","passed":false}"#, Self.result])
+        == "fragmented-fork with vmalloc stacks failed: this check did not hold: isolation")
+  }
+
+  @Test func anErrorIsQuoted() {
+    #expect(
+      refusal([#"{"type":"error","message":"no memory in the device tree"}"#], exitCode: 1)
+        == "fragmented-fork with vmalloc stacks failed: no memory in the device tree")
+  }
+
+  @Test func aPanicShowsTheLastLinesOfTheConsole() {
+    #expect(
+      refusal(["booting", "panic: out of luck"], exitCode: 3)
+        == "fragmented-fork with vmalloc stacks failed with exit code 3\n  | booting\n  | panic: out of luck")
+  }
+
+  @Test func aRunWithoutAResultIsNoSuccess() {
+    #expect(refusal(["bye"]) == "fragmented-fork with vmalloc stacks ended without a result")
+  }
+
+  @Test func leakedFramesAreAFailure() {
+    #expect(
+      refusal([#"{"type":"result","leakedFrames":3}"#])
+        == "fragmented-fork with vmalloc stacks failed: 3 frames leaked")
+  }
+
+  @Test func theKernelIsToldOnlyWhatTheDeviceTreeDoesNotSay() throws {
+    let plan = try RunPlan(
+      ["scenario=fragmented-fork", "strategy=linear", "seed=7", "memory=64M", "cpus=1", "numa-nodes=2"],
+      cpu: .max, silenceLimit: 1, machine: .qemu)
+    #expect(plan.kernelCommandLine == "scenario=fragmented-fork strategy=linear seed=7")
+    #expect(plan.options.memoryBytes == 64 << 20)
+    #expect(plan.options.nodeCount == 2)
+  }
+}

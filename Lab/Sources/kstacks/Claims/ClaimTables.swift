@@ -1,329 +1,327 @@
 // The tables of docs/claims.md, one for each claim or question.
 
-#if Tools
-  import Figures
-  import ImageTools
-  import SimulatedScenarios
+import Figures
+import ImageTools
+import SimulatedScenarios
 
-  extension ClaimResults {
-    /// All tables, in the order of the page.
-    func tables(addressSpace: StackAddressSpace?) -> [ClaimTable] {
+extension ClaimResults {
+  /// All tables, in the order of the page.
+  func tables(addressSpace: StackAddressSpace?) -> [ClaimTable] {
+    [
+      fragmentation, additionalPage, addressSpaceTable(addressSpace), runTime, linuxRunTime, halfSize,
+      linuxDepths, metadata, pageTableWork, movable, accounting, refusals,
+    ]
+  }
+
+  private static let strategies = ["linear", "vmalloc", "growing"]
+
+  /// A cell for each strategy.
+  private func perStrategy(_ cell: (String) -> String?) -> [String?] { Self.strategies.map(cell) }
+
+  private func costs(_ name: String, live: Int? = nil) -> [String?] {
+    perStrategy { strategy in
+      guard entries[.costs] != nil else { return nil }
+      return ClaimFigure.count(cost(name, strategy, live: live)?["instructions"]) ?? "-"
+    }
+  }
+
+  // MARK: Fork without contiguous memory
+
+  /// The free memory when a fork is refused, or a phrase if it is less than a fork takes.
+  private func leftWhenRefused(_ result: JSON) -> String {
+    guard let free = result["freeBytesAtFailure"]?.integer, let frames = result["framesPerFork"]?.integer
+    else {
+      return "?"
+    }
+    return free < frames * 4096 ? "less than a fork takes" : readable(byteCount: free)
+  }
+
+  private var fragmentation: ClaimTable {
+    func row(_ label: String, _ source: ClaimSource, _ kind: String) -> ClaimRow {
+      let result = self[source, kind]
+      let isLinux = source == .linux
+      return ClaimRow(
+        label, source,
+        [
+          ClaimFigure.bytes(result?[isLinux ? "freeBytes" : "freeBytesBefore"]),
+          ClaimFigure.bytes(result?["largestFreeBlockBytes"]),
+          isLinux
+            ? ClaimFigure.count(result?["forksSucceeded"], of: result?["forksAttempted"])
+            : ClaimFigure.count(result?["forksSucceeded"]),
+          isLinux ? result.map { _ in "-" } : result.map(leftWhenRefused),
+        ])
+    }
+    let sources: [(String, ClaimSource)] = [
+      ("128 MiB", .forks), ("64 MiB", .forksInLittleMemory), ("128 MiB, single frames", .forksInSingleFrames),
+    ]
+    var rows: [ClaimRow] = []
+    for (memory, source) in sources {
+      for strategy in Self.strategies { rows.append(row("\(strategy), \(memory)", source, strategy)) }
+    }
+    for (label, kernel) in [
+      ("Linux 6.1, contiguous", "contiguous"), ("Linux 6.1, its own vmalloc", "vmap"),
+      ("Linux 6.1, KernelStacks", "kernelstacks"),
+    ] { rows.append(row(label, .linux, kernel)) }
+    return ClaimTable(
+      "fragmentation", ["stacks", "free before", "largest block", "forks", "free when refused"], rows)
+  }
+
+  // MARK: One additional page
+
+  private var additionalPage: ClaimTable {
+    ClaimTable(
+      "additional-page", ["of a 16 KiB stack, 4,000 live", "linear", "vmalloc", "growing"],
       [
-        fragmentation, additionalPage, addressSpaceTable(addressSpace), runTime, linuxRunTime, halfSize,
-        linuxDepths, metadata, pageTableWork, movable, accounting, refusals,
-      ]
-    }
-
-    private static let strategies = ["linear", "vmalloc", "growing"]
-
-    /// A cell for each strategy.
-    private func perStrategy(_ cell: (String) -> String?) -> [String?] { Self.strategies.map(cell) }
-
-    private func costs(_ name: String, live: Int? = nil) -> [String?] {
-      perStrategy { strategy in
-        guard entries[.costs] != nil else { return nil }
-        return ClaimFigure.count(cost(name, strategy, live: live)?["instructions"]) ?? "-"
-      }
-    }
-
-    // MARK: Fork without contiguous memory
-
-    /// The free memory when a fork is refused, or a phrase if it is less than a fork takes.
-    private func leftWhenRefused(_ result: JSON) -> String {
-      guard let free = result["freeBytesAtFailure"]?.integer, let frames = result["framesPerFork"]?.integer
-      else {
-        return "?"
-      }
-      return free < frames * 4096 ? "less than a fork takes" : readable(byteCount: free)
-    }
-
-    private var fragmentation: ClaimTable {
-      func row(_ label: String, _ source: ClaimSource, _ kind: String) -> ClaimRow {
-        let result = self[source, kind]
-        let isLinux = source == .linux
-        return ClaimRow(
-          label, source,
-          [
-            ClaimFigure.bytes(result?[isLinux ? "freeBytes" : "freeBytesBefore"]),
-            ClaimFigure.bytes(result?["largestFreeBlockBytes"]),
-            isLinux
-              ? ClaimFigure.count(result?["forksSucceeded"], of: result?["forksAttempted"])
-              : ClaimFigure.count(result?["forksSucceeded"]),
-            isLinux ? result.map { _ in "-" } : result.map(leftWhenRefused),
-          ])
-      }
-      let sources: [(String, ClaimSource)] = [
-        ("128 MiB", .forks), ("64 MiB", .forksInLittleMemory), ("128 MiB, single frames", .forksInSingleFrames),
-      ]
-      var rows: [ClaimRow] = []
-      for (memory, source) in sources {
-        for strategy in Self.strategies { rows.append(row("\(strategy), \(memory)", source, strategy)) }
-      }
-      for (label, kernel) in [
-        ("Linux 6.1, contiguous", "contiguous"), ("Linux 6.1, its own vmalloc", "vmap"),
-        ("Linux 6.1, KernelStacks", "kernelstacks"),
-      ] { rows.append(row(label, .linux, kernel)) }
-      return ClaimTable(
-        "fragmentation", ["stacks", "free before", "largest block", "forks", "free when refused"], rows)
-    }
-
-    // MARK: One additional page
-
-    private var additionalPage: ClaimTable {
-      ClaimTable(
-        "additional-page", ["of a 16 KiB stack, 4,000 live", "linear", "vmalloc", "growing"],
-        [
-          ClaimRow(
-            "bytes of page tables and records", .costs,
-            perStrategy {
-              ClaimFigure.count(cost("page tables and metadata per stack", $0)?["bytesPerStack"])
-            }),
-          ClaimRow(
-            "stacks for each additional page", .costs,
-            perStrategy { strategy in
-              cost("page tables and metadata per stack", strategy)?["bytesPerStack"]?.integer.map {
-                grouped(4096 / max(1, $0))
-              }
-            }),
-          ClaimRow(
-            "frames that a fork takes, stack included, at most", .forks,
-            perStrategy { strategy in
-              self[.forks, strategy].map {
-                $0["forksSucceeded"]?.integer == 0 ? "-" : ClaimFigure.count($0["framesPerFork"]) ?? "?"
-              }
-            }),
-        ])
-    }
-
-    // MARK: Address space
-
-    private func addressSpaceTable(_ space: StackAddressSpace?) -> ClaimTable {
-      let many = self[.manyThreads, "growing"]
-      return ClaimTable(
-        "address-space", ["39-bit addresses", ""],
-        [
-          ClaimRow("vmalloc area", .addressSpace, [space.map { readable(byteCount: $0.areaBytes) }]),
-          ClaimRow("slot of a 16 KiB stack", .addressSpace, [space.map { readable(byteCount: $0.slotBytes) }]),
-          ClaimRow("stacks that fit", .addressSpace, [space.map { grouped($0.capacity) }]),
-          ClaimRow(
-            "memory that these would take", .addressSpace,
-            [space.map { readable(byteCount: $0.capacity * $0.stackBytes) }]),
-          ClaimRow("threads that lived at a time", .manyThreads, [ClaimFigure.count(many?["threads"])]),
-          ClaimRow(
-            "bytes for each of them, everything included", .manyThreads,
-            [ClaimFigure.count(many?["bytesPerThread"])]),
-          ClaimRow(
-            "instructions to make one, above 1,000 others", .manyThreads,
-            [ClaimFigure.count(many?["instructionsPerThreadAtFew"])]),
-          ClaimRow(
-            "instructions to make one, above all others", .manyThreads,
-            [ClaimFigure.count(many?["instructionsPerThreadAtAll"])]),
-        ])
-    }
-
-    // MARK: Run time
-
-    private var runTime: ClaimTable {
-      let rows: [(String, String, Int?)] = [
-        ("a new stack, besides clearing it", "allocate new stack", 10),
-        ("the same with 4,000 others", "allocate new stack", 4000),
-        ("a new stack of frames that are zero", "allocate new stack from zeroed frames", nil),
-        ("a cached stack, besides clearing it", "allocate cached stack", nil),
-        ("clearing what is mapped of it", "clear stack", nil),
-        ("a free into the cache", "free stack into cache", nil),
-        ("a free when the cache is full", "free stack, cache full", 4000),
-        ("the worst of these", "free stack, cache full, worst", 4000),
-        ("growth by a page on a fault, all of it", "growth fault, store included, worst", nil),
-        ("check at a switch, reserve full", "switch-in check, reserve full", nil),
-      ]
-      return ClaimTable(
-        "run-time", ["instructions", "linear", "vmalloc", "growing"],
-        rows.map { ClaimRow($0.0, .costs, costs($0.1, live: $0.2)) })
-    }
-
-    private func linuxRow(_ label: String, _ key: String) -> ClaimRow {
-      ClaimRow(
-        label, .linux,
-        ["contiguous", "vmap", "kernelstacks"].map { ClaimFigure.count(self[.linux, $0]?[key]) })
-    }
-
-    private var linuxRunTime: ClaimTable {
-      ClaimTable(
-        "linux-run-time",
-        ["instructions in Linux 6.1, 1,000 stacks live", "contiguous", "its own vmalloc", "KernelStacks"],
-        [
-          linuxRow("a stack, clearing included", "allocInstructions"),
-          linuxRow("a free", "freeInstructions"),
-          linuxRow("the worst free", "worstFreeInstructions"),
-          linuxRow("a fork in a burst of 256", "burstForkInstructions"),
-          linuxRow("its exit and wait", "burstExitInstructions"),
-        ])
-    }
-
-    // MARK: 8 KiB
-
-    private var halfSize: ClaimTable {
-      func forks(_ source: ClaimSource, _ strategy: String) -> [String?] {
-        let result = self[source, strategy]
-        return [
-          ClaimFigure.bytes(result?["largestFreeBlockBytes"]), ClaimFigure.count(result?["forksSucceeded"]),
-        ]
-      }
-      return ClaimTable(
-        "half-size", ["stacks", "largest free block", "forks"],
-        [
-          ClaimRow("8 KiB, contiguous, pieces of 8 KiB", .halfSize, forks(.halfSize, "linear")),
-          ClaimRow(
-            "8 KiB, contiguous, pieces of 4 KiB", .halfSizeInSingleFrames,
-            forks(.halfSizeInSingleFrames, "linear")),
-          ClaimRow(
-            "16 KiB, `vmalloc`, pieces of 4 KiB", .forksInSingleFrames, forks(.forksInSingleFrames, "vmalloc")),
-          ClaimRow(
-            "16 KiB, `growing`, pieces of 4 KiB", .forksInSingleFrames, forks(.forksInSingleFrames, "growing")),
-        ])
-    }
-
-    private var linuxDepths: ClaimTable {
-      ClaimTable(
-        "linux-depths",
-        ["threads of Linux 6.1 in 2,000 forks", "contiguous", "its own vmalloc", "KernelStacks"],
-        [
-          linuxRow("threads looked at", "threadsLookedAt"),
-          linuxRow("never deeper than 4 KiB", "threadsWithin4KiB"),
-          linuxRow("never deeper than 8 KiB", "threadsWithin8KiB"),
-          linuxRow("the deepest, in bytes", "deepestStackBytes"),
-        ])
-    }
-
-    // MARK: Metadata
-
-    private var metadata: ClaimTable {
-      ClaimTable(
-        "metadata", ["with 4,000 stacks of 16 KiB live", "linear", "vmalloc", "growing"],
-        [
-          ClaimRow(
-            "page tables and records, of the memory mapped", .costs,
-            perStrategy { strategy in
-              guard let bytes = cost("page tables and metadata per stack", strategy)?["bytesPerStack"]?.integer
-              else {
-                return nil
-              }
-              return ClaimFigure.percent(bytes, of: strategy == "growing" ? 4096 : 16384)
-            }),
-          ClaimRow(
-            "bytes of a thread's stack, idle", .costs,
-            perStrategy { ClaimFigure.count(cost("stack memory of a thread, idle", $0)?["bytesPerThread"]) }),
-          ClaimRow(
-            "bytes of a thread's stack, after typical depths", .costs,
-            perStrategy {
-              ClaimFigure.count(cost("stack memory of a thread, after typical depths", $0)?["bytesPerThread"])
-            }),
-        ])
-    }
-
-    // MARK: Page tables and TLB
-
-    private var pageTableWork: ClaimTable {
-      func invalidations(_ label: String, _ name: String, live: Int? = nil) -> ClaimRow {
         ClaimRow(
-          label, .costs,
+          "bytes of page tables and records", .costs,
+          perStrategy {
+            ClaimFigure.count(cost("page tables and metadata per stack", $0)?["bytesPerStack"])
+          }),
+        ClaimRow(
+          "stacks for each additional page", .costs,
           perStrategy { strategy in
-            guard entries[.costs] != nil else { return nil }
-            return ClaimFigure.count(cost(name, strategy, live: live)?["tlbInvalidations"]) ?? "-"
-          })
-      }
-      return ClaimTable(
-        "page-tables", ["TLB invalidations, 16 KiB stacks", "linear", "vmalloc", "growing"],
-        [
-          invalidations("1,024 new stacks", "allocate new stack", live: 4000),
-          invalidations("1,024 cached stacks", "allocate cached stack"),
-          invalidations("1,024 frees into the cache", "free stack into cache"),
-          invalidations("1,024 frees when the cache is full", "free stack, cache full", live: 4000),
-          invalidations("growth by a page on a fault", "growth fault, store included, worst"),
-        ])
-    }
-
-    // MARK: Movable and unmovable memory
-
-    private var movable: ClaimTable {
-      func maps(_ strategy: String) -> ClaimFrameCounts? {
-        self[.forks, strategy].flatMap { ClaimFrameCounts($0) }
-      }
-      func row(_ label: String, _ figure: (ClaimFrameCounts) -> String) -> ClaimRow {
-        ClaimRow(label, .forks, perStrategy { maps($0).map(figure) })
-      }
-      return ClaimTable(
-        "movable", ["frames that all forks together took", "linear", "vmalloc", "growing"],
-        [
-          row("at the failure: movable (user memory)") { grouped($0.movable) },
-          row("unmovable: stacks") { grouped($0.stacks) },
-          row("unmovable: page tables, task records") { grouped($0.otherUnmovable) },
-          row("unmovable for each movable frame") { counts in
-            guard counts.movable > 0 else { return "-" }
-            let hundredths =
-              ((counts.stacks + counts.otherUnmovable) * 100 + counts.movable / 2) / counts.movable
-            return "\(hundredths / 100).\(hundredths % 100 < 10 ? "0" : "")\(hundredths % 100)"
-          },
-          row("unmovable frames more than before, after all have ended") { grouped(max(0, $0.unmovableLeft)) },
-        ])
-    }
-
-    // MARK: Accounting
-
-    private var accounting: ClaimTable {
-      ClaimTable(
-        "accounting", ["kernel stacks in the accounts", "linear", "vmalloc", "growing"],
-        [
-          ClaimRow(
-            "frames of stacks in the map of memory, at the failure", .forks,
-            perStrategy { strategy in
-              self[.forks, strategy].flatMap { ClaimFrameCounts($0) }.map { grouped($0.allStacksAtFailure) }
-            }),
-          ClaimRow(
-            "frames of stacks in the allocator's accounts", .forks,
-            perStrategy { strategy in
-              self[.forks, strategy]?["stackBytes"]?.integer.map { grouped($0 / 4096) }
-            }),
-        ])
-    }
-
-    // MARK: Refused allocations
-
-    private var refusals: ClaimTable {
-      let result = self[.exhaustion, "vmalloc"]
-      return ClaimTable(
-        "refusals", ["each allocation of a fork refused in turn", ""],
-        [
-          ClaimRow("allocations refused", .exhaustion, [ClaimFigure.count(result?["allocationsRefused"])]),
-          ClaimRow(
-            "parts of the state that changed", .exhaustion,
-            [result.map { $0["changed"]?.string == nil ? "none" : $0["changed"]?.string ?? "?" }]),
-          ClaimRow("frames leaked", .exhaustion, [ClaimFigure.count(result?["leakedFrames"])]),
-        ])
-    }
+            cost("page tables and metadata per stack", strategy)?["bytesPerStack"]?.integer.map {
+              grouped(4096 / max(1, $0))
+            }
+          }),
+        ClaimRow(
+          "frames that a fork takes, stack included, at most", .forks,
+          perStrategy { strategy in
+            self[.forks, strategy].map {
+              $0["forksSucceeded"]?.integer == 0 ? "-" : ClaimFigure.count($0["framesPerFork"]) ?? "?"
+            }
+          }),
+      ])
   }
 
-  /// The frames that the forks of `fragmented-fork` took, by its maps of memory.
-  struct ClaimFrameCounts {
-    var movable = 0
-    var stacks = 0
-    var otherUnmovable = 0
-    var allStacksAtFailure = 0
-    var unmovableLeft = 0
+  // MARK: Address space
 
-    init?(_ result: JSON) {
-      func map(_ name: String) -> FrameMap? { result["frameMaps"]?[name]?.string.flatMap { FrameMap($0) } }
-      guard let before = map("before"), let failure = map("atFailure"), let after = map("after") else {
-        return nil
-      }
-      func taken(_ use: FrameUse) -> Int { failure.count(of: use) - before.count(of: use) }
-      movable = taken(.userMemory)
-      stacks = taken(.stack)
-      otherUnmovable = taken(.pageTable) + taken(.taskRecord)
-      allStacksAtFailure = failure.count(of: .stack)
-      for use in [FrameUse.stack, .pageTable, .taskRecord] {
-        unmovableLeft += after.count(of: use) - before.count(of: use)
-      }
+  private func addressSpaceTable(_ space: StackAddressSpace?) -> ClaimTable {
+    let many = self[.manyThreads, "growing"]
+    return ClaimTable(
+      "address-space", ["39-bit addresses", ""],
+      [
+        ClaimRow("vmalloc area", .addressSpace, [space.map { readable(byteCount: $0.areaBytes) }]),
+        ClaimRow("slot of a 16 KiB stack", .addressSpace, [space.map { readable(byteCount: $0.slotBytes) }]),
+        ClaimRow("stacks that fit", .addressSpace, [space.map { grouped($0.capacity) }]),
+        ClaimRow(
+          "memory that these would take", .addressSpace,
+          [space.map { readable(byteCount: $0.capacity * $0.stackBytes) }]),
+        ClaimRow("threads that lived at a time", .manyThreads, [ClaimFigure.count(many?["threads"])]),
+        ClaimRow(
+          "bytes for each of them, everything included", .manyThreads,
+          [ClaimFigure.count(many?["bytesPerThread"])]),
+        ClaimRow(
+          "instructions to make one, above 1,000 others", .manyThreads,
+          [ClaimFigure.count(many?["instructionsPerThreadAtFew"])]),
+        ClaimRow(
+          "instructions to make one, above all others", .manyThreads,
+          [ClaimFigure.count(many?["instructionsPerThreadAtAll"])]),
+      ])
+  }
+
+  // MARK: Run time
+
+  private var runTime: ClaimTable {
+    let rows: [(String, String, Int?)] = [
+      ("a new stack, besides clearing it", "allocate new stack", 10),
+      ("the same with 4,000 others", "allocate new stack", 4000),
+      ("a new stack of frames that are zero", "allocate new stack from zeroed frames", nil),
+      ("a cached stack, besides clearing it", "allocate cached stack", nil),
+      ("clearing what is mapped of it", "clear stack", nil),
+      ("a free into the cache", "free stack into cache", nil),
+      ("a free when the cache is full", "free stack, cache full", 4000),
+      ("the worst of these", "free stack, cache full, worst", 4000),
+      ("growth by a page on a fault, all of it", "growth fault, store included, worst", nil),
+      ("check at a switch, reserve full", "switch-in check, reserve full", nil),
+    ]
+    return ClaimTable(
+      "run-time", ["instructions", "linear", "vmalloc", "growing"],
+      rows.map { ClaimRow($0.0, .costs, costs($0.1, live: $0.2)) })
+  }
+
+  private func linuxRow(_ label: String, _ key: String) -> ClaimRow {
+    ClaimRow(
+      label, .linux,
+      ["contiguous", "vmap", "kernelstacks"].map { ClaimFigure.count(self[.linux, $0]?[key]) })
+  }
+
+  private var linuxRunTime: ClaimTable {
+    ClaimTable(
+      "linux-run-time",
+      ["instructions in Linux 6.1, 1,000 stacks live", "contiguous", "its own vmalloc", "KernelStacks"],
+      [
+        linuxRow("a stack, clearing included", "allocInstructions"),
+        linuxRow("a free", "freeInstructions"),
+        linuxRow("the worst free", "worstFreeInstructions"),
+        linuxRow("a fork in a burst of 256", "burstForkInstructions"),
+        linuxRow("its exit and wait", "burstExitInstructions"),
+      ])
+  }
+
+  // MARK: 8 KiB
+
+  private var halfSize: ClaimTable {
+    func forks(_ source: ClaimSource, _ strategy: String) -> [String?] {
+      let result = self[source, strategy]
+      return [
+        ClaimFigure.bytes(result?["largestFreeBlockBytes"]), ClaimFigure.count(result?["forksSucceeded"]),
+      ]
+    }
+    return ClaimTable(
+      "half-size", ["stacks", "largest free block", "forks"],
+      [
+        ClaimRow("8 KiB, contiguous, pieces of 8 KiB", .halfSize, forks(.halfSize, "linear")),
+        ClaimRow(
+          "8 KiB, contiguous, pieces of 4 KiB", .halfSizeInSingleFrames,
+          forks(.halfSizeInSingleFrames, "linear")),
+        ClaimRow(
+          "16 KiB, `vmalloc`, pieces of 4 KiB", .forksInSingleFrames, forks(.forksInSingleFrames, "vmalloc")),
+        ClaimRow(
+          "16 KiB, `growing`, pieces of 4 KiB", .forksInSingleFrames, forks(.forksInSingleFrames, "growing")),
+      ])
+  }
+
+  private var linuxDepths: ClaimTable {
+    ClaimTable(
+      "linux-depths",
+      ["threads of Linux 6.1 in 2,000 forks", "contiguous", "its own vmalloc", "KernelStacks"],
+      [
+        linuxRow("threads looked at", "threadsLookedAt"),
+        linuxRow("never deeper than 4 KiB", "threadsWithin4KiB"),
+        linuxRow("never deeper than 8 KiB", "threadsWithin8KiB"),
+        linuxRow("the deepest, in bytes", "deepestStackBytes"),
+      ])
+  }
+
+  // MARK: Metadata
+
+  private var metadata: ClaimTable {
+    ClaimTable(
+      "metadata", ["with 4,000 stacks of 16 KiB live", "linear", "vmalloc", "growing"],
+      [
+        ClaimRow(
+          "page tables and records, of the memory mapped", .costs,
+          perStrategy { strategy in
+            guard let bytes = cost("page tables and metadata per stack", strategy)?["bytesPerStack"]?.integer
+            else {
+              return nil
+            }
+            return ClaimFigure.percent(bytes, of: strategy == "growing" ? 4096 : 16384)
+          }),
+        ClaimRow(
+          "bytes of a thread's stack, idle", .costs,
+          perStrategy { ClaimFigure.count(cost("stack memory of a thread, idle", $0)?["bytesPerThread"]) }),
+        ClaimRow(
+          "bytes of a thread's stack, after typical depths", .costs,
+          perStrategy {
+            ClaimFigure.count(cost("stack memory of a thread, after typical depths", $0)?["bytesPerThread"])
+          }),
+      ])
+  }
+
+  // MARK: Page tables and TLB
+
+  private var pageTableWork: ClaimTable {
+    func invalidations(_ label: String, _ name: String, live: Int? = nil) -> ClaimRow {
+      ClaimRow(
+        label, .costs,
+        perStrategy { strategy in
+          guard entries[.costs] != nil else { return nil }
+          return ClaimFigure.count(cost(name, strategy, live: live)?["tlbInvalidations"]) ?? "-"
+        })
+    }
+    return ClaimTable(
+      "page-tables", ["TLB invalidations, 16 KiB stacks", "linear", "vmalloc", "growing"],
+      [
+        invalidations("1,024 new stacks", "allocate new stack", live: 4000),
+        invalidations("1,024 cached stacks", "allocate cached stack"),
+        invalidations("1,024 frees into the cache", "free stack into cache"),
+        invalidations("1,024 frees when the cache is full", "free stack, cache full", live: 4000),
+        invalidations("growth by a page on a fault", "growth fault, store included, worst"),
+      ])
+  }
+
+  // MARK: Movable and unmovable memory
+
+  private var movable: ClaimTable {
+    func maps(_ strategy: String) -> ClaimFrameCounts? {
+      self[.forks, strategy].flatMap { ClaimFrameCounts($0) }
+    }
+    func row(_ label: String, _ figure: (ClaimFrameCounts) -> String) -> ClaimRow {
+      ClaimRow(label, .forks, perStrategy { maps($0).map(figure) })
+    }
+    return ClaimTable(
+      "movable", ["frames that all forks together took", "linear", "vmalloc", "growing"],
+      [
+        row("at the failure: movable (user memory)") { grouped($0.movable) },
+        row("unmovable: stacks") { grouped($0.stacks) },
+        row("unmovable: page tables, task records") { grouped($0.otherUnmovable) },
+        row("unmovable for each movable frame") { counts in
+          guard counts.movable > 0 else { return "-" }
+          let hundredths =
+            ((counts.stacks + counts.otherUnmovable) * 100 + counts.movable / 2) / counts.movable
+          return "\(hundredths / 100).\(hundredths % 100 < 10 ? "0" : "")\(hundredths % 100)"
+        },
+        row("unmovable frames more than before, after all have ended") { grouped(max(0, $0.unmovableLeft)) },
+      ])
+  }
+
+  // MARK: Accounting
+
+  private var accounting: ClaimTable {
+    ClaimTable(
+      "accounting", ["kernel stacks in the accounts", "linear", "vmalloc", "growing"],
+      [
+        ClaimRow(
+          "frames of stacks in the map of memory, at the failure", .forks,
+          perStrategy { strategy in
+            self[.forks, strategy].flatMap { ClaimFrameCounts($0) }.map { grouped($0.allStacksAtFailure) }
+          }),
+        ClaimRow(
+          "frames of stacks in the allocator's accounts", .forks,
+          perStrategy { strategy in
+            self[.forks, strategy]?["stackBytes"]?.integer.map { grouped($0 / 4096) }
+          }),
+      ])
+  }
+
+  // MARK: Refused allocations
+
+  private var refusals: ClaimTable {
+    let result = self[.exhaustion, "vmalloc"]
+    return ClaimTable(
+      "refusals", ["each allocation of a fork refused in turn", ""],
+      [
+        ClaimRow("allocations refused", .exhaustion, [ClaimFigure.count(result?["allocationsRefused"])]),
+        ClaimRow(
+          "parts of the state that changed", .exhaustion,
+          [result.map { $0["changed"]?.string == nil ? "none" : $0["changed"]?.string ?? "?" }]),
+        ClaimRow("frames leaked", .exhaustion, [ClaimFigure.count(result?["leakedFrames"])]),
+      ])
+  }
+}
+
+/// The frames that the forks of `fragmented-fork` took, by its maps of memory.
+struct ClaimFrameCounts {
+  var movable = 0
+  var stacks = 0
+  var otherUnmovable = 0
+  var allStacksAtFailure = 0
+  var unmovableLeft = 0
+
+  init?(_ result: JSON) {
+    func map(_ name: String) -> FrameMap? { result["frameMaps"]?[name]?.string.flatMap { FrameMap($0) } }
+    guard let before = map("before"), let failure = map("atFailure"), let after = map("after") else {
+      return nil
+    }
+    func taken(_ use: FrameUse) -> Int { failure.count(of: use) - before.count(of: use) }
+    movable = taken(.userMemory)
+    stacks = taken(.stack)
+    otherUnmovable = taken(.pageTable) + taken(.taskRecord)
+    allStacksAtFailure = failure.count(of: .stack)
+    for use in [FrameUse.stack, .pageTable, .taskRecord] {
+      unmovableLeft += after.count(of: use) - before.count(of: use)
     }
   }
-#endif
+}

@@ -1,127 +1,125 @@
 // Boot, from the first Swift code to the scenario: device tree, console, address space, allocators, interrupts. Boot CPU only.
-#if hasFeature(Embedded)
-  import AArch64Machine
-  import CAArch64
-  import DeviceTree
-  import KernelAssembly
-  import KernelStacks
-  import Scenarios
+import AArch64Machine
+import CAArch64
+import DeviceTree
+import KernelAssembly
+import KernelStacks
+import Scenarios
 
-  /// The entry from boot.S, at EL1t on the boot stack, with interrupts masked.
-  @c func kernelBoot(_ deviceTree: UInt, _ imageBase: UInt) {
-    let early = EarlyAddressSpace(imageBase: imageBase)
-    Thread.boot.pointee.id = 0
-    // A fault from here on is reported as one of the boot task, which has a stack of its own.
-    Thread.boot.pointee.stackBase = kernel_boot_stack()
-    Thread.boot.pointee.head.stack_top = UInt64(kernel_boot_stack_top())
-    readBoard(deviceTree, early)
-    let options = readOptions()
-    let layout = chooseLayout(options)
-    describeMemory(early)
-    let metadata = buildAddressSpace(layout, early)
-    if options.scenario.strategy == .linear { startEndMarkers() }
-    Scheduler.start()
-    let configuration = StackConfiguration(
-      options.scenario.strategy, size: options.scenario.stackSize,
-      stackGroups: options.stackGroups)
-    if options.isBenchmark {
-      KernelObjects.startBare(metadata, layout: layout, stacks: configuration)
-    } else {
-      KernelObjects.start(
-        metadata, layout: layout, stacks: configuration, identifierBits: options.identifierBits)
-    }
-    if options.scenario.growth == .lent, !options.isBenchmark {
-      guard AArch64().updatesAccessFlags else { fail("growth=lent needs CPUs with FEAT_HAFDBS") }
-      startLending(KernelObjects.stacks.pointee.lender)
-    }
-    startInterrupts()
-    if !options.isBenchmark { startCPUs() }
-    ca_enable_interrupts()
-    runScenario(options)
+/// The entry from boot.S, at EL1t on the boot stack, with interrupts masked.
+@c func kernelBoot(_ deviceTree: UInt, _ imageBase: UInt) {
+  let early = EarlyAddressSpace(imageBase: imageBase)
+  Thread.boot.pointee.id = 0
+  // A fault from here on is reported as one of the boot task, which has a stack of its own.
+  Thread.boot.pointee.stackBase = kernel_boot_stack()
+  Thread.boot.pointee.head.stack_top = UInt64(kernel_boot_stack_top())
+  readBoard(deviceTree, early)
+  let options = readOptions()
+  let layout = chooseLayout(options)
+  describeMemory(early)
+  let metadata = buildAddressSpace(layout, early)
+  if options.scenario.strategy == .linear { startEndMarkers() }
+  Scheduler.start()
+  let configuration = StackConfiguration(
+    options.scenario.strategy, size: options.scenario.stackSize,
+    stackGroups: options.stackGroups)
+  if options.isBenchmark {
+    KernelObjects.startBare(metadata, layout: layout, stacks: configuration)
+  } else {
+    KernelObjects.start(
+      metadata, layout: layout, stacks: configuration, identifierBits: options.identifierBits)
   }
-
-  /// The place of the frame allocator's records.
-  struct MetadataPlace {
-    let start: PhysicalAddress
-    let byteCount: Int
+  if options.scenario.growth == .lent, !options.isBenchmark {
+    guard AArch64().updatesAccessFlags else { fail("growth=lent needs CPUs with FEAT_HAFDBS") }
+    startLending(KernelObjects.stacks.pointee.lender)
   }
+  startInterrupts()
+  if !options.isBenchmark { startCPUs() }
+  ca_enable_interrupts()
+  runScenario(options)
+}
 
-  private func chooseLayout(_ options: KernelOptions) -> AddressLayout {
-    do {
-      return try AddressLayout(virtualAddressBits: options.scenario.virtualAddressBits)
-    } catch {
-      fail("address layout", error)
-    }
+/// The place of the frame allocator's records.
+struct MetadataPlace {
+  let start: PhysicalAddress
+  let byteCount: Int
+}
+
+private func chooseLayout(_ options: KernelOptions) -> AddressLayout {
+  do {
+    return try AddressLayout(virtualAddressBits: options.scenario.virtualAddressBits)
+  } catch {
+    fail("address layout", error)
   }
+}
 
-  // Separate functions: each call that reads the memory map copies it to the stack, and stack frames are to stay small.
+// Separate functions: each call that reads the memory map copies it to the stack, and stack frames are to stay small.
 
-  @inline(never)
-  private func countTableFrames() -> Int { KernelAddressSpace.frameLimit(KernelObjects.memory.pointee) }
+@inline(never)
+private func countTableFrames() -> Int { KernelAddressSpace.frameLimit(KernelObjects.memory.pointee) }
 
-  @inline(never)
-  private func countMetadataBytes() -> Int {
-    BuddyAllocator<AArch64>.metadataByteCount(
-      for: KernelObjects.memory.pointee, cpuCount: KernelObjects.board.pointee.cpuCount)
+@inline(never)
+private func countMetadataBytes() -> Int {
+  BuddyAllocator<AArch64>.metadataByteCount(
+    for: KernelObjects.memory.pointee, cpuCount: KernelObjects.board.pointee.cpuCount)
+}
+
+@inline(never)
+private func findRoom(byteCount: Int) -> PhysicalAddress? {
+  KernelObjects.memory.pointee.lowestUnreserved(byteCount: byteCount)
+}
+
+@inline(never)
+private func buildAddressSpace(_ layout: AddressLayout, _ early: EarlyAddressSpace) -> MetadataPlace {
+  let board = KernelObjects.board
+  let map = KernelObjects.memory
+  let tableFrames = countTableFrames()
+  let metadataBytes = countMetadataBytes()
+  let needed = tableFrames * pageSize + metadataBytes
+  guard let start = findRoom(byteCount: needed) else {
+    fail("memory is too small for the kernel's own tables")
   }
-
-  @inline(never)
-  private func findRoom(byteCount: Int) -> PhysicalAddress? {
-    KernelObjects.memory.pointee.lowestUnreserved(byteCount: byteCount)
+  guard early.mapTables(start, frameCount: tableFrames) else {
+    fail("memory lies in too many pieces for the kernel's own tables")
   }
-
-  @inline(never)
-  private func buildAddressSpace(_ layout: AddressLayout, _ early: EarlyAddressSpace) -> MetadataPlace {
-    let board = KernelObjects.board
-    let map = KernelObjects.memory
-    let tableFrames = countTableFrames()
-    let metadataBytes = countMetadataBytes()
-    let needed = tableFrames * pageSize + metadataBytes
-    guard let start = findRoom(byteCount: needed) else {
-      fail("memory is too small for the kernel's own tables")
+  let frames = EarlyFrames.forFinalTables(first: start.frame, end: start.frame + tableFrames)
+  do {
+    let space = try KernelAddressSpace(layout, early: early, frames: frames)
+    try space.mapImage(frames: frames)
+    for index in 0..<map.pointee.memoryRangeCount {
+      try space.mapLinear(map.pointee.memoryRange(at: index), frames: frames)
     }
-    guard early.mapTables(start, frameCount: tableFrames) else {
-      fail("memory lies in too many pieces for the kernel's own tables")
-    }
-    let frames = EarlyFrames.forFinalTables(first: start.frame, end: start.frame + tableFrames)
-    do {
-      let space = try KernelAddressSpace(layout, early: early, frames: frames)
-      try space.mapImage(frames: frames)
-      for index in 0..<map.pointee.memoryRangeCount {
-        try space.mapLinear(map.pointee.memoryRange(at: index), frames: frames)
-      }
-      if board.pointee.uart.byteCount > 0 { try space.mapDevice(board.pointee.uart, frames: frames) }
-      try space.mapDevice(board.pointee.distributor, frames: frames)
-      try space.mapDevice(board.pointee.cpuInterface, frames: frames)
-      space.enter()
-    } catch {
-      fail("translation tables", error)
-    }
-    if board.pointee.uart.byteCount > 0 {
-      Console.use(serialPort: board.pointee.uart.start + layout.linearMapOffset)
-    }
-    let metadata = MetadataPlace(start: frames.firstUnused.physicalAddress, byteCount: metadataBytes)
-    do {
-      try map.pointee.reserve(
-        start: start, byteCount: Int(metadata.start.rawValue - start.rawValue) + metadataBytes)
-    } catch {
-      fail("memory", error)
-    }
-    return metadata
+    if board.pointee.uart.byteCount > 0 { try space.mapDevice(board.pointee.uart, frames: frames) }
+    try space.mapDevice(board.pointee.distributor, frames: frames)
+    try space.mapDevice(board.pointee.cpuInterface, frames: frames)
+    space.enter()
+  } catch {
+    fail("translation tables", error)
   }
-
-  private func startInterrupts() {
-    let board = KernelObjects.board
-    let offset = AArch64().linearMapOffset
-    AArch64().startInstructionCounter()
-    // Firmware sets the register; there is no other source for the counter's frequency.
-    guard ca_read_cntfrq_el0() >= TickTimer.frequency else {
-      fail("the generic timer is slower than the tick (CNTFRQ_EL0)")
-    }
-    Interrupts.start(
-      InterruptController(
-        distributor: board.pointee.distributor.start + offset,
-        cpuInterface: board.pointee.cpuInterface.start + offset),
-      timer: TickTimer(privateInterrupt: board.pointee.timerInterrupt))
+  if board.pointee.uart.byteCount > 0 {
+    Console.use(serialPort: board.pointee.uart.start + layout.linearMapOffset)
   }
-#endif
+  let metadata = MetadataPlace(start: frames.firstUnused.physicalAddress, byteCount: metadataBytes)
+  do {
+    try map.pointee.reserve(
+      start: start, byteCount: Int(metadata.start.rawValue - start.rawValue) + metadataBytes)
+  } catch {
+    fail("memory", error)
+  }
+  return metadata
+}
+
+private func startInterrupts() {
+  let board = KernelObjects.board
+  let offset = AArch64().linearMapOffset
+  AArch64().startInstructionCounter()
+  // Firmware sets the register; there is no other source for the counter's frequency.
+  guard ca_read_cntfrq_el0() >= TickTimer.frequency else {
+    fail("the generic timer is slower than the tick (CNTFRQ_EL0)")
+  }
+  Interrupts.start(
+    InterruptController(
+      distributor: board.pointee.distributor.start + offset,
+      cpuInterface: board.pointee.cpuInterface.start + offset),
+    timer: TickTimer(privateInterrupt: board.pointee.timerInterrupt))
+}

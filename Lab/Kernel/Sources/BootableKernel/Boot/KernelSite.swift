@@ -1,25 +1,23 @@
 // The handle to the kernel's allocators: of no size, since all places are static.
-#if hasFeature(Embedded)
-  import AArch64Machine
-  import KernelProcesses
-  import KernelStacks
-  import Scenarios
+import AArch64Machine
+import KernelProcesses
+import KernelStacks
+import Scenarios
 
-  nonisolated(unsafe) private var frameWatch: UnsafeMutablePointer<FrameWatch>?
+nonisolated(unsafe) private var frameWatch: UnsafeMutablePointer<FrameWatch>?
 
-  /// The handle to the kernel's allocators.
-  struct KernelSite: ScenarioParts {
-    typealias M = AArch64
-    typealias Frames = WatchedFrames<KernelSite>
+/// The handle to the kernel's allocators.
+struct KernelSite: ScenarioParts {
+  typealias M = AArch64
+  typealias Frames = WatchedFrames<KernelSite>
 
-    var machine: AArch64 { AArch64() }
-    var frames: Frames { Frames(self) }
-    var frameAllocator: UnsafeMutablePointer<BuddyAllocator<AArch64>> { KernelObjects.frames }
-    var arena: UnsafeMutablePointer<VmallocArea<AArch64>> { KernelObjects.arena }
-    var stacks: UnsafeMutablePointer<Stacks> { KernelObjects.stacks }
-    var watch: UnsafeMutablePointer<FrameWatch>? {
-      get { frameWatch }
-      nonmutating set { frameWatch = newValue }
-    }
+  var machine: AArch64 { AArch64() }
+  var frames: Frames { Frames(self) }
+  var frameAllocator: UnsafeMutablePointer<BuddyAllocator<AArch64>> { KernelObjects.frames }
+  var arena: UnsafeMutablePointer<VmallocArea<AArch64>> { KernelObjects.arena }
+  var stacks: UnsafeMutablePointer<Stacks> { KernelObjects.stacks }
+  var watch: UnsafeMutablePointer<FrameWatch>? {
+    get { frameWatch }
+    nonmutating set { frameWatch = newValue }
   }
-#endif
+}

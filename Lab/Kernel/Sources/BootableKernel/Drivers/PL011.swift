@@ -1,28 +1,26 @@
 // The serial port: PL011, polled, output only.
 //
 // Source: PrimeCell UART (PL011) Technical Reference Manual, DDI 0183.
-#if hasFeature(Embedded)
-  import CAArch64
+import CAArch64
 
-  /// An ARM PrimeCell UART.
-  struct PL011 {
-    /// The virtual address of its registers.
-    let base: UInt
+/// An ARM PrimeCell UART.
+struct PL011 {
+  /// The virtual address of its registers.
+  let base: UInt
 
-    private static var data: UInt { 0x00 }
-    private static var flags: UInt { 0x18 }
-    private static var transmitFull: UInt32 { 1 << 5 }
-    private static var busy: UInt32 { 1 << 3 }
+  private static var data: UInt { 0x00 }
+  private static var flags: UInt { 0x18 }
+  private static var transmitFull: UInt32 { 1 << 5 }
+  private static var busy: UInt32 { 1 << 3 }
 
-    /// Sends one byte, waiting for room.
-    func send(_ byte: UInt8) {
-      while ca_load32(base + Self.flags) & Self.transmitFull != 0 {}
-      ca_store32(base + Self.data, UInt32(byte))
-    }
-
-    /// Waits until all bytes have been sent.
-    func drain() {
-      while ca_load32(base + Self.flags) & Self.busy != 0 {}
-    }
+  /// Sends one byte, waiting for room.
+  func send(_ byte: UInt8) {
+    while ca_load32(base + Self.flags) & Self.transmitFull != 0 {}
+    ca_store32(base + Self.data, UInt32(byte))
   }
-#endif
+
+  /// Waits until all bytes have been sent.
+  func drain() {
+    while ca_load32(base + Self.flags) & Self.busy != 0 {}
+  }
+}

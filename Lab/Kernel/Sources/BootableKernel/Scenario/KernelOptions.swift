@@ -1,53 +1,51 @@
 // The options of the command line: those that all machines share, and the kernel's own.
-#if hasFeature(Embedded)
-  import CAArch64
-  import KernelAssembly
-  import KernelStacks
-  import Scenarios
+import CAArch64
+import KernelAssembly
+import KernelStacks
+import Scenarios
 
-  /// The options of a run.
-  struct KernelOptions {
-    /// The options of the scenario.
-    var scenario = ScenarioOptions()
-    /// The self-test to run in place of a scenario.
-    var selfTest: SelfTest?
-    /// The number of ASID bits in use: those of the CPU (TCR_EL1.AS), or fewer for early rollovers.
-    var identifierBits = mostIdentifierBits
+/// The options of a run.
+struct KernelOptions {
+  /// The options of the scenario.
+  var scenario = ScenarioOptions()
+  /// The self-test to run in place of a scenario.
+  var selfTest: SelfTest?
+  /// The number of ASID bits in use: those of the CPU (TCR_EL1.AS), or fewer for early rollovers.
+  var identifierBits = mostIdentifierBits
 
-    static var mostIdentifierBits: Int { ca_read_tcr_el1() & UInt64(TCR_LONG_ASIDS) != 0 ? 16 : 8 }
+  static var mostIdentifierBits: Int { ca_read_tcr_el1() & UInt64(TCR_LONG_ASIDS) != 0 ? 16 : 8 }
 
-    /// Whether stacks are measured, without processes.
-    var isBenchmark: Bool { scenario.scenario == .bench && selfTest == nil }
+  /// Whether stacks are measured, without processes.
+  var isBenchmark: Bool { scenario.scenario == .bench && selfTest == nil }
 
-    /// The number of stack groups that can exist: as many as the run uses.
-    var stackGroups: Int {
-      if scenario.strategy == .linear { return 0 }
-      return isBenchmark ? 1 : selfTest?.stackGroups ?? 0
-    }
+  /// The number of stack groups that can exist: as many as the run uses.
+  var stackGroups: Int {
+    if scenario.strategy == .linear { return 0 }
+    return isBenchmark ? 1 : selfTest?.stackGroups ?? 0
   }
+}
 
-  /// Reads the command line; ends the machine if it is invalid.
-  func readOptions() -> KernelOptions {
-    var options = KernelOptions()
-    if let name = CommandLine.value(of: "scenario"), case "self-test" = name {
-      guard let test = CommandLine.value(of: "test") else { fail("scenario=self-test needs test=NAME") }
-      guard let selfTest = SelfTest(named: test) else { fail("there is no such self-test") }
-      options.selfTest = selfTest
-      CommandLine.remove("scenario")
-      readFaultTestArguments()
-      CommandLine.remove("test")
-    }
-    if let text = CommandLine.value(of: "asid-bits") {
-      guard let bits = ScenarioOptions.number(text), bits >= 5, bits <= UInt64(KernelOptions.mostIdentifierBits)
-      else { fail("asid-bits is a number from 5 to what the CPU has") }
-      options.identifierBits = Int(bits)
-      CommandLine.remove("asid-bits")
-    }
-    do {
-      options.scenario = try ScenarioOptions(parsing: CommandLine.text)
-    } catch {
-      fail("command line", error)
-    }
-    return options
+/// Reads the command line; ends the machine if it is invalid.
+func readOptions() -> KernelOptions {
+  var options = KernelOptions()
+  if let name = CommandLine.value(of: "scenario"), case "self-test" = name {
+    guard let test = CommandLine.value(of: "test") else { fail("scenario=self-test needs test=NAME") }
+    guard let selfTest = SelfTest(named: test) else { fail("there is no such self-test") }
+    options.selfTest = selfTest
+    CommandLine.remove("scenario")
+    readFaultTestArguments()
+    CommandLine.remove("test")
   }
-#endif
+  if let text = CommandLine.value(of: "asid-bits") {
+    guard let bits = ScenarioOptions.number(text), bits >= 5, bits <= UInt64(KernelOptions.mostIdentifierBits)
+    else { fail("asid-bits is a number from 5 to what the CPU has") }
+    options.identifierBits = Int(bits)
+    CommandLine.remove("asid-bits")
+  }
+  do {
+    options.scenario = try ScenarioOptions(parsing: CommandLine.text)
+  } catch {
+    fail("command line", error)
+  }
+  return options
+}
