@@ -1,9 +1,10 @@
 // Detection of hung guests, as opposed to guests that get little processor time.
 //
-//   what is checked, once a second              hung if, since its last line,
+//   what is checked, once a second              hung if, since its last line or in total,
 //   ------------------------------------------  ----------------------------------------------------------------
 //   processor time of the guest's process       it has used a given amount of it (an endless loop)
 //   which of its threads wanted a processor     none did, a given number of times in a row (an endless wait)
+//   the number of its lines                     it has written more than any run of its kind (an endless report)
 //
 // No limit is in seconds of real time, of which the same guest takes more on a busy machine.
 
@@ -16,6 +17,8 @@ public struct HangLimits: Sendable {
   public var silence = Duration.seconds(120)
   /// The number of consecutive checks at which a guest that has written no line may be asleep.
   public var looksAsleep = 60
+  /// The number of lines that a guest may write.
+  public var lines = 100_000
   /// The processor time that a guest may use in total; `nil` for no limit.
   public var total: Duration?
 
@@ -31,6 +34,8 @@ public enum Hang: Sendable, CustomStringConvertible {
   case asleep(looks: Int)
   /// It has used this much processor time, and has not ended.
   case endless(Duration)
+  /// It has written more than this many lines.
+  case talkative(lines: Int)
 
   /// The reason in words that follow the guest's name.
   public var description: String {
@@ -38,6 +43,7 @@ public enum Hang: Sendable, CustomStringConvertible {
     case .silent(let time): "wrote no line in \(seconds(time)) s of processor time"
     case .asleep(let looks): "wrote no line and was asleep \(looks) times in a row, a second apart"
     case .endless(let time): "did not end in \(seconds(time)) s of processor time"
+    case .talkative(let lines): "wrote more than \(lines) lines"
     }
   }
 
@@ -93,6 +99,7 @@ struct GuestProgress {
   mutating func look(lines: Int, used: Duration, isAsleep: Bool) -> Hang? {
     if lines != self.lines { (self.lines, usedAtLine, looksAsleep) = (lines, used, 0) }
     looksAsleep = isAsleep ? looksAsleep + 1 : 0
+    if lines > limits.lines { return .talkative(lines: limits.lines) }
     if let total = limits.total, used >= total { return .endless(total) }
     if used - usedAtLine >= limits.silence { return .silent(limits.silence) }
     if looksAsleep >= limits.looksAsleep { return .asleep(looks: looksAsleep) }

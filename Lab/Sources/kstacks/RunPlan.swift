@@ -23,6 +23,9 @@ struct RunPlan: Sendable {
   var silenceLimit: Int
   var machine: MachineChoice
 
+  /// The number of lines that a guest may write: no step of a scenario writes more than one, and the rest is a few thousand.
+  var lineLimit: Int { HangLimits().lines + options.operations + options.threadCount }
+
   /// Whether the plan is one of many, so that its seed is shown.
   var isOneOfMany = false
   var seedNote: String { isOneOfMany ? ", seed \(options.seed)" : "" }

@@ -152,6 +152,7 @@ struct ScenarioRunner: Sendable {
     // Races need CPUs that run at the same time.
     guest.countsInstructions = plan.options.scenario != .smpStorm
     guest.limits.silence = .seconds(plan.silenceLimit)
+    guest.limits.lines = plan.lineLimit
     do {
       let run = try await guest.run(onLine: show)
       return try RunOutcome(plan: plan, exitCode: run.exitCode, lines: run.lines, records: run.records)

@@ -9,7 +9,7 @@ import Testing
 func boot(_ commandLine: String, _ configure: (inout Guest) -> Void = { _ in }) async throws -> GuestRun {
   let products = try await KernelBuild.shared.products(for: .cortexA72)
   var guest = Guest(kernel: products.image, initialRAMDisk: products.initProgram, commandLine: commandLine)
-  // For a guest that writes lines for ever.
+  // For a guest that writes a line from time to time, and goes on for ever.
   guest.limits.total = .seconds(1800)
   configure(&guest)
   if guest.cpu != .cortexA72, guest.kernel == products.image {

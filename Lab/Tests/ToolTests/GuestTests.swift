@@ -91,26 +91,45 @@ import Testing
     #expect(try await boot(Self.image(printing: "", then: .exit(0))).exitCode == 0)
   }
 
+  /// A limit that a guest exceeds.
+  enum Limit { case silence, sleep, total, lines }
+
   // The guest's end, the limit that it exceeds, and the message about it.
   @Test(arguments: [
-    (Ending.spin, "wrote no line in 2 s of processor time"),
-    (.sleep, "wrote no line and was asleep 3 times in a row, a second apart"),
-    (.again, "did not end in 2 s of processor time"),
+    (Ending.spin, Limit.silence, "wrote no line in 2 s of processor time"),
+    (.sleep, .sleep, "wrote no line and was asleep 3 times in a row, a second apart"),
+    (.again, .total, "did not end in 2 s of processor time"),
+    (.again, .lines, "wrote more than 100 lines"),
   ])
-  func aGuestThatHangsIsStoppedAndReported(ending: Ending, words: String) async throws {
+  func `A guest that hangs is stopped and reported`(ending: Ending, limit: Limit, words: String) async throws {
     let image = Self.image(printing: "about to hang\n", then: ending)
     let error = await #expect(throws: GuestError.self) {
       _ = try await boot(image) {
         // Where instructions are counted, a guest that sleeps only makes its clock run ahead.
         $0.countsInstructions = false
         $0.limits.looksAsleep = 3
-        if case .again = ending { $0.limits.total = .seconds(2) } else { $0.limits.silence = .seconds(2) }
+        switch limit {
+        case .silence, .sleep: $0.limits.silence = .seconds(2)
+        case .total: ($0.limits.total, $0.limits.lines) = (.seconds(2), .max)
+        case .lines: $0.limits.lines = 100
+        }
       }
     }
     let lines = (error.map { "\($0)" } ?? "").split(separator: "\n")
     #expect(lines.first == "guest \(words)")
     // The last line may be cut off.
     #expect(lines.dropFirst().allSatisfy { "  | about to hang".hasPrefix($0) } && lines.count > 1)
+  }
+
+  @Test func `A guest that writes more lines than any run of its kind is hung, however little time it takes`() {
+    var limits = HangLimits()
+    limits.lines = 1000
+    var progress = GuestProgress(limits)
+    #expect(progress.look(lines: 1000, used: .zero, isAsleep: false) == nil)
+    guard case .talkative(lines: 1000) = progress.look(lines: 1001, used: .zero, isAsleep: false) else {
+      Issue.record("a thousand lines are all that it may write")
+      return
+    }
   }
 
   @Test func `A guest that goes on writing lines is not hung, however long all of it takes`() {
