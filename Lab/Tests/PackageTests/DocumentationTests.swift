@@ -67,6 +67,15 @@ import Testing
     #expect(words.filter(vague.contains) == [], "\(page): a CPU, a thread, a caller or an owner has a name")
   }
 
+  @Test func `The page of commands names every target of make, and no other`() throws {
+    let targets = try Self.text("Makefile").split(separator: "\n").filter { $0.hasPrefix(".PHONY:") }
+      .flatMap { $0.split(separator: " ").dropFirst().map(String.init) }
+    #expect(!targets.isEmpty)
+    let page = try Self.text("docs/commands.md")
+    let named = page.components(separatedBy: "| `make ").dropFirst().map { String($0.prefix { $0 != "`" }) }
+    #expect(named.sorted() == targets.sorted())
+  }
+
   @Test func `The map of pages names every page`() throws {
     let map = try Self.text("docs/README.md")
     for page in Self.pages where page != "README.md" && page != "docs/README.md" {
