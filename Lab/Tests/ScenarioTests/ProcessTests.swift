@@ -119,6 +119,16 @@ import UserPrograms
     }
   }
 
+  @Test func `Counts are reset under the lock that they are under`() throws {
+    try withProcesses { processes, _ in
+      let locks = processes.machine.counters.lockAcquisitions
+      processes.resetFigures()
+      #expect(processes.machine.counters.lockAcquisitions == locks + 1)
+      processes.resetThreadFigures()
+      #expect(processes.machine.counters.lockAcquisitions == locks + 2)
+    }
+  }
+
   @Test(arguments: 1...4 as ClosedRange<UInt64>)
   func `The record pool never keeps a frame without a record`(_ seed: UInt64) throws {
     try withProcesses { processes, _ in

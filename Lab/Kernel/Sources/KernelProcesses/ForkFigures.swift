@@ -42,7 +42,9 @@ extension Processes {
   public var figures: ForkFigures { state.pointee.figures }
 
   /// Resets the counts.
-  public borrowing func resetFigures() { state.pointee.figures = ForkFigures() }
+  public borrowing func resetFigures() {
+    locked { state.pointee.figures = ForkFigures() }
+  }
 
   borrowing func noteFork(of child: TaskPointer, freeBefore: Int) {
     locked {

@@ -43,7 +43,9 @@ extension Processes {
   /// Resets the counts.
   ///
   /// No thread is live.
-  public borrowing func resetThreadFigures() { state.pointee.threads.figures = KernelThreadFigures() }
+  public borrowing func resetThreadFigures() {
+    locked { state.pointee.threads.figures = KernelThreadFigures() }
+  }
 
   /// Makes a thread with a stack of its own.
   ///
