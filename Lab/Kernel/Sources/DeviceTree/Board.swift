@@ -80,7 +80,7 @@ public struct Board {
   public private(set) var distributor = BoardRange()
   /// The CPU interface of the GICv2; zero bytes if there is none.
   public private(set) var cpuInterface = BoardRange()
-  /// Whether there is an interrupt controller that the kernel does not support (a GICv3).
+  /// Whether there is an interrupt controller with registers that is no GICv2, which the kernel does not support.
   public private(set) var hasForeignInterruptController = false
   /// The private interrupt number of the virtual timer (0…15), or -1.
   public private(set) var timerInterrupt = -1
@@ -207,14 +207,14 @@ public struct Board {
   private mutating func readDevice(_ node: NodeProperties, _ cells: CellCounts) {
     if node.compatible.contains("arm,pl011") {
       if uart.byteCount == 0, node.rangeCount(cells) > 0 { uart = node.range(0, cells) }
-    } else if node.compatible.contains("arm,cortex-a15-gic") || node.compatible.contains("arm,gic-400") {
+    } else if node.isGICv2 {
       if distributor.byteCount == 0, node.rangeCount(cells) > 1 {
         distributor = node.range(0, cells)
         cpuInterface = node.range(1, cells)
       }
     } else if node.isInterruptController, node.rangeCount(cells) > 0 {
-      // Nodes without registers, or below another controller, do not matter here.
-      if node.compatible.contains("arm,gic-v3") { hasForeignInterruptController = true }
+      // It matters only where there is no GICv2: other controllers may be below one.
+      hasForeignInterruptController = true
     } else if node.compatible.contains("arm,armv8-timer") {
       // Four interrupts of three cells each: secure, non-secure, virtual, hypervisor; type 1 is a private interrupt.
       if node.interrupts.cellCount >= 9, node.interrupts.cell(6) == 1, node.interrupts.cell(7) < 16 {

@@ -37,6 +37,14 @@ struct NodeProperties {
   var ramDiskStart: UInt = 0
   var ramDiskEnd: UInt = 0
 
+  /// Whether the node is a GICv2.
+  ///
+  /// Source: Linux, Documentation/devicetree/bindings/interrupt-controller/arm,gic.yaml.
+  var isGICv2: Bool {
+    compatible.contains("arm,gic-400") || compatible.contains("arm,cortex-a15-gic")
+      || compatible.contains("arm,cortex-a7-gic")
+  }
+
   /// Stores a property if the kernel uses it.
   mutating func note(_ name: DeviceTreeValue, _ value: DeviceTreeValue) {
     if name.equals("device_type") {
