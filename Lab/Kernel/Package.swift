@@ -23,12 +23,15 @@ let package = Package(
     .target(name: "SystemCallInterface"),
     .target(name: "KernelProcesses", dependencies: [core, "SystemCallInterface"]),
 
+    // Text of command lines and device trees.
+    .target(name: "ByteText"),
+
     // Workloads for both machines.
     .target(name: "UserPrograms", dependencies: [random, "SystemCallInterface"]),
-    .target(name: "Scenarios", dependencies: [core, random, "KernelProcesses", "UserPrograms"]),
+    .target(name: "Scenarios", dependencies: [core, random, "ByteText", "KernelProcesses", "UserPrograms"]),
 
     // The board, as its device tree describes it.
-    .target(name: "DeviceTree", dependencies: [core]),
+    .target(name: "DeviceTree", dependencies: [core, "ByteText"]),
 
     // For bare metal only: `kstacks` builds them with Toolsets/, and no host can. CYardstick is the same policy in C, as a
     // reference for the allocator's instruction counts.
@@ -37,7 +40,7 @@ let package = Package(
     .executableTarget(
       name: "BootableKernel",
       dependencies: [
-        core, arm64, "CYardstick", "DeviceTree", "KernelAssembly", "KernelProcesses", "Scenarios",
+        core, arm64, "ByteText", "CYardstick", "DeviceTree", "KernelAssembly", "KernelProcesses", "Scenarios",
         "SystemCallInterface", "UserPrograms",
       ]),
     .executableTarget(name: "Init", dependencies: [instructions, "SystemCallInterface", "UserPrograms"]),

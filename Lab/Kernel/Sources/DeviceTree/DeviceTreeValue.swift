@@ -1,5 +1,7 @@
 // The value of a property, read as cells, numbers or strings.
 
+import ByteText
+
 /// Bytes of a device tree: a name, or the value of a property.
 public struct DeviceTreeValue {
   /// The bytes, in place in the tree.
@@ -38,21 +40,15 @@ public struct DeviceTreeValue {
   public var number: UInt { number(at: 0, cells: min(cellCount, 2)) }
 
   /// Whether the bytes are exactly `text`.
-  public func equals(_ text: StaticString) -> Bool { holds(text, from: 0, to: byteCount) }
+  public func equals(_ text: StaticString) -> Bool { bytes.equals(text) }
 
   /// Whether one of the value's zero-terminated strings is `text`.
   public func contains(_ text: StaticString) -> Bool {
     var start = 0
     for end in 0..<byteCount where bytes[end] == 0 {
-      if holds(text, from: start, to: end) { return true }
+      if UnsafeRawBufferPointer(rebasing: bytes[start..<end]).equals(text) { return true }
       start = end + 1
     }
     return false
-  }
-
-  private func holds(_ text: StaticString, from start: Int, to end: Int) -> Bool {
-    guard end - start == text.utf8CodeUnitCount else { return false }
-    for index in start..<end where bytes[index] != text.utf8Start[index - start] { return false }
-    return true
   }
 }

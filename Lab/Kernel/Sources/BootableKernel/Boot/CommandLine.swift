@@ -1,4 +1,5 @@
 // The kernel's command line. It is copied at boot, since the device tree is not mapped in the final address space.
+import ByteText
 import DeviceTree
 import KernelStacks
 
@@ -45,7 +46,7 @@ enum CommandLine {
   private static func value(of key: StaticString, in word: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer? {
     let length = key.utf8CodeUnitCount
     guard word.count > length, word[length] == UInt8(ascii: "="), let base = word.baseAddress,
-      DeviceTreeValue(bytes: UnsafeRawBufferPointer(start: base, count: length)).equals(key)
+      UnsafeRawBufferPointer(start: base, count: length).equals(key)
     else { return nil }
     return UnsafeRawBufferPointer(start: base + length + 1, count: word.count - length - 1)
   }
@@ -60,9 +61,4 @@ enum CommandLine {
       start = end + 1
     }
   }
-}
-
-/// Whether some bytes are exactly `text`: lets a `switch` over bytes name its cases by strings.
-func ~= (text: StaticString, bytes: UnsafeRawBufferPointer) -> Bool {
-  DeviceTreeValue(bytes: bytes).equals(text)
 }

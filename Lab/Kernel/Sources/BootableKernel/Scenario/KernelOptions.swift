@@ -1,4 +1,5 @@
 // The options of the command line: those that all machines share, and the kernel's own.
+import ByteText
 import CAArch64
 import KernelAssembly
 import KernelStacks

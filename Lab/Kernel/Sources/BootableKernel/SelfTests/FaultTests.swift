@@ -1,5 +1,6 @@
 // Self-tests of overflows and corrupted stack pointers: which end the task, which end the kernel, and what is reported.
 import AArch64Machine
+import ByteText
 import CAArch64
 import KernelAssembly
 import KernelProcesses

@@ -1,4 +1,5 @@
 // The self-tests: checks that need the real machine, each run alone after a boot of its own: `scenario=self-test test=NAME`.
+import ByteText
 import CAArch64
 import DeviceTree
 import KernelAssembly

@@ -1,5 +1,7 @@
 // The list of scenarios, shared by the kernel's command line and the host command.
 
+import ByteText
+
 /// A workload that runs on any machine, or a check of what only a real machine can show.
 public enum ScenarioName: UInt8, Sendable {
   /// Fork to exhaustion in memory that lies in pieces.
@@ -112,7 +114,7 @@ public enum ScenarioName: UInt8, Sendable {
 
   /// The scenario with this name.
   public init?(named text: UnsafeRawBufferPointer) {
-    guard let scenario = firstCase(of: Self.self, where: { matches(text, $0.name) }) else { return nil }
+    guard let scenario = firstCase(of: Self.self, where: { text.equals($0.name) }) else { return nil }
     self = scenario
   }
 }

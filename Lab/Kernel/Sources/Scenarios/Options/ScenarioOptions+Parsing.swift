@@ -1,5 +1,6 @@
 // Reading options from text: blank-separated `key=value`.
 
+import ByteText
 import KernelStacks
 
 extension ScenarioOptions {
@@ -29,7 +30,7 @@ extension ScenarioOptions {
     guard equals < word.count else { throw .noValue(ShortText(word)) }
     let key = UnsafeRawBufferPointer(rebasing: word[..<equals])
     let value = UnsafeRawBufferPointer(rebasing: word[(equals + 1)...])
-    guard let option = firstCase(of: ScenarioOption.self, where: { matches(key, $0.name) }) else {
+    guard let option = firstCase(of: ScenarioOption.self, where: { key.equals($0.name) }) else {
       throw .unknownOption(ShortText(key))
     }
     try set(option, to: value)
@@ -52,11 +53,11 @@ extension ScenarioOptions {
       guard let name = ScenarioName(named: value) else { throw .unknownScenario(ShortText(value)) }
       scenario = name
     case .strategy:
-      if matches(value, "linear") {
+      if value.equals("linear") {
         strategy = .linear
-      } else if matches(value, "vmalloc") {
+      } else if value.equals("vmalloc") {
         strategy = .vmalloc
-      } else if matches(value, "growing") {
+      } else if value.equals("growing") {
         strategy = .growing
       } else {
         throw .badValue(option: option, value: ShortText(value))
@@ -87,17 +88,17 @@ extension ScenarioOptions {
       }
       if option == .freeBlocks { freeBlocks = counts } else { usableBlocks = counts }
     case .depths:
-      if matches(value, "typical") {
+      if value.equals("typical") {
         stackDepths = .typical
-      } else if matches(value, "full") {
+      } else if value.equals("full") {
         stackDepths = .full
       } else {
         throw .badValue(option: option, value: ShortText(value))
       }
     case .growth:
-      if matches(value, "fault") {
+      if value.equals("fault") {
         growth = .onFault
-      } else if matches(value, "lent") {
+      } else if value.equals("lent") {
         growth = .lent
       } else {
         throw .badValue(option: option, value: ShortText(value))
@@ -105,10 +106,10 @@ extension ScenarioOptions {
     case .operations:
       operations = try accepted(1...Int(Int32.max))
     case .breakCondition:
-      guard matches(value, "yes") || matches(value, "no") else {
+      guard value.equals("yes") || value.equals("no") else {
         throw .badValue(option: option, value: ShortText(value))
       }
-      breaksCondition = matches(value, "yes")
+      breaksCondition = value.equals("yes")
     case .threads:
       threadCount = try accepted(1...100_000_000)
     }

@@ -48,10 +48,3 @@ func firstCase<Case: RawRepresentable>(
   }
   return nil
 }
-
-/// Whether bytes are the same as a text.
-func matches(_ bytes: UnsafeRawBufferPointer, _ text: StaticString) -> Bool {
-  guard bytes.count == text.utf8CodeUnitCount else { return false }
-  for index in 0..<bytes.count where bytes[index] != text.utf8Start[index] { return false }
-  return true
-}
