@@ -13,7 +13,7 @@ claims: ; Scripts/require-qemu && ./kstacks claims
 test: ; Scripts/require-qemu && for package in . Lab; do Scripts/test $$package || exit; done && Scripts/fuzz
 
 # Verdicts on LOGS damaged logs without a loss, and on as many with one, from the seed SEED on.
-damage: ; DAMAGED_LOGS=$(or $(LOGS),10000) DAMAGE_SEED=$(or $(SEED),1) swift test --package-path Lab --filter 'Damaged logs'
+damage: ; DAMAGED_LOGS=$(or $(LOGS),10000) DAMAGE_SEED=$(or $(SEED),1) swift test --package-path Lab --filter DamagedLogTests
 
 # All tests, three times, beside six loops that take all the processor time they get.
 busy-test: ; Scripts/beside-busy-loops $(or $(LOOPS),6) $(or $(TIMES),3) $(MAKE) test

@@ -44,9 +44,10 @@ import Testing
     }
   }
 
-  @Test(
-    "Every CPU that waits for a spin lock gets it, alone, and no wait is without an end", arguments: [2, 3, 8])
-  func everyWaitEnds(cpuCount: Int) throws {
+  @Test(arguments: [2, 3, 8])
+  func `Every CPU that waits for a spin lock gets it, alone, and no wait is without an end`(cpuCount: Int)
+    throws
+  {
     var reservations: UInt64 = 0
     for seed in 1...60 as ClosedRange<UInt64> {
       let run = Run()
@@ -60,9 +61,10 @@ import Testing
     #expect(cpuCount == 2 || reservations > 0, "no lock was reserved")
   }
 
-  @Test(
-    "The first in a spin lock's queue reserves the lock when it has seen it held too often", arguments: [3, 8])
-  func patienceEnds(cpuCount: Int) throws {
+  @Test(arguments: [3, 8])
+  func `The first in a spin lock's queue reserves the lock when it has seen it held too often`(cpuCount: Int)
+    throws
+  {
     for seed in 1...80 as ClosedRange<UInt64> {
       let run = Run()
       try run.start(cpuCount: cpuCount, turns: 40, seed: seed)

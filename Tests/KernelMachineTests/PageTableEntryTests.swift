@@ -6,7 +6,7 @@ import Testing
 struct PageTableEntryTests {
   let frame = PageFrame(0x4_1234)
 
-  @Test func aKernelPageHasAccessFlagInnerShareableAndNeverExecutes() {
+  @Test func `A kernel page has the access flag, is inner shareable and never executes`() {
     let entry = PageTableEntry.page(frame, .kernelReadWrite)
     // UXN | PXN | output address | AF | SH = inner | AP = EL1 read-write | attribute 0 | page | valid
     #expect(entry.rawValue == 0x0060_0000_4123_4703)
@@ -21,13 +21,13 @@ struct PageTableEntryTests {
       (.kernelExecute, 0x0040_0000_0000_0080), (.userReadWrite, 0x0060_0000_0000_0840),
       (.userReadOnly, 0x0060_0000_0000_08c0), (.userExecute, 0x0020_0000_0000_08c0),
     ] as [(PagePermissions, UInt64)])
-  func everyPermissionHasExactlyItsBits(permissions: PagePermissions, bits: UInt64) {
+  func `Every permission has exactly its bits`(permissions: PagePermissions, bits: UInt64) {
     #expect(PageTableEntry.page(frame, permissions).rawValue == bits | 0x4123_4703)
     #expect(PageTableEntry.block(PageFrame(0x4_0000), permissions).rawValue == bits | 0x4000_0701)
   }
 
   // DBM is bit 51; with it, AP[2] set means "not written yet".
-  @Test func aWritableCleanEntryBecomesDirtyByClearingOneBit() {
+  @Test func `A writable clean entry becomes dirty by clearing one bit`() {
     let entry = PageTableEntry.page(frame, .kernelReadWrite)
     #expect(entry.isDirty)
     #expect(entry.writableClean.rawValue == 0x0068_0000_4123_4783)
@@ -39,7 +39,7 @@ struct PageTableEntryTests {
     #expect(PageTableEntry.empty.isDirty)
   }
 
-  @Test func noPermissionIsBothWritableAndExecutable() {
+  @Test func `No permission is both writable and executable`() {
     let all: [PagePermissions] = [
       .kernelReadWrite, .kernelReadOnly, .kernelExecute, .userReadWrite, .userReadOnly, .userExecute,
     ]
@@ -49,24 +49,24 @@ struct PageTableEntryTests {
     }
   }
 
-  @Test func userPagesAreNonGlobalAndKernelPagesAreGlobal() {
+  @Test func `User pages are non-global, and kernel pages are global`() {
     let notGlobal: UInt64 = 1 << 11
     #expect(PageTableEntry.page(frame, .userReadWrite).rawValue & notGlobal != 0)
     #expect(PageTableEntry.page(frame, .kernelReadWrite).rawValue & notGlobal == 0)
   }
 
-  @Test func aBlockIsNoTableAndATableIs() {
+  @Test func `A block is no table, and a table is`() {
     #expect(!PageTableEntry.block(PageFrame(0x4_0000), .kernelReadWrite).isTable)
     #expect(PageTableEntry.block(PageFrame(0x4_0000), .kernelReadWrite).isValid)
     #expect(PageTableEntry.table(frame).isTable)
   }
 
-  @Test func aDeviceBlockUsesAttributeOne() {
+  @Test func `A device block uses attribute one`() {
     let entry = PageTableEntry.block(PageFrame(0x8000), .kernelReadWrite, kind: .device)
     #expect(entry.rawValue >> 2 & 7 == 1)
   }
 
-  @Test func retiringKeepsTheFrameAndNothingElseIsMistakenForIt() {
+  @Test func `Retiring keeps the frame, and nothing else is mistaken for it`() {
     let entry = PageTableEntry.page(frame, .kernelReadWrite)
     #expect(entry.retired.isRetired && !entry.retired.isValid && !entry.retired.isEmpty)
     #expect(entry.retired.frame == frame)
@@ -74,7 +74,7 @@ struct PageTableEntryTests {
     #expect(PageTableEntry.empty.isEmpty && !PageTableEntry.empty.isRetired)
   }
 
-  @Test func aTableDescriptorCountsUpToAllEntriesWithoutTouchingItsAddress() {
+  @Test func `A table descriptor counts up to all entries without touching its address`() {
     var entry = PageTableEntry.table(frame)
     #expect(entry.entryCount == 0)
     for count in [1, 511, 512, 0] {
@@ -84,12 +84,13 @@ struct PageTableEntryTests {
     }
   }
 
-  @Test(arguments: [-1, 1024, Int.min, Int.max]) func aCountThatCannotBeTouchesNothingElse(count: Int) {
+  @Test(arguments: [-1, 1024, Int.min, Int.max]) func `A count that cannot be touches nothing else`(count: Int)
+  {
     let entry = PageTableEntry.table(frame).withEntryCount(count)
     #expect(entry.frame == frame && entry.isTable && entry.withEntryCount(0) == .table(frame))
   }
 
-  @Test func tighteningAndLooseningAreInverse() {
+  @Test func `Tightening and loosening are inverse`() {
     let entry = PageTableEntry.page(frame, .userReadWrite)
     #expect(!entry.readOnly.isWritable)
     #expect(entry.readOnly.writable == entry)

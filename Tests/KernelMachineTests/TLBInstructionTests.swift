@@ -9,22 +9,22 @@ import Testing
     TLBInstruction.operand(space, page: VirtualAddress(address))
   }
 
-  @Test func aSpaceIsNamedByItsASIDInTheTopBits() {
+  @Test func `A space is named by its ASID in the top bits`() {
     #expect(TLBInstruction.operand(AddressSpaceID(0x1234)) == 0x1234_0000_0000_0000)
     #expect(TLBInstruction.operand(AddressSpaceID(.max)) == 0xffff_0000_0000_0000)
     #expect(TLBInstruction.operand(.kernel) == 0)
   }
 
-  @Test func aPageIsNamedByItsSpaceAndBits55To12OfItsAddress() {
+  @Test func `A page is named by its space and bits 55 to 12 of its address`() {
     #expect(operand(AddressSpaceID(0x1234), 0x40_0000) == 0x1234_0000_0000_0400)
     #expect(operand(AddressSpaceID(0x1234), 0x7f_ffff_f000) == 0x1234_0000_07ff_ffff)
   }
 
-  @Test func nothingOfAKernelAddressReachesTheASIDOrTheLevelHint() {
+  @Test func `Nothing of a kernel address reaches the ASID or the level hint`() {
     #expect(operand(.kernel, 0xffff_ff80_0800_0000) == 0x0000_0fff_f800_8000)
   }
 
-  @Test func theNextPagesOperandIsOneMore() {
+  @Test func `The next page's operand is one more`() {
     let user = AddressSpaceID(7)
     #expect(operand(user, 0x40_1000) == operand(user, 0x40_0000) + 1)
   }

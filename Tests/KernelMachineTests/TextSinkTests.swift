@@ -15,11 +15,11 @@ private struct Lines: TextSink {
 
 struct TextSinkTests {
   @Test(arguments: [0, 7, 10, 99, 1_000_000, -1, Int.max, Int.min])
-  func decimalNumbersReadAsSwiftWritesThem(value: Int) {
+  func `Decimal numbers read as Swift writes them`(value: Int) {
     #expect(Lines.written { $0.write(value) } == "\(value)")
   }
 
-  @Test func hexadecimalNumbersHaveSixteenDigits() {
+  @Test func `Hexadecimal numbers have sixteen digits`() {
     #expect(Lines.written { $0.write(hex: 0xffff_ff80_0800_0000) } == "0xffffff8008000000")
     #expect(Lines.written { $0.write(hex: 10) } == "0x000000000000000a")
   }
@@ -28,11 +28,11 @@ struct TextSinkTests {
     (0, "0 bytes"), (1023, "1023 bytes"), (4096, "4 KiB"), (8192, "8 KiB"), ((57 << 20) + 4096, "57 MiB"),
     (1 << 30, "1 GiB"), ((1 << 30) + (512 << 20), "1536 MiB"),
   ])
-  func sizesUseTheLargestFittingUnit(bytes: Int, text: String) {
+  func `Sizes use the largest fitting unit`(bytes: Int, text: String) {
     #expect(Lines.written { $0.write(byteCount: bytes) } == text)
   }
 
-  @Test func aRefusalSaysWhatWasAskedAndWhatThereWas() {
+  @Test func `A refusal says what was asked and what there was`() {
     let refusal = FrameRefusal(order: 2, purpose: .threadStack, freeFrames: 57 << 8, largestFreeOrder: 1)
     #expect("\(refusal)" == "order 2 for a thread stack refused: 57 MiB free, largest block 8 KiB")
     let nothing = FrameRefusal(order: 0, purpose: .pageTable, freeFrames: 0, largestFreeOrder: -1)

@@ -4,9 +4,8 @@ import KernelMachine
 import KernelPageFrames
 import Testing
 
-@Suite("Buddy allocator") struct BuddyAllocatorTests {
-  @Test("At first all memory is free, in the largest blocks that alignment allows")
-  func initialBlocks() throws {
+@Suite struct BuddyAllocatorTests {
+  @Test func `At first all memory is free, in the largest blocks that alignment allows`() throws {
     // Frames 0x40003..<0x40c05: 1 + 4 + 8 + … up to 0x40400, two whole blocks of order 10, then 4 + 1.
     var map = PhysicalMemoryMap()
     try map.addMemory(firstFrame: 0x40003, frames: 0xc02)
@@ -18,8 +17,8 @@ import Testing
     bed.allocator._checkInvariants()
   }
 
-  @Test("A block is aligned to its size and belongs to who took it", arguments: 0...10)
-  func blockAlignment(order: Int) throws {
+  @Test(arguments: 0...10)
+  func `A block is aligned to its size and belongs to who took it`(order: Int) throws {
     let bed = try Bed(frames: 2048)
     let frame = try bed.take(order, for: .threadStack)
     #expect(frame.number % (1 << UInt(order)) == 0)
@@ -33,8 +32,7 @@ import Testing
     bed.allocator._checkInvariants()
   }
 
-  @Test("Each purpose is remembered")
-  func purposes() throws {
+  @Test func `Each purpose is remembered`() throws {
     let bed = try Bed(frames: 64)
     let purposes: [FramePurpose] = [
       .threadStack, .pageTable, .userMemory, .taskRecord, .vmalloc, .metadata, .other,
@@ -43,8 +41,8 @@ import Testing
     for (frame, purpose) in zip(frames, purposes) { #expect(bed.allocator.owner(of: frame) == .used(purpose)) }
   }
 
-  @Test("Splitting leaves one block of each order below; freeing coalesces back to the beginning")
-  func splitAndCoalesce() throws {
+  @Test
+  func `Splitting leaves one block of each order below; freeing coalesces back to the beginning`() throws {
     let bed = try Bed(frames: 1024)
     let frame = try bed.take(0)
     #expect(frame == PageFrame(0x40000))
@@ -53,8 +51,7 @@ import Testing
     #expect(bed.blocks() == [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1])
   }
 
-  @Test("Every second frame freed: half the memory is free, and no block of order 1")
-  func checkerboard() throws {
+  @Test func `Every second frame freed: half the memory is free, and no block of order 1`() throws {
     let bed = try Bed(frames: 1024)
     let frames = try (0..<1024).map { _ in try bed.take(0, for: .other) }
     #expect(Set(frames).count == 1024)
@@ -72,8 +69,7 @@ import Testing
     #expect(bed.blocks() == [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1])
   }
 
-  @Test("When nothing is free, the refusal says so")
-  func exhaustion() throws {
+  @Test func `When nothing is free, the refusal says so`() throws {
     let bed = try Bed(frames: 1024)
     _ = try bed.take(10)
     for order in 0...10 {
@@ -82,8 +78,7 @@ import Testing
     }
   }
 
-  @Test("Only requests for cleared memory clear, exactly their block, and without a lock held")
-  func clearing() throws {
+  @Test func `Only requests for cleared memory clear, exactly their block, and without a lock held`() throws {
     let bed = try Bed(frames: 1024)
     _ = try bed.take(3)
     #expect(bed.world.clearings.isEmpty)
@@ -94,8 +89,7 @@ import Testing
     #expect(bed.world.clearings.count == 1, "a refused request clears nothing")
   }
 
-  @Test("An allocation or a free takes one lock")
-  func oneLock() throws {
+  @Test func `An allocation or a free takes one lock`() throws {
     let bed = try Bed(frames: 1024)
     let frame = try bed.take(0)
     #expect(bed.world.locksTaken == 1)
@@ -104,8 +98,7 @@ import Testing
     #expect(bed.world.locksHeld == 0)
   }
 
-  @Test("What was freed last is handed out first")
-  func lastInFirstOut() throws {
+  @Test func `What was freed last is handed out first`() throws {
     let bed = try Bed(frames: 1024)
     let frames = try (0..<8).map { _ in try bed.take(0) }
     try bed.allocator.free(frames[1], order: 0)
@@ -114,8 +107,8 @@ import Testing
     #expect(try bed.take(0) == frames[1])
   }
 
-  @Test("The frame for an allocation does not depend on where the metadata lies", arguments: [0, 1, 8, 63])
-  func metadataAlignment(misalignment: Int) throws {
+  @Test(arguments: [0, 1, 8, 63])
+  func `The frame for an allocation does not depend on where the metadata lies`(misalignment: Int) throws {
     var map = PhysicalMemoryMap()
     try map.addMemory(firstFrame: 0x40000, frames: 100)
     let bed = try Bed(map, misalignment: misalignment)
@@ -124,15 +117,13 @@ import Testing
     bed.allocator._checkInvariants()
   }
 
-  @Test("Metadata takes at most 16 bytes per frame")
-  func metadataSize() throws {
+  @Test func `Metadata takes at most 16 bytes per frame`() throws {
     var map = PhysicalMemoryMap()
     try map.addMemory(start: PhysicalAddress(0x4000_0000), byteCount: 128 << 20)
     #expect(BuddyAllocator<TestMachine>.metadataByteCount(for: map) <= 16 * map.totalFrames)
   }
 
-  @Test("Too little metadata memory is refused before a byte of it is written")
-  func metadataTooSmall() throws {
+  @Test func `Too little metadata memory is refused before a byte of it is written`() throws {
     var map = PhysicalMemoryMap()
     try map.addMemory(firstFrame: 0x40000, frames: 100)
     let needed = BuddyAllocator<TestMachine>.metadataByteCount(for: map)
@@ -149,8 +140,7 @@ import Testing
     }
   }
 
-  @Test("A map without usable memory is refused")
-  func noUsableMemory() throws {
+  @Test func `A map without usable memory is refused`() throws {
     var map = PhysicalMemoryMap()
     #expect(throws: PhysicalMemoryError.noUsableMemory(totalFrames: 0)) { _ = try Bed(map) }
     try map.addMemory(firstFrame: 16, frames: 16)
@@ -158,8 +148,7 @@ import Testing
     #expect(throws: PhysicalMemoryError.noUsableMemory(totalFrames: 16)) { _ = try Bed(map) }
   }
 
-  @Test("More frames than links can name are refused")
-  func tooManyFrames() throws {
+  @Test func `More frames than links can name are refused`() throws {
     var map = PhysicalMemoryMap()
     try map.addMemory(start: PhysicalAddress(0), byteCount: 1 << 48)
     let none = UnsafeMutableRawBufferPointer(start: nil, count: 0)

@@ -4,9 +4,8 @@ import KernelMachine
 import KernelPageFrames
 import Testing
 
-@Suite("Lists of free frames per CPU") struct CPUListTests {
-  @Test("In the common path one frame is taken and given back without a lock")
-  func noLock() throws {
+@Suite struct CPUListTests {
+  @Test func `In the common path one frame is taken and given back without a lock`() throws {
     let bed = try Bed(frames: 1024, cpuCount: 2)
     try bed.allocator.free(bed.take(0), order: 0)
     let locks = bed.world.locksTaken
@@ -21,8 +20,7 @@ import Testing
     bed.allocator._checkInvariants()
   }
 
-  @Test("A long run of frames takes a lock for each batch of 16, at most")
-  func batches() throws {
+  @Test func `A long run of frames takes a lock for each batch of 16, at most`() throws {
     let bed = try Bed(frames: 4096, cpuCount: 1)
     let frames = try (0..<1600).map { _ in try bed.take(0) }
     #expect(Set(frames).count == 1600)
@@ -32,8 +30,7 @@ import Testing
     bed.allocator._checkInvariants()
   }
 
-  @Test("Frames in lists are free in every figure, and drained they merge to what there was")
-  func figures() throws {
+  @Test func `Frames in lists are free in every figure, and drained they merge to what there was`() throws {
     let bed = try Bed(frames: 1024, cpuCount: 3)
     let before = bed.picture()
     for cpu in 0..<3 {
@@ -48,8 +45,8 @@ import Testing
     #expect(bed.allocator.drain() == 0)
   }
 
-  @Test("The last frame is found, in whichever list it is", arguments: [false, true])
-  func lastFrame(cleared: Bool) throws {
+  @Test(arguments: [false, true])
+  func `The last frame is found, in whichever list it is`(cleared: Bool) throws {
     let bed = try Bed(frames: 64, cpuCount: 3)
     var taken: Set<PageFrame> = []
     for cpu in 0..<3 {
@@ -68,8 +65,8 @@ import Testing
     #expect(throws: FrameSourceError.refused(refusal)) { try bed.take(0) }
   }
 
-  @Test("A block is refused only if it isn't there after all lists have been merged", arguments: [1, 4, 10])
-  func blocksFromLists(order: Int) throws {
+  @Test(arguments: [1, 4, 10])
+  func `A block is refused only if it isn't there after all lists have been merged`(order: Int) throws {
     let bed = try Bed(frames: 1024, cpuCount: 4)
     let frames = try (0..<1024).map { _ in try bed.take(0) }
     for (index, frame) in frames.enumerated() {
@@ -85,8 +82,7 @@ import Testing
     #expect(bed.blocks() == [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1])
   }
 
-  @Test("A CPU that has stopped keeps nothing; a number that is no CPU's drains nothing")
-  func stoppedCPU() throws {
+  @Test func `A CPU that has stopped keeps nothing; a number that is no CPU's drains nothing`() throws {
     let bed = try Bed(frames: 256, cpuCount: 2)
     bed.world.cpu = 1
     try bed.allocator.free(bed.take(0), order: 0)
@@ -97,8 +93,7 @@ import Testing
     bed.allocator._checkInvariants()
   }
 
-  @Test("CPUs that keep no list are served by their node")
-  func cpusWithoutLists() throws {
+  @Test func `CPUs that keep no list are served by their node`() throws {
     let bed = try Bed(frames: 64, cpuCount: 1)
     bed.world.cpu = 1
     let frame = try bed.take(0)
@@ -108,8 +103,7 @@ import Testing
     bed.allocator._checkInvariants()
   }
 
-  @Test("A list holds frames of its CPU's node only")
-  func nodes() throws {
+  @Test func `A list holds frames of its CPU's node only`() throws {
     var map = PhysicalMemoryMap()
     try map.addMemory(firstFrame: 0x40000, frames: 64, node: 0)
     try map.addMemory(firstFrame: 0x41000, frames: 64, node: 1)
@@ -133,8 +127,7 @@ import Testing
     bed.allocator._checkInvariants()
   }
 
-  @Test("A CPU without memory of its own node keeps frames of node 0")
-  func cpuOfNoNode() throws {
+  @Test func `A CPU without memory of its own node keeps frames of node 0`() throws {
     var map = PhysicalMemoryMap()
     try map.addMemory(firstFrame: 0x40000, frames: 64, node: 0)
     try map.addMemory(firstFrame: 0x41000, frames: 64, node: 1)
@@ -145,8 +138,8 @@ import Testing
     #expect(bed.allocator.freeBlocks(ofOrder: 0, on: NodeID(0)) == 15)
   }
 
-  @Test("Giving back what is in a list already, or was never handed out, is told and changes nothing")
-  func misuse() throws {
+  @Test
+  func `Giving back what is in a list already, or was never handed out, is told and changes nothing`() throws {
     var map = PhysicalMemoryMap()
     try map.addMemory(firstFrame: 0x40000, frames: 64)
     try map.reserve(firstFrame: 0x40008, frames: 1)
@@ -174,8 +167,7 @@ import Testing
     #expect(bed.picture() == before)
   }
 
-  @Test("A number of CPUs that cannot be is refused; too little metadata for the lists too")
-  func badCPUCount() throws {
+  @Test func `A number of CPUs that cannot be is refused; too little metadata for the lists too`() throws {
     for count in [-1, 4097] {
       #expect(throws: PhysicalMemoryError.invalidCPUCount(count, limit: 4096)) {
         _ = try Bed(frames: 64, cpuCount: count)

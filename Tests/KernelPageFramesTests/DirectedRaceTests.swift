@@ -6,9 +6,8 @@ import KernelMachine
 import Synchronization
 import Testing
 
-@Suite("Races of frames, at the moment that matters") struct DirectedRaceTests {
-  @Test("Of two threads that give back the same frame at the same moment, one succeeds")
-  func simultaneousDoubleFree() throws {
+@Suite struct DirectedRaceTests {
+  @Test func `Of two threads that give back the same frame at the same moment, one succeeds`() throws {
     let rounds = 30_000
     let frameCount = 32
     var map = PhysicalMemoryMap()
@@ -63,8 +62,8 @@ import Testing
     return bed
   }
 
-  @Test("A frame that moves into a list while lists are drained is found before a request is refused")
-  func lastLook() throws {
+  @Test
+  func `A frame that moves into a list while lists are drained is found before a request is refused`() throws {
     let bed = try bedWithRest()
 
     // As soon as CPU 0 has emptied CPU 1's list, CPU 1 fills it up again with all that there is.
@@ -83,8 +82,7 @@ import Testing
     bed.allocator._checkInvariants()
   }
 
-  @Test("A block that another CPU has merged meanwhile is found before a request is refused")
-  func mergedByAnother() throws {
+  @Test func `A block that another CPU has merged meanwhile is found before a request is refused`() throws {
     let bed = try bedWithRest()
     #expect(bed.allocator.freeBlocks(ofOrder: 3) == 0)
 
@@ -100,8 +98,7 @@ import Testing
     bed.allocator._checkInvariants()
   }
 
-  @Test("No frame is refused because another CPU is just moving all that there are")
-  func moving() throws {
+  @Test func `No frame is refused because another CPU is just moving all that there are`() throws {
     let bed = try bedWithRest()
 
     // CPU 0 has found no block and pauses clearing. Then, under the lock, CPU 1 takes its list away and has not released the

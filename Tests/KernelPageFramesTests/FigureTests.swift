@@ -4,7 +4,7 @@ import KernelMachine
 import KernelPageFrames
 import Testing
 
-@Suite("Figures") struct FigureTests {
+@Suite struct FigureTests {
   /// Node 0: 8 single free frames and one block of order 3.
   ///
   /// Node 1: one block of order 5.
@@ -20,8 +20,7 @@ import Testing
     return bed
   }
 
-  @Test("Free blocks per order and node")
-  func freeBlocks() throws {
+  @Test func `Free blocks per order and node`() throws {
     let bed = try fragmented()
     #expect(bed.blocks(on: 0) == [8, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0])
     #expect(bed.blocks(on: 1) == [0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0])
@@ -33,8 +32,8 @@ import Testing
     #expect(bed.allocator.largestFreeOrder(on: NodeID(0)) == 3)
   }
 
-  @Test("The unusable free space index is the share of free memory in blocks that are too small")
-  func unusableFreeSpace() throws {
+  @Test
+  func `The unusable free space index is the share of free memory in blocks that are too small`() throws {
     let bed = try fragmented()
     // Of 48 free frames, 8 are single, 8 in a block of order 3, 32 in one of order 5.
     let all = (0...10).map { bed.allocator.unusableFreeSpacePermille(order: $0) }
@@ -45,15 +44,13 @@ import Testing
     #expect(second == [0, 0, 0, 0, 0, 0, 1000, 1000, 1000, 1000, 1000])
   }
 
-  @Test("Without free memory all of it counts as unusable")
-  func nothingFree() throws {
+  @Test func `Without free memory all of it counts as unusable`() throws {
     let bed = try Bed(frames: 1024)
     _ = try bed.take(10)
     #expect((0...10).allSatisfy { bed.allocator.unusableFreeSpacePermille(order: $0) == 1000 })
   }
 
-  @Test("The listing has the columns of /proc/buddyinfo")
-  func buddyInfo() throws {
+  @Test func `The listing has the columns of /proc/buddyinfo`() throws {
     var sink = TextCollector()
     try fragmented().allocator.writeBuddyInfo(to: &sink)
     #expect(
@@ -64,8 +61,7 @@ import Testing
         """)
   }
 
-  @Test("Columns stay aligned from one digit to six")
-  func buddyInfoColumns() throws {
+  @Test func `Columns stay aligned from one digit to six`() throws {
     let bed = try Bed(frames: 30 * 1024)
     let frames = try (0..<30 * 1024).map { _ in try bed.take(0) }
     for frame in frames where frame.number % 2 == 0 { try bed.allocator.free(frame, order: 0) }

@@ -4,7 +4,7 @@ import KernelMachine
 import KernelPageFrames
 import Testing
 
-@Suite("Invariant checks", .enabled(if: BuddyAllocator<TestMachine>._checksInvariants))
+@Suite(.enabled(if: BuddyAllocator<TestMachine>._checksInvariants))
 struct InvariantCheckTests {
   /// 64 frames, of which the first is taken: free blocks of order 0 to 5 follow it.
   ///
@@ -17,33 +17,33 @@ struct InvariantCheckTests {
     bed.allocator._checkInvariants()
   }
 
-  @Test("An undamaged allocator passes") func undamaged() throws {
+  @Test func `An undamaged allocator passes`() throws {
     let bed = try Bed(frames: 64)
     _ = try bed.take(0)
     bed.allocator._checkInvariants()
   }
 
-  @Test("A wrong bit of a non-empty order stops") func nonEmptyOrders() async {
+  @Test func `A wrong bit of a non-empty order stops`() async {
     await #expect(processExitsWith: .failure) { try InvariantCheckTests.damage(at: 8) }
   }
 
-  @Test("A wrong number of free frames stops") func freeFrames() async {
+  @Test func `A wrong number of free frames stops`() async {
     await #expect(processExitsWith: .failure) { try InvariantCheckTests.damage(at: 16) }
   }
 
-  @Test("A wrong number of free blocks stops") func freeBlocks() async {
+  @Test func `A wrong number of free blocks stops`() async {
     await #expect(processExitsWith: .failure) { try InvariantCheckTests.damage(at: 32 + 4 * 3) }
   }
 
-  @Test("A torn list stops") func tornList() async {
+  @Test func `A torn list stops`() async {
     await #expect(processExitsWith: .failure) { try InvariantCheckTests.damage(at: 224 + 12 * 2 + 4) }
   }
 
-  @Test("A wrong order in a block's first record stops") func wrongOrder() async {
+  @Test func `A wrong order in a block's first record stops`() async {
     await #expect(processExitsWith: .failure) { try InvariantCheckTests.damage(at: 224 + 12 * 4 + 8) }
   }
 
-  @Test("A frame inside of a block that says something else stops") func inside() async {
+  @Test func `A frame inside of a block that says something else stops`() async {
     await #expect(processExitsWith: .failure) { try InvariantCheckTests.damage(at: 224 + 12 * 5 + 8) }
   }
 }

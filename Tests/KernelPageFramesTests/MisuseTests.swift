@@ -4,7 +4,7 @@ import KernelMachine
 import KernelPageFrames
 import Testing
 
-@Suite("Misuse of the buddy allocator") struct MisuseTests {
+@Suite struct MisuseTests {
   let bed: Bed
   let before: [String]
   /// 0x40010…0x40013, of order 2.
@@ -26,8 +26,7 @@ import Testing
     bed.allocator._checkInvariants()
   }
 
-  @Test("A double free is told, also when the frame has become the inside of a larger block")
-  func doubleFree() throws {
+  @Test func `A double free is told, also when the frame has become the inside of a larger block`() throws {
     expect(.doubleFree(PageFrame(0x40014)), freeing: PageFrame(0x40014), order: 2)
     expect(.doubleFree(PageFrame(0x40020)), freeing: PageFrame(0x40020), order: 0)
     expect(.doubleFree(PageFrame(0x40025)), freeing: PageFrame(0x40025), order: 0)
@@ -37,8 +36,7 @@ import Testing
     bed.allocator._checkInvariants()
   }
 
-  @Test("Another order than that of the block, or a frame inside of it, is the wrong order")
-  func wrongOrder() {
+  @Test func `Another order than that of the block, or a frame inside of it, is the wrong order`() {
     for order in [0, 1, 3, 10] { expect(.wrongOrder(block, order: order), freeing: block, order: order) }
     for offset in 1...3 {
       expect(.wrongOrder(block + offset, order: 0), freeing: block + offset, order: 0)
@@ -46,8 +44,7 @@ import Testing
     }
   }
 
-  @Test("Frames outside RAM, and reserved ones, are foreign")
-  func foreign() {
+  @Test func `Frames outside RAM, and reserved ones, are foreign`() {
     for number: UInt in [0, 0x4000f, 0x40040, 0x40018, UInt.max, 1 << 52] {
       expect(.foreignFrame(PageFrame(number)), freeing: PageFrame(number), order: 0)
     }
@@ -55,8 +52,7 @@ import Testing
     #expect(bed.allocator.owner(of: PageFrame(0x40018)) == .reserved)
   }
 
-  @Test("An order below 0 or above 10 is invalid", arguments: [-1, 11, Int.min, Int.max])
-  func invalidOrder(order: Int) {
+  @Test(arguments: [-1, 11, Int.min, Int.max]) func `An order below 0 or above 10 is invalid`(order: Int) {
     expect(.invalidOrder(order), freeing: block, order: order)
     #expect(throws: FrameSourceError.invalidOrder(order)) { try bed.take(order) }
     #expect(bed.picture() == before)
@@ -64,8 +60,7 @@ import Testing
     #expect(bed.allocator.unusableFreeSpacePermille(order: order) == 1000)
   }
 
-  @Test("A node that does not exist is told, not replaced", arguments: [-1, 1, Int.max])
-  func unknownNode(index: Int) {
+  @Test(arguments: [-1, 1, Int.max]) func `A node that does not exist is told, not replaced`(index: Int) {
     #expect(throws: FrameSourceError.unknownNode(NodeID(index))) { try bed.take(0, on: index) }
     #expect(bed.picture() == before)
     #expect(bed.allocator.freeFrames(on: NodeID(index)) == 0)

@@ -4,9 +4,8 @@ import KernelMachine
 import KernelPageFrames
 import Testing
 
-@Suite("Physical memory map") struct PhysicalMemoryMapTests {
-  @Test("RAM is rounded inwards to whole frames")
-  func memoryRoundsInwards() throws {
+@Suite struct PhysicalMemoryMapTests {
+  @Test func `RAM is rounded inwards to whole frames`() throws {
     var map = PhysicalMemoryMap()
     try map.addMemory(start: PhysicalAddress(0x1001), byteCount: 0x3000, node: NodeID(0))
     #expect(map.memoryRanges == [MemoryRange(firstFrame: PageFrame(2), frameCount: 2, node: NodeID(0))])
@@ -15,8 +14,7 @@ import Testing
     #expect(map.highestFrame == PageFrame(3))
   }
 
-  @Test("Reserved ranges are rounded outwards, and become one where they overlap or touch")
-  func reservedRoundsOutwardsAndMerges() throws {
+  @Test func `Reserved ranges are rounded outwards, and become one where they overlap or touch`() throws {
     var map = PhysicalMemoryMap()
     try map.reserve(start: PhysicalAddress(0x5fff), byteCount: 2)
     #expect(map.reservedRanges == [ReservedRange(firstFrame: PageFrame(5), frameCount: 2)])
@@ -37,8 +35,7 @@ import Testing
     #expect(map.reservedRanges == [ReservedRange(firstFrame: PageFrame(0), frameCount: 100)])
   }
 
-  @Test("Ranges are sorted by address, whatever the order they came in")
-  func rangesAreSorted() throws {
+  @Test func `Ranges are sorted by address, whatever the order they came in`() throws {
     var map = PhysicalMemoryMap()
     try map.addMemory(firstFrame: 300, frames: 10, node: 1)
     try map.addMemory(firstFrame: 100, frames: 10, node: 3)
@@ -50,8 +47,7 @@ import Testing
     #expect(map.lowestFrame.number == 100 && map.highestFrame.number == 309)
   }
 
-  @Test("Usable frames are RAM without what is reserved, counted once")
-  func usableFrames() throws {
+  @Test func `Usable frames are RAM without what is reserved, counted once`() throws {
     var map = PhysicalMemoryMap()
     try map.addMemory(firstFrame: 10, frames: 10)
     try map.addMemory(firstFrame: 20, frames: 10, node: 1)
@@ -67,8 +63,7 @@ import Testing
     #expect(map.usableFrames == 0)
   }
 
-  @Test("The lowest unreserved place is found, on any node or on one")
-  func lowestUnreserved() throws {
+  @Test func `The lowest unreserved place is found, on any node or on one`() throws {
     var map = PhysicalMemoryMap()
     try map.addMemory(firstFrame: 10, frames: 10)
     try map.addMemory(firstFrame: 20, frames: 10, node: 1)
@@ -82,7 +77,6 @@ import Testing
   }
 
   @Test(
-    "An unusable range is refused with its figures, and the map stays as it was",
     arguments: [
       (0x1000, 0, PhysicalMemoryError.emptyRange(PhysicalAddress(0x1000), byteCount: 0)),
       (0x1000, -4096, .emptyRange(PhysicalAddress(0x1000), byteCount: -4096)),
@@ -94,7 +88,9 @@ import Testing
       (0x8f000, 0x9000, .overlappingMemory(PhysicalAddress(0x8f000), earlier: PhysicalAddress(0x80000))),
       (0x1000, 0x10_0000, .overlappingMemory(PhysicalAddress(0x1000), earlier: PhysicalAddress(0x80000))),
     ] as [(UInt, Int, PhysicalMemoryError)])
-  func unusableRange(start: UInt, byteCount: Int, error: PhysicalMemoryError) throws {
+  func `An unusable range is refused with its figures, and the map stays as it was`(
+    start: UInt, byteCount: Int, error: PhysicalMemoryError
+  ) throws {
     var map = PhysicalMemoryMap()
     try map.addMemory(start: PhysicalAddress(0x80000), byteCount: 0x10000, node: NodeID(0))
     let before = map.memoryRanges
@@ -102,15 +98,13 @@ import Testing
     #expect(map.memoryRanges == before && map.totalFrames == 16 && map.nodeCount == 1)
   }
 
-  @Test("RAM that ends at the top of the physical address space is accepted")
-  func topOfAddressSpace() throws {
+  @Test func `RAM that ends at the top of the physical address space is accepted`() throws {
     var map = PhysicalMemoryMap()
     try map.addMemory(start: PhysicalAddress(1 << 48 - 8192), byteCount: 8192)
     #expect(map.highestFrame == PageFrame(1 << 36 - 1))
   }
 
-  @Test("A node number out of range is refused", arguments: [-1, 64])
-  func invalidNode(index: Int) {
+  @Test(arguments: [-1, 64]) func `A node number out of range is refused`(index: Int) {
     var map = PhysicalMemoryMap()
     #expect(throws: PhysicalMemoryError.invalidNode(NodeID(index), limit: 64)) {
       try map.addMemory(firstFrame: 1, frames: 1, node: index)
@@ -118,8 +112,7 @@ import Testing
     #expect(map.memoryRangeCount == 0 && map.nodeCount == 0)
   }
 
-  @Test("A full map says so, and stays as it was")
-  func fullMap() throws {
+  @Test func `A full map says so, and stays as it was`() throws {
     var map = PhysicalMemoryMap()
     for index in 0..<32 { try map.addMemory(firstFrame: UInt(index * 4), frames: 2) }
     let memory = map.memoryRanges
@@ -140,8 +133,7 @@ import Testing
     #expect(map.reservedRange(at: 0) == ReservedRange(firstFrame: PageFrame(0), frameCount: 5))
   }
 
-  @Test("An empty reserved range is refused")
-  func emptyReservation() {
+  @Test func `An empty reserved range is refused`() {
     var map = PhysicalMemoryMap()
     #expect(throws: PhysicalMemoryError.emptyRange(PhysicalAddress(4096), byteCount: 0)) {
       try map.reserve(start: PhysicalAddress(4096), byteCount: 0)
@@ -149,8 +141,7 @@ import Testing
     #expect(map.reservedRangeCount == 0)
   }
 
-  @Test("Errors say in one line what was wrong")
-  func errorTexts() {
+  @Test func `Errors say in one line what was wrong`() {
     let overlap = PhysicalMemoryError.overlappingMemory(PhysicalAddress(0x1000), earlier: PhysicalAddress(0))
     #expect(overlap.description == "memory at 0x0000000000001000 overlaps the range at 0x0000000000000000")
     #expect(

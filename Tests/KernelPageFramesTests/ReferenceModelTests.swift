@@ -72,7 +72,7 @@ private struct Model {
   }
 }
 
-@Suite("Buddy allocator against a reference model") struct ReferenceModelTests {
+@Suite struct ReferenceModelTests {
   static func map(_ random: inout SplitMix64) throws -> PhysicalMemoryMap {
     var map = PhysicalMemoryMap()
     var next = UInt(random.next(below: 3000))
@@ -90,8 +90,8 @@ private struct Model {
     return map
   }
 
-  @Test("Every block is right, and every figure, after every step", arguments: 1...6 as ClosedRange<UInt64>)
-  func randomSequences(seed: UInt64) throws {
+  @Test(arguments: 1...6 as ClosedRange<UInt64>)
+  func `Every block is right, and every figure, after every step`(seed: UInt64) throws {
     var random = SplitMix64(seed: seed)
     let map = try Self.map(&random)
     let bed = try Bed(map)
@@ -142,8 +142,7 @@ private struct Model {
     bed.allocator._checkInvariants()
   }
 
-  @Test("The same sequence gives the same frames")
-  func determinism() throws {
+  @Test func `The same sequence gives the same frames`() throws {
     func run() throws -> [PageFrame] {
       var random = SplitMix64(seed: 99)
       let bed = try Bed(try Self.map(&random))

@@ -4,9 +4,8 @@ import KernelMachine
 import KernelPageFrames
 import Testing
 
-@Suite("Ranges, nodes and reserved frames") struct ReservedAndRangesTests {
-  @Test("Reserved frames are never handed out, whatever their alignment")
-  func reservedIsHonoured() throws {
+@Suite struct ReservedAndRangesTests {
+  @Test func `Reserved frames are never handed out, whatever their alignment`() throws {
     var map = PhysicalMemoryMap()
     try map.addMemory(firstFrame: 0x40000, frames: 256)
     try map.reserve(start: PhysicalAddress(0x4000_0000), byteCount: 0x5001)  // frames 0…5
@@ -27,8 +26,8 @@ import Testing
     #expect(bed.blocks() == [2, 1, 1, 2, 2, 2, 0, 1, 0, 0, 0])
   }
 
-  @Test("Blocks do not merge across touching ranges, of one node or of two", arguments: [0, 1])
-  func noMergeAcrossRanges(otherNode: Int) throws {
+  @Test(arguments: [0, 1])
+  func `Blocks do not merge across touching ranges, of one node or of two`(otherNode: Int) throws {
     // Buddies of order 4 that lie in different ranges.
     var map = PhysicalMemoryMap()
     try map.addMemory(firstFrame: 0x40000, frames: 16, node: 0)
@@ -41,8 +40,9 @@ import Testing
     bed.allocator._checkInvariants()
   }
 
-  @Test("A range's edges inside of a block of order 10 stop merging, although there is no memory beyond")
-  func edgesOfARange() throws {
+  @Test
+  func `A range's edges inside of a block of order 10 stop merging, although there is no memory beyond`() throws
+  {
     var map = PhysicalMemoryMap()
     try map.addMemory(firstFrame: 5, frames: 1)
     try map.addMemory(firstFrame: 1023, frames: 2)
@@ -56,8 +56,7 @@ import Testing
     bed.allocator._checkInvariants()
   }
 
-  @Test("Memory at the very top of the physical address space works")
-  func topOfMemory() throws {
+  @Test func `Memory at the very top of the physical address space works`() throws {
     var map = PhysicalMemoryMap()
     try map.addMemory(firstFrame: 1 << 36 - 1024, frames: 1024)
     try map.addMemory(firstFrame: 0, frames: 1)
@@ -69,8 +68,8 @@ import Testing
     bed.allocator._checkInvariants()
   }
 
-  @Test("The preferred node serves as long as it can; then the ones above it, then those below")
-  func fallback() throws {
+  @Test
+  func `The preferred node serves as long as it can; then the ones above it, then those below`() throws {
     var map = PhysicalMemoryMap()
     for node in 0..<4 { try map.addMemory(firstFrame: UInt(node * 0x1000), frames: 8, node: node) }
     let bed = try Bed(map)
@@ -80,8 +79,7 @@ import Testing
     bed.allocator._checkInvariants()
   }
 
-  @Test("Exhausting one node leaves the others untouched, and its frames come back to it")
-  func exhaustOneNode() throws {
+  @Test func `Exhausting one node leaves the others untouched, and its frames come back to it`() throws {
     var map = PhysicalMemoryMap()
     try map.addMemory(firstFrame: 0x40000, frames: 2048, node: 0)
     try map.addMemory(firstFrame: 0x40800, frames: 2048, node: 1)
@@ -101,8 +99,7 @@ import Testing
     #expect(try bed.allocator.node(of: bed.take(0, on: 0)) == NodeID(0))
   }
 
-  @Test("A node in pieces falls back for the orders it cannot serve, and only for those")
-  func fallbackByOrder() throws {
+  @Test func `A node in pieces falls back for the orders it cannot serve, and only for those`() throws {
     var map = PhysicalMemoryMap()
     try map.addMemory(firstFrame: 0x40000, frames: 16, node: 0)
     try map.addMemory(firstFrame: 0x40010, frames: 16, node: 1)
@@ -113,8 +110,8 @@ import Testing
     #expect(try bed.allocator.node(of: bed.take(0, on: 0)) == NodeID(0))
   }
 
-  @Test("Without a node the current CPU's serves; a CPU whose node has no memory is served too")
-  func currentNode() throws {
+  @Test
+  func `Without a node the current CPU's serves; a CPU whose node has no memory is served too`() throws {
     var map = PhysicalMemoryMap()
     try map.addMemory(firstFrame: 0x40000, frames: 16, node: 0)
     try map.addMemory(firstFrame: 0x40010, frames: 16, node: 2)
@@ -129,8 +126,7 @@ import Testing
     #expect(try bed.allocator.node(of: bed.take(0, on: 1)) == NodeID(2))
   }
 
-  @Test("A refusal counts the free memory of all nodes")
-  func refusalOverAllNodes() throws {
+  @Test func `A refusal counts the free memory of all nodes`() throws {
     var map = PhysicalMemoryMap()
     try map.addMemory(firstFrame: 0x40000, frames: 3, node: 0)
     try map.addMemory(firstFrame: 0x41000, frames: 5, node: 1)

@@ -10,7 +10,7 @@ import SeededRandom
 import SimulatedMachine
 import Testing
 
-@Suite("Several CPUs and one allocator of frames") struct SeveralCPUTests {
+@Suite struct SeveralCPUTests {
   /// The allocator on a simulated machine, and the owner of each frame.
   final class World {
     let simulation: Simulation
@@ -107,10 +107,8 @@ import Testing
     for (frame, order) in mine { try world.give(frame, order: order) }
   }
 
-  @Test(
-    "No frame is handed out twice, cleared ones are zero, and all come back",
-    arguments: 1...30 as ClosedRange<UInt64>)
-  func randomWork(seed: UInt64) throws {
+  @Test(arguments: 1...30 as ClosedRange<UInt64>)
+  func `No frame is handed out twice, cleared ones are zero, and all come back`(seed: UInt64) throws {
     let cpus = 2 + Int(seed % 3)
     let nodes = 1 + Int(seed % 2)
     // Small enough that memory runs out again and again.
@@ -130,8 +128,8 @@ import Testing
     world.frames._checkInvariants()
   }
 
-  @Test("The same seed gives the same run", arguments: 1...3 as ClosedRange<UInt64>)
-  func repeatable(seed: UInt64) throws {
+  @Test(arguments: 1...3 as ClosedRange<UInt64>)
+  func `The same seed gives the same run`(seed: UInt64) throws {
     func trace() throws -> UInt64 {
       let world = try World(frames: 256, cpus: 3, nodes: 1, seed: seed)
       let bodies = (0..<3).map { number in
@@ -143,8 +141,8 @@ import Testing
     #expect(try trace() == trace(), "seed \(seed)")
   }
 
-  @Test("While a frame is free, none is refused, wherever it lies", arguments: 1...20 as ClosedRange<UInt64>)
-  func neverRefusedWhileFree(seed: UInt64) throws {
+  @Test(arguments: 1...20 as ClosedRange<UInt64>)
+  func `While a frame is free, none is refused, wherever it lies`(seed: UInt64) throws {
     let cpus = 4
     let world = try World(frames: 64, cpus: cpus, nodes: 1, seed: seed)
     // Each CPU may hold a quarter of memory, so together they never hold more than all.
@@ -190,10 +188,8 @@ import Testing
     return blocks
   }
 
-  @Test(
-    "What idle CPUs clear changes no count, and costs nobody a frame or a block",
-    arguments: 1...30 as ClosedRange<UInt64>)
-  func idleCPUsClear(seed: UInt64) throws {
+  @Test(arguments: 1...30 as ClosedRange<UInt64>)
+  func `What idle CPUs clear changes no count, and costs no request a frame or a block`(seed: UInt64) throws {
     let cpus = 2 + Int(seed % 3)
     let count = 512
     let world = try World(frames: count, cpus: cpus, nodes: 1, seed: seed)
@@ -251,8 +247,8 @@ import Testing
     world.frames._checkInvariants()
   }
 
-  @Test("Of several CPUs that give back the same frame, one succeeds", arguments: 1...20 as ClosedRange<UInt64>)
-  func doubleFree(seed: UInt64) throws {
+  @Test(arguments: 1...20 as ClosedRange<UInt64>)
+  func `Of several CPUs that give back the same frame, one succeeds`(seed: UInt64) throws {
     let world = try World(frames: 64, cpus: 3, nodes: 1, seed: seed)
     let frame = try world.frames.allocate(FrameRequest(purpose: .vmalloc))
     var errors: [FrameSourceError] = []
@@ -268,8 +264,8 @@ import Testing
 
   // MARK: On the host's threads
 
-  @Test("The same on threads that run at the same time", arguments: 1...4 as ClosedRange<UInt64>)
-  func hostThreads(seed: UInt64) throws {
+  @Test(arguments: 1...4 as ClosedRange<UInt64>)
+  func `The same on threads that run at the same time`(seed: UInt64) throws {
     let cpus = 4
     var map = PhysicalMemoryMap()
     try map.addMemory(firstFrame: 0x40000, frames: 2048)

@@ -4,13 +4,12 @@ import KernelMachine
 import KernelPageFrames
 import Testing
 
-@Suite("Zeroed frames, and several at once") struct ZeroedFrameTests {
+@Suite struct ZeroedFrameTests {
   func cleared(_ bed: Bed) -> Set<PageFrame> {
     Set(bed.world.clearings.map { bed.allocator.machine.frame(ofLinear: $0.address) })
   }
 
-  @Test("A request for a cleared frame takes one that was cleared before, and clears nothing")
-  func takesZeroed() throws {
+  @Test func `A request for a cleared frame takes one that was cleared before, and clears nothing`() throws {
     let bed = try Bed(frames: 4096, cpuCount: 1)
     #expect(bed.allocator.zeroedFrameLimit(on: NodeID(0)) == 64)
     #expect(bed.allocator.fillZeroedPool(budget: 40) == 40)
@@ -27,8 +26,7 @@ import Testing
     bed.allocator._checkInvariants()
   }
 
-  @Test("Zeroed frames are taken without a lock, but for one for each 32")
-  func locks() throws {
+  @Test func `Zeroed frames are taken without a lock, but for one for each 32`() throws {
     let bed = try Bed(frames: 4096, cpuCount: 1)
     bed.allocator.fillZeroedPool(budget: 64)
     let before = bed.world.locksTaken
@@ -36,10 +34,10 @@ import Testing
     #expect(bed.world.locksTaken - before == 2)
   }
 
-  @Test(
-    "Several frames at once: all or none, zeroed ones first when these are wanted, without a lock where a list has enough"
-  )
-  func together() throws {
+  @Test
+  func `Several frames at once: all or none, zeroed ones first on request, no lock if a list has enough`()
+    throws
+  {
     let bed = try Bed(frames: 4096, cpuCount: 1)
     bed.allocator.fillZeroedPool(budget: 8)
     let zeroed = cleared(bed)
@@ -67,8 +65,7 @@ import Testing
     bed.allocator._checkInvariants()
   }
 
-  @Test("A request for any frame leaves the zeroed ones, as long as there are others")
-  func sparesZeroed() throws {
+  @Test func `A request for any frame leaves the zeroed ones, as long as there are others`() throws {
     let bed = try Bed(frames: 4096, cpuCount: 1)
     bed.allocator.fillZeroedPool(budget: 64)
     let zeroed = cleared(bed)
@@ -78,8 +75,7 @@ import Testing
     bed.allocator._checkInvariants()
   }
 
-  @Test("The pool has a bound, and is not filled when memory is short")
-  func bounds() throws {
+  @Test func `The pool has a bound, and is not filled when memory is short`() throws {
     let bed = try Bed(frames: 4096, cpuCount: 1)
     #expect(bed.allocator.fillZeroedPool(budget: .max) == 64)
     #expect(bed.allocator.zeroOneFrame() == false)
@@ -93,8 +89,7 @@ import Testing
     bed.allocator._checkInvariants()
   }
 
-  @Test("The pool keeps its bound however many CPUs clear at once")
-  func boundsAtOnce() throws {
+  @Test func `The pool keeps its bound however many CPUs clear at once`() throws {
     let bed = try Bed(frames: 4096, cpuCount: 2)
     #expect(bed.allocator.fillZeroedPool(budget: 62) == 62)
     // While CPU 0 clears, CPU 1 goes on as long as there is something to clear.
@@ -111,8 +106,7 @@ import Testing
     bed.allocator._checkInvariants()
   }
 
-  @Test("Of a CPU that has stopped, zeroed frames come back too")
-  func drainsStoppedCPU() throws {
+  @Test func `Of a CPU that has stopped, zeroed frames come back too`() throws {
     let bed = try Bed(frames: 4096, cpuCount: 2)
     #expect(bed.allocator.fillZeroedPool(budget: 40) == 40)
     bed.world.cpu = 1
@@ -128,8 +122,7 @@ import Testing
     bed.allocator._checkInvariants()
   }
 
-  @Test("However far a frame is on its way to the pool, it counts as free")
-  func countsAsFree() throws {
+  @Test func `However far a frame is on its way to the pool, it counts as free`() throws {
     let bed = try Bed(frames: 4096, cpuCount: 1)
     var seen: Set<Int> = []
     bed.world.afterUnlock = { seen.insert(bed.allocator.freeFrames) }
@@ -140,8 +133,10 @@ import Testing
     bed.allocator._checkInvariants()
   }
 
-  @Test("The smallest block is taken to be cleared, and no larger one is broken up while there is a smaller")
-  func smallestFirst() throws {
+  @Test
+  func `The smallest block is taken to be cleared, and no larger one is broken up while there is a smaller`()
+    throws
+  {
     let bed = try Bed(frames: 4096, cpuCount: 1)
     let held = try (0..<4).map { _ in try bed.take(10) }
     // One block of each of three sizes besides a large one.
@@ -158,8 +153,7 @@ import Testing
     bed.allocator._checkInvariants()
   }
 
-  @Test("While clearing is paused nobody clears; pauses may lie in each other")
-  func pauses() throws {
+  @Test func `While clearing is paused no CPU clears; pauses may lie in each other`() throws {
     let bed = try Bed(frames: 4096, cpuCount: 1)
     bed.allocator.pauseClearing()
     bed.allocator.pauseClearing()
@@ -170,8 +164,7 @@ import Testing
     #expect(bed.allocator.zeroOneFrame() == true)
   }
 
-  @Test("A frame that had to be cleared when it was asked for is counted, and no other")
-  func countsClearings() throws {
+  @Test func `A frame that had to be cleared when it was asked for is counted, and no other`() throws {
     let bed = try Bed(frames: 4096, cpuCount: 1)
     bed.allocator.fillZeroedPool(budget: 2)
     for _ in 0..<5 { _ = try bed.allocator.allocate(FrameRequest(purpose: .pageTable, cleared: true)) }
@@ -180,15 +173,13 @@ import Testing
     #expect(bed.allocator.framesClearedOnRequest == 7)
   }
 
-  @Test("Without lists there is no pool")
-  func noPool() throws {
+  @Test func `Without lists there is no pool`() throws {
     let bed = try Bed(frames: 4096)
     #expect(bed.allocator.zeroedFrameLimit(on: NodeID(0)) == 0 && bed.allocator.zeroOneFrame() == false)
     #expect(bed.allocator.zeroedFrames(on: NodeID(3)) == 0 && bed.world.locksTaken == 0)
   }
 
-  @Test("A block merges the pool before it is refused")
-  func poolUnderPressure() throws {
+  @Test func `A block merges the pool before it is refused`() throws {
     let bed = try Bed(frames: 4096, cpuCount: 1)
     bed.allocator.fillZeroedPool(budget: .max)
     for _ in 0..<4 { _ = try bed.take(10) }
@@ -197,8 +188,8 @@ import Testing
 
   // MARK: Several at once
 
-  @Test("Several frames are distinct, and take no lock when the list has them", arguments: [false, true])
-  func several(cleared: Bool) throws {
+  @Test(arguments: [false, true])
+  func `Several frames are distinct, and take no lock when the list has them`(cleared: Bool) throws {
     let bed = try Bed(frames: 4096, cpuCount: 1)
     if cleared { bed.allocator.fillZeroedPool(budget: 64) }
     let request = FrameRequest(purpose: .threadStack, cleared: cleared)
@@ -215,8 +206,7 @@ import Testing
     bed.allocator._checkInvariants()
   }
 
-  @Test("Where nothing was cleared before, each of several is cleared")
-  func severalCleared() throws {
+  @Test func `Where nothing was cleared before, each of several is cleared`() throws {
     for cpuCount in 0...1 {
       let bed = try Bed(frames: 256, cpuCount: cpuCount)
       var frames: Set<PageFrame> = []
@@ -230,9 +220,10 @@ import Testing
     }
   }
 
-  @Test(
-    "When there are fewer, the caller has got those, and the refusal says what was left", arguments: [0, 1, 2])
-  func tooFew(cpuCount: Int) throws {
+  @Test(arguments: [0, 1, 2])
+  func `When there are fewer, the caller has got those, and the refusal says what was left`(cpuCount: Int)
+    throws
+  {
     let bed = try Bed(frames: 64, cpuCount: cpuCount)
     let held = try (0..<62).map { _ in try bed.take(0) }
     bed.world.cpu = 1
@@ -245,8 +236,7 @@ import Testing
     bed.allocator._checkInvariants()
   }
 
-  @Test("Only single frames come in numbers; a node that does not exist is told")
-  func severalMisuse() throws {
+  @Test func `Only single frames come in numbers; a node that does not exist is told`() throws {
     let bed = try Bed(frames: 64, cpuCount: 1)
     let before = bed.picture()
     #expect(throws: FrameSourceError.invalidOrder(1)) {

@@ -14,8 +14,8 @@ import Testing
     let cpu: Int
   }
 
-  @Test("A thread that an idle CPU takes is that CPU's when the lock of its former queue is released")
-  func taken() throws {
+  @Test
+  func `A thread that an idle CPU takes is that CPU's when the lock of its former queue is released`() throws {
     let simulation = try Simulation(memoryBytes: 2 << 20, cpuCount: 2, seed: 1)
     let watch = Watch()
     let machine = Watched(simulation.machine, watch)

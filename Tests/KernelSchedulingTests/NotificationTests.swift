@@ -6,8 +6,10 @@ import SimulatedMachine
 import Testing
 
 @Suite struct NotificationTests {
-  @Test("Of several threads that become ready on a busy CPU, each comes to an idle one, by notifications alone")
-  func eachIdleCPUHearsOfIt() throws {
+  @Test
+  func `Of several threads that become ready on a busy CPU, each comes to an idle one, by notifications alone`()
+    throws
+  {
     let world = try SchedulingWorld(cpuCount: 4)
     world.start()
     let threads = try (1...4).map { try world.thread($0) }
@@ -28,8 +30,9 @@ import Testing
     for cpu in 0..<4 { #expect(world.current[cpu].pointee.id > 0, "CPU \(cpu) idles") }
   }
 
-  @Test("Threads that wait for each other to run all do, with each of 200 interleavings, without a tick")
-  func allRunAtOnce() throws {
+  @Test
+  func `Threads that wait for each other to run all do, with each of 200 interleavings, without a tick`() throws
+  {
     for seed: UInt64 in 1...200 { try allRun(seed: seed) }
   }
 

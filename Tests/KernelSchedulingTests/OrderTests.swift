@@ -19,8 +19,8 @@ import Testing
     for thread in threads { if let stack = thread.stack.take() { world.stacks.free(stack) } }
   }
 
-  @Test("An invalidation that a thread has begun is complete before the thread goes on on another CPU")
-  func invalidation() throws {
+  @Test
+  func `An invalidation that a thread has begun is complete before the thread goes on on another CPU`() throws {
     let (world, threads) = try world()
     for thread in threads { world.scheduler.enqueue(thread.scheduled) }
     #expect(world.reschedule(0).pointee.id == 1)
@@ -60,9 +60,10 @@ import Testing
     }
   }
 
-  @Test(
-    "What a thread has stored to its stack on one CPU is gone for the next owner on another", arguments: 1...24)
-  func ownStores(seed: UInt64) throws {
+  @Test(arguments: 1...24)
+  func `What a thread has stored to its stack on one CPU is gone for the next owner on another`(seed: UInt64)
+    throws
+  {
     let (world, threads) = try world(seed: seed)
     for thread in threads { world.scheduler.enqueue(thread.scheduled) }
     #expect(world.reschedule(0).pointee.id == 1)
@@ -74,10 +75,10 @@ import Testing
     free(threads, world)
   }
 
-  @Test(
-    "So is what the CPU that made the thread has stored there, which the thread itself never touched",
-    arguments: 1...24)
-  func storesOfTheMaker(seed: UInt64) throws {
+  @Test(arguments: 1...24)
+  func `So is what the CPU that made the thread has stored there, which the thread itself never touched`(
+    seed: UInt64
+  ) throws {
     let (world, threads) = try world(seed: seed)
     let address = threads[0].scheduled.pointee.stackBase
     try world.machine.store(UInt64.max, to: address)

@@ -6,10 +6,10 @@ import SimulatedMachine
 import Testing
 
 @Suite struct RandomTests {
-  @Test(
-    "Threads that grow, sleep, wake, migrate, are shrunk and run out of memory keep what they stored, wait in order, and end, while CPUs come and go",
-    arguments: 0..<8, [false, true])
-  func runs(part: UInt64, lends: Bool) throws {
+  @Test(arguments: 0..<8, [false, true])
+  func `Threads of all kinds keep what they stored, wait in order, and end, while CPUs come and go`(
+    part: UInt64, lends: Bool
+  ) throws {
     var total = RunFigures()
     for seed in part * 80 + 1...part * 80 + 80 {
       let figures = try run(seed: seed, lends: lends)

@@ -6,16 +6,13 @@ import SimulatedMachine
 import Testing
 
 @Suite struct RecordTests {
-  @Test(
-    "A million threads are cheap: the scheduler's part of a record is small, and begins with the stack's base")
-  func size() {
+  @Test func `The scheduler's part of a thread record is small, and begins with the stack's base`() {
     #expect(MemoryLayout<ScheduledThread>.size <= 64)
     #expect(MemoryLayout<ScheduledThread>.offset(of: \.stackBase) == 0)
     #expect(MemoryLayout<ScheduledThread>.offset(of: \.cpuNumber) == 48, "where it is read as one atomic word")
   }
 
-  @Test("A CPU that does not exist is not idle or closed, may not stop, and has no threads")
-  func noSuchCPU() throws {
+  @Test func `A CPU that does not exist is not idle or closed, may not stop, and has no threads`() throws {
     let simulation = try Simulation(memoryBytes: 1 << 20, cpuCount: 2, seed: 1)
     let byteCount = TestScheduler.byteCount(cpuCount: 2)
     // A read outside the scheduler's memory would give the opposite answer.
@@ -32,9 +29,7 @@ import Testing
     }
   }
 
-  @Test(
-    "What is live of a sleeping thread's stack begins at its stack pointer, or at its floor if that is lower")
-  func lowestLiveAddress() {
+  @Test func `The live part of a sleeping thread's stack begins at its stack pointer, or at a lower floor`() {
     var thread = ScheduledThread(id: 1, stackBase: VirtualAddress(0x1000), stackPointer: VirtualAddress(0x4f00))
     #expect(thread.lowestLiveAddress == VirtualAddress(0x4f00))
     thread.floor = VirtualAddress(0x2f00)

@@ -45,10 +45,10 @@ import Testing
     }
   }
 
-  @Test(
-    "While a CPU leaves its last thread, whose pages others wait for, no stall is reported, and then one of them runs",
-    arguments: [SwitchRequest.wait, .exit], [false, true])
-  func lastThreadLeaves(request: SwitchRequest, isClosed: Bool) throws {
+  @Test(arguments: [SwitchRequest.wait, .exit], [false, true])
+  func `No stall is reported while a CPU leaves its last thread, whose pages a waiter then gets`(
+    request: SwitchRequest, isClosed: Bool
+  ) throws {
     let shortage = try Shortage()
     let (world, last) = (shortage.world, shortage.last)
     var waiters: [Int] = []
@@ -82,8 +82,10 @@ import Testing
     #expect(world.simulation.violations.isEmpty)
   }
 
-  @Test("What another CPU ran while one looked in vain is no stall, though all are quiet before and after")
-  func ranMeanwhile() throws {
+  @Test
+  func `What another CPU ran while one looked in vain is no stall, though all are quiet before and after`()
+    throws
+  {
     let shortage = try Shortage()
     let (world, last) = (shortage.world, shortage.last)
     var waiters: [Int] = []
@@ -129,8 +131,8 @@ import Testing
     #expect(world.simulation.violations.isEmpty)
   }
 
-  @Test("A closed CPU gives back the stacks that it has cached, and those that it frees on its way")
-  func closedCPUKeepsNoStacks() throws {
+  @Test
+  func `A closed CPU gives back the stacks that it has cached, and those that it frees on its way`() throws {
     // A seed with which each CPU caches two.
     let world = try SchedulingWorld(cpuCount: 2, seed: 2)
     world.start()

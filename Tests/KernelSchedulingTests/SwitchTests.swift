@@ -5,8 +5,8 @@ import SimulatedMachine
 import Testing
 
 @Suite struct SwitchTests {
-  @Test("Threads run round and round in the order in which they came; with none, the idle thread runs")
-  func roundRobin() throws {
+  @Test
+  func `Threads run round and round in the order in which they came; with none, the idle thread runs`() throws {
     let world = try SchedulingWorld()
     world.start()
     #expect(world.reschedule(0).pointee.id == -1)
@@ -27,8 +27,7 @@ import Testing
     for thread in threads { world.stacks.free(thread.stack.take()!) }
   }
 
-  @Test("A wake-up that comes before the wait ends the wait at once, and only one")
-  func wakeBeforeWait() throws {
+  @Test func `A wake-up that comes before the wait ends the wait at once, and only one`() throws {
     let world = try SchedulingWorld()
     world.start()
     let thread = try world.thread(1)
@@ -42,8 +41,8 @@ import Testing
     world.stacks.free(thread.stack.take()!)
   }
 
-  @Test("An idle CPU is named when there is work elsewhere, takes it, and the thread's CPU follows")
-  func steal() throws {
+  @Test
+  func `An idle CPU is named when there is work elsewhere, takes it, and the thread's CPU follows`() throws {
     let world = try SchedulingWorld(cpuCount: 3)
     world.start()
     let threads = try (1...2).map { try world.thread($0) }
@@ -62,8 +61,9 @@ import Testing
     for thread in threads { world.stacks.free(thread.stack.take()!) }
   }
 
-  @Test("The first that waits for frames gets them first; others run on what is there, and take nothing")
-  func refillOrder() throws {
+  @Test
+  func `The first that waits for frames gets them first; others run on what is there, and take nothing`() throws
+  {
     let world = try SchedulingWorld()
     world.start()
     let threads = try (1...5).map { try world.thread($0) }
@@ -91,8 +91,10 @@ import Testing
     for thread in threads { world.stacks.free(thread.stack.take()!) }
   }
 
-  @Test("A stall is reported once, when nothing can run on any CPU; a thread that runs afterwards ends it")
-  func stall() throws {
+  @Test
+  func `A stall is reported once, when nothing can run on any CPU; a thread that runs afterwards ends it`()
+    throws
+  {
     let world = try SchedulingWorld(cpuCount: 2)
     world.start()
     let threads = try (1...8).map { try world.thread($0) }
@@ -158,8 +160,7 @@ import Testing
     return (world, threads)
   }
 
-  @Test("A stall that a wake-up ended before it was reported is not reported; the next one is")
-  func staleStall() throws {
+  @Test func `A stall that a wake-up ended before it was reported is not reported; the next one is`() throws {
     let (world, threads) = try stalledWorld()
     // Its stack is mapped whole: it can run.
     world.scheduler.wake(threads[0].scheduled)
@@ -178,8 +179,7 @@ import Testing
     for thread in threads { world.stacks.free(thread.stack.take()!) }
   }
 
-  @Test("A stall that nobody ended is reported, whenever the report is taken")
-  func lateReport() throws {
+  @Test func `A stall that has not ended is reported, whenever the report is taken`() throws {
     let (world, threads) = try stalledWorld()
     for _ in 0..<10 { #expect(world.reschedule(0).pointee.id == -1) }
     #expect(world.takeStall())

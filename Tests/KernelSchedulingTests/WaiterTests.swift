@@ -56,10 +56,10 @@ private final class Shortage {
 }
 
 @Suite struct WaiterTests {
-  @Test(
-    "While a thread waits for frames, a cached stack is handed out and a new one is refused, and nothing changes"
-  )
-  func newStacksAreRefused() throws {
+  @Test
+  func `While a thread waits for frames, a cached stack is handed out, and a new one refused without a change`()
+    throws
+  {
     var more: [Record] = []
     let shortage = try Shortage(seed: 2) { world in more = try (10..<14).map { try world.thread($0) } }
     let world = shortage.world
@@ -86,10 +86,10 @@ private final class Shortage {
   /// The way in which another owner takes each frame that comes free.
   enum Taker: CaseIterable { case makesStacks, takesFrames }
 
-  @Test(
-    "Who makes stacks of all frames that come free cannot keep a thread waiting; who takes the frames themselves can",
-    arguments: Taker.allCases)
-  func forkers(taker: Taker) throws {
+  @Test(arguments: Taker.allCases)
+  func `Making stacks of all free frames keeps no thread waiting; taking the frames themselves does`(
+    taker: Taker
+  ) throws {
     for seed in 1...40 as ClosedRange<UInt64> {
       var random = SplitMix64(seed: seed)
       var held: [Record] = []
@@ -120,8 +120,7 @@ private final class Shortage {
     }
   }
 
-  @Test("Threads that are always ready do not keep their dead pages while another needs them")
-  func readyThreadsAreShrunk() throws {
+  @Test func `Threads that are always ready do not keep their dead pages while another needs them`() throws {
     let shortage = try Shortage(seed: 1)
     let world = shortage.world
     #expect(shortage.isWaiting)
@@ -154,10 +153,10 @@ private final class Shortage {
     shortage.end()
   }
 
-  @Test(
-    "A sleeper that is woken while it is being shrunk keeps its pages, but not while a thread waits for frames",
-    arguments: [false, true])
-  func wokenSleepers(somebodyWaits: Bool) throws {
+  @Test(arguments: [false, true])
+  func `A sleeper that is woken while it is shrunk keeps its pages, unless a thread waits for frames`(
+    somebodyWaits: Bool
+  ) throws {
     var sleeper: Record?
     let shortage = try Shortage(seed: 1) { world in
       let record = try world.thread(4)

@@ -68,10 +68,8 @@ import Testing
     stacks.frames.drain(cpu: 1)
   }
 
-  @Test(
-    "No allocator asks for the number of the CPU with interrupts on",
-    arguments: [StackStrategy.linear, .vmalloc, .growing])
-  func stableNumbers(strategy: StackStrategy) throws {
+  @Test(arguments: [StackStrategy.linear, .vmalloc, .growing])
+  func `No allocator asks for the number of the CPU with interrupts on`(strategy: StackStrategy) throws {
     for nodeCount in 1...2 {
       let banks = (0..<nodeCount).map {
         MemoryBank(start: PhysicalAddress(UInt(1 << 30 + $0 << 28)), byteCount: 8 << 20, node: NodeID($0))

@@ -20,8 +20,7 @@ private func reap(_ task: UnsafeMutablePointer<Task>, into stacks: borrowing Sta
 }
 
 @Suite struct CallSiteTests {
-  @Test("Tasks own their stacks: fork takes one, reap gives it back")
-  func forkAndReap() throws {
+  @Test func `Tasks own their stacks: fork takes one, reap gives it back`() throws {
     let simulation = try Simulation(memoryBytes: 2 << 20)
     var ram = PhysicalMemoryMap()
     for bank in simulation.memoryBanks {

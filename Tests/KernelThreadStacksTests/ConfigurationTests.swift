@@ -36,8 +36,9 @@ import Testing
     (StackConfiguration(retirementBatch: 257), .batchOutOfRange(257, maximum: 256)),
   ]
 
-  @Test("A contradictory configuration is refused and nothing is taken", arguments: contradictory)
-  func contradictions(_ configuration: StackConfiguration, _ expected: StackConfigurationError) throws {
+  @Test(arguments: contradictory) func `A contradictory configuration is refused and nothing is taken`(
+    _ configuration: StackConfiguration, _ expected: StackConfigurationError
+  ) throws {
     let world = try World()
     var thrown: ThreadStackError?
     do { _ = try world.stacks(configuration) } catch { thrown = error }
@@ -55,8 +56,8 @@ import Testing
     #expect(thrown?.description.contains("\n") == false)
   }
 
-  @Test("A vmalloc area without room for the slots is an error that says so, and the records go back")
-  func noAddressSpace() throws {
+  @Test
+  func `A vmalloc area without room for the slots is an error that says so, and the records go back`() throws {
     let world = try World()
     #expect {
       _ = try TestStacks(
@@ -73,9 +74,8 @@ import Testing
     #expect(world.simulation.violations.isEmpty)
   }
 
-  @Test(
-    "Every size from 8 to 24 KiB works as vmalloc stack, zeroed and guarded", arguments: [8, 12, 16, 20, 24])
-  func everySize(kibibytes: Int) throws {
+  @Test(arguments: [8, 12, 16, 20, 24])
+  func `Every size from 8 to 24 KiB works as vmalloc stack, zeroed and guarded`(kibibytes: Int) throws {
     let world = try World()
     let size = kibibytes << 10
     let stacks = try world.stacks(StackConfiguration(.vmalloc, size: size))

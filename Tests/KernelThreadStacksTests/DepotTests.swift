@@ -11,10 +11,10 @@ import Testing
     for owner in owners { stacks.free(owner.take()) }
   }
 
-  @Test(
-    "A burst that was seen once is served without new frames or an invalidation, half a magazine per lock",
-    arguments: [StackStrategy.linear, .vmalloc, .growing])
-  func absorbed(_ strategy: StackStrategy) throws {
+  @Test(arguments: [StackStrategy.linear, .vmalloc, .growing])
+  func `A burst that was seen once is served without new frames or an invalidation, half a magazine per lock`(
+    _ strategy: StackStrategy
+  ) throws {
     let world = try World(memoryBytes: 16 << 20)
     let stacks = try world.stacks(StackConfiguration(strategy))
     try Self.burst(100, stacks)
@@ -34,8 +34,10 @@ import Testing
     #expect(world.simulation.violations.isEmpty)
   }
 
-  @Test("The bound follows a burst, then decays by a quarter each period; a few stacks go back at a time")
-  func decay() throws {
+  @Test
+  func `The bound follows a burst, then decays by a quarter each period; a few stacks go back at a time`()
+    throws
+  {
     let world = try World(memoryBytes: 16 << 20)
     let stacks = try world.stacks(StackConfiguration(.vmalloc))
     let held = world.ledger.heldFrames
@@ -67,8 +69,7 @@ import Testing
     #expect(world.simulation.violations.isEmpty)
   }
 
-  @Test("Smaller bursts keep what they need, and no more")
-  func follows() throws {
+  @Test func `Smaller bursts keep what they need, and no more`() throws {
     let world = try World(memoryBytes: 16 << 20)
     let stacks = try world.stacks(StackConfiguration(.vmalloc))
     try Self.burst(200, stacks)
@@ -83,8 +84,7 @@ import Testing
     #expect(world.simulation.violations.isEmpty)
   }
 
-  @Test("That threads end, without new ones, is no reason to keep their stacks")
-  func fallIsNoDemand() throws {
+  @Test func `That threads end, without new ones, is no reason to keep their stacks`() throws {
     let world = try World(memoryBytes: 16 << 20)
     let stacks = try world.stacks(StackConfiguration(.vmalloc))
     let owners = try (0..<150).map { _ in Owner(try stacks.allocate(node: nil)) }
@@ -98,8 +98,7 @@ import Testing
     stacks._checkInvariants()
   }
 
-  @Test("The hard cap holds, and none means none", arguments: [0, 1, 7, 32])
-  func hardCap(cap: Int) throws {
+  @Test(arguments: [0, 1, 7, 32]) func `The hard cap holds, and none means none`(cap: Int) throws {
     let world = try World(memoryBytes: 16 << 20)
     let stacks = try world.stacks(StackConfiguration(.vmalloc, depotStacks: cap))
     for _ in 0..<3 {
@@ -110,8 +109,10 @@ import Testing
     #expect(world.simulation.violations.isEmpty)
   }
 
-  @Test("One CPU allocates, another frees: no new frames, no invalidation, two locks for each half magazine")
-  func passedOn() throws {
+  @Test
+  func `One CPU allocates, another frees: no new frames, no invalidation, two locks for each half magazine`()
+    throws
+  {
     let world = try World(memoryBytes: 4 << 20, cpuCount: 2)
     let stacks = try world.stacks(StackConfiguration(.vmalloc))
     func pass(_ count: Int) throws {
@@ -132,8 +133,10 @@ import Testing
     #expect(world.simulation.violations.isEmpty)
   }
 
-  @Test("Without a depot, at most one invalidation serves 64 frees in churn, and no free gives back much")
-  func churn() throws {
+  @Test
+  func `Without a depot, at most one invalidation serves 64 frees in churn, and no free gives back much`()
+    throws
+  {
     let world = try World(memoryBytes: 16 << 20)
     let stacks = try world.stacks(StackConfiguration(.vmalloc, depotStacks: 0))
     let before = world.machine.counters.tlbInvalidations
@@ -154,8 +157,7 @@ import Testing
     #expect(world.simulation.violations.isEmpty)
   }
 
-  @Test("A freed stack goes to its own node's depot and serves that node")
-  func nodes() throws {
+  @Test func `A freed stack goes to its own node's depot and serves that node`() throws {
     let world = try World(nodeBytes: [4 << 20, 4 << 20])
     for strategy in [StackStrategy.linear, .vmalloc, .growing] {
       let stacks = try world.stacks(StackConfiguration(strategy))
@@ -185,8 +187,7 @@ import Testing
     #expect(world.simulation.violations.isEmpty)
   }
 
-  @Test("A stack that was freed twice is found in the depot too")
-  func misuse() throws {
+  @Test func `A stack that was freed twice is found in the depot too`() throws {
     for strategy in [StackStrategy.linear, .vmalloc] {
       let world = try World(memoryBytes: 4 << 20)
       let stacks = try world.stacks(StackConfiguration(strategy))

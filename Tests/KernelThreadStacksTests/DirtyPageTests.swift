@@ -16,8 +16,8 @@ import Testing
     return nil
   }
 
-  @Test("What an owner leaves at any depth is gone for the next one", arguments: [false, true], [1, 2, 3])
-  func everyDepth(tracks: Bool, seed: UInt64) throws {
+  @Test(arguments: [false, true], [1, 2, 3])
+  func `What an owner leaves at any depth is gone for the next one`(tracks: Bool, seed: UInt64) throws {
     let world = try World(seed: seed, tracksDirtyPages: tracks)
     let stacks = try world.stacks(StackConfiguration(.vmalloc))
     #expect(stacks.clearsOnlyDirtyPages == tracks)
@@ -37,8 +37,7 @@ import Testing
     #expect(world.simulation.violations.isEmpty)
   }
 
-  @Test("Only pages that were stored to are cleared")
-  func onlyDirty() throws {
+  @Test func `Only pages that were stored to are cleared`() throws {
     let world = try World(tracksDirtyPages: true, recordsTrace: true)
     let stacks = try world.stacks(StackConfiguration(.vmalloc))
     var pages: [Int] = []
@@ -61,8 +60,8 @@ import Testing
     #expect(world.simulation.violations.isEmpty)
   }
 
-  @Test("A page becomes clean again only with its stack's own invalidation, and none is issued for it")
-  func noInvalidationOfItsOwn() throws {
+  @Test
+  func `A page becomes clean again only with its stack's own invalidation, and none is issued for it`() throws {
     var counts: [UInt64] = []
     for tracks in [false, true] {
       let world = try World(memoryBytes: 8 << 20, tracksDirtyPages: tracks)
@@ -88,8 +87,7 @@ import Testing
     #expect(counts[0] == counts[1])
   }
 
-  @Test("What is written through the linear map is cleared if it was announced")
-  func announced() throws {
+  @Test func `What is written through the linear map is cleared if it was announced`() throws {
     let world = try World(tracksDirtyPages: true)
     let stacks = try world.stacks(StackConfiguration(.vmalloc))
     for (offset, count) in [(0, 8), (4095, 2), (4096, 4096), (16376, 8), (0, 16384), (8000, 9000)] {
@@ -123,8 +121,8 @@ import Testing
     #expect(world.simulation.violations.isEmpty)
   }
 
-  @Test("Linear and growing stacks are cleared as everywhere", arguments: [StackStrategy.linear, .growing])
-  func others(_ strategy: StackStrategy) throws {
+  @Test(arguments: [StackStrategy.linear, .growing])
+  func `Linear and growing stacks are cleared as everywhere`(_ strategy: StackStrategy) throws {
     let world = try World(tracksDirtyPages: true)
     let stacks = try world.stacks(StackConfiguration(strategy))
     #expect(stacks.clearsOnlyDirtyPages == false)
@@ -139,8 +137,8 @@ import Testing
   }
 
   // Stores are ordered only by the allocator's barrier and lock.
-  @Test("Owners on several CPUs, at any depth, never find what another left", arguments: 1...12)
-  func severalCPUs(seed: UInt64) throws {
+  @Test(arguments: 1...12)
+  func `Owners on several CPUs, at any depth, never find what another left`(seed: UInt64) throws {
     let world = try World(memoryBytes: 2 << 20, cpuCount: 3, seed: seed, tracksDirtyPages: true)
     let stacks = try world.stacks(
       StackConfiguration(

@@ -5,8 +5,10 @@ import SimulatedMachine
 import Testing
 
 @Suite struct FailureTests {
-  @Test("Whichever request is refused, for good, nothing is left behind", arguments: StackConfiguration.both)
-  func everyRequest(_ configuration: StackConfiguration) throws {
+  @Test(arguments: StackConfiguration.both)
+  func `Whichever request is refused, for good, nothing is left behind`(_ configuration: StackConfiguration)
+    throws
+  {
     // The first stack needs its tables; the 65th a new one; a stack in between none.
     for warmUp in [0, 1, 64] {
       var refused = 1
@@ -46,8 +48,8 @@ import Testing
     }
   }
 
-  @Test("One refused request among many is survived by giving freed stacks back and trying once more")
-  func retry() throws {
+  @Test
+  func `One refused request among many is survived by giving freed stacks back and trying once more`() throws {
     let world = try World(nodeBytes: [2 << 20, 2 << 20])
     let stacks = try world.stacks(StackConfiguration(.vmalloc))
     // A cached stack of node 0 does not serve node 1, but its frames do.
@@ -64,8 +66,10 @@ import Testing
     #expect(world.simulation.violations.isEmpty)
   }
 
-  @Test("Stacks are made until the frames end; afterwards all comes back", arguments: StackConfiguration.both)
-  func exhaustion(_ configuration: StackConfiguration) throws {
+  @Test(arguments: StackConfiguration.both)
+  func `Stacks are made until the frames end; afterwards all comes back`(_ configuration: StackConfiguration)
+    throws
+  {
     let world = try World(memoryBytes: 2 << 20)
     let stacks = try world.stacks(configuration)
     let held = world.ledger.heldFrames
@@ -89,8 +93,7 @@ import Testing
     #expect(world.simulation.violations.isEmpty)
   }
 
-  @Test("Slots end too, and unmapped stacks give theirs back first")
-  func slots() throws {
+  @Test func `Slots end too, and unmapped stacks give theirs back first`() throws {
     let world = try World()
     let stacks = try world.stacks(
       StackConfiguration(.vmalloc, capacity: 5, cachedStacksPerCPU: 0, depotStacks: 0))
@@ -107,8 +110,7 @@ import Testing
     #expect(world.simulation.violations.isEmpty)
   }
 
-  @Test("Reclaim gives back what it is asked for, and in the end everything but the records")
-  func reclaim() throws {
+  @Test func `Reclaim gives back what it is asked for, and in the end everything but the records`() throws {
     let world = try World()
     let stacks = try world.stacks(StackConfiguration(.vmalloc))
     let records = world.ledger.heldFrames
@@ -129,8 +131,8 @@ import Testing
     #expect(world.simulation.violations.isEmpty)
   }
 
-  @Test("What a stopped CPU had cached comes back", arguments: StackConfiguration.both)
-  func stoppedCPU(_ configuration: StackConfiguration) throws {
+  @Test(arguments: StackConfiguration.both)
+  func `What a stopped CPU had cached comes back`(_ configuration: StackConfiguration) throws {
     let world = try World(cpuCount: 2)
     let stacks = try world.stacks(configuration)
     let owner = Owner(try stacks.allocate(node: nil))
@@ -144,8 +146,7 @@ import Testing
     #expect(world.simulation.violations.isEmpty)
   }
 
-  @Test("A CPU that does not exist has neither cached stacks nor a reserve")
-  func noSuchCPU() throws {
+  @Test func `A CPU that does not exist has neither cached stacks nor a reserve`() throws {
     let world = try World(cpuCount: 2)
     let stacks = try world.stacks(StackConfiguration(.growing))
     for cpu in [-1, 2, 3, 100, Int.max, Int.min] {
@@ -155,8 +156,7 @@ import Testing
     #expect(stacks.reservedFrameCount(ofCPU: 1) == 3)
   }
 
-  @Test("An allocator that ends gives its records back; with a stack in use it keeps them")
-  func end() throws {
+  @Test func `An allocator that ends gives its records back; with a stack in use it keeps them`() throws {
     let world = try World()
     do {
       let stacks = try world.stacks(StackConfiguration(.vmalloc))

@@ -11,8 +11,10 @@ import Testing
     GroupTests.charged(group, stacks)
   }
 
-  @Test("Growth is charged beyond the limit, and nothing new before there is room again; shrinking gives back")
-  func growth() throws {
+  @Test
+  func `Growth is charged beyond the limit, and nothing new before there is room again; shrinking gives back`()
+    throws
+  {
     let world = try World()
     let stacks = try world.stacks(StackConfiguration(.growing, stackGroups: 2))
     let group = try stacks.makeGroup(limitFrames: 3)
@@ -46,8 +48,8 @@ import Testing
     #expect(world.simulation.violations.isEmpty)
   }
 
-  @Test("What grows on one CPU and is freed on another does not add up to a way around the limit")
-  func debts() throws {
+  @Test
+  func `What grows on one CPU and is freed on another does not add up to a way around the limit`() throws {
     let world = try World(cpuCount: 2)
     let stacks = try world.stacks(StackConfiguration(.growing, stackGroups: 1))
     let group = try stacks.makeGroup(limitFrames: 40)
@@ -75,8 +77,9 @@ import Testing
     try stacks.removeGroup(group)
   }
 
-  @Test("What has grown on other CPUs is counted before a CPU is given anything in advance, or keeps it")
-  func debtsAreSettled() throws {
+  @Test
+  func `What has grown on other CPUs is counted before a CPU is given anything in advance, or keeps it`() throws
+  {
     let world = try World(cpuCount: 2)
     let stacks = try world.stacks(StackConfiguration(.growing, stackGroups: 1))
     let group = try stacks.makeGroup(limitFrames: 100)
@@ -110,8 +113,10 @@ import Testing
     try stacks.removeGroup(group)
   }
 
-  @Test("When frames run out while pages of a stack are mapped, those that are there are charged, and no more")
-  func noFramesToPopulate() throws {
+  @Test
+  func `When frames run out while pages of a stack are mapped, those that are there are charged, and no more`()
+    throws
+  {
     let world = try World()
     let stacks = try world.stacks(StackConfiguration(.growing, stackGroups: 1))
     let group = try stacks.makeGroup(limitFrames: 100)

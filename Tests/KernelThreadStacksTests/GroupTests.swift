@@ -20,10 +20,10 @@ import Testing
     (try? stacks.figures(of: group))?.chargedFrames ?? -1
   }
 
-  @Test(
-    "A group gets as many stacks as its limit holds, and a refusal names it and its figures",
-    arguments: [StackStrategy.vmalloc, .growing])
-  func limit(_ strategy: StackStrategy) throws {
+  @Test(arguments: [StackStrategy.vmalloc, .growing])
+  func `A group gets as many stacks as its limit holds, and a refusal names it and its figures`(
+    _ strategy: StackStrategy
+  ) throws {
     let world = try World()
     let stacks = try world.stacks(StackConfiguration(strategy, stackGroups: 3))
     let perStack = strategy == .growing ? 1 : 4
@@ -62,8 +62,7 @@ import Testing
     #expect(world.simulation.violations.isEmpty)
   }
 
-  @Test("What another CPU was given in advance is no reason to refuse")
-  func creditIsTakenBack() throws {
+  @Test func `What another CPU was given in advance is no reason to refuse`() throws {
     let world = try World(cpuCount: 3)
     let stacks = try world.stacks(StackConfiguration(.vmalloc, stackGroups: 1))
     let group = try stacks.makeGroup(limitFrames: 64)
@@ -83,8 +82,7 @@ import Testing
     try stacks.removeGroup(group)
   }
 
-  @Test("In the common path a charge takes no lock and a free of a charged stack takes none")
-  func noLock() throws {
+  @Test func `In the common path a charge takes no lock and a free of a charged stack takes none`() throws {
     let world = try World()
     let stacks = try world.stacks(StackConfiguration(.vmalloc, stackGroups: 1))
     let group = try stacks.makeGroup(limitFrames: .max)
@@ -96,8 +94,8 @@ import Testing
     #expect(Self.charged(group, stacks) == 0)
   }
 
-  @Test("What a CPU frees, that CPU can charge again without a lock, and its own line only is written")
-  func ownCPU() throws {
+  @Test
+  func `What a CPU frees, that CPU can charge again without a lock, and its own line only is written`() throws {
     let world = try World(cpuCount: 3)
     let stacks = try world.stacks(StackConfiguration(.vmalloc, stackGroups: 2))
     _ = try stacks.makeGroup(limitFrames: 0)
@@ -120,8 +118,9 @@ import Testing
     try stacks.removeGroup(group)
   }
 
-  @Test("A stack that another group, or none, takes out of the cache is charged to the new owner alone")
-  func changesGroups() throws {
+  @Test
+  func `A stack that another group, or none, takes out of the cache is charged to the new owner alone`() throws
+  {
     let world = try World()
     let stacks = try world.stacks(StackConfiguration(.vmalloc, stackGroups: 2))
     let groups = try (0..<2).map { _ in try stacks.makeGroup(limitFrames: 100) }
@@ -145,8 +144,10 @@ import Testing
     for group in groups { try stacks.removeGroup(group) }
   }
 
-  @Test("A stack that was given up by its value keeps its group, and is charged until it is freed by address")
-  func detached() throws {
+  @Test
+  func `A stack that was given up by its value keeps its group, and is charged until it is freed by address`()
+    throws
+  {
     let world = try World()
     let stacks = try world.stacks(StackConfiguration(.vmalloc, stackGroups: 2))
     _ = try stacks.makeGroup(limitFrames: 8)
@@ -164,8 +165,7 @@ import Testing
     stacks._checkInvariants()
   }
 
-  @Test("Bad groups and limits are refused by typed errors, and change nothing")
-  func badInput() throws {
+  @Test func `Bad groups and limits are refused by typed errors, and change nothing`() throws {
     let world = try World()
     let stacks = try world.stacks(StackConfiguration(.vmalloc, stackGroups: 2))
     #expect(throws: ThreadStackError.invalidGroupLimit(-1)) { _ = try stacks.makeGroup(limitFrames: -1) }
@@ -205,8 +205,7 @@ import Testing
     #expect(world.simulation.violations.isEmpty)
   }
 
-  @Test("When frames run out, nothing stays charged")
-  func noFrames() throws {
+  @Test func `When frames run out, nothing stays charged`() throws {
     let world = try World()
     let stacks = try world.stacks(StackConfiguration(.vmalloc, stackGroups: 1))
     let group = try stacks.makeGroup(limitFrames: 100)
@@ -226,10 +225,10 @@ import Testing
   }
 
   // One CPU at a time: each refusal and each figure is exact.
-  @Test(
-    "Figures and refusals are those of a model that counts frames, on whichever CPU things happen",
-    arguments: 1...8)
-  func model(seed: UInt64) throws {
+  @Test(arguments: 1...8)
+  func `Figures and refusals are those of a model that counts frames, on whichever CPU things happen`(
+    seed: UInt64
+  ) throws {
     let world = try World(cpuCount: 3, seed: seed)
     let isGrowing = seed % 2 == 0
     let stacks = try world.stacks(
@@ -306,8 +305,9 @@ import Testing
     init(_ stacks: consuming TestStacks) { self.stacks = stacks }
   }
 
-  @Test("CPUs that charge the same groups at once never exceed a limit, and all comes back", arguments: 1...16)
-  func severalCPUs(seed: UInt64) throws {
+  @Test(arguments: 1...16)
+  func `CPUs that charge the same groups at once never exceed a limit, and all comes back`(seed: UInt64) throws
+  {
     let cpuCount = 4
     let world = try World(cpuCount: cpuCount, seed: seed)
     let shared = Shared(

@@ -7,8 +7,7 @@ import Testing
 @Suite struct GrowthTests {
   static let configuration = StackConfiguration(.growing)
 
-  @Test("A new stack has one page at its top, zeroed, and counts as one page")
-  func onePage() throws {
+  @Test func `A new stack has one page at its top, zeroed, and counts as one page`() throws {
     let world = try World()
     let stacks = try world.stacks(Self.configuration)
     let held = world.ledger.frames(for: .threadStack)
@@ -26,8 +25,10 @@ import Testing
     stacks._checkInvariants()
   }
 
-  @Test("A stack of one page has all that it can grow to: it is cached, cleared and given back like any other")
-  func stackOfOnePage() throws {
+  @Test
+  func `A stack of one page has all that it can grow to: it is cached, cleared and given back like any other`()
+    throws
+  {
     let world = try World()
     let stacks = try world.stacks(
       StackConfiguration(.growing, size: 4096, cachedStacksPerCPU: 2, stackGroups: 1))
@@ -57,8 +58,10 @@ import Testing
     #expect(world.simulation.violations.isEmpty)
   }
 
-  @Test("A fault maps all pages between it and the lowest mapped one: no lock, no request, no invalidation")
-  func grow() throws {
+  @Test
+  func `A fault maps all pages between it and the lowest mapped one: no lock, no request, no invalidation`()
+    throws
+  {
     for page in 0..<3 {
       let world = try World()
       let stacks = try world.stacks(Self.configuration)
@@ -86,10 +89,8 @@ import Testing
     }
   }
 
-  @Test(
-    "A fault on a page that is mapped by now is growth that has happened: the access is repeated, nothing is taken"
-  )
-  func spuriousFault() throws {
+  @Test
+  func `After a fault on a page that is mapped by now, the access is repeated and nothing is taken`() throws {
     let world = try World()
     let stacks = try world.stacks(Self.configuration)
     let owner = Owner(try stacks.allocate(node: nil))
@@ -115,8 +116,7 @@ import Testing
     stacks.free(owner.take())
   }
 
-  @Test("A fault outside the running thread's own stack is never growth")
-  func notGrowth() throws {
+  @Test func `A fault outside the running thread's own stack is never growth`() throws {
     let world = try World()
     let stacks = try world.stacks(Self.configuration)
     let owner = Owner(try stacks.allocate(node: nil))
@@ -147,8 +147,7 @@ import Testing
     for owner in [owner, other] { stacks.free(owner.take()) }
   }
 
-  @Test("A thread switched in without preparation finds out, and nothing is mapped")
-  func unprepared() throws {
+  @Test func `A thread switched in without preparation finds out, and nothing is mapped`() throws {
     let world = try World()
     let stacks = try world.stacks(Self.configuration)
     let owner = Owner(try stacks.allocate(node: nil))
@@ -161,8 +160,7 @@ import Testing
     stacks.free(owner.take())
   }
 
-  @Test("A cached stack has one page; one that has grown is unmapped and comes back zeroed")
-  func cache() throws {
+  @Test func `A cached stack has one page; one that has grown is unmapped and comes back zeroed`() throws {
     let world = try World()
     let stacks = try world.stacks(Self.configuration)
     let shallow = Owner(try stacks.allocate(node: nil))
@@ -190,8 +188,7 @@ import Testing
     #expect(world.simulation.violations.isEmpty)
   }
 
-  @Test("A detached stack comes back by its address, grown or not")
-  func adoption() throws {
+  @Test func `A detached stack comes back by its address, grown or not`() throws {
     let world = try World()
     let stacks = try world.stacks(Self.configuration)
     for grows in [false, true] {
@@ -204,8 +201,7 @@ import Testing
     }
   }
 
-  @Test("Growing at once takes no fault afterwards; more than the stack has is an error")
-  func ensure() throws {
+  @Test func `Growing at once takes no fault afterwards; more than the stack has is an error`() throws {
     let world = try World()
     let stacks = try world.stacks(Self.configuration)
     let owner = Owner(try stacks.allocate(node: nil))
@@ -231,8 +227,9 @@ import Testing
     stacks.free(owner.take())
   }
 
-  @Test("A stack on which nobody runs is mapped as far as asked; a refusal keeps what is mapped counted")
-  func populate() throws {
+  @Test
+  func `A stack that is not running is mapped as far as asked; a refusal keeps what is mapped counted`() throws
+  {
     let world = try World()
     let stacks = try world.stacks(Self.configuration)
     let stack = try stacks.allocate(node: nil)
@@ -251,8 +248,7 @@ import Testing
     stacks._checkInvariants()
   }
 
-  @Test("Growing stacks of any size, on two nodes, are counted where their frames are")
-  func nodesAndSizes() throws {
+  @Test func `Growing stacks of any size, on two nodes, are counted where their frames are`() throws {
     for size in [4096, 8192, 20480, 24576, 65536] {
       let world = try World(nodeBytes: [2 << 20, 2 << 20])
       let stacks = try world.stacks(StackConfiguration(.growing, size: size))
@@ -270,9 +266,9 @@ import Testing
     }
   }
 
-  @Test(
-    "What the reserve does not suffice for is not ensured: an error, nothing is mapped, and no floor is set")
-  func ensureWithoutReserve() throws {
+  @Test
+  func `A request beyond the reserve is not ensured: an error, nothing is mapped, and no floor is set`() throws
+  {
     let world = try World(cpuCount: 2)
     let stacks = try world.stacks(Self.configuration)
     let owner = Owner(try stacks.allocate(node: nil))
@@ -305,8 +301,7 @@ import Testing
     #expect(world.simulation.violations.isEmpty)
   }
 
-  @Test("What contradicts growth is a configuration error")
-  func configuration() throws {
+  @Test func `What contradicts growth is a configuration error`() throws {
     let world = try World()
     let held = world.ledger.heldFrames
     #expect(throws: ThreadStackError.configuration(.threadInfoAtUnmappedBase)) {
@@ -317,8 +312,7 @@ import Testing
     #expect(StackConfiguration(.vmalloc).threadInfoPlacement == .base)
   }
 
-  @Test("An allocator that ends gives its reserves back")
-  func end() throws {
+  @Test func `An allocator that ends gives its reserves back`() throws {
     let world = try World(cpuCount: 2)
     do {
       let stacks = try world.stacks(Self.configuration)

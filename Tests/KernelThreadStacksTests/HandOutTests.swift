@@ -5,10 +5,10 @@ import SimulatedMachine
 import Testing
 
 @Suite struct HandOutTests {
-  @Test(
-    "A stack reads as zero everywhere, whatever its former owners left at any depth",
-    arguments: StackConfiguration.both)
-  func zeroed(_ configuration: StackConfiguration) throws {
+  @Test(arguments: StackConfiguration.both)
+  func `A stack reads as zero everywhere, whatever its former owners left at any depth`(
+    _ configuration: StackConfiguration
+  ) throws {
     let world = try World()
     let stacks = try world.stacks(configuration)
     // Cached, overflowing the cache, and newly made: each path is taken.
@@ -24,8 +24,7 @@ import Testing
     #expect(world.simulation.violations.isEmpty)
   }
 
-  @Test("A freed stack serves again from this CPU's cache: no lock, no frame, no invalidation")
-  func cacheHit() throws {
+  @Test func `A freed stack serves again from this CPU's cache: no lock, no frame, no invalidation`() throws {
     let world = try World()
     let stacks = try world.stacks(StackConfiguration(.vmalloc))
     let first = try stacks.allocate(node: nil)
@@ -43,8 +42,7 @@ import Testing
     stacks.free(second)
   }
 
-  @Test("The cache is bounded per CPU, and each CPU has its own")
-  func cacheIsBounded() throws {
+  @Test func `The cache is bounded per CPU, and each CPU has its own`() throws {
     let world = try World(cpuCount: 2)
     let stacks = try world.stacks(StackConfiguration(.vmalloc, cachedStacksPerCPU: 3, depotStacks: 0))
     let owners = try (0..<8).map { _ in Owner(try stacks.allocate(node: nil)) }
@@ -60,8 +58,8 @@ import Testing
     #expect(stacks.kernelStackKiB(on: NodeID(0)) == 0)
   }
 
-  @Test("A cache of no stacks works", arguments: StackConfiguration.both)
-  func noCache(_ configuration: StackConfiguration) throws {
+  @Test(arguments: StackConfiguration.both)
+  func `A cache of no stacks works`(_ configuration: StackConfiguration) throws {
     let world = try World()
     var configuration = configuration
     configuration.cachedStacksPerCPU = 0
@@ -76,8 +74,9 @@ import Testing
     #expect(world.simulation.violations.isEmpty)
   }
 
-  @Test("Linear stacks are aligned to their size and contiguous; vmalloc stacks are mapped page by page")
-  func backing() throws {
+  @Test
+  func `Linear stacks are aligned to their size and contiguous; vmalloc stacks are mapped page by page`() throws
+  {
     let world = try World()
     let linear = try world.stacks(StackConfiguration(.linear))
     let stack = try linear.allocate(node: nil)
@@ -99,10 +98,10 @@ import Testing
     #expect(vmalloc.page(of: VirtualAddress(0xffff_ffff_ffff_f000)) == nil)
   }
 
-  @Test(
-    "The asked node is preferred, cached or not; others serve when it cannot, and each frame counts where it is"
-  )
-  func nodes() throws {
+  @Test
+  func `The asked node comes first, cached or not; others serve if it cannot; each frame counts where it is`()
+    throws
+  {
     let world = try World(nodeBytes: [2 << 20, 2 << 20])
     let stacks = try world.stacks(StackConfiguration(.vmalloc))
     for node in [NodeID(0), NodeID(1), NodeID(0), NodeID(1)] {
@@ -152,8 +151,7 @@ import Testing
     #expect(world.simulation.violations.isEmpty)
   }
 
-  @Test("No node means the node of the CPU that asks")
-  func nodeOfTheCPU() throws {
+  @Test func `No node means the node of the CPU that asks`() throws {
     let world = try World(nodeBytes: [2 << 20, 2 << 20])
     let stacks = try world.stacks(StackConfiguration(.vmalloc))
     for cpu in [0, 1, 0, 1] {
@@ -168,8 +166,10 @@ import Testing
     #expect(stacks.coldAllocationCount == 2)
   }
 
-  @Test("A node that does not exist is an error, with stacks cached or not", arguments: StackConfiguration.both)
-  func unknownNode(_ configuration: StackConfiguration) throws {
+  @Test(arguments: StackConfiguration.both)
+  func `A node that does not exist is an error, with stacks cached or not`(_ configuration: StackConfiguration)
+    throws
+  {
     let world = try World()
     let stacks = try world.stacks(configuration)
     stacks.free(try stacks.allocate(node: nil))
@@ -183,8 +183,7 @@ import Testing
     #expect(stacks.kernelStackKiB(on: NodeID(1)) == 0 && stacks.kernelStackKiB(on: NodeID(-1)) == 0)
   }
 
-  @Test("Records and tables stay below two per cent of the stacks")
-  func overhead() throws {
+  @Test func `Records and tables stay below two per cent of the stacks`() throws {
     let world = try World(memoryBytes: 32 << 20)
     let stacks = try world.stacks(StackConfiguration(.vmalloc))
     var owners: [Owner] = []

@@ -7,7 +7,7 @@ import SimulatedMachine
 import TestSupport
 import Testing
 
-@Suite("Look-ups by address") struct LookUpTests {
+@Suite struct LookUpTests {
   typealias Stacks = ThreadStackAllocator<Watched, TestFrames, VmallocArea<Watched>>
 
   /// The operations that take an address alone.
@@ -151,8 +151,8 @@ import Testing
     }
   }
 
-  @Test("What has just been given back is no table any more, whoever asks", arguments: LookUp.allCases)
-  func goingBack(_ lookUp: LookUp) throws {
+  @Test(arguments: LookUp.allCases)
+  func `What has just been given back is no table any more on any CPU`(_ lookUp: LookUp) throws {
     let bed = try Bed(lookUp)
     var looks = 0
     bed.watch.beforeOthers = {
@@ -168,10 +168,10 @@ import Testing
     bed.expectNoHarm()
   }
 
-  @Test(
-    "A look-up that has found a table's place does not believe what a later owner has there",
-    arguments: LookUp.allCases)
-  func delayed(_ lookUp: LookUp) throws {
+  @Test(arguments: LookUp.allCases)
+  func `A look-up that has found a table's place does not believe what a later owner has there`(
+    _ lookUp: LookUp
+  ) throws {
     let bed = try Bed(lookUp)
     var isLate = false
     bed.atFirst {
@@ -185,10 +185,8 @@ import Testing
     bed.expectNoHarm()
   }
 
-  @Test(
-    "… not even if the frame has become a table of the same slots again",
-    arguments: LookUp.allCases.filter { !$0.isLocked })
-  func again(_ lookUp: LookUp) throws {
+  @Test(arguments: LookUp.allCases.filter { !$0.isLocked })
+  func `… not even if the frame has become a table of the same slots again`(_ lookUp: LookUp) throws {
     let bed = try Bed(lookUp)
     var (isLate, hasTable) = (false, false)
     bed.atFirst {

@@ -61,17 +61,17 @@ import Testing
       retirementBatch: 1 + Int(seed) % 4)
   }
 
-  @Test(
-    "Memory given back by threads that move is gone from all CPUs before it is used again", arguments: 1...16)
-  func invalidations(seed: UInt64) throws {
+  @Test(arguments: 1...16)
+  func `Memory given back by threads that move is gone from all CPUs before it is used again`(seed: UInt64)
+    throws
+  {
     let world = try world(seed, .completing)
     #expect(try churn(world, configuration(seed), seed: seed) == 0)
     #expect(world.simulation.violations.isEmpty, "seed \(seed)")
   }
 
-  @Test(
-    "A switch that waits for stores only does not do: the wait for an invalidation goes on on the wrong CPU")
-  func invalidationsWithoutBarrier() throws {
+  @Test
+  func `A switch must not wait for stores only: an invalidation would be waited for on the wrong CPU`() throws {
     var rules: Set<Violation.Rule> = []
     for seed in 1...16 as ClosedRange<UInt64> {
       let world = try world(seed, .publishingOnly)
@@ -81,17 +81,19 @@ import Testing
     #expect(rules.contains(.frameReused))
   }
 
-  @Test(
-    "What threads that move have stored is gone for the next owner, where only used pages are cleared",
-    arguments: 1...16)
-  func dirtyState(seed: UInt64) throws {
+  @Test(arguments: 1...16)
+  func `What threads that move have stored is gone for the next owner, where only used pages are cleared`(
+    seed: UInt64
+  ) throws {
     let world = try world(seed, .completing, tracksDirtyPages: true)
     #expect(try churn(world, configuration(seed), seed: seed) == 0, "seed \(seed)")
     #expect(world.simulation.violations.isEmpty, "seed \(seed)")
   }
 
-  @Test("A switch that waits for stores only does not do: the dirty state of what was stored may come later")
-  func dirtyStateWithoutBarrier() throws {
+  @Test
+  func `A switch that waits for stores only does not do: the dirty state of what was stored may come later`()
+    throws
+  {
     var leftovers = 0
     for seed in 1...16 as ClosedRange<UInt64> {
       let world = try world(seed, .publishingOnly, tracksDirtyPages: true)
@@ -101,10 +103,10 @@ import Testing
     #expect(leftovers > 0)
   }
 
-  @Test(
-    "Areas that threads free while they move keep the TLB rule; they are waited for with interrupts off",
-    arguments: 1...8, [ThreadMigration.completing, .publishingOnly])
-  func areas(seed: UInt64, migration: ThreadMigration) throws {
+  @Test(arguments: 1...8, [ThreadMigration.completing, .publishingOnly])
+  func `Areas that threads free while they move keep the TLB rule; they are waited for with interrupts off`(
+    seed: UInt64, migration: ThreadMigration
+  ) throws {
     let world = try world(seed, migration)
     let area = VmallocArea(World.vmallocArea, machine: world.machine)
     let frames = TestFrames(ledger: world.ledger)

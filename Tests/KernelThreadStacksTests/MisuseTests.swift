@@ -9,8 +9,9 @@ private let lostBase = Atomic<UInt>(0)
 private let lostCount = Atomic<Int>(0)
 
 @Suite(.serialized) struct MisuseTests {
-  @Test("An address comes back into ownership once; freed twice, foreign or inner addresses are errors")
-  func adoption() throws {
+  @Test
+  func `An address comes back into ownership once; freed twice, foreign or inner addresses are errors`() throws
+  {
     let world = try World()
     let stacks = try world.stacks(
       StackConfiguration(.vmalloc, cachedStacksPerCPU: 1, depotStacks: 0, retirementBatch: 2))
@@ -41,8 +42,10 @@ private let lostCount = Atomic<Int>(0)
     #expect(world.simulation.violations.isEmpty)
   }
 
-  @Test("Linear stacks: a double free is found by a mark in the memory, and without it by the frame source")
-  func linearAdoption() throws {
+  @Test
+  func `Linear stacks: a double free is found by a mark in the memory, and without it by the frame source`()
+    throws
+  {
     let world = try World()
     let stacks = try world.stacks(StackConfiguration(.linear, cachedStacksPerCPU: 1, depotStacks: 0))
     let address = try stacks.allocate(node: nil).detach()
@@ -65,8 +68,10 @@ private let lostCount = Atomic<Int>(0)
     #expect(stacks.refusedFreeCount == 1)
   }
 
-  @Test("Linear stacks: a stack that another CPU or the depot has cached is not live; handed out again, it is")
-  func linearStacksCachedElsewhere() throws {
+  @Test
+  func `Linear stacks: a stack that another CPU or the depot has cached is not live; handed out again, it is`()
+    throws
+  {
     let world = try World(cpuCount: 2)
     let stacks = try world.stacks(StackConfiguration(.linear, cachedStacksPerCPU: 2, depotStacks: 4))
     let addresses = try (0..<6).map { _ in try stacks.allocate(node: nil).detach() }
@@ -84,8 +89,8 @@ private let lostCount = Atomic<Int>(0)
     #expect(stacks.refusedFreeCount == 0 && world.simulation.violations.isEmpty)
   }
 
-  @Test("A quarantined stack is never handed out again", arguments: StackConfiguration.both)
-  func quarantine(_ configuration: StackConfiguration) throws {
+  @Test(arguments: StackConfiguration.both)
+  func `A quarantined stack is never handed out again`(_ configuration: StackConfiguration) throws {
     let world = try World(cpuCount: 2)
     let stacks = try world.stacks(configuration)
     let addresses = try (0..<3).map { _ in try stacks.allocate(node: nil).detach() }
@@ -111,8 +116,8 @@ private let lostCount = Atomic<Int>(0)
     #expect(world.simulation.violations.isEmpty)
   }
 
-  @Test("A stack that is dropped unfreed is reported with its address, counted, and stays taken")
-  func leak() throws {
+  @Test
+  func `A stack that is dropped unfreed is reported with its address, counted, and stays taken`() throws {
     let world = try World()
     let stacks = try world.stacks(
       StackConfiguration(
@@ -141,8 +146,7 @@ private let lostCount = Atomic<Int>(0)
     #expect(stacks.lostStackCount == 1)
   }
 
-  @Test("A stack of another allocator is not taken, but reported by its own")
-  func otherAllocator() throws {
+  @Test func `A stack of another allocator is not taken, but reported by its own`() throws {
     let world = try World()
     let mine = try world.stacks(StackConfiguration(.vmalloc))
     let other = try World()
@@ -152,8 +156,10 @@ private let lostCount = Atomic<Int>(0)
     #expect(others.lostStackCount == 1)
   }
 
-  @Test("A stack pointer is told to be on a stack, in a guard, in an unused slot, elsewhere, or unaligned")
-  func classification() throws {
+  @Test
+  func `A stack pointer is told to be on a stack, in a guard, in an unused slot, elsewhere, or unaligned`()
+    throws
+  {
     let world = try World()
     let stacks = try world.stacks(StackConfiguration(.vmalloc, capacity: 64))
     let stack = try stacks.allocate(node: nil)
@@ -176,8 +182,7 @@ private let lostCount = Atomic<Int>(0)
     #expect(stacks.classify(stackPointer: bounds.top) == .unusedSlot(bounds))
   }
 
-  @Test("Linear stack pointers: bounds without a claim")
-  func linearClassification() throws {
+  @Test func `Linear stack pointers: bounds without a claim`() throws {
     let world = try World()
     let stacks = try world.stacks(StackConfiguration(.linear))
     let stack = try stacks.allocate(node: nil)
@@ -187,10 +192,10 @@ private let lostCount = Atomic<Int>(0)
     stacks.free(stack)
   }
 
-  @Test(
-    "The boot stack is known, never freed, never looked up as vmalloc, not counted",
-    arguments: StackConfiguration.both)
-  func bootStack(_ configuration: StackConfiguration) throws {
+  @Test(arguments: StackConfiguration.both)
+  func `The boot stack is known, never freed, never looked up as vmalloc, not counted`(
+    _ configuration: StackConfiguration
+  ) throws {
     let world = try World()
     let stacks = try world.stacks(configuration)
     let lead = configuration.strategy == .vmalloc ? 16384 : 0
@@ -210,8 +215,7 @@ private let lostCount = Atomic<Int>(0)
     }
   }
 
-  @Test("Errors and the report say their figures in one line")
-  func words() throws {
+  @Test func `Errors and the report say their figures in one line`() throws {
     let world = try World(memoryBytes: 1 << 20)
     let stacks = try world.stacks(StackConfiguration(.vmalloc, capacity: 70))
     let stack = try stacks.allocate(node: nil)

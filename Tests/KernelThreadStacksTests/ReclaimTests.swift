@@ -17,8 +17,10 @@ import Testing
     }
   }
 
-  @Test("After a reclaim and every CPU's service, all frames are back, to the frame", arguments: strategies)
-  func everyCPU(_ strategy: StackStrategy) throws {
+  @Test(arguments: strategies)
+  func `After a reclaim and every CPU's service, all frames are back, to the frame`(_ strategy: StackStrategy)
+    throws
+  {
     let world = try World(memoryBytes: 8 << 20, cpuCount: 4)
     let stacks = try world.stacks(StackConfiguration(strategy))
     stacks.free(try stacks.allocate(node: nil))
@@ -45,8 +47,8 @@ import Testing
     #expect(world.simulation.violations.isEmpty)
   }
 
-  @Test("A reclaim that goes on on another CPU whenever it may be preempted reaches all magazines")
-  func moving() throws {
+  @Test
+  func `A reclaim that goes on on another CPU whenever it may be preempted reaches all magazines`() throws {
     let world = try World(memoryBytes: 8 << 20, cpuCount: 3)
     let mover = Mover()
     let machine = MovingMachine(base: world.machine, mover: mover)
@@ -75,8 +77,7 @@ import Testing
     #expect(world.simulation.violations.isEmpty)
   }
 
-  @Test("A CPU that was asked for nothing does nothing, and takes no lock")
-  func nothingAsked() throws {
+  @Test func `A CPU that was asked for nothing does nothing, and takes no lock`() throws {
     let world = try World(cpuCount: 2)
     let stacks = try world.stacks(StackConfiguration(.vmalloc))
     try Self.fillMagazines(world, stacks, cpuCount: 2, each: 6)
@@ -90,8 +91,10 @@ import Testing
     #expect(world.simulation.onCPU(1) { _ in stacks.serviceReclaimRequest() } == 0)
   }
 
-  @Test("A CPU that is asked gives its magazine back in its frees, a few frames at a time, and caches again")
-  func inFrees() throws {
+  @Test
+  func `A CPU that is asked gives its magazine back in its frees, a few frames at a time, and caches again`()
+    throws
+  {
     let world = try World(memoryBytes: 8 << 20, cpuCount: 2)
     let stacks = try world.stacks(StackConfiguration(.vmalloc))
     var owners = try (0..<40).map { _ in Owner(try stacks.allocate(node: nil)) }
@@ -119,8 +122,7 @@ import Testing
     #expect(world.simulation.violations.isEmpty)
   }
 
-  @Test("A CPU that goes offline is drained, asked or not; online again it works as before")
-  func offline() throws {
+  @Test func `A CPU that goes offline is drained, asked or not; online again it works as before`() throws {
     for isAsked in [false, true] {
       let world = try World(memoryBytes: 8 << 20, cpuCount: 2)
       let stacks = try world.stacks(StackConfiguration(.growing))
@@ -144,8 +146,10 @@ import Testing
     }
   }
 
-  @Test("An allocation that finds no memory takes what the depot has, and asks the other CPUs for theirs")
-  func exhausted() throws {
+  @Test
+  func `An allocation that finds no memory takes what the depot has, and asks the other CPUs for theirs`()
+    throws
+  {
     let world = try World(memoryBytes: 2 << 20, cpuCount: 2)
     let stacks = try world.stacks(StackConfiguration(.vmalloc))
     try Self.fillMagazines(world, stacks, cpuCount: 2, each: 8)
@@ -160,10 +164,10 @@ import Testing
     #expect(world.simulation.violations.isEmpty)
   }
 
-  @Test(
-    "A stack that finds the ring full, because invalidations are slow, goes back all the same",
-    arguments: 1...12)
-  func fullRing(seed: UInt64) throws {
+  @Test(arguments: 1...12)
+  func `A stack that finds the ring full, because invalidations are slow, goes back all the same`(seed: UInt64)
+    throws
+  {
     let cpuCount = 8
     let world = try World(memoryBytes: 8 << 20, cpuCount: cpuCount, seed: seed)
     let stacks = try world.stacks(
@@ -181,10 +185,10 @@ import Testing
     #expect(world.simulation.violations.isEmpty, "seed \(seed)")
   }
 
-  @Test(
-    "CPUs that allocate, pass on, free, reclaim, serve, age, go offline and come back break no rule and lose nothing",
-    arguments: 1...40)
-  func severalCPUs(seed: UInt64) throws {
+  @Test(arguments: 1...40)
+  func `CPUs that do everything at once, and go offline and come back, break no rule and lose nothing`(
+    seed: UInt64
+  ) throws {
     let cpuCount = 4
     let strategy = Self.strategies[Int(seed % 3)]
     let world = try World(memoryBytes: 3 << 20, cpuCount: cpuCount, seed: seed)

@@ -38,8 +38,10 @@ import Testing
     Case(configuration: StackConfiguration(.vmalloc, phase: 16384, threadInfoPlacement: .top), seed: 8),
   ]
 
-  @Test("Stacks never overlap, keep what is written, come back zeroed, and all figures agree", arguments: cases)
-  func randomSequence(_ test: Case) throws {
+  @Test(arguments: cases)
+  func `Stacks never overlap, keep what is written, come back zeroed, and all figures agree`(_ test: Case)
+    throws
+  {
     let world = try World(
       memoryBytes: 2 << 20, seed: test.seed, tracksDirtyPages: test.tracksDirtyPages)
     let machine = world.machine

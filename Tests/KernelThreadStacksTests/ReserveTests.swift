@@ -6,8 +6,8 @@ import SimulatedMachine
 import Testing
 
 @Suite struct ReserveTests {
-  @Test("Whichever request is refused, for good, nothing is left behind and a thread runs or waits")
-  func everyRequest() throws {
+  @Test
+  func `Whichever request is refused, for good, nothing is left behind and a thread runs or waits`() throws {
     for refused in 1...24 {
       let world = try World()
       let stacks = try world.stacks(StackConfiguration(.growing))
@@ -52,8 +52,9 @@ import Testing
     }
   }
 
-  @Test("A refill succeeds after every other request is refused, as often as the pool has frames for it")
-  func pool() throws {
+  @Test
+  func `A refill succeeds after every other request is refused, as often as the pool has frames for it`() throws
+  {
     let world = try World()
     let stacks = try world.stacks(StackConfiguration(.growing))
     let owners = try (0..<3).map { _ in Owner(try stacks.allocate(node: nil)) }
@@ -78,8 +79,7 @@ import Testing
     for owner in owners[1...] { stacks.free(owner.take()) }
   }
 
-  @Test("While a thread waits, another runs on what is there but takes nothing")
-  func waitersFirst() throws {
+  @Test func `While a thread waits, another runs on what is there but takes nothing`() throws {
     let world = try World()
     let stacks = try world.stacks(StackConfiguration(.growing))
     let owner = Owner(try stacks.allocate(node: nil))
@@ -94,8 +94,7 @@ import Testing
     for owner in [owner, other] { stacks.free(owner.take()) }
   }
 
-  @Test("An idle CPU's reserve goes back and is there again before a thread runs")
-  func idle() throws {
+  @Test func `An idle CPU's reserve goes back and is there again before a thread runs`() throws {
     let world = try World(cpuCount: 2)
     let stacks = try world.stacks(StackConfiguration(.growing))
     let owner = Owner(try stacks.allocate(node: nil))
@@ -108,9 +107,8 @@ import Testing
     stacks.free(owner.take())
   }
 
-  @Test(
-    "While the pool has room, an idle CPU's reserve goes there: a thread that waits gets it, a fork does not")
-  func reserveGoesToThePool() throws {
+  @Test
+  func `An idle CPU's reserve goes to a pool with room: a waiting thread gets it, a fork does not`() throws {
     let world = try World(cpuCount: 2)
     let stacks = try world.stacks(StackConfiguration(.growing))
     let owners = try (0..<3).map { _ in Owner(try stacks.allocate(node: nil)) }
@@ -143,10 +141,10 @@ import Testing
     init(_ owner: Owner) { self.owner = owner }
   }
 
-  @Test(
-    "Threads touch their stacks at random depths on several CPUs while memory ends and returns: each runs on a reserve that suffices, or waits",
-    arguments: 1...16)
-  func randomDepths(seed: UInt64) throws {
+  @Test(arguments: 1...16)
+  func `Threads at random depths on several CPUs run on a full reserve or wait as memory ends and returns`(
+    seed: UInt64
+  ) throws {
     let cpuCount = 3
     let world = try World(memoryBytes: 1 << 20, cpuCount: cpuCount, seed: seed)
     let shared = GrowingThreads(

@@ -6,10 +6,10 @@ import SimulatedMachine
 import Testing
 
 @Suite struct ShrinkModelTests {
-  @Test(
-    "Threads keep what lies above their stack pointers and find zeroes below, while they are shrunk, wanted meanwhile, and memory ends",
-    arguments: 1...24)
-  func randomly(seed: UInt64) throws {
+  @Test(arguments: 1...24)
+  func `Shrunk threads keep what lies above their stack pointers, and zeroes below, as memory ends`(
+    seed: UInt64
+  ) throws {
     let cpuCount = 3
     let world = try World(memoryBytes: 1 << 20, cpuCount: cpuCount, seed: seed)
     let shared = ShrinkingThreads(

@@ -16,13 +16,13 @@ import Testing
     return owner
   }
 
-  @Test(
-    "The pages wholly below the stack pointer go; the page that has it, those above, and the top page stay",
-    arguments: [
-      (16384, 1), (16383, 1), (12289, 1), (12288, 1), (12287, 2), (8193, 2), (8192, 2), (8191, 3), (4096, 3),
-      (4095, 4), (1, 4), (0, 4),
-    ])
-  func deadPages(used: Int, stays: Int) throws {
+  @Test(arguments: [
+    (16384, 1), (16383, 1), (12289, 1), (12288, 1), (12287, 2), (8193, 2), (8192, 2), (8191, 3), (4096, 3),
+    (4095, 4), (1, 4), (0, 4),
+  ])
+  func `The pages wholly below the stack pointer go; the page that has it, those above, and the top page stay`(
+    used: Int, stays: Int
+  ) throws {
     let world = try World()
     let stacks = try world.stacks(Self.configuration)
     let owner = try Self.grown(stacks, world.machine)
@@ -48,8 +48,8 @@ import Testing
     #expect(world.simulation.violations.isEmpty)
   }
 
-  @Test("One invalidation serves the stacks of a whole batch; a batch without pages needs none")
-  func oneInvalidation() throws {
+  @Test
+  func `One invalidation serves the stacks of a whole batch; a batch without pages needs none`() throws {
     let world = try World()
     let stacks = try world.stacks(Self.configuration)
     let owners = try (0..<10).map { _ in try Self.grown(stacks, world.machine) }
@@ -76,8 +76,8 @@ import Testing
     #expect(world.simulation.violations.isEmpty)
   }
 
-  @Test("A thread that is wanted gets the same frames back, before the invalidation or after it")
-  func restore() throws {
+  @Test
+  func `A thread that is wanted gets the same frames back, before the invalidation or after it`() throws {
     for invalidates in [false, true] {
       let world = try World(cpuCount: 2)
       let stacks = try world.stacks(Self.configuration)
@@ -108,8 +108,8 @@ import Testing
     }
   }
 
-  @Test("A stack that was shrunk grows again without an invalidation, and its new pages read as zero")
-  func growAgain() throws {
+  @Test
+  func `A stack that was shrunk grows again without an invalidation, and its new pages read as zero`() throws {
     let world = try World()
     let stacks = try world.stacks(Self.configuration)
     let owner = try Self.grown(stacks, world.machine)
@@ -132,8 +132,10 @@ import Testing
     #expect(world.simulation.violations.isEmpty)
   }
 
-  @Test("A stack that is freed after a shrink is cached if one page is left; while it is shrunk, it is retired")
-  func freed() throws {
+  @Test
+  func `A stack that is freed after a shrink is cached if one page is left; while it is shrunk, it is retired`()
+    throws
+  {
     for (used, isCached) in [(12288, true), (9000, false)] {
       let world = try World()
       let stacks = try world.stacks(Self.configuration)
@@ -166,8 +168,7 @@ import Testing
     }
   }
 
-  @Test("Released frames serve refills before anybody else, and read as zero then")
-  func refillsFirst() throws {
+  @Test func `Released frames serve refills before other requests, and read as zero then`() throws {
     let world = try World()
     let stacks = try world.stacks(Self.configuration)
     world.ledger.refuseRequest = 100
@@ -198,8 +199,8 @@ import Testing
     #expect(world.simulation.violations.isEmpty)
   }
 
-  @Test("The high-water mark remembers pages that a stack gave up, and not those of the life before")
-  func highWater() throws {
+  @Test
+  func `The high-water mark remembers pages that a stack gave up, and not those of the life before`() throws {
     let world = try World()
     let stacks = try world.stacks(Self.configuration)
     let owner = Owner(try stacks.allocate(node: nil))
@@ -233,8 +234,10 @@ import Testing
     stacks.free(next.take())
   }
 
-  @Test("Of an address that is no live growing stack's base, or a stack pointer elsewhere, nothing is unmapped")
-  func badInput() throws {
+  @Test
+  func `Of an address that is no live growing stack's base, or a stack pointer elsewhere, nothing is unmapped`()
+    throws
+  {
     let world = try World(nodeBytes: [4 << 20, 4 << 20])
     let stacks = try world.stacks(Self.configuration)
     let owner = try Self.grown(stacks, world.machine)
@@ -273,8 +276,7 @@ import Testing
     #expect(batch.isEmpty)
   }
 
-  @Test("One CPU may unmap and another invalidate and release", arguments: 1...8)
-  func severalCPUs(seed: UInt64) throws {
+  @Test(arguments: 1...8) func `One CPU may unmap and another invalidate and release`(seed: UInt64) throws {
     let world = try World(cpuCount: 2, seed: seed)
     let stacks = try world.stacks(Self.configuration)
     let owner = try Self.grown(stacks, world.machine)
@@ -295,8 +297,7 @@ import Testing
     #expect(world.simulation.violations.isEmpty, "seed \(seed)")
   }
 
-  @Test("Pages are counted off the node that they are on")
-  func nodes() throws {
+  @Test func `Pages are counted off the node that they are on`() throws {
     let world = try World(nodeBytes: [2 << 20, 2 << 20])
     let stacks = try world.stacks(Self.configuration)
     let owner = Owner(try stacks.allocate(node: NodeID(0)))

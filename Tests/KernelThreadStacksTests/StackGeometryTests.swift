@@ -17,8 +17,7 @@ import KernelMachine
     }
   }
 
-  @Test("A slot is the least power of two that holds stack and guard")
-  func strides() throws {
+  @Test func `A slot is the least power of two that holds stack and guard`() throws {
     for (size, guardMinimum, expected) in [
       (8192, 4096, 16384), (12288, 4096, 16384), (16384, 4096, 32768), (20480, 4096, 32768),
       (24576, 4096, 32768),
@@ -31,8 +30,10 @@ import KernelMachine
     }
   }
 
-  @Test("Every stack pointer of a slot, guard included, leads to its stack", arguments: vmalloc)
-  func everyStackPointer(_ configuration: StackConfiguration) throws {
+  @Test(arguments: vmalloc)
+  func `Every stack pointer of a slot, guard included, leads to its stack`(_ configuration: StackConfiguration)
+    throws
+  {
     let geometry = try StackGeometry(configuration)
     let area = UInt(0xffff_ff80_1000_0000) + UInt(geometry.phase)
     for slot in 0..<3 {
@@ -48,8 +49,9 @@ import KernelMachine
     }
   }
 
-  @Test("The entries of a stack and its marker never leave their window, nor meet", arguments: vmalloc)
-  func entriesOfAWindow(_ configuration: StackConfiguration) throws {
+  @Test(arguments: vmalloc) func `The entries of a stack and its marker never leave their window, nor meet`(
+    _ configuration: StackConfiguration
+  ) throws {
     let geometry = try StackGeometry(configuration)
     let pages = geometry.stride / 4096
     #expect(geometry.windowEntryBytes == pages * 8)
@@ -63,8 +65,7 @@ import KernelMachine
     #expect(geometry.stackBase(stackPointer: base + geometry.size) == base)
   }
 
-  @Test("thread_info is found at the base or the top, and the usable range leaves it out")
-  func threadInfo() throws {
+  @Test func `thread_info is found at the base or the top, and the usable range leaves it out`() throws {
     for placement in [ThreadInfoPlacement.base, .top] {
       let geometry = try StackGeometry(
         StackConfiguration(.vmalloc, threadInfoPlacement: placement, threadInfoSize: 96))
@@ -80,8 +81,7 @@ import KernelMachine
     }
   }
 
-  @Test("Linear stacks obey the same formula, without a guard")
-  func linear() throws {
+  @Test func `Linear stacks obey the same formula, without a guard`() throws {
     for size in [4096, 8192, 16384, 32768] {
       let geometry = try StackGeometry(StackConfiguration(.linear, size: size))
       #expect(geometry.stride == size && geometry.guardSize == 0)
@@ -92,8 +92,10 @@ import KernelMachine
     }
   }
 
-  @Test("Only linear stacks keep room for an end marker: next to the usable range, apart from thread_info")
-  func endMarkers() throws {
+  @Test
+  func `Only linear stacks keep room for an end marker: next to the usable range, apart from thread_info`()
+    throws
+  {
     let base = VirtualAddress(0xffff_ffc0_4000_c000)
     for placement in [ThreadInfoPlacement.base, .top] {
       let geometry = try StackGeometry(
@@ -108,8 +110,7 @@ import KernelMachine
     }
   }
 
-  @Test("A change of any byte of an end marker is seen, and so is another stack's marker")
-  func damagedMarkers() {
+  @Test func `A change of any byte of an end marker is seen, and so is another stack's marker`() {
     let marker = StackEndMarker(below: VirtualAddress(0xffff_ffc0_4000_c040))
     withUnsafeTemporaryAllocation(byteCount: 16, alignment: 8) { bytes in
       let words = bytes.baseAddress!

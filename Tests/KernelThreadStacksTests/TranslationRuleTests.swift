@@ -6,8 +6,9 @@ import SimulatedMachine
 import Testing
 
 @Suite struct TranslationRuleTests {
-  @Test("One invalidation serves a whole batch of overflowing frees, and frames go back a few per free")
-  func batches() throws {
+  @Test
+  func `One invalidation serves a whole batch of overflowing frees, and frames go back a few per free`() throws
+  {
     let world = try World(memoryBytes: 16 << 20)
     let stacks = try world.stacks(StackConfiguration(.vmalloc, depotStacks: 0))
     let owners = try (0..<8 + 256).map { _ in Owner(try stacks.allocate(node: nil)) }
@@ -24,8 +25,7 @@ import Testing
     #expect(world.simulation.violations.isEmpty)
   }
 
-  @Test("A steady state within the cache makes no invalidation and takes no lock")
-  func steadyState() throws {
+  @Test func `A steady state within the cache makes no invalidation and takes no lock`() throws {
     let world = try World()
     let stacks = try world.stacks(StackConfiguration(.vmalloc))
     var owners = try (0..<8).map { _ in Owner(try stacks.allocate(node: nil)) }
@@ -44,8 +44,7 @@ import Testing
     for owner in owners { stacks.free(owner.take()) }
   }
 
-  @Test("The tables of stacks that are given back are dropped on CPUs that run processes, too")
-  func tablesUnderEveryASID() throws {
+  @Test func `The tables of stacks that are given back are dropped on CPUs that run processes, too`() throws {
     let world = try World(memoryBytes: 16 << 20, cpuCount: 2)
     let stacks = try world.stacks(StackConfiguration(.vmalloc))
     for cpu in 0..<2 {
@@ -71,8 +70,8 @@ import Testing
     #expect(world.simulation.violations.isEmpty)
   }
 
-  @Test("CPUs that make, pass on and free stacks at once break no rule and lose nothing", arguments: 1...12)
-  func severalCPUs(seed: UInt64) throws {
+  @Test(arguments: 1...12)
+  func `CPUs that make, pass on and free stacks at once break no rule and lose nothing`(seed: UInt64) throws {
     let cpuCount = 3
     let world = try World(memoryBytes: 2 << 20, cpuCount: cpuCount, seed: seed)
     let shared = SharedStacks(

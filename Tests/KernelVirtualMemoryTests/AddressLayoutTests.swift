@@ -4,7 +4,7 @@ import KernelStacks
 import Testing
 
 @Suite struct AddressLayoutTests {
-  @Test func theDefaultIs39Bits() throws {
+  @Test func `The default is 39 bits`() throws {
     let layout = try AddressLayout()
     #expect(layout.virtualAddressBits == 39)
     #expect(layout.rootLevel == 1)
@@ -15,7 +15,7 @@ import Testing
     #expect(layout.vmallocArea.byteCount >> 30 == 239, "about 240 GiB")
   }
 
-  @Test func fortyEightBitsHaveALayoutOfTheirOwn() throws {
+  @Test func `48 bits have a layout of their own`() throws {
     let layout = try AddressLayout(virtualAddressBits: 48)
     #expect(layout.rootLevel == 0)
     #expect(layout.kernelImage == (try AddressLayout()).kernelImage, "the image is linked once")
@@ -24,7 +24,7 @@ import Testing
     #expect(layout.linearMapOffset == 0xffff_8000_0000_0000)
   }
 
-  @Test(arguments: [39, 48]) func thePartsAreWholePagesAndDoNotOverlap(bits: Int) throws {
+  @Test(arguments: [39, 48]) func `The parts are whole pages and do not overlap`(bits: Int) throws {
     let layout = try AddressLayout(virtualAddressBits: bits)
     let parts = [layout.userSpace, layout.kernelImage, layout.vmallocArea, layout.linearMap]
       .sorted { $0.lowerBound < $1.lowerBound }
@@ -40,19 +40,19 @@ import Testing
   }
 
   @Test(arguments: [TranslationGranule.sixteenKiB, .sixtyFourKiB])
-  func largerGranulesAreRefused(granule: TranslationGranule) {
+  func `Larger granules are refused`(granule: TranslationGranule) {
     #expect(throws: AddressLayoutError.unsupportedGranule(granule)) {
       try AddressLayout(virtualAddressBits: 39, granule: granule)
     }
   }
 
-  @Test(arguments: [0, 36, 42, 47, 52, -1]) func otherNumbersOfBitsAreRefused(bits: Int) {
+  @Test(arguments: [0, 36, 42, 47, 52, -1]) func `Other numbers of bits are refused`(bits: Int) {
     #expect(throws: AddressLayoutError.unsupportedAddressBits(bits)) {
       try AddressLayout(virtualAddressBits: bits)
     }
   }
 
-  @Test func errorsSayWhatIsSupported() {
+  @Test func `Errors say what is supported`() {
     #expect(
       AddressLayoutError.unsupportedGranule(.sixteenKiB).description
         == "pages of 16 KiB are not supported: a kernel stack would fit one page; only 4 KiB pages are")

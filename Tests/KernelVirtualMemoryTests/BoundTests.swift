@@ -8,10 +8,10 @@ import Testing
   /// More CPUs than there are records for small areas.
   private let cpuCount = 17
 
-  @Test(
-    "An address outside of a vmalloc area of whatever size is nobody's on every CPU, and nothing has changed",
-    arguments: [8, 12, 15, 16, 31, 64])
-  func outside(mebibytes: Int) throws {
+  @Test(arguments: [8, 12, 15, 16, 31, 64])
+  func `An address outside a vmalloc area of any size belongs to no area on any CPU, and nothing changes`(
+    mebibytes: Int
+  ) throws {
     let world = try TestWorld(cpus: cpuCount)
     let lower = world.layout.vmallocArea.lowerBound
     // A page short of whole MiB, so that no boundary of a chunk is that of the range.
@@ -42,8 +42,8 @@ import Testing
     world.expectNoViolations()
   }
 
-  @Test("A stack arena has no entries outside of its vmalloc area, nor where a block is mapped")
-  func entries() throws {
+  @Test
+  func `A stack arena has no entries outside of its vmalloc area, nor where a block is mapped`() throws {
     let world = try TestWorld()
     let area = world.narrowArea()
     let base = try area.reserveStackArea(
@@ -70,8 +70,7 @@ import Testing
     world.expectNoViolations()
   }
 
-  @Test("Nothing is unmapped of a range without a page, or one that ends before it begins")
-  func emptyRanges() throws {
+  @Test func `Nothing is unmapped of a range without a page, or one that ends before it begins`() throws {
     let world = try TestWorld()
     let base = world.layout.vmallocArea.lowerBound
     let frame = try world.frames.allocate(FrameRequest(purpose: .other))

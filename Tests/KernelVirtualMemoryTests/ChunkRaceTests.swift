@@ -19,8 +19,10 @@ import Testing
     init(_ area: consuming VmallocArea<M>) { self.area = area }
   }
 
-  @Test("A chunk's frame goes back only when each CPU has let go of the lock under which it looks chunks up")
-  func lookUps() throws {
+  @Test
+  func `A chunk's frame goes back only when each CPU has let go of the lock under which it looks chunks up`()
+    throws
+  {
     for seed in 1...20 as ClosedRange<UInt64> {
       let world = try TestWorld(cpus: 2, seed: seed)
       let watch = Watch()
@@ -66,8 +68,10 @@ import Testing
     }
   }
 
-  @Test("Areas keep what is in them while other CPUs free, flush, and try addresses of areas that are gone")
-  func randomWork() throws {
+  @Test
+  func `Areas keep what is in them while other CPUs free, flush, and try addresses of areas that are gone`()
+    throws
+  {
     for seed in 1...60 as ClosedRange<UInt64> {
       let world = try TestWorld(memoryBytes: 4 << 20, cpus: 3, seed: seed)
       let shared = Shared(VmallocArea(world.layout, machine: world.machine))

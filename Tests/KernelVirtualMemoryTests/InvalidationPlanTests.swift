@@ -10,8 +10,9 @@ import Testing
     InvalidationPlan(VirtualAddressRange(VirtualAddress(lower), VirtualAddress(upper)), in: space, scope: scope)
   }
 
-  @Test(arguments: [InvalidationScope.leaves, .tablesAndLeaves]) func eachPageIsNamed(scope: InvalidationScope)
-  {
+  @Test(arguments: [InvalidationScope.leaves, .tablesAndLeaves]) func `Each page is named`(
+    scope: InvalidationScope
+  ) {
     let base: UInt = 0xffff_ff80_0820_3000
     for count in [1, 2, 511, 512] as [UInt] {
       let plan = plan(base, base + count * 4096, scope)
@@ -22,7 +23,7 @@ import Testing
     #expect(plan(base, base, scope).instructionCount == 0)
   }
 
-  @Test func oneAddressIsNamedForEachTableThatTheRangeTouches() {
+  @Test func `One address is named for each table that the range touches`() {
     let table: UInt = 2 << 20
     let base: UInt = 0xffff_ff80_0820_0000
     for (lower, upper, count) in [
@@ -39,7 +40,7 @@ import Testing
     #expect(plan(base, base + 513 * table, .tables).dropsEverything)
   }
 
-  @Test func everythingIsOneInstruction() {
+  @Test func `Everything is one instruction`() {
     for scope in [InvalidationScope.leaves, .tablesAndLeaves, .tables] {
       for space in [.kernel, AddressSpaceID(7)] {
         let plan = InvalidationPlan(.everything, in: space, scope: scope)
@@ -48,8 +49,7 @@ import Testing
     }
   }
 
-  @Test("The kernel's entries are dropped whatever ASID they bear, a process's by its own")
-  func instructions() {
+  @Test func `The kernel's entries are dropped whatever ASID they bear, a process's by its own`() {
     let user = AddressSpaceID(7)
     for (scope, kernel, process) in [
       (.leaves, .vaale1is, .vale1is), (.tablesAndLeaves, .vaae1is, .vae1is), (.tables, .vaae1is, .vae1is),

@@ -35,13 +35,13 @@ import Testing
     area.close(frames: world.frames)
   }
 
-  @Test func aCarefulMachineHasNoViolations() throws {
+  @Test func `A careful machine has no violations`() throws {
     let world = try TestWorld()
     try churn(world.machine, world)
     world.expectNoViolations()
   }
 
-  @Test(arguments: Forgetful.Duty.allCases) func aPlantedMistakeIsFound(duty: Forgetful.Duty) throws {
+  @Test(arguments: Forgetful.Duty.allCases) func `A planted mistake is found`(duty: Forgetful.Duty) throws {
     let world = try TestWorld()
     try churn(Forgetful(world.machine, forgetting: duty), world)
     #expect(!world.simulation.violations.isEmpty)
@@ -53,7 +53,7 @@ import Testing
     init(_ area: consuming VmallocArea<Simulated>) { self.area = area }
   }
 
-  @Test(arguments: 1...12 as ClosedRange<UInt64>) func severalCPUsKeepTheRule(seed: UInt64) throws {
+  @Test(arguments: 1...12 as ClosedRange<UInt64>) func `Several CPUs keep the rule`(seed: UInt64) throws {
     let world = try TestWorld(bits: seed % 2 == 0 ? 48 : 39, memoryBytes: 4 << 20, cpus: 3, seed: seed)
     let shared = Shared(VmallocArea(world.layout, machine: world.machine))
     let frames = world.frames

@@ -40,7 +40,9 @@ private final class AreaModel: @unchecked Sendable {
 }
 
 @Suite struct SmallAreaModelTests {
-  @Test(arguments: 1...16 as ClosedRange<UInt64>) func noTwoCPUsEverHaveTheSamePage(seed: UInt64) throws {
+  @Test(arguments: 1...16 as ClosedRange<UInt64>) func `No two CPUs ever have the same page`(seed: UInt64)
+    throws
+  {
     // In the last of each four, memory is so short that frames are refused.
     let isShort = seed % 4 == 0
     let world = try TestWorld(

@@ -7,7 +7,7 @@ import Testing
 @Suite struct SmallAreaTests {
   typealias Area = VmallocArea<Simulated>
 
-  @Test(arguments: [39, 48]) func aSmallAreaIsZeroContiguousWritableAndGuarded(bits: Int) throws {
+  @Test(arguments: [39, 48]) func `A small area is zero, contiguous, writable and guarded`(bits: Int) throws {
     let world = try TestWorld(bits: bits)
     let area = Area(world.layout, machine: world.machine)
     for pages in 1...31 {
@@ -26,7 +26,7 @@ import Testing
     world.expectNoViolations()
   }
 
-  @Test func aSmallAreaTakesNoLockButTheCPUs() throws {
+  @Test func `A small area takes no lock but the CPU's`() throws {
     let world = try TestWorld()
     let area = Area(world.layout, machine: world.machine)
     var bases = [try area.vmalloc(size: 4 * 4096, caller: "first", frames: world.frames)]
@@ -45,7 +45,7 @@ import Testing
     }
   }
 
-  @Test func alignmentsUpTo64PagesAreHonouredInAChunk() throws {
+  @Test func `Alignments up to 64 pages are honoured in a chunk`() throws {
     let world = try TestWorld()
     let area = Area(world.layout, machine: world.machine)
     for round in 0..<4 {
@@ -59,7 +59,7 @@ import Testing
     area._checkInvariants()
   }
 
-  @Test func noFreePaysForOthers() throws {
+  @Test func `No free pays for others`() throws {
     let world = try TestWorld(memoryBytes: 16 << 20)
     let area = Area(world.layout, machine: world.machine)
     var bases: [(base: VirtualAddress, pages: Int)] = []
@@ -84,7 +84,7 @@ import Testing
     world.expectNoViolations()
   }
 
-  @Test func whatIsNotWantedAnyMoreGoesBackWithAFlush() throws {
+  @Test func `What is not wanted any more goes back with a flush`() throws {
     let world = try TestWorld(memoryBytes: 32 << 20)
     let area = Area(world.layout, machine: world.machine)
     let root = world.rootEntries
@@ -108,7 +108,7 @@ import Testing
     world.expectNoViolations()
   }
 
-  @Test func releasingATableTakesOneInstruction() throws {
+  @Test func `Releasing a table takes one instruction`() throws {
     let world = try TestWorld()
     let area = Area(world.layout, machine: world.machine)
     let base = try area.vmalloc(size: 4096, caller: "test", frames: world.frames)
@@ -119,7 +119,7 @@ import Testing
     world.expectNoViolations()
   }
 
-  @Test func whenTheChunksAreUsedUpAreasLieInTheTree() throws {
+  @Test func `When the chunks are used up, areas lie in the tree`() throws {
     let world = try TestWorld(memoryBytes: 16 << 20)
     let lower = world.layout.vmallocArea.lowerBound.rawValue
     let area = Area(lower..<lower + 32 << 20, machine: world.machine)
@@ -136,7 +136,7 @@ import Testing
     world.expectNoViolations()
   }
 
-  @Test(arguments: [39, 48]) func everyAllocationRefusedInTurnLeavesAllAsItWas(bits: Int) throws {
+  @Test(arguments: [39, 48]) func `Every allocation refused in turn leaves all as it was`(bits: Int) throws {
     for others in [0, 16] {
       let world = try TestWorld(bits: bits)
       let area = Area(world.layout, machine: world.machine)
@@ -151,7 +151,7 @@ import Testing
     }
   }
 
-  @Test func badFreesAreRefusedAndChangeNothing() throws {
+  @Test func `Bad frees are refused and change nothing`() throws {
     let world = try TestWorld()
     let area = Area(world.layout, machine: world.machine)
     func error(_ address: VirtualAddress) -> VmallocError? {

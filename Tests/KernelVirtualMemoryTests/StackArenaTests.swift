@@ -8,7 +8,7 @@ import Testing
   private let table = 2 << 20
 
   @Test(arguments: [(32 << 10, 0), (32 << 10, 16 << 10), (64 << 10, 0), (1 << 22, 1 << 21), (1 << 30, 4096)])
-  func alignmentAndPhaseAreHonoured(alignment: Int, phase: Int) throws {
+  func `Alignment and phase are honoured`(alignment: Int, phase: Int) throws {
     let world = try TestWorld()
     let area = VmallocArea(world.layout, machine: world.machine)
     let below = try area.vmalloc(size: 4096, caller: "below", frames: world.frames)
@@ -24,7 +24,7 @@ import Testing
     area._checkInvariants()
   }
 
-  @Test func generalAreasFillTheGapBelowButNotTheArenasTables() throws {
+  @Test func `General areas fill the gap below, but not the arena's tables`() throws {
     let world = try TestWorld()
     let area = world.narrowArea()
     let first = try area.vmalloc(size: 4096, caller: "test", frames: world.frames)
@@ -41,7 +41,7 @@ import Testing
     area._checkInvariants()
   }
 
-  @Test(arguments: [39, 48]) func entriesAreFoundAndTablesReleased(bits: Int) throws {
+  @Test(arguments: [39, 48]) func `Entries are found and tables released`(bits: Int) throws {
     let world = try TestWorld(bits: bits)
     let area = VmallocArea(world.layout, machine: world.machine)
     let size = 3 << 30
@@ -95,7 +95,7 @@ import Testing
     world.expectNoViolations()
   }
 
-  @Test func tablesThatLieOnlyPartlyInTheRangeStay() throws {
+  @Test func `Tables that lie only partly in the range stay`() throws {
     let world = try TestWorld()
     let area = VmallocArea(world.layout, machine: world.machine)
     let base = try area.reserveStackArea(byteCount: 8 << 20, alignment: 2 << 20, phase: 0, frames: world.frames)
@@ -109,7 +109,7 @@ import Testing
     world.expectNoViolations()
   }
 
-  @Test(arguments: [39, 48]) func everyRefusalLeavesAllAsItWas(bits: Int) throws {
+  @Test(arguments: [39, 48]) func `Every refusal leaves all as it was`(bits: Int) throws {
     let world = try TestWorld(bits: bits)
     let area = VmallocArea(world.layout, machine: world.machine)
     func refusal(of purpose: FramePurpose) -> FrameSourceError {
@@ -143,7 +143,7 @@ import Testing
     area._checkInvariants()
   }
 
-  @Test func releasingTablesOfALargeArenaReadsOnlyWhatExists() throws {
+  @Test func `Releasing tables of a large arena reads only what exists`() throws {
     let simulation = try Simulation(
       SimulationConfiguration(
         memory: [MemoryBank(start: PhysicalAddress(1 << 30), byteCount: 4 << 20)], recordsTrace: true))

@@ -7,7 +7,7 @@ import Testing
 @Suite struct TranslationTablesTests {
   private func depth(_ bits: Int) -> Int { bits == 48 ? 3 : 2 }
 
-  @Test(arguments: [39, 48]) func aMappedPageIsReadAndWrittenThroughTheMMU(bits: Int) throws {
+  @Test(arguments: [39, 48]) func `A mapped page is read and written through the MMU`(bits: Int) throws {
     let world = try TestWorld(bits: bits)
     let address = world.layout.vmallocArea.lowerBound + 0x1234_5000
     let frame = try world.frames.allocate(FrameRequest(purpose: .vmalloc, cleared: true))
@@ -25,7 +25,7 @@ import Testing
     world.expectNoViolations()
   }
 
-  @Test(arguments: [39, 48]) func unmappingGivesTablesBackLevelByLevel(bits: Int) throws {
+  @Test(arguments: [39, 48]) func `Unmapping gives tables back level by level`(bits: Int) throws {
     let world = try TestWorld(bits: bits)
     let tables = world.kernelTables
     let before = world.frames.freeFrames
@@ -63,7 +63,7 @@ import Testing
     world.expectNoViolations()
   }
 
-  @Test(arguments: [39, 48]) func unmappingGivesTablesBackThatNeverHadALiveEntry(bits: Int) throws {
+  @Test(arguments: [39, 48]) func `Unmapping gives tables back that never had a live entry`(bits: Int) throws {
     let world = try TestWorld(bits: bits)
     let before = world.frames.freeFrames
     let tables = try TranslationTables(userSpaceOf: world.machine, frames: world.frames)
@@ -80,7 +80,7 @@ import Testing
     world.expectNoViolations()
   }
 
-  @Test(arguments: [39, 48]) func aRefusedTableLeavesNothingBehind(bits: Int) throws {
+  @Test(arguments: [39, 48]) func `A refused table leaves nothing behind`(bits: Int) throws {
     let world = try TestWorld(bits: bits)
     let before = world.frames.freeFrames
     let root = world.rootEntries
@@ -106,7 +106,7 @@ import Testing
     world.expectNoViolations()
   }
 
-  @Test func whatIsMappedIsNotMappedAgain() throws {
+  @Test func `What is mapped is not mapped again`() throws {
     let world = try TestWorld()
     let tables = world.kernelTables
     let address = world.layout.vmallocArea.lowerBound
@@ -125,7 +125,7 @@ import Testing
     }
   }
 
-  @Test func whatIsNotMadeOfPagesOrLeavesTheSpaceIsRefused() throws {
+  @Test func `What is not made of pages or leaves the space is refused`() throws {
     let world = try TestWorld()
     let tables = world.kernelTables
     let before = world.frames.freeFrames
@@ -145,7 +145,7 @@ import Testing
     #expect(world.frames.freeFrames == before)
   }
 
-  @Test(arguments: [39, 48]) func theLinearMapUsesTheLargestBlocksThatFit(bits: Int) throws {
+  @Test(arguments: [39, 48]) func `The linear map uses the largest blocks that fit`(bits: Int) throws {
     let world = try TestWorld(bits: bits)
     let tables = world.kernelTables
     let offset = world.layout.linearMapOffset
@@ -176,7 +176,7 @@ import Testing
     world.expectNoViolations()
   }
 
-  @Test func partsOfTheLinearMapHavePermissionsOfTheirOwn() throws {
+  @Test func `Parts of the linear map have permissions of their own`() throws {
     let world = try TestWorld()
     let tables = world.kernelTables
     let base = world.machine.linearMapOffset &+ (1 << 30)
@@ -201,7 +201,7 @@ import Testing
     #expect(tables.translate(VirtualAddress(base + (4 << 20)))?.level == 2)
   }
 
-  @Test func aRefusalInTheMiddleOfALinearMapIsUndone() throws {
+  @Test func `A refusal in the middle of a linear map is undone`() throws {
     let world = try TestWorld()
     let before = world.frames.freeFrames
     let root = world.rootEntries
@@ -225,7 +225,7 @@ import Testing
     world.expectNoViolations()
   }
 
-  @Test func visitingStopsAtTheFirstErrorAndSeesOnlyTheRange() throws {
+  @Test func `Visiting stops at the first error and sees only the range`() throws {
     struct Stop: Error {}
     let world = try TestWorld()
     let tables = world.kernelTables
@@ -250,7 +250,7 @@ import Testing
     #expect(seen == [0, 4096])
   }
 
-  @Test(arguments: [39, 48]) func aUserSpaceIsCopiedForCopyOnWriteAndDestroyed(bits: Int) throws {
+  @Test(arguments: [39, 48]) func `A user space is copied for copy-on-write, and destroyed`(bits: Int) throws {
     let world = try TestWorld(bits: bits)
     let before = world.frames.freeFrames
     let machine = world.machine

@@ -88,7 +88,7 @@ struct VmallocModel {
 
 @Suite struct VmallocModelTests {
   @Test(arguments: [(39, 1), (39, 2), (39, 3), (48, 4)] as [(Int, UInt64)])
-  func randomSequencesMatchTheModel(bits: Int, seed: UInt64) throws {
+  func `Random sequences match the model`(bits: Int, seed: UInt64) throws {
     let world = try TestWorld(bits: bits, memoryBytes: 16 << 20, seed: seed)
     var random = SplitMix64(seed: seed)
     // Narrow, so that address space runs out, and across a boundary of GiB.
@@ -170,7 +170,9 @@ struct VmallocModel {
     world.expectNoViolations("seed \(seed)")
   }
 
-  @Test(arguments: [1, 2, 3] as [UInt64]) func everyRefusalInARandomSequenceIsUndone(seed: UInt64) throws {
+  @Test(arguments: [1, 2, 3] as [UInt64]) func `Every refusal in a random sequence is undone`(seed: UInt64)
+    throws
+  {
     let world = try TestWorld(memoryBytes: 4 << 20, seed: seed)
     var random = SplitMix64(seed: seed)
     let area = VmallocArea(world.layout, machine: world.machine)

@@ -5,7 +5,7 @@ import SimulatedMachine
 import Testing
 
 @Suite struct VmallocTests {
-  @Test(arguments: [39, 48]) func anAreaIsZeroContiguousAndWritable(bits: Int) throws {
+  @Test(arguments: [39, 48]) func `An area is zero, contiguous and writable`(bits: Int) throws {
     let world = try TestWorld(bits: bits)
     let area = world.narrowArea()
     let base = try area.vmalloc(size: 5 * 4096, caller: "test", frames: world.frames)
@@ -27,7 +27,7 @@ import Testing
     world.expectNoViolations()
   }
 
-  @Test func eachAreaIsFollowedByItsGuard() throws {
+  @Test func `Each area is followed by its guard`() throws {
     let world = try TestWorld()
     let area = world.narrowArea()
     let first = try area.vmalloc(size: 4096, guard: 3 * 4096, caller: "test", frames: world.frames)
@@ -39,7 +39,7 @@ import Testing
     }
   }
 
-  @Test(arguments: [12, 13, 15, 16, 21, 22, 25, 30]) func alignmentIsHonoured(shift: Int) throws {
+  @Test(arguments: [12, 13, 15, 16, 21, 22, 25, 30]) func `Alignment is honoured`(shift: Int) throws {
     let world = try TestWorld()
     let area = VmallocArea(world.layout, machine: world.machine)
     _ = try area.vmalloc(size: 40 * 4096, caller: "below", frames: world.frames)
@@ -50,7 +50,7 @@ import Testing
     area._checkInvariants()
   }
 
-  @Test func theLowestFitIsTaken() throws {
+  @Test func `The lowest fit is taken`() throws {
     let world = try TestWorld()
     let area = world.narrowArea()
     let bases = try (0..<6).map { _ in try area.vmalloc(size: 3 * 4096, caller: "test", frames: world.frames) }
@@ -65,7 +65,7 @@ import Testing
     world.expectNoViolations()
   }
 
-  @Test func aFreedAddressIsReusedOnlyAfterAnInvalidation() throws {
+  @Test func `A freed address is reused only after an invalidation`() throws {
     let world = try TestWorld()
     let area = world.narrowArea()
     let first = try area.vmalloc(size: 4096, caller: "test", frames: world.frames)
@@ -84,7 +84,7 @@ import Testing
     world.expectNoViolations()
   }
 
-  @Test(arguments: [39, 48]) func everythingGoesBackToTheStart(bits: Int) throws {
+  @Test(arguments: [39, 48]) func `Everything goes back to the start`(bits: Int) throws {
     let world = try TestWorld(bits: bits)
     let before = world.frames.freeFrames
     let root = world.rootEntries
@@ -111,7 +111,7 @@ import Testing
     world.expectNoViolations()
   }
 
-  @Test func manyFreesShareOneInvalidation() throws {
+  @Test func `Many frees share one invalidation`() throws {
     let world = try TestWorld()
     let area = world.narrowArea()
     var bases: [VirtualAddress] = []
@@ -131,7 +131,7 @@ import Testing
     world.expectNoViolations()
   }
 
-  @Test func whenAddressSpaceRunsShortWhatWaitsIsMadeFree() throws {
+  @Test func `When address space runs short, what waits is made free`() throws {
     let world = try TestWorld()
     let base = world.layout.vmallocArea.lowerBound.rawValue
     let area = VmallocArea(base..<base + 8 * 4096, machine: world.machine)
@@ -147,7 +147,7 @@ import Testing
     world.expectNoViolations()
   }
 
-  @Test func whenFramesRunShortWhatWaitsIsMadeFree() throws {
+  @Test func `When frames run short, what waits is made free`() throws {
     let world = try TestWorld(memoryBytes: 1 << 20)
     let area = world.narrowArea()
     let half = try area.vmalloc(size: 120 * 4096, caller: "test", frames: world.frames)
@@ -169,7 +169,7 @@ import Testing
     world.expectNoViolations()
   }
 
-  @Test(arguments: [39, 48]) func everyAllocationRefusedInTurnLeavesAllAsItWas(bits: Int) throws {
+  @Test(arguments: [39, 48]) func `Every allocation refused in turn leaves all as it was`(bits: Int) throws {
     for isFirst in [true, false] {
       let world = try TestWorld(bits: bits)
       // The area to come crosses from one GiB to the next, so that tables of all levels are missing. If it is not the
@@ -188,7 +188,7 @@ import Testing
     }
   }
 
-  @Test func badRequestsAreRefusedWithFigures() throws {
+  @Test func `Bad requests are refused with figures`() throws {
     let world = try TestWorld()
     let area = VmallocArea(world.layout, machine: world.machine)
     let before = world.frames.requests
@@ -228,7 +228,7 @@ import Testing
     #expect(world.frames.outstanding.isEmpty)
   }
 
-  @Test func badFreesAreRefusedWithFigures() throws {
+  @Test func `Bad frees are refused with figures`() throws {
     let world = try TestWorld()
     let area = world.narrowArea()
     func error(_ address: VirtualAddress) -> VmallocError? {
@@ -256,7 +256,7 @@ import Testing
     area._checkInvariants()
   }
 
-  @Test func errorsAreOneLineWithFigures() {
+  @Test func `Errors are one line with figures`() {
     let address = VirtualAddress(0xffff_ff80_0800_0000)
     let errors: [(VmallocError, String)] = [
       (.invalidSize(100), "a size of 100 bytes is not a positive number of whole pages"),
@@ -276,7 +276,7 @@ import Testing
     for (error, text) in errors { #expect(error.description == text) }
   }
 
-  @Test func theNodeIsHonoured() throws {
+  @Test func `The node is honoured`() throws {
     let world = try TestWorld(nodes: 2)
     let area = VmallocArea(world.layout, machine: world.machine)
     for node in [1, 0, 1] {
@@ -289,7 +289,7 @@ import Testing
     }
   }
 
-  @Test func theListingNamesEveryAreaInUse() throws {
+  @Test func `The listing names every area in use`() throws {
     let world = try TestWorld()
     let area = VmallocArea(world.layout, machine: world.machine)
     var text = Text()
@@ -312,7 +312,7 @@ import Testing
         """)
   }
 
-  @Test func aForeignBlockInTheAreaIsFoundBeforeAnythingIsChanged() throws {
+  @Test func `A foreign block in the area is found before anything is changed`() throws {
     let world = try TestWorld()
     let lower = world.layout.vmallocArea.lowerBound
     try world.kernelTables.mapBlocks(

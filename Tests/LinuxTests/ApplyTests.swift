@@ -27,8 +27,7 @@ import Testing
     return folder
   }
 
-  @Test("Applying adds a directory and one block of lines to two files")
-  func additions() throws {
+  @Test func `Applying adds a directory and one block of lines to two files`() throws {
     let folder = try folder()
     defer { folder.remove() }
     let outcome = try folder.outcome(Self.apply, ["\(folder.path)/tree"])
@@ -54,8 +53,7 @@ import Testing
     }
   }
 
-  @Test("Applying twice in a row changes nothing more, not even the time of a file")
-  func twice() throws {
+  @Test func `Applying twice in a row changes nothing more, not even the time of a file`() throws {
     let folder = try folder()
     defer { folder.remove() }
     _ = try folder.outcome(Self.apply, ["\(folder.path)/tree"])
@@ -75,10 +73,10 @@ import Testing
     #expect(try folder.contents(of: "tree") == first)
   }
 
-  @Test(
-    "Removing restores every byte, also of files that lack a last newline, and twice in a row",
-    arguments: [[:], ["kernel/Makefile": "obj-y += sched/"], ["arch/arm64/Kconfig": "config ARM64\n\n\n"]])
-  func removal(changes: [String: String]) throws {
+  @Test(arguments: [[:], ["kernel/Makefile": "obj-y += sched/"], ["arch/arm64/Kconfig": "config ARM64\n\n\n"]])
+  func `Removing restores every byte, also of files that lack a last newline, and twice in a row`(
+    changes: [String: String]
+  ) throws {
     let folder = try folder(changes)
     defer { folder.remove() }
     let before = try folder.contents(of: "tree")
@@ -94,13 +92,11 @@ import Testing
     }
   }
 
-  @Test(
-    "A tree that is not known is refused in one line, and not touched",
-    arguments: [
-      ["Makefile": "VERSION = 5\nPATCHLEVEL = 1\n"], ["Makefile": "VERSION = 6\nPATCHLEVEL = 12\n"],
-      ["kernel/fork.c": "// A later kernel\n"], ["kernel/kernelstacks/other.c": "someone else's"],
-    ])
-  func unknown(changes: [String: String]) throws {
+  @Test(arguments: [
+    ["Makefile": "VERSION = 5\nPATCHLEVEL = 1\n"], ["Makefile": "VERSION = 6\nPATCHLEVEL = 12\n"],
+    ["kernel/fork.c": "// A later kernel\n"], ["kernel/kernelstacks/other.c": "someone else's"],
+  ])
+  func `A tree that is not known is refused in one line, and not touched`(changes: [String: String]) throws {
     let folder = try folder(changes)
     defer { folder.remove() }
     let before = try folder.contents(of: "tree")
@@ -113,8 +109,7 @@ import Testing
     }
   }
 
-  @Test("No tree, or none at that path, is said in one line")
-  func noTree() throws {
+  @Test func `No tree, or none at that path, is said in one line`() throws {
     let folder = try Folder()
     defer { folder.remove() }
     for arguments in [[], [""], ["a", "b"], ["\(folder.path)/nothing"]] {

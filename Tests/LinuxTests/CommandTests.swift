@@ -31,8 +31,7 @@ import Testing
       ])
   }
 
-  @Test("Missing packages are named in one line", arguments: ["run", "test"])
-  func packages(script: String) throws {
+  @Test(arguments: ["run", "test"]) func `Missing packages are named in one line`(script: String) throws {
     let folder = try Folder()
     defer { folder.remove() }
     let outcome = try bash(["\(Self.linux)/\(script)"], in: folder)
@@ -44,8 +43,7 @@ import Testing
     #expect(!FileManager.default.fileExists(atPath: "\(folder.path)/cache"))
   }
 
-  @Test("Too little disk space is said in one line, before anything is unpacked")
-  func space() throws {
+  @Test func `Too little disk space is said in one line, before anything is unpacked`() throws {
     let folder = try Folder()
     defer { folder.remove() }
     let outcome = try bash(
@@ -57,13 +55,13 @@ import Testing
   }
 
   #if os(Linux)
-    @Test(
-      "A guest that hangs is stopped: one that waits for ever, and one that goes round in circles",
-      arguments: [
-        ("sleep 100000", "the guest was stopped: it waited for what never came"),
-        ("while :; do :; done", "the limit of 2 s of processor time was reached"),
-      ])
-    func hungGuest(guest: String, words: String) throws {
+    @Test(arguments: [
+      ("sleep 100000", "the guest was stopped: it waited for what never came"),
+      ("while :; do :; done", "the limit of 2 s of processor time was reached"),
+    ])
+    func `A guest that hangs is stopped: one that waits for ever, and one that goes round in circles`(
+      guest: String, words: String
+    ) throws {
       let folder = try Folder()
       defer { folder.remove() }
       let script = folder.file("bin/qemu-system-aarch64")

@@ -26,9 +26,8 @@ import Testing
     }
   }
 
-  @Test(
-    "Compiled and linked as for Linux, the core needs the listed services and nothing else")
-  func undefinedSymbols() throws {
+  @Test
+  func `Compiled and linked as for Linux, the core needs the listed services and nothing else`() throws {
     let build = try LinuxBuild()
     defer { build.remove() }
     let entryPoints = try Self.entryPoints

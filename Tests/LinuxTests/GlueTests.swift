@@ -19,9 +19,8 @@ import Testing
 
   static let glue = Folder.root.appendingPathComponent("Linux/kernelstacks").path
 
-  @Test(
-    "The glue compiles against stub headers, with and without memory cgroups", arguments: [[], ["MEMCG_KMEM"]])
-  func glue(options: [String]) throws {
+  @Test(arguments: [[], ["MEMCG_KMEM"]])
+  func `The glue compiles against stub headers, with and without memory cgroups`(options: [String]) throws {
     let folder = try Folder()
     defer { folder.remove() }
     for header in Self.headers { try folder.write("#include <everything.h>\n", to: header) }
@@ -31,8 +30,10 @@ import Testing
       Self.flags + options.map { "-DCONFIG_\($0)" } + ["-I", folder.path, "-I", stubs, "\(Self.glue)/glue.c"])
   }
 
-  @Test("However many stacks are freed twice before the worker runs, every CPU is asked for each of them")
-  func suspects() throws {
+  @Test
+  func `However many stacks are freed twice before the worker runs, every CPU is asked for each of them`()
+    throws
+  {
     let folder = try Folder()
     defer { folder.remove() }
     for header in Self.headers { try folder.write("#include <everything.h>\n", to: header) }
@@ -50,8 +51,10 @@ import Testing
     #expect(lines == ["workers 1, suspects 6, asked 12", "foreign 0", "again 2", "twice at once 2"])
   }
 
-  @Test("The header forced upon fork.c declares what fork.c calls, and is nothing when the option is off")
-  func forcedInclude() throws {
+  @Test
+  func `The header forced upon fork.c declares what fork.c calls, and is nothing when the option is off`()
+    throws
+  {
     let folder = try Folder()
     defer { folder.remove() }
     try folder.write(

@@ -47,8 +47,7 @@ import Testing
     machine.clear(machine.linearAddress(of: frame), byteCount: pageSize)
   }
 
-  @Test("A kernel table that a process's CPU could walk is dropped whatever the ASID")
-  func everyASID() {
+  @Test func `A kernel table that a process's CPU could walk is dropped whatever the ASID`() {
     _ = kernel.entry(page)
     run(process)
     let table = retireTable()
@@ -57,10 +56,10 @@ import Testing
     #expect(broken == [])
   }
 
-  @Test(
-    "Dropped by ASID 0, it stays in the walk caches of CPUs that run a process, this one's or another's",
-    arguments: [0, 1], [InvalidationScope.tables, .tablesAndLeaves])
-  func oneASID(cpu: Int, scope: InvalidationScope) {
+  @Test(arguments: [0, 1], [InvalidationScope.tables, .tablesAndLeaves])
+  func `Dropped by ASID 0, it stays in the walk caches of CPUs that run a process, this one's or another's`(
+    cpu: Int, scope: InvalidationScope
+  ) {
     _ = kernel.entry(page)
     run(process, cpu: cpu)
     let table = retireTable()
@@ -70,8 +69,7 @@ import Testing
     #expect(kernel.simulation.violations[0].detail.contains("under ASID [5]"))
   }
 
-  @Test("Without a process since the table was linked, ASID 0 is all there is")
-  func noProcess() {
+  @Test func `Without a process since the table was linked, ASID 0 is all there is`() {
     run(process)
     machine.activate(root: nil)
     _ = kernel.entry(page)
@@ -81,8 +79,7 @@ import Testing
     #expect(broken == [])
   }
 
-  @Test("A process that has left since counts, too")
-  func formerProcess() {
+  @Test func `A process that has left since counts, too`() {
     _ = kernel.entry(page)
     run(process)
     machine.activate(root: nil)
@@ -92,8 +89,7 @@ import Testing
     #expect(broken == [.frameReused])
   }
 
-  @Test("A process that comes while the invalid entry is unpublished can still have it cached")
-  func lateProcess() {
+  @Test func `A process that comes while the invalid entry is unpublished can still have it cached`() {
     _ = kernel.entry(page)
     let root = emptyRoot()
     let table = retireTable()
@@ -103,8 +99,7 @@ import Testing
     #expect(broken == [.frameReused])
   }
 
-  @Test("A table that was put back is cached under the ASIDs of its former life, too")
-  func putBack() {
+  @Test func `A table that was put back is cached under the ASIDs of its former life, too`() {
     _ = kernel.entry(page)
     run(process)
     let slot = kernel.entry(page, level: 2)
@@ -119,8 +114,7 @@ import Testing
     #expect(broken == [.frameReused])
   }
 
-  @Test("The kernel's pages are global: an instruction by any ASID drops them")
-  func globalPages() {
+  @Test func `The kernel's pages are global: an instruction by any ASID drops them`() {
     let frame = kernel.frame()
     kernel.map(frame, at: page)
     run(process)
@@ -130,9 +124,8 @@ import Testing
     #expect(broken == [])
   }
 
-  @Test(
-    "A kernel page that is not global is dropped whatever the ASID, or not at all", arguments: [false, true])
-  func nonGlobalPages(byOneASID: Bool) {
+  @Test(arguments: [false, true])
+  func `A kernel page that is not global is dropped whatever the ASID, or not at all`(byOneASID: Bool) {
     let frame = kernel.frame()
     kernel.write(
       PageTableEntry(rawValue: PageTableEntry.page(frame, .kernelReadWrite).rawValue | 1 << 11), at: page)
@@ -144,8 +137,7 @@ import Testing
     #expect(broken == (byOneASID ? [.frameReused] : []))
   }
 
-  @Test("An access meets a stale table only on a CPU whose ASID it bears")
-  func access() throws {
+  @Test func `An access meets a stale table only on a CPU whose ASID it bears`() throws {
     _ = kernel.entry(page)
     run(process)
     kernel.map(kernel.frame(), at: page)
@@ -158,8 +150,7 @@ import Testing
     #expect(broken == [.staleAccess])
   }
 
-  @Test("An instruction that reaches last-level entries only leaves the tables")
-  func lastLevelOnly() {
+  @Test func `An instruction that reaches last-level entries only leaves the tables`() {
     _ = kernel.entry(page)
     let table = retireTable()
     invalidate(.tablesAndLeaves) { _ in .vaale1is }
@@ -167,8 +158,7 @@ import Testing
     #expect(broken == [.frameReused])
   }
 
-  @Test("A process's pages are dropped by its own ASID only")
-  func processPages() throws {
+  @Test func `A process's pages are dropped by its own ASID only`() throws {
     let address = VirtualAddress(0x40_0000)
     for space in [process, AddressSpaceID(6)] {
       let kernel = try SmallKernel()

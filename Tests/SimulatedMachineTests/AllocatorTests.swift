@@ -60,7 +60,9 @@ import Testing
     return (simulation, missing)
   }
 
-  @Test(arguments: 1...10 as ClosedRange<UInt64>) func theVmallocAreaKeepsTheRulesOnSeveralCPUs(seed: UInt64)
+  @Test(arguments: 1...10 as ClosedRange<UInt64>) func `The vmalloc area keeps the rules on several CPUs`(
+    seed: UInt64
+  )
     throws
   {
     for cpus in [1, 3] {
@@ -70,12 +72,14 @@ import Testing
     }
   }
 
-  @Test(arguments: 1...4 as ClosedRange<UInt64>) func itsRunsAreRepeatable(seed: UInt64) throws {
+  @Test(arguments: 1...4 as ClosedRange<UInt64>) func `Its runs are repeatable`(seed: UInt64) throws {
     let first = try churn(cpus: 3, seed: seed).simulation.traceHash
     #expect(try churn(cpus: 3, seed: seed).simulation.traceHash == first, "seed \(seed)")
   }
 
-  @Test(arguments: 1...3 as ClosedRange<UInt64>) func aMachineThatForgetsADutyIsFoundOut(seed: UInt64) throws {
+  @Test(arguments: 1...3 as ClosedRange<UInt64>) func `A machine that forgets a duty is found out`(seed: UInt64)
+    throws
+  {
     for duty in Forgetful.Duty.allCases {
       let simulation = try churn(cpus: 1, seed: seed, forgetting: duty).simulation
       #expect(!simulation.violations.isEmpty, "seed \(seed), \(duty)")

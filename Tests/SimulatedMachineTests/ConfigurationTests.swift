@@ -9,7 +9,7 @@ import Testing
     MemoryBank(start: PhysicalAddress(start), byteCount: byteCount, node: NodeID(node))
   }
 
-  @Test func nonsenseIsRefused() {
+  @Test func `Nonsense is refused`() {
     let good = bank(1 << 30, 1 << 20)
     func expect(
       _ error: SimulationError, _ memory: [MemoryBank], cpus: Int = 1, nodes: [Int] = [], bits: Int = 39,
@@ -40,7 +40,7 @@ import Testing
     expect(.rootOutsideMemory(PageFrame(1)), [good], root: PageFrame(1))
   }
 
-  @Test func runsNeedABodyForEachOfSomeCPUs() throws {
+  @Test func `Runs need a body for each of some CPUs`() throws {
     let simulation = try Simulation(memoryBytes: 4096, cpuCount: 2)
     #expect(throws: SimulationError.invalidBodyCount(bodies: 0, cpus: 2)) { try simulation.run([]) }
     #expect(throws: SimulationError.invalidBodyCount(bodies: 3, cpus: 2)) {
@@ -48,7 +48,7 @@ import Testing
     }
   }
 
-  @Test(arguments: [39, 48]) func theLayoutIsThatOfAKernel(bits: Int) throws {
+  @Test(arguments: [39, 48]) func `The layout is that of a kernel`(bits: Int) throws {
     let simulation = try Simulation(
       SimulationConfiguration(
         memory: [bank(1 << 30, 1 << 20), bank(2 << 30, 1 << 20, node: 1)], cpuCount: 3,
@@ -61,7 +61,7 @@ import Testing
     #expect((0..<3).map { simulation.onCPU($0) { $0.currentNode.index } } == [0, 1, 0])
   }
 
-  @Test func memoryStartsAsGarbageUnlessAskedOtherwise() throws {
+  @Test func `Memory starts as garbage unless asked otherwise`() throws {
     let garbage = try Simulation(memoryBytes: 12 << 10)
     for page in 0..<3 {
       let word = garbage.machine.pointer(to: PhysicalAddress(1 << 30) + page * pageSize).load(as: UInt64.self)
@@ -72,7 +72,7 @@ import Testing
     #expect(zero.machine.pointer(to: PhysicalAddress(1 << 30)).load(as: UInt64.self) == 0)
   }
 
-  @Test func invalidationsAreCountedForTheKernelOnly() throws {
+  @Test func `Invalidations are counted for the kernel only`() throws {
     let machine = try Simulation(memoryBytes: 4096).machine
     let base = SmallKernel.vmalloc
     machine.invalidate(VirtualAddressRange(base, byteCount: 3 * pageSize), in: .kernel, scope: .leaves)

@@ -12,7 +12,7 @@ import Testing
     kernel.machine.publishEntries()
   }
 
-  @Test func aStoreMakesTheEntryDirtyAndALoadDoesNot() throws {
+  @Test func `A store makes the entry dirty, and a load does not`() throws {
     let kernel = try SmallKernel(tracksDirtyPages: true)
     mapClean(kernel)
     let entry = kernel.entry(page)
@@ -26,7 +26,7 @@ import Testing
     #expect(kernel.simulation.brokenRules == [])
   }
 
-  @Test func clearingThroughAPagesAddressMakesItDirty() throws {
+  @Test func `Clearing through a page's address makes it dirty`() throws {
     let kernel = try SmallKernel(tracksDirtyPages: true)
     mapClean(kernel)
     kernel.machine.clear(page, byteCount: pageSize)
@@ -35,7 +35,7 @@ import Testing
     #expect(kernel.simulation.brokenRules == [])
   }
 
-  @Test func storesThroughTheLinearMapLeaveNoMark() throws {
+  @Test func `Stores through the linear map leave no mark`() throws {
     let kernel = try SmallKernel(tracksDirtyPages: true)
     mapClean(kernel)
     let frame = kernel.machine.readEntry(at: kernel.entry(page)).frame
@@ -45,7 +45,7 @@ import Testing
     #expect(try kernel.machine.load(page, as: UInt64.self) == 7)
   }
 
-  @Test func withoutDirtyStateACleanEntryForbidsStores() throws {
+  @Test func `Without dirty state a clean entry forbids stores`() throws {
     let kernel = try SmallKernel()
     mapClean(kernel)
     #expect(throws: SimulatedFault(kind: .permission, address: page, level: 3, access: .write)) {
@@ -54,7 +54,7 @@ import Testing
     #expect(!kernel.machine.readEntry(at: kernel.entry(page)).isDirty)
   }
 
-  @Test func untrackedPagesAreReadOnlyOrWritableAsBefore() throws {
+  @Test func `Untracked pages are read-only or writable as before`() throws {
     let kernel = try SmallKernel(tracksDirtyPages: true)
     kernel.map(kernel.frame(), at: page, .kernelReadOnly)
     #expect(throws: SimulatedFault(kind: .permission, address: page, level: 3, access: .write)) {
@@ -67,7 +67,7 @@ import Testing
   }
 
   // Found at the first store, with every seed; that the entry stays clean depends on the seed.
-  @Test func makingADirtyEntryCleanWithoutAnInvalidationIsFound() throws {
+  @Test func `Making a dirty entry clean without an invalidation is found`() throws {
     var lost = 0
     for seed in 1...40 {
       let kernel = try SmallKernel(seed: UInt64(seed), tracksDirtyPages: true)
@@ -85,7 +85,7 @@ import Testing
     #expect((1..<40).contains(lost))
   }
 
-  @Test func afterAnInvalidationACleanEntryIsKept() throws {
+  @Test func `After an invalidation a clean entry is kept`() throws {
     let kernel = try SmallKernel(tracksDirtyPages: true)
     mapClean(kernel)
     let entry = kernel.entry(page)
@@ -99,7 +99,7 @@ import Testing
     #expect(kernel.simulation.brokenRules == [])
   }
 
-  @Test func softwareMayMakeAnEntryDirtyWithoutAnInvalidation() throws {
+  @Test func `Software may make an entry dirty without an invalidation`() throws {
     let kernel = try SmallKernel(tracksDirtyPages: true)
     mapClean(kernel)
     let entry = kernel.entry(page)
@@ -130,17 +130,18 @@ import Testing
     return unseen
   }
 
-  @Test("A CPU sees its own update of an entry after a barrier for loads and stores, and after no other")
-  func ownUpdate() throws {
+  @Test
+  func `A CPU sees its own update of an entry after a barrier for loads and stores, and after no other`() throws
+  {
     #expect((1..<40).contains(try unseen(by: 0, then: { _ in })))
     #expect((1..<40).contains(try unseen(by: 0, then: { $0.machine.publishEntries() }, loads: 8)))
     #expect(try unseen(by: 0, then: { $0.machine.completeAccesses() }) == 0)
   }
 
-  @Test(
-    "It sees another CPU's update when that one has executed such a barrier: a lock does not order it, nor its own barrier"
-  )
-  func anotherCPUsUpdate() throws {
+  @Test
+  func `It sees another CPU's update after that CPU's barrier: neither a lock nor its own barrier orders it`()
+    throws
+  {
     let lock = UnsafeMutablePointer<SpinLock>.allocate(capacity: 1)
     lock.initialize(to: SpinLock())
     defer { lock.deallocate() }
@@ -156,8 +157,7 @@ import Testing
     #expect(try unseen(by: 1) { kernel in kernel.simulation.onCPU(1) { $0.completeAccesses() } } == 0)
   }
 
-  @Test("Of several CPUs that store to a page, one barrier is enough")
-  func severalUpdates() throws {
+  @Test func `Of several CPUs that store to a page, one barrier is enough`() throws {
     let seen = try unseen(by: 1) { kernel in
       try? kernel.machine.store(UInt64(2), to: page)
       kernel.machine.completeAccesses()

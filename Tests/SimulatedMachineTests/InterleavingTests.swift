@@ -30,7 +30,7 @@ import Testing
     return (shared.counter, simulation)
   }
 
-  @Test(arguments: 1...8 as ClosedRange<UInt64>) func aLockMakesIncrementsExact(seed: UInt64) throws {
+  @Test(arguments: 1...8 as ClosedRange<UInt64>) func `A lock makes increments exact`(seed: UInt64) throws {
     for cpus in 2...4 {
       let (counter, simulation) = try count(cpus: cpus, seed: seed, locked: true)
       #expect(counter == cpus * 100, "seed \(seed)")
@@ -39,12 +39,12 @@ import Testing
     }
   }
 
-  @Test func withoutALockIncrementsAreLost() throws {
+  @Test func `Without a lock increments are lost`() throws {
     let counters = try (1...8).map { try count(cpus: 2, seed: $0, locked: false).counter }
     #expect(counters.contains { $0 < 200 })
   }
 
-  @Test func theSameSeedGivesTheSameTrace() throws {
+  @Test func `The same seed gives the same trace`() throws {
     var hashes: Set<UInt64> = []
     for seed in 1...8 as ClosedRange<UInt64> {
       let first = try count(cpus: 3, seed: seed, locked: true).simulation.traceHash
@@ -55,7 +55,7 @@ import Testing
     #expect(hashes.count == 8, "different seeds interleave differently")
   }
 
-  @Test func theTraceNamesEachCallWhenAsked() throws {
+  @Test func `The trace names each call when asked`() throws {
     let simulation = try Simulation(
       SimulationConfiguration(
         memory: [MemoryBank(start: PhysicalAddress(1 << 30), byteCount: 1 << 20)], recordsTrace: true))
@@ -66,7 +66,7 @@ import Testing
     #expect(simulation.trace[0].first == UInt64(simulation.machine.kernelRoot.rawValue))
   }
 
-  @Test func aDeadlockIsReportedWithWhoHoldsAndWaits() throws {
+  @Test func `A deadlock is reported with who holds and waits`() throws {
     var deadlocks = 0
     for seed in 1...20 as ClosedRange<UInt64> {
       let simulation = try Simulation(memoryBytes: 1 << 20, cpuCount: 2, seed: seed)
@@ -92,7 +92,7 @@ import Testing
     #expect(deadlocks < 20)
   }
 
-  @Test func aLockThatIsNeverReleasedIsNotWaitedForForEver() throws {
+  @Test func `A lock that is never released is not waited for for ever`() throws {
     let simulation = try Simulation(memoryBytes: 1 << 20, cpuCount: 2)
     let shared = Shared()
     let body: (Simulated) throws -> Void = { machine in _ = machine.lock(shared.locks) }
@@ -100,7 +100,7 @@ import Testing
     #expect(simulation.brokenRules == [.lockHeldAtEnd, .interruptsOffAtEnd, .deadlock])
   }
 
-  @Test func anEndlessRunIsGivenUp() throws {
+  @Test func `An endless run is given up`() throws {
     let simulation = try Simulation(
       SimulationConfiguration(
         memory: [MemoryBank(start: PhysicalAddress(1 << 30), byteCount: 1 << 20)], cpuCount: 2, stepLimit: 1_000
@@ -109,7 +109,7 @@ import Testing
     #expect(throws: SimulationError.stepLimitReached(1_000)) { try simulation.run([body, body]) }
   }
 
-  @Test func theFirstErrorOfABodyIsThrownAndTheOthersComeToTheirEnd() throws {
+  @Test func `The first error of a body is thrown, and the others come to their end`() throws {
     struct Refused: Error {}
     let simulation = try Simulation(memoryBytes: 1 << 20, cpuCount: 2)
     let shared = Shared()
@@ -125,7 +125,7 @@ import Testing
     #expect(shared.counter == 10)
   }
 
-  @Test func eachBodyKeepsItsCPUAndNode() throws {
+  @Test func `Each body keeps its CPU and node`() throws {
     let simulation = try Simulation(
       SimulationConfiguration(
         memory: [
@@ -144,7 +144,7 @@ import Testing
     #expect(seen.counter == 0)
   }
 
-  @Test func misuseOfLocksIsReported() throws {
+  @Test func `Misuse of locks is reported`() throws {
     let shared = Shared()
     func rules(_ body: (Simulated, UnsafeMutablePointer<SpinLock>) -> Void) throws -> [Violation.Rule] {
       let simulation = try Simulation(memoryBytes: 1 << 20)
@@ -217,8 +217,7 @@ import Testing
     return moves
   }
 
-  @Test("Threads move between CPUs only while interrupts are on, and where it is asked for")
-  func migration() throws {
+  @Test func `Threads move between CPUs only while interrupts are on, and where it is asked for`() throws {
     let seeds = 1...6 as ClosedRange<UInt64>
     #expect(try seeds.allSatisfy { try moves(seed: $0, .completing) > 0 })
     #expect(try seeds.allSatisfy { try moves(seed: $0, .completing, masked: true) == 0 })
@@ -226,8 +225,7 @@ import Testing
     #expect(try seeds.allSatisfy { try moves(seed: $0, .none) == 0 })
   }
 
-  @Test("A thread that moves takes its address space along")
-  func migrationOfSpaces() throws {
+  @Test func `A thread that moves takes its address space along`() throws {
     for seed in 1...6 as ClosedRange<UInt64> {
       let simulation = try Simulation(
         SimulationConfiguration(

@@ -106,13 +106,13 @@ private struct RandomMapper {
 }
 
 @Suite struct RandomWorkloadTests {
-  @Test(arguments: 1...20 as ClosedRange<UInt64>) func correctCodeIsNeverBlamed(seed: UInt64) throws {
+  @Test(arguments: 1...20 as ClosedRange<UInt64>) func `Correct code is never blamed`(seed: UInt64) throws {
     var mapper = try RandomMapper(seed: seed, mistake: .none)
     let violations = try mapper.run()
     #expect(violations.isEmpty, "seed \(seed)")
   }
 
-  @Test(arguments: 1...20 as ClosedRange<UInt64>) func everyMistakeIsCaught(seed: UInt64) throws {
+  @Test(arguments: 1...20 as ClosedRange<UInt64>) func `Every mistake is caught`(seed: UInt64) throws {
     for mistake in RandomMapper.Mistake.allCases where mistake != .none {
       var mapper = try RandomMapper(seed: seed, mistake: mistake)
       let violations = try mapper.run()

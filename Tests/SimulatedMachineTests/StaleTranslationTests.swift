@@ -20,7 +20,7 @@ import Testing
 
   // MARK: Correct sequences
 
-  @Test func aFrameMayBeReusedAfterTheInvalidation() throws {
+  @Test func `A frame may be reused after the invalidation`() throws {
     let frame = kernel.frame()
     for round in 0..<8 {
       let address = round % 2 == 0 ? page : other
@@ -35,7 +35,7 @@ import Testing
     #expect(broken == [])
   }
 
-  @Test func oneInvalidationServesManyPages() {
+  @Test func `One invalidation serves many pages`() {
     let frames = (0..<32).map { _ in kernel.frame() }
     for round in 0..<3 {
       for (index, frame) in frames.enumerated() {
@@ -47,7 +47,7 @@ import Testing
     #expect(broken == [])
   }
 
-  @Test func theSameFrameMayBePutBackWithoutInvalidation() throws {
+  @Test func `The same frame may be put back without invalidation`() throws {
     let frame = kernel.frame()
     kernel.map(frame, at: page)
     kernel.retire(page)
@@ -59,7 +59,7 @@ import Testing
     #expect(broken == [])
   }
 
-  @Test func looseningNeedsNoInvalidationAndCostsAtMostOneSpuriousFault() throws {
+  @Test func `Loosening needs no invalidation, and costs at most one spurious fault`() throws {
     var spurious = 0
     for seed in 1...16 as ClosedRange<UInt64> {
       let kernel = try SmallKernel(seed: seed)
@@ -79,7 +79,7 @@ import Testing
     #expect(spurious > 0 && spurious < 16)
   }
 
-  @Test func theEntryCountOfATableMayChangeWhileItIsLive() throws {
+  @Test func `The entry count of a table may change while it is live`() throws {
     kernel.map(kernel.frame(), at: page)
     for level in 1...2 {
       let slot = kernel.entry(page, level: level)
@@ -89,7 +89,7 @@ import Testing
     #expect(broken == [])
   }
 
-  @Test func aTableMayBeReusedAfterAnInvalidationOfTables() throws {
+  @Test func `A table may be reused after an invalidation of tables`() throws {
     let frame = kernel.frame()
     kernel.map(frame, at: page)
     let slot = kernel.entry(page, level: 2)
@@ -107,7 +107,7 @@ import Testing
     #expect(broken == [])
   }
 
-  @Test func aTableMayBePutBackWithoutInvalidation() throws {
+  @Test func `A table may be put back without invalidation`() throws {
     kernel.map(kernel.frame(), at: page)
     let slot = kernel.entry(page, level: 2)
     let descriptor = machine.readEntry(at: slot)
@@ -119,7 +119,7 @@ import Testing
     #expect(broken == [])
   }
 
-  @Test func aLinkedSubtreeBuiltBeforehandIsWalked() throws {
+  @Test func `A linked subtree built beforehand is walked`() throws {
     let table = kernel.frame()
     let frame = kernel.frame()
     let address = page + (4 << 20)
@@ -136,7 +136,7 @@ import Testing
 
   // MARK: Planted mistakes
 
-  @Test func mappingAFrameElsewhereBeforeTheInvalidationIsCaught() {
+  @Test func `Mapping a frame elsewhere before the invalidation is caught`() {
     let frame = kernel.frame()
     kernel.map(frame, at: page)
     kernel.retire(page)
@@ -147,7 +147,7 @@ import Testing
     #expect(kernel.simulation.violations[0].oldFrame == frame)
   }
 
-  @Test func clearingAFrameBeforeTheInvalidationIsCaught() {
+  @Test func `Clearing a frame before the invalidation is caught`() {
     let frame = kernel.frame()
     kernel.map(frame, at: page)
     kernel.retire(page)
@@ -156,7 +156,7 @@ import Testing
     #expect(broken == [.frameReused])
   }
 
-  @Test func usingAFrameAsATableBeforeTheInvalidationIsCaught() {
+  @Test func `Using a frame as a table before the invalidation is caught`() {
     let frame = kernel.frame()
     kernel.map(frame, at: page)
     kernel.retire(page)
@@ -165,7 +165,7 @@ import Testing
     #expect(broken == [.frameReused])
   }
 
-  @Test func mappingAnAddressAnewBeforeTheInvalidationIsCaught() {
+  @Test func `Mapping an address anew before the invalidation is caught`() {
     kernel.map(kernel.frame(), at: page)
     kernel.retire(page)
     machine.publishEntries()
@@ -173,7 +173,7 @@ import Testing
     #expect(broken == [.addressReused])
   }
 
-  @Test func anInvalidationOfTheWrongPageIsNone() {
+  @Test func `An invalidation of the wrong page is none`() {
     let frame = kernel.frame()
     kernel.map(frame, at: page)
     kernel.retire(page)
@@ -197,16 +197,14 @@ import Testing
     return kernel.simulation.brokenRules
   }
 
-  @Test("An invalidation is complete when the CPU that began it has waited, and no other")
-  func completion() throws {
+  @Test func `An invalidation is complete when the CPU that began it has waited, and no other`() throws {
     #expect(try reuseAfterBeginning(on: 0) { $0.machine.completeAccesses() } == [])
     #expect(try reuseAfterBeginning(on: 1) { $0.onCPU(1) { $0.completeAccesses() } } == [])
     #expect(try reuseAfterBeginning(on: 1) { $0.machine.completeAccesses() } == [.frameReused])
     #expect(try reuseAfterBeginning(on: 0) { $0.machine.publishEntries() } == [.frameReused])
   }
 
-  @Test("What becomes stale after an invalidation was begun is not dropped when it completes")
-  func staleLater() {
+  @Test func `What becomes stale after an invalidation was begun is not dropped when it completes`() {
     let frames = [kernel.frame(), kernel.frame()]
     for index in 0..<2 { kernel.map(frames[index], at: page + index * pageSize) }
     kernel.retire(page)
@@ -219,7 +217,7 @@ import Testing
     #expect(broken == [.frameReused])
   }
 
-  @Test func changingALiveEntryIsCaught() {
+  @Test func `Changing a live entry is caught`() {
     let frames = [kernel.frame(), kernel.frame()]
     kernel.map(frames[0], at: page)
     kernel.write(.page(frames[1], .kernelReadWrite), at: page)
@@ -228,14 +226,14 @@ import Testing
     #expect(kernel.simulation.violations[0].newFrame == frames[1])
   }
 
-  @Test func changingTheMemoryKindOfALiveEntryIsCaught() {
+  @Test func `Changing the memory kind of a live entry is caught`() {
     let frame = kernel.frame()
     kernel.map(frame, at: page)
     kernel.write(.page(frame, .kernelReadWrite, kind: .device), at: page)
     #expect(broken == [.liveEntryChanged])
   }
 
-  @Test func anAccessAfterUnmappingIsCaughtAndMayStillSucceed() throws {
+  @Test func `An access after unmapping is caught, and may still succeed`() throws {
     var outcomes: Set<Bool> = []
     for seed in 1...16 as ClosedRange<UInt64> {
       let kernel = try SmallKernel(seed: seed)
@@ -253,7 +251,7 @@ import Testing
     #expect(outcomes == [true, false])
   }
 
-  @Test func aStoreAfterTighteningWithoutInvalidationIsCaught() throws {
+  @Test func `A store after tightening without invalidation is caught`() throws {
     kernel.map(kernel.frame(), at: page)
     let slot = kernel.entry(page)
     machine.writeEntry(machine.readEntry(at: slot).readOnly, at: slot)
@@ -267,7 +265,7 @@ import Testing
     #expect(broken == [.staleAccess])
   }
 
-  @Test func invalidatingLeavesIsNotEnoughForATable() {
+  @Test func `Invalidating leaves is not enough for a table`() {
     let frame = kernel.frame()
     kernel.map(frame, at: page)
     let slot = kernel.entry(page, level: 2)
@@ -281,7 +279,7 @@ import Testing
     #expect(broken == [.frameReused])
   }
 
-  @Test func aLeafOfAnUnlinkedTableCanBeFetchedAgain() {
+  @Test func `A leaf of an unlinked table can be fetched again`() {
     let frame = kernel.frame()
     kernel.map(frame, at: page)
     let slot = kernel.entry(page, level: 2)
@@ -291,7 +289,7 @@ import Testing
     #expect(broken == [.frameReused])
   }
 
-  @Test func linkingATableElsewhereBeforeTheInvalidationIsCaught() {
+  @Test func `Linking a table elsewhere before the invalidation is caught`() {
     kernel.map(kernel.frame(), at: page)
     let slot = kernel.entry(page, level: 2)
     let table = machine.readEntry(at: slot).frame
@@ -302,14 +300,14 @@ import Testing
     #expect(broken == [.frameReused])
   }
 
-  @Test func clearingALiveTableIsCaught() {
+  @Test func `Clearing a live table is caught`() {
     kernel.map(kernel.frame(), at: page)
     let table = machine.readEntry(at: kernel.entry(page, level: 2)).frame
     machine.clear(machine.linearAddress(of: table), byteCount: pageSize)
     #expect(broken == [.tableOverwritten])
   }
 
-  @Test func aMappingThatWasNotPublishedIsCaughtAndMayFault() throws {
+  @Test func `A mapping that was not published is caught, and may fault`() throws {
     var outcomes: Set<Bool> = []
     for seed in 1...16 as ClosedRange<UInt64> {
       let kernel = try SmallKernel(seed: seed)
@@ -320,19 +318,19 @@ import Testing
     #expect(outcomes == [true, false])
   }
 
-  @Test func linkingATableWhoseClearingIsNotPublishedIsCaught() {
+  @Test func `Linking a table whose clearing is not published is caught`() {
     let table = kernel.frame()
     machine.writeEntry(.table(table), at: kernel.entry(page + (64 << 20), level: 2))
     #expect(broken == [.unpublishedTable])
   }
 
-  @Test func linkingATableThatWasNeverClearedIsCaught() {
+  @Test func `Linking a table that was never cleared is caught`() {
     let table = kernel.frame(cleared: false)
     machine.writeEntry(.table(table), at: kernel.entry(page + (64 << 20), level: 2))
     #expect(broken == [.garbageTable])
   }
 
-  @Test func anInvalidationDoesNotHelpAgainstAStoreThatAnotherCPUHasNotPublished() throws {
+  @Test func `An invalidation does not help against a store that another CPU has not published`() throws {
     let kernel = try SmallKernel(cpuCount: 2)
     let frame = kernel.frame()
     kernel.map(frame, at: page)
@@ -342,7 +340,7 @@ import Testing
     #expect(kernel.simulation.brokenRules == [.frameReused])
   }
 
-  @Test func blocksObeyTheRuleForEachOfTheirFrames() throws {
+  @Test func `Blocks obey the rule for each of their frames`() throws {
     let kernel = try SmallKernel(memoryBytes: 4 << 20)
     let first = PageFrame((1 << 30 | 2 << 20) >> 12)
     let slot = kernel.entry(page + (8 << 20), level: 2)
@@ -357,7 +355,7 @@ import Testing
     #expect(kernel.simulation.violations.count == 1)
   }
 
-  @Test func malformedCallsAreReported() {
+  @Test func `Malformed calls are reported`() {
     machine.writeEntry(.empty, at: PhysicalAddress(0))
     machine.writeEntry(.empty, at: machine.kernelRoot + 4)
     _ = machine.readEntry(at: PhysicalAddress(4))

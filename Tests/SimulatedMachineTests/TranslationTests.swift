@@ -10,7 +10,7 @@ import Testing
 
   init() throws { kernel = try SmallKernel() }
 
-  @Test func aMappedPageIsReachedThroughItsAddress() throws {
+  @Test func `A mapped page is reached through its address`() throws {
     let frame = kernel.frame()
     kernel.map(frame, at: page)
     try kernel.machine.store(UInt32(0x1234_5678), to: page + 0x10)
@@ -19,7 +19,7 @@ import Testing
     #expect(kernel.simulation.violations.isEmpty)
   }
 
-  @Test(arguments: [39, 48]) func unmappedPagesFaultAtTheLevelThatIsMissing(bits: Int) throws {
+  @Test(arguments: [39, 48]) func `Unmapped pages fault at the level that is missing`(bits: Int) throws {
     let kernel = try SmallKernel(virtualAddressBits: bits)
     let base = VirtualAddress(UInt.max << UInt(bits)) + (1 << 27)
     #expect(throws: fault(.translation, base, bits == 39 ? 1 : 0, .read)) { _ = try kernel.machine.load(base) }
@@ -32,7 +32,7 @@ import Testing
     #expect(kernel.simulation.violations.isEmpty)
   }
 
-  @Test func permissionsHold() throws {
+  @Test func `Permissions hold`() throws {
     kernel.map(kernel.frame(), at: page, .kernelReadOnly)
     _ = try kernel.machine.load(page)
     #expect(throws: fault(.permission, page, 3, .write)) { try kernel.machine.store(1, to: page) }
@@ -46,7 +46,7 @@ import Testing
     #expect(kernel.simulation.violations.isEmpty)
   }
 
-  @Test func aUserSpaceIsSeenOnlyWhileItIsActive() throws {
+  @Test func `A user space is seen only while it is active`() throws {
     let root = kernel.frame().physicalAddress
     let address = VirtualAddress(0x40_0000)
     let frame = kernel.frame()
@@ -65,7 +65,7 @@ import Testing
     #expect(kernel.simulation.violations.isEmpty)
   }
 
-  @Test func theLinearMapReachesAllMemoryWithoutTables() throws {
+  @Test func `The linear map reaches all memory without tables`() throws {
     let frame = kernel.frame()
     let address = kernel.machine.linearAddress(of: frame)
     try kernel.machine.store(UInt64(42), to: address)
@@ -76,7 +76,7 @@ import Testing
     }
   }
 
-  @Test func blocksTranslateTheirWholeSpan() throws {
+  @Test func `Blocks translate their whole span`() throws {
     let kernel = try SmallKernel(memoryBytes: 4 << 20)
     let first = PageFrame((1 << 30 | 2 << 20) >> 12)
     kernel.machine.writeEntry(.block(first, .kernelReadWrite), at: kernel.entry(page, level: 2))
@@ -87,7 +87,7 @@ import Testing
     #expect(kernel.simulation.violations.isEmpty)
   }
 
-  @Test func clearGoesThroughTheTables() throws {
+  @Test func `Clear goes through the tables`() throws {
     let frames = [kernel.frame(), kernel.frame()]
     kernel.map(frames[1], at: page)
     kernel.map(frames[0], at: page + pageSize)

@@ -32,13 +32,13 @@ import Testing
     machine.clear(machine.linearAddress(of: frame), byteCount: pageSize)
   }
 
-  @Test func aSpaceThatNeverRanNeedsNoInvalidation() {
+  @Test func `A space that never ran needs no invalidation`() {
     let frame = kernel.frame()
     reuse(frame, newSpace(mapping: frame))
     #expect(broken == [])
   }
 
-  @Test func aSpaceThatRanIsGivenBackAfterOneInvalidation() throws {
+  @Test func `A space that ran is given back after one invalidation`() throws {
     let frame = kernel.frame()
     let root = newSpace(mapping: frame)
     machine.activate(root: root, space: space)
@@ -53,7 +53,7 @@ import Testing
     #expect(broken == [])
   }
 
-  @Test func aSpaceThatRanMustNotBeGivenBackWithoutInvalidation() {
+  @Test func `A space that ran must not be given back without invalidation`() {
     let frame = kernel.frame()
     let root = newSpace(mapping: frame)
     machine.activate(root: root, space: space)
@@ -62,7 +62,7 @@ import Testing
     #expect(broken.contains(.tableOverwritten))
   }
 
-  @Test func unmappingInASpaceThatIsNotActiveNeedsAnInvalidationIfItRan() {
+  @Test func `Unmapping in a space that is not active needs an invalidation if it ran`() {
     let frame = kernel.frame()
     let root = newSpace(mapping: frame)
     machine.activate(root: root, space: space)
@@ -73,7 +73,7 @@ import Testing
     #expect(broken == [.frameReused])
   }
 
-  @Test func whatIsMappedAndUnmappedWhileNoCPUWalksTheSpaceIsNotCached() {
+  @Test func `What is mapped and unmapped while no CPU walks the space is not cached`() {
     let root = newSpace(mapping: kernel.frame())
     machine.activate(root: root, space: space)
     machine.activate(root: nil)
@@ -87,7 +87,7 @@ import Testing
     #expect(broken == [])
   }
 
-  @Test func anIdentifierMustBeInvalidatedBeforeAnotherSpaceGetsIt() {
+  @Test func `An identifier must be invalidated before another space gets it`() {
     let first = newSpace(mapping: kernel.frame())
     let second = newSpace(mapping: kernel.frame())
     machine.activate(root: first, space: space)
@@ -95,7 +95,7 @@ import Testing
     #expect(broken == [.addressSpaceIDReused])
   }
 
-  @Test func aCopyOnWriteBreakByTheBookIsNotBlamed() throws {
+  @Test func `A copy-on-write break by the book is not blamed`() throws {
     let shared = kernel.frame()
     let parent = newSpace(mapping: shared)
     machine.activate(root: parent, space: space)
@@ -132,7 +132,7 @@ import Testing
     #expect(broken == [])
   }
 
-  @Test func aCopyOnWriteBreakWithoutTheInvalidStepIsCaught() {
+  @Test func `A copy-on-write break without the invalid step is caught`() {
     let root = newSpace(mapping: kernel.frame())
     machine.activate(root: root, space: space)
     kernel.write(.page(kernel.frame(), .userReadWrite), at: address, root: root)

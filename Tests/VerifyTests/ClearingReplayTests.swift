@@ -5,8 +5,8 @@ import SimulatedMachine
 import Testing
 
 @Suite(.enabled(if: ModelReplay.isInstalled, "\(ModelReplay.advice)")) struct ClearingReplayTests {
-  @Test("The model accepts whatever three CPUs do with free frames, clearing among it", arguments: 1...8)
-  func accepts(seed: UInt64) throws {
+  @Test(arguments: 1...8)
+  func `The model accepts whatever three CPUs do with free frames, clearing among it`(seed: UInt64) throws {
     let run = try ClearingRun(seed: seed)
     try run.run(steps: 160)
     #expect(run.simulation.violations.isEmpty && run.problems.isEmpty, "seed \(seed): \(run.problems)")
@@ -16,8 +16,8 @@ import Testing
     #expect(refusal == nil, "seed \(seed): \(refusal ?? "")")
   }
 
-  @Test("The model refuses a run of which one step is dropped", arguments: Array("SCEBRFYGDJKLpuhg"))
-  func refusesDroppedSteps(letter: Character) throws {
+  @Test(arguments: Array("SCEBRFYGDJKLpuhg"))
+  func `The model refuses a run of which one step is dropped`(letter: Character) throws {
     let run = try ClearingRun(seed: 1)
     try run.run(steps: 160)
     let found = run.trace.events.indices.filter { run.trace.events[$0].letter == letter }

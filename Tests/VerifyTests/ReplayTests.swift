@@ -5,8 +5,8 @@ import SimulatedMachine
 import Testing
 
 @Suite(.enabled(if: ModelReplay.isInstalled, "\(ModelReplay.advice)")) struct ReplayTests {
-  @Test("The model accepts whatever the scheduler does on three CPUs", arguments: 1...12)
-  func accepts(seed: UInt64) throws {
+  @Test(arguments: 1...12)
+  func `The model accepts whatever the scheduler does on three CPUs`(seed: UInt64) throws {
     let run = try SchedulingRun(seed: seed)
     try run.run(steps: 250)
     #expect(run.simulation.violations.isEmpty, "seed \(seed)")
@@ -20,8 +20,7 @@ import Testing
     run.end()
   }
 
-  @Test("The model refuses a run of which one refill is dropped", arguments: 1...3)
-  func refusesDroppedRefill(seed: UInt64) throws {
+  @Test(arguments: 1...3) func `The model refuses a run of which one refill is dropped`(seed: UInt64) throws {
     let run = try SchedulingRun(seed: seed)
     try run.run(steps: 250)
     let refills = run.trace.events(.refill)
@@ -31,8 +30,8 @@ import Testing
     run.end()
   }
 
-  @Test("The model refuses a run of which one switch, growth, claim or invalidation is dropped")
-  func refusesDroppedSteps() throws {
+  @Test
+  func `The model refuses a run of which one switch, growth, claim or invalidation is dropped`() throws {
     let run = try SchedulingRun(seed: 1)
     try run.run(steps: 250)
     for kind: SchedulerEvent.Kind in [.switchIn, .grow, .claim, .invalidateDone, .release, .wake] {

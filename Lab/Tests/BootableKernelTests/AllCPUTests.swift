@@ -5,7 +5,7 @@ import Testing
 
 @Suite struct AllCPUs {
   @Test(arguments: ["vmalloc", "growing"])
-  func cachedStacksCostOnEightCPUsWhatTheyCostOnOne(strategy: String) async throws {
+  func `Cached stacks cost on eight CPUs what they cost on one`(strategy: String) async throws {
     let run = try await boot("scenario=bench strategy=\(strategy)") { $0.cpuCount = 8 }
     expectSuccess(run)
     let rows = run.records(ofType: "benchmark").filter { $0["cpus"] != nil }
@@ -26,7 +26,7 @@ import Testing
       "million-threads threads=4000", "pressure threads=300", "stack-depths", "overflow",
       "vmalloc-suite operations=50",
     ])
-  func afterReclaimAsManyFramesAreFreeAsBefore(cpus: Int, scenario: String) async throws {
+  func `After reclaim as many frames are free as before`(cpus: Int, scenario: String) async throws {
     let run = try await boot("scenario=\(scenario) strategy=growing") { $0.cpuCount = cpus }
     expectSuccess(run)
     let result = try #require(run.records(ofType: "result").first)
@@ -36,7 +36,7 @@ import Testing
   }
 
   // With this seed and so many ticks, one CPU is preempted while it holds the only address that another asks for.
-  @Test func anAddressThatOneCPUHoldsIsNotDueToAnother() async throws {
+  @Test func `An address that one CPU holds is not due to another`() async throws {
     let run = try await boot("scenario=vmalloc-suite strategy=linear operations=50 seed=3") {
       $0.cpuCount = 4
       $0.instructionTimeShift = 5
@@ -44,7 +44,7 @@ import Testing
     expectSuccess(run)
   }
 
-  @Test func areasOfAllCPUsKeepWhatTheirOwnersWrote() async throws {
+  @Test func `Areas of all CPUs keep what their owners wrote`() async throws {
     let run = try await boot("scenario=vmalloc-suite strategy=vmalloc operations=100") { $0.cpuCount = 4 }
     expectSuccess(run)
     let result = try #require(run.records(ofType: "result").first)

@@ -21,7 +21,7 @@ import Testing
     }
   }
 
-  @Test func thePageHasTheRowsOfARun() async throws {
+  @Test func `The page has the rows of a run`() async throws {
     var rows: [String] = []
     for strategy in Self.strategies {
       let run = try await boot("scenario=bench strategy=\(strategy)")
@@ -33,12 +33,14 @@ import Testing
     #expect(try Self.rowsOfPage() == rows, "`make bench` writes the table anew")
   }
 
-  @Test(arguments: Guest.CPU.allCases) func instructionsAreCountedExactly(cpu: Guest.CPU) async throws {
+  @Test(arguments: Guest.CPU.allCases) func `Instructions are counted exactly`(cpu: Guest.CPU) async throws {
     expectSuccess(try await boot("scenario=self-test test=instruction-counts") { $0.cpu = cpu })
   }
 
   @Test(arguments: ["vmalloc", "growing"], Guest.CPU.allCases)
-  func theSwiftCoreTakesAtMostATenthMoreThanTheSamePolicyInC(strategy: String, cpu: Guest.CPU) async throws {
+  func `The Swift core takes at most a tenth more than the same policy in C`(strategy: String, cpu: Guest.CPU)
+    async throws
+  {
     let run = try await boot("scenario=bench strategy=\(strategy)") { $0.cpu = cpu }
     expectSuccess(run)
     let costs = run.records(ofType: "benchmark").reduce(into: [:]) {
@@ -53,7 +55,7 @@ import Testing
     }
   }
 
-  @Test func spreadsCountEachFree() async throws {
+  @Test func `Spreads count each free`() async throws {
     let run = try await boot("scenario=bench strategy=vmalloc")
     let rows = run.records(ofType: "benchmark").filter { $0["spread"] != nil }
     #expect(rows.count >= 5)

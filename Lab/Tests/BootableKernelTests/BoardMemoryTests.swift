@@ -88,7 +88,7 @@ import Testing
     expectSuccess(try await boot.run())
   }
 
-  @Test func `Interrupts that a boot loader has left enabled and pending disturb nobody`() async throws {
+  @Test func `Interrupts that a boot loader has left enabled and pending disturb no thread`() async throws {
     let program = try await KernelBuild.shared.products(for: .cortexA72).initProgram
     let place: UInt32 = 0x4700_0000
     let last = place + UInt32(try Data(contentsOf: URL(fileURLWithPath: program)).count) - 1

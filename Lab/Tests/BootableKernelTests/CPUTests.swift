@@ -28,7 +28,7 @@ import Testing
   }
 
   @Test(arguments: Guest.CPU.allCases, [1, 2, 4, 8])
-  func everyCPUOfTheDeviceTreeRuns(cpu: Guest.CPU, count: Int) async throws {
+  func `Every CPU of the device tree runs`(cpu: Guest.CPU, count: Int) async throws {
     let run = try await boot("scenario=self-test test=cpus strategy=vmalloc") {
       $0.cpu = cpu
       $0.cpuCount = count
@@ -37,7 +37,7 @@ import Testing
   }
 
   @Test(arguments: [39, 48], ["linear", "growing"])
-  func everyCPURunsWithAnyAddressesAndStacks(addressBits: Int, strategy: String) async throws {
+  func `Every CPU runs with any addresses and stacks`(addressBits: Int, strategy: String) async throws {
     let run = try await boot("scenario=self-test test=cpus strategy=\(strategy) va-bits=\(addressBits)") {
       $0.cpuCount = 3
       $0.numaNodeCount = 2
@@ -46,7 +46,7 @@ import Testing
     expectSuccess(run)
   }
 
-  @Test func everyCPUThatIsStartedAtEL2Runs() async throws {
+  @Test func `Every CPU that is started at EL2 runs`() async throws {
     let run = try await boot("scenario=self-test test=cpus strategy=vmalloc") {
       $0.cpuCount = 4
       $0.extraArguments = ["-M", "virt,virtualization=on"]
@@ -55,7 +55,7 @@ import Testing
   }
 
   @Test(arguments: Guest.CPU.allCases, [true, false])
-  func locksKeepCPUsApart(cpu: Guest.CPU, countsInstructions: Bool) async throws {
+  func `Locks keep CPUs apart`(cpu: Guest.CPU, countsInstructions: Bool) async throws {
     for count in [2, 8] {
       let run = try await boot("scenario=self-test test=lock-storm") {
         $0.cpu = cpu
@@ -66,7 +66,7 @@ import Testing
     }
   }
 
-  @Test func locksAreTakenByOneInstructionWhereTheCPUHasIt() async throws {
+  @Test func `Locks are taken by one instruction where the CPU has it`() async throws {
     for cpu in Guest.CPU.allCases {
       let kernel = try await KernelBuild.shared.products(for: cpu).elf
       let bytes = try Data(contentsOf: URL(fileURLWithPath: kernel))
@@ -80,7 +80,7 @@ import Testing
     }
   }
 
-  @Test func aKernelForNewerCPUsSaysSoOnAnOlderOne() async throws {
+  @Test func `A kernel for newer CPUs says so on an older one`() async throws {
     let image = try await KernelBuild.shared.products(for: .max).image
     let run = try await boot("scenario=self-test test=lock-storm") { $0.kernel = image }
     #expect(errorMessage(run) == "this kernel needs CPUs with FEAT_LSE")
@@ -88,7 +88,7 @@ import Testing
   }
 
   @Test(arguments: Guest.CPU.allCases, [1, 2, 8])
-  func threadsRunOnAllCPUsAndMoveBetweenThem(cpu: Guest.CPU, count: Int) async throws {
+  func `Threads run on all CPUs and move between them`(cpu: Guest.CPU, count: Int) async throws {
     for strategy in ["growing", "linear"] {
       let run = try await boot("scenario=self-test test=threads-on-cpus strategy=\(strategy)") {
         $0.cpu = cpu
@@ -100,7 +100,7 @@ import Testing
   }
 
   @Test(arguments: [1, 2, 8], [true, false])
-  func wakeUpsReachThreadsOnOtherCPUs(count: Int, countsInstructions: Bool) async throws {
+  func `Wake-ups reach threads on other CPUs`(count: Int, countsInstructions: Bool) async throws {
     let run = try await boot("scenario=self-test test=wake-ups strategy=vmalloc") {
       $0.cpuCount = count
       $0.countsInstructions = countsInstructions
@@ -109,7 +109,7 @@ import Testing
   }
 
   @Test(arguments: ["linear", "vmalloc", "growing"], [1, 2, 4])
-  func cpusGoOfflineAndComeBackWhileThreadsRun(strategy: String, count: Int) async throws {
+  func `CPUs go offline and come back while threads run`(strategy: String, count: Int) async throws {
     let run = try await boot("scenario=self-test test=cpus-come-and-go strategy=\(strategy)") {
       $0.cpuCount = count
       $0.cpu = count == 2 ? .max : .cortexA72
@@ -118,7 +118,7 @@ import Testing
     expectSuccess(run)
   }
 
-  @Test(arguments: [2, 4]) func aCPUAnswersCallsBeforeItGoesOffline(count: Int) async throws {
+  @Test(arguments: [2, 4]) func `A CPU answers calls before it goes offline`(count: Int) async throws {
     let run = try await boot("scenario=self-test test=calls-before-departures strategy=vmalloc") {
       $0.cpuCount = count
       $0.countsInstructions = false
@@ -126,7 +126,7 @@ import Testing
     expectSuccess(run)
   }
 
-  @Test(arguments: [1, 2, 4]) func idleCPUsHearOfWorkWheneverItComes(count: Int) async throws {
+  @Test(arguments: [1, 2, 4]) func `Idle CPUs hear of work whenever it comes`(count: Int) async throws {
     let run = try await boot("scenario=self-test test=idle-work strategy=vmalloc") {
       $0.cpuCount = count
       $0.countsInstructions = false
@@ -135,7 +135,7 @@ import Testing
   }
 
   @Test(arguments: Guest.CPU.allCases, ["vmalloc", "growing"])
-  func whatOneCPUUnmapsNoOtherSees(cpu: Guest.CPU, strategy: String) async throws {
+  func `What one CPU unmaps no other sees`(cpu: Guest.CPU, strategy: String) async throws {
     let run = try await boot("scenario=self-test test=translations strategy=\(strategy)") {
       $0.cpuCount = 2
       $0.cpu = cpu
@@ -145,7 +145,7 @@ import Testing
   }
 
   @Test(arguments: ["linear", "vmalloc", "growing"], [true, false])
-  func processesForkAndEndOnFourCPUs(strategy: String, countsInstructions: Bool) async throws {
+  func `Processes fork and end on four CPUs`(strategy: String, countsInstructions: Bool) async throws {
     let run = try await boot("scenario=fork-churn strategy=\(strategy)") {
       $0.cpuCount = 4
       $0.cpu = countsInstructions ? .cortexA72 : .max
@@ -157,7 +157,7 @@ import Testing
 
   @Test(
     arguments: ["linear", "vmalloc", "growing"], ["fragmented-fork", "exhaustion", "isolation"])
-  func scenarioHoldsItsChecksOnFourCPUs(strategy: String, scenario: String) async throws {
+  func `Scenario holds its checks on four CPUs`(strategy: String, scenario: String) async throws {
     let run = try await boot("scenario=\(scenario) strategy=\(strategy)") {
       $0.cpuCount = 4
       $0.countsInstructions = false
@@ -167,7 +167,7 @@ import Testing
   }
 
   @Test(arguments: [2, 4, 8], [true, false])
-  func panicOfOneCPUEndsAllWithOneReport(count: Int, countsInstructions: Bool) async throws {
+  func `Panic of one CPU ends all with one report`(count: Int, countsInstructions: Bool) async throws {
     let run = try await boot("scenario=self-test test=panic-on-other-cpu") {
       $0.cpuCount = count
       $0.countsInstructions = countsInstructions

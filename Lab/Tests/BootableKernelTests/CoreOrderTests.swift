@@ -5,10 +5,10 @@ import ImageTools
 import Testing
 
 @Suite struct CoreOrder {
-  @Test(
-    "Whoever has locked a thread's queue reads the thread's CPU again by a load that orders what follows",
-    arguments: Guest.CPU.allCases)
-  func lockedQueue(cpu: Guest.CPU) async throws {
+  @Test(arguments: Guest.CPU.allCases)
+  func `A CPU that locks a thread's queue reads the thread's CPU again by a load that orders what follows`(
+    cpu: Guest.CPU
+  ) async throws {
     let code = try await Code(of: cpu)
     let function = code.function(containing: "ThreadSchedulerV9lockQueue")
     let ends = function.filter { code.words[$0].isReturn }
@@ -23,10 +23,10 @@ import Testing
     }
   }
 
-  @Test(
-    "A look-up reads a stack's entries between a load-acquire and a barrier for loads",
-    arguments: Guest.CPU.allCases)
-  func lookUps(cpu: Guest.CPU) async throws {
+  @Test(arguments: Guest.CPU.allCases)
+  func `A look-up reads a stack's entries between a load-acquire and a barrier for loads`(cpu: Guest.CPU)
+    async throws
+  {
     let code = try await Code(of: cpu)
     for name in ["StackAllocatorVAARi__Ri_0_rlE5stack2at", "StackAllocatorVAARi__Ri_0_rlE8classify7address"] {
       let barriers = code.function(containing: name).filter { code.words[$0].isBarrierForLoads }
@@ -48,9 +48,8 @@ import Testing
     }
   }
 
-  @Test(
-    "Before anything of a stopped CPU is read, there is a barrier for loads", arguments: Guest.CPU.allCases)
-  func stoppedCPU(cpu: Guest.CPU) async throws {
+  @Test(arguments: Guest.CPU.allCases)
+  func `Before anything of a stopped CPU is read, there is a barrier for loads`(cpu: Guest.CPU) async throws {
     let code = try await Code(of: cpu)
     let function = code.function(containing: "StackAllocatorVAARi__Ri_0_rlE7reclaim14fromStoppedCPU")
     let first = try #require(function.first)
@@ -64,8 +63,8 @@ import Testing
     #expect(isOrdered, "\(code.place(first))")
   }
 
-  @Test("A CPU counts its invalidations with interrupts off", arguments: Guest.CPU.allCases)
-  func counters(cpu: Guest.CPU) async throws {
+  @Test(arguments: Guest.CPU.allCases)
+  func `A CPU counts its invalidations with interrupts off`(cpu: Guest.CPU) async throws {
     let code = try await Code(of: cpu)
     let function = code.function(containing: "14AArch64Machine0A0V10invalidate_2in5scope")
     let stores = function.filter { code.words[$0].isStore && !code.words[$0].usesStackPointer }

@@ -32,18 +32,18 @@ import Testing
     try await BootWithTree(nodes, reservations: reservations).run()
   }
 
-  @Test func completeTreeBoots() async throws {
+  @Test func `Complete tree boots`() async throws {
     let nodes = [Self.chosen, Self.memory, Self.processors, Self.uart, Self.controller, Self.timer]
     expectSuccess(try await boot(nodes))
   }
 
-  @Test func treeWithoutMemoryIsRefused() async throws {
+  @Test func `Tree without memory is refused`() async throws {
     let run = try await boot([Self.chosen, Self.processors, Self.uart, Self.controller, Self.timer])
     #expect(run.exitCode == ExitCode.failure)
     #expect(errorMessage(run) == "the device tree describes no memory")
   }
 
-  @Test func memoryOfSizeZeroIsNoMemory() async throws {
+  @Test func `Memory of size zero is no memory`() async throws {
     let empty = DeviceTreeNode(
       "memory@40000000", [("device_type", text("memory")), ("reg", cells(0, 0x4000_0000, 0, 0))])
     let run = try await boot([Self.chosen, empty, Self.processors, Self.uart, Self.controller, Self.timer])
@@ -51,7 +51,7 @@ import Testing
     #expect(errorMessage(run) == "the device tree describes no memory")
   }
 
-  @Test func memoryThatTheLinearMapCannotReachIsRefused() async throws {
+  @Test func `Memory that the linear map cannot reach is refused`() async throws {
     // 39-bit addresses leave 255 GiB for it; the second range begins at 1 TiB.
     let memory = DeviceTreeNode(
       "memory@40000000",
@@ -64,7 +64,7 @@ import Testing
     #expect(errorMessage(run)?.hasPrefix("translation tables: ") == true)
   }
 
-  @Test func memoryLargerThanAllAddressesIsRefused() async throws {
+  @Test func `Memory larger than all addresses is refused`() async throws {
     let memory = DeviceTreeNode(
       "memory@40000000",
       [("device_type", text("memory")), ("reg", cells(0, 0x4000_0000, 0xffff_ffff, 0xffff_f000))])
@@ -73,7 +73,7 @@ import Testing
     #expect(errorMessage(run)?.hasPrefix("memory: ") == true)
   }
 
-  @Test func treesThatLackSomethingElseAreRefused() async throws {
+  @Test func `Trees that lack something else are refused`() async throws {
     let withoutCPU = try await boot([Self.chosen, Self.memory, Self.uart, Self.controller, Self.timer])
     #expect(withoutCPU.exitCode == ExitCode.failure)
     #expect(errorMessage(withoutCPU) == "the device tree describes no CPU")
@@ -99,7 +99,7 @@ import Testing
       [Self.chosen, Self.memory, processors, Self.uart, Self.controller, Self.timer] + psci)
   }
 
-  @Test func cpusThatCannotBeStartedAreRefused() async throws {
+  @Test func `CPUs that cannot be started are refused`() async throws {
     let psci = [("compatible", text("arm,psci-1.0")), ("method", text("hvc"))]
     let tooMany = try await boot(cpus: [0, 1, 2, 3, 4, 5, 6, 7, 8], method: "psci", firmware: psci)
     #expect(errorMessage(tooMany) == "the device tree describes more than 8 CPUs")
@@ -123,7 +123,7 @@ import Testing
     #expect(errorMessage(run) == "the device tree describes no memory")
   }
 
-  @Test func reservedMemoryIsLeftAlone() async throws {
+  @Test func `Reserved memory is left alone`() async throws {
     let reserved = DeviceTreeNode(
       "reserved-memory", [("#address-cells", cells(2)), ("#size-cells", cells(2))],
       [DeviceTreeNode("firmware@44000000", [("reg", cells(0, 0x4400_0000, 0, 0x40_0000))])])

@@ -5,14 +5,14 @@ import Testing
 
 @Suite struct DirtyState {
   @Test(arguments: Guest.CPU.allCases, ["linear", "vmalloc", "growing"])
-  func nothingIsLeftOfWhatAnOwnerStoredAtAnyDepth(cpu: Guest.CPU, strategy: String) async throws {
+  func `Nothing is left of what an owner stored at any depth`(cpu: Guest.CPU, strategy: String) async throws {
     let run = try await boot("scenario=self-test test=dirty-state strategy=\(strategy)") { $0.cpu = cpu }
     expectSuccess(run)
     let isTracked = cpu == .max && strategy == "vmalloc"
     #expect(run.lines.contains(isTracked ? "pages are cleared if they are dirty" : "all pages are cleared"))
   }
 
-  @Test func clearingCostsWhatWasUsed() async throws {
+  @Test func `Clearing costs what was used`() async throws {
     let run = try await boot("scenario=bench strategy=vmalloc") { $0.cpu = .max }
     expectSuccess(run)
     let costs = run.records(ofType: "benchmark").reduce(into: [:]) {

@@ -5,7 +5,7 @@ import ImageTools
 import Testing
 
 @Suite struct KernelFailure {
-  @Test func unknownScenarioIsRefusedWithTheList() async throws {
+  @Test func `Unknown scenario is refused with the list`() async throws {
     let run = try await boot("scenario=no-such-thing")
     #expect(run.exitCode == ExitCode.failure)
     let message = try #require(errorMessage(run))
@@ -18,25 +18,25 @@ import Testing
     "largest-free-order=9", "scenario=self-test", "scenario=self-test test=none",
     "scenario=fork-churn stack-size=20480 strategy=linear",
   ])
-  func badOptionIsRefused(commandLine: String) async throws {
+  func `Bad option is refused`(commandLine: String) async throws {
     let run = try await boot(commandLine)
     #expect(run.exitCode == ExitCode.failure)
     #expect(errorMessage(run) != nil)
   }
 
-  @Test func overlongCommandLineIsRefused() async throws {
+  @Test func `Overlong command line is refused`() async throws {
     let run = try await boot(String(repeating: "seed=1 ", count: 200))
     #expect(run.exitCode == ExitCode.failure)
     #expect(errorMessage(run)?.contains("command line") == true)
   }
 
-  @Test func missingProgramIsReported() async throws {
+  @Test func `Missing program is reported`() async throws {
     let run = try await boot("scenario=isolation") { $0.initialRAMDisk = nil }
     #expect(run.exitCode == ExitCode.failure)
     #expect(errorMessage(run)?.hasPrefix("EL0 program") == true)
   }
 
-  @Test func programThatIsNoProgramIsRefused() async throws {
+  @Test func `Program that is no program is refused`() async throws {
     let run = try await boot("scenario=isolation") { $0.initialRAMDisk = $0.kernel }
     #expect(run.exitCode == ExitCode.failure)
     #expect(errorMessage(run)?.contains("no arm64 ELF program") == true)
@@ -51,13 +51,13 @@ import Testing
     #expect(errorMessage(run) == "the first process has ended while another can run")
   }
 
-  @Test func foreignInterruptControllerIsRefused() async throws {
+  @Test func `Foreign interrupt controller is refused`() async throws {
     let run = try await boot("scenario=isolation") { $0.extraArguments = ["-M", "virt,gic-version=3"] }
     #expect(run.exitCode == ExitCode.failure)
     #expect(errorMessage(run)?.contains("GICv2") == true)
   }
 
-  @Test func panicPrintsStateAndFails() async throws {
+  @Test func `Panic prints state and fails`() async throws {
     let run = try await boot("scenario=self-test test=panic")
     #expect(run.exitCode == ExitCode.panic)
     #expect(errorMessage(run) == "panic: asked for")
@@ -66,7 +66,7 @@ import Testing
     }
   }
 
-  @Test func exceptionInAHandlerIsReportedOnTheEmergencyStack() async throws {
+  @Test func `Exception in a handler is reported on the emergency stack`() async throws {
     let run = try await boot("scenario=self-test test=handler-fault")
     #expect(run.exitCode == ExitCode.panic)
     #expect(run.lines.contains("exception in an exception handler: data abort"))
@@ -83,7 +83,7 @@ import Testing
   }
 
   // With ticks all the time: in the second case they wake a CPU that would sleep without them.
-  @Test(arguments: [true, false]) func hungGuestIsAFailure(countsInstructions: Bool) async throws {
+  @Test(arguments: [true, false]) func `Hung guest is a failure`(countsInstructions: Bool) async throws {
     let error = await #expect(throws: GuestError.self) {
       try await boot("scenario=self-test test=hang") {
         $0.countsInstructions = countsInstructions
@@ -94,7 +94,7 @@ import Testing
     guard case .hung = error else { throw try #require(error) }
   }
 
-  @Test func tooLittleMemoryIsReported() async throws {
+  @Test func `Too little memory is reported`() async throws {
     let run = try await boot("scenario=isolation") { $0.memoryByteCount = 2 << 20 }
     #expect(run.exitCode != ExitCode.success)
   }

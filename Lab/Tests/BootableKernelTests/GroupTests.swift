@@ -11,7 +11,7 @@ import Testing
       ("growing", 1, "4 KiB of stack for group 1 refused: 40 KiB of its 40 KiB are in use"),
       ("growing", 4, "group 1 cannot be removed: it has 48 KiB of stack"),
     ])
-  func refusalsNameTheGroupAndItsFigures(strategy: String, cpuCount: Int, line: String) async throws {
+  func `Refusals name the group and its figures`(strategy: String, cpuCount: Int, line: String) async throws {
     let run = try await boot("scenario=self-test test=groups strategy=\(strategy)") {
       $0.cpuCount = cpuCount
     }

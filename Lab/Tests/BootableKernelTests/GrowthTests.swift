@@ -5,15 +5,18 @@ import Testing
 
 @Suite struct GrowingStacks {
   @Test(arguments: Guest.CPU.allCases, ["growing", "vmalloc"])
-  func threadsFindWhatTheyLeftAcrossGrowthAndPreemption(cpu: Guest.CPU, strategy: String) async throws {
+  func `Threads find what they left across growth and preemption`(cpu: Guest.CPU, strategy: String) async throws
+  {
     let run = try await boot("scenario=self-test test=growth strategy=\(strategy)") { $0.cpu = cpu }
     expectSuccess(run)
   }
 
   @Test(
-    "An access is repeated whose fault is over when the handler looks", arguments: Guest.CPU.allCases,
+    arguments: Guest.CPU.allCases,
     ["vmalloc", "growing"])
-  func faultsThatAreOver(cpu: Guest.CPU, strategy: String) async throws {
+  func `An access is repeated whose fault is over when the handler looks`(cpu: Guest.CPU, strategy: String)
+    async throws
+  {
     let run = try await boot("scenario=self-test test=faults-that-are-over strategy=\(strategy)") {
       $0.cpu = cpu
     }
@@ -41,12 +44,12 @@ import Testing
   }
 
   @Test(arguments: ["linear", "vmalloc", "growing"])
-  func ensuredSectionsTakeNoFaultAndKeepTheirPages(strategy: String) async throws {
+  func `Ensured sections take no fault and keep their pages`(strategy: String) async throws {
     expectSuccess(try await boot("scenario=self-test test=ensured strategy=\(strategy)"))
   }
 
   @Test(arguments: [1, 2, 4, 8], [true, false])
-  func stallIsReportedOnceWithWhoWaitsForHowMuch(count: Int, countsInstructions: Bool) async throws {
+  func `Stall is reported once with who waits for how much`(count: Int, countsInstructions: Bool) async throws {
     let run = try await boot("scenario=self-test test=stall strategy=growing") {
       $0.cpuCount = count
       $0.countsInstructions = countsInstructions
@@ -59,7 +62,7 @@ import Testing
   }
 
   @Test(arguments: ["typical", "full"], [1, 2, 3])
-  func growingStacksUseAllFragmentedMemory(depths: String, seed: Int) async throws {
+  func `Growing stacks use all fragmented memory`(depths: String, seed: Int) async throws {
     let run = try await boot("scenario=fragmented-fork strategy=growing depths=\(depths) seed=\(seed)")
     expectSuccess(run)
     let result = try #require(run.records(ofType: "result").first)
@@ -70,13 +73,13 @@ import Testing
   }
 
   @Test(arguments: [39, 48], [8192, 12288, 24576])
-  func growingStacksOfEverySizeWork(addressBits: Int, byteCount: Int) async throws {
+  func `Growing stacks of every size work`(addressBits: Int, byteCount: Int) async throws {
     let run = try await boot(
       "scenario=fork-churn strategy=growing stack-size=\(byteCount) va-bits=\(addressBits) operations=300")
     expectSuccess(run)
   }
 
-  @Test func growthAndTheCheckAtSwitchInKeepToTheirLimits() async throws {
+  @Test func `Growth and the check at switch in keep to their limits`() async throws {
     let run = try await boot("scenario=bench strategy=growing")
     expectSuccess(run)
     for (name, limit) in [

@@ -6,10 +6,10 @@ import ImageTools
 import Testing
 
 @Suite struct InstructionOrder {
-  @Test(
-    "Every TLB invalidation reaches all CPUs, follows a barrier that no store comes after, and is waited for at once",
-    arguments: Guest.CPU.allCases)
-  func invalidations(cpu: Guest.CPU) async throws {
+  @Test(arguments: Guest.CPU.allCases)
+  func `Every TLB invalidation reaches all CPUs, follows the barrier after the last store, and is waited for`(
+    cpu: Guest.CPU
+  ) async throws {
     let code = try await Code(of: cpu)
     var count = 0
     for index in code.words.indices where code.words[index].isInvalidation {
@@ -34,10 +34,10 @@ import Testing
     #expect(count >= 4, "the kernel's and processes', pages, tables and all")
   }
 
-  @Test(
-    "The kernel's pages and tables are dropped whatever their ASID, a process's by its own, and all of either at once",
-    arguments: Guest.CPU.allCases)
-  func kindsOfInvalidation(cpu: Guest.CPU) async throws {
+  @Test(arguments: Guest.CPU.allCases)
+  func `Entries of the kernel are dropped whatever their ASID, a process's by its own, all of either at once`(
+    cpu: Guest.CPU
+  ) async throws {
     let code = try await Code(of: cpu)
     let machine = Set(code.function(containing: "AArch64Machine"))
     var (kinds, others): (Set<UInt32>, Set<UInt32>) = ([], [])
@@ -50,10 +50,10 @@ import Testing
     #expect(others == [0, 7], "the yardstick has kernel pages only")
   }
 
-  @Test(
-    "What a thread has begun on a CPU is complete before the scheduler lets others find it, also one that is new",
-    arguments: Guest.CPU.allCases)
-  func switches(cpu: Guest.CPU) async throws {
+  @Test(arguments: Guest.CPU.allCases)
+  func `What a thread has begun on a CPU is complete before other CPUs find the thread, a new one included`(
+    cpu: Guest.CPU
+  ) async throws {
     let code = try await Code(of: cpu)
     let next = code.function(containing: "ThreadSchedulerV4next")
     let changes = next.filter { index in
@@ -81,8 +81,8 @@ import Testing
     }
   }
 
-  @Test("Dirty bits are read after a barrier for loads and stores", arguments: Guest.CPU.allCases)
-  func dirtyBits(cpu: Guest.CPU) async throws {
+  @Test(arguments: Guest.CPU.allCases)
+  func `Dirty bits are read after a barrier for loads and stores`(cpu: Guest.CPU) async throws {
     let code = try await Code(of: cpu)
     for name in ["clearDirtyPages", "clear_dirty_pages"] {
       let function = code.function(containing: name)
@@ -95,10 +95,10 @@ import Testing
     }
   }
 
-  @Test(
-    "Cleaning to memory is waited for on the CPU that does it: interrupts are off",
-    arguments: Guest.CPU.allCases)
-  func cleaning(cpu: Guest.CPU) async throws {
+  @Test(arguments: Guest.CPU.allCases)
+  func `Cleaning to memory is waited for on the CPU that does it: interrupts are off`(cpu: Guest.CPU)
+    async throws
+  {
     let code = try await Code(of: cpu)
     let cleans = code.words.indices.filter { code.words[$0].isCleanToCoherency }
     try #require(!cleans.isEmpty)
@@ -115,10 +115,10 @@ import Testing
     }
   }
 
-  @Test(
-    "An idle CPU looks for work with interrupts off, by a load that orders what follows, and they stay off until it sleeps",
-    arguments: Guest.CPU.allCases)
-  func idleLoop(cpu: Guest.CPU) async throws {
+  @Test(arguments: Guest.CPU.allCases)
+  func `An idle CPU looks for work by a load-acquire, with interrupts off, which stay off until it sleeps`(
+    cpu: Guest.CPU
+  ) async throws {
     let code = try await Code(of: cpu)
     let sleeps = code.function(containing: "BootableKernel4idle").filter {
       code.words[$0] == .waitForInterrupt
@@ -144,10 +144,10 @@ import Testing
     }
   }
 
-  @Test(
-    "What was stored before an interrupt was raised is read after the interrupt controller has been asked",
-    arguments: Guest.CPU.allCases)
-  func acknowledgement(cpu: Guest.CPU) async throws {
+  @Test(arguments: Guest.CPU.allCases)
+  func `What was stored before an interrupt was raised is read after the interrupt controller has been asked`(
+    cpu: Guest.CPU
+  ) async throws {
     let code = try await Code(of: cpu)
     // The number that says that no interrupt was pending: it is compared with the controller's answer.
     let compares = code.function(containing: "kernelInterrupt").filter { code.words[$0].comparesWithSpurious }
@@ -168,10 +168,10 @@ import Testing
     }
   }
 
-  @Test(
-    "No store comes between a CPU's watch of a lock and its wait for another's store",
-    arguments: Guest.CPU.allCases)
-  func watchOfLocks(cpu: Guest.CPU) async throws {
+  @Test(arguments: Guest.CPU.allCases)
+  func `No store comes between a CPU's watch of a lock and its wait for another's store`(cpu: Guest.CPU)
+    async throws
+  {
     let code = try await Code(of: cpu)
     let waits = code.function(containing: "ca_lock_contended").filter { code.words[$0] == .waitForEvent }
     try #require(waits.count >= 3)
@@ -184,8 +184,8 @@ import Testing
     }
   }
 
-  @Test("No global of the kernel is initialised when it is first used", arguments: Guest.CPU.allCases)
-  func globals(cpu: Guest.CPU) async throws {
+  @Test(arguments: Guest.CPU.allCases)
+  func `No global of the kernel is initialised when it is first used`(cpu: Guest.CPU) async throws {
     let names = try await Code(of: cpu).names
     try #require(names.contains("kernelBoot"))
     #expect(names.filter { $0 == "swift_once" || $0.hasSuffix("_WZ") } == [])

@@ -5,7 +5,7 @@ import Testing
 
 @Suite struct StackOverflows {
   @Test(arguments: ["vmalloc", "growing"], [39, 48])
-  func threadThatRunsIntoItsGuardEndsAlone(strategy: String, addressBits: Int) async throws {
+  func `Thread that runs into its guard ends alone`(strategy: String, addressBits: Int) async throws {
     let run = try await boot(
       "scenario=self-test test=guard-thread strategy=\(strategy) va-bits=\(addressBits)")
     expectSuccess(run)
@@ -13,7 +13,7 @@ import Testing
   }
 
   @Test(arguments: ["vmalloc", "growing"])
-  func systemCallThatRunsIntoTheGuardEndsItsProcessAlone(strategy: String) async throws {
+  func `System call that runs into the guard ends its process alone`(strategy: String) async throws {
     let run = try await boot("scenario=self-test test=guard-system-call strategy=\(strategy)")
     expectSuccess(run)
     expectOverflowReport(run, task: 2, foundAt: "access", taskDies: true)
@@ -21,7 +21,7 @@ import Testing
 
   // A frame larger than the rest of the stack moves the stack pointer first; an interrupt may come before the first store.
   @Test(arguments: ["vmalloc", "growing"], ["call", "interrupt", "access"])
-  func stackPointerInItsOwnGuardIsAnOverflow(strategy: String, moment: String) async throws {
+  func `Stack pointer in its own guard is an overflow`(strategy: String, moment: String) async throws {
     let run = try await boot(
       "scenario=self-test test=stack-pointer value=own-guard at=\(moment) strategy=\(strategy)")
     expectSuccess(run)
@@ -31,7 +31,7 @@ import Testing
   }
 
   @Test(arguments: ["vmalloc", "growing"])
-  func overflowWithALockHeldIsReportedAndEndsTheKernel(strategy: String) async throws {
+  func `Overflow with a lock held is reported and ends the kernel`(strategy: String) async throws {
     let run = try await boot("scenario=self-test test=overflow-with-lock strategy=\(strategy)")
     #expect(run.exitCode == ExitCode.panic)
     expectOverflowReport(run, task: -2, foundAt: "access", taskDies: false)
@@ -39,7 +39,7 @@ import Testing
   }
 
   @Test(arguments: ["vmalloc", "growing"])
-  func overflowInsideTheAllocatorIsReportedAndEndsTheKernel(strategy: String) async throws {
+  func `Overflow inside the allocator is reported and ends the kernel`(strategy: String) async throws {
     let run = try await boot("scenario=self-test test=overflow-in-allocator strategy=\(strategy)")
     #expect(run.exitCode == ExitCode.panic)
     expectOverflowReport(run, task: -2, foundAt: "access", taskDies: false)
@@ -47,13 +47,13 @@ import Testing
   }
 
   @Test(arguments: ["linear", "vmalloc", "growing"])
-  func bootStackThatRunsIntoItsGuardEndsTheKernel(strategy: String) async throws {
+  func `Boot stack that runs into its guard ends the kernel`(strategy: String) async throws {
     let run = try await boot("scenario=self-test test=guard-boot strategy=\(strategy)")
     #expect(run.exitCode == ExitCode.panic)
     expectOverflowReport(run, task: 0, foundAt: "access", taskDies: false)
   }
 
-  @Test func damagedEndOfALinearStackIsFoundAtTheSwitch() async throws {
+  @Test func `Damaged end of a linear stack is found at the switch`() async throws {
     let run = try await boot("scenario=self-test test=late-overflow strategy=linear")
     #expect(run.exitCode == ExitCode.panic)
     let report = try #require(run.records(ofType: "overflow").first)
@@ -63,7 +63,9 @@ import Testing
   }
 
   @Test(arguments: [("call", "exception"), ("interrupt", "interrupt"), ("access", "interrupt")])
-  func linearStackThatHasBeenLeftIsFoundAtTheNextException(moment: String, foundAt: String) async throws {
+  func `Linear stack that has been left is found at the next exception`(moment: String, foundAt: String)
+    async throws
+  {
     let run = try await boot(
       "scenario=self-test test=stack-pointer value=own-guard at=\(moment) strategy=linear")
     #expect(run.exitCode == ExitCode.panic)
@@ -73,7 +75,7 @@ import Testing
 
   // Processes and threads of the kernel, with memory that only the registry of their task knows of.
   @Test(arguments: ["vmalloc", "growing"], [1, 2, 3])
-  func tasksThatOverflowDieAndAllOthersGoOn(strategy: String, seed: Int) async throws {
+  func `Tasks that overflow die and all others go on`(strategy: String, seed: Int) async throws {
     let run = try await boot("scenario=overflow strategy=\(strategy) seed=\(seed) threads=40")
     expectSuccess(run)
     let result = try #require(run.records(ofType: "result").first)
@@ -86,7 +88,9 @@ import Testing
     #expect(run.records(ofType: "overflow").allSatisfy { $0["taskDies"]?.bool == true })
   }
 
-  @Test(arguments: [1, 2]) func linearStacksEndTheKernelAtTheFirstOverflowThatIsFound(seed: Int) async throws {
+  @Test(arguments: [1, 2]) func `Linear stacks end the kernel at the first overflow that is found`(seed: Int)
+    async throws
+  {
     let run = try await boot("scenario=overflow strategy=linear seed=\(seed)")
     #expect(run.exitCode == ExitCode.panic)
     let result = try #require(run.records(ofType: "result").first)
@@ -126,7 +130,7 @@ import Testing
   ]
 
   @Test(arguments: growing, [("call", "exception"), ("interrupt", "interrupt"), ("switch", "switch in")])
-  func stackPointerIsReportedAsWhatItIs(
+  func `Stack pointer is reported as what it is`(
     value: (String, String, Int?), moment: (String, String)
   ) async throws {
     try await expectReport("growing", value, moment)
@@ -135,7 +139,7 @@ import Testing
   @Test(arguments: [
     ("null", "null", nil), ("other-slot", "other stack", -3), ("unaligned", "unaligned", nil),
   ])
-  func stackPointerOfAVmallocStackIsReported(value: (String, String, Int?)) async throws {
+  func `Stack pointer of a vmalloc stack is reported`(value: (String, String, Int?)) async throws {
     try await expectReport("vmalloc", value, ("interrupt", "interrupt"))
     try await expectReport("vmalloc", value, ("switch", "switch in"))
   }
@@ -145,17 +149,17 @@ import Testing
     ("null", "null", nil), ("other-slot", "other stack", -3), ("unaligned", "unaligned", nil),
     ("outside", "outside", nil), ("boot-stack", "boot stack", 0),
   ])
-  func stackPointerOfALinearStackIsReported(value: (String, String, Int?)) async throws {
+  func `Stack pointer of a linear stack is reported`(value: (String, String, Int?)) async throws {
     try await expectReport("linear", value, ("interrupt", "interrupt"))
     try await expectReport("linear", value, ("switch", "switch in"))
   }
 
   @Test(arguments: [("null", "null", nil), ("other-guard", "other guard", -3), ("outside", "outside", nil)])
-  func storeThroughAStackPointerThatFaultsIsReported(value: (String, String, Int?)) async throws {
+  func `Store through a stack pointer that faults is reported`(value: (String, String, Int?)) async throws {
     try await expectReport("growing", value, ("access", "exception"))
   }
 
-  @Test(arguments: ["linear", "vmalloc", "growing"]) func alignmentFaultIsReported(strategy: String)
+  @Test(arguments: ["linear", "vmalloc", "growing"]) func `Alignment fault is reported`(strategy: String)
     async throws
   {
     let run = try await boot("scenario=self-test test=alignment-fault strategy=\(strategy)")
@@ -171,7 +175,7 @@ import Testing
     ),
     ("exhausted", "0xffffff", "panic: exception stack overflow"),
   ])
-  func unusableExceptionStackIsReportedOnTheEmergencyStack(
+  func `Unusable exception stack is reported on the emergency stack`(
     value: String, stackPointer: String, message: String
   ) async throws {
     let run = try await boot("scenario=self-test test=exception-stack value=\(value) strategy=vmalloc")

@@ -5,7 +5,7 @@ import Testing
 
 @Suite struct KernelProtection {
   @Test(arguments: Guest.CPU.allCases, [39, 48])
-  func nothingIsBothWritableAndExecutable(cpu: Guest.CPU, addressBits: Int) async throws {
+  func `Nothing is both writable and executable`(cpu: Guest.CPU, addressBits: Int) async throws {
     let run = try await boot("scenario=self-test test=w-xor-x va-bits=\(addressBits)") { $0.cpu = cpu }
     expectSuccess(run)
   }
@@ -21,7 +21,7 @@ import Testing
       })
   }
 
-  @Test(arguments: [39, 48]) func vmallocAreasEndInGuards(addressBits: Int) async throws {
+  @Test(arguments: [39, 48]) func `Vmalloc areas end in guards`(addressBits: Int) async throws {
     let run = try await boot("scenario=self-test test=vmalloc strategy=vmalloc va-bits=\(addressBits)")
     expectSuccess(run)
     // The listing names the caller of each area.
@@ -31,30 +31,32 @@ import Testing
     }
   }
 
-  @Test(arguments: ["linear", "vmalloc", "growing"]) func stackPointersLeadToTasksAndFrames(strategy: String)
+  @Test(arguments: ["linear", "vmalloc", "growing"]) func `Stack pointers lead to tasks and frames`(
+    strategy: String
+  )
     async throws
   {
     expectSuccess(try await boot("scenario=self-test test=lookup strategy=\(strategy)"))
   }
 
-  @Test(arguments: ["linear", "vmalloc", "growing"]) func preemptionDisturbsNobody(strategy: String)
+  @Test(arguments: ["linear", "vmalloc", "growing"]) func `Preemption disturbs no thread`(strategy: String)
     async throws
   {
     expectSuccess(try await boot("scenario=self-test test=preemption strategy=\(strategy)"))
   }
 
-  @Test func blocksOfBytesAreCopiedFilledAndCompared() async throws {
+  @Test func `Blocks of bytes are copied, filled and compared`() async throws {
     expectSuccess(try await boot("scenario=self-test test=memory-routines"))
   }
 
-  @Test func processWritesToTheConsole() async throws {
+  @Test func `Process writes to the console`() async throws {
     let run = try await boot("scenario=self-test test=write")
     expectSuccess(run)
     #expect(run.lines.contains("a line from the first process, which has no privileges but its system calls"))
   }
 
-  @Test("Lines that processes write at the same time come out whole", arguments: [1, 4])
-  func linesOfProcessesAreWhole(count: Int) async throws {
+  @Test(arguments: [1, 4])
+  func `Lines that processes write at the same time come out whole`(count: Int) async throws {
     let run = try await boot("scenario=self-test test=write-lines strategy=vmalloc") {
       $0.cpuCount = count
       $0.countsInstructions = false
@@ -69,8 +71,9 @@ import Testing
     }
   }
 
-  @Test("No process finds in its registers what another, or the kernel, has left there", arguments: [1, 4])
-  func registersAreNoChannel(count: Int) async throws {
+  @Test(arguments: [1, 4])
+  func `No process finds in its registers what another, or the kernel, has left there`(count: Int) async throws
+  {
     for countsInstructions in [true, false] {
       let run = try await boot("scenario=self-test test=thread-pointers strategy=vmalloc") {
         $0.cpuCount = count
@@ -81,9 +84,11 @@ import Testing
   }
 
   @Test(
-    "A process that touches what it has no right to is ended, on every CPU", arguments: Guest.CPU.allCases,
+    arguments: Guest.CPU.allCases,
     [1, 2])
-  func forbiddenRegistersEndProcesses(cpu: Guest.CPU, count: Int) async throws {
+  func `A process that touches what it has no right to is ended, on every CPU`(cpu: Guest.CPU, count: Int)
+    async throws
+  {
     let run = try await boot("scenario=self-test test=forbidden strategy=vmalloc") {
       $0.cpu = cpu
       $0.cpuCount = count
@@ -91,19 +96,19 @@ import Testing
     expectSuccess(run)
   }
 
-  @Test(
-    "A thread finds all that it wrote below its stack pointer, although threads that are ready lose their dead pages"
-  )
-  func proofsHoldUnderPressure() async throws {
+  @Test
+  func `A thread finds all that it wrote below its stack pointer, although ready threads lose dead pages`()
+    async throws
+  {
     expectSuccess(try await boot("scenario=self-test test=proofs-under-pressure strategy=growing"))
   }
 
-  @Test func stacksComeFromTheOtherNodeWhenOneIsEmpty() async throws {
+  @Test func `Stacks come from the other node when one is empty`() async throws {
     let run = try await boot("scenario=self-test test=nodes strategy=vmalloc") { $0.numaNodeCount = 2 }
     expectSuccess(run)
   }
 
-  @Test func forkUsesBothNodes() async throws {
+  @Test func `Fork uses both nodes`() async throws {
     let run = try await boot("scenario=fragmented-fork strategy=vmalloc") { $0.numaNodeCount = 2 }
     expectSuccess(run)
   }

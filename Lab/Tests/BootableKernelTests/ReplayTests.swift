@@ -3,7 +3,7 @@
 import ImageTools
 import Testing
 
-@Suite struct `Memory of a report in the bootable kernel` {
+@Suite struct ReplayedMemoryTests {
   /// The blocks of a report, and those that a request of the kernel may take.
   struct Blocks: CustomTestStringConvertible, Sendable {
     var testDescription: String

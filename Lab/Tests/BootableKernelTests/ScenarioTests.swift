@@ -4,7 +4,7 @@ import ImageTools
 import Testing
 
 @Suite struct ScenariosOnTheKernel {
-  @Test(arguments: [0, 1]) func contiguousStacksForkNotOnceInFragmentedMemory(largestFreeOrder: Int)
+  @Test(arguments: [0, 1]) func `Contiguous stacks fork not once in fragmented memory`(largestFreeOrder: Int)
     async throws
   {
     let run = try await boot(
@@ -17,7 +17,7 @@ import Testing
     #expect(try #require(result["firstFailure"]?.string).hasPrefix("order 2 for a thread stack refused"))
   }
 
-  @Test(arguments: [0, 1]) func vmallocStacksUseAllFragmentedMemory(largestFreeOrder: Int) async throws {
+  @Test(arguments: [0, 1]) func `Vmalloc stacks use all fragmented memory`(largestFreeOrder: Int) async throws {
     let run = try await boot(
       "scenario=fragmented-fork strategy=vmalloc largest-free-order=\(largestFreeOrder)")
     expectSuccess(run)
@@ -29,7 +29,7 @@ import Testing
     #expect(try #require(result["firstFailure"]?.string).hasPrefix("order 0 for "))
   }
 
-  @Test(arguments: [64, 512]) func vmallocStacksUseAllMemoryOfAnySize(mebibytes: Int) async throws {
+  @Test(arguments: [64, 512]) func `Vmalloc stacks use all memory of any size`(mebibytes: Int) async throws {
     let run = try await boot("scenario=fragmented-fork strategy=vmalloc seed=\(mebibytes)") {
       $0.memoryByteCount = mebibytes << 20
     }
@@ -44,7 +44,7 @@ import Testing
   @Test(
     arguments: ["linear", "vmalloc", "growing"],
     ["fork-churn", "exhaustion", "recovery", "isolation", "kernel-memory"])
-  func scenarioHoldsItsChecks(strategy: String, scenario: String) async throws {
+  func `Scenario holds its checks`(strategy: String, scenario: String) async throws {
     let run = try await boot("scenario=\(scenario) strategy=\(strategy)")
     expectSuccess(run)
     let result = try #require(run.records(ofType: "result").first)
@@ -54,7 +54,7 @@ import Testing
   }
 
   @Test(arguments: Guest.CPU.allCases, [39, 48])
-  func noFreeOfASmallAreaPaysForOthers(cpu: Guest.CPU, addressBits: Int) async throws {
+  func `No free of a small area pays for others`(cpu: Guest.CPU, addressBits: Int) async throws {
     let run = try await boot("scenario=vmalloc-suite strategy=vmalloc operations=300 va-bits=\(addressBits)") {
       $0.cpu = cpu
     }
@@ -66,7 +66,7 @@ import Testing
   }
 
   @Test(arguments: Guest.CPU.allCases, [39, 48])
-  func scenarioHoldsOnEveryCPUAndAddressSpace(cpu: Guest.CPU, addressBits: Int) async throws {
+  func `Scenario holds on every CPU and address space`(cpu: Guest.CPU, addressBits: Int) async throws {
     for scenario in ["fork-churn", "fragmented-fork"] {
       let run = try await boot("scenario=\(scenario) strategy=vmalloc va-bits=\(addressBits) seed=3") {
         $0.cpu = cpu
@@ -77,12 +77,12 @@ import Testing
     }
   }
 
-  @Test(arguments: [8192, 12288, 20480, 24576]) func stacksOfEverySizeWork(byteCount: Int) async throws {
+  @Test(arguments: [8192, 12288, 20480, 24576]) func `Stacks of every size work`(byteCount: Int) async throws {
     let run = try await boot("scenario=fork-churn strategy=vmalloc stack-size=\(byteCount) operations=300")
     expectSuccess(run)
   }
 
-  @Test func kernelThatIsStartedAtEL2Works() async throws {
+  @Test func `Kernel that is started at EL2 works`() async throws {
     let run = try await boot("scenario=isolation strategy=vmalloc") {
       $0.extraArguments = ["-M", "virt,virtualization=on"]
     }
@@ -91,7 +91,7 @@ import Testing
 
   // Where an instruction takes 32 ns, 32 times as many ticks come: some invalidations are caused by them, and count apart.
   @Test(arguments: [1, 4], [3, 5])
-  func howManyFreesAnInvalidationServesDoesNotDependOnTheClock(cpus: Int, seed: Int) async throws {
+  func `How many frees an invalidation serves does not depend on the clock`(cpus: Int, seed: Int) async throws {
     let run = try await boot("scenario=fork-churn strategy=growing depths=full operations=3000 seed=\(seed)") {
       $0.cpuCount = cpus
       $0.instructionTimeShift = 5
@@ -104,7 +104,7 @@ import Testing
   }
 
   @Test(arguments: [1, 4], [0, 5])
-  func memoryIsUsedUpAgainHoweverManyTicksCome(cpus: Int, shift: Int) async throws {
+  func `Memory is used up again however many ticks come`(cpus: Int, shift: Int) async throws {
     let run = try await boot("scenario=recovery strategy=growing depths=full seed=3") {
       $0.cpuCount = cpus
       $0.instructionTimeShift = shift
@@ -112,7 +112,7 @@ import Testing
     expectSuccess(run)
   }
 
-  @Test func theSameSeedGivesTheSameResult() async throws {
+  @Test func `The same seed gives the same result`() async throws {
     let first = try await boot("scenario=fork-churn strategy=vmalloc seed=11 operations=300")
     let second = try await boot("scenario=fork-churn strategy=vmalloc seed=11 operations=300")
     #expect(first.lines == second.lines)

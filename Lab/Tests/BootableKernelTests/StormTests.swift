@@ -5,7 +5,7 @@ import Testing
 
 @Suite struct Storms {
   @Test(arguments: [(4, 1, Guest.CPU.cortexA72), (8, 2, .max), (8, 3, .cortexA72)])
-  func nobodyLosesAWordOrAFrameInAStormOnAllCPUs(count: Int, seed: Int, cpu: Guest.CPU) async throws {
+  func `A storm on all CPUs loses no word and no frame`(count: Int, seed: Int, cpu: Guest.CPU) async throws {
     let run = try await boot("scenario=smp-storm strategy=growing operations=8000 seed=\(seed)") {
       $0.cpuCount = count
       $0.cpu = cpu
@@ -27,7 +27,7 @@ import Testing
   }
 
   @Test(arguments: ["linear", "vmalloc"])
-  func stacksThatDoNotGrowWeatherAStormToo(strategy: String) async throws {
+  func `Stacks that do not grow weather a storm, too`(strategy: String) async throws {
     let run = try await boot("scenario=smp-storm strategy=\(strategy) operations=4000") {
       $0.cpuCount = 4
       $0.countsInstructions = false

@@ -5,7 +5,7 @@ import Testing
 
 @Suite struct KernelThreads {
   @Test(arguments: ["linear", "vmalloc", "growing"], [1, 2, 3])
-  func threadsFindEveryFrameOnTheWayBack(strategy: String, seed: Int) async throws {
+  func `Threads find every frame on the way back`(strategy: String, seed: Int) async throws {
     let run = try await boot("scenario=deep-recursion strategy=\(strategy) threads=400 seed=\(seed)")
     expectSuccess(run)
     let result = try #require(run.records(ofType: "result").first)
@@ -14,14 +14,14 @@ import Testing
   }
 
   @Test(arguments: Guest.CPU.allCases, [8192, 24576])
-  func threadsGoDownStacksOfOtherSizes(cpu: Guest.CPU, byteCount: Int) async throws {
+  func `Threads go down stacks of other sizes`(cpu: Guest.CPU, byteCount: Int) async throws {
     let run = try await boot(
       "scenario=deep-recursion strategy=growing threads=200 stack-size=\(byteCount) va-bits=48"
     ) { $0.cpu = cpu }
     expectSuccess(run)
   }
 
-  @Test func thousandsOfThreadsLiveTogetherAndTheLastCostsWhatTheFirstDid() async throws {
+  @Test func `Thousands of threads live together, and the last costs what the first did`() async throws {
     let run = try await boot("scenario=million-threads strategy=growing threads=12000")
     expectSuccess(run)
     let result = try #require(run.records(ofType: "result").first)
@@ -32,7 +32,7 @@ import Testing
   }
 
   @Test(arguments: ["linear", "vmalloc", "growing"])
-  func highWaterMarksAreListedWhileThreadsLive(strategy: String) async throws {
+  func `High-water marks are listed while threads live`(strategy: String) async throws {
     let run = try await boot("scenario=stack-depths strategy=\(strategy) threads=150")
     expectSuccess(run)
     let result = try #require(run.records(ofType: "result").first)
@@ -42,7 +42,7 @@ import Testing
     #expect(result["highWaterHistogram"]?.array?.compactMap(\.integer).reduce(0, +) == 150)
   }
 
-  @Test func moreThreadsThanMemoryHoldsAreAnErrorWithFigures() async throws {
+  @Test func `More threads than memory holds are an error with figures`() async throws {
     let run = try await boot("scenario=deep-recursion strategy=growing threads=100000")
     #expect(run.exitCode == ExitCode.failure)
     #expect(try #require(errorMessage(run)).contains("refused: 0 bytes free"))

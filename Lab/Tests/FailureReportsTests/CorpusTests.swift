@@ -104,7 +104,7 @@ let expectations: [Expected] = [
   Expected(file: "39", of: 1, stack: .no, cause: .unknown, line: 1, order: 5),
 ]
 
-@Suite struct `Public reports` {
+@Suite struct PublicReportTests {
   @Test(arguments: expectations) func `get their verdict and their figures`(_ expected: Expected) throws {
     let failures = try Corpus.report(expected.file).failures
     #expect(failures.count == expected.of)

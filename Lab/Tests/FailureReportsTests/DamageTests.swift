@@ -5,7 +5,7 @@ import Foundation
 import SeededRandom
 import Testing
 
-@Suite struct `Damaged logs` {
+@Suite struct DamagedLogTests {
   /// How many logs of each kind are damaged; `DAMAGED_LOGS` asks for more.
   static let count = ProcessInfo.processInfo.environment["DAMAGED_LOGS"].flatMap { Int($0) } ?? 200
   /// The first seed; `DAMAGE_SEED` asks for another.

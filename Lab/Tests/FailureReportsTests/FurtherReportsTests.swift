@@ -3,7 +3,7 @@
 import FailureReports
 import Testing
 
-@Suite struct `Reports of further kinds` {
+@Suite struct FurtherReportTests {
   @Test func `of 2.4 name no zones, and ask for them`() throws {
     let report = try examine(
       """

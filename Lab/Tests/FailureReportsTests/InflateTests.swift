@@ -5,7 +5,7 @@ import Testing
 
 @testable import FailureReports
 
-@Suite struct `Compressed configurations` {
+@Suite struct CompressedConfigurationTests {
   private static func bytes(_ base64: String) throws -> [UInt8] {
     [UInt8](try #require(Data(base64Encoded: base64, options: .ignoreUnknownCharacters)))
   }

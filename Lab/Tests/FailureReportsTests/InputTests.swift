@@ -4,7 +4,7 @@ import FailureReports
 import Foundation
 import Testing
 
-@Suite struct `Unusable input` {
+@Suite struct UnusableInputTests {
   private func problem(_ bytes: [UInt8]) -> InputProblem? {
     do throws(InputProblem) {
       _ = try LineReader.examine(bytes)

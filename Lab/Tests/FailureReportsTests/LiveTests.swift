@@ -71,7 +71,7 @@ private struct Machine {
   ]
 }
 
-@Suite struct `The running machine` {
+@Suite struct RunningMachineTests {
   @Test func `counts the stacks that zones have pieces and watermarks for`() throws {
     let reading = try Machine([:]).reading()
     #expect(reading.stackBytes == 16384)

@@ -47,7 +47,7 @@ struct Mutator {
   }
 }
 
-@Suite struct `Logs with bytes changed at random` {
+@Suite struct ChangedByteTests {
   static let count = ProcessInfo.processInfo.environment["MUTATED_LOGS"].flatMap { UInt64($0) } ?? 400
   static let first = ProcessInfo.processInfo.environment["MUTATION_SEED"].flatMap { UInt64($0) } ?? 1
 

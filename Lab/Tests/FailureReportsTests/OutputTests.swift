@@ -4,7 +4,7 @@ import FailureReports
 import Foundation
 import Testing
 
-@Suite struct `Results` {
+@Suite struct DoctorResultTests {
   @Test func `as data have every key, with null for what is unknown`() throws {
     let files = try Corpus.names().map { (name: $0, report: try Corpus.report($0)) }
     let text = DiagnosisJSON.text(files)

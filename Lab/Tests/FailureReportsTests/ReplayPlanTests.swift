@@ -3,7 +3,7 @@
 import FailureReports
 import Testing
 
-@Suite struct `A replay` {
+@Suite struct ReplayTests {
   private func plan(_ file: String, failure: Int = 1, zone: String? = nil, memory: UInt64 = 4 << 30) throws
     -> ReplayPlan
   {

@@ -3,7 +3,7 @@
 import FailureReports
 import Testing
 
-@Suite struct `Tables of /proc` {
+@Suite struct ProcTableTests {
   private static let blocks = """
     Node 0, zone      DMA      0      0      0      0      0      0      0      0      1      1      3
     Node 0, zone   Normal   1779      0      0     18     11      3      1      3      0      0      0

@@ -19,7 +19,7 @@ private func messages(_ text: String) -> [LogMessage] {
   return result
 }
 
-@Suite struct `Quoted-printable` {
+@Suite struct QuotedPrintableTests {
   @Test func `escapes become bytes`() {
     #expect(QuotedPrintable.decode(bytes("order=3D2, a=C2=A0b")).text == bytes("order=2, a\u{a0}b"))
   }
@@ -44,7 +44,7 @@ private func messages(_ text: String) -> [LogMessage] {
   }
 }
 
-@Suite struct `HTML` {
+@Suite struct HTMLTests {
   private func decode(_ text: String) -> [String] {
     var html = HTMLText()
     return html.decode(line(text)).map { string($0.bytes) }
@@ -79,7 +79,7 @@ private func messages(_ text: String) -> [LogMessage] {
   }
 }
 
-@Suite struct `Terminal text` {
+@Suite struct TerminalTextTests {
   private func clean(_ text: [UInt8]) -> String { string(TerminalText.clean(TextLine(text, number: 1)).bytes) }
 
   @Test func `has no colours`() {
@@ -103,7 +103,7 @@ private func messages(_ text: String) -> [LogMessage] {
   }
 }
 
-@Suite struct `Quote marks` {
+@Suite struct QuoteMarkTests {
   @Test(arguments: [
     ("> > > Node 0", 6), (">> DMA", 3), (">DMA", 1), ("| [    4.7]", 2), ("DMA free", 0),
     (">] (copy_process", 0),
@@ -124,7 +124,7 @@ private func messages(_ text: String) -> [LogMessage] {
   }
 }
 
-@Suite struct `Prefixes` {
+@Suite struct PrefixTests {
   /// What printers put in front of "Normal free:1kB".
   private static let prefixes: [String] = [
     "[  126.472373] ", "<4>[309805.658142s][pid:1361,cpu5,server.thread]", "[ 1629.930998][T14021] ",
@@ -169,7 +169,7 @@ private func messages(_ text: String) -> [LogMessage] {
   }
 }
 
-@Suite struct `Wrapped messages` {
+@Suite struct WrappedMessageTests {
   @Test func `are joined at blanks and inside words`() {
     let found = messages(
       "> [1.000001] Normal free:20212kB min:16384kB low:20480kB high:2457\n> 6kB writ\n> epending:0kB\n> [1.000002] lowmem_reserve[]: 0 0"
@@ -194,7 +194,7 @@ private func messages(_ text: String) -> [LogMessage] {
   }
 }
 
-@Suite struct `JSON log lines` {
+@Suite struct JSONLogLineTests {
   @Test func `give their message`() {
     #expect(
       JSONLogLine.message(bytes(#"{"log":"[ 1.0] a \"b\" \u003c4\u003e\n","stream":"stderr"}"#)).map(string)

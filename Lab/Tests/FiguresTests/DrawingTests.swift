@@ -35,7 +35,7 @@ func parsedXML(_ text: String) -> [String: [String]]? {
 }
 
 @Suite struct DrawingTests {
-  @Test func whatXMLReservesIsEscapedInTextAndInAttributes() throws {
+  @Test func `What XML reserves is escaped in text and in attributes`() throws {
     let hostile = "a<b> & \"c\" 'd' </text><script>alert(1)</script>\u{0}\u{1b}\u{7f}]]>"
     var drawing = Drawing(hostile, hostile, width: 10, height: 10)
     drawing.text(hostile, 1, 2)
@@ -53,9 +53,9 @@ func parsedXML(_ text: String) -> [String: [String]]? {
     (0.0, "0"), (1, "1"), (-0.001, "0"), (0.5, "0.5"), (1.25, "1.25"), (0.05, "0.05"), (-2.5, "-2.5"),
     (3.999, "4"),
     (.nan, "0"), (.infinity, "0"), (1e300, "0"),
-  ]) func numbersAreShortAndAlwaysNumbers(value: Double, text: String) { #expect(value.svgText == text) }
+  ]) func `Numbers are short and always numbers`(value: Double, text: String) { #expect(value.svgText == text) }
 
-  @Test func aPictureHasAnAlternativeText() throws {
+  @Test func `A picture has an alternative text`() throws {
     let drawing = Drawing("Map", "All of it.", width: 10, height: 10)
     #expect(drawing.inline.contains("role=\"img\" aria-label=\"Map. All of it.\""))
     let read = try #require(parsedXML(drawing.file))
@@ -63,7 +63,7 @@ func parsedXML(_ text: String) -> [String: [String]]? {
     #expect(read["desc"] == ["All of it."])
   }
 
-  @Test func everyColourHasALightAndADarkRule() {
+  @Test func `Every colour has a light and a dark rule`() {
     let halves = Role.styleSheet.components(separatedBy: "@media(prefers-color-scheme:dark)")
     #expect(halves.count == 2)
     for role in Role.allCases {
@@ -75,20 +75,20 @@ func parsedXML(_ text: String) -> [String: [String]]? {
 }
 
 @Suite struct ScaleTests {
-  @Test func labelsKeepTheirOrderAndADistance() {
+  @Test func `Labels keep their order and a distance`() {
     #expect(apart([10, 12, 50], by: 17) == [-5, 12, 50])
     #expect(apart([12, 10, 12], by: 17) == [-5, -22, 12])
     #expect(apart([], by: 17) == [])
   }
 
-  @Test func valuesLieEvenlyBetweenTheEnds() {
+  @Test func `Values lie evenly between the ends`() {
     let scale = Scale(10, 20, from: 100, to: 300)
     #expect([10, 15, 20].map { scale($0) } == [100, 200, 300])
     #expect(scale(-5) == 100 && scale(99) == 300 && scale(.nan) == 100)
     #expect(Scale(0, 10, from: 300, to: 100)(10) == 100, "also downwards")
   }
 
-  @Test func tenfoldIsTheSameDistanceOnALogarithmicScale() {
+  @Test func `Tenfold is the same distance on a logarithmic scale`() {
     let scale = Scale(10, 100_000, from: 0, to: 400, logarithmic: true)
     for (value, place) in [(10.0, 0.0), (100, 100), (1000, 200), (100_000, 400)] {
       #expect(abs(scale(value) - place) < 1e-9)
@@ -98,7 +98,7 @@ func parsedXML(_ text: String) -> [String: [String]]? {
   }
 
   @Test(arguments: [(0.0, 62.0), (0, 2_880), (3, 3.9), (0, 1), (0, 7e11)])
-  func ticksAreRoundFewAndWithin(low: Double, high: Double) {
+  func `Ticks are round, few and within`(low: Double, high: Double) {
     let ticks = Scale(low, high, from: 0, to: 1).ticks()
     #expect((3...8).contains(ticks.count))
     #expect(ticks.allSatisfy { $0 >= low - 1e-9 && $0 <= high * (1 + 1e-9) })
@@ -107,7 +107,7 @@ func parsedXML(_ text: String) -> [String: [String]]? {
     #expect([1.0, 2, 5, 10].contains { abs($0 - leading) < 1e-6 })
   }
 
-  @Test func aScaleWithoutExtentStillHasPlaces() {
+  @Test func `A scale without extent still has places`() {
     for scale in [
       Scale(5, 5, from: 0, to: 10), Scale(9, 3, from: 0, to: 10), Scale(.nan, .infinity, from: 0, to: 10),
       Scale(0, 0, from: 0, to: 10, logarithmic: true),

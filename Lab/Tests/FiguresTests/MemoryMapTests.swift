@@ -59,7 +59,7 @@ func cellsCovered(_ path: String, columns: Int) -> Set<Int>? {
   }
 
   @Test(arguments: [(1, 1), (256, 2), (257, 3), (5000, 4), (32_768, 5), (32_700, 6)] as [(Int, UInt64)])
-  func areasEqualTheFrameCounts(frames: Int, seed: UInt64) throws {
+  func `Areas equal the frame counts`(frames: Int, seed: UInt64) throws {
     let map = Self.map(frames: frames, seed: seed)
     let paths = MapPaths(map)
     #expect(paths.framesPerCell == 1 && paths.cellCount == frames)
@@ -74,7 +74,7 @@ func cellsCovered(_ path: String, columns: Int) -> Set<Int>? {
     #expect(frames - all.count == map.count(of: paths.ground), "what is left is the ground, seed \(seed)")
   }
 
-  @Test func everyFrameIsWhereItBelongs() throws {
+  @Test func `Every frame is where it belongs`() throws {
     let map = Self.map(frames: 3000, seed: 7)
     let paths = MapPaths(map)
     var uses = [FrameUse](repeating: paths.ground, count: 3000)
@@ -84,7 +84,7 @@ func cellsCovered(_ path: String, columns: Int) -> Set<Int>? {
     #expect(uses == map.runs.flatMap { [FrameUse](repeating: $0.use, count: $0.count) })
   }
 
-  @Test func largeMemoriesKeepTheProportions() throws {
+  @Test func `Large memories keep the proportions`() throws {
     let map = try #require(FrameMap("r100000f300000s600000"))
     let paths = MapPaths(map)
     #expect(paths.framesPerCell == 25)
@@ -98,7 +98,7 @@ func cellsCovered(_ path: String, columns: Int) -> Set<Int>? {
     }
   }
 
-  @Test func theEnlargedPartShowsItsFramesOneByOne() throws {
+  @Test func `The enlarged part shows its frames one by one`() throws {
     let map = Self.map(frames: 32_768, seed: 8)
     let window = try #require(MapWindow(map))
     #expect(window.firstFrame % MapWindow.frameCount == 0)
@@ -106,7 +106,7 @@ func cellsCovered(_ path: String, columns: Int) -> Set<Int>? {
     #expect(window.frames(of: map) == Array(all[window.firstFrame..<window.firstFrame + MapWindow.frameCount]))
   }
 
-  @Test func theEnlargedPartIsWhereThePiecesAreSmallest() throws {
+  @Test func `The enlarged part is where the pieces are smallest`() throws {
     let text = "r5120" + String(repeating: "f1b1", count: 256) + "f20480"
     let map = try #require(FrameMap(text))
     #expect(MapWindow(map)?.firstFrame == 5120)

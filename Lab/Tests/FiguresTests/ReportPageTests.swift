@@ -7,7 +7,7 @@ import Testing
 @testable import Figures
 
 @Suite struct ReportPageTests {
-  @Test func allResultsGiveAllPictures() throws {
+  @Test func `All results give all pictures`() throws {
     let page = ReportPage(try Sample.all())
     #expect(
       page.figures.map(\.name) == [
@@ -21,7 +21,7 @@ import Testing
     for (name, text) in page.files { #expect(parsedXML(text) != nil, "\(name) is well-formed") }
   }
 
-  @Test func memoryPerThreadIsTheDifferenceOfTheMaps() throws {
+  @Test func `Memory per thread is the difference of the maps`() throws {
     let memory = try #require(ThreadMemory(forked: Sample.fork("vmalloc", forks: 100)))
     #expect(memory.parts.map(\.name) == ["stack", "page tables", "records", "metadata", "its own memory"])
     #expect(
@@ -29,26 +29,26 @@ import Testing
     #expect(ThreadMemory(forked: Sample.forks[0]) == nil, "nothing was forked")
   }
 
-  @Test func aSeriesRunsFromTheStartToTheFailure() throws {
+  @Test func `A series runs from the start to the failure`() throws {
     let series = try #require(ForkSeries(Sample.fork("vmalloc", forks: 200)))
     #expect(series.points.map(\.forks) == [0, 64, 128, 200])
     #expect(series.points.map(\.bytes) == [2_097_152, 1_000_000, 500_000, 4096])
   }
 
-  @Test func whatWasThereBeforeTheFirstForkIsNobodysMemory() throws {
+  @Test func `What was there before the first fork is no thread's memory`() throws {
     let maps = JSON.object(["before": .string("s3f9"), "atFailure": .string("s7f5"), "after": .string("s3f9")])
     let memory = try #require(ThreadMemory(forked: Sample.fork("vmalloc", forks: 1).adding("frameMaps", maps)))
     #expect(memory.parts.map(\.bytes) == [4 * 4096])
   }
 
-  @Test func pointsBeyondTheFailureAreNoPartOfTheSeries() throws {
+  @Test func `Points beyond the failure are no part of the series`() throws {
     let points = JSON.array(["64:9", "300:8", "x", "-4:2", "0:7"].map { .string($0) })
     let series = try #require(ForkSeries(Sample.fork("vmalloc", forks: 200).adding("series", points)))
     #expect(series.points.map(\.forks) == [0, 64, 200])
   }
 
   /// The steps of a growth fault are as long as the code in the vector is.
-  @Test func theStepsOfAGrowthFaultAreThoseOfTheVector() throws {
+  @Test func `The steps of a growth fault are those of the vector`() throws {
     let source = try String(
       contentsOfFile: "\(try #require(PackageRoot.path))/Lab/Kernel/Sources/KernelAssembly/vectors.S",
       encoding: .utf8)
@@ -62,7 +62,7 @@ import Testing
     #expect(lines.count - call - 1 == GrowthVector.exit)
   }
 
-  @Test func figuresWithoutSenseAreDrawnOrLeftOutButNeverFatal() throws {
+  @Test func `Figures without sense are drawn or left out, but never fatal`() throws {
     let values: [JSON] = [
       .integer(-1), .integer(.max), .integer(.min), .number(1e308), .null, .string("x"), .array([]),
       .bool(true),
@@ -79,7 +79,7 @@ import Testing
     }
   }
 
-  @Test func thePageIsSelfContainedAndSmall() throws {
+  @Test func `The page is self-contained and small`() throws {
     let html = try ReportPage(Sample.all()).html()
     #expect(html.utf8.count < 1 << 20)
     for outside in ["http://", "https://", "<script", "@import", "<link rel=\"stylesheet", "src=", "url("] {
@@ -93,7 +93,7 @@ import Testing
     #expect(shown.allSatisfy { $0.prefix { $0 != ">" }.contains("aria-label=\"") })
   }
 
-  @Test func aLargeMemoryStillGivesASmallPage() throws {
+  @Test func `A large memory still gives a small page`() throws {
     var forks: [JSON] = []
     for (seed, strategy) in ["linear", "vmalloc", "growing"].enumerated() {
       func text(_ offset: Int) -> JSON {
@@ -110,7 +110,7 @@ import Testing
     #expect(try ReportPage(set).html().utf8.count < 1 << 20)
   }
 
-  @Test func whatIsMissingStandsOnThePage() throws {
+  @Test func `What is missing stands on the page`() throws {
     var set = ResultSet()
     set.add("bench.json", "[")
     let html = try ReportPage(set).html()
@@ -118,7 +118,7 @@ import Testing
     #expect(try !ReportPage(Sample.all()).html().contains("class=\"problems\""))
   }
 
-  @Test func hostileNamesStayText() throws {
+  @Test func `Hostile names stay text`() throws {
     var set = ResultSet()
     let evil = "</style><script>alert(1)</script>"
     set.add(evil + ".json", "[")
@@ -130,7 +130,7 @@ import Testing
   }
 
   @Test(.enabled(if: Browser.path != nil, "Debian's chromium is not installed"))
-  func aBrowserShowsThePageWithoutComplaint() throws {
+  func `A browser shows the page without complaint`() throws {
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("report-\(UUID().uuidString)")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     defer { try? FileManager.default.removeItem(at: folder) }

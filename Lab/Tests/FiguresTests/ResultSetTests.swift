@@ -65,14 +65,14 @@ enum Sample {
 }
 
 @Suite struct ResultSetTests {
-  @Test func goodResultsRaiseNoComplaint() throws {
+  @Test func `Good results raise no complaint`() throws {
     let set = try Sample.all()
     #expect(set.problems == [])
     #expect(set.files == ["fragmented-fork.json", "bench.json", "linux.json"])
     #expect(set.forks.count == 3 && set.costs.count == 18 && set.linux.count == 3)
   }
 
-  @Test func missingFilesAreNamedWithTheCommandThatWritesThem() throws {
+  @Test func `Missing files are named with the command that writes them`() throws {
     let set = ResultSet(folder: "/nowhere/at/all")
     #expect(
       set.problems == [
@@ -82,7 +82,7 @@ enum Sample {
       ])
   }
 
-  @Test func aTruncatedFileGetsALine() throws {
+  @Test func `A truncated file gets a line`() throws {
     let text = try Sample.text(Sample.forks)
     for length in [0, 1, text.count / 2, text.count - 2] {
       var set = ResultSet()
@@ -96,13 +96,13 @@ enum Sample {
     "{}", "[]", "3", "null", "\"text\"", "[1, 2]", "[{\"scenario\": \"x\"}]",
     "[{\"name\": \"npm\", \"version\": 2}]",
     "[{\"scenario\": 4, \"strategy\": []}]", "[[[[]]]]",
-  ]) func aForeignFileGetsALine(text: String) {
+  ]) func `A foreign file gets a line`(text: String) {
     var set = ResultSet()
     set.add("package.json", text)
     #expect(set.problems == ["package.json is no result of KernelStacks."])
   }
 
-  @Test func resultsOfAnotherVersionGetALineAndAreUsedAsFarAsTheyGo() throws {
+  @Test func `Results of another version get a line, and are used as far as they go`() throws {
     var set = ResultSet()
     set.add("fragmented-fork.json", try Sample.text([Sample.fork("vmalloc", forks: 200, maps: false)]))
     #expect(
@@ -115,7 +115,7 @@ enum Sample {
     #expect(set.problems.count == 1 && set.problems[0].contains("it has no series"))
   }
 
-  @Test func aFolderIsReadWhateverLiesInIt() throws {
+  @Test func `A folder is read, whatever lies in it`() throws {
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("figures-\(UUID().uuidString)")
     try FileManager.default.createDirectory(
       at: folder.appendingPathComponent("folder.json"), withIntermediateDirectories: true)

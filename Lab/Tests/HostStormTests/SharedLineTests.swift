@@ -8,7 +8,7 @@
   import KernelStacks
   import Testing
 
-  @Suite("Lines that CPUs share", .serialized) struct SharedLineTests {
+  @Suite(.serialized) struct SharedLineTests {
     /// An allocator in memory of the host, and CPUs that take turns on one thread.
     final class World {
       static let cpuCount = 4
@@ -56,18 +56,15 @@
       return shared
     }
 
-    @Test(
-      "A cached stack's allocation and its free write no shared line",
-      arguments: [StackStrategy.linear, .vmalloc, .growing])
-    func cachedStacks(strategy: StackStrategy) throws {
+    @Test(arguments: [StackStrategy.linear, .vmalloc, .growing])
+    func `A cached stack's allocation and its free write no shared line`(strategy: StackStrategy) throws {
       let world = try World(strategy)
       let lines = world.lines(64) { world.allocateAndFree(2, on: $0) }
       #expect(lines.allSatisfy { $0.written.count > 1 }, "each CPU was seen at work")
       #expect(shared(lines).count == 0)
     }
 
-    @Test("Frames that come from a CPU's own list, and go back to it, write no shared line")
-    func listedFrames() throws {
+    @Test func `Frames that come from a CPU's own list, and go back to it, write no shared line`() throws {
       let world = try World(.vmalloc)
       let lines = world.lines(64) { cpu in
         HostMachine.become(cpu: cpu)
@@ -80,8 +77,7 @@
       #expect(shared(lines).count == 0)
     }
 
-    @Test("Writes to shared lines are seen: of a lock, and of a word that another CPU reads")
-    func sharedWritesAreSeen() throws {
+    @Test func `Writes to shared lines are seen: of a lock, and of a word that another CPU reads`() throws {
       let world = try World(.vmalloc)
       let frame = try world.stacks.pointee.frames.allocate(FrameRequest(purpose: .other))
       let page = world.machine.pointer(to: frame.physicalAddress)

@@ -44,7 +44,7 @@ import Testing
     ("KernelMachine", "MachineModule"), ("KernelPageFrames", "PageFramesModule"),
     ("KernelVirtualMemory", "VirtualMemoryModule"),
   ])
-  func theModulesPageNamesEachPublicType(module: String, article: String) throws {
+  func `The module's page names each public type`(module: String, article: String) throws {
     let page = try String(contentsOfFile: "\(Tutorial.catalogue)/Articles/\(article).md", encoding: .utf8)
     let folder = "\(try #require(PackageRoot.path))/Sources/\(module)"
     for file in try FileManager.default.contentsOfDirectory(atPath: folder) where file.hasSuffix(".swift") {
@@ -59,7 +59,7 @@ import Testing
     }
   }
 
-  @Test func theSampleOfTheAllocatorCompiles() async throws {
+  @Test func `The sample of the allocator compiles`() async throws {
     let sample = try #require(try blocks("ThreadStacksModule").first)
     let result = try await compile(
       """
@@ -72,7 +72,7 @@ import Testing
     #expect(result.exitCode == 0, "\(result.errors)")
   }
 
-  @Test func freeingAStackTwiceDoesNotCompile() async throws {
+  @Test func `Freeing a stack twice does not compile`() async throws {
     let sample = try #require(try blocks("Ownership").first)
     func inFunction(_ code: String) -> String {
       "func sample(_ stacks: borrowing Stacks) throws {\n\(code)\n}"
@@ -87,7 +87,7 @@ import Testing
     #expect(result.exitCode == 0, "\(result.errors)")
   }
 
-  @Test func tasksThatOwnTheirStacksAreThoseOfTheTutorial() throws {
+  @Test func `Tasks that own their stacks are those of the tutorial`() throws {
     let sample = try #require(try blocks("Ownership").last)
     let tasks = try #require(try Tutorial().finalFiles["Sources/Kernel/Tasks.swift"])
     for part in sample.components(separatedBy: "\n\n") {

@@ -16,14 +16,14 @@ struct CLibraryTests {
     return names
   }
 
-  @Test func theLibraryNeedsTheCPUsNumberAndNothingElse() async throws {
+  @Test func `The library needs the CPU's number and nothing else`() async throws {
     let library = try await CLibrary.shared.path
     let undefined = try await run(
       "llvm-nm", ["--undefined-only", "--just-symbol-name", "\(library)/libkernel_stacks.a"])
     #expect(symbols(undefined) == ["ks_machine_cpu"])
   }
 
-  @Test func theLibraryShowsWhatTheHeaderDeclaresAndNothingElse() async throws {
+  @Test func `The library shows what the header declares and nothing else`() async throws {
     let library = try await CLibrary.shared.path
     let defined = try await run(
       "llvm-nm", ["--defined-only", "--extern-only", "--just-symbol-name", "\(library)/libkernel_stacks.a"])
@@ -41,7 +41,7 @@ struct CLibraryTests {
     #expect(Set(weak) == machine.union(blocks))
   }
 
-  @Test func theLibraryLeavesX18AndFloatingPointToTheKernel() async throws {
+  @Test func `The library leaves x18 and floating point to the kernel`() async throws {
     let library = try await CLibrary.shared.path
     let code = try await run(
       "llvm-objdump", ["-d", "-r", "--no-show-raw-insn", "\(library)/libkernel_stacks.a"])
@@ -58,7 +58,7 @@ struct CLibraryTests {
       ["clang", "--target=aarch64-none-elf", "-ffreestanding", "-x", "c"],
       ["aarch64-linux-gnu-gcc", "-std=c11", "-ffreestanding", "-x", "c"],
     ].filter { CLibrary.isInstalled($0[0]) })
-  func theHeaderIsCAndCPlusPlus(_ compiler: [String]) async throws {
+  func `The header is C and C++`(_ compiler: [String]) async throws {
     let source = FileManager.default.temporaryDirectory.appendingPathComponent(
       "header-\(UUID().uuidString).c")
     try "#include \"kernel_stacks.h\"\nks_error error;\nks_stacks stacks;\n".write(
@@ -75,10 +75,11 @@ struct CLibraryTests {
   }
 
   @Test(
-    "A kernel in C runs threads where contiguous stacks are refused, and is told what it frees wrongly",
     .enabled(if: Guest.isQemuInstalled, "qemu-system-aarch64 is not installed"),
     arguments: [(39, Guest.CPU.cortexA72), (39, .max), (48, .cortexA72)])
-  func oneCPU(addressBits: Int, cpu: Guest.CPU) async throws {
+  func `A kernel in C runs threads where contiguous stacks are refused, and is told what it frees wrongly`(
+    addressBits: Int, cpu: Guest.CPU
+  ) async throws {
     var guest = Guest(kernel: try await CLibrary.shared.kernel(addressBits: addressBits))
     guest.cpu = cpu
     let run = try await guest.run()
@@ -146,10 +147,10 @@ struct CLibraryTests {
     }
   }
 
-  @Test(
-    "On four CPUs each stack has one owner, and of four that free the same one, one succeeds",
-    .enabled(if: Guest.isQemuInstalled, "qemu-system-aarch64 is not installed"), arguments: [true, false])
-  func fourCPUs(inTurn: Bool) async throws {
+  @Test(.enabled(if: Guest.isQemuInstalled, "qemu-system-aarch64 is not installed"), arguments: [true, false])
+  func `On four CPUs each stack has one owner, and of four that free the same one, one succeeds`(inTurn: Bool)
+    async throws
+  {
     var guest = Guest(kernel: try await CLibrary.shared.kernel())
     guest.cpuCount = 4
     guest.countsInstructions = inTurn
@@ -161,10 +162,10 @@ struct CLibraryTests {
     #expect(storm["racesRefused"]?.number == 120)
   }
 
-  @Test(
-    "Of a vmalloc area of 8 to 16 MiB, which has no part for small areas, nothing outside is freed on any CPU",
-    .enabled(if: Guest.isQemuInstalled, "qemu-system-aarch64 is not installed"), arguments: [8, 15, 16])
-  func narrowVmallocArea(mebibytes: Int) async throws {
+  @Test(.enabled(if: Guest.isQemuInstalled, "qemu-system-aarch64 is not installed"), arguments: [8, 15, 16])
+  func `A vmalloc area without a part for small areas (8 to 16 MiB) frees nothing outside on any CPU`(
+    mebibytes: Int
+  ) async throws {
     var guest = Guest(kernel: try await CLibrary.shared.kernel(vmallocMiB: mebibytes))
     guest.cpuCount = 4
     let run = try await guest.run()
@@ -174,7 +175,7 @@ struct CLibraryTests {
     #expect(narrow["refused"]?.number == 4 * 9 && narrow["misuses"]?.number == 4 * 9)
   }
 
-  @Test func thePagesExampleCompiles() async throws {
+  @Test func `The page's example compiles`() async throws {
     guard CLibrary.isInstalled("clang") else { return }
     let page = try String(
       contentsOfFile: "\(try #require(PackageRoot.path))/docs/c-interface.md", encoding: .utf8)
@@ -191,7 +192,7 @@ struct CLibraryTests {
       ])
   }
 
-  @Test func theReadmesTasksAreTheKernels() throws {
+  @Test func `The README's tasks are the kernel's`() throws {
     let root = try #require(PackageRoot.path)
     let readme = try String(contentsOfFile: "\(root)/README.md", encoding: .utf8)
     let tasks = try String(contentsOfFile: "\(root)/Fixtures/CKernel/tasks.c", encoding: .utf8)

@@ -7,7 +7,7 @@ import Testing
 @Suite struct HostBenchmarkTests {
   let root = PackageRoot.path ?? "."
 
-  @Test func itsManifestNamesTheCoreAndTheYardstick() async throws {
+  @Test func `Its manifest names the core and the yardstick`() async throws {
     let workspace = try Workspace()
     let result = try await Command(
       "swift",
@@ -29,21 +29,21 @@ import Testing
     }
   }
 
-  @Test func theYardstickIsTheOneThatTheKernelRuns() throws {
+  @Test func `The yardstick is the one that the kernel runs`() throws {
     let link = URL(fileURLWithPath: "\(root)/Lab/Benchmarks/Sources/CYardstick").resolvingSymlinksInPath()
     #expect(
       link.path
         == URL(fileURLWithPath: "\(root)/Lab/Kernel/Sources/CYardstick").resolvingSymlinksInPath().path)
   }
 
-  @Test func nobodyElseFetchesWhatItMeasuresWith() throws {
+  @Test func `No other package fetches what it measures with`() throws {
     for package in [root, "\(root)/Lab", "\(root)/Lab/Kernel"] {
       let manifest = try String(contentsOfFile: "\(package)/Package.swift", encoding: .utf8)
       #expect(!manifest.contains("ordo-one"))
     }
   }
 
-  @Test func thePageHasARatioForEachOperation() throws {
+  @Test func `The page has a ratio for each operation`() throws {
     let page = try String(contentsOfFile: "\(root)/docs/benchmarks.md", encoding: .utf8)
     let table = try #require(page.components(separatedBy: "<!-- figures: host -->\n").last)
       .components(separatedBy: "<!-- end of figures -->\n")

@@ -6,7 +6,7 @@ import ImageTools
 import Testing
 
 @Suite struct ManifestTests {
-  @Test func noTargetCarriesUnsafeFlagsAndNothingElseIsFetched() async throws {
+  @Test func `No target carries unsafe flags and nothing else is fetched`() async throws {
     let root = try #require(PackageRoot.path)
     // The package's own scratch folder is locked by the `swift test` that runs this.
     let workspace = try Workspace()

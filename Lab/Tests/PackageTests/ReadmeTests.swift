@@ -15,7 +15,7 @@ import Testing
     }
   }
 
-  @Test func theCallSiteIsTheOneThatTheFixtureBoots() throws {
+  @Test func `The call site is the one that the fixture boots`() throws {
     let tasks = try String(
       contentsOfFile: "\(root)/Fixtures/ConsumerKernel/Sources/Kernel/Tasks.swift", encoding: .utf8)
     let code = try #require(tasks.range(of: "import KernelStacks")).lowerBound
@@ -23,7 +23,7 @@ import Testing
     #expect(tasks[code...].hasPrefix(block), "the README shows the beginning of the fixture's tasks")
   }
 
-  @Test func theDependencyIsTheOneThatTheFixtureDeclares() throws {
+  @Test func `The dependency is the one that the fixture declares`() throws {
     func withoutBlanks(_ text: some StringProtocol) -> String { String(text.filter { !$0.isWhitespace }) }
     let manifest = try String(
       contentsOfFile: "\(root)/Fixtures/ConsumerKernel/Package.swift", encoding: .utf8)
@@ -33,7 +33,7 @@ import Testing
     }
   }
 
-  @Test func theCallSiteCompilesForAHost() async throws {
+  @Test func `The call site compiles for a host`() async throws {
     let callSite = try #require(try blocks().first { $0.contains("typealias Stacks") })
     let modules = try #require(BuildProducts.path(of: "Modules/KernelStacks.swiftmodule"))
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("readme-\(UUID().uuidString)")
@@ -65,12 +65,12 @@ import Testing
     #expect(kernel.exitCode == 0, "\(kernel.errors)")
   }
 
-  @Test func theReadmeIsReadInFiveMinutes() throws {
+  @Test func `The README is read in five minutes`() throws {
     let text = try String(contentsOfFile: "\(root)/README.md", encoding: .utf8)
     #expect(text.split(whereSeparator: \.isWhitespace).count <= 1_000)
   }
 
-  @Test func theFolderMapNamesEveryFolder() async throws {
+  @Test func `The folder map names every folder`() async throws {
     let text = try String(contentsOfFile: "\(root)/docs/README.md", encoding: .utf8)
     let map = try #require(
       text.components(separatedBy: "## Find your way").last?.components(separatedBy: "\n## ").first)

@@ -13,7 +13,7 @@ import Testing
 
   @Test(
     .enabled(if: FileManager.default.fileExists(atPath: "/proc/self/schedstat"), "Linux tells who is asleep"))
-  func aCommandThatWaitsForWhatNeverComesIsEndedWithAllThatItHasStarted() async throws {
+  func `A command that waits for what never comes is ended with all that it has started`() async throws {
     let result = try await bash(
       "LOOKS=2 $0/unless-hung sh -c 'sleep 100000 & echo $!; wait' & wait $!; echo $?")
     let lines = result.output.split(separator: "\n")
@@ -26,7 +26,7 @@ import Testing
   }
 
   // It computes for longer than it might be asleep, says what it was given, and ends with a code of its own.
-  @Test func aCommandThatComputesIsLeftAlone() async throws {
+  @Test func `A command that computes is left alone`() async throws {
     let result = try await bash(
       """
       echo given | LOOKS=2 $0/unless-hung bash -c \
@@ -36,7 +36,7 @@ import Testing
     #expect(result.errors == "")
   }
 
-  @Test func whatFailsBesideBusyLoopsIsSaidToFailAndTheLoopsEnd() async throws {
+  @Test func `What fails beside busy loops is said to fail, and the loops end`() async throws {
     let passed = try await bash("$0/beside-busy-loops 2 3 true")
     #expect(passed.exitCode == 0)
     let runs = passed.output.split(separator: "\n")

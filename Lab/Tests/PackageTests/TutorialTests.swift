@@ -5,7 +5,7 @@ import ImageTools
 import Testing
 
 @Suite struct TutorialTests {
-  @Test func eachSectionEndsWithAKernelThatBootsAndSaysWhatIsShown() async throws {
+  @Test func `Each section ends with a kernel that boots and says what is shown`() async throws {
     let tutorial = try Tutorial()
     let workspace = try Workspace()
     let package = "\(workspace.path)/MyKernel"
@@ -31,7 +31,7 @@ import Testing
       try FileManager.default.contentsOfDirectory(atPath: "\(package)/.build/checkouts") == ["KernelStacks"])
   }
 
-  @Test func eachSectionShowsAFileOnceAndTheConsoleLast() throws {
+  @Test func `Each section shows a file once and the console last`() throws {
     let tutorial = try Tutorial()
     #expect(tutorial.sections.count == 4)
     for section in tutorial.sections {
@@ -41,7 +41,7 @@ import Testing
     }
   }
 
-  @Test func whatIsLeftInTheEndIsTheFixture() throws {
+  @Test func `What is left in the end is the fixture`() throws {
     let folder = "\(try #require(PackageRoot.path))/Fixtures/ConsumerKernel"
     var fixture: [String: String] = [:]
     let files = try #require(FileManager.default.enumerator(atPath: folder))
@@ -58,7 +58,7 @@ import Testing
     for (name, text) in fixture { #expect(shown[name] == text, "\(name)") }
   }
 
-  @Test func everyFileOfCodeIsShown() throws {
+  @Test func `Every file of code is shown`() throws {
     let shown = try Set(Tutorial().sections.joined().map(\.resource))
     let there = try FileManager.default.contentsOfDirectory(atPath: "\(Tutorial.catalogue)/Resources")
     #expect(Set(there.filter { !$0.hasSuffix(".svg") }) == shown)

@@ -11,7 +11,7 @@ import Testing
 @testable import Scenarios
 @testable import SimulatedScenarios
 
-@Suite struct `Memory of a report` {
+@Suite struct ReportMemoryTests {
   private static func counts(_ numbers: [UInt64]) -> BlockCounts {
     var counts = BlockCounts()
     for (order, number) in numbers.enumerated() { counts[order] = Int(number) }

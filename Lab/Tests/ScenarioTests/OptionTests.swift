@@ -34,7 +34,7 @@ import Testing
     #expect(options.freeSharePercent == 50)
   }
 
-  @Test func `Memory, CPUs and threads that nobody has chosen are what the scenario needs`() throws {
+  @Test func `Memory, CPUs and threads that no option sets are what the scenario needs`() throws {
     let many = try ScenarioOptions.parsing("scenario=million-threads")
     #expect(many.memoryBytes == 8 << 30 && many.threadCount == 1_000_000)
     let few = try ScenarioOptions.parsing("threads=5 memory=64M scenario=million-threads")

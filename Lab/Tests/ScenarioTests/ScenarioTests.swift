@@ -60,8 +60,7 @@ import Testing
     #expect(stacks == (forks + 1) * size)
   }
 
-  @Test(arguments: all)
-  func `Every scenario passes with 48-bit addresses`(_ scenario: ScenarioName) throws {
+  @Test(arguments: all) func `Every scenario passes with 48-bit addresses`(_ scenario: ScenarioName) throws {
     var options = ScenarioOptions.small(scenario, .vmalloc)
     options.virtualAddressBits = 48
     let run = try ScenarioRun(options)

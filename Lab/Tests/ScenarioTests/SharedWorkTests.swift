@@ -20,8 +20,9 @@ import Testing
     var earlyEnds = 0
   }
 
-  @Test("A thread that shared work out is woken once, when all is done, and never after it has gone on")
-  func wakes() throws {
+  @Test
+  func `A thread that shared work out is woken once, when all is done, and never after it has gone on`() throws
+  {
     for seed in 1...300 as ClosedRange<UInt64> {
       let cpuCount = 2 + Int(seed % 3)
       let run = Run()

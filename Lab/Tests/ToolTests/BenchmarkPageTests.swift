@@ -13,7 +13,7 @@ import Testing
         """)
   }
 
-  @Test func aRowHasTheFloorOfItsOperationAndStrategyOrNone() throws {
+  @Test func `A row has the floor of its operation and strategy, or none`() throws {
     let names = [
       ("free stack into cache", "vmalloc"), ("free stack into cache", "growing"),
       ("free stack into cache, in C", "growing"), ("free stack into cache, as in C", "vmalloc"),
@@ -28,7 +28,7 @@ import Testing
     #expect(rows.map { $0["floor"]?.integer } == [19, nil])
   }
 
-  @Test func theTableIsReplacedAndNothingElse() throws {
+  @Test func `The table is replaced and nothing else`() throws {
     let page = "# Costs\n\n<!-- figures: costs -->\nold\n<!-- end of figures -->\n\nend\n"
     let rows = [
       try Self.row("new", "vmalloc", 1712, more: #","limit":1800,"floor":65"#),
@@ -52,7 +52,7 @@ import Testing
     #expect(try BenchmarkPage.replacing("costs", in: text, with: BenchmarkPage.costs(rows)) == text)
   }
 
-  @Test func timesOfAHostBecomeRatios() throws {
+  @Test func `Times of a host become ratios`() throws {
     let rows = try JSON(
       parsing: #"[{"name":"frame","machine":"host","nanoseconds":24.6,"nanosecondsInC":20}]"#)
     #expect(try BenchmarkPage.host(rows.array ?? []).rows == [["frame", "1.2"]])
@@ -62,7 +62,7 @@ import Testing
     "[]", "[{}]", #"[{"name":"frame","nanoseconds":24.6}]"#,
     #"[{"name":"frame","nanoseconds":1,"nanosecondsInC":0}]"#,
   ])
-  func timesThatAreNoTimesAreRefused(file: String) throws {
+  func `Times that are no times are refused`(file: String) throws {
     let rows = try #require(try JSON(parsing: file).array)
     #expect(throws: CommandError.self) { try BenchmarkPage.host(rows) }
   }
@@ -71,12 +71,12 @@ import Testing
     "<!-- figures: t -->", "<!-- end of figures -->", "<!-- figures: a -->\n<!-- figures: b -->",
     "<!-- end of figures -->\n<!-- figures: costs -->",
   ])
-  func aMarkerWithoutItsCounterpartIsAnError(text: String) {
+  func `A marker without its counterpart is an error`(text: String) {
     #expect(throws: MarkedPage.Malformed.self) { try MarkedPage(text) }
   }
 
   @Test(arguments: ["", "a <!-- figures: costs -->\n", "<!-- figures: host -->\n<!-- end of figures -->"])
-  func aPageWithoutTheTableIsRefused(page: String) {
+  func `A page without the table is refused`(page: String) {
     #expect(throws: CommandError.self) {
       try BenchmarkPage.replacing("costs", in: page, with: BenchmarkPage.costs([]))
     }

@@ -16,7 +16,7 @@ import Testing
   var shape: [ClaimTable] { ClaimResults().tables(addressSpace: nil) }
 
   @Test(.enabled(if: Guest.isQemuInstalled, "qemu-system-aarch64 is not installed"))
-  func thePageAgreesWithFreshRuns() async throws {
+  func `The page agrees with fresh runs`() async throws {
     var results = ClaimResults()
     // Few guests, that take seconds.
     let short: [ClaimSource] = [.forks, .halfSize, .halfSizeInSingleFrames, .costs, .exhaustion]
@@ -30,7 +30,7 @@ import Testing
     )
   }
 
-  @Test func figuresComeFromTheResultsThatTheirColumnsName() throws {
+  @Test func `Figures come from the results that their columns name`() throws {
     func object(_ text: String) throws -> JSON { try JSON(parsing: text) }
     var results = ClaimResults()
     results.entries[.linux] = try ["contiguous", "vmap", "kernelstacks"].enumerated().map { index, kernel in
@@ -67,7 +67,7 @@ import Testing
     #expect(cells("accounting", "frames of stacks in the allocator's accounts") == [nil, "3", nil])
   }
 
-  @Test func everyTableAndRowHasItsFigureAndCommand() throws {
+  @Test func `Every table and row has its figure and command`() throws {
     let page = try page()
     #expect(page.tableNames == shape.map(\.name))
     for table in shape {
@@ -81,11 +81,11 @@ import Testing
     }
   }
 
-  @Test func whatTheProseQuotesStandsInTheNextTable() throws {
+  @Test func `What the prose quotes stands in the next table`() throws {
     #expect(try page().unfoundedQuotations == [])
   }
 
-  @Test func commandsOfThePageCanBeTyped() throws {
+  @Test func `Commands of the page can be typed`() throws {
     for source in ClaimSource.allCases where source.isRun {
       #expect(try !source.plans().isEmpty)
       let words = source.command.split(separator: " ").dropFirst(3).map(String.init)
@@ -93,7 +93,7 @@ import Testing
     }
   }
 
-  @Test func figuresWithoutAResultStayAsTheyAre() throws {
+  @Test func `Figures without a result stay as they are`() throws {
     var page = try page()
     let before = page.text
     page.replace(shape)
@@ -106,12 +106,12 @@ import Testing
     ("0.4 %", "1.7 %", false), ("-", "0", false), ("none", "the process table", false),
     ("3.57", "3.7", false),
   ])
-  func figuresAgreeWithinTwoPercentOrTwo(page: String, run: String, agree: Bool) {
+  func `Figures agree within two percent or two`(page: String, run: String, agree: Bool) {
     #expect(FigureText(page).agrees(with: FigureText(run)) == agree)
     #expect(FigureText(run).agrees(with: FigureText(page)) == agree)
   }
 
-  @Test func aDifferenceNamesTableRowAndBothFigures() throws {
+  @Test func `A difference names table, row and both figures`() throws {
     let table = ClaimTable("t", ["what", "a", "b"], [ClaimRow("row", .costs, ["1,000", nil])])
     var page = try ClaimPage("<!-- figures: t -->\n<!-- end of figures -->")
     #expect(page.differences(from: [table]) == [#"t: the page has no row "row""#])
@@ -122,14 +122,14 @@ import Testing
     #expect(page.differences(from: [ClaimTable("u", ["what"], [])]) == ["the page has no table u"])
   }
 
-  @Test func aQuotedFigureThatNoTableHasIsFound() throws {
+  @Test func `A quoted figure that no table has is found`() throws {
     let text =
       "It takes **10**, not **11**.\n<!-- figures: t -->\n| a | b |\n|--|--|\n| x | 10 |\n<!-- end of figures -->"
     #expect(try ClaimPage(text).unfoundedQuotations == ["t: 11"])
     #expect(try ClaimPage(text + "\n**12**").unfoundedQuotations == ["t: 11", "after the last table: 12"])
   }
 
-  @Test func resultsThatAreMissingOrTruncatedGetALine() throws {
+  @Test func `Results that are missing or truncated get a line`() throws {
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("claims-\(UUID().uuidString)")
       .path
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)

@@ -70,7 +70,9 @@ import Testing
     (["bench", "--json", "/"], "cannot write /: it is no regular file"),
     (["bench", "--machine", "simulated"], "only the machine qemu can count instructions"),
   ])
-  func badInputGetsOneClearLineAndAFailingExitCode(arguments: [String], message: String) async throws {
+  func `Bad input gets one clear line and a failing exit code`(arguments: [String], message: String)
+    async throws
+  {
     let result = try await run(arguments)
     #expect(result.exitCode != 0)
     #expect(result.output == "")
@@ -79,7 +81,7 @@ import Testing
     #expect(result.errors.split(separator: "\n").count == 1, "\(result.errors)")
   }
 
-  @Test func theListNamesEveryScenarioWithWhatItDoes() async throws {
+  @Test func `The list names every scenario with what it does`() async throws {
     let result = try await run(["list"])
     #expect(result.exitCode == 0)
     #expect(result.output.contains("fragmented-fork"))
@@ -87,13 +89,13 @@ import Testing
   }
 
   @Test(arguments: [["--help"], ["run", "--help"], ["list", "--help"], ["bench", "--help"]])
-  func helpIsAlwaysThere(arguments: [String]) async throws {
+  func `Help is always there`(arguments: [String]) async throws {
     let result = try await run(arguments)
     #expect(result.exitCode == 0)
     #expect(result.output.contains("USAGE: kstacks"))
   }
 
-  @Test func aPageWithoutResultsIsNotSaidToAgree() async throws {
+  @Test func `A page without results is not said to agree`() async throws {
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("results-\(UUID().uuidString)")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     defer { try? FileManager.default.removeItem(at: folder) }
@@ -106,13 +108,13 @@ import Testing
     #expect(numbers.count == 2 && numbers[0] < 10 && numbers[1] > 100, "\(last)")
   }
 
-  @Test func aLineThatIsRewrittenStaysOne() {
+  @Test func `A line that is rewritten stays one`() {
     let text = Steps.rewriting(String(repeating: "x", count: 500))
     #expect(text.hasPrefix("\r\u{1b}[?7lx") && text.hasSuffix("x\u{1b}[K\u{1b}[?7h"))
   }
 
   @Test(.enabled(if: Guest.isQemuInstalled, "qemu-system-aarch64 is not installed"))
-  func aRunThatIsSilentForTooLongIsSaidToBeInOneLine() async throws {
+  func `A run that is silent for too long is reported in one line`() async throws {
     let path = FileManager.default.temporaryDirectory.appendingPathComponent("run-\(UUID().uuidString).json")
       .path
     let result = try await run([
@@ -127,7 +129,7 @@ import Testing
     #expect(!FileManager.default.fileExists(atPath: path))
   }
 
-  @Test func helpSaysWhichScenariosAnOptionIsFor() async throws {
+  @Test func `Help says which scenarios an option is for`() async throws {
     let words = try await run(["run", "--help"]).output.split(whereSeparator: \.isWhitespace).joined(
       separator: " ")
     for option in ScenarioOption.allCases {
@@ -144,7 +146,9 @@ import Testing
     (["--threads", "9"], .isolation, false), (["--threads", "9"], .overflow, true),
     (["--free-share", "9"], .recovery, false), (["--free-share", "9"], .fragmentedFork, true),
   ])
-  func anOptionThatWouldChangeNothingIsRefused(words: [String], scenario: ScenarioName, isTaken: Bool) throws {
+  func `An option that would change nothing is refused`(words: [String], scenario: ScenarioName, isTaken: Bool)
+    throws
+  {
     let plans = { try ScenarioArguments.parse(words).plans(scenario: "\(scenario.name)") }
     if isTaken { #expect(try !plans().isEmpty) } else { #expect(throws: CommandError.self) { try plans() } }
   }
@@ -157,7 +161,7 @@ import Testing
         + "echo $? >&2; } | head -1 >/dev/null", 0, "141\n"
     ),
   ])
-  func outputThatNobodyGetsEndsTheCommand(script: String, code: Int, errors: String) async throws {
+  func `Output without a reader ends the command`(script: String, code: Int, errors: String) async throws {
     // Not every system has a device that is always full.
     if script.contains("/dev/full"), !FileManager.default.fileExists(atPath: "/dev/full") { return }
     let result = try await Command("/bin/sh", ["-c", script, try #require(Self.kstacks)]).run()
@@ -181,7 +185,7 @@ import Testing
     return try await Command("/bin/sh", ["-c", script, try #require(Self.kstacks), pipe] + arguments).run()
   }
 
-  @Test func anInterruptedRunEndsQuietly() async throws {
+  @Test func `An interrupted run ends quietly`() async throws {
     // A simulated run does not react to cancellation.
     let path = FileManager.default.temporaryDirectory.appendingPathComponent("run-\(UUID().uuidString).json")
       .path
@@ -195,7 +199,7 @@ import Testing
   }
 
   @Test(.enabled(if: Guest.isQemuInstalled, "qemu-system-aarch64 is not installed"))
-  func anInterruptedRunTakesItsGuestWithIt() async throws {
+  func `An interrupted run takes its guest with it`() async throws {
     let path = FileManager.default.temporaryDirectory.appendingPathComponent("run-\(UUID().uuidString).json")
       .path
     let seed = "\(UInt64.random(in: 1 << 60..<1 << 61))"
@@ -208,7 +212,7 @@ import Testing
     #expect(!FileManager.default.fileExists(atPath: path))
   }
 
-  @Test func withoutQemuItSaysHowToGetIt() async throws {
+  @Test func `Without QEMU it says how to get it`() async throws {
     let kstacks = try #require(Self.kstacks)
     let result = try await Command("/usr/bin/env", ["PATH=/nowhere", kstacks, "run"]).run()
     #expect(result.exitCode != 0)

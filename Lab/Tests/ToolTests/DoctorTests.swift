@@ -28,7 +28,7 @@ private struct Folder: ~Copyable {
   }
 }
 
-@Suite struct `kstacks doctor` {
+@Suite struct DoctorTests {
   private static let limit = "[    1.000001] cgroup: fork rejected by pids controller in /a\n"
   private static let unclear = "bash: fork: Cannot allocate memory\n"
 
@@ -133,7 +133,7 @@ private struct Folder: ~Copyable {
   }
 }
 
-@Suite struct `A report that is replayed` {
+@Suite struct ReplayedReportTests {
   private static let report = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
     .deletingLastPathComponent().appendingPathComponent(
       "FailureReportsTests/CleanLogs/driver-2.6.32-old-wording.txt"

@@ -4,7 +4,7 @@ import ImageTools
 import Testing
 
 @Suite struct ElfFileTests {
-  @Test func segmentsSectionsAndSymbolsAreRead() throws {
+  @Test func `Segments, sections and symbols are read`() throws {
     var elf = HandMadeElf()
     elf.segments = [.init(address: 0x4008_0000, bytes: [1, 2, 3], memoryByteCount: 10)]
     elf.text = [0xd503_201f, 0xd65f_03c0]
@@ -26,20 +26,20 @@ import Testing
     #expect(file.symbols[1].type == 2)
   }
 
-  @Test func aFileThatIsNoElfIsRefused() {
+  @Test func `A file that is no ELF file is refused`() {
     #expect(throws: ElfError.unsupported("it does not begin with \\x7fELF")) {
       try ElfFile(Array("#!/bin/sh".utf8))
     }
     #expect(throws: ElfError.unsupported("it does not begin with \\x7fELF")) { try ElfFile([]) }
   }
 
-  @Test func anotherMachineIsRefusedByNumber() {
+  @Test func `Another machine is refused by number`() {
     var elf = HandMadeElf()
     elf.machine = 62
     #expect(throws: ElfError.unsupported("its machine is 62, not 183 (AArch64)")) { try ElfFile(elf.bytes) }
   }
 
-  @Test func everyShortenedFileIsRefusedWithoutATrap() throws {
+  @Test func `Every shortened file is refused without a trap`() throws {
     var elf = HandMadeElf()
     elf.segments = [.init(address: 0x4000_0000, bytes: [9, 9], memoryByteCount: 2)]
     elf.text = [0xd503_201f]
@@ -51,7 +51,7 @@ import Testing
     }
   }
 
-  @Test func segmentsLieInTheImageAtTheirPhysicalAddresses() throws {
+  @Test func `Segments lie in the image at their physical addresses`() throws {
     var elf = HandMadeElf()
     elf.segments = [
       .init(address: 0x4008_1000, bytes: [7, 8], memoryByteCount: 0x500),
@@ -66,7 +66,7 @@ import Testing
     #expect(image.bytes[80..<0x1000].allSatisfy { $0 == 0 })
   }
 
-  @Test func anImageWithoutItsHeaderIsRefused() {
+  @Test func `An image without its header is refused`() {
     var elf = HandMadeElf()
     elf.segments = [.init(address: 0, bytes: [UInt8](repeating: 0, count: 100), memoryByteCount: 100)]
     #expect(throws: ElfError.notAnImage("the arm64 header's magic ARM\\x64 is missing at byte 56")) {
@@ -74,7 +74,7 @@ import Testing
     }
   }
 
-  @Test func aHeaderThatClaimsLessMemoryThanTheKernelNeedsIsRefused() {
+  @Test func `A header that claims less memory than the kernel needs is refused`() {
     var elf = HandMadeElf()
     elf.segments = [
       .init(address: 0, bytes: HandMadeElf.imageHeader(imageSize: 100, count: 100), memoryByteCount: 101)
@@ -84,7 +84,7 @@ import Testing
     }
   }
 
-  @Test func overlappingSegmentsAreRefused() {
+  @Test func `Overlapping segments are refused`() {
     var elf = HandMadeElf()
     elf.segments = [
       .init(address: 0, bytes: HandMadeElf.imageHeader(imageSize: 200, count: 100), memoryByteCount: 100),
@@ -95,7 +95,7 @@ import Testing
     }
   }
 
-  @Test func aFileWithoutSegmentsIsNoImage() {
+  @Test func `A file without segments is no image`() {
     #expect(throws: ElfError.notAnImage("the file has no loadable segment")) {
       try FlatImage(ElfFile(HandMadeElf().bytes))
     }

@@ -6,7 +6,7 @@ import Testing
 @testable import kstacks
 
 @Suite struct FrameMapTests {
-  @Test func runLengthTextIsRead() throws {
+  @Test func `Run-length text is read`() throws {
     let map = try #require(FrameMap("r120f1b1x3s7"))
     #expect(
       map.runs.map(\.use) == [.reserved, .free, .ballast, .absent, .stack]
@@ -18,19 +18,20 @@ import Testing
   }
 
   @Test(arguments: ["12", "r", "r12f", "rf3", "q1", "r0", "r1 f1", "r-1", "r1\u{660}", "r99999999999999999999"])
-  func whatIsNoFrameMapIsRefused(text: String) { #expect(FrameMap(text) == nil) }
+  func `What is no frame map is refused`(text: String) { #expect(FrameMap(text) == nil) }
 
-  @Test func enoughCellsShowEachFrame() throws {
+  @Test func `Enough cells show each frame`() throws {
     let map = try #require(FrameMap("r2f1b1s1"))
     #expect(map.cells(5) == [.reserved, .reserved, .free, .ballast, .stack])
   }
 
-  @Test func aCellOfManyFramesShowsTheOneUseItHas() throws {
+  @Test func `A cell of many frames shows the one use it has`() throws {
     let map = try #require(FrameMap("r1000f3000"))
     #expect(map.cells(4) == [.reserved, .free, .free, .free])
   }
 
-  @Test(arguments: [1, 7, 64, 512, 1000]) func usesGetCellsInProportionToTheirFrames(cells: Int) throws {
+  @Test(arguments: [1, 7, 64, 512, 1000]) func `Uses get cells in proportion to their frames`(cells: Int) throws
+  {
     // Alternating frames, which choosing the most frequent use would show as one use only.
     let text =
       "r3000" + String(repeating: "f1b1", count: 5000) + String(repeating: "s4p1", count: 2000) + "u999x1"
@@ -44,16 +45,16 @@ import Testing
     }
   }
 
-  @Test func aMapOfFewerFramesThanCellsIsStretched() throws {
+  @Test func `A map of fewer frames than cells is stretched`() throws {
     #expect(try #require(FrameMap("f1s1")).cells(4) == [.free, .free, .stack, .stack])
   }
 
-  @Test func nothingIsShownOfNothing() throws {
+  @Test func `Nothing is shown of nothing`() throws {
     #expect(try #require(FrameMap("")).cells(10) == [])
     #expect(MemoryPicture(map: try #require(FrameMap("")), inColour: false).lines == [])
   }
 
-  @Test func aPipedPictureIsPlainCharacters() throws {
+  @Test func `A piped picture is plain characters`() throws {
     let map = try #require(FrameMap("r2f2b2s2"))
     let picture = MemoryPicture(map: map, width: 4, height: 2, inColour: false)
     #expect(picture.lines == ["##..", "ooSS"])
@@ -61,7 +62,7 @@ import Testing
     #expect(picture.bytesPerCell == 4096)
   }
 
-  @Test func theLegendHasTheUsesThatAnyPictureShows() throws {
+  @Test func `The legend has the uses that any picture shows`() throws {
     let pictures = try ["f4000p1t1b4000", "s4000x4002"].map {
       MemoryPicture(map: try #require(FrameMap($0)), width: 4, height: 1, inColour: false)
     }
@@ -69,7 +70,7 @@ import Testing
     #expect(MemoryPicture.legend(pictures) == ". free  o pinned  S stacks")
   }
 
-  @Test func mapsThatDifferInAFewFramesLookAlike() throws {
+  @Test func `Maps that differ in a few frames look alike`() throws {
     let pinned = String(repeating: "f1b1", count: 16_000)
     let map = try #require(FrameMap("r700" + pinned))
     #expect(map.isMuchLike(map))
@@ -79,7 +80,7 @@ import Testing
     #expect(!map.isMuchLike(try #require(FrameMap("r700" + pinned.replacing("f", with: "s")))))
   }
 
-  @Test func aTerminalPictureHasTwoCellsInEachCharacter() throws {
+  @Test func `A terminal picture has two cells in each character`() throws {
     let map = try #require(FrameMap("f2s2"))
     let picture = MemoryPicture(map: map, width: 2, height: 1, inColour: true)
     #expect(picture.lines == ["\u{1b}[38;5;114;48;5;203m▀▀\u{1b}[0m"])

@@ -79,7 +79,7 @@ import Testing
     return try await guest.run()
   }
 
-  @Test func consoleLinesRecordsAndTheExitCodeComeBack() async throws {
+  @Test func `Console lines, records and the exit code come back`() async throws {
     let run = try await boot(
       Self.image(printing: "hello\r\n{\"type\":\"check\",\"passed\":true}\n{not json\nlast", then: .exit(7)))
     #expect(run.exitCode == 7)
@@ -87,7 +87,7 @@ import Testing
     #expect(run.records(ofType: "check").map { $0["passed"] } == [.bool(true)])
   }
 
-  @Test func aGuestThatSucceedsExitsWithZero() async throws {
+  @Test func `A guest that succeeds exits with zero`() async throws {
     #expect(try await boot(Self.image(printing: "", then: .exit(0))).exitCode == 0)
   }
 
@@ -162,13 +162,13 @@ import Testing
     }
   }
 
-  @Test func aGuestComputesBetweenItsLines() async throws {
+  @Test func `A guest computes between its lines`() async throws {
     let run = try await boot(Self.image(printing: "and on\n", then: .exitAfterTen))
     #expect(run.exitCode == 0)
     #expect(run.lines == Array(repeating: "and on", count: 10))
   }
 
-  @Test(arguments: [1, 2, 3]) func twoNodesAndSeveralProcessorsBoot(cpus: Int) async throws {
+  @Test(arguments: [1, 2, 3]) func `Two nodes and several processors boot`(cpus: Int) async throws {
     let run = try await boot(Self.image(printing: "up\n", then: .exit(0))) {
       $0.numaNodeCount = 2
       $0.cpuCount = cpus
@@ -178,14 +178,14 @@ import Testing
     #expect(run.lines == ["up"])
   }
 
-  @Test func aKernelThatDoesNotExistIsReportedByQemu() async throws {
+  @Test func `A kernel that does not exist is reported by QEMU`() async throws {
     let guest = Guest(kernel: "/does/not/exist.img")
     let run = try await guest.run()
     #expect(run.exitCode != 0)
     #expect(run.lines.contains { $0.contains("/does/not/exist.img") })
   }
 
-  @Test func impossibleMachinesAreRefused() async {
+  @Test func `Impossible machines are refused`() async {
     var guest = Guest(kernel: "kernel.img")
     guest.numaNodeCount = 3
     await #expect(throws: GuestError.self) { try await guest.run() }
@@ -197,7 +197,7 @@ import Testing
     await #expect(throws: GuestError.self) { try await guest.run() }
   }
 
-  @Test func linesAreCutWhereverTheBytesArrive() {
+  @Test func `Lines are cut wherever the bytes arrive`() {
     var splitter = LineSplitter()
     #expect(splitter.append("ab".utf8) == [])
     #expect(splitter.append("c\r".utf8) == [])

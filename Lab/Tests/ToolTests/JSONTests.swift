@@ -4,7 +4,7 @@ import ImageTools
 import Testing
 
 @Suite struct JSONTests {
-  @Test func aLineOfTheConsoleIsReadAsWhatItSays() throws {
+  @Test func `A line of the console is read as what it says`() throws {
     let line =
       #"{"type":"result","seed":1,"index":0.978,"firstFailure":null,"ok":true,"list":[1,-2,[]],"map":{"a":"r1f2"}}"#
     let value = try JSON(parsing: line)
@@ -23,7 +23,7 @@ import Testing
     #expect(value.removing(["type", "map"]).members?.count == 5)
   }
 
-  @Test func whatIsWrittenReadsBackTheSame() throws {
+  @Test func `What is written reads back the same`() throws {
     let value = JSON.array([
       .object([
         "text": .string("a \"quoted\" \\ line\nwith\ttabs, \u{1}, a/b and ü 😀"),
@@ -34,7 +34,7 @@ import Testing
     #expect(try JSON(parsing: value.formatted) == value)
   }
 
-  @Test func theSameResultIsWrittenTheSameEachTime() throws {
+  @Test func `The same result is written the same each time`() throws {
     let line = #"{"zeta":1,"alpha":0.5,"mid":null,"beta":true}"#
     let texts = try (0..<8).map { _ in try JSON(parsing: line).formatted }
     #expect(Set(texts).count == 1)
@@ -42,7 +42,7 @@ import Testing
   }
 
   @Test(arguments: ["", "{", #"{"a"}"#, #"{"a":1"#, "1 2", "{a:1}", "{type: result}", "{ nothing like it }"])
-  func whatIsNoJSONIsRefused(text: String) {
+  func `What is no JSON is refused`(text: String) {
     #expect(throws: (any Error).self) { try JSON(parsing: text) }
   }
 }

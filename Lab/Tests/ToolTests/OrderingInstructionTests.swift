@@ -5,7 +5,6 @@ import Testing
 
 @Suite struct OrderingInstructionTests {
   @Test(
-    "An instruction that orders is decoded to what an assembler calls it",
     arguments: [
       ("ldxr x1, [x0]", 0xc85f_7c01),
       ("ldxrb w1, [x0]", 0x085f_7c01),
@@ -75,14 +74,13 @@ import Testing
       ("msr hcr_el2, x0", 0xd51c_1100),
       ("msr vttbr_el2, x0", 0xd51c_2100),
     ] as [(String, UInt32)])
-  func isDecoded(text: String, word: UInt32) {
+  func `An instruction that orders is decoded to what an assembler calls it`(text: String, word: UInt32) {
     let decoded = OrderingInstruction(decoding: word)
     #expect(decoded != nil)
     #expect(decoded == OrderingInstruction(assembly: text))
   }
 
   @Test(
-    "Pairs, results that are thrown away, and rare operations have names of their own",
     arguments: [
       ("ldaxp x1, x2, [x0]", 0xc87f_8801, "ldaxp xx"),
       ("stxp w3, x1, x2, [x0]", 0xc823_0801, "stxp xx"),
@@ -93,12 +91,13 @@ import Testing
       ("tlbi ipas2e1is, x0", 0xd50c_8020, "tlbi 4 0 1"),
       ("at s1e1r, x0", 0xd508_7800, "sys 0 7 8 0"),
     ] as [(String, UInt32, String)])
-  func isNamed(text: String, word: UInt32, name: String) {
+  func `Pairs, results that are thrown away, and rare operations have names of their own`(
+    text: String, word: UInt32, name: String
+  ) {
     #expect(OrderingInstruction(decoding: word)?.description == name, "\(text)")
   }
 
   @Test(
-    "Plain accesses and other instructions order nothing",
     arguments: [
       ("strb wzr, [x0]", 0x3900_001f),
       ("str x1, [x0]", 0xf900_0001),
@@ -116,22 +115,20 @@ import Testing
       ("hvc #0", 0xd400_0002),
       ("ret", 0xd65f_03c0),
     ] as [(String, UInt32)])
-  func ordersNothing(text: String, word: UInt32) {
+  func `Plain accesses and other instructions order nothing`(text: String, word: UInt32) {
     #expect(OrderingInstruction(decoding: word) == nil)
     #expect(OrderingInstruction(assembly: text) == nil)
   }
 
-  @Test(
-    "Size, operation and order are read from the text",
-    arguments: [
-      ("STLRB WZR,[X0]", "stlr b", ""), ("LDAXRH W16,[X0]", "ldaxr h", ""), ("STXR W16,X15,[X0]", "stxr x", ""),
-      ("STXR W12,W14,[X0]", "stxr w", ""), ("CASAH W16,W15,[X0]", "casa h", "a"),
-      ("SWPALH W1,W2,[X3]", "swpal h", "al"),
-      ("LDSET W14,W13,[X0]", "ldset w", ""), ("STSETL X1,[X0]", "stsetl x", "l"),
-      ("LDCLRAL X1,X2,[X0]", "ldclral x", "al"),
-      ("TLBI VALE1IS,X9", "tlbi vale1is", ""), ("DSB ISHST", "dsb ishst", ""), ("ISB", "isb", ""),
-    ])
-  func isRead(text: String, name: String, order: String) throws {
+  @Test(arguments: [
+    ("STLRB WZR,[X0]", "stlr b", ""), ("LDAXRH W16,[X0]", "ldaxr h", ""), ("STXR W16,X15,[X0]", "stxr x", ""),
+    ("STXR W12,W14,[X0]", "stxr w", ""), ("CASAH W16,W15,[X0]", "casa h", "a"),
+    ("SWPALH W1,W2,[X3]", "swpal h", "al"),
+    ("LDSET W14,W13,[X0]", "ldset w", ""), ("STSETL X1,[X0]", "stsetl x", "l"),
+    ("LDCLRAL X1,X2,[X0]", "ldclral x", "al"),
+    ("TLBI VALE1IS,X9", "tlbi vale1is", ""), ("DSB ISHST", "dsb ishst", ""), ("ISB", "isb", ""),
+  ])
+  func `Size, operation and order are read from the text`(text: String, name: String, order: String) throws {
     let instruction = try #require(OrderingInstruction(assembly: text))
     #expect(instruction.description == name)
     #expect(instruction.order == order)

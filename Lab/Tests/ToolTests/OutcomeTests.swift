@@ -24,7 +24,7 @@ import Testing
   static let result = #"{"type":"result","strategy":"vmalloc","leakedFrames":0}"#
   static let passed = #"{"type":"check","name":"nothing leaks","passed":true}"#
 
-  @Test func panicIsASuccessOnlyIfTheResultPromisesIt() throws {
+  @Test func `Panic is a success only if the result promises it`() throws {
     let promised = #"{"type":"result","strategy":"linear","kernelEnd":"panic","leakedFrames":null}"#
     let panic = #"{"type":"error","message":"panic: kernel stack overflow, found late"}"#
     #expect(try outcome([promised, panic], exitCode: 2).failure == nil)
@@ -33,14 +33,14 @@ import Testing
     #expect(refusal([Self.result, panic], exitCode: 2).contains("found late"))
   }
 
-  @Test func resultAndChecksMakeAGoodRun() throws {
+  @Test func `Result and checks make a good run`() throws {
     let good = try outcome(["booting", Self.passed, Self.result])
     #expect(good.result?["strategy"]?.string == "vmalloc")
     #expect(good.benchmarks.isEmpty)
     #expect(good.failure == nil)
   }
 
-  @Test func measurementsSurviveACheckThatDidNotHold() throws {
+  @Test func `Measurements survive a check that did not hold`() throws {
     let row = #"{"type":"benchmark","name":"free","instructions":101}"#
     let failed = ["a", "b"].map { #"{"type":"check","name":"\#($0)","passed":false}"# }
     let outcome = try outcome([row] + failed, exitCode: 1)
@@ -50,35 +50,35 @@ import Testing
         == "fragmented-fork with vmalloc stacks failed: these checks did not hold: a; b")
   }
 
-  @Test func aFailedCheckIsNamedEvenIfTheKernelExitedWithZero() {
+  @Test func `A failed check is named even if the kernel exited with zero`() {
     #expect(
       refusal([#"{"type":"check","name":"isolation","passed":false}"#, Self.result])
         == "fragmented-fork with vmalloc stacks failed: this check did not hold: isolation")
   }
 
-  @Test func anErrorIsQuoted() {
+  @Test func `An error is quoted`() {
     #expect(
       refusal([#"{"type":"error","message":"no memory in the device tree"}"#], exitCode: 1)
         == "fragmented-fork with vmalloc stacks failed: no memory in the device tree")
   }
 
-  @Test func aPanicShowsTheLastLinesOfTheConsole() {
+  @Test func `A panic shows the last lines of the console`() {
     #expect(
       refusal(["booting", "panic: out of luck"], exitCode: 3)
         == "fragmented-fork with vmalloc stacks failed with exit code 3\n  | booting\n  | panic: out of luck")
   }
 
-  @Test func aRunWithoutAResultIsNoSuccess() {
+  @Test func `A run without a result is no success`() {
     #expect(refusal(["bye"]) == "fragmented-fork with vmalloc stacks ended without a result")
   }
 
-  @Test func leakedFramesAreAFailure() {
+  @Test func `Leaked frames are a failure`() {
     #expect(
       refusal([#"{"type":"result","leakedFrames":3}"#])
         == "fragmented-fork with vmalloc stacks failed: 3 frames leaked")
   }
 
-  @Test func theKernelIsToldOnlyWhatTheDeviceTreeDoesNotSay() throws {
+  @Test func `The kernel is told only what the device tree does not say`() throws {
     let plan = try RunPlan(
       ["scenario=fragmented-fork", "strategy=linear", "seed=7", "memory=64M", "cpus=1", "numa-nodes=2"],
       cpu: .max, silenceLimit: 1, machine: .qemu)

@@ -32,7 +32,7 @@ import Testing
       ("ret", 0xd65f_03c0, .none),
       ("nop", 0xd503_201f, .none),
     ] as [(String, UInt32, StackPointerEffect)])
-  func eachInstructionIsDecoded(text: String, word: UInt32, effect: StackPointerEffect) {
+  func `Each instruction is decoded`(text: String, word: UInt32, effect: StackPointerEffect) {
     #expect(StackPointerEffect(decoding: word) == effect, "\(text)")
   }
 
@@ -43,7 +43,7 @@ import Testing
   static let pushPair96: UInt32 = 0xa9ba_7bfd
   static let popPair96: UInt32 = 0xa8c6_7bfd
 
-  @Test func stepsOfOnePrologueAddUpAndFunctionsAreToldApart() throws {
+  @Test func `Steps of one prologue add up, and functions are told apart`() throws {
     var elf = HandMadeElf()
     elf.text = [
       Self.subtract32, Self.add32, Self.ret,
@@ -58,7 +58,7 @@ import Testing
       ])
   }
 
-  @Test func mangledNamesThatBeginLikeMappingSymbolsAreFunctions() throws {
+  @Test func `Mangled names that begin like mapping symbols are functions`() throws {
     var elf = HandMadeElf()
     elf.text = [Self.subtract32, Self.ret, Self.subtract8192, Self.ret]
     elf.symbols = [
@@ -69,14 +69,14 @@ import Testing
     #expect(scan.frames.map(\.byteCount) == [8192, 32])
   }
 
-  @Test func anEpilogueEndsAFrame() throws {
+  @Test func `An epilogue ends a frame`() throws {
     var elf = HandMadeElf()
     elf.text = [Self.subtract32, Self.add32, Self.ret, Self.subtract32, Self.add32, Self.ret]
     elf.symbols = [("f", elf.textAddress)]
     #expect(PrologueScan(try ElfFile(elf.bytes)).frames.map(\.byteCount) == [32])
   }
 
-  @Test func dataBetweenInstructionsIsNotDecoded() throws {
+  @Test func `Data between instructions is not decoded`() throws {
     var elf = HandMadeElf()
     elf.text = [Self.ret, Self.subtract8192, Self.subtract32, Self.ret]
     elf.symbols = [
@@ -86,7 +86,7 @@ import Testing
     #expect(PrologueScan(try ElfFile(elf.bytes)).frames.map(\.byteCount) == [32])
   }
 
-  @Test func aFrameLargerThanTheGuardIsRefusedByName() throws {
+  @Test func `A frame larger than the guard is refused by name`() throws {
     var elf = HandMadeElf()
     elf.text = [Self.subtract8192, Self.ret]
     elf.symbols = [("greedy", elf.textAddress)]
@@ -99,7 +99,7 @@ import Testing
     #expect(throws: Never.self) { try scan.check(guardByteCount: 8192) }
   }
 
-  @Test func aFrameOfUnknownSizeIsRefused() throws {
+  @Test func `A frame of unknown size is refused`() throws {
     var elf = HandMadeElf()
     elf.text = [0xcb29_63ff]
     elf.symbols = [("variable", elf.textAddress)]

@@ -29,7 +29,7 @@ import Testing
     ]
   }
 
-  @Test func theClosingSentenceIsMadeOfTheResults() throws {
+  @Test func `The closing sentence is made of the results`() throws {
     #expect(
       closingSentence(scenario: "fragmented-fork", results: try Self.results.get())
         == "57 MiB free, largest block 8 KiB: contiguous stacks, 0 forks; vmalloc stacks, 1,470 forks.")
@@ -39,14 +39,14 @@ import Testing
         == "57 MiB free, largest block 8 KiB: vmalloc stacks, 1 fork.")
   }
 
-  @Test func otherScenariosCloseWithTheirStrategies() throws {
+  @Test func `Other scenarios close with their strategies`() throws {
     let results = ["linear", "vmalloc"].map { JSON.object(["strategy": .string($0)]) }
     #expect(
       closingSentence(scenario: "fork-churn", results: results)
         == "fork-churn: every check held with linear and vmalloc stacks.")
   }
 
-  @Test func manySeedsCloseWithTheirNumberAndHaveARowEach() throws {
+  @Test func `Many seeds close with their number and have a row each`() throws {
     let results = try ["linear", "vmalloc", "growing"].flatMap { strategy in
       try [7, 8].map { try Self.result(strategy, forks: 5, failure: nil).adding("seed", .integer($0)) }
     }
@@ -64,14 +64,14 @@ import Testing
       .contains { $0.hasPrefix("Physical memory") })
   }
 
-  @Test func aTableOfSeedsHasOnlyColumnsThatSaySomething() throws {
+  @Test func `A table of seeds has only columns that say something`() throws {
     let results = [1, 2].map {
       JSON.object(["strategy": .string("vmalloc"), "seed": .integer($0), "leakedFrames": .integer(0)])
     }
     #expect(resultTable(results).lines[0] == "| strategy | seeds | leaked frames |")
   }
 
-  @Test func theForkTableHasARowForEachStrategy() throws {
+  @Test func `The fork table has a row for each strategy`() throws {
     let lines = resultTable(try Self.results.get()).lines
     #expect(lines.count == 4)
     #expect(Set(lines.map(\.count)).count == 1, "all lines are equally long")
@@ -79,7 +79,7 @@ import Testing
     #expect(lines[3].hasPrefix("| vmalloc  |      57 MiB |         8 KiB | 1,470 |"))
   }
 
-  @Test func otherResultsAreComparedKeyByKey() throws {
+  @Test func `Other results are compared key by key`() throws {
     let results = try ["linear", "vmalloc"].map {
       try JSON(
         parsing:
@@ -96,7 +96,7 @@ import Testing
       ])
   }
 
-  @Test func benchmarksAreARowEachWithFloorAndLimitOfThoseThatHaveThem() throws {
+  @Test func `Benchmarks are a row each with floor and limit of those that have them`() throws {
     let rows = try [
       #"{"name":"free","strategy":"linear","instructions":9,"tlbInvalidations":1,"live":10}"#,
       #"{"name":"new","strategy":"vmalloc","instructions":712,"tlbInvalidations":0,"live":4000,"floor":65,"limit":800}"#,
@@ -115,7 +115,7 @@ import Testing
       ])
   }
 
-  @Test func aMachineThatCannotCountLeavesDashes() throws {
+  @Test func `A machine that cannot count leaves dashes`() throws {
     let row = try JSON(
       parsing: #"{"name":"free","strategy":"linear","instructions":0,"tlbInvalidations":1,"live":10}"#)
     #expect(benchmarkTable([row]).rows == [["free", "linear", "10", "-", "", "", "1"]])
@@ -126,7 +126,7 @@ import Testing
       scenario: "fragmented-fork", results: results, benchmarks: [], succeeded: succeeded, inColour: false)
   }
 
-  @Test func refusalsAreQuotedOnceWithThePictureOrWithoutOne() throws {
+  @Test func `Refusals are quoted once, with the picture or without one`() throws {
     let refusal = "order 2 for a thread stack refused: 57 MiB free, largest block 8 KiB"
     for maps in [true, false] {
       let lines = report([try Self.result("linear", forks: 0, failure: refusal, maps: maps)])
@@ -136,7 +136,7 @@ import Testing
     #expect(!lines.contains { $0.contains("refused") || $0.contains("null") })
   }
 
-  @Test func onlyASuccessHasAClosingSentence() throws {
+  @Test func `Only a success has a closing sentence`() throws {
     let results = try Self.results.get()
     let sentence = closingSentence(scenario: "fragmented-fork", results: results)
     #expect(report(results).last == sentence)
@@ -147,7 +147,7 @@ import Testing
     pictureLines(results, inColour: false).filter { $0.hasSuffix(":") }
   }
 
-  @Test func thePictureBeforeIsShownOnceWhenAllRunsBeganAlike() throws {
+  @Test func `The picture before is shown once when all runs began alike`() throws {
     let before = "before the first fork (57 MiB free, largest block 8 KiB):"
     let linear =
       "linear, first failure after 0 forks (order 2 for a thread stack refused: 57 MiB free, largest block 8 KiB):"
@@ -163,7 +163,7 @@ import Testing
       pictureLines([try Self.result("linear", forks: 0, failure: nil, maps: false)], inColour: false) == [])
   }
 
-  @Test func oneLegendExplainsAllPicturesAndALineTheEnd() throws {
+  @Test func `One legend explains all pictures, and a line the end`() throws {
     let lines = pictureLines(try Self.results.get(), inColour: false)
     #expect(lines.first == "Physical memory, 128 bytes a character: # kernel  . free  S stacks")
     #expect(lines.last == "After every child had ended, all memory was free again (0 frames leaked).")
@@ -174,7 +174,7 @@ import Testing
         == "After every child had ended, frames were missing: vmalloc 3.")
   }
 
-  @Test func aResultFileIsAnArrayWithoutWhatOnlyTheConsoleNeeds() throws {
+  @Test func `A result file is an array without what only the console needs`() throws {
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("results-\(UUID().uuidString)")
     defer { try? FileManager.default.removeItem(at: folder) }
     let path = folder.appendingPathComponent("new/folder/result.json").path
@@ -198,7 +198,7 @@ import Testing
       ])
   }
 
-  @Test func aLinkToAResultFileStaysALink() throws {
+  @Test func `A link to a result file stays a link`() throws {
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("results-\(UUID().uuidString)")
     defer { try? FileManager.default.removeItem(at: folder) }
     let file = folder.appendingPathComponent("result.json").path
@@ -213,12 +213,12 @@ import Testing
   }
 
   @Test(arguments: ["/proc/result.json", "/dev/null/result.json", "/dev/stdout", "/", ""])
-  func aFileThatCannotBeWrittenIsNamedBeforeTheRun(path: String) {
+  func `A file that cannot be written is named before the run`(path: String) {
     let error = #expect(throws: CommandError.self) { try ResultFile.prepare(path) }
     #expect(error?.description.hasPrefix(path.isEmpty ? "the file" : "cannot write \(path): ") == true)
   }
 
-  @Test func sizesAndCountsReadWell() {
+  @Test func `Sizes and counts read well`() {
     #expect(readable(byteCount: 0) == "0 bytes")
     #expect(readable(byteCount: 1) == "1 byte")
     #expect(readable(byteCount: 8192) == "8 KiB")
@@ -231,7 +231,7 @@ import Testing
     #expect(grouped(100) == "100")
   }
 
-  @Test func progressIsABarWithItsCount() {
+  @Test func `Progress is a bar with its count`() {
     #expect(Steps.bar(done: 5, total: 20) == "[#####               ] 5 of 20")
     #expect(Steps.bar(done: 30, total: 20) == "[####################] 30 of 20")
     #expect(Steps.bar(done: 64, total: 0) == "… 64")
@@ -243,7 +243,7 @@ import Testing
     try JSON(parsing: #"{"strategy":"growing","highWaterHistogram":[\#(histogram)],"stacks":[\#(stacks)]}"#)
   }
 
-  @Test func everyBucketUpToTheLastHasABarInProportion() throws {
+  @Test func `Every bucket up to the last has a bar in proportion`() throws {
     let lines = depthLines([try Self.result("0,80,1,0,0", stacks: "")])
     #expect(lines[1] == "High-water marks of 81 growing stacks, in KiB:")
     #expect(lines[2] == "  0… 1       0")
@@ -252,7 +252,7 @@ import Testing
     #expect(!lines.contains { $0.hasPrefix("  3…") })
   }
 
-  @Test func theDeepestThreadsComeFirstAndOnlyTheyAreShown() throws {
+  @Test func `The deepest threads come first and only they are shown`() throws {
     let stacks = (0..<20).map { #"{"thread":\#($0),"mappedPages":1,"highWaterBytes":\#($0 * 100)}"# }
     let lines = depthLines([try Self.result("20", stacks: stacks.joined(separator: ","))])
     let rows = lines.filter { $0.hasPrefix("|  ") }
@@ -261,7 +261,7 @@ import Testing
     #expect(lines.last == "(all 20 are in the results)")
   }
 
-  @Test func resultsWithoutMarksHaveNoHistogram() {
+  @Test func `Results without marks have no histogram`() {
     #expect(depthLines([.object(["strategy": .string("linear")])]).isEmpty)
   }
 }

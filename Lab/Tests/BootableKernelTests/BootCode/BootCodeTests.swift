@@ -44,10 +44,10 @@ import Testing
     return run
   }
 
-  @Test(
-    "On every CPU, boot code comes to Swift with no register touched that the CPU does not have",
-    arguments: cpus.indices)
-  func everyCPU(index: Int) async throws {
+  @Test(arguments: cpus.indices)
+  func `On every CPU, boot code comes to Swift with no register touched that the CPU does not have`(index: Int)
+    async throws
+  {
     let cpu = Self.cpus[index]
     for kind in Guest.CPU.allCases {
       let kernel = try await kernel(kind)
@@ -77,8 +77,7 @@ import Testing
     }
   }
 
-  @Test("A CPU without pages of 4 KiB ends in an exit code, before any table is used")
-  func granule() async throws {
+  @Test func `A CPU without pages of 4 KiB ends in an exit code, before any table is used`() async throws {
     let kernel = try await kernel()
     let machine = BootMachine(kernel.elf, at: Self.gibibyte, BootCPU(granule4: 15))
     var run = A64Interpreter(machine, startingAt: machine.physical(kernel["image_header"]))
@@ -87,10 +86,10 @@ import Testing
     #expect(run.machine[physical: run[1]] == 0x20026 && run.machine[physical: run[1] + 8] == 1)
   }
 
-  @Test(
-    "Wherever the image lies, boot code maps the image, each page once, and one page of it at its physical address",
-    arguments: places)
-  func maps(base: UInt64) async throws {
+  @Test(arguments: places)
+  func `Boot code maps the image wherever it lies, each page once, and one of them at its physical address`(
+    base: UInt64
+  ) async throws {
     let kernel = try await kernel()
     let machine = try boot(kernel, at: base, tree: base &+ 600 * Self.gibibyte).machine
     let (start, end) = (kernel["image_start"], kernel["image_end"])
@@ -113,8 +112,7 @@ import Testing
     #expect(short.map(\.physical) == [page] && short.map(\.virtual) == [page & (1 << 39 - 1)])
   }
 
-  @Test("bss is clear when Swift begins, but for the early tables")
-  func bss() async throws {
+  @Test func `bss is clear when Swift begins, but for the early tables`() async throws {
     let kernel = try await kernel()
     let machine = try boot(kernel).machine
     var address = machine.physical(kernel["loaded_end"])
@@ -127,10 +125,10 @@ import Testing
     #expect(dirty == 0)
   }
 
-  @Test(
-    "New tables of the kernel's half come after nothing of the old ones can be cached",
-    arguments: [16, 25] as [UInt64])
-  func switches(size: UInt64) async throws {
+  @Test(arguments: [16, 25] as [UInt64])
+  func `New tables of the kernel's half come after nothing of the old ones can be cached`(size: UInt64)
+    async throws
+  {
     let kernel = try await kernel()
     var run = try boot(kernel)
     // The new tables map the image as the old ones do: the same tables below another root, which lies in the place of a frame
@@ -156,8 +154,8 @@ import Testing
     #expect((0..<512).allSatisfy { run.machine[physical: empty + $0 * 8] == 0 })
   }
 
-  @Test("A CPU that firmware starts comes to Swift with what is its own", arguments: cpus.indices)
-  func secondaries(index: Int) async throws {
+  @Test(arguments: cpus.indices)
+  func `A CPU that firmware starts comes to Swift with what is its own`(index: Int) async throws {
     let kernel = try await kernel()
     // The first CPU's tables serve.
     var machine = try boot(kernel).machine

@@ -12,10 +12,10 @@ import ImageTools
 import Testing
 
 @Suite struct LitmusTests {
-  @Test(
-    "Every function that a litmus test is taken from has all of the ordering instructions that are recorded",
-    arguments: Guest.CPU.allCases)
-  func functionsAreAsRecorded(cpu: Guest.CPU) async throws {
+  @Test(arguments: Guest.CPU.allCases)
+  func `Every function that a litmus test is taken from has all recorded ordering instructions`(cpu: Guest.CPU)
+    async throws
+  {
     let folder = try LitmusFolder()
     let record = LinkedRecord(try folder.text(of: "linked"))
     let linked = try await LinkedFunctions.of(cpu)
@@ -35,10 +35,9 @@ import Testing
     }
   }
 
-  @Test(
-    "Every thread of a litmus test is a way through the functions that it names",
-    arguments: Guest.CPU.allCases)
-  func threadsAreWays(cpu: Guest.CPU) async throws {
+  @Test(arguments: Guest.CPU.allCases)
+  func `Every thread of a litmus test is a way through the functions that it names`(cpu: Guest.CPU) async throws
+  {
     let tests = try LitmusFolder().tests()
     let linked = try await LinkedFunctions.of(cpu)
     for test in tests where test.isOf(cpu, among: tests) {
@@ -51,8 +50,8 @@ import Testing
     }
   }
 
-  @Test("A thread that does more than the code is refused", arguments: Guest.CPU.allCases)
-  func strongerThreadsAreRefused(cpu: Guest.CPU) async throws {
+  @Test(arguments: Guest.CPU.allCases)
+  func `A thread that does more than the code is refused`(cpu: Guest.CPU) async throws {
     let tests = try LitmusFolder().tests()
     let linked = try await LinkedFunctions.of(cpu)
     for test in tests where test.isOf(cpu, among: tests) {
@@ -65,10 +64,10 @@ import Testing
     }
   }
 
-  @Test(
-    "A kernel is refused that has any one of these instructions weaker, also where a function has several of them",
-    arguments: Guest.CPU.allCases)
-  func weakerInstructionsAreFound(cpu: Guest.CPU) async throws {
+  @Test(arguments: Guest.CPU.allCases)
+  func `A kernel is refused that has any one of these instructions weaker, the last of several included`(
+    cpu: Guest.CPU
+  ) async throws {
     let record = LinkedRecord(try LitmusFolder().text(of: "linked"))
     var linked = try await LinkedFunctions.of(cpu)
     let before = record.differences(from: linked, for: cpu)
@@ -89,8 +88,7 @@ import Testing
     #expect(count > 200)
   }
 
-  @Test("A kernel is refused in which one of several STLRB of a function is a STRB")
-  func oneUnlockIsPlain() async throws {
+  @Test func `A kernel is refused in which one of several STLRB of a function is a STRB`() async throws {
     let record = LinkedRecord(try LitmusFolder().text(of: "linked"))
     var linked = try await LinkedFunctions.of(.cortexA72)
     let function = "ThreadScheduler.takeReady(_:_:_:)"
@@ -108,8 +106,7 @@ import Testing
     }
   }
 
-  @Test("Index, files, sources and the record of functions name each other")
-  func namesAgree() throws {
+  @Test func `Index, files, sources and the record of functions name each other`() throws {
     let folder = try LitmusFolder()
     let tests = try folder.tests()
     let names = try folder.indexedNames()
