@@ -86,7 +86,7 @@ public struct StackConfiguration: Sendable {
   /// The largest ``stackGroups``.
   public static var maximumStackGroups: Int { 1024 }
   /// How many frames of a group's limit a CPU is given in advance.
-  public static var chargeBatch: Int { StackControl.chargeBatch }
+  public static var chargeBatch: Int { GroupAccounts.batch }
 
   /// Chooses a strategy and a size; all else has defaults.
   ///

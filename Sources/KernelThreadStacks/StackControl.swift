@@ -1,22 +1,19 @@
 // The allocator's memory: one block of frames, taken when the allocator is made.
 //
 //   +0   StackControl      read by every CPU, never written again (but for two counts of mistakes)
-//   …    StackShared       what the lock guards
-//   …    ring              slots waiting for an invalidation, then for their frames to go back
-//   …    CPU records       one per CPU, each on cache lines of its own: its magazine and its counts (see CPURecord.swift)
-//                        and, where stacks grow, its reserve (see StackReserve.swift)
-//   …    pool              where stacks grow: what refills reserves when the frame source refuses
-//   …    depots            for each node, how many freed stacks there are, then these
-//   …    charges           for each group of threads, its limit and what it has
-//   …    credits           each CPU's for each of these groups, on lines of its own
-//   …    group records     one for each group of up to 64 slots
+//   …    StackShared       what the lock guards: the lock itself, and the changing words of the parts below
+//   …    ring              RetirementRing: slots waiting for an invalidation, then for their frames to go back
+//   …    CPU records       CPURecord: for each CPU its magazine and its counts, on cache lines of its own;
+//                          StackReserve: where stacks grow, its reserve
+//   …    refill pool       RefillPool: where stacks grow, what refills reserves when the frame source refuses
+//   …    depots            Depot: for each node, how many freed stacks there are, then these
+//   …    accounts          GroupAccounts: for each stack group, its limit and what it has
+//   …    credits           GroupAccounts: each CPU's for each of these groups, on lines of its own
+//   …    slot groups       SlotTable: one record for each group of up to 64 slots
 //
-// Each part begins on a cache line of its own.
-//
-// Who may touch what: a CPU record belongs to its CPU while that has interrupts off, without a lock. Group records, ring,
-// pool, depots and StackShared belong to the holder of the lock, except that a group's `location` may be read without it:
-// by the owner of a stack of the group (it does not change while one exists), and by look-ups, in two looks (TableView.swift).
-// Functions that touch any of it take a token that says so (Tokens.swift).
+// Each part begins on a cache line of its own, and belongs to the type named there: a view, whose file says who may touch it and
+// when. CPU records and reserves are their CPU's, while it has interrupts off; all else is the lock holder's. Functions that
+// touch any of it take a token that says so (Tokens.swift).
 
 import KernelMachine
 import Synchronization
@@ -34,7 +31,7 @@ import Synchronization
   let firstStack: UInt
   /// The first byte of the first window (see StackGeometry).
   let firstWindow: UInt
-  let groups: UnsafeMutablePointer<GroupRecord>
+  let groups: UnsafeMutablePointer<SlotGroup>
   /// log2 of the bytes that a group's slots span.
   let groupSpanShift: Int
   /// The bits of an address that name a page in its group's span.
@@ -114,7 +111,7 @@ import Synchronization
     growingByteCount =
       configuration.strategy == .growing
       ? UInt(bitPattern: layout.slotCount) &<< UInt(bitPattern: geometry.strideShift) : 0
-    groups = (metadata + layout.groupOffset).assumingMemoryBound(to: GroupRecord.self)
+    groups = (metadata + layout.groupOffset).assumingMemoryBound(to: SlotGroup.self)
     self.metadataFrame = metadataFrame
     lostStacks = Atomic(0)
     refusedFrees = Atomic(0)
@@ -142,44 +139,10 @@ import Synchronization
   }
 }
 
-/// What a group of slots is doing.
-enum GroupState: UInt32 {
-  /// Has no table, nor have the others of its table.
-  case bare
-  /// Someone builds or gives back the table without holding the lock; nobody else may touch the group, and look-ups find no
-  /// table.
-  case changing
-  /// Has a table and a free slot; is in the list of such groups.
-  case partial
-  /// Has a table and no free slot.
-  case full
-}
-
-/// The record of up to 64 neighbouring slots whose stacks share one last-level table: 32 bytes.
-struct GroupRecord: ~Copyable {
-  /// The physical address of the first window's first entry; 0 unless `state` is partial or full.
-  ///
-  /// Written under the lock.
-  let locationWord: Atomic<UInt>
-  /// One bit for each free slot.
-  var free: UInt64 = 0
-  /// The neighbours in the list, or -1.
-  var next: Int32 = -1
-  var previous: Int32 = -1
-  var state = GroupState.bare
-  /// How many tables of the group have gone back (see TableView.swift).
-  ///
-  /// Written under the lock.
-  let generation: Atomic<UInt32>
-
-  init() {
-    locationWord = Atomic(0)
-    generation = Atomic(0)
-  }
-
-  /// The same, for the owner of a stack of the group, and for the holder of the lock.
-  var location: UInt {
-    @inline(__always) borrowing get { locationWord.load(ordering: .relaxed) }
+extension UnsafeMutablePointer<StackControl> {
+  /// What the lock guards.
+  @inline(__always) var shared: UnsafeMutablePointer<StackShared> {
+    (UnsafeMutableRawPointer(self) + StackMetadataLayout.sharedOffset).assumingMemoryBound(to: StackShared.self)
   }
 }
 
@@ -208,7 +171,7 @@ struct StackMetadataLayout {
   let depotOffset: Int
   /// How many freed stacks the depots hold at most, together.
   let depotLimit: Int
-  /// How many groups of threads there can be, where their records lie, and where each CPU's credits.
+  /// How many stack groups there can be, where their accounts lie, and where each CPU's credits.
   let stackGroupCount: Int
   let chargeOffset: Int
   let creditOffset: Int
@@ -270,7 +233,7 @@ struct StackMetadataLayout {
       throw .groupsOutOfRange(stackGroupCount, maximum: largestCount)
     }
     if configuration.strategy == .linear, stackGroupCount > 0 { throw .groupsOfLinearStacks(stackGroupCount) }
-    creditOffset = chargeOffset &+ Self.linesUp(stackGroupCount &* StackGroupRecord.bytes)
+    creditOffset = chargeOffset &+ Self.linesUp(stackGroupCount &* GroupAccount.bytes)
     creditStride = Self.linesUp(stackGroupCount &* 8)
     groupOffset = creditOffset &+ cpuCount &* creditStride
 
@@ -285,7 +248,7 @@ struct StackMetadataLayout {
       let slotsPerGroup = slotsPerTable < 64 ? slotsPerTable : 64
       groupShift = slotsPerGroup.trailingZeroBitCount
       tableShift = slotsPerTable.trailingZeroBitCount &- groupShift
-      let recordBytes = MemoryLayout<GroupRecord>.stride
+      let recordBytes = MemoryLayout<SlotGroup>.stride
       let tableRecordBytes = recordBytes &<< tableShift
       let maximum = ((blockBytes &- groupOffset) / tableRecordBytes &- cpuCount) &* slotsPerTable
       guard maximum > 0 else { throw .tooManyCPUs(cpuCount) }

@@ -1,7 +1,6 @@
 // Groups of threads whose stacks are charged together, up to a limit: names, figures and refusals.
 
 import KernelMachine
-import Synchronization
 
 /// Names a group of threads that share a limit on stack memory.
 ///
@@ -61,28 +60,3 @@ public struct StackGroupRefusal: Equatable, Sendable, TextDescribable {
 #if !hasFeature(Embedded)
   extension StackGroupRefusal: CustomStringConvertible {}
 #endif
-
-/// What the allocator's lock guards of a group.
-struct StackGroupRecord: ~Copyable {
-  /// How many frames it may have; -1: there is no such group.
-  var limit: Int
-  /// Frames charged, and those that CPUs have been given in advance.
-  var taken = 0
-  var refusals = 0
-  /// 1 while `taken` is above the limit: what comes free then is no CPU's credit.
-  ///
-  /// It is read without the lock.
-  let isBeyond: Atomic<Int>
-
-  init(limit: Int = -1) {
-    self.limit = limit
-    isBeyond = Atomic(0)
-  }
-  static var bytes: Int { 32 }
-
-  /// Brings `isBeyond` up to date, after `taken` or `limit` has changed.
-  func noteBeyond() {
-    let value = taken > limit ? 1 : 0
-    if isBeyond.load(ordering: .relaxed) != value { isBeyond.store(value, ordering: .relaxed) }
-  }
-}

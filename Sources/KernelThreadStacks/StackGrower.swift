@@ -69,7 +69,7 @@ public struct StackGrower<M: Machine> {
     machine.publishEntries()
     let marker = StackMarker(entry: machine.readEntry(at: pages.first + control.pointee.markerDistance))
     if marker.isCharged {
-      control.pointee.chargeGrowth(missing.count, group: marker.group, cpu: cpu, .promised())
+      GroupAccounts(control).chargeGrowth(missing.count, to: marker.group, cpu: cpu, .promised())
     }
     return .grown
   }

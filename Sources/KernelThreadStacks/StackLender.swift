@@ -110,7 +110,9 @@ public struct StackLender<M: AccessFlagMachine> {
     reserve.pointee.count &-= kept
     let marker = reserve.pointee.lentEntries + control.pointee.markerDistance
     let owner = StackMarker(entry: machine.readEntry(at: marker))
-    if owner.isCharged { control.pointee.chargeGrowth(kept, group: owner.group, cpu: cpu, .promised()) }
+    if owner.isCharged {
+      GroupAccounts(control).chargeGrowth(kept, to: owner.group, cpu: cpu, .promised())
+    }
   }
 
   #if InternalChecks

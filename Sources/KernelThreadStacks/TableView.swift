@@ -4,7 +4,7 @@
 // table where it is. A look-up by address keeps nothing: it may have read where the table is, be delayed, and read entries from
 // what is somebody else's memory by then. So it looks at the group twice, as readers of a sequence lock do:
 //
-//     look-up                                          claimEmptyTable, under the lock
+//     look-up                                          SlotTable.claimEmptyTable, under the lock
 //       generation            load-acquire               location = 0
 //       location              0: there is no table       generation + 1          store-release
 //       entries                                          table unlinked, invalidation, frame goes back
@@ -22,14 +22,14 @@
 import KernelMachine
 import Synchronization
 
-extension GroupRecord {
+extension SlotGroup {
   /// Says where the group's entries are, which look-ups find from then on.
-  borrowing func setLocation(_ location: PhysicalAddress, _ held: borrowing LockHeld) {
+  @inline(__always) borrowing func setLocation(_ location: PhysicalAddress, _ held: borrowing LockHeld) {
     locationWord.store(location.rawValue, ordering: .releasing)
   }
 
   /// Keeps look-ups off the group's entries, before their table goes back.
-  borrowing func forgetLocation(_ held: borrowing LockHeld) {
+  @inline(__always) borrowing func forgetLocation(_ held: borrowing LockHeld) {
     locationWord.store(0, ordering: .relaxed)
     generation.wrappingAdd(1, ordering: .releasing)
   }
@@ -37,12 +37,12 @@ extension GroupRecord {
 
 /// A group's table, as one look-up sees it.
 struct TableView {
-  let group: UnsafeMutablePointer<GroupRecord>
+  let group: UnsafeMutablePointer<SlotGroup>
   let generation: UInt32
   let location: UInt
 
   /// The first look; `nil` if there is no table.
-  @inline(__always) init?(_ group: UnsafeMutablePointer<GroupRecord>) {
+  @inline(__always) init?(_ group: UnsafeMutablePointer<SlotGroup>) {
     self.group = group
     generation = group.pointee.generation.load(ordering: .acquiring)
     location = group.pointee.location
@@ -58,7 +58,7 @@ struct TableView {
 
 extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// The table of a slot, seen by a look-up; `nil` if there is none.
-  @inline(__always) func view(ofSlot slot: Int) -> TableView? { TableView(group(ofSlot: slot)) }
+  @inline(__always) func view(ofSlot slot: Int) -> TableView? { TableView(slots.group(ofSlot: slot)) }
 
   /// Where the entries of the stack with this base lie, in a table that was seen.
   @inline(__always)

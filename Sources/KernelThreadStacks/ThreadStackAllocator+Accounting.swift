@@ -63,12 +63,10 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     var sum = 0
     for cpu in 0..<layout.cpuCount {
       let record = record(ofCPU: cpu)
-      for index in 0..<record.pointee.count { sum &+= frameCount(of: record.magazine[index], on: node) }
+      for index in 0..<record.pointee.count { sum &+= frameCount(of: record[cached: index], on: node) }
     }
-    for depot in 0..<layout.nodeCount {
-      for index in 0..<depotCount(ofNode: depot).pointee {
-        sum &+= frameCount(of: self.depot(ofNode: depot)[index], on: node)
-      }
+    for home in 0..<layout.nodeCount {
+      for index in 0..<depot.count(ofNode: home) { sum &+= frameCount(of: depot[node: home, index], on: node) }
     }
     return sum
   }
@@ -96,13 +94,20 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   /// How many freed stacks lie in the magazines of all CPUs and in the depot.
   public var cachedStackCount: Int {
-    var sum = shared.pointee.depotCount
+    var sum = depot.count
     for cpu in 0..<layout.cpuCount { sum &+= record(ofCPU: cpu).pointee.count }
     return sum
   }
 
+  /// How many freed stacks the depot holds.
+  public var depotStackCount: Int { depot.count }
+
+  /// How many freed stacks the depot would hold at most now: what recent demand makes worth keeping, up to
+  /// ``StackConfiguration/depotStacks``.
+  public var depotStackLimit: Int { depot.bound }
+
   /// How many unmapped stacks have not yet given their frames back.
-  public var retiredStackCount: Int { Int(shared.pointee.retired &- shared.pointee.drained) }
+  public var retiredStackCount: Int { ring.count }
 
   /// How many stacks were made of new frames, because neither magazine nor depot had one.
   public var coldAllocationCount: Int {
@@ -127,7 +132,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   public var refusedFreeCount: Int { control.pointee.refusedFrees.load(ordering: .relaxed) }
 
   /// How many slots hold a stack: in use, cached, or not yet given back.
-  public var usedSlotCount: Int { Int(shared.pointee.usedSlots) }
+  public var usedSlotCount: Int { slots.used }
 
   /// How many stacks there can be at a time; 0 for ``StackStrategy/linear``, which memory alone bounds.
   public var capacity: Int { layout.capacity }

@@ -20,9 +20,11 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     }
     let interrupts = turnInterruptsOff()
     let record = record(ofCPU: machine.currentCPU)
-    guard let stack = takeLast(node: node, from: record, interrupts.off) else {
+    // A stack that is in no magazine any more counts as in use.
+    guard let stack = record.pop(tag: node.map { cachedTag(ofNode: $0.index) }, interrupts.off) else {
       return try allocateOnMagazineMiss(node: node, record, restoring: interrupts)
     }
+    mark(stack, .live(stack))
     restore(interrupts)
     return cleared(stack)
   }
@@ -36,21 +38,6 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       clearDirtyPages(of: stack.base)
     }
     return ThreadStack(stack, control: control)
-  }
-
-  /// Takes the stack that was freed last on this CPU, if it is of the wanted node.
-  ///
-  /// It counts as in use from then on because it is in no magazine any more.
-  @inline(__always) func takeLast(
-    node: NodeID?, from record: UnsafeMutablePointer<CPURecord>, _ off: borrowing InterruptsOff
-  ) -> PackedStack? {
-    let last = record.pointee.count &- 1
-    guard last >= 0 else { return nil }
-    let stack = record.magazine[last]
-    guard stack.tag == (node.map { cachedTag(ofNode: $0.index) } ?? record.pointee.homeTag) else { return nil }
-    record.pointee.count = last
-    mark(stack, .live(stack))
-    return stack
   }
 
   /// The tag of a stack of a node whose frames need no further look.
@@ -80,12 +67,12 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   @inline(__always) func supply(
     node: Int?, needsSlot: Bool, _ held: borrowing LockHeld
   ) -> Supply {
-    let cached = node.map { depotCount(ofNode: $0).pointee } ?? shared.pointee.depotCount
+    let cached = node.map { depot.count(ofNode: $0) } ?? depot.count
     if cached != 0 { return .depot }
     let waiting = shared.pointee.refillWaiterCount
     if waiting != 0 { return .refillsWait(waiting) }
-    shared.pointee.demand.take(1)
-    guard needsSlot, let free = takeFreeSlot(held) else { return .nothing }
+    depot.noteTaken(1, held)
+    guard needsSlot, let free = slots.take(held) else { return .nothing }
     return .slot(free)
   }
 
@@ -110,7 +97,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     }
     unlock(section)
 
-    let stack = PackedStack(word: base(ofSlot: slot(free)).rawValue | control.pointee.cachedTag)
+    let stack = PackedStack(word: base(ofSlot: slots.number(of: free)).rawValue | control.pointee.cachedTag)
     let offset = free.bit &<< control.pointee.windowEntryShift &+ control.pointee.initialEntryOffset
     let first = PhysicalAddress(free.group.pointee.location) + offset
     let pages = control.pointee.initialPages
@@ -138,7 +125,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     _ stack: PackedStack, restoring interrupts: consuming InterruptSection
   ) throws(ThreadStackError) -> ThreadStack {
     restore(interrupts)
-    return try make(.slot(freeSlot(slot(ofBase: stack.base))), node: nil, mayReclaim: true)
+    return try make(.slot(slots.freeSlot(slot(ofBase: stack.base))), node: nil, mayReclaim: true)
   }
 
   /// The rest of `allocateOnMagazineMiss`: there are several nodes, or no slots.
@@ -188,7 +175,8 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       let home = homeNode.index
       record.pointee.homeTag = cachedTag(ofNode: home)
       wanted = node?.index ?? home
-      let cached = takeCached(node: wanted, from: record, interrupts.off)
+      let cached = record.take(node: wanted, interrupts.off)
+      if let cached { mark(cached, .live(cached)) }
       restore(interrupts)
       if let cached { return cleared(cached) }
     }
@@ -209,7 +197,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   ) throws(ThreadStackError) -> ThreadStack {
     if case .refillsWait(let threads) = supply { throw .refillsWait(threads: threads) }
     do throws(ThreadStackError) {
-      if case .slot(let free) = supply { return counted(try makeMappedStack(slot: slot(free), node: node)) }
+      if case .slot(let free) = supply {
+        return counted(try makeMappedStack(slot: slots.number(of: free), node: node))
+      }
       if !isLinear { return counted(try makeMappedStack(slot: try takeSlotWithTable(node: node), node: node)) }
       do {
         return counted(try makeLinearStack(node: node, isOnlyNode: layout.nodeCount == 1))
@@ -230,24 +220,13 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     return try allocateBySearch(node: node, mayReclaim: false)
   }
 
-  /// Looks through the whole magazine for a stack of the wanted node.
-  @inline(never)
-  func takeCached(
-    node: Int, from record: UnsafeMutablePointer<CPURecord>, _ off: borrowing InterruptsOff
-  ) -> PackedStack? {
-    let entries = record.magazine
-    let last = record.pointee.count &- 1
-    var index = last
-    while index >= 0 {
-      let stack = entries[index]
-      if stack.node == node {
-        entries[index] = entries[last]
-        record.pointee.count = last
-        mark(stack, .live(stack))
-        return stack
-      }
-      index &-= 1
-    }
-    return nil
+  /// Takes a stack of a node out of the depot for its new owner, and some more for the magazine.
+  @inline(__always) func takeFromDepot(
+    node: Int, _ record: UnsafeMutablePointer<CPURecord>, unlocking section: consuming LockSection
+  ) -> PackedStack {
+    let stack = depot.take(node: node, refilling: record, section.held)
+    unlock(section)
+    mark(stack, .live(stack))
+    return stack
   }
 }

@@ -94,7 +94,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   private func markWritten(_ address: VirtualAddress, byteCount: Int, _ slot: Int, _ held: borrowing LockHeld) {
-    guard hasTable(slot, held), marker(ofSlot: slot).isLive else { return }
+    guard slots.hasTable(slot, held), marker(ofSlot: slot).isLive else { return }
     let base = base(ofSlot: slot)
     let first = max(0, address - base) &>> pageShift
     let end = min(address - base &+ min(byteCount, geometry.stride) &+ 0xfff, geometry.size) &>> pageShift

@@ -47,22 +47,22 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     let exchange = control.pointee.exchange
     let section = takeLock()
     if mayCache, exchangeFull(record, section.held) {
-      shared.pointee.demand.put(exchange)
+      depot.noteReturned(exchange, section.held)
       unlock(section)
       record.push(stack, at: record.pointee.count, off)
       mark(stack, .cached(stack))
       return
     }
-    if mayCache, exchange == 0, shared.pointee.depotCount < depotBound {
+    if mayCache, exchange == 0, depot.count < depot.bound {
       completeBeforePassingOn()
       // Marked before anybody else can take it.
       mark(stack, .cached(stack))
-      putIntoDepot(stack, section.held)
-      shared.pointee.demand.put(1)
+      depot.put(stack, section.held)
+      depot.noteReturned(1, section.held)
       unlock(section)
       return
     }
-    shared.pointee.demand.put(1)
+    depot.noteReturned(1, section.held)
     unlock(section)
     record.pointee.overflows &+= 1
     _ = giveUp(stack, off)
@@ -84,12 +84,8 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     _ stack: PackedStack, _ record: UnsafeMutablePointer<CPURecord>, _ off: borrowing InterruptsOff
   ) {
     record.pointee.overflows &+= 1
-    let count = record.pointee.count
-    noteReturned(count > 0 ? 2 : 1)
-    if count > 0 {
-      record.pointee.count = count &- 1
-      _ = giveUp(record.magazine[count &- 1], off)
-    }
+    noteReturned(record.pointee.count > 0 ? 2 : 1)
+    if let cached = record.popLast(off) { _ = giveUp(cached, off) }
     if record.pointee.count == 0 {
       record.pointee.owesCompletion = 1
       allowCaching(record)
@@ -100,7 +96,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Records `count` stacks as returned in the depot's demand estimate.
   func noteReturned(_ count: Int) {
     let section = takeLock()
-    shared.pointee.demand.put(count)
+    depot.noteReturned(count, section.held)
     unlock(section)
   }
 
@@ -146,15 +142,10 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   public borrowing func quarantine(at address: VirtualAddress) -> Bool {
     let interrupts = turnInterruptsOff()
     let record = record(ofCPU: machine.currentCPU)
-    var count = record.pointee.count
-    var stack = takeOut(address, from: record.magazine, &count)
-    record.pointee.count = count
+    var stack = record.take(base: address, interrupts.off)
     if stack == nil {
       let section = takeLock()
-      for node in 0..<layout.nodeCount where stack == nil {
-        stack = takeOut(address, from: depot(ofNode: node), &depotCount(ofNode: node).pointee)
-      }
-      if stack != nil { shared.pointee.depotCount &-= 1 }
+      stack = depot.take(base: address, section.held)
       unlock(section)
     }
     if let stack {
@@ -165,16 +156,13 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     return stack != nil
   }
 
-  /// Takes the stack with a base out of a magazine or a depot.
-  func takeOut(
-    _ base: VirtualAddress, from stacks: UnsafeMutablePointer<PackedStack>, _ count: inout Int
-  ) -> PackedStack? {
-    var index = count &- 1
-    while index >= 0, stacks[index].base != base { index &-= 1 }
-    guard index >= 0 else { return nil }
-    let stack = stacks[index]
-    count &-= 1
-    stacks[index] = stacks[count]
-    return stack
+  /// Moves a magazine's oldest stacks to the depot if there is room for them.
+  ///
+  /// - Returns: whether the magazine has room now.
+  private func exchangeFull(_ record: UnsafeMutablePointer<CPURecord>, _ held: borrowing LockHeld) -> Bool {
+    guard depot.canTakeOldest(of: record, held) else { return false }
+    completeBeforePassingOn()
+    depot.takeOldest(of: record, held)
+    return true
   }
 }

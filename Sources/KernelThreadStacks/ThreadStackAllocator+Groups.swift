@@ -1,7 +1,6 @@
 // Groups with a limit on stack memory: their making and their end, charging stacks to them, and the way back.
 
 import KernelMachine
-import Synchronization
 
 extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Makes a group.
@@ -14,13 +13,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   public borrowing func makeGroup(limitFrames: Int) throws(ThreadStackError) -> StackGroupID {
     guard limitFrames >= 0 else { throw .invalidGroupLimit(limitFrames) }
     let section = takeLock()
-    var index = 0
-    while index < layout.stackGroupCount, stackGroup(index).pointee.limit >= 0 { index &+= 1 }
-    if index < layout.stackGroupCount {
-      stackGroup(index).initialize(to: StackGroupRecord(limit: limitFrames))
-    }
+    let index = accounts.open(limit: limitFrames, section.held)
     unlock(section)
-    guard index < layout.stackGroupCount else { throw .groupsExhausted(capacity: layout.stackGroupCount) }
+    guard let index else { throw .groupsExhausted(capacity: layout.stackGroupCount) }
     return StackGroupID(index)
   }
 
@@ -34,13 +29,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   ) throws(ThreadStackError) {
     guard limitFrames >= 0 else { throw .invalidGroupLimit(limitFrames) }
     let section = takeLock()
-    let isKnown = isGroup(group, section.held)
-    if isKnown {
-      // What CPUs have in advance was within the old limit.
-      takeCreditBack(group.index, section.held)
-      stackGroup(group.index).pointee.limit = limitFrames
-      stackGroup(group.index).pointee.noteBeyond()
-    }
+    let isKnown = accounts.setLimit(of: group.index, to: limitFrames, section.held)
     unlock(section)
     guard isKnown else { throw .unknownGroup(group) }
   }
@@ -51,15 +40,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// - Complexity: O(CPUs).
   public borrowing func removeGroup(_ group: StackGroupID) throws(ThreadStackError) {
     let section = takeLock()
-    let isKnown = isGroup(group, section.held)
-    var charged = 0
-    if isKnown {
-      takeCreditBack(group.index, section.held)
-      charged = stackGroup(group.index).pointee.taken
-      if charged == 0 { stackGroup(group.index).pointee.limit = -1 }
-    }
+    let charged = accounts.close(group.index, section.held)
     unlock(section)
-    guard isKnown else { throw .unknownGroup(group) }
+    guard let charged else { throw .unknownGroup(group) }
     guard charged == 0 else { throw .groupInUse(group, chargedFrames: charged) }
   }
 
@@ -73,22 +56,10 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     of group: StackGroupID
   ) throws(ThreadStackError) -> StackGroupFigures {
     let section = takeLock()
-    let isKnown = isGroup(group, section.held)
-    var charged = 0
-    var limit = 0
-    var refusals = 0
-    if isKnown {
-      let record = stackGroup(group.index)
-      charged = record.pointee.taken
-      limit = record.pointee.limit
-      refusals = record.pointee.refusals
-      for cpu in 0..<layout.cpuCount {
-        charged &-= control.pointee.credit(ofCPU: cpu, group: group.index).pointee.load(ordering: .relaxed)
-      }
-    }
+    let figures = accounts.figures(of: group.index, section.held)
     unlock(section)
-    guard isKnown else { throw .unknownGroup(group) }
-    return StackGroupFigures(chargedFrames: charged, limitFrames: limit, refusals: refusals)
+    guard let figures else { throw .unknownGroup(group) }
+    return figures
   }
 
   // MARK: Stacks of a group
@@ -133,97 +104,40 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       throw .unknownGroup(group)
     }
     let interrupts = turnInterruptsOff()
-    let isCharged = control.pointee.chargeFromCredit(
-      frames, group: group.index, cpu: machine.currentCPU, interrupts.off)
+    let isCharged = accounts.chargeFromCredit(
+      frames, to: group.index, cpu: machine.currentCPU, interrupts.off)
     restore(interrupts)
     if !isCharged { try chargeUnderLock(frames, to: group) }
   }
 
   /// The rest of `charge`: this CPU has too little credit.
   @inline(never)
-  borrowing func chargeUnderLock(_ frames: Int, to group: StackGroupID) throws(ThreadStackError) {
+  private borrowing func chargeUnderLock(_ frames: Int, to group: StackGroupID) throws(ThreadStackError) {
     let section = takeLock()
-    let record = stackGroup(group.index)
-    guard isGroup(group, section.held) else {
-      unlock(section)
-      throw .unknownGroup(group)
-    }
-    let credit = control.pointee.credit(ofCPU: machine.currentCPU, group: group.index)
-    record.pointee.taken &-= credit.pointee.exchange(0, ordering: .relaxed)
-    settleDebts(group.index, section.held)
-    // Compared as a rest: a limit may be as large as any number.
-    let batch = StackControl.chargeBatch
-    if record.pointee.limit &- record.pointee.taken >= frames &+ batch {
-      record.pointee.taken &+= frames &+ batch
-      credit.pointee.wrappingAdd(batch, ordering: .relaxed)
-      unlock(section)
-      return
-    }
-    takeCreditBack(group.index, section.held)
-    let charged = record.pointee.taken
-    let limit = record.pointee.limit
-    let isWithin = limit &- charged >= frames
-    if isWithin {
-      record.pointee.taken = charged &+ frames
-    } else {
-      record.pointee.refusals &+= 1
-    }
-    record.pointee.noteBeyond()
+    let result = accounts.charge(frames, to: group.index, cpu: machine.currentCPU, section.held)
     unlock(section)
-    guard isWithin else {
+    switch result {
+    case .charged: return
+    case .unknownGroup: throw .unknownGroup(group)
+    case .beyondLimit(let charged, let limit):
       throw .groupLimit(
         StackGroupRefusal(
           group: group, requestedFrames: frames, chargedFrames: charged, limitFrames: limit))
     }
   }
 
-  /// Takes back what all CPUs have in advance for a group; `taken` is what is charged then.
-  borrowing func takeCreditBack(_ group: Int, _ held: borrowing LockHeld) {
-    for cpu in 0..<layout.cpuCount {
-      stackGroup(group).pointee.taken &-=
-        control.pointee.credit(ofCPU: cpu, group: group).pointee.exchange(0, ordering: .relaxed)
-    }
-  }
-
-  /// Charges what has grown on CPUs beyond their credit: what is in use is given to nobody in advance.
-  borrowing func settleDebts(_ group: Int, _ held: borrowing LockHeld) {
-    for cpu in 0..<layout.cpuCount {
-      let credit = control.pointee.credit(ofCPU: cpu, group: group)
-      if credit.pointee.load(ordering: .relaxed) < 0 {
-        stackGroup(group).pointee.taken &-= credit.pointee.exchange(0, ordering: .relaxed)
-      }
-    }
-  }
-
   /// Takes frames off a group's charge.
   borrowing func uncharge(_ frames: Int, from group: Int) {
     let interrupts = turnInterruptsOff()
-    let credit = control.pointee.credit(ofCPU: machine.currentCPU, group: group)
-    let there = credit.pointee.wrappingAdd(frames, ordering: .relaxed).newValue
-    if there > 2 &* StackControl.chargeBatch || stackGroup(group).pointee.isBeyond.load(ordering: .relaxed) != 0
-    {
-      returnCredit(credit, group, interrupts.off)
-    }
+    let cpu = machine.currentCPU
+    if accounts.uncharge(frames, from: group, cpu: cpu, interrupts.off) { returnCredit(of: group, cpu: cpu) }
     restore(interrupts)
   }
 
   /// Gives back what a CPU has beyond a batch, or beyond the limit.
-  @inline(never)
-  borrowing func returnCredit(
-    _ credit: UnsafeMutablePointer<Atomic<Int>>, _ group: Int, _ off: borrowing InterruptsOff
-  ) {
+  @inline(never) private borrowing func returnCredit(of group: Int, cpu: Int) {
     let section = takeLock()
-    let record = stackGroup(group)
-    // Another CPU may have taken some of it meanwhile.
-    let there = credit.pointee.exchange(0, ordering: .relaxed)
-    record.pointee.taken &-= there
-    settleDebts(group, section.held)
-    let rest = record.pointee.limit &- record.pointee.taken
-    let batch = StackControl.chargeBatch
-    let kept = max(0, min(min(there, batch), rest))
-    record.pointee.taken &+= kept
-    credit.pointee.wrappingAdd(kept, ordering: .relaxed)
-    record.pointee.noteBeyond()
+    accounts.returnCredit(of: group, cpu: cpu, section.held)
     unlock(section)
   }
 
@@ -232,17 +146,5 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     let frames = stack.isGrowing ? backedCount(of: pages(ofBase: stack.base)) : geometry.pageCount
     uncharge(frames, from: marker(ofSlot: slot(ofBase: stack.base)).group)
     return PackedStack(word: stack.word & ~PackedStack.chargedBit)
-  }
-
-  // MARK: Where they are
-
-  func stackGroup(_ index: Int) -> UnsafeMutablePointer<StackGroupRecord> {
-    (metadata + layout.chargeOffset).assumingMemoryBound(to: StackGroupRecord.self) + index
-  }
-
-  /// Whether there is such a group.
-  borrowing func isGroup(_ group: StackGroupID, _ held: borrowing LockHeld) -> Bool {
-    UInt(bitPattern: group.index) < UInt(bitPattern: layout.stackGroupCount)
-      && stackGroup(group.index).pointee.limit >= 0
   }
 }

@@ -142,9 +142,8 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     _ reserve: UnsafeMutablePointer<StackReserve>, until count: Int, _ off: borrowing InterruptsOff
   ) -> Int {
     let section = takeLock()
-    while reserve.pointee.count < count, shared.pointee.poolCount > 0 {
-      shared.pointee.poolCount &-= 1
-      reserve.reservedFrames[reserve.pointee.count] = pool[shared.pointee.poolCount]
+    while reserve.pointee.count < count, let frame = refillPool.take(section.held) {
+      reserve.reservedFrames[reserve.pointee.count] = frame
       reserve.pointee.count &+= 1
     }
     unlock(section)
@@ -165,7 +164,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Whether the pool needs no more frames for now.
   var isPoolFull: Bool {
     let section = takeLock()
-    let isFull = shared.pointee.poolCount >= layout.poolLimit
+    let isFull = refillPool.isFull(section.held)
     unlock(section)
     return isFull
   }
@@ -173,13 +172,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Puts a zeroed frame into the pool, and tells whether there was room.
   borrowing func putIntoPool(_ frame: ReservedFrame) -> Bool {
     let section = takeLock()
-    let hasRoom = shared.pointee.poolCount < layout.poolLimit
-    if hasRoom {
-      pool[shared.pointee.poolCount] = frame
-      shared.pointee.poolCount &+= 1
-    }
+    let isTaken = refillPool.put(frame, section.held)
     unlock(section)
-    return hasRoom
+    return isTaken
   }
 
   borrowing func takeReservedFrame() -> ReservedFrame? {
@@ -201,10 +196,14 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Gives back all reserves and the pool; nobody else uses the allocator any more.
   borrowing func emptyReserves() {
     for cpu in 0..<layout.cpuCount { _ = releaseReserve(reserve(ofCPU: cpu), .promised()) }
-    while shared.pointee.poolCount > 0 {
-      shared.pointee.poolCount &-= 1
-      _ = giveBack(pool[shared.pointee.poolCount].entry.frame, order: 0)
-    }
+    while let frame = takeFromRefillPool() { _ = giveBack(frame.entry.frame, order: 0) }
+  }
+
+  private borrowing func takeFromRefillPool() -> ReservedFrame? {
+    let section = takeLock()
+    let frame = refillPool.take(section.held)
+    unlock(section)
+    return frame
   }
 
   /// Empties a reserve into the pool, so that nobody who asks for memory comes before a refill; what does not fit there
@@ -230,9 +229,5 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   func grownFrames(of reserve: UnsafeMutablePointer<StackReserve>) -> UnsafeMutablePointer<Int> {
     control.pointee.grownFrames(of: reserve)
-  }
-
-  var pool: UnsafeMutablePointer<ReservedFrame> {
-    (metadata + layout.poolOffset).assumingMemoryBound(to: ReservedFrame.self)
   }
 }

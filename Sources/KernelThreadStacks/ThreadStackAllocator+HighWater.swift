@@ -49,7 +49,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   /// How many frames the reserves of all CPUs and the pool behind them hold.
   public var reservedFrameCount: Int {
-    var sum = shared.pointee.poolCount
+    var sum = refillPool.count
     for cpu in 0..<layout.cpuCount { sum &+= reserve(ofCPU: cpu).pointee.count }
     return sum
   }

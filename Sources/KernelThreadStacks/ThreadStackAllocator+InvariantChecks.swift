@@ -24,25 +24,15 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     public borrowing func _checkInvariants() {
       let cached = checkMagazines()
       if isLinear { return }
-      let pending = shared.pointee.retired &- shared.pointee.drained
-      precondition(pending <= layout.ringMask &+ 1, "the ring has overflowed")
-      precondition(
-        shared.pointee.retired &- shared.pointee.invalidated <= pending,
-        "a slot was drained before its invalidation")
-      checkLists()
+      slots.checkLists()
       var used = 0
       var live = 0
       var marked = 0
       var retired = 0
       var liveFrames = 0
       for slot in 0..<layout.slotCount {
-        let group = group(ofSlot: slot)
-        guard group.pointee.state == .partial || group.pointee.state == .full else {
-          precondition(!hasTable(slot, .promised()) && group.pointee.free == 0, "a bare group has slots")
-          continue
-        }
-        let bit: UInt64 = 1 &<< UInt64(slot & (1 &<< layout.groupShift &- 1))
-        if group.pointee.free & bit != 0 {
+        guard let isFree = slots.checkedIsFree(slot) else { continue }
+        if isFree {
           let window = stackEntries(ofSlot: slot) + -geometry.stackEntryOffset
           let entries = StackPages(from: window, to: window + geometry.windowEntryBytes)
           precondition(backedCount(of: entries) == 0, "a free slot has an entry")
@@ -80,13 +70,13 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       precondition(used == usedSlotCount, "used slots are miscounted")
       precondition(live == liveStackCount, "live stacks are miscounted")
       precondition(marked == cached, "cached stacks are not those in the magazines")
-      precondition(retired == Int(pending), "retired slots are not those in the ring")
+      precondition(retired == ring.count, "retired slots are not those in the ring")
       var frames = 0
       for node in 0..<layout.nodeCount { frames += kernelStackKiB(on: NodeID(node)) / 4 }
       var lent = 0
       for cpu in 0..<layout.cpuCount where isGrowing { lent += reserve(ofCPU: cpu).pointee.lentCount }
       precondition(frames + lent == liveFrames, "frames of live stacks are miscounted")
-      checkRing()
+      ring.check { slot in marker(ofSlot: slot).isRetired }
       checkReserves()
       for group in 0..<layout.stackGroupCount { checkCharges(group) }
     }
@@ -99,48 +89,45 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
           record.pointee.count >= 0 && record.pointee.count <= configuration.cachedStacksPerCPU,
           "a magazine has overflowed")
         cached += record.pointee.count
-        checkCached(record.magazine, record.pointee.count)
+        checkCached(record.pointee.count) { record[cached: $0] }
       }
       var inDepots = 0
       for node in 0..<layout.nodeCount {
-        let count = depotCount(ofNode: node).pointee
+        let count = depot.count(ofNode: node)
         precondition(count >= 0, "a depot has less than nothing")
         inDepots += count
-        checkCached(depot(ofNode: node), count)
+        checkCached(count) { depot[node: node, $0] }
         for index in 0..<count {
-          precondition(depot(ofNode: node)[index].node == node, "a stack is in another node's depot")
+          precondition(depot[node: node, index].node == node, "a stack is in another node's depot")
         }
       }
-      precondition(inDepots == shared.pointee.depotCount, "the depots' stacks are miscounted")
+      precondition(inDepots == depot.count, "the depots' stacks are miscounted")
       precondition(inDepots <= layout.depotLimit, "the depots have overflowed")
       return cached + inDepots
     }
 
     // A stack in two places would make more cached stacks than there are slots marked so.
-    borrowing func checkCached(_ stacks: UnsafeMutablePointer<PackedStack>, _ count: Int) {
+    borrowing func checkCached(_ count: Int, _ stacks: (Int) -> PackedStack) {
       if isLinear { return }
       for index in 0..<count {
-        let stack = stacks[index]
+        let stack = stacks(index)
         let marker = marker(ofSlot: slot(ofBase: stack.base))
         precondition(
           marker.isCached && marker.stack(at: stack.base) == stack, "a cached stack is not marked so")
         checkCleanPages(of: stack.base)
-        for other in 0..<index { precondition(stacks[other].base != stack.base, "a stack is cached twice") }
+        for other in 0..<index { precondition(stacks(other).base != stack.base, "a stack is cached twice") }
       }
     }
 
     borrowing func checkCharges(_ group: Int) {
       var frames = 0
-      for slot in 0..<layout.slotCount where hasTable(slot, .promised()) {
-        let marker = marker(ofSlot: slot)
-        guard marker.isLive, marker.isCharged, marker.group == group else { continue }
+      for slot in 0..<layout.slotCount {
+        guard let marker = seenMarker(ofSlot: slot, base: base(ofSlot: slot)), marker.isLive, marker.isCharged,
+          marker.group == group
+        else { continue }
         frames += backedCount(of: pages(ofSlot: slot))
       }
-      var charged = stackGroup(group).pointee.taken
-      for cpu in 0..<layout.cpuCount {
-        charged -= control.pointee.credit(ofCPU: cpu, group: group).pointee.load(ordering: .relaxed)
-      }
-      precondition(frames == charged, "a group's charge is not what its stacks have")
+      accounts.check(group, frames: frames)
     }
 
     borrowing func checkCleanPages(of base: VirtualAddress) {
@@ -155,21 +142,11 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       }
     }
 
-    borrowing func checkRing() {
-      var index = shared.pointee.drained
-      while index != shared.pointee.retired {
-        let slot = Int(ring[Int(index & layout.ringMask)])
-        precondition(marker(ofSlot: slot).isRetired, "a slot in the ring is not marked retired")
-        index &+= 1
-      }
-    }
-
     borrowing func checkReserves() {
       let limit = layout.reserveLimit
       precondition(
-        shared.pointee.poolCount >= 0 && shared.pointee.poolCount <= limit * layout.cpuCount,
-        "the pool has overflowed")
-      for index in 0..<shared.pointee.poolCount { checkReserved(pool[index]) }
+        refillPool.count >= 0 && refillPool.count <= limit * layout.cpuCount, "the refill pool has overflowed")
+      for index in 0..<refillPool.count { checkReserved(refillPool[index]) }
       for cpu in 0..<layout.cpuCount {
         let reserve = reserve(ofCPU: cpu)
         precondition(reserve.pointee.count >= 0 && reserve.pointee.count <= limit, "a reserve has overflowed")
@@ -181,34 +158,6 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       precondition(frame.entry.isValid, "a reserved frame's entry would not map it")
       let words = machine.pointer(to: frame.entry.frame.physicalAddress).assumingMemoryBound(to: UInt64.self)
       for index in 0..<512 { precondition(words[index] == 0, "a reserved frame is not zero") }
-    }
-
-    borrowing func checkLists() {
-      var listed = 0
-      var previous: Int32 = -1
-      var next = shared.pointee.firstPartial
-      while next >= 0 {
-        let group = group(Int(next))
-        precondition(group.pointee.previous == previous, "a list link is not mutual")
-        precondition(
-          group.pointee.state == .partial && group.pointee.free != 0, "a listed group has no free slot")
-        listed += 1
-        precondition(listed <= layout.groupCount, "the list is a circle")
-        previous = next
-        next = group.pointee.next
-      }
-      for index in 0..<layout.groupCount {
-        let group = group(index)
-        let state = group.pointee.state
-        let first = self.group((index &>> layout.tableShift) &<< layout.tableShift).pointee.state
-        precondition((state == .bare) == (first == .bare), "a table has groups with and without it")
-        if state == .partial {
-          listed -= 1
-          precondition(group.pointee.free & ~layout.allSlots == 0, "a slot is free that is not there")
-        }
-        if state == .full { precondition(group.pointee.free == 0, "a full group has a free slot") }
-      }
-      precondition(listed == 0, "a group with a free slot is not in the list")
     }
   #else
     /// Nothing: internal checks are not compiled in.

@@ -108,13 +108,6 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     return slot < UInt(bitPattern: layout.slotCount) ? Int(bitPattern: slot) : nil
   }
 
-  /// Whether a slot has page-table entries.
-  ///
-  /// They stay as long as the lock is held.
-  func hasTable(_ slot: Int, _ held: borrowing LockHeld) -> Bool {
-    group(ofSlot: slot).pointee.location != 0
-  }
-
   /// What became of a slot's stack, which is the caller's; or the lock is held, and the slot has entries.
   func marker(ofSlot slot: Int) -> StackMarker {
     StackMarker(entry: machine.readEntry(at: markerEntry(ofSlot: slot)))

@@ -122,7 +122,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     let section = takeLock()
     putSlot(slot, section.held)
     unlock(section)
-    let table = slot &>> (layout.groupShift &+ layout.tableShift)
+    let table = slots.table(ofSlot: slot)
     _ = releaseEmptyTables(from: table, to: table &+ 1)
   }
 

@@ -1,4 +1,4 @@
-// Memory pressure: freed stacks and empty tables go back, those of all CPUs.
+// Memory pressure, and time: freed stacks and empty tables go back, those of all CPUs.
 //
 // A magazine belongs to its CPU, which uses it without a lock. So that memory pressure on one CPU empties it all the same,
 // whoever reclaims lowers the magazine's limit to 0 and goes on. Its CPU meets the limit where it looks at it anyway:
@@ -115,11 +115,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     var given = 0
     var promised = 0
     let before = record.pointee.count
-    while record.pointee.count > 0, promised < target {
-      let count = record.pointee.count &- 1
-      record.pointee.count = count
+    while promised < target, let stack = record.popLast(off) {
       promised &+= control.pointee.initialPages
-      given &+= giveUp(record.magazine[count], off)
+      given &+= giveUp(stack, off)
     }
     if before > record.pointee.count { noteReturned(before &- record.pointee.count) }
     if record.pointee.count == 0 {
@@ -129,61 +127,65 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     return given &+ completeRetirement()
   }
 
-  // MARK: Tables
+  // MARK: The depot
 
-  /// Gives back the tables none of whose slots is in use.
-  func releaseEmptyTables() -> Int {
-    if isLinear { return 0 }
-    let section = takeLock()
-    let end = Int(shared.pointee.firstUntouchedTable)
-    unlock(section)
-    return releaseEmptyTables(from: 0, to: end)
-  }
-
-  /// Gives back those of the tables `first..<end` none of whose slots is in use.
+  /// Takes out and unmaps stacks until their frames reach `target`, or no more than `kept` are left.
   ///
-  /// Neighbouring tables go together, so that one invalidation serves them. The lock is not held.
-  @inline(never)
-  func releaseEmptyTables(from first: Int, to end: Int) -> Int {
-    if isLinear { return 0 }
-    var table = first
+  /// The lock is not held. It completes no invalidation but those of full batches.
+  ///
+  /// - Returns: how many frames have gone back by then.
+  @inline(never) func trimDepot(
+    downTo kept: Int, target: Int, _ off: borrowing InterruptsOff
+  ) -> Int {
     var given = 0
-    while table < end {
-      var runEnd = table
+    var promised = 0
+    while promised < target {
       let section = takeLock()
-      while runEnd < end, claimEmptyTable(runEnd, section.held) { runEnd &+= 1 }
+      let stack = depot.takeAny(keeping: kept, section.held)
       unlock(section)
-      if runEnd == table {
-        table &+= 1
-        continue
-      }
-      let range = VirtualAddressRange(firstAddress(ofTable: table), firstAddress(ofTable: runEnd))
-      given &+= arena.releaseTables(covering: range, to: frames)
-      let again = takeLock()
-      var released = runEnd
-      while released > table {
-        released &-= 1
-        putBareTable(released, again.held)
-      }
-      unlock(again)
-      table = runEnd
+      guard let stack else { break }
+      promised &+= control.pointee.initialPages
+      given &+= giveUp(stack, off)
     }
     return given
   }
 
-  /// Claims the groups of a table that is there and has no slot in use; look-ups find no table from then on.
-  func claimEmptyTable(_ table: Int, _ held: borrowing LockHeld) -> Bool {
-    for index in groups(ofTable: table) {
-      let group = group(index)
-      guard group.pointee.state == .partial, group.pointee.free == layout.allSlots else {
-        return false
-      }
+  /// Gives back stacks of the depot until their frames reach `target`.
+  func emptyDepot(target: Int) -> Int {
+    let interrupts = turnInterruptsOff()
+    let given = trimDepot(downTo: 0, target: target, interrupts.off)
+    restore(interrupts)
+    return given &+ completeRetirement()
+  }
+
+  // MARK: What time does
+
+  /// How many stacks one call of ``age()`` unmaps at most.
+  static var stacksPerPeriod: Int { 16 }
+
+  /// Ends a period: what was wanted in it is remembered, what was wanted before counts a quarter less, and a few of the
+  /// stacks that nobody has wanted go back.
+  ///
+  /// Whoever has a clock calls it, about once a second, on one CPU. Without it, the depot keeps what it once was worth
+  /// keeping until memory runs short. It takes only spin locks, and at most one invalidation.
+  ///
+  /// - Returns: how many frames went back.
+  /// - Complexity: O(1); it unmaps at most 16 stacks.
+  @discardableResult
+  public borrowing func age() -> Int {
+    let interrupts = turnInterruptsOff()
+    let section = takeLock()
+    let kept = depot.endPeriod(section.held)
+    let surplus = depot.count &- kept
+    unlock(section)
+    var given = 0
+    if surplus > 0 {
+      let unmapped = surplus < Self.stacksPerPeriod ? surplus : Self.stacksPerPeriod
+      let target = unmapped &* control.pointee.initialPages
+      given = trimDepot(downTo: kept, target: target, interrupts.off)
     }
-    for index in groups(ofTable: table) {
-      unlink(index, held)
-      group(index).pointee.forgetLocation(held)
-      group(index).pointee.state = .changing
-    }
-    return true
+    given &+= completeRetirement()
+    restore(interrupts)
+    return given
   }
 }

@@ -42,16 +42,6 @@ struct FrameBuffer {
   }
 }
 
-/// The slots that wait for an invalidation, if they are few.
-struct SlotBuffer {
-  var slots = InlineArray<16, UInt32>(repeating: 0)
-  /// How many there are; -1 if they are too many for the buffer.
-  var count = 0
-
-  init() {}
-  static var capacity: Int { 16 }
-}
-
 extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// How many slots give their frames back in one free.
   static var slotsPerFree: Int { 2 }
@@ -72,33 +62,25 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     unmap(stack)
     var left = Self.slotsPerFree
     let first = takeLock()
-    guard enqueueRetired(stack, first.held) else {
+    guard ring.put(slot(ofBase: stack.base), base: stack.base, first.held) else {
       unlock(first)
       return completeAlone(stack)
     }
-    var mustInvalidate = false
-    if !shared.pointee.isInvalidating,
-      shared.pointee.retired &- shared.pointee.invalidated
-        >= UInt32(truncatingIfNeeded: configuration.retirementBatch)
-    {
-      shared.pointee.isInvalidating = true
-      mustInvalidate = true
-    }
+    var mustInvalidate = ring.claimInvalidation(ofBatch: configuration.retirementBatch, first.held)
     let kept = first.keep()
     return FrameBuffer.with { buffer in
       var section = LockSection(kept)
       var given = 0
       while true {
         collect(into: &buffer, slots: &left, section.held)
-        let end = shared.pointee.retired
-        let range = retiredRange(section.held)
+        let end = ring.end(section.held)
+        let range = ring.range(section.held)
         unlock(section)
         if mustInvalidate {
           mustInvalidate = false
           machine.invalidate(range, in: .kernel, scope: .leaves)
           let section = takeLock()
-          noteInvalidated(upTo: end, section.held)
-          shared.pointee.isInvalidating = false
+          ring.completeClaimed(upTo: end, section.held)
           unlock(section)
         }
         let wasFull = buffer.isFull
@@ -123,41 +105,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     machine.publishEntries()
   }
 
-  /// Puts an unmapped stack's slot into the ring, if there is room.
-  @inline(__always) func enqueueRetired(_ stack: PackedStack, _ held: borrowing LockHeld) -> Bool {
-    let index = shared.pointee.retired
-    guard index &- shared.pointee.drained <= layout.ringMask else { return false }
-    ring[Int(index & layout.ringMask)] = UInt32(truncatingIfNeeded: slot(ofBase: stack.base))
-    shared.pointee.retired = index &+ 1
-    let base = stack.base.rawValue
-    if base < shared.pointee.lowestRetired { shared.pointee.lowestRetired = base }
-    if base > shared.pointee.highestRetired { shared.pointee.highestRetired = base }
-    return true
-  }
-
-  /// What an invalidation of all retired slots has to cover.
-  func retiredRange(_ held: borrowing LockHeld) -> VirtualAddressRange {
-    VirtualAddressRange(
-      VirtualAddress(shared.pointee.lowestRetired),
-      VirtualAddress(shared.pointee.highestRetired) + geometry.size)
-  }
-
-  /// Notes that an invalidation has completed that covers all slots that were retired before `end`.
-  ///
-  /// The bounds stay where others have been retired meanwhile: they are only wider than they need be then.
-  func noteInvalidated(upTo end: UInt32, _ held: borrowing LockHeld) {
-    // Another CPU may have completed a later one.
-    if Int32(bitPattern: end &- shared.pointee.invalidated) > 0 { shared.pointee.invalidated = end }
-    if shared.pointee.retired == end {
-      shared.pointee.lowestRetired = .max
-      shared.pointee.highestRetired = 0
-    }
-  }
-
   /// Takes the frames of up to `slots` invalidated slots, as far as the buffer takes them, and frees the slots.
   func collect(into buffer: inout FrameBuffer, slots: inout Int, _ held: borrowing LockHeld) {
-    while slots > 0, shared.pointee.drained != shared.pointee.invalidated {
-      let slot = Int(ring[Int(shared.pointee.drained & layout.ringMask)])
+    while slots > 0, let slot = ring.first(held) {
       var rest = pages(ofSlot: slot)
       while let location = rest.popFirst() {
         let entry = machine.readEntry(at: location)
@@ -167,7 +117,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
         machine.writeEntry(.empty, at: location)
         buffer.add(entry.frame)
       }
-      shared.pointee.drained &+= 1
+      ring.removeFirst(held)
       putSlot(slot, held)
       slots &-= 1
     }
@@ -197,22 +147,6 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     return given
   }
 
-  /// The slots that were retired before `end` and wait for an invalidation.
-  func pendingSlots(upTo end: UInt32, _ held: borrowing LockHeld) -> SlotBuffer {
-    var buffer = SlotBuffer()
-    var index = shared.pointee.invalidated
-    guard end &- index <= UInt32(truncatingIfNeeded: SlotBuffer.capacity) else {
-      buffer.count = -1
-      return buffer
-    }
-    while index != end {
-      buffer.slots[unchecked: buffer.count] = ring[Int(index & layout.ringMask)]
-      buffer.count &+= 1
-      index &+= 1
-    }
-    return buffer
-  }
-
   /// Drops what CPUs have cached of some slots: each by itself if that takes an eighth of the instructions, or fewer, that
   /// all that lies between them does.
   ///
@@ -237,15 +171,15 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   @inline(never) func completeRetirement() -> Int {
     if isLinear { return 0 }
     var first = takeLock()
-    let end = shared.pointee.retired
-    if end != shared.pointee.invalidated {
+    let end = ring.end(first.held)
+    if ring.needsInvalidation(first.held) {
       // Another CPU may be at it. This covers the same slots once more, and nobody waits for anybody.
-      let range = retiredRange(first.held)
-      let pending = pendingSlots(upTo: end, first.held)
+      let range = ring.range(first.held)
+      let pending = ring.pendingSlots(upTo: end, first.held)
       unlock(first)
       invalidate(pending, in: range)
       first = takeLock()
-      noteInvalidated(upTo: end, first.held)
+      ring.noteInvalidated(upTo: end, first.held)
     }
     let kept = first.keep()
     return FrameBuffer.with { buffer in

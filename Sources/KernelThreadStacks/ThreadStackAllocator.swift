@@ -14,7 +14,6 @@
 // after the invalidation that followed its last life.
 
 import KernelMachine
-import Synchronization
 
 /// Gives every thread of a kernel its stack and `thread_info`.
 ///
@@ -97,14 +96,9 @@ public struct ThreadStackAllocator<M: Machine, F: FrameSource & ~Copyable, A: St
           limit: configuration.cachedStacksPerCPU))
       reserve(ofCPU: cpu).initialize(to: StackReserve())
     }
-    for node in 0..<layout.nodeCount { depotCount(ofNode: node).initialize(to: 0) }
-    for group in 0..<layout.stackGroupCount {
-      stackGroup(group).initialize(to: StackGroupRecord())
-      for cpu in 0..<layout.cpuCount {
-        control.pointee.credit(ofCPU: cpu, group: group).initialize(to: Atomic(0))
-      }
-    }
-    for group in 0..<layout.groupCount { self.group(group).initialize(to: GroupRecord()) }
+    depot.initialize()
+    accounts.initialize()
+    slots.initialize()
     if configuration.strategy == .growing { fillReserves() }
   }
 
@@ -146,18 +140,20 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     metadata.assumingMemoryBound(to: StackControl.self)
   }
 
-  var shared: UnsafeMutablePointer<StackShared> {
-    (metadata + StackMetadataLayout.sharedOffset).assumingMemoryBound(to: StackShared.self)
-  }
+  @inline(__always) var shared: UnsafeMutablePointer<StackShared> { control.shared }
 
-  /// The storage of the lock that guards groups, ring and shared state.
+  /// The storage of the lock that guards slots, ring, depots, refill pool and accounts.
   var lock: UnsafeMutablePointer<SpinLock> {
     (metadata + StackMetadataLayout.sharedOffset).assumingMemoryBound(to: SpinLock.self)
   }
 
-  var ring: UnsafeMutablePointer<UInt32> {
-    (metadata + StackMetadataLayout.ringOffset).assumingMemoryBound(to: UInt32.self)
-  }
+  // What the lock guards, each part by a view of its own.
+
+  @inline(__always) var slots: SlotTable { SlotTable(control) }
+  @inline(__always) var ring: RetirementRing { RetirementRing(control) }
+  @inline(__always) var depot: Depot { Depot(control) }
+  @inline(__always) var refillPool: RefillPool { RefillPool(control) }
+  @inline(__always) var accounts: GroupAccounts { GroupAccounts(control) }
 
   func record(ofCPU cpu: Int) -> UnsafeMutablePointer<CPURecord> {
     (control.pointee.firstRecord + cpu &* control.pointee.cpuStride).assumingMemoryBound(to: CPURecord.self)
@@ -170,8 +166,6 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     UnsafeMutableRawPointer(record).assumingMemoryBound(to: Int.self) - (node &+ 1)
   }
 
-  func group(_ index: Int) -> UnsafeMutablePointer<GroupRecord> { control.pointee.groups + index }
-
   // MARK: Slots and their entries
 
   /// The number of the slot whose stack has this base.
@@ -183,10 +177,6 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   func base(ofSlot slot: Int) -> VirtualAddress {
     VirtualAddress(control.pointee.firstStack) + slot &<< geometry.strideShift
-  }
-
-  func group(ofSlot slot: Int) -> UnsafeMutablePointer<GroupRecord> {
-    group(slot &>> layout.groupShift)
   }
 
   // A group's entries lie side by side, so a page's entry is found from its distance to the group's first page.

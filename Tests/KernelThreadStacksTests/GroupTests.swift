@@ -111,8 +111,7 @@ import Testing
       #expect(machine.counters.lockAcquisitions == before)
     }
     for cpu in 0..<3 {
-      let credit = stacks.control.pointee.credit(ofCPU: cpu, group: group.index)
-      #expect(credit.pointee.load(ordering: .relaxed) == (cpu == 1 ? 8 : 0))
+      #expect(stacks.accounts.credit(ofCPU: cpu, group: group.index) == (cpu == 1 ? 8 : 0))
     }
     #expect(Self.charged(group, stacks) == 0)
     try stacks.removeGroup(group)

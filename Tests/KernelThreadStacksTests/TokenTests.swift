@@ -16,20 +16,23 @@ import Testing
     }
   }
 
-  // What uses the magazine, the depot, the slots and the ring.
+  // What uses the magazine, the accounts, the depot, the slots, the ring and the refill pool.
   private static let calls = [
     Call("_ = stacks.cache(stack, in: record, TOKEN)", "interrupts.off"),
     Call("record.push(stack, at: 0, TOKEN)", "interrupts.off"),
-    Call("_ = stacks.takeLast(node: nil, from: record, TOKEN)", "interrupts.off"),
+    Call("_ = record.pop(tag: nil, TOKEN)", "interrupts.off"),
     Call("_ = stacks.giveUp(stack, TOKEN)", "interrupts.off"),
-    Call("stacks.putIntoDepot(stack, TOKEN)", "section.held"),
-    Call("_ = stacks.takeFromDepot(node: 0, record, TOKEN)", "section.held"),
-    Call("_ = stacks.takeAnyFromDepot(TOKEN)", "section.held"),
+    Call("_ = stacks.accounts.chargeFromCredit(1, to: 0, cpu: 0, TOKEN)", "interrupts.off"),
+    Call("_ = stacks.accounts.charge(1, to: 0, cpu: 0, TOKEN)", "section.held"),
+    Call("stacks.depot.put(stack, TOKEN)", "section.held"),
+    Call("_ = stacks.depot.take(node: 0, refilling: record, TOKEN)", "section.held"),
+    Call("_ = stacks.depot.takeAny(keeping: 0, TOKEN)", "section.held"),
     Call("_ = stacks.supply(node: 0, needsSlot: true, TOKEN)", "section.held"),
-    Call("_ = stacks.takeFreeSlot(TOKEN)", "section.held"),
+    Call("_ = stacks.slots.take(TOKEN)", "section.held"),
     Call("stacks.putSlot(0, TOKEN)", "section.held"),
-    Call("_ = stacks.enqueueRetired(stack, TOKEN)", "section.held"),
-    Call("stacks.noteInvalidated(upTo: 0, TOKEN)", "section.held"),
+    Call("_ = stacks.ring.put(0, base: stack.base, TOKEN)", "section.held"),
+    Call("stacks.ring.noteInvalidated(upTo: 0, TOKEN)", "section.held"),
+    Call("_ = stacks.refillPool.take(TOKEN)", "section.held"),
   ]
 
   @Test func `A call without its token does not compile`() throws {

@@ -1,0 +1,83 @@
+// The tables that slots' entries are in: built when no slot with a table is free, given back when none of a table's slots is in
+// use. The lock is not held meanwhile; SlotTable keeps all others off a claimed table.
+
+import KernelMachine
+
+extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
+  /// Takes a free slot; has one more table built if no group with a table has one.
+  @inline(never) func takeSlotWithTable(node: NodeID?) throws(ThreadStackError) -> Int {
+    let section = takeLock()
+    if let free = slots.take(section.held) {
+      unlock(section)
+      return slots.number(of: free)
+    }
+    let table = slots.claimBareTable(section.held)
+    unlock(section)
+    guard let table else { throw .slotsExhausted(capacity: layout.capacity) }
+    return try takeSlot(ofNewTable: table, node: node)
+  }
+
+  /// Has a claimed table built and takes its first slot, which is counted already.
+  @inline(never)
+  private func takeSlot(ofNewTable table: Int, node: NodeID?) throws(ThreadStackError) -> Int {
+    let location: PhysicalAddress
+    do {
+      location = try arena.leafEntry(at: slots.firstAddress(ofTable: table), node: node, frames: frames)
+    } catch {
+      let section = takeLock()
+      slots.abandon(table, section.held)
+      unlock(section)
+      throw .frames(error)
+    }
+    let section = takeLock()
+    let free = slots.open(table, at: location, section.held)
+    unlock(section)
+    return slots.number(of: free)
+  }
+
+  /// Frees a slot; its stack's entries are empty.
+  func putSlot(_ slot: Int, _ held: borrowing LockHeld) {
+    machine.writeEntry(.empty, at: markerEntry(ofSlot: slot))
+    slots.put(slot, held)
+  }
+
+  /// Gives back the tables none of whose slots is in use.
+  func releaseEmptyTables() -> Int {
+    if isLinear { return 0 }
+    let section = takeLock()
+    let end = slots.endOfTables(section.held)
+    unlock(section)
+    return releaseEmptyTables(from: 0, to: end)
+  }
+
+  /// Gives back those of the tables `first..<end` none of whose slots is in use.
+  ///
+  /// Neighbouring tables go together, so that one invalidation serves them.
+  @inline(never)
+  func releaseEmptyTables(from first: Int, to end: Int) -> Int {
+    if isLinear { return 0 }
+    var table = first
+    var given = 0
+    while table < end {
+      var runEnd = table
+      let section = takeLock()
+      while runEnd < end, slots.claimEmptyTable(runEnd, section.held) { runEnd &+= 1 }
+      unlock(section)
+      if runEnd == table {
+        table &+= 1
+        continue
+      }
+      let range = VirtualAddressRange(slots.firstAddress(ofTable: table), slots.firstAddress(ofTable: runEnd))
+      given &+= arena.releaseTables(covering: range, to: frames)
+      let again = takeLock()
+      var released = runEnd
+      while released > table {
+        released &-= 1
+        slots.putBare(released, again.held)
+      }
+      unlock(again)
+      table = runEnd
+    }
+    return given
+  }
+}
