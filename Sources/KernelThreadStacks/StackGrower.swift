@@ -68,6 +68,7 @@ public struct StackGrower<M: Machine> {
     } while !rest.isEmpty
     machine.publishEntries()
     let marker = StackMarker(entry: machine.readEntry(at: pages.first + control.pointee.markerDistance))
+    // The exception that called has turned interrupts off.
     if marker.isCharged {
       GroupAccounts(control).chargeGrowth(missing.count, to: marker.group, cpu: cpu, .promised())
     }

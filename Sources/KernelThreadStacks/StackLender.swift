@@ -110,6 +110,7 @@ public struct StackLender<M: AccessFlagMachine> {
     reserve.pointee.count &-= kept
     let marker = reserve.pointee.lentEntries + control.pointee.markerDistance
     let owner = StackMarker(entry: machine.readEntry(at: marker))
+    // The kernel's switch has interrupts off.
     if owner.isCharged {
       GroupAccounts(control).chargeGrowth(kept, to: owner.group, cpu: cpu, .promised())
     }

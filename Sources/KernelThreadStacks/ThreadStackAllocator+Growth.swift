@@ -22,6 +22,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   public borrowing func prepareToRun(_ base: VirtualAddress, mayTakeFrames: Bool = true) -> Bool {
     let reserve = reserve(ofCPU: machine.currentCPU)
     if reserve.pointee.count == reserve.pointee.readyCount { return true }
+    // The kernel's switch has interrupts off.
     return prepareByRefilling(base, mayTakeFrames, reserve, .promised())
   }
 
@@ -190,12 +191,20 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   /// Fills all reserves and the pool as far as memory allows; nobody else uses the allocator yet.
   borrowing func fillReserves() {
-    for cpu in 0..<layout.cpuCount { fill(reserve(ofCPU: cpu), .promised()) }
+    for cpu in 0..<layout.cpuCount {
+      let interrupts = turnInterruptsOff()
+      fill(reserve(ofCPU: cpu), interrupts.off)
+      restore(interrupts)
+    }
   }
 
   /// Gives back all reserves and the pool; nobody else uses the allocator any more.
   borrowing func emptyReserves() {
-    for cpu in 0..<layout.cpuCount { _ = releaseReserve(reserve(ofCPU: cpu), .promised()) }
+    for cpu in 0..<layout.cpuCount {
+      let interrupts = turnInterruptsOff()
+      _ = releaseReserve(reserve(ofCPU: cpu), interrupts.off)
+      restore(interrupts)
+    }
     while let frame = takeFromRefillPool() { _ = giveBack(frame.entry.frame, order: 0) }
   }
 

@@ -107,7 +107,11 @@ public struct ThreadStackAllocator<M: Machine, F: FrameSource & ~Copyable, A: St
   /// Stacks that are still in use keep their slots, and with them the records that they point to.
   deinit {
     _ = emptyDepot(target: .max)
-    for cpu in 0..<layout.cpuCount { _ = emptyMagazine(record(ofCPU: cpu), target: .max, .promised()) }
+    for cpu in 0..<layout.cpuCount {
+      let interrupts = turnInterruptsOff()
+      _ = emptyMagazine(record(ofCPU: cpu), target: .max, interrupts.off)
+      restore(interrupts)
+    }
     _ = completeRetirement()
     _ = releaseEmptyTables()
     if isGrowing { emptyReserves() }

@@ -2,10 +2,10 @@
 //
 //     token             who has it                            what it may touch
 //     InterruptsOff     code that runs with interrupts off    its CPU's record: magazine, counts, reserve
-//     LockHeld          the holder of the allocator's lock    depots, slots, retirement ring, pool, charges of groups
+//     LockHeld          the holder of the allocator's lock    slots, ring, depots, refill pool, accounts (StackControl)
 //
 //     let interrupts = turnInterruptsOff()                let section = takeLock()
-//     record.push(stack, at: room, interrupts.off)        putIntoDepot(stack, section.held)
+//     record.push(stack, at: room, interrupts.off)        depot.put(stack, section.held)
 //     restore(interrupts)                                 unlock(section)
 //
 // A token cannot be copied or kept: it lies in a section, is lent to what is called meanwhile, and is gone when the section
@@ -17,7 +17,9 @@ import KernelMachine
 struct InterruptsOff: ~Copyable {
   @inline(__always) fileprivate init() {}
 
-  /// A token on a caller's word: interrupts are off already, or no other CPU uses the allocator.
+  /// A token on the word of a kernel, which calls from an exception handler or its switch: interrupts are off already.
+  ///
+  /// These calls are too frequent to turn them off again, and a kernel has no token.
   @inline(__always) static func promised() -> InterruptsOff { InterruptsOff() }
 }
 
@@ -26,9 +28,6 @@ struct LockHeld: ~Copyable {
   let off = InterruptsOff()
 
   @inline(__always) fileprivate init() {}
-
-  /// A token on a caller's word: no other CPU uses the allocator.
-  @inline(__always) static func promised() -> LockHeld { LockHeld() }
 }
 
 /// The time from turning interrupts off to restoring them.
