@@ -47,6 +47,20 @@ struct CPURecord: ~Copyable {
   static var headerBytes: Int { 32 }
 }
 
+extension UnsafeMutablePointer<CPURecord> {
+  /// The frames of a node that lie behind stacks, cached ones included, as this CPU has counted them.
+  func mappedFrames(ofNode node: Int) -> Int { mapped(node).pointee }
+
+  /// Counts frames of a node that have been mapped, or, below 0, unmapped.
+  @inline(__always) func countMapped(_ frames: Int, ofNode node: Int, _ off: borrowing InterruptsOff) {
+    mapped(node).pointee &+= frames
+  }
+
+  @inline(__always) private func mapped(_ node: Int) -> UnsafeMutablePointer<Int> {
+    UnsafeMutableRawPointer(self).assumingMemoryBound(to: Int.self) - (node &+ 1)
+  }
+}
+
 // What follows uses the magazine. Where it is another CPU's, that CPU has stopped, or the allocator is at its end.
 extension UnsafeMutablePointer<CPURecord> {
   /// The stacks of the magazine, the one that was freed last at the end.

@@ -17,13 +17,13 @@
 /// Guarded by the allocator's lock.
 struct StackDemand: Equatable {
   /// Stacks taken less stacks returned, since the beginning.
-  var taken = 0
+  private var taken = 0
   /// The least that `taken` was in this period.
-  var lowest = 0
+  private var lowest = 0
   /// By how much it has risen above an earlier low in this period, at most.
-  var rise = 0
+  private var rise = 0
   /// What the periods before make worth keeping.
-  var remembered = 0
+  private var remembered = 0
 
   init() {}
 

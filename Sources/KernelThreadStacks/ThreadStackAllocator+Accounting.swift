@@ -7,28 +7,8 @@ import KernelMachine
 import Synchronization
 
 extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
-  /// Adds a stack's frames to the counts of this CPU, or takes them off.
-  func account(
-    _ stack: PackedStack, _ sign: Int, in record: UnsafeMutablePointer<CPURecord>,
-    _ off: borrowing InterruptsOff
-  ) {
-    if stack.isIrregular {
-      accountPages(stack, sign, in: record, off)
-    } else {
-      mappedFrames(of: record, node: stack.node).pointee &+= sign &* geometry.pageCount
-    }
-  }
-
-  /// Adds the frames of a stack that has just been made: all are there, or the top one where stacks grow.
-  @inline(__always)
-  func accountInitial(
-    _ stack: PackedStack, in record: UnsafeMutablePointer<CPURecord>, _ off: borrowing InterruptsOff
-  ) {
-    if stack.isMixed { return accountPages(stack, 1, in: record, off) }
-    mappedFrames(of: record, node: stack.node).pointee &+= control.pointee.initialPages
-  }
-
-  /// The same for a stack whose frames are of several nodes, or not all there: each frame is looked up.
+  /// Adds a stack's frames to the counts of this CPU, or takes them off, where they are of several nodes, or not all there:
+  /// each frame is looked up.
   @inline(never)
   func accountPages(
     _ stack: PackedStack, _ sign: Int, in record: UnsafeMutablePointer<CPURecord>,
@@ -39,7 +19,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       let entry = machine.readEntry(at: location)
       if entry.isEmpty { continue }
       let node = layout.nodeCount == 1 ? 0 : frames.node(of: entry.frame).index
-      mappedFrames(of: record, node: node).pointee &+= sign
+      record.countMapped(sign, ofNode: node, off)
     }
   }
 
@@ -51,14 +31,14 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     guard node.index >= 0, node.index < layout.nodeCount else { return 0 }
     var sum = 0
     for cpu in 0..<layout.cpuCount {
-      sum &+= mappedFrames(of: record(ofCPU: cpu), node: node.index).pointee
+      sum &+= record(ofCPU: cpu).mappedFrames(ofNode: node.index)
       if isGrowing { sum &+= grownFrames(of: reserve(ofCPU: cpu))[node.index] }
     }
     return (sum &- cachedFrames(on: node.index)) &* 4
   }
 
   /// The frames of a node behind cached stacks.
-  @inline(never) borrowing func cachedFrames(on node: Int) -> Int {
+  @inline(never) private borrowing func cachedFrames(on node: Int) -> Int {
     if layout.nodeCount == 1 { return cachedStackCount &* control.pointee.initialPages }
     var sum = 0
     for cpu in 0..<layout.cpuCount {

@@ -1,4 +1,5 @@
-// Handing out stacks: from this CPU's magazine, else made anew.
+// Handing out stacks: from this CPU's magazine, else from the depot, else made of frames that are at hand, in a slot that is
+// free. What takes longer is in ThreadStackAllocator+Search.swift.
 
 import KernelMachine
 
@@ -38,11 +39,6 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       clearDirtyPages(of: stack.base)
     }
     return ThreadStack(stack, control: control)
-  }
-
-  /// The tag of a stack of a node whose frames need no further look.
-  @inline(__always) func cachedTag(ofNode node: Int) -> UInt {
-    UInt(bitPattern: node) | control.pointee.cachedTag
   }
 
   /// What serves a request that this CPU's magazine does not.
@@ -105,7 +101,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       return try makeOfSingleFrames(stack, restoring: interrupts)
     }
     record.pointee.coldAllocations &+= 1
-    mappedFrames(of: record, node: 0).pointee &+= pages
+    record.countMapped(pages, ofNode: 0, interrupts.off)
     restore(interrupts)
     return contents == .zeroed ? ThreadStack(stack, control: control) : clearedNew(stack, from: first)
   }
@@ -120,106 +116,6 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     return cleared(stack)
   }
 
-  /// The rest of `allocateOnMagazineMiss`: the frame source has refused all frames at once.
-  @inline(never) func makeOfSingleFrames(
-    _ stack: PackedStack, restoring interrupts: consuming InterruptSection
-  ) throws(ThreadStackError) -> ThreadStack {
-    restore(interrupts)
-    return try make(.slot(slots.freeSlot(slot(ofBase: stack.base))), node: nil, mayReclaim: true)
-  }
-
-  /// The rest of `allocateOnMagazineMiss`: there are several nodes, or no slots.
-  @inline(never)
-  func allocateLinearOrAcrossNodes(
-    node: NodeID?, _ record: UnsafeMutablePointer<CPURecord>, restoring interrupts: consuming InterruptSection
-  ) throws(ThreadStackError) -> ThreadStack {
-    guard layout.nodeCount == 1 else {
-      restore(interrupts)
-      return try allocateBySearch(node: node, mayReclaim: true)
-    }
-    let section = takeLock()
-    switch supply(node: nil, needsSlot: false, section.held) {
-    case .depot: return takeFromDepot(record, unlocking: section, restoring: interrupts)
-    case .refillsWait(let threads):
-      unlock(section)
-      restore(interrupts)
-      throw .refillsWait(threads: threads)
-    case .nothing, .slot:
-      unlock(section)
-      restore(interrupts)
-    }
-    do {
-      return counted(try makeLinearStack(node: nil, isOnlyNode: true))
-    } catch { return try retryAfterReclaim(node: nil, after: .frames(error)) }
-  }
-
-  /// Counts a stack that has just been made.
-  @inline(__always) func counted(_ stack: PackedStack) -> ThreadStack {
-    let interrupts = turnInterruptsOff()
-    let record = record(ofCPU: machine.currentCPU)
-    record.pointee.coldAllocations &+= 1
-    accountInitial(stack, in: record, interrupts.off)
-    restore(interrupts)
-    return ThreadStack(stack, control: control)
-  }
-
-  /// Hands out a stack of the magazine or of the depot, or makes one, whatever nodes there are.
-  ///
-  /// - Parameter mayReclaim: whether freed stacks are given back if one is refused, and it is tried once more.
-  @inline(never) func allocateBySearch(node: NodeID?, mayReclaim: Bool) throws(ThreadStackError) -> ThreadStack
-  {
-    var wanted = 0
-    if layout.nodeCount > 1 {
-      let interrupts = turnInterruptsOff()
-      let record = record(ofCPU: machine.currentCPU)
-      let home = homeNode.index
-      record.pointee.homeTag = cachedTag(ofNode: home)
-      wanted = node?.index ?? home
-      let cached = record.take(node: wanted, interrupts.off)
-      if let cached { mark(cached, .live(cached)) }
-      restore(interrupts)
-      if let cached { return cleared(cached) }
-    }
-    let section = takeLock()
-    let supply = supply(node: wanted, needsSlot: !isLinear, section.held)
-    if case .depot = supply {
-      return cleared(takeFromDepot(node: wanted, record(ofCPU: machine.currentCPU), unlocking: section))
-    }
-    unlock(section)
-    return try make(supply, node: node, mayReclaim: mayReclaim)
-  }
-
-  /// Makes a stack of new frames: in the slot that was taken, or in one whose table is built first, or without a slot.
-  ///
-  /// - Parameter mayReclaim: whether freed stacks are given back if one is refused, and it is tried once more.
-  @inline(never) func make(
-    _ supply: Supply, node: NodeID?, mayReclaim: Bool
-  ) throws(ThreadStackError) -> ThreadStack {
-    if case .refillsWait(let threads) = supply { throw .refillsWait(threads: threads) }
-    do throws(ThreadStackError) {
-      if case .slot(let free) = supply {
-        return counted(try makeMappedStack(slot: slots.number(of: free), node: node))
-      }
-      if !isLinear { return counted(try makeMappedStack(slot: try takeSlotWithTable(node: node), node: node)) }
-      do {
-        return counted(try makeLinearStack(node: node, isOnlyNode: layout.nodeCount == 1))
-      } catch { throw .frames(error) }
-    } catch {
-      if mayReclaim { return try retryAfterReclaim(node: node, after: error) }
-      noteReturned(1)
-      throw error
-    }
-  }
-
-  /// Gives freed stacks back, under memory pressure, and tries once more.
-  @inline(never) func retryAfterReclaim(
-    node: NodeID?, after error: ThreadStackError
-  ) throws(ThreadStackError) -> ThreadStack {
-    noteReturned(1)
-    guard reclaim(target: geometry.pageCount) > 0 else { throw error }
-    return try allocateBySearch(node: node, mayReclaim: false)
-  }
-
   /// Takes a stack of a node out of the depot for its new owner, and some more for the magazine.
   @inline(__always) func takeFromDepot(
     node: Int, _ record: UnsafeMutablePointer<CPURecord>, unlocking section: consuming LockSection
@@ -228,5 +124,10 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     unlock(section)
     mark(stack, .live(stack))
     return stack
+  }
+
+  /// The tag of a stack of a node whose frames need no further look.
+  @inline(__always) func cachedTag(ofNode node: Int) -> UInt {
+    UInt(bitPattern: node) | control.pointee.cachedTag
   }
 }

@@ -21,9 +21,38 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     restore(interrupts)
   }
 
+  /// Puts a freed stack into the magazine and returns true, if there is room and the stack is fit for it.
+  @inline(__always) func cache(
+    _ stack: PackedStack, in record: UnsafeMutablePointer<CPURecord>, _ off: borrowing InterruptsOff
+  ) -> Bool {
+    guard let room = record.room, markCached(stack) else { return false }
+    record.push(stack, at: room, off)
+    return true
+  }
+
+  /// Marks a stack as cached and returns true, if no more pages are mapped than `allocate` has mapped, it is charged to
+  /// no group, and it is not linear: a linear stack is marked another way.
+  @inline(__always) private func markCached(_ stack: PackedStack) -> Bool {
+    // A stack that grows is not linear, which its own word tells.
+    if !stack.isGrowing, isLinear { return false }
+    if stack.isCharged { return false }
+    let pages = pages(ofBase: stack.base)
+    if stack.isGrowing, hasGrown(pages) { return false }
+    machine.writeEntry(StackMarker.cached(stack).entry, at: pages.first + control.pointee.markerDistance)
+    return true
+  }
+
+  /// Whether more pages of a growing stack are mapped than `allocate` has mapped.
+  @inline(__always) func hasGrown(_ pages: StackPages) -> Bool {
+    let below = pages.first + (control.pointee.firstInitialEntry &- StackPages.entryBytes)
+    return !machine.readEntry(at: below).isEmpty
+  }
+
+  // MARK: What the magazine does not take
+
   /// The rest of `free`: a linear stack is marked another way; the magazine takes it if it has room.
   @inline(never)
-  func freeUncached(
+  private func freeUncached(
     _ stack: PackedStack, _ record: UnsafeMutablePointer<CPURecord>, _ off: borrowing InterruptsOff
   ) {
     if isLinear {
@@ -68,9 +97,19 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     _ = giveUp(stack, off)
   }
 
+  /// Moves a magazine's oldest stacks to the depot if there is room for them.
+  ///
+  /// - Returns: whether the magazine has room now.
+  private func exchangeFull(_ record: UnsafeMutablePointer<CPURecord>, _ held: borrowing LockHeld) -> Bool {
+    guard depot.canTakeOldest(of: record, held) else { return false }
+    completeBeforePassingOn()
+    depot.takeOldest(of: record, held)
+    return true
+  }
+
   /// Takes a stack off its group's charge, then frees it like any other.
   @inline(never)
-  func freeCharged(
+  private func freeCharged(
     _ stack: PackedStack, _ record: UnsafeMutablePointer<CPURecord>, _ off: borrowing InterruptsOff
   ) {
     let freed = uncharged(stack)
@@ -80,7 +119,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Frees while another CPU has asked for what this one keeps: this stack and a cached one are unmapped, until the
   /// magazine is empty.
   @inline(never)
-  func freeOnRequest(
+  private func freeOnRequest(
     _ stack: PackedStack, _ record: UnsafeMutablePointer<CPURecord>, _ off: borrowing InterruptsOff
   ) {
     record.pointee.overflows &+= 1
@@ -98,71 +137,5 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     let section = takeLock()
     depot.noteReturned(count, section.held)
     unlock(section)
-  }
-
-  /// Puts a freed stack into the magazine and returns true, if there is room and the stack is fit for it.
-  @inline(__always) func cache(
-    _ stack: PackedStack, in record: UnsafeMutablePointer<CPURecord>, _ off: borrowing InterruptsOff
-  ) -> Bool {
-    guard let room = record.room, markCached(stack) else { return false }
-    record.push(stack, at: room, off)
-    return true
-  }
-
-  /// Marks a stack as cached and returns true, if no more pages are mapped than `allocate` has mapped, it is charged to
-  /// no group, and it is not linear: a linear stack is marked another way.
-  @inline(__always) func markCached(_ stack: PackedStack) -> Bool {
-    // A stack that grows is not linear, which its own word tells.
-    if !stack.isGrowing, isLinear { return false }
-    if stack.isCharged { return false }
-    let pages = pages(ofBase: stack.base)
-    if stack.isGrowing, hasGrown(pages) { return false }
-    machine.writeEntry(StackMarker.cached(stack).entry, at: pages.first + control.pointee.markerDistance)
-    return true
-  }
-
-  /// Whether more pages of a growing stack are mapped than `allocate` has mapped.
-  @inline(__always) func hasGrown(_ pages: StackPages) -> Bool {
-    let below = pages.first + (control.pointee.firstInitialEntry &- StackPages.entryBytes)
-    return !machine.readEntry(at: below).isEmpty
-  }
-
-  func giveBackLinear(_ stack: PackedStack) -> Int {
-    giveBack(machine.frame(ofLinear: stack.base), order: geometry.blockOrder)
-  }
-
-  /// Takes a stack out of this CPU's cache, or the depot, for good, because someone has freed it twice and may still be using it.
-  ///
-  /// The stack counts as lost: it stays mapped and keeps its slot, and the leak handler is told. It is legal with
-  /// interrupts off.
-  ///
-  /// - Parameter address: the stack's base.
-  /// - Returns: whether it was there.
-  @discardableResult
-  public borrowing func quarantine(at address: VirtualAddress) -> Bool {
-    let interrupts = turnInterruptsOff()
-    let record = record(ofCPU: machine.currentCPU)
-    var stack = record.take(base: address, interrupts.off)
-    if stack == nil {
-      let section = takeLock()
-      stack = depot.take(base: address, section.held)
-      unlock(section)
-    }
-    if let stack {
-      mark(stack, .quarantined(stack))
-      control.pointee.reportLeak(of: stack)
-    }
-    restore(interrupts)
-    return stack != nil
-  }
-
-  /// Moves a magazine's oldest stacks to the depot if there is room for them.
-  ///
-  /// - Returns: whether the magazine has room now.
-  private func exchangeFull(_ record: UnsafeMutablePointer<CPURecord>, _ held: borrowing LockHeld) -> Bool {
-    guard depot.canTakeOldest(of: record, held) else { return false }
-    completeBeforePassingOn()
-    depot.takeOldest(of: record, held)
-    return true
   }
 }

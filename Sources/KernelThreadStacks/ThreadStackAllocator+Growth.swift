@@ -98,7 +98,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
         machine.writeEntry(arena.stackEntry(for: frame), at: pages[page])
         let node = layout.nodeCount == 1 ? 0 : frames.node(of: frame).index
         let interrupts = turnInterruptsOff()
-        mappedFrames(of: record(ofCPU: machine.currentCPU), node: node).pointee &+= 1
+        record(ofCPU: machine.currentCPU).countMapped(1, ofNode: node, interrupts.off)
         restore(interrupts)
       } catch {
         if let group { uncharge(1, from: group.index) }
@@ -111,7 +111,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   /// The rest of `prepareToRun`: the reserve is not full, or the pool was not when it was last looked at.
   @inline(never)
-  borrowing func prepareByRefilling(
+  private borrowing func prepareByRefilling(
     _ base: VirtualAddress, _ mayTakeFrames: Bool, _ reserve: UnsafeMutablePointer<StackReserve>,
     _ off: borrowing InterruptsOff
   ) -> Bool {
@@ -139,7 +139,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   /// Moves frames from the pool until a reserve has `count`, and tells how many it has then.
-  borrowing func takeFromPool(
+  private borrowing func takeFromPool(
     _ reserve: UnsafeMutablePointer<StackReserve>, until count: Int, _ off: borrowing InterruptsOff
   ) -> Int {
     let section = takeLock()
@@ -154,7 +154,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Fills the pool from the frame source and tells whether it is full.
   ///
   /// The lock is not held while memory is asked for; what is too much by then goes back.
-  borrowing func fillPool() -> Bool {
+  private borrowing func fillPool() -> Bool {
     while !isPoolFull {
       guard let frame = takeReservedFrame() else { return false }
       if !putIntoPool(frame) { _ = giveBack(frame.entry.frame, order: 0) }
@@ -178,7 +178,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     return isTaken
   }
 
-  borrowing func takeReservedFrame() -> ReservedFrame? {
+  private borrowing func takeReservedFrame() -> ReservedFrame? {
     do {
       let frame = try frames.allocate(
         FrameRequest(node: homeNode, purpose: .threadStack, cleared: true))

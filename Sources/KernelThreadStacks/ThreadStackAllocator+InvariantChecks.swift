@@ -81,7 +81,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       for group in 0..<layout.stackGroupCount { checkCharges(group) }
     }
 
-    borrowing func checkMagazines() -> Int {
+    private borrowing func checkMagazines() -> Int {
       var cached = 0
       for cpu in 0..<layout.cpuCount {
         let record = record(ofCPU: cpu)
@@ -107,7 +107,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     }
 
     // A stack in two places would make more cached stacks than there are slots marked so.
-    borrowing func checkCached(_ count: Int, _ stacks: (Int) -> PackedStack) {
+    private borrowing func checkCached(_ count: Int, _ stacks: (Int) -> PackedStack) {
       if isLinear { return }
       for index in 0..<count {
         let stack = stacks(index)
@@ -119,7 +119,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       }
     }
 
-    borrowing func checkCharges(_ group: Int) {
+    private borrowing func checkCharges(_ group: Int) {
       var frames = 0
       for slot in 0..<layout.slotCount {
         guard let marker = seenMarker(ofSlot: slot, base: base(ofSlot: slot)), marker.isLive, marker.isCharged,
@@ -130,7 +130,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       accounts.check(group, frames: frames)
     }
 
-    borrowing func checkCleanPages(of base: VirtualAddress) {
+    private borrowing func checkCleanPages(of base: VirtualAddress) {
       guard clearsOnlyDirtyPages else { return }
       machine.completeAccesses()
       var rest = pages(ofBase: base)
@@ -142,7 +142,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       }
     }
 
-    borrowing func checkReserves() {
+    private borrowing func checkReserves() {
       let limit = layout.reserveLimit
       precondition(
         refillPool.count >= 0 && refillPool.count <= limit * layout.cpuCount, "the refill pool has overflowed")
@@ -154,7 +154,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       }
     }
 
-    borrowing func checkReserved(_ frame: ReservedFrame) {
+    private borrowing func checkReserved(_ frame: ReservedFrame) {
       precondition(frame.entry.isValid, "a reserved frame's entry would not map it")
       let words = machine.pointer(to: frame.entry.frame.physicalAddress).assumingMemoryBound(to: UInt64.self)
       for index in 0..<512 { precondition(words[index] == 0, "a reserved frame is not zero") }

@@ -70,7 +70,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   @inline(never)
-  func linearStack(at address: VirtualAddress) throws(ThreadStackError) -> ThreadStack {
+  private func linearStack(at address: VirtualAddress) throws(ThreadStackError) -> ThreadStack {
     guard isLinearAddress(address) else { throw .foreignAddress(address) }
     guard geometry.stackBase(containing: address) == address else { throw .unalignedAddress(address) }
     let frame = machine.frame(ofLinear: address)
@@ -87,9 +87,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   // a stack may ask about it, so nobody reads the word while another CPU writes it.
 
   /// What the lowest word of a freed linear stack holds: no address of anything.
-  func freedMark(of base: VirtualAddress) -> UInt { ~base.rawValue }
+  private func freedMark(of base: VirtualAddress) -> UInt { ~base.rawValue }
 
-  func lowestWord(ofLinear base: VirtualAddress) -> UnsafeMutablePointer<UInt> {
+  private func lowestWord(ofLinear base: VirtualAddress) -> UnsafeMutablePointer<UInt> {
     machine.pointer(to: PhysicalAddress(base.rawValue &- machine.linearMapOffset))
       .assumingMemoryBound(to: UInt.self)
   }

@@ -117,7 +117,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Gives back the frames of a slot's pages, whose entries have never been valid, the slot, and its table if no other slot
   /// needs it.
   @inline(never)
-  func undo(slot: Int, _ pages: StackPages) {
+  private func undo(slot: Int, _ pages: StackPages) {
     empty(pages)
     let section = takeLock()
     putSlot(slot, section.held)

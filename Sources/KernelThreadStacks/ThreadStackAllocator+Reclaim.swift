@@ -82,7 +82,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   // MARK: Magazines
 
   /// Asks all CPUs but the one whose magazine has been emptied to empty theirs.
-  func requestMagazines(butOf emptied: Int) {
+  private func requestMagazines(butOf emptied: Int) {
     for cpu in 0..<layout.cpuCount where cpu != emptied {
       record(ofCPU: cpu).pointee.limitMagazine(to: 0)
     }
@@ -98,7 +98,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   /// Empties this CPU's magazine because another CPU has asked for it.
-  @inline(never) func emptyOnRequest(
+  @inline(never) private func emptyOnRequest(
     _ record: UnsafeMutablePointer<CPURecord>, _ off: borrowing InterruptsOff
   ) -> Int {
     let given = emptyMagazine(record, target: .max, off)
@@ -134,7 +134,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// The lock is not held. It completes no invalidation but those of full batches.
   ///
   /// - Returns: how many frames have gone back by then.
-  @inline(never) func trimDepot(
+  @inline(never) private func trimDepot(
     downTo kept: Int, target: Int, _ off: borrowing InterruptsOff
   ) -> Int {
     var given = 0
@@ -161,7 +161,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   // MARK: What time does
 
   /// How many stacks one call of ``age()`` unmaps at most.
-  static var stacksPerPeriod: Int { 16 }
+  private static var stacksPerPeriod: Int { 16 }
 
   /// Ends a period: what was wanted in it is remembered, what was wanted before counts a quarter less, and a few of the
   /// stacks that nobody has wanted go back.

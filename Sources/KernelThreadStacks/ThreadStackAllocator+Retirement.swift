@@ -44,14 +44,27 @@ struct FrameBuffer {
 
 extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// How many slots give their frames back in one free.
-  static var slotsPerFree: Int { 2 }
+  private static var slotsPerFree: Int { 2 }
 
   /// Takes a stack out of use that is in no magazine and no depot any more.
   ///
   /// - Returns: how many frames went back, its own or others'.
   @inline(__always) func giveUp(_ stack: PackedStack, _ off: borrowing InterruptsOff) -> Int {
     account(stack, -1, in: record(ofCPU: machine.currentCPU), off)
-    return isLinear ? giveBackLinear(stack) : retire(stack, off)
+    return isLinear
+      ? giveBack(machine.frame(ofLinear: stack.base), order: geometry.blockOrder) : retire(stack, off)
+  }
+
+  /// Adds a stack's frames to the counts of this CPU, or takes them off.
+  private func account(
+    _ stack: PackedStack, _ sign: Int, in record: UnsafeMutablePointer<CPURecord>,
+    _ off: borrowing InterruptsOff
+  ) {
+    if stack.isIrregular {
+      accountPages(stack, sign, in: record, off)
+    } else {
+      record.countMapped(sign &* geometry.pageCount, ofNode: stack.node, off)
+    }
   }
 
   /// Unmaps a stack and lets it wait for an invalidation, which it issues when a batch has gathered; gives back the
@@ -123,6 +136,12 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     }
   }
 
+  /// Frees a slot; its stack's entries are empty.
+  func putSlot(_ slot: Int, _ held: borrowing LockHeld) {
+    machine.writeEntry(.empty, at: markerEntry(ofSlot: slot))
+    slots.put(slot, held)
+  }
+
   /// Gives back the frames of a buffer, which is empty then.
   @inline(__always) func giveBack(_ buffer: inout FrameBuffer) -> Int {
     var given = 0
@@ -136,7 +155,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   /// Gives a stack that found no room in the ring an invalidation of its own.
-  @inline(never) func completeAlone(_ stack: PackedStack) -> Int {
+  @inline(never) private func completeAlone(_ stack: PackedStack) -> Int {
     let range = VirtualAddressRange(stack.base, byteCount: geometry.size)
     machine.invalidate(range, in: .kernel, scope: .leaves)
     let slot = slot(ofBase: stack.base)

@@ -146,7 +146,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Remembers how many pages a stack once had, because some of them are about to leave no trace.
   ///
   /// Nobody else writes the marker of a thread that is claimed.
-  borrowing func noteDepth(_ pages: Int, _ marker: StackMarker, at location: PhysicalAddress) {
+  private borrowing func noteDepth(_ pages: Int, _ marker: StackMarker, at location: PhysicalAddress) {
     if marker.deepestPageCount < pages {
       machine.writeEntry(marker.withDeepestPageCount(pages).entry, at: location)
     }
@@ -156,7 +156,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   borrowing func release(_ frame: PageFrame, poolHasRoom: inout Bool) {
     let node = layout.nodeCount == 1 ? 0 : frames.node(of: frame).index
     let interrupts = turnInterruptsOff()
-    mappedFrames(of: record(ofCPU: machine.currentCPU), node: node).pointee &-= 1
+    record(ofCPU: machine.currentCPU).countMapped(-1, ofNode: node, interrupts.off)
     restore(interrupts)
     if poolHasRoom {
       machine.clear(machine.linearAddress(of: frame), byteCount: pageSize)

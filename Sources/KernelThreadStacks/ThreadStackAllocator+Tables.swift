@@ -35,12 +35,6 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     return slots.number(of: free)
   }
 
-  /// Frees a slot; its stack's entries are empty.
-  func putSlot(_ slot: Int, _ held: borrowing LockHeld) {
-    machine.writeEntry(.empty, at: markerEntry(ofSlot: slot))
-    slots.put(slot, held)
-  }
-
   /// Gives back the tables none of whose slots is in use.
   func releaseEmptyTables() -> Int {
     if isLinear { return 0 }

@@ -163,13 +163,6 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     (control.pointee.firstRecord + cpu &* control.pointee.cpuStride).assumingMemoryBound(to: CPURecord.self)
   }
 
-  /// The frames of a node that lie behind stacks, cached ones included, as one CPU has counted them.
-  func mappedFrames(of record: UnsafeMutablePointer<CPURecord>, node: Int) -> UnsafeMutablePointer<
-    Int
-  > {
-    UnsafeMutableRawPointer(record).assumingMemoryBound(to: Int.self) - (node &+ 1)
-  }
-
   // MARK: Slots and their entries
 
   /// The number of the slot whose stack has this base.
