@@ -78,7 +78,7 @@ inline check() {
   sum = 0; i = 0
 }
 
-/* ---- Refilling (ThreadStackAllocator+Growth: prepareToRun, fill, takeFromPool, fillPool) ---- */
+/* ---- Refilling (ThreadStackAllocator+Growth: prepareToRun, fill, takeFromRefillPool, fillRefillPool) ---- */
 
 inline refillFromSource(onCPU) {
   d_step { (candidate[onCPU] != NONE && allowed[onCPU] && source > 0 && reserve[onCPU] < RESERVE) ->

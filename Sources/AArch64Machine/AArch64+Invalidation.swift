@@ -48,11 +48,11 @@
     @inline(__always)
     static func forEachOperand(of plan: InvalidationPlan, _ body: (UInt64) -> Void) {
       var operand = plan.operand
-      let stride = UInt64(truncatingIfNeeded: plan.stride)
+      let step = UInt64(truncatingIfNeeded: plan.operandStep)
       var left = plan.instructionCount
       while left != 0 {
         body(operand)
-        operand &+= stride
+        operand &+= step
         left &-= 1
       }
     }

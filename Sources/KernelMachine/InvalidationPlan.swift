@@ -30,10 +30,10 @@ public struct InvalidationPlan: Equatable, Sendable {
   /// The first page that is named.
   public let firstPage: VirtualAddress
   /// How many pages lie between one that is named and the next: 1 or 512.
-  public let stride: Int
+  public let operandStep: Int
   /// How many instructions there are; 1 if everything is dropped.
   public let instructionCount: Int
-  /// The operand of the first instruction; that of each further one is larger by ``stride``.
+  /// The operand of the first instruction; that of each further one is larger by ``operandStep`` pages.
   public let operand: UInt64
 
   /// Whether the whole space is dropped.
@@ -51,7 +51,7 @@ public struct InvalidationPlan: Equatable, Sendable {
     let distance = pages.upperBound.rawValue &- first
     let count = distance == 0 ? 0 : ((distance &- 1) &>> shift) &+ 1
     firstPage = VirtualAddress(first)
-    stride = 1 &<< Int(bitPattern: shift &- 12)
+    operandStep = 1 &<< Int(bitPattern: shift &- 12)
     if count > UInt(bitPattern: Self.largestCountByAddress) {
       instruction = space == .kernel ? .vmalle1is : .aside1is
       instructionCount = 1

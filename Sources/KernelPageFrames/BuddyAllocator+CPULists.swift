@@ -71,7 +71,7 @@ extension BuddyAllocator {
   ) throws(FrameSourceError) {
     let record = records + Int(truncatingIfNeeded: index)
     let tag = record.tag
-    guard tag.stateAndOrder == FrameState.used &<< 4, record.claim(tag) else {
+    guard tag.stateAndOrder == FrameState.used &<< 4, record.takeBack(tag) else {
       return try rejectListed(index, of: range)
     }
     let interrupts = machine.disableInterrupts()

@@ -16,7 +16,7 @@ extension BuddyAllocator {
   public borrowing func drain() -> Int {
     var count = 0
     for node in 0..<nodeCount where listedCPUs != 0 {
-      count &+= drainPool(of: node)
+      count &+= drainZeroedPool(of: node)
       for cpu in 0..<listedCPUs { count &+= drainLists(of: cpu, node: node) }
     }
     return count
@@ -47,12 +47,12 @@ extension BuddyAllocator {
   }
 
   /// Merges all zeroed frames of a node's pool, a batch at a time under the lock.
-  @inline(never) borrowing func drainPool(of node: Int) -> Int {
+  @inline(never) borrowing func drainZeroedPool(of node: Int) -> Int {
     let lists = FreeLists(records: records, node: nodes + node)
     var count = 0
-    while lists.pool.count != 0 {
+    while lists.zeroedPool.count != 0 {
       let state = machine.lock(lists.lock)
-      count &+= releasePool(atMost: CPUFrameLists.limit, to: lists)
+      count &+= releaseZeroedPool(atMost: CPUFrameLists.limit, to: lists)
       machine.unlock(lists.lock, restoring: state)
     }
     return count
@@ -75,10 +75,10 @@ extension BuddyAllocator {
   }
 
   /// Merges up to `limit` frames of the pool; the node's lock is held.
-  borrowing func releasePool(atMost limit: Int, to lists: FreeLists) -> Int {
-    let pool = lists.pool
+  borrowing func releaseZeroedPool(atMost limit: Int, to lists: FreeLists) -> Int {
+    let pool = lists.zeroedPool
     let count = min(pool.count, limit)
-    lists.pool = pool.removing(count, next: record(count, from: pool.first))
+    lists.zeroedPool = pool.removing(count, next: record(count, from: pool.first))
     // `release` counts them again, block by block.
     lists.node.pointee.freeFrames &-= count
     lists.release(pool.first, count: count)
@@ -98,7 +98,7 @@ extension BuddyAllocator {
     for _ in 0..<nodeCount {
       // -1 stands for the pool, which comes first.
       for cpu in -1..<listedCPUs {
-        let count = cpu < 0 ? drainPool(of: node) : drainLists(of: cpu, node: node)
+        let count = cpu < 0 ? drainZeroedPool(of: node) : drainLists(of: cpu, node: node)
         guard count > 0 else { continue }
         let frame = takeBlock(order: request.order, node: node, purpose: request.purpose)
         if frame != Self.noBlock { return frame }
@@ -120,7 +120,7 @@ extension BuddyAllocator {
   @inline(never) borrowing func takeLast(_ request: FrameRequest, node: Int) -> PageFrame {
     let lists = FreeLists(records: records, node: nodes + node)
     let state = machine.lock(lists.lock)
-    _ = releasePool(atMost: .max, to: lists)
+    _ = releaseZeroedPool(atMost: .max, to: lists)
     for cpu in 0..<listedCPUs where (cpuLists + cpu).pointee.homeNode == node {
       _ = releaseLists(of: cpu, to: lists)
     }

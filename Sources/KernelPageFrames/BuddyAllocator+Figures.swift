@@ -37,7 +37,7 @@ extension BuddyAllocator {
 
   /// The number of free frames of one node in no block: in the lists of CPUs, in the pool, or on their way to it.
   borrowing func singleFrames(on node: Int) -> Int {
-    listedFrames(on: node) &+ FreeLists(records: records, node: nodes + node).pool.count
+    listedFrames(on: node) &+ FreeLists(records: records, node: nodes + node).zeroedPool.count
       &+ nodes[node].clearing
   }
 

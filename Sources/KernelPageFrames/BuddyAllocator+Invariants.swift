@@ -23,7 +23,7 @@ extension BuddyAllocator {
         single += listed
       }
       var listed = 0
-      for node in 0..<nodeCount { listed += _checkLists(of: node) + _checkPool(of: node) }
+      for node in 0..<nodeCount { listed += _checkLists(of: node) + _checkZeroedPool(of: node) }
       for cpu in 0..<listedCPUs {
         let lists = cpuLists + cpu
         listed += _checkChain(
@@ -44,9 +44,10 @@ extension BuddyAllocator {
       return sum
     }
 
-    private borrowing func _checkPool(of node: Int) -> Int {
+    private borrowing func _checkZeroedPool(of node: Int) -> Int {
       _checkChain(
-        FreeLists(records: records, node: nodes + node).pool, node: node, limit: nodes[node].poolLimit)
+        FreeLists(records: records, node: nodes + node).zeroedPool, node: node,
+        limit: nodes[node].zeroedPoolLimit)
     }
 
     /// Walks the list of a CPU, or a pool.
@@ -139,7 +140,7 @@ extension BuddyAllocator {
         frames += blocks << order
       }
       precondition(
-        frames + FreeLists(records: records, node: nodes + node).pool.count + record.clearing
+        frames + FreeLists(records: records, node: nodes + node).zeroedPool.count + record.clearing
           == record.freeFrames, "the number of free frames of a node is wrong")
       return frames
     }

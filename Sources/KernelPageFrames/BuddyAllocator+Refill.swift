@@ -29,7 +29,7 @@ extension BuddyAllocator {
     var isDirty = false
     if let own = ownLists(of: node) {
       // Read without the lock; a stale count costs a clearing that was not needed.
-      if request.cleared, FreeLists(records: records, node: nodes + node).pool.count != 0 {
+      if request.cleared, FreeLists(records: records, node: nodes + node).zeroedPool.count != 0 {
         fillZeroed(own, node: node)
         index = pop(own.pointee.zeroed)
       }
@@ -77,7 +77,7 @@ extension BuddyAllocator {
   @inline(__always)
   borrowing func hasNoZeroed(_ own: UnsafeMutablePointer<CPUFrameLists>) -> Bool {
     let home = own.pointee.homeNode
-    return home < 0 || FreeLists(records: records, node: nodes + home).pool.count == 0
+    return home < 0 || FreeLists(records: records, node: nodes + home).zeroedPool.count == 0
   }
 
   /// Takes several frames out of one of the current CPU's lists, refilled from its node; the node's pool of zeroed frames
@@ -136,12 +136,12 @@ extension BuddyAllocator {
   @inline(never) borrowing func fillZeroed(_ own: UnsafeMutablePointer<CPUFrameLists>, node: Int) {
     let lists = FreeLists(records: records, node: nodes + node)
     let state = machine.lock(lists.lock)
-    let pool = lists.pool
+    let pool = lists.zeroedPool
     let word = own.pointee.zeroed.value
     let count = min(pool.count, CPUFrameLists.limit &- word.count)
     if count > 0 {
       let last = record(count &- 1, from: pool.first)
-      lists.pool = pool.removing(count, next: lists.record(last).next)
+      lists.zeroedPool = pool.removing(count, next: lists.record(last).next)
       lists.node.pointee.freeFrames &-= count
       lists.record(last).next = word.first
       _ = own.pointee.zeroed.replace(word, with: FrameListWord(first: pool.first, count: word.count &+ count))

@@ -21,7 +21,7 @@ extension BuddyAllocator {
   /// The most zeroed frames that a node's pool holds: a 64th of its memory, at most 4 MiB; 0 where no CPU keeps lists, and
   /// if there is no such node.
   public borrowing func zeroedFrameLimit(on node: NodeID) -> Int {
-    isNode(node) ? nodes[node.index].poolLimit : 0
+    isNode(node) ? nodes[node.index].zeroedPoolLimit : 0
   }
 
   /// The number of zeroed frames of a node, in its pool and in the lists of its CPUs; 0 if there is no such node.
@@ -29,7 +29,7 @@ extension BuddyAllocator {
   /// - Complexity: O(CPUs).
   public borrowing func zeroedFrames(on node: NodeID) -> Int {
     guard isNode(node) else { return 0 }
-    var count = FreeLists(records: records, node: nodes + node.index).pool.count
+    var count = FreeLists(records: records, node: nodes + node.index).zeroedPool.count
     for cpu in 0..<listedCPUs where (cpuLists + cpu).pointee.homeNode == node.index {
       count &+= (cpuLists + cpu).pointee.zeroed.value.count
     }
@@ -49,7 +49,7 @@ extension BuddyAllocator {
   public borrowing func zeroOneFrame() -> Bool {
     let lists = FreeLists(records: records, node: nodes + homeNode())
     // Without the lock: idle CPUs that find the pool full disturb no other CPU.
-    guard lists.pool.count < lists.node.pointee.poolLimit else { return false }
+    guard lists.zeroedPool.count < lists.node.pointee.zeroedPoolLimit else { return false }
     let state = machine.lock(lists.lock)
     let index = takeToClear(from: lists)
     machine.unlock(lists.lock, restoring: state)
@@ -59,9 +59,9 @@ extension BuddyAllocator {
 
     let again = machine.lock(lists.lock)
     lists.node.pointee.clearing &-= 1
-    let pool = lists.pool
+    let pool = lists.zeroedPool
     lists.record(index).next = pool.first
-    lists.pool = pool.adding(index)
+    lists.zeroedPool = pool.adding(index)
     machine.unlock(lists.lock, restoring: again)
     return true
   }
@@ -73,8 +73,8 @@ extension BuddyAllocator {
   /// - Returns: its index, or ``noIndex``.
   borrowing func takeToClear(from lists: FreeLists) -> UInt32 {
     let node = lists.node
-    let limit = node.pointee.poolLimit
-    let zeroed = lists.pool.count &+ node.pointee.clearing
+    let limit = node.pointee.zeroedPoolLimit
+    let zeroed = lists.zeroedPool.count &+ node.pointee.clearing
     guard node.pointee.pauses == 0, zeroed < limit, node.pointee.freeFrames &- zeroed > limit else {
       return Self.noIndex
     }

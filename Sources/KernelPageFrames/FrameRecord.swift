@@ -109,7 +109,7 @@ extension UnsafeMutablePointer where Pointee == FrameRecord {
   /// Of two CPUs that free the same frame at the same time, one succeeds.
   ///
   /// - Returns: whether the tag was still `used` and has been replaced.
-  @inline(__always) func claim(_ used: FrameTag) -> Bool {
+  @inline(__always) func takeBack(_ used: FrameTag) -> Bool {
     tagWord.pointee.compareExchange(
       expected: used.rawValue, desired: used.with(state: FrameState.listed).rawValue, ordering: .relaxed
     ).exchanged

@@ -40,11 +40,11 @@ struct FreeLists {
   ///
   /// Written under the lock; read without it too, to see whether there are any. So it is one atomic word, at byte 128 of
   /// the node's record.
-  var pool: FrameListWord {
-    @inline(__always) get { FrameListWord(rawValue: poolWord.pointee.load(ordering: .relaxed)) }
-    @inline(__always) nonmutating set { poolWord.pointee.store(newValue.rawValue, ordering: .relaxed) }
+  var zeroedPool: FrameListWord {
+    @inline(__always) get { FrameListWord(rawValue: zeroedPoolWord.pointee.load(ordering: .relaxed)) }
+    @inline(__always) nonmutating set { zeroedPoolWord.pointee.store(newValue.rawValue, ordering: .relaxed) }
   }
-  @inline(__always) var poolWord: UnsafeMutablePointer<Atomic<UInt64>> {
+  @inline(__always) var zeroedPoolWord: UnsafeMutablePointer<Atomic<UInt64>> {
     (UnsafeMutableRawPointer(node) + 128).assumingMemoryBound(to: Atomic<UInt64>.self)
   }
 

@@ -33,9 +33,9 @@ struct NodeRecord {
   /// The pool of zeroed frames: a list like a CPU's, but under the lock.
   ///
   /// Must stay at byte 128.
-  var pool = FrameListWord.empty
+  var zeroedPool = FrameListWord.empty
   /// The most frames that the pool holds.
-  var poolLimit = 0
+  var zeroedPoolLimit = 0
   /// The free frames that CPUs are clearing for the pool: in no list, and still free.
   var clearing = 0
   /// The pauses in force: while it is not 0, no CPU begins to clear a frame.

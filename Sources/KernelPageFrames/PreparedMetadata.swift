@@ -77,14 +77,14 @@ struct PreparedMetadata {
     map.forEachUsableRunDescending { number, run in makeFree(run, range: number) }
     guard cpuCount > 0 else { return }
     for node in 0..<map.nodeCount {
-      nodes[node].poolLimit = min(Self.poolLimit, nodes[node].totalFrames / Self.poolShare)
+      nodes[node].zeroedPoolLimit = min(Self.zeroedPoolLimit, nodes[node].totalFrames / Self.zeroedPoolShare)
     }
   }
 
   /// The most zeroed frames that a node keeps, however large it is: 4 MiB.
-  static var poolLimit: Int { 1024 }
+  static var zeroedPoolLimit: Int { 1024 }
   /// The divisor of a small node's memory that gives its limit of zeroed frames: a 64th.
-  static var poolShare: Int { 64 }
+  static var zeroedPoolShare: Int { 64 }
 
   /// Cuts a run of frames into the largest aligned blocks, and puts them into the free lists.
   private func makeFree(_ run: ReservedRange, range number: Int) {

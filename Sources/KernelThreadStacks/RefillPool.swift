@@ -5,7 +5,7 @@
 
 import KernelMachine
 
-/// The pool of frames for refills: a view of the allocator's memory.
+/// The refill pool: a view of the allocator's memory.
 struct RefillPool {
   /// What changes of it.
   struct State {
@@ -21,14 +21,14 @@ struct RefillPool {
   /// How many frames there are.
   @inline(__always) var count: Int { control.shared.pointee.refillPool.count }
 
-  /// A frame of the pool.
+  /// A frame of the refill pool.
   ///
   /// Not checked.
   subscript(index: Int) -> ReservedFrame { frames[index] }
 
   /// Whether it needs no more frames for now.
   @inline(__always) func isFull(_ held: borrowing LockHeld) -> Bool {
-    count >= control.pointee.layout.poolLimit
+    count >= control.pointee.layout.refillPoolLimit
   }
 
   /// Adds a zeroed frame, and tells whether there was room.
@@ -47,7 +47,7 @@ struct RefillPool {
   }
 
   @inline(__always) private var frames: UnsafeMutablePointer<ReservedFrame> {
-    (UnsafeMutableRawPointer(control) + control.pointee.layout.poolOffset)
+    (UnsafeMutableRawPointer(control) + control.pointee.layout.refillPoolOffset)
       .assumingMemoryBound(to: ReservedFrame.self)
   }
 }

@@ -1,4 +1,4 @@
-// Which slots are free: groups of up to 64 slots with a bitmap each, in lists.
+// Which slots are free: slot groups, of up to 64 slots with a bitmap each, in lists. This file alone says group for short.
 //
 // The groups of one last-level table (several where a stride is below 32 KiB) get and lose it together:
 //
@@ -16,9 +16,9 @@
 import KernelMachine
 import Synchronization
 
-/// A slot that was free: its group, that group's number, and the slot's number there.
+/// A slot that was free: its slot group, that group's number, and the slot's number there.
 struct FreeSlot {
-  let group: UnsafeMutablePointer<SlotGroup>
+  let slotGroup: UnsafeMutablePointer<SlotGroup>
   let index: Int
   let bit: Int
 }
@@ -90,21 +90,23 @@ struct SlotTable {
   @inline(__always) var used: Int { Int(control.shared.pointee.slots.used) }
 
   /// The number of a slot that was free.
-  @inline(__always) func number(of free: FreeSlot) -> Int { free.index &<< layout.groupShift &+ free.bit }
+  @inline(__always) func number(of free: FreeSlot) -> Int { free.index &<< layout.slotGroupShift &+ free.bit }
 
   /// The slot with this number, as its group and its number there.
   @inline(__always) func freeSlot(_ slot: Int) -> FreeSlot {
-    let index = slot &>> layout.groupShift
-    return FreeSlot(group: group(index), index: index, bit: slot & (1 &<< layout.groupShift &- 1))
+    let index = slot &>> layout.slotGroupShift
+    return FreeSlot(slotGroup: group(index), index: index, bit: slot & (1 &<< layout.slotGroupShift &- 1))
   }
 
-  /// The group of a slot.
-  @inline(__always) func group(ofSlot slot: Int) -> UnsafeMutablePointer<SlotGroup> {
-    group(slot &>> layout.groupShift)
+  /// The slot group of a slot.
+  @inline(__always) func slotGroup(ofSlot slot: Int) -> UnsafeMutablePointer<SlotGroup> {
+    group(slot &>> layout.slotGroupShift)
   }
 
   /// The table that a slot's entries are in.
-  @inline(__always) func table(ofSlot slot: Int) -> Int { slot &>> (layout.groupShift &+ layout.tableShift) }
+  @inline(__always) func table(ofSlot slot: Int) -> Int {
+    slot &>> (layout.slotGroupShift &+ layout.tableShift)
+  }
 
   /// The first address that a table maps.
   @inline(__always) func firstAddress(ofTable table: Int) -> VirtualAddress {
@@ -114,7 +116,9 @@ struct SlotTable {
   /// Whether a slot has page-table entries.
   ///
   /// They stay as long as the lock is held.
-  func hasTable(_ slot: Int, _ held: borrowing LockHeld) -> Bool { group(ofSlot: slot).pointee.location != 0 }
+  func hasTable(_ slot: Int, _ held: borrowing LockHeld) -> Bool {
+    slotGroup(ofSlot: slot).pointee.location != 0
+  }
 
   // MARK: Slots
 
@@ -130,10 +134,10 @@ struct SlotTable {
   /// Frees a slot, whose entries are all empty.
   @inline(__always) func put(_ slot: Int, _ held: borrowing LockHeld) {
     let freed = freeSlot(slot)
-    freed.group.pointee.free |= 1 &<< UInt64(truncatingIfNeeded: freed.bit)
+    freed.slotGroup.pointee.free |= 1 &<< UInt64(truncatingIfNeeded: freed.bit)
     control.shared.pointee.slots.used &-= 1
-    if freed.group.pointee.state == .full {
-      freed.group.pointee.state = .partial
+    if freed.slotGroup.pointee.state == .full {
+      freed.slotGroup.pointee.state = .partial
       link(freed.index, held)
     }
   }
@@ -145,7 +149,7 @@ struct SlotTable {
     let left = free & (free &- 1)
     group.pointee.free = left
     if left == 0 { close(group, index, held) }
-    return FreeSlot(group: group, index: index, bit: free.trailingZeroBitCount)
+    return FreeSlot(slotGroup: group, index: index, bit: free.trailingZeroBitCount)
   }
 
   /// Takes a group without a free slot out of the list.
@@ -173,7 +177,7 @@ struct SlotTable {
       group(table &<< layout.tableShift).pointee.next = -1
     } else {
       table = Int(control.shared.pointee.slots.firstUntouchedTable)
-      guard table &<< layout.tableShift < layout.groupCount else { return nil }
+      guard table &<< layout.tableShift < layout.slotGroupCount else { return nil }
       control.shared.pointee.slots.firstUntouchedTable &+= 1
     }
     for index in groups(ofTable: table) { group(index).pointee.state = .changing }
@@ -187,7 +191,7 @@ struct SlotTable {
   @inline(__always)
   func open(_ table: Int, at location: PhysicalAddress, _ held: borrowing LockHeld) -> FreeSlot {
     let groups = groups(ofTable: table)
-    let groupBytes = control.pointee.geometry.windowEntryBytes &<< layout.groupShift
+    let groupBytes = control.pointee.geometry.windowEntryBytes &<< layout.slotGroupShift
     var index = groups.upperBound
     while index > groups.lowerBound {
       index &-= 1
@@ -264,13 +268,13 @@ struct SlotTable {
 
   /// Makes bare groups of memory that nobody uses yet.
   func initialize() {
-    for index in 0..<layout.groupCount { group(index).initialize(to: SlotGroup()) }
+    for index in 0..<layout.slotGroupCount { group(index).initialize(to: SlotGroup()) }
   }
 
   @inline(__always) private var layout: StackMetadataLayout { control.pointee.layout }
 
   @inline(__always) private func group(_ index: Int) -> UnsafeMutablePointer<SlotGroup> {
-    control.pointee.groups + index
+    control.pointee.slotGroups + index
   }
 }
 
@@ -281,12 +285,12 @@ struct SlotTable {
     /// Traps if its group has free slots, but no table.
     func checkedIsFree(_ slot: Int) -> Bool? {
       let place = freeSlot(slot)
-      guard place.group.pointee.state == .partial || place.group.pointee.state == .full else {
+      guard place.slotGroup.pointee.state == .partial || place.slotGroup.pointee.state == .full else {
         precondition(
-          place.group.pointee.location == 0 && place.group.pointee.free == 0, "a bare group has slots")
+          place.slotGroup.pointee.location == 0 && place.slotGroup.pointee.free == 0, "a bare group has slots")
         return nil
       }
-      return place.group.pointee.free & 1 &<< UInt64(place.bit) != 0
+      return place.slotGroup.pointee.free & 1 &<< UInt64(place.bit) != 0
     }
 
     /// Traps if a group contradicts the list, or another group of its table.
@@ -300,11 +304,11 @@ struct SlotTable {
         precondition(
           group.pointee.state == .partial && group.pointee.free != 0, "a listed group has no free slot")
         listed += 1
-        precondition(listed <= layout.groupCount, "the list is a circle")
+        precondition(listed <= layout.slotGroupCount, "the list is a circle")
         previous = next
         next = group.pointee.next
       }
-      for index in 0..<layout.groupCount {
+      for index in 0..<layout.slotGroupCount {
         let group = group(index)
         let state = group.pointee.state
         let first = self.group((index &>> layout.tableShift) &<< layout.tableShift).pointee.state

@@ -31,11 +31,11 @@ import Synchronization
   let firstStack: UInt
   /// The first byte of the first window (see StackGeometry).
   let firstWindow: UInt
-  let groups: UnsafeMutablePointer<SlotGroup>
-  /// log2 of the bytes that a group's slots span.
-  let groupSpanShift: Int
-  /// The bits of an address that name a page in its group's span.
-  let groupSpanMask: UInt
+  let slotGroups: UnsafeMutablePointer<SlotGroup>
+  /// log2 of the bytes that a slot group spans.
+  let slotGroupSpanShift: Int
+  /// The bits of an address that name a page in its slot group.
+  let slotGroupSpanMask: UInt
   /// Where a marker entry lies, seen from its stack's first entry, in bytes.
   let markerDistance: Int
   let firstRecord: UnsafeMutableRawPointer
@@ -87,8 +87,8 @@ import Synchronization
     self.configuration = configuration
     self.firstWindow = firstWindow
     firstStack = firstWindow &+ UInt(bitPattern: geometry.stackOffset)
-    groupSpanShift = geometry.strideShift &+ layout.groupShift
-    groupSpanMask = (1 &<< UInt(bitPattern: groupSpanShift) &- 1) & ~0xfff
+    slotGroupSpanShift = geometry.strideShift &+ layout.slotGroupShift
+    slotGroupSpanMask = (1 &<< UInt(bitPattern: slotGroupSpanShift) &- 1) & ~0xfff
     markerDistance = geometry.markerEntryOffset &- geometry.stackEntryOffset
     firstRecord = metadata + layout.cpuOffset
     cpuStride = layout.cpuStride
@@ -111,7 +111,7 @@ import Synchronization
     growingByteCount =
       configuration.strategy == .growing
       ? UInt(bitPattern: layout.slotCount) &<< UInt(bitPattern: geometry.strideShift) : 0
-    groups = (metadata + layout.groupOffset).assumingMemoryBound(to: SlotGroup.self)
+    slotGroups = (metadata + layout.slotGroupOffset).assumingMemoryBound(to: SlotGroup.self)
     self.metadataFrame = metadataFrame
     lostStacks = Atomic(0)
     refusedFrees = Atomic(0)
@@ -119,18 +119,18 @@ import Synchronization
 
   /// Where the first entry of the stack with this base lies.
   ///
-  /// Its group must have a table.
+  /// Its slot group must have a table.
   @inline(__always) borrowing func stackEntries(ofBase base: VirtualAddress) -> PhysicalAddress {
     // What is constant is loaded before the atomic word, so that neighbours are loaded at once.
     let offset = entryOffset(ofBase: base)
     let distance = base.rawValue &- firstWindow
-    let group = groups + Int(bitPattern: distance &>> UInt(bitPattern: groupSpanShift))
+    let group = slotGroups + Int(bitPattern: distance &>> UInt(bitPattern: slotGroupSpanShift))
     return PhysicalAddress(group.pointee.location &+ offset)
   }
 
-  /// How far the first entry of the stack with this base lies from the first of its group, in bytes.
+  /// How far the first entry of the stack with this base lies from the first of its slot group, in bytes.
   @inline(__always) borrowing func entryOffset(ofBase base: VirtualAddress) -> UInt {
-    ((base.rawValue &- firstWindow) & groupSpanMask) &>> UInt(bitPattern: StackPages.entryShift)
+    ((base.rawValue &- firstWindow) & slotGroupSpanMask) &>> UInt(bitPattern: StackPages.entryShift)
   }
 
   @inline(never) borrowing func reportLeak(of stack: PackedStack) {
@@ -154,10 +154,10 @@ struct StackMetadataLayout {
   ///
   /// There are more slots than that.
   let capacity: Int
-  /// log2 of the number of slots of a group.
-  let groupShift: Int
-  let groupCount: Int
-  /// log2 of the number of groups that share a table.
+  /// log2 of the number of slots of a slot group.
+  let slotGroupShift: Int
+  let slotGroupCount: Int
+  /// log2 of the number of slot groups that share a table.
   let tableShift: Int
   let ringMask: UInt32
   /// Where the header of the first CPU's record lies, and how far apart they are.
@@ -167,7 +167,7 @@ struct StackMetadataLayout {
   let reserveDistance: Int
   /// How many frames a full reserve has: the pages of a stack that can be missing.
   let reserveLimit: Int
-  let poolOffset: Int
+  let refillPoolOffset: Int
   let depotOffset: Int
   /// How many freed stacks the depots hold at most, together.
   let depotLimit: Int
@@ -176,7 +176,7 @@ struct StackMetadataLayout {
   let chargeOffset: Int
   let creditOffset: Int
   let creditStride: Int
-  let groupOffset: Int
+  let slotGroupOffset: Int
   let order: Int
 
   static var sharedOffset: Int { linesUp(MemoryLayout<StackControl>.size) }
@@ -221,8 +221,8 @@ struct StackMetadataLayout {
     guard cpuCount <= (blockBytes / 2) / (cpuStride &+ reserveLimit &* ReservedFrame.bytes) else {
       throw .tooManyCPUs(cpuCount)
     }
-    poolOffset = firstRecord &+ cpuCount &* cpuStride
-    depotOffset = poolOffset &+ Self.linesUp(reserveLimit &* cpuCount &* ReservedFrame.bytes)
+    refillPoolOffset = firstRecord &+ cpuCount &* cpuStride
+    depotOffset = refillPoolOffset &+ Self.linesUp(reserveLimit &* cpuCount &* ReservedFrame.bytes)
     // Each node's depot could be the one that has all; with very many nodes that has to be less.
     let depotRoom = blockBytes / 4 / 8 / nodeCount &- 1
     depotLimit = depot < depotRoom ? depot : depotRoom
@@ -235,22 +235,22 @@ struct StackMetadataLayout {
     if configuration.strategy == .linear, stackGroupCount > 0 { throw .groupsOfLinearStacks(stackGroupCount) }
     creditOffset = chargeOffset &+ Self.linesUp(stackGroupCount &* GroupAccount.bytes)
     creditStride = Self.linesUp(stackGroupCount &* 8)
-    groupOffset = creditOffset &+ cpuCount &* creditStride
+    slotGroupOffset = creditOffset &+ cpuCount &* creditStride
 
-    var bytes = groupOffset
+    var bytes = slotGroupOffset
     if configuration.strategy == .linear {
       capacity = 0
-      groupShift = 0
-      groupCount = 0
+      slotGroupShift = 0
+      slotGroupCount = 0
       tableShift = 0
     } else {
       let slotsPerTable = StackConfiguration.maximumStride &>> geometry.strideShift
       let slotsPerGroup = slotsPerTable < 64 ? slotsPerTable : 64
-      groupShift = slotsPerGroup.trailingZeroBitCount
-      tableShift = slotsPerTable.trailingZeroBitCount &- groupShift
+      slotGroupShift = slotsPerGroup.trailingZeroBitCount
+      tableShift = slotsPerTable.trailingZeroBitCount &- slotGroupShift
       let recordBytes = MemoryLayout<SlotGroup>.stride
       let tableRecordBytes = recordBytes &<< tableShift
-      let maximum = ((blockBytes &- groupOffset) / tableRecordBytes &- cpuCount) &* slotsPerTable
+      let maximum = ((blockBytes &- slotGroupOffset) / tableRecordBytes &- cpuCount) &* slotsPerTable
       guard maximum > 0 else { throw .tooManyCPUs(cpuCount) }
       if let asked = configuration.capacity {
         guard asked >= 1, asked <= maximum else { throw .capacityOutOfRange(asked, maximum: maximum) }
@@ -264,20 +264,20 @@ struct StackMetadataLayout {
       }
       // Tables that others are just building or giving back can't serve; a spare one per CPU stands in for them.
       let tables = (capacity &+ slotsPerTable &- 1) / slotsPerTable &+ cpuCount
-      groupCount = tables &<< tableShift
-      bytes = groupOffset &+ groupCount &* recordBytes
+      slotGroupCount = tables &<< tableShift
+      bytes = slotGroupOffset &+ slotGroupCount &* recordBytes
     }
     var order = 0
     while pageSize &<< order < bytes { order &+= 1 }
     self.order = order
   }
 
-  /// How many frames a full pool has: as many as all reserves.
-  var poolLimit: Int { reserveLimit &* cpuCount }
+  /// How many frames a full refill pool has: as many as all reserves.
+  var refillPoolLimit: Int { reserveLimit &* cpuCount }
 
   /// How many slots there are.
-  var slotCount: Int { groupCount &<< groupShift }
+  var slotCount: Int { slotGroupCount &<< slotGroupShift }
 
-  /// A group's bitmap when all its slots are free.
-  var allSlots: UInt64 { groupShift == 6 ? .max : 1 &<< (1 &<< UInt64(groupShift)) &- 1 }
+  /// A slot group's bitmap when all its slots are free.
+  var allSlots: UInt64 { slotGroupShift == 6 ? .max : 1 &<< (1 &<< UInt64(slotGroupShift)) &- 1 }
 }

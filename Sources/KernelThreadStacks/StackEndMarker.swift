@@ -1,12 +1,12 @@
 // The end of a stack that has no guard: a word at its lowest usable end that no thread has a reason to change.
 //
 //   top    +------------------+
-//          | frames           |  grow downwards
+//          | stack frames     |  grow downwards
 //          |        |         |
 //          |        v         |
 //          |                  |
-//          +------------------+  usable range's base: as far as frames may reach
-//          | end marker       |  16 bytes; a frame that has gone too far and stored here has overwritten it
+//          +------------------+  usable range's base: as far as stack frames may reach
+//          | end marker       |  16 bytes; a stack frame that has gone too far and stored here has overwritten it
 //          +------------------+
 //          | thread_info      |  (at the top, if so configured)
 //   base   +------------------+

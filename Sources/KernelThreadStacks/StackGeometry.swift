@@ -115,7 +115,7 @@ public struct StackGeometry: Equatable, Sendable {
     StackBounds(base: base, top: base + size)
   }
 
-  /// The part of the stack with this base that a thread's frames may use: all but `thread_info` and the end marker.
+  /// The part of the stack with this base that a thread's stack frames may use: all but `thread_info` and the end marker.
   public func usableRange(base: VirtualAddress) -> StackBounds {
     threadInfoOffset == 0
       ? StackBounds(base: base + (threadInfoSize &+ endMarkerSize), top: base + size)

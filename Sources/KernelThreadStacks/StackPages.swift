@@ -64,7 +64,7 @@ struct StackPages {
 extension StackControl {
   /// All pages of the stack with this base.
   ///
-  /// Its group must have a table.
+  /// Its slot group must have a table.
   @inline(__always) borrowing func pages(ofBase base: VirtualAddress) -> StackPages {
     pages(at: stackEntries(ofBase: base))
   }
@@ -78,14 +78,14 @@ extension StackControl {
 extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// All pages of the stack with this base.
   ///
-  /// Its group must have a table.
+  /// Its slot group must have a table.
   @inline(__always) func pages(ofBase base: VirtualAddress) -> StackPages {
     control.pointee.pages(ofBase: base)
   }
 
   /// All pages of a slot's stack.
   ///
-  /// Its group must have a table.
+  /// Its slot group must have a table.
   @inline(__always) func pages(ofSlot slot: Int) -> StackPages { pages(ofBase: base(ofSlot: slot)) }
 
   /// All pages of the stack with this base, in a table that was seen.

@@ -1,4 +1,4 @@
-// What growth takes its frames from: each CPU's reserve, and the pool behind all of them.
+// What growth takes its frames from: each CPU's reserve, and the refill pool behind all of them.
 //
 // Protocol. need(t) = the pages of thread t's stack that are not mapped. While CPU c runs thread t,
 //
@@ -8,14 +8,14 @@
 // thread is switched in (ThreadStackAllocator.prepareToRun). So growth never finds the reserve empty, and never asks
 // anybody for memory.
 //
-// The pool holds (pages of a stack − 1) frames for each CPU. They serve refills only, and only when the frame source
+// The refill pool holds (pages of a stack − 1) frames for each CPU. They serve refills only, and only when the frame source
 // refuses: whoever else wants memory is refused before a refill is.
 //
 //     CPU record                              shared
 //     +----------------------+   refill 1st   +--------------+
 //     | reserve of this CPU  | <------------- | frame source |
 //     |  [frame][frame][   ] | <------------- +--------------+
-//     +----------------------+   refill 2nd   | pool         |
+//     +----------------------+   refill 2nd   | refill pool  |
 //         |                                   +--------------+
 //         | growth: entry, publish
 //         v
@@ -37,7 +37,7 @@ import KernelMachine
 struct StackReserve {
   /// How many frames there are.
   var count = 0
-  /// The count with which any thread may be switched in without a further look; -1 while the pool is not full either.
+  /// The count with which any thread may be switched in without a further look; -1 while the refill pool is not full either.
   var readyCount = 0
 
   /// How many of the frames, the last ones, are lent to the thread that this CPU runs (see StackLender.swift).

@@ -1,4 +1,4 @@
-// Looks at a group's page-table entries by those who own no stack there: look-ups by address, without a lock.
+// Looks at a slot group's page-table entries by those who own no stack there: look-ups by address, without a lock.
 //
 // A table goes back when no slot of its groups is in use, and its frame may be anybody's then. The owner of a stack keeps the
 // table where it is. A look-up by address keeps nothing: it may have read where the table is, be delayed, and read entries from
@@ -23,27 +23,27 @@ import KernelMachine
 import Synchronization
 
 extension SlotGroup {
-  /// Says where the group's entries are, which look-ups find from then on.
+  /// Says where the slot group's entries are, which look-ups find from then on.
   @inline(__always) borrowing func setLocation(_ location: PhysicalAddress, _ held: borrowing LockHeld) {
     locationWord.store(location.rawValue, ordering: .releasing)
   }
 
-  /// Keeps look-ups off the group's entries, before their table goes back.
+  /// Keeps look-ups off the slot group's entries, before their table goes back.
   @inline(__always) borrowing func forgetLocation(_ held: borrowing LockHeld) {
     locationWord.store(0, ordering: .relaxed)
     generation.wrappingAdd(1, ordering: .releasing)
   }
 }
 
-/// A group's table, as one look-up sees it.
+/// A slot group's table, as one look-up sees it.
 struct TableView {
-  let group: UnsafeMutablePointer<SlotGroup>
+  let slotGroup: UnsafeMutablePointer<SlotGroup>
   let generation: UInt32
   let location: UInt
 
   /// The first look; `nil` if there is no table.
   @inline(__always) init?(_ group: UnsafeMutablePointer<SlotGroup>) {
-    self.group = group
+    slotGroup = group
     generation = group.pointee.generation.load(ordering: .acquiring)
     location = group.pointee.location
     if location == 0 { return nil }
@@ -52,13 +52,13 @@ struct TableView {
   /// The second look: whether the table was there all the time, and what has been read since is what it says.
   @inline(__always) var wasThere: Bool {
     atomicMemoryFence(ordering: .acquiring)
-    return group.pointee.generation.load(ordering: .relaxed) == generation
+    return slotGroup.pointee.generation.load(ordering: .relaxed) == generation
   }
 }
 
 extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// The table of a slot, seen by a look-up; `nil` if there is none.
-  @inline(__always) func view(ofSlot slot: Int) -> TableView? { TableView(slots.group(ofSlot: slot)) }
+  @inline(__always) func view(ofSlot slot: Int) -> TableView? { TableView(slots.slotGroup(ofSlot: slot)) }
 
   /// Where the entries of the stack with this base lie, in a table that was seen.
   @inline(__always)

@@ -32,7 +32,7 @@ import Synchronization
   /// The address of `thread_info`.
   public var threadInfo: VirtualAddress { packed.base + control.pointee.geometry.threadInfoOffset }
 
-  /// What the thread's frames may use: all but `thread_info`.
+  /// What the thread's stack frames may use: all but `thread_info`.
   ///
   /// Its `top` is the thread's first stack pointer.
   public var usableRange: StackBounds { control.pointee.geometry.usableRange(base: packed.base) }

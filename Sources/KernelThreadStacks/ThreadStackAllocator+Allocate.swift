@@ -95,7 +95,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
     let stack = PackedStack(word: base(ofSlot: slots.number(of: free)).rawValue | control.pointee.cachedTag)
     let offset = free.bit &<< control.pointee.windowEntryShift &+ control.pointee.initialEntryOffset
-    let first = PhysicalAddress(free.group.pointee.location) + offset
+    let first = PhysicalAddress(free.slotGroup.pointee.location) + offset
     let pages = control.pointee.initialPages
     guard let contents = mapTogether(stack, pages: pages, from: first, interrupts.off) else {
       return try makeOfSingleFrames(stack, restoring: interrupts)

@@ -46,7 +46,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     return geometry.pageCount &- mapped
   }
 
-  /// Gives this CPU's reserve back, because the CPU runs no thread that grows: to the pool while that has room, then to
+  /// Gives this CPU's reserve back, because the CPU runs no thread that grows: to the refill pool while that has room, then to
   /// the frame source.
   ///
   /// The conditions are those of ``prepareToRun(_:mayTakeFrames:)``. The next such call fills it again. It is for CPUs
@@ -60,7 +60,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     return given
   }
 
-  /// Fills this CPU's reserve, and the pool, as far as memory allows.
+  /// Fills this CPU's reserve, and the refill pool, as far as memory allows.
   ///
   /// The conditions are those of ``prepareToRun(_:mayTakeFrames:)``.
   public borrowing func fillReserve() {
@@ -109,7 +109,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   // MARK: Refilling
 
-  /// The rest of `prepareToRun`: the reserve is not full, or the pool was not when it was last looked at.
+  /// The rest of `prepareToRun`: the reserve is not full, or the refill pool was not when it was last looked at.
   @inline(never)
   private borrowing func prepareByRefilling(
     _ base: VirtualAddress, _ mayTakeFrames: Bool, _ reserve: UnsafeMutablePointer<StackReserve>,
@@ -118,7 +118,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     let missing = missingPageCount(base)
     if mayTakeFrames {
       fill(reserve, off)
-      if reserve.pointee.count < missing, takeFromPool(reserve, until: missing, off) < missing,
+      if reserve.pointee.count < missing, takeFromRefillPool(reserve, until: missing, off) < missing,
         reclaim(target: missing) > 0
       {
         fill(reserve, off)
@@ -127,19 +127,19 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     return reserve.pointee.count >= missing
   }
 
-  /// Fills a reserve from the frame source, then the pool.
+  /// Fills a reserve from the frame source, then the refill pool.
   borrowing func fill(_ reserve: UnsafeMutablePointer<StackReserve>, _ off: borrowing InterruptsOff) {
     let limit = layout.reserveLimit
     while reserve.pointee.count < limit, let frame = takeReservedFrame() {
       reserve.reservedFrames[reserve.pointee.count] = frame
       reserve.pointee.count &+= 1
     }
-    let isComplete = reserve.pointee.count == limit && fillPool()
+    let isComplete = reserve.pointee.count == limit && fillRefillPool()
     reserve.pointee.readyCount = isComplete ? limit : -1
   }
 
-  /// Moves frames from the pool until a reserve has `count`, and tells how many it has then.
-  private borrowing func takeFromPool(
+  /// Moves frames from the refill pool until a reserve has `count`, and tells how many it has then.
+  private borrowing func takeFromRefillPool(
     _ reserve: UnsafeMutablePointer<StackReserve>, until count: Int, _ off: borrowing InterruptsOff
   ) -> Int {
     let section = takeLock()
@@ -151,27 +151,27 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     return reserve.pointee.count
   }
 
-  /// Fills the pool from the frame source and tells whether it is full.
+  /// Fills the refill pool from the frame source and tells whether it is full.
   ///
   /// The lock is not held while memory is asked for; what is too much by then goes back.
-  private borrowing func fillPool() -> Bool {
-    while !isPoolFull {
+  private borrowing func fillRefillPool() -> Bool {
+    while !isRefillPoolFull {
       guard let frame = takeReservedFrame() else { return false }
-      if !putIntoPool(frame) { _ = giveBack(frame.entry.frame, order: 0) }
+      if !putIntoRefillPool(frame) { _ = giveBack(frame.entry.frame, order: 0) }
     }
     return true
   }
 
-  /// Whether the pool needs no more frames for now.
-  var isPoolFull: Bool {
+  /// Whether the refill pool needs no more frames for now.
+  var isRefillPoolFull: Bool {
     let section = takeLock()
     let isFull = refillPool.isFull(section.held)
     unlock(section)
     return isFull
   }
 
-  /// Puts a zeroed frame into the pool, and tells whether there was room.
-  borrowing func putIntoPool(_ frame: ReservedFrame) -> Bool {
+  /// Puts a zeroed frame into the refill pool, and tells whether there was room.
+  borrowing func putIntoRefillPool(_ frame: ReservedFrame) -> Bool {
     let section = takeLock()
     let isTaken = refillPool.put(frame, section.held)
     unlock(section)
@@ -189,7 +189,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   // MARK: The beginning and the end
 
-  /// Fills all reserves and the pool as far as memory allows; nobody else uses the allocator yet.
+  /// Fills all reserves and the refill pool as far as memory allows; nobody else uses the allocator yet.
   borrowing func fillReserves() {
     for cpu in 0..<layout.cpuCount {
       let interrupts = turnInterruptsOff()
@@ -198,7 +198,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     }
   }
 
-  /// Gives back all reserves and the pool; nobody else uses the allocator any more.
+  /// Gives back all reserves and the refill pool; nobody else uses the allocator any more.
   borrowing func emptyReserves() {
     for cpu in 0..<layout.cpuCount {
       let interrupts = turnInterruptsOff()
@@ -215,7 +215,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     return frame
   }
 
-  /// Empties a reserve into the pool, so that nobody who asks for memory comes before a refill; what does not fit there
+  /// Empties a reserve into the refill pool, so that nobody who asks for memory comes before a refill; what does not fit there
   /// goes to the frame source.
   borrowing func releaseReserve(
     _ reserve: UnsafeMutablePointer<StackReserve>, _ off: borrowing InterruptsOff
@@ -225,7 +225,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     while reserve.pointee.count > 0 {
       reserve.pointee.count &-= 1
       let frame = reserve.reservedFrames[reserve.pointee.count]
-      given &+= putIntoPool(frame) ? 1 : giveBack(frame.entry.frame, order: 0)
+      given &+= putIntoRefillPool(frame) ? 1 : giveBack(frame.entry.frame, order: 0)
     }
     return given
   }

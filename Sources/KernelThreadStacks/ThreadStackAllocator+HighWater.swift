@@ -47,7 +47,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     return 0
   }
 
-  /// How many frames the reserves of all CPUs and the pool behind them hold.
+  /// How many frames the reserves of all CPUs and the refill pool behind them hold.
   public var reservedFrameCount: Int {
     var sum = refillPool.count
     for cpu in 0..<layout.cpuCount { sum &+= reserve(ofCPU: cpu).pointee.count }

@@ -18,7 +18,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     /// 5. The counts agree with the slots.
     /// 6. A growing stack's entries are valid from some page up to the top; of a cached one, the top page's alone. Of a
     ///    live one that is being shrunk, those below the valid ones may be retired, without a hole.
-    /// 7. What reserves and pool hold is zero, and no more than there is room for.
+    /// 7. What reserves and refill pool hold is zero, and no more than there is room for.
     /// 8. A page of a cached stack whose entry is writable-clean reads as zero.
     /// 9. What is charged to a group are the frames of its live stacks.
     public borrowing func _checkInvariants() {

@@ -3,7 +3,7 @@
 // Protocol, for each thread, by whoever has claimed it (it sleeps, its context is saved, nobody switches it in):
 //
 //      retireDeadPages        completeInvalidation          releaseRetiredPages
-//   VALID ---------> RETIRED ----------------------> RETIRED --------> EMPTY        frame: pool, else frame source
+//   VALID ---------> RETIRED ----------------------> RETIRED --------> EMPTY        frame: refill pool, else frame source
 //     ^              names its frame                     |
 //     |                   |                              |
 //     +-------------------+------------------------------+
@@ -76,17 +76,17 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   /// Gives back the frames of a stack's unmapped pages, whose invalidation has completed.
   ///
-  /// The thread is still claimed. The frames fill the pool that refills are served from, cleared, and go to the frame
+  /// The thread is still claimed. The frames fill the refill pool, cleared, and go to the frame
   /// source when it is full. The stack's high-water mark remembers them.
   ///
   /// - Parameter base: the base of the thread's stack. One that is no live growing stack's has nothing to give.
   /// - Returns: how many frames the stack gave up.
-  /// - Complexity: O(pages of a stack), and clearing those that go to the pool.
+  /// - Complexity: O(pages of a stack), and clearing those that go to the refill pool.
   @discardableResult
   public borrowing func releaseRetiredPages(of base: VirtualAddress) -> Int {
     guard let (pages, marker) = shrinkableStack(base) else { return 0 }
     var released = 0
-    var poolHasRoom = false
+    var refillPoolHasRoom = false
     var rest = pages.belowTop
     while let location = rest.popFirst() {
       let entry = machine.readEntry(at: location)
@@ -94,10 +94,10 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       if released == 0 {
         let depth = StackPages(from: location, to: pages.end).count
         noteDepth(depth, marker, at: pages.first + control.pointee.markerDistance)
-        poolHasRoom = !isPoolFull
+        refillPoolHasRoom = !isRefillPoolFull
       }
       machine.writeEntry(.empty, at: location)
-      release(entry.frame, poolHasRoom: &poolHasRoom)
+      release(entry.frame, refillPoolHasRoom: &refillPoolHasRoom)
       released &+= 1
     }
     if released > 0, marker.isCharged { uncharge(released, from: marker.group) }
@@ -152,16 +152,16 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     }
   }
 
-  /// Passes on a frame that a stack gave up: to the pool while it has room, else to the frame source.
-  borrowing func release(_ frame: PageFrame, poolHasRoom: inout Bool) {
+  /// Passes on a frame that a stack gave up: to the refill pool while it has room, else to the frame source.
+  borrowing func release(_ frame: PageFrame, refillPoolHasRoom: inout Bool) {
     let node = layout.nodeCount == 1 ? 0 : frames.node(of: frame).index
     let interrupts = turnInterruptsOff()
     record(ofCPU: machine.currentCPU).countMapped(-1, ofNode: node, interrupts.off)
     restore(interrupts)
-    if poolHasRoom {
+    if refillPoolHasRoom {
       machine.clear(machine.linearAddress(of: frame), byteCount: pageSize)
-      poolHasRoom = putIntoPool(ReservedFrame(entry: arena.stackEntry(for: frame), node: node))
-      if poolHasRoom { return }
+      refillPoolHasRoom = putIntoRefillPool(ReservedFrame(entry: arena.stackEntry(for: frame), node: node))
+      if refillPoolHasRoom { return }
     }
     _ = giveBack(frame, order: 0)
   }

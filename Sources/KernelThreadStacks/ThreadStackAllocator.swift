@@ -176,11 +176,11 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     VirtualAddress(control.pointee.firstStack) + slot &<< geometry.strideShift
   }
 
-  // A group's entries lie side by side, so a page's entry is found from its distance to the group's first page.
+  // A slot group's entries lie side by side, so a page's entry is found from its distance to the group's first page.
 
   /// Where the first entry of the stack with this base lies.
   ///
-  /// Its group must have a table.
+  /// Its slot group must have a table.
   @inline(__always) func stackEntries(ofBase base: VirtualAddress) -> PhysicalAddress {
     control.pointee.stackEntries(ofBase: base)
   }

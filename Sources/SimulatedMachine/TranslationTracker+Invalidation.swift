@@ -85,8 +85,8 @@ extension TranslationTracker {
     let first = Int(named >> 43 == 0 ? named : (named | ~0xfff_ffff_ffff) & UInt.max >> 12)
     let start = Int(base >> 12)
     // The first page at or above the entry's first one that is named, if there are so many.
-    let index = (max(start - first, 0) + plan.stride - 1) / plan.stride
-    let page = first + index * plan.stride
+    let index = (max(start - first, 0) + plan.operandStep - 1) / plan.operandStep
+    let page = first + index * plan.operandStep
     return index < plan.instructionCount && page >= start && page - start < Int(AddressSplit.span(level) >> 12)
   }
 

@@ -16,7 +16,7 @@ import Testing
     let base: UInt = 0xffff_ff80_0820_3000
     for count in [1, 2, 511, 512] as [UInt] {
       let plan = plan(base, base + count * 4096, scope)
-      #expect(plan.instructionCount == Int(count) && plan.stride == 1 && !plan.dropsEverything)
+      #expect(plan.instructionCount == Int(count) && plan.operandStep == 1 && !plan.dropsEverything)
       #expect(plan.firstPage.rawValue == base)
     }
     #expect(plan(base, base + 513 * 4096, scope).dropsEverything)
@@ -32,7 +32,7 @@ import Testing
       (base, base + 512 * table, 512),
     ] {
       let plan = plan(lower, upper, .tables)
-      #expect(plan.instructionCount == count && plan.stride == 512 && !plan.dropsEverything)
+      #expect(plan.instructionCount == count && plan.operandStep == 512 && !plan.dropsEverything)
       #expect(plan.firstPage.rawValue == base || lower >= base + table - 4096)
       let last = plan.firstPage.rawValue + UInt(count - 1) * table
       #expect(last < upper && upper - last <= table, "the last one lies in the last table")

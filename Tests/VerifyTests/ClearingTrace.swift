@@ -29,7 +29,7 @@ struct FramePlaces {
       words.append(frames.cpuLists[cpu].ready.value)
       words.append(frames.cpuLists[cpu].zeroed.value)
     }
-    words.append(node.pool)
+    words.append(node.zeroedPool)
     // The state of a block's first frame is that of all its frames.
     var index = 0
     while index < frames.totalFrames {

@@ -29,7 +29,7 @@ public struct ForkFigures: Sendable {
   /// The first failure.
   public internal(set) var firstFailure: ForkFailureReason?
   /// The number of processes ended for an overflow of their kernel stacks.
-  public internal(set) var overflown = 0
+  public internal(set) var overflowed = 0
   /// The last child of a fork, and the free frames before that fork.
   var lastChild: UInt16 = 0
   var freeBeforeLastFork = 0

@@ -36,7 +36,7 @@ extension Processes {
       destroyAddressSpace(of: task)
       task.pointee.exitStatus = status
       task.pointee.end = end
-      if end == .stackOverflow { state.pointee.figures.overflown += 1 }
+      if end == .stackOverflow { state.pointee.figures.overflowed += 1 }
       task.pointee.state = .exiting
       let heir = state.pointee.first == task ? nil : state.pointee.first
       while let child = task.pointee.firstChild {

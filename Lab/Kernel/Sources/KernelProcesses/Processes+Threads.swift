@@ -31,7 +31,7 @@ public struct KernelThreadFigures: Sendable {
   /// The number of live threads that have begun and are not asleep.
   public internal(set) var awake = 0
   /// The number of threads ended for an overflow of their stacks.
-  public internal(set) var overflown = 0
+  public internal(set) var overflowed = 0
 
   init() {}
 }
@@ -172,7 +172,7 @@ extension Processes {
 
   /// Counts a thread that ends because it has overflowed its stack.
   public borrowing func threadOverflowed(_ thread: KernelThreadPointer) {
-    locked { state.pointee.threads.figures.overflown &+= 1 }
+    locked { state.pointee.threads.figures.overflowed &+= 1 }
   }
 
   /// Frees the stack and the record of a thread that has ended, and the memory it had taken.

@@ -18,5 +18,5 @@ public enum Note: Int, Sendable {
   /// figures now.
   case forksAfterRecovery = 6
   /// The number of children killed for an overflow of their kernel stacks.
-  case childrenOverflown = 7
+  case childrenOverflowed = 7
 }

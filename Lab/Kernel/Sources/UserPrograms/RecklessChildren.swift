@@ -38,17 +38,17 @@ func overflowAmongOthers<Kernel: SystemCalls>(
   }
   for index in 0..<count { _ = kernel.awaitChild(Int(children[index])) }
   kernel.release(0)
-  var overflown = 0
+  var overflowed = 0
   var verified = 0
   while let ended = kernel.wait() {
     switch ended.end {
-    case .stackOverflow: overflown += 1
+    case .stackOverflow: overflowed += 1
     case .exited where ended.status == ended.processID: verified += 1
     default: return .wrongStatus
     }
   }
-  kernel.note(.childrenOverflown, overflown)
+  kernel.note(.childrenOverflowed, overflowed)
   kernel.note(.childrenVerified, verified)
-  if overflown + verified != count { return .wrongChildCount }
-  return overflown == overflowing ? nil : .notKilled
+  if overflowed + verified != count { return .wrongChildCount }
+  return overflowed == overflowing ? nil : .notKilled
 }

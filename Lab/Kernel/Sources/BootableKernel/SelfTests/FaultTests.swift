@@ -116,7 +116,7 @@ private func checkBystander() -> Bool {
 func testGuardOfThread() -> Bool {
   startBystander()
   startVictim { _ in overflow_stack() }
-  let died = check("the thread that has overflown its stack has ended", awaitVictim())
+  let died = check("the thread that has overflowed its stack has ended", awaitVictim())
   return checkBystander() && died
 }
 

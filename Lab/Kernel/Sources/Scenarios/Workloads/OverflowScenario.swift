@@ -22,7 +22,7 @@ extension Processes where Parts: ScenarioParts {
   /// The counts of overflows: of processes since ``resetFigures()``, of threads since ``beginThreads(_:seed:)``.
   public var overflowFigures: OverflowFigures {
     OverflowFigures(
-      provoked: workload.pointee.overflowsProvoked, died: figures.overflown + threadFigures.overflown)
+      provoked: workload.pointee.overflowsProvoked, died: figures.overflowed + threadFigures.overflowed)
   }
 
   /// Prepares a task for its overflow: it is counted, and takes frames and an area that only its registry knows of.
@@ -86,7 +86,7 @@ func runOverflow<Host: ScenarioHost>(
   checks.check(
     "every other process and thread went on, its stack as it left it",
     leftBehind == 0 && threads.live == 0 && verdicts.damaged == 0
-      && verdicts.intact + threads.overflown == count
+      && verdicts.intact + threads.overflowed == count
       && verified + verdicts.intact + overflows.died == count + min(count, 64))
   checks.check("no frame was lost", leaked == 0)
   checks.check("no kernel stack was lost", processes.kernelStackBytes == start.stackBytes)

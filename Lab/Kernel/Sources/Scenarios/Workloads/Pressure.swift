@@ -2,10 +2,10 @@
 // back.
 //
 // Liveness condition. Live stack pages and (pages of a stack − 1) frames for each CPU fit into the memory that others
-// don't hold. In every round a window of threads is woken; each of them can come to need all pages of its stack, all
+// don't hold. In every round a wave of threads is woken; each of them can come to need all pages of its stack, all
 // others sleep at the top of theirs, with one page that is not dead:
 //
-//     free + dead pages of sleepers + caches + reserves  ≥  window · (pages − 1) + CPUs · (pages − 1)
+//     free + dead pages of sleepers + caches + reserves  ≥  wave · (pages − 1) + CPUs · (pages − 1)
 //
 // So the other one may take what is above that, and no more: often all that is free, so that each page that a thread
 // grows by has to come out of the stack of one that sleeps. With the condition broken it takes all there is, and threads go
@@ -56,7 +56,7 @@ func runPressure<Host: ScenarioHost>(
   json.field("threads", count)
   json.field("threadsIntact", processes.threadVerdicts.intact)
   json.field("rounds", pressure.rounds)
-  json.field("window", pressure.window)
+  json.field("window", pressure.wave)
   json.field("grownPages", pressure.grownPages)
   json.field("shrunkThreads", pressure.shrunkThreads)
   json.field("heldBytes", pressure.largestHeld * pageSize)
@@ -87,7 +87,7 @@ struct Pressure {
   /// Who else wants memory.
   var others = MemoryHolder()
   /// How many threads are woken together.
-  let window: Int
+  let wave: Int
   private let morePages: Int
   private var random: SplitMix64
   private(set) var rounds = 0
@@ -102,7 +102,7 @@ struct Pressure {
 
   init(_ options: ScenarioOptions, stackPages: Int) {
     morePages = stackPages - 1
-    window = max(4, options.threadCount / 16)
+    wave = max(4, options.threadCount / 16)
     random = SplitMix64(seed: options.seed)
   }
 
@@ -121,7 +121,7 @@ struct Pressure {
     return pages
   }
 
-  /// Wakes a window of threads, by seed, and takes and gives memory while they run.
+  /// Wakes a wave of threads, by seed, and takes and gives memory while they run.
   ///
   /// - Returns: whether all of them have come to sleep, or ended.
   mutating func runRound<Host: ScenarioHost>(in processes: borrowing Processes<Host.Parts>, host: Host) -> Bool
@@ -133,14 +133,14 @@ struct Pressure {
     let free = processes.frames.freeFrames
     let reserved = processes.stacks.reservedFrameCount
     let cpus = processes.machine.cpuCount
-    if free + dead + reserved < (window + cpus) * morePages { brokenRounds += 1 }
-    let mayHold = max(0, others.count + free + dead + reserved - (window + cpus) * morePages)
+    if free + dead + reserved < (wave + cpus) * morePages { brokenRounds += 1 }
+    let mayHold = max(0, others.count + free + dead + reserved - (wave + cpus) * morePages)
     let grownBefore = processes.stacks.grownPageCount
 
-    // Of those that sleep as many as the window holds, beginning somewhere in the list.
+    // Of those that sleep as many as the wave holds, beginning somewhere in the list.
     let live = processes.threadFigures.live
     hold(random.next(below: 4) > 0 ? mayHold : random.next(below: mayHold + 1), processes)
-    var left = min(window, live)
+    var left = min(wave, live)
     var skipped = live > left ? random.next(below: live - left + 1) : 0
     processes.visitThreads()
     while left > 0,
