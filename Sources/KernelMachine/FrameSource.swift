@@ -141,7 +141,8 @@ public enum FrameSourceError: Error, Equatable, TextDescribable {
 
 /// Gives and takes back blocks of page frames.
 ///
-/// All operations may be called on several CPUs at once, with interrupts on or off, and never sleep.
+/// All operations may be called on several CPUs at once, and never sleep. Interrupts may be on or off, except that
+/// ``allocateTogether(_:count:_:)`` needs them off.
 public protocol FrameSource: ~Copyable {
   /// Hands out a block.
   ///
@@ -163,7 +164,7 @@ public protocol FrameSource: ~Copyable {
 
   /// Hands out several single frames at once: all of them or none.
   ///
-  /// It takes at most spin locks, and clears nothing. Interrupts are off. There is a default, which refuses: then the caller
+  /// It takes at most spin locks, and clears nothing. Interrupts must be off. There is a default, which refuses: then the caller
   /// asks by ``allocate(_:count:_:)``.
   ///
   /// - Parameters:

@@ -53,11 +53,12 @@ public struct ThreadScheduler<M: Machine, Events: SchedulerEvents>: ~Copyable {
   /// Makes a scheduler without threads.
   ///
   /// - Parameters:
-  ///   - machine: the machine; it has at most 64 CPUs.
+  ///   - machine: the machine; it has at most ``maximumCPUCount`` CPUs, which is checked.
   ///   - memory: ``byteCount(cpuCount:)`` bytes that stay as long as the scheduler is used, aligned to 64.
   ///   - events: the receiver of its transitions.
   /// - Complexity: O(CPUs).
   public init(machine: M, memory: UnsafeMutableRawPointer, events: Events) {
+    precondition(machine.cpuCount <= Self.maximumCPUCount, "a scheduler has at most 64 CPUs")
     self.machine = machine
     self.events = events
     self.memory = memory
@@ -69,7 +70,7 @@ public struct ThreadScheduler<M: Machine, Events: SchedulerEvents>: ~Copyable {
   /// Makes a scheduler without threads, in a block of page frames, which is never given back.
   ///
   /// - Parameters:
-  ///   - machine: the machine; it has at most 64 CPUs.
+  ///   - machine: the machine; it has at most ``maximumCPUCount`` CPUs, which is checked.
   ///   - frames: the source of the block, of ``byteCount(cpuCount:)`` bytes rounded up to a power of two.
   ///   - events: the receiver of its transitions.
   /// - Throws: the frame source's refusal.
@@ -81,6 +82,9 @@ public struct ThreadScheduler<M: Machine, Events: SchedulerEvents>: ~Copyable {
     let block = try frames.allocate(FrameRequest(order: order, purpose: .metadata, cleared: true))
     self.init(machine: machine, memory: machine.pointer(to: block.physicalAddress), events: events)
   }
+
+  /// The most CPUs of a machine: a CPU's notifications are one word, with a bit for each CPU.
+  public static var maximumCPUCount: Int { 64 }
 
   /// The memory that a scheduler of `cpuCount` CPUs needs, in bytes: 128, and 128 for each CPU.
   public static func byteCount(cpuCount: Int) -> Int {

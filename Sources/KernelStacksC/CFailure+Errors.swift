@@ -89,6 +89,7 @@
       switch self {
       case .misaligned(let address), .outsideSpace(let address):
         CFailure(KS_BAD_ARGUMENT, address: address.rawValue)
+      case .misalignedMemory(let address): CFailure(KS_BAD_ARGUMENT, address: address.rawValue)
       case .occupied(let address): CFailure(KS_OCCUPIED, address: address.rawValue)
       case .frames(let error): error.failure
       }

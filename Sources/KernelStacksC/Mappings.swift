@@ -83,7 +83,10 @@
     defer { unlockMappings(interrupts) }
     do throws(CInterfaceError) {
       let range = try mappableRange(UInt(bitPattern: address), size, memory)
-      let count = TranslationTables(kernelOf: CMachine()).unmap(range, in: .kernel, to: CFrames()) { _ in }
+      let count: Int
+      do throws(TranslationError) {
+        count = try TranslationTables(kernelOf: CMachine()).unmap(range, in: .kernel, to: CFrames()) { _ in }
+      } catch let refusal { return report(refusal, to: error) }
       guard count > 0 else { throw .notMapped(UInt(bitPattern: address)) }
       return KS_OK
     } catch let interfaceError { return reportMisuse(interfaceError, to: error) }

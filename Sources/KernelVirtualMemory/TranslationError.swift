@@ -1,13 +1,15 @@
-// The errors of mapping.
+// The errors of mapping and unmapping.
 
 import KernelMachine
 
-/// The reason why a mapping was refused.
+/// The reason why a mapping was refused, or why nothing was unmapped.
 ///
 /// Nothing has changed when one is thrown.
 public enum TranslationError: Error, Equatable, TextDescribable {
-  /// The virtual or physical address, or the length, is not a multiple of 4,096, or the length is not positive.
+  /// The virtual address, or the length, is not a multiple of 4,096, or the length is not positive.
   case misaligned(VirtualAddress)
+  /// The physical address is not a multiple of 4,096.
+  case misalignedMemory(PhysicalAddress)
   /// The range goes beyond the addresses that are translated.
   case outsideSpace(VirtualAddress)
   /// The address is mapped already, or was and its invalidation has not completed.
@@ -22,6 +24,10 @@ public enum TranslationError: Error, Equatable, TextDescribable {
       sink.write("the mapping at ")
       sink.write(hex: address.rawValue)
       sink.write(" is not made of whole pages")
+    case .misalignedMemory(let address):
+      sink.write("the memory at ")
+      sink.write(hex: address.rawValue)
+      sink.write(" does not begin at a page frame")
     case .outsideSpace(let address):
       sink.write("the mapping at ")
       sink.write(hex: address.rawValue)

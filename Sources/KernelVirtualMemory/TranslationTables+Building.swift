@@ -87,7 +87,7 @@ extension TranslationTables {
     _ range: VirtualAddressRange, to physical: PhysicalAddress, _ permissions: PagePermissions,
     kind: MemoryKind = .normal, node: NodeID? = nil, frames: borrowing Frames
   ) throws(TranslationError) {
-    guard physical.rawValue & 4095 == 0 else { throw .misaligned(range.lowerBound) }
+    guard physical.rawValue & 4095 == 0 else { throw .misalignedMemory(physical) }
     let offset = physical.rawValue &- range.lowerBound.rawValue
     let shape = MappingShape(usesBlocks: true, physicalOffset: offset)
     try build(range, shape: shape, node: node, frames: frames) { location, address, count, level in

@@ -19,13 +19,15 @@ extension TranslationTables {
   ///   - frames: where the tables came from.
   ///   - release: gets each leaf that was mapped, retired; its frame may be used for something new.
   /// - Returns: the number of pages and blocks unmapped.
+  /// - Throws: ``TranslationError/misaligned(_:)`` or ``TranslationError/outsideSpace(_:)``; nothing has been unmapped then.
   /// - Complexity: O(entries of the range in the tables that exist), and at most one invalidation.
   @discardableResult
   public func unmap<Frames: FrameSource & ~Copyable>(
     _ range: VirtualAddressRange, in space: AddressSpaceID, to frames: borrowing Frames,
     release: (MappedLeaf) -> Void
-  ) -> Int {
+  ) throws(TranslationError) -> Int {
     guard range.upperBound > range.lowerBound else { return 0 }
+    try check(range)
     var unmapped = 0
     let tables = withdraw(range) { location, _, count, _ in
       var leaving = 0

@@ -3,7 +3,28 @@
 @testable import KernelScheduling
 import KernelStacks
 import SimulatedMachine
+import TestSupport
 import Testing
+
+/// A machine that says that it has more CPUs than it has.
+private struct Crowded: ForwardingMachine {
+  let base: Simulated
+  let cpuCount: Int
+
+  func invalidate(_ pages: VirtualAddressRange, in space: AddressSpaceID, scope: InvalidationScope) {
+    base.invalidate(pages, in: space, scope: scope)
+  }
+
+  /// Makes a scheduler for such a machine, whose memory stays.
+  static func schedule(cpuCount: Int) throws -> ThreadScheduler<Crowded, NoSchedulerEvents> {
+    let simulation = try Simulation(memoryBytes: 1 << 20, cpuCount: 2, seed: 1)
+    let memory = UnsafeMutableRawPointer.allocate(
+      byteCount: ThreadScheduler<Crowded, NoSchedulerEvents>.byteCount(cpuCount: cpuCount), alignment: 64)
+    return ThreadScheduler(
+      machine: Crowded(base: simulation.machine, cpuCount: cpuCount), memory: memory,
+      events: NoSchedulerEvents())
+  }
+}
 
 @Suite struct RecordTests {
   @Test func `The scheduler's part of a thread record is small, and begins with the stack's base`() {
@@ -27,6 +48,13 @@ import Testing
       let hasClosed = scheduler.closeCPU(cpu)
       #expect(!isAny && !hasClosed && scheduler.readyCount(ofCPU: cpu) == 0, "CPU \(cpu)")
     }
+  }
+
+  @Test func `A machine with more CPUs than notifications have bits for is refused`() async throws {
+    let scheduler = try Crowded.schedule(cpuCount: 64)
+    let isIdle = scheduler.isIdle(63)
+    #expect(!isIdle)
+    await #expect(processExitsWith: .failure) { _ = try Crowded.schedule(cpuCount: 65) }
   }
 
   @Test func `The live part of a sleeping thread's stack begins at its stack pointer, or at a lower floor`() {

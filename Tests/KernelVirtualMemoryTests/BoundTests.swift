@@ -77,7 +77,7 @@ import Testing
     try world.kernelTables.map(frame, at: base, .kernelReadWrite, frames: world.frames)
     let before = world.frames.outstanding
     for end in [base, base + -4096, VirtualAddress(0)] {
-      let count = world.kernelTables.unmap(
+      let count = try world.kernelTables.unmap(
         VirtualAddressRange(base, end), in: .kernel, to: world.frames
       ) { _ in Issue.record("a page of no range") }
       #expect(count == 0)

@@ -39,26 +39,27 @@ import Testing
     }
     let upper = bits == 48 ? 1 : 0
     #expect(world.frames.count(.pageTable) == upper + 2 + 3)
-    func unmap(_ address: VirtualAddress) {
+    func unmap(_ address: VirtualAddress) throws {
       let page = VirtualAddressRange(address, byteCount: 4096)
-      let count = tables.unmap(page, in: .kernel, to: world.frames) { leaf in
+      let count = try tables.unmap(page, in: .kernel, to: world.frames) { leaf in
         #expect(leaf.address == address)
         try! world.frames.free(leaf.entry.frame, order: 0)
       }
       #expect(count == 1)
     }
-    unmap(addresses[0])
+    try unmap(addresses[0])
     #expect(world.frames.count(.pageTable) == upper + 2 + 3, "the leaf table still maps a page")
-    unmap(addresses[1])
+    try unmap(addresses[1])
     #expect(world.frames.count(.pageTable) == upper + 2 + 2)
-    unmap(addresses[2])
+    try unmap(addresses[2])
     #expect(world.frames.count(.pageTable) == upper + 1 + 1, "with the leaf table, the one above goes")
-    unmap(addresses[3])
+    try unmap(addresses[3])
     #expect(world.frames.count(.pageTable) == 0)
     #expect(world.frames.freeFrames == before)
     #expect(world.rootEntries == root)
     #expect(
-      tables.unmap(VirtualAddressRange(addresses[3], byteCount: 4096), in: .kernel, to: world.frames) { _ in }
+      try tables.unmap(VirtualAddressRange(addresses[3], byteCount: 4096), in: .kernel, to: world.frames) { _ in
+      }
         == 0)
     world.expectNoViolations()
   }
@@ -72,7 +73,8 @@ import Testing
     _ = try tables.leafEntry(at: address, frames: world.frames)
     #expect(before - world.frames.freeFrames == 1 + depth(bits))
     let range = VirtualAddressRange(address, byteCount: pageSize)
-    #expect(tables.unmap(range, in: space, to: world.frames) { _ in Issue.record("nothing was mapped") } == 0)
+    #expect(
+      try tables.unmap(range, in: space, to: world.frames) { _ in Issue.record("nothing was mapped") } == 0)
     #expect(before - world.frames.freeFrames == 1)
     #expect((0..<512).allSatisfy { world.machine.readEntry(at: tables.root + $0 * 8).isEmpty })
     tables.destroy(in: space, to: world.frames) { _ in }
@@ -138,11 +140,34 @@ import Testing
     #expect(error(VirtualAddressRange(base + 8, byteCount: 4096)) == .misaligned(base + 8))
     #expect(error(VirtualAddressRange(base, byteCount: 100)) == .misaligned(base))
     #expect(error(VirtualAddressRange(base, byteCount: 0)) == .misaligned(base))
-    #expect(error(VirtualAddressRange(base, byteCount: 4096), 12) == .misaligned(base))
+    #expect(error(VirtualAddressRange(base, byteCount: 4096), 12) == .misalignedMemory(PhysicalAddress(12)))
     let between = VirtualAddress(1 << 39)
     #expect(error(VirtualAddressRange(between - 4096, byteCount: 8192)) == .outsideSpace(between - 4096))
     #expect(error(VirtualAddressRange(between, byteCount: 4096)) == .outsideSpace(between))
     #expect(world.frames.freeFrames == before)
+  }
+
+  @Test func `What is not made of pages or leaves the space is not unmapped`() throws {
+    let world = try TestWorld()
+    let tables = world.kernelTables
+    let base = world.layout.vmallocArea.lowerBound
+    let frame = try world.frames.allocate(FrameRequest(purpose: .other))
+    try tables.map(frame, at: base, .kernelReadWrite, frames: world.frames)
+    let between = VirtualAddress(1 << 39)
+    let refused: [(VirtualAddressRange, TranslationError)] = [
+      (VirtualAddressRange(base + 8, byteCount: 4096), .misaligned(base + 8)),
+      (VirtualAddressRange(base, byteCount: 100), .misaligned(base)),
+      (VirtualAddressRange(base, byteCount: 4097), .misaligned(base)),
+      (VirtualAddressRange(between - 4096, byteCount: 8192), .outsideSpace(between - 4096)),
+    ]
+    for (range, error) in refused {
+      #expect(throws: error) {
+        try tables.unmap(range, in: .kernel, to: world.frames) { _ in Issue.record("a page of no range") }
+      }
+    }
+    #expect(tables.translate(base)?.entry.frame == frame)
+    #expect(world.machine.counters.tlbInvalidations == 0)
+    world.expectNoViolations()
   }
 
   @Test(arguments: [39, 48]) func `The linear map uses the largest blocks that fit`(bits: Int) throws {
@@ -220,7 +245,7 @@ import Testing
     try world.kernelTables.mapBlocks(range, to: devices, .kernelReadWrite, kind: .device, frames: world.frames)
     #expect(world.frames.count(.pageTable) == 4, "two of level 2, two of level 3")
     #expect(
-      world.kernelTables.unmap(range, in: .kernel, to: world.frames) { _ in } == 511 + 511 + 1 + 256 + 1)
+      try world.kernelTables.unmap(range, in: .kernel, to: world.frames) { _ in } == 511 + 511 + 1 + 256 + 1)
     #expect(world.frames.freeFrames == before)
     world.expectNoViolations()
   }
