@@ -62,7 +62,7 @@
     @Option(
       parsing: .unconditional,
       help: """
-        How growing stacks get their pages: fault, or lent at each switch (--strategy growing --cpu max). \
+        How growing stacks get their pages: fault, or lent at each switch (--strategy growing, with --cpu max or --machine simulated). \
         (default: fault)
         """)
     var growth: String?

@@ -125,7 +125,7 @@ func runSMPStorm<Host: ScenarioHost>(
   checks.checkThreads(threads.made, in: processes, since: start, leaked: leaked)
 
   var json = JSONWriter(host.console)
-  json.beginResult(options, machine: host.machineName, in: processes)
+  json.beginResult(options, host, in: processes)
   json.field("cpus", processes.machine.cpuCount)
   let exits = forks.succeeded + verdicts.intact + verdicts.damaged
   let operations =
