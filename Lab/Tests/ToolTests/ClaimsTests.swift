@@ -20,7 +20,7 @@
     func thePageAgreesWithFreshRuns() async throws {
       var results = ClaimResults()
       // Few guests, that take seconds.
-      let short: [ClaimSource] = [.forks, .halfSize, .halfSizeInSingleFrames, .costs, .exhaustion]
+      let short: [ClaimSource] = [.forks, .halfSize, .halfSizeInSingleFrames, .costs, .lentCosts, .exhaustion]
       for source in short {
         results.entries[source] = try await ClaimsCommand.results(of: source)
       }

@@ -13,6 +13,8 @@
     case costs = "bench"
     case exhaustion
     case manyThreads = "million-threads"
+    case lentCosts = "bench-lent"
+    case manyThreadsLent = "million-threads-lent"
     case linux
     case addressSpace = "address-space"
 
@@ -21,7 +23,7 @@
       switch self {
       case .linux: "make linux"
       case .addressSpace: "./kstacks claims"
-      case .costs: (["./kstacks bench"] + options).joined(separator: " ")
+      case .costs, .lentCosts: (["./kstacks bench"] + options).joined(separator: " ")
       default: (["./kstacks run", scenario] + options).joined(separator: " ")
       }
     }
@@ -31,6 +33,8 @@
       switch self {
       case .forks, .forksInLittleMemory, .forksInSingleFrames, .halfSize, .halfSizeInSingleFrames:
         "fragmented-fork"
+      case .lentCosts: Self.costs.rawValue
+      case .manyThreadsLent: Self.manyThreads.rawValue
       default: rawValue
       }
     }
@@ -45,6 +49,8 @@
       case .halfSizeInSingleFrames: ["--strategy", "linear", "--stack-size", "8K", "--largest-free-order", "0"]
       case .exhaustion: ["--strategy", "vmalloc"]
       case .manyThreads: ["--strategy", "growing"]
+      case .lentCosts: ["--strategy", "growing", "--cpu", "max"]
+      case .manyThreadsLent: ["--strategy", "growing", "--growth", "lent", "--cpu", "max"]
       }
     }
 
@@ -95,8 +101,8 @@
     }
 
     /// A row of `bench`.
-    func cost(_ name: String, _ strategy: String, live: Int? = nil) -> JSON? {
-      entries[.costs]?.first {
+    func cost(_ name: String, _ strategy: String, live: Int? = nil, in source: ClaimSource = .costs) -> JSON? {
+      entries[source]?.first {
         $0["name"]?.string == name && $0["strategy"]?.string == strategy
           && (live == nil || $0["live"]?.integer == live)
       }
