@@ -92,6 +92,23 @@ import Testing
     }
   }
 
+  @Test func `A block that another version added to another file goes`() throws {
+    let scheduler = "obj-y += core.o\n"
+    let folder = try folder(["kernel/sched/Makefile": scheduler])
+    defer { folder.remove() }
+    let before = try folder.contents(of: "tree")
+    for arguments in [["\(folder.path)/tree"], ["--remove", "\(folder.path)/tree"]] {
+      #expect(try folder.outcome(Self.apply, ["\(folder.path)/tree"]).status == 0)
+      let lines = try folder.read("tree/kernel/Makefile").split(separator: "\n").map(String.init)
+      let (begin, end) = (try #require(lines.first { $0.hasPrefix("# >>>") }), try #require(lines.last))
+      let block = "\(begin)\nCFLAGS_core.o += -include $(srctree)/kernel/kernelstacks/gone.h\n\(end)\n"
+      try folder.write(scheduler + block, to: "tree/kernel/sched/Makefile")
+      #expect(try folder.outcome(Self.apply, arguments).status == 0)
+      #expect(try folder.read("tree/kernel/sched/Makefile") == scheduler)
+    }
+    #expect(try folder.contents(of: "tree") == before)
+  }
+
   @Test(arguments: [
     ["Makefile": "VERSION = 5\nPATCHLEVEL = 1\n"], ["Makefile": "VERSION = 6\nPATCHLEVEL = 12\n"],
     ["kernel/fork.c": "// A later kernel\n"], ["kernel/kernelstacks/other.c": "someone else's"],
