@@ -89,6 +89,10 @@ configuration() { # kernel
     contiguous) echo '# CONFIG_VMAP_STACK is not set' ;;
     vmap) echo CONFIG_VMAP_STACK=y ;;
     kernelstacks) printf '%s\n' CONFIG_VMAP_STACK=y CONFIG_SWIFT_KERNEL_STACKS=y ;;
+    growing)
+      printf 'CONFIG_%s=y\n' VMAP_STACK SWIFT_KERNEL_STACKS SWIFT_KERNEL_STACKS_GROWING ARM64_HW_AFDBM \
+        ARM64_USE_LSE_ATOMICS
+      ;;
     groups)
       printf '%s\n' CONFIG_VMAP_STACK=y CONFIG_SWIFT_KERNEL_STACKS=y CONFIG_CGROUPS=y CONFIG_MEMCG=y CONFIG_NUMA=y
       ;;
@@ -122,7 +126,8 @@ check_configuration() { # kernel
   case $1 in
     contiguous) ! grep -q '^CONFIG_VMAP_STACK=y' "$settings" ;;
     vmap) grep -q '^CONFIG_VMAP_STACK=y' "$settings" && ! grep -q '^CONFIG_SWIFT_KERNEL_STACKS=y' "$settings" ;;
-    kernelstacks) grep -q '^CONFIG_SWIFT_KERNEL_STACKS=y' "$settings" ;;
+    kernelstacks) grep -q '^CONFIG_SWIFT_KERNEL_STACKS_WHOLE=y' "$settings" ;;
+    growing) grep -q '^CONFIG_SWIFT_KERNEL_STACKS_GROWING=y' "$settings" ;;
     groups) [ "$(grep -cE '^CONFIG_(SWIFT_KERNEL_STACKS|MEMCG_KMEM|NUMA)=y' "$settings")" = 3 ] ;;
   esac && grep -q '^CONFIG_SWIFT_KERNEL_STACKS_TEST=y' "$settings" || fail "$1 was not configured as asked: $settings"
 }
@@ -152,7 +157,8 @@ prepare() {
 # Booting
 
 # Boots a kernel for an experiment of init.c, with a limit of seconds of processor time for each CPU. One that only waits for
-# what never comes is stopped too. The log is in $log; `board` may hold further arguments for QEMU.
+# what never comes is stopped too. The log is in $log; `board` may hold further arguments for QEMU, `cpu`
+# another CPU than a cortex-a72: `max` sets access flags.
 boot() { # kernel, MiB, CPUs, seconds, experiment and arguments
   local kernel=$1 memory=$2 cpus=$3 seconds=$4 status=0
   shift 4
@@ -161,7 +167,7 @@ boot() { # kernel, MiB, CPUs, seconds, experiment and arguments
   local pace=(-icount "shift=0,sleep=off")
   [ "$cpus" = 1 ] || pace=(-accel "tcg,thread=multi")
   (ulimit -t $((seconds * cpus)) && LOOKS=${LOOKS:-120} exec "$linux/../Scripts/unless-hung" \
-    qemu-system-aarch64 -M virt -cpu cortex-a72 -m "${memory}M" -smp "$cpus" \
+    qemu-system-aarch64 -M virt -cpu "${cpu:-cortex-a72}" -m "${memory}M" -smp "$cpus" \
     ${board[@]+"${board[@]}"} "${pace[@]}" -display none -monitor none -serial stdio -nic none -no-reboot \
     -kernel "$cache/build-$kernel/arch/arm64/boot/Image" -initrd "$cache/root.cpio" \
     -append "console=ttyAMA0 rdinit=/init panic=-1 -- $*") </dev/null >"$log.raw" 2>&1 || status=$?

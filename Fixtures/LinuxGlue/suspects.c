@@ -12,7 +12,7 @@ static unsigned int handed_out, asked[STACKS], foreign;
 
 static unsigned int number_of(unsigned long stack) { return (stack - first_window) / THREAD_ALIGN; }
 
-bool swift_stacks_init(void *at, long size, long phase, long capacity) { return true; }
+bool swift_stacks_init(void *at, bool grows, long size, long phase, long capacity) { return true; }
 long swift_stacks_handle_size(void) { return 8; }
 unsigned long swift_stacks_alloc(void *at, int node) {
   unsigned long stack = first_window + handed_out * THREAD_ALIGN;
@@ -20,6 +20,7 @@ unsigned long swift_stacks_alloc(void *at, int node) {
   in_use[handed_out++] = true;
   return stack;
 }
+bool swift_stacks_populate(void *at, unsigned long stack) { return true; }
 bool swift_stacks_free(void *at, unsigned long stack) {
   if (number_of(stack) >= handed_out || !in_use[number_of(stack)]) return false;
   in_use[number_of(stack)] = false;
@@ -38,6 +39,8 @@ long swift_stacks_reclaim(void *at, long target) { return 0; }
 long swift_stacks_serve(void *at) { return 0; }
 long swift_stacks_age(void *at) { return 0; }
 long swift_stacks_reclaim_stopped(void *at, long cpu) { return 0; }
+
+struct task_struct *current;
 
 // The worker.
 

@@ -11,6 +11,8 @@ enum { false = 0, true = 1 };
 
 #define NULL ((void *)0)
 #define LONG_MAX 0x7fffffffffffffffl
+#define __ro_after_init
+#define __always_inline inline __attribute__((always_inline))
 #define __init __attribute__((section(".init.text")))
 #define BUILD_BUG_ON(condition) _Static_assert(!(condition), #condition)
 #define READ_ONCE(place) (*(const volatile __typeof__(place) *)&(place))
@@ -52,8 +54,12 @@ struct vm_struct {
 struct task_struct {
   void *stack;
   struct vm_struct *stack_vm_area;
+  struct mm_struct *mm;
+  unsigned int flags;
   int pid;
 };
+#define PF_KTHREAD 0x00200000u
+extern struct task_struct *current;
 extern struct mm_struct init_mm;
 
 __attribute__((format(printf, 2, 3))) int warn(bool condition, const char *format, ...);
@@ -92,6 +98,7 @@ int apply_to_page_range(
 pte_t pfn_pte(unsigned long frame, pgprot_t attributes);
 struct page *pte_page(pte_t entry);
 #define pte_val(entry) ((entry).pte)
+#define pte_none(entry) (!pte_val(entry))
 unsigned long pte_index(unsigned long address);
 unsigned long physical_address(const void *address);
 #define __pa(address) physical_address((const void *)(address))

@@ -1,5 +1,6 @@
 // The first and only program: runs the experiment that its arguments name, then switches the machine off.
 
+#include "growing.h"
 #include "processes.h"
 
 // What the doctor reads of a machine.
@@ -228,6 +229,12 @@ static void hotplug(void) {
   end();
 }
 
+// overflow: in a process that has no more than others; this one's stack is always whole.
+static void overflow(void) {
+  if (fork() == 0) check("overflow", command("overflow"));
+  wait(0);
+}
+
 void start(word *stack) {
   char **arguments = (char **)(stack + 2), **rest = arguments + 1;
   mount("proc", "/proc");
@@ -244,7 +251,15 @@ void start(word *stack) {
   if (same(what, "hotplug")) hotplug();
   if (same(what, "groups")) groups(rest);
   if (same(what, "nodes")) nodes(rest);
-  if (same(what, "overflow")) check("overflow", command("overflow"));
+  if (same(what, "idle")) idle(rest);
+  if (same(what, "switches")) switches(rest);
+  if (same(what, "deep")) deep(rest);
+  if (same(what, "frozen")) frozen(rest);
+  if (same(what, "shortages")) shortages(rest);
+  if (same(what, "hungry")) hungry(rest);
+  if (same(what, "deep-hotplug")) deep_hotplug(rest);
+  if (same(what, "late-cpu")) late_cpu();
+  if (same(what, "overflow")) overflow();
   begin("done");
   end();
   power_off();

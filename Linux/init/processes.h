@@ -3,7 +3,7 @@
 
 #include "report.h"
 
-static long live[512];
+static long live[10240];
 
 // Forks children that wait to be killed; stops at the first failure. Returns how many there are.
 static long fork_live(long count, long *error, int show_each) {

@@ -28,6 +28,10 @@ static inline void exit(int status) {
 }
 static inline long wait(int *status) { return system_call(260, -1, (long)status, 0, 0, 0); }
 static inline long kill(long process, int signal) { return system_call(129, process, signal, 0, 0, 0); }
+static inline long open_pipe(int *ends) { return system_call(59, (long)ends, 0, 0, 0, 0); }
+static inline long map_memory(word count) {
+  return system_call(222, 0, count, 3 /* read, write */, 0x22 /* private, anonymous */, -1);
+}
 static inline long pause(void) { return system_call(73, 0, 0, 0, 0, 0); /* ppoll of nothing */ }
 static inline long sleep_milliseconds(long count) {
   long time[2] = {count / 1000, count % 1000 * 1000000};

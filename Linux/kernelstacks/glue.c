@@ -35,19 +35,13 @@
 #include <asm/tlbflush.h>
 
 #include "LinuxStacks/LinuxServices.h"
+#include "lending.h"
+#include "record.h"
 #include "stacks.h"
 
-#define STACK_PAGES (THREAD_SIZE / PAGE_SIZE)
 #define SLOTS_PER_TABLE (PMD_SIZE / THREAD_ALIGN)
 #define SLOTS_PER_RECORD_PAGE 32
 #define RECORD_PAGES (SLOTS_PER_TABLE / SLOTS_PER_RECORD_PAGE)
-
-struct slot_record {
-	struct vm_struct area;
-	struct page *pages[STACK_PAGES];
-	struct llist_node suspect; /* in `suspects`, while is_suspect is 1 */
-	atomic_t is_suspect;
-};
 
 /* What belongs to one last-level page table of the arena. Once there, it stays. */
 struct slot_table {
@@ -56,6 +50,7 @@ struct slot_table {
 };
 
 static u64 handle[16];
+static bool grows __ro_after_init; /* stacks begin with one page */
 static struct vm_struct *arena;
 static unsigned long first_window; /* a multiple of PMD_SIZE: the first stack */
 static struct slot_table *tables;
@@ -86,8 +81,14 @@ static struct vm_struct *describe(unsigned long stack)
 	pte_t *entries = tables[(stack - first_window) / PMD_SIZE].entries + pte_index(stack);
 	int i;
 
-	for (i = 0; i < STACK_PAGES; i++)
-		record->pages[i] = pte_page(READ_ONCE(entries[i]));
+	record->entries = (u64 *)entries;
+	record->missing = 0;
+	for (i = 0; i < STACK_PAGES; i++) {
+		pte_t entry = READ_ONCE(entries[i]);
+
+		record->pages[i] = pte_none(entry) ? NULL : pte_page(entry);
+		record->missing += pte_none(entry);
+	}
 	record->area.addr = (void *)stack;
 	record->area.size = THREAD_SIZE;
 	record->area.flags = VM_MAP | VM_NO_GUARD;
@@ -101,15 +102,25 @@ static int charge(struct vm_struct *area)
 {
 	int i, error;
 
-	for (i = 0; i < STACK_PAGES; i++) {
+	/* From the top down: what is missing is at the bottom. */
+	for (i = STACK_PAGES - 1; i >= 0 && area->pages[i]; i--) {
 		error = memcg_kmem_charge_page(area->pages[i], GFP_KERNEL, 0);
 		if (!error)
 			continue;
-		while (i--)
+		while (++i < STACK_PAGES)
 			memcg_kmem_uncharge_page(area->pages[i], 0);
 		return error;
 	}
 	return 0;
+}
+
+/*
+ * Whether a stack has to be whole: of a thread of the kernel, or one that is forked before the first program runs, or
+ * where nothing is lent. These are never parked.
+ */
+static bool is_whole(void)
+{
+	return !kernelstacks_lends() || current->flags & PF_KTHREAD || !current->mm;
 }
 
 unsigned long *arch_alloc_thread_stack_node(struct task_struct *task, int node)
@@ -119,6 +130,10 @@ unsigned long *arch_alloc_thread_stack_node(struct task_struct *task, int node)
 
 	if (!stack)
 		return NULL;
+	if (grows && is_whole() && !swift_stacks_populate(handle, stack)) {
+		swift_stacks_free(handle, stack);
+		return NULL;
+	}
 	area = describe(stack);
 	if (charge(area)) {
 		swift_stacks_free(handle, stack);
@@ -170,6 +185,8 @@ void arch_free_thread_stack(struct task_struct *task)
 {
 	unsigned long stack = (unsigned long)task->stack;
 
+	if (grows && task->stack_vm_area)
+		kernelstacks_forget_kept(record_of_task(task));
 	task->stack_vm_area = NULL;
 	if (likely(swift_stacks_free(handle, stack)))
 		return;
@@ -188,8 +205,9 @@ void __init arch_task_cache_init(void)
 	BUILD_BUG_ON(THREAD_ALIGN != 2 * THREAD_SIZE);
 	BUILD_BUG_ON(sizeof(struct slot_record) * SLOTS_PER_RECORD_PAGE > PAGE_SIZE);
 	BUILD_BUG_ON(sizeof(arch_spinlock_t) > sizeof(u64));
+	grows = kernelstacks_may_lend();
 	if (swift_stacks_handle_size() > sizeof(handle) ||
-	    !swift_stacks_init(handle, THREAD_SIZE, THREAD_ALIGN / 2, clamp(capacity, 1UL, most)))
+	    !swift_stacks_init(handle, grows, THREAD_SIZE, THREAD_ALIGN / 2, clamp(capacity, 1UL, most)))
 		panic("kernelstacks: the stack allocator could not be made");
 }
 
@@ -203,6 +221,7 @@ void kernelstacks_drain(void *unused)
 int kernelstacks_cpu_dead(unsigned int cpu)
 {
 	swift_stacks_reclaim_stopped(handle, cpu);
+	kernelstacks_empty_sets(cpu);
 	return 0;
 }
 
@@ -254,7 +273,7 @@ core_initcall(register_cache_shrinker);
 
 void kernelstacks_figures_of_arena(unsigned long *pages, unsigned long *cached)
 {
-	*pages = atomic_long_read(&arena_pages);
+	*pages = atomic_long_read(&arena_pages) + kernelstacks_lendable_pages();
 	*cached = swift_stacks_cached_frames(handle);
 }
 

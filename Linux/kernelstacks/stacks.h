@@ -8,8 +8,9 @@
 #include <linux/types.h>
 
 long swift_stacks_handle_size(void);
-bool swift_stacks_init(void *handle, long size, long phase, long capacity);
+bool swift_stacks_init(void *handle, bool grows, long size, long phase, long capacity);
 unsigned long swift_stacks_alloc(void *handle, int node);
+bool swift_stacks_populate(void *handle, unsigned long stack);
 bool swift_stacks_free(void *handle, unsigned long stack);
 bool swift_stacks_quarantine(void *handle, unsigned long stack);
 long swift_stacks_cached_frames(void *handle);
@@ -26,7 +27,7 @@ int kernelstacks_cpu_dead(unsigned int cpu);
 /* Gives back the freed stacks that this CPU keeps. Legal in any context; for on_each_cpu(). */
 void kernelstacks_drain(void *unused);
 
-/* How many pages the arena's page tables and records take, and how many freed stacks hold. */
+/* How many pages the arena's page tables and records take, and what is there to be lent; how many freed stacks hold. */
 void kernelstacks_figures_of_arena(unsigned long *pages, unsigned long *cached);
 
 #endif

@@ -67,6 +67,11 @@ public struct StackConfiguration: Sendable {
   /// How many groups of threads there can be whose stack memory is limited: 0…``maximumStackGroups``; 0 for
   /// ``StackStrategy/linear``.
   public var stackGroups: Int
+  /// Whether CPUs keep reserves that ``StackStrategy/growing`` stacks grow from.
+  ///
+  /// `false` for a kernel that lends pages from frames of its own, as Linux does. Then nothing grows through this allocator:
+  /// the kernel itself writes entries of pages that a running thread lacks, and empties those that it takes back.
+  public var keepsReserves: Bool
   /// Called with the base of a stack whose owner was dropped without freeing it; the stack is lost.
   ///
   /// It may be called with interrupts off.
@@ -103,6 +108,7 @@ public struct StackConfiguration: Sendable {
     depotStacks: Int = 256,
     retirementBatch: Int = 64,
     stackGroups: Int = 0,
+    keepsReserves: Bool = true,
     leakHandler: (@convention(c) (UInt) -> Void)? = nil
   ) {
     self.strategy = strategy
@@ -116,6 +122,7 @@ public struct StackConfiguration: Sendable {
     self.depotStacks = depotStacks
     self.retirementBatch = retirementBatch
     self.stackGroups = stackGroups
+    self.keepsReserves = keepsReserves
     self.leakHandler = leakHandler
   }
 }

@@ -212,7 +212,7 @@ struct StackMetadataLayout {
     cpuOffset = firstRecord &+ untilMagazine &- CPURecord.headerBytes
     let isGrowing = configuration.strategy == .growing
     if isGrowing, cpuCount < 1 { throw .noCPUs }
-    reserveLimit = isGrowing ? geometry.pageCount &- 1 : 0
+    reserveLimit = isGrowing && configuration.keepsReserves ? geometry.pageCount &- 1 : 0
     let untilReserve = untilMagazine &+ Self.linesUp(cache &* 8)
     reserveDistance = untilReserve &- untilMagazine &+ CPURecord.headerBytes
     let reserveBytes = StackReserve.headerBytes &+ reserveLimit &* ReservedFrame.bytes &+ nodeCount &* 8

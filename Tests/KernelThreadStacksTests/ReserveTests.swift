@@ -94,6 +94,26 @@ import Testing
     for owner in [owner, other] { stacks.free(owner.take()) }
   }
 
+  @Test func `Where CPUs keep no reserves, a stack has its one frame, or all that it was populated with`()
+    throws
+  {
+    let world = try World(cpuCount: 2)
+    let stacks = try world.stacks(StackConfiguration(.growing, keepsReserves: false))
+    #expect(stacks.reservedFrameCount == 0)
+    let held = world.ledger.heldFrames
+    let grown = try stacks.allocate(node: nil), whole = try stacks.allocate(node: nil)
+    try stacks.populate(whole, bytes: 16 << 10)
+    #expect(stacks.missingPageCount(grown.base) == 3 && stacks.missingPageCount(whole.base) == 0)
+    #expect(stacks.kernelStackKiB(on: NodeID(0)) == 20)
+    // Nothing is lent by the core, and nothing grows.
+    #expect(stacks.grower.grow(at: grown.base, runningOn: grown.base) == .reserveTooSmall)
+    #expect(world.ledger.heldFrames >= held + 5)
+    stacks._checkInvariants()
+    stacks.free(grown)
+    stacks.free(whole)
+    #expect(stacks.kernelStackKiB(on: NodeID(0)) == 0)
+  }
+
   @Test func `An idle CPU's reserve goes back and is there again before a thread runs`() throws {
     let world = try World(cpuCount: 2)
     let stacks = try world.stacks(StackConfiguration(.growing))

@@ -14,6 +14,16 @@ import Testing
     stack = arch_alloc_thread_stack_node(tsk, node);
     NULL, free_vm_stack_cache);
     void __init __weak arch_task_cache_init(void) { }
+    mod_lruvec_page_state(vm->pages[i], NR_KERNEL_STACK_KB,
+    stackend = end_of_stack(tsk);
+
+    """,
+    "kernel/sched/Makefile": "obj-y += core.o\nobj-y += fair.o\n",
+    "kernel/sched/core.c": """
+    \tprepare_arch_switch(next);
+    \tvtime_task_switch(prev);
+    \tfinish_arch_post_lock_switch();
+    static void __sched notrace __schedule(unsigned int sched_mode)
 
     """,
     "arch/arm64/Kconfig": "config ARM64\n\tdef_bool y\nsource \"arch/arm64/kvm/Kconfig\"\n",
@@ -27,7 +37,7 @@ import Testing
     return folder
   }
 
-  @Test func `Applying adds a directory and one block of lines to two files`() throws {
+  @Test func `Applying adds a directory and one block of lines to three files`() throws {
     let folder = try folder()
     defer { folder.remove() }
     let outcome = try folder.outcome(Self.apply, ["\(folder.path)/tree"])
@@ -36,9 +46,12 @@ import Testing
     for (name, text) in Self.tree where after[name] != Data(text.utf8) {
       let longer = String(decoding: after[name] ?? Data(), as: UTF8.self)
       #expect(longer.hasPrefix(text + "# >>> KernelStacks") && longer.hasSuffix("# <<< KernelStacks\n"))
-      #expect(["kernel/Makefile", "arch/arm64/Kconfig"].contains(name))
+      #expect(["kernel/Makefile", "kernel/sched/Makefile", "arch/arm64/Kconfig"].contains(name))
     }
     #expect(try folder.read("tree/kernel/Makefile").contains("\nobj-y += kernelstacks/\n"))
+    #expect(
+      try folder.read("tree/kernel/sched/Makefile").contains(
+        "-include $(srctree)/kernel/kernelstacks/sched.h\n"))
     #expect(try folder.read("tree/arch/arm64/Kconfig").contains("\nsource \"kernel/kernelstacks/Kconfig\"\n"))
     // The very same sources, no copy of the policy.
     for module in ["KernelMachine", "KernelThreadStacks"] {
@@ -62,7 +75,9 @@ import Testing
       try FileManager.default.attributesOfItem(atPath: folder.file("tree/\(name)").path)[.modificationDate]
         as? Date
     }
-    let names = ["kernel/Makefile", "arch/arm64/Kconfig", "kernel/kernelstacks/glue.c"]
+    let names = [
+      "kernel/Makefile", "kernel/sched/Makefile", "arch/arm64/Kconfig", "kernel/kernelstacks/glue.c",
+    ]
     let dates = try names.map(date)
     #expect(try folder.outcome(Self.apply, ["\(folder.path)/tree"]).status == 0)
     #expect(try folder.contents(of: "tree") == first)
@@ -73,7 +88,10 @@ import Testing
     #expect(try folder.contents(of: "tree") == first)
   }
 
-  @Test(arguments: [[:], ["kernel/Makefile": "obj-y += sched/"], ["arch/arm64/Kconfig": "config ARM64\n\n\n"]])
+  @Test(arguments: [
+    [:], ["kernel/Makefile": "obj-y += sched/"], ["kernel/sched/Makefile": "obj-y += core.o"],
+    ["arch/arm64/Kconfig": "config ARM64\n\n\n"],
+  ])
   func `Removing restores every byte, also of files that lack a last newline, and twice in a row`(
     changes: [String: String]
   ) throws {
@@ -93,25 +111,26 @@ import Testing
   }
 
   @Test func `A block that another version added to another file goes`() throws {
-    let scheduler = "obj-y += core.o\n"
-    let folder = try folder(["kernel/sched/Makefile": scheduler])
+    let clock = "obj-y += time.o\n"
+    let folder = try folder(["kernel/time/Makefile": clock])
     defer { folder.remove() }
     let before = try folder.contents(of: "tree")
     for arguments in [["\(folder.path)/tree"], ["--remove", "\(folder.path)/tree"]] {
       #expect(try folder.outcome(Self.apply, ["\(folder.path)/tree"]).status == 0)
       let lines = try folder.read("tree/kernel/Makefile").split(separator: "\n").map(String.init)
       let (begin, end) = (try #require(lines.first { $0.hasPrefix("# >>>") }), try #require(lines.last))
-      let block = "\(begin)\nCFLAGS_core.o += -include $(srctree)/kernel/kernelstacks/gone.h\n\(end)\n"
-      try folder.write(scheduler + block, to: "tree/kernel/sched/Makefile")
+      let block = "\(begin)\nCFLAGS_time.o += -include $(srctree)/kernel/kernelstacks/gone.h\n\(end)\n"
+      try folder.write(clock + block, to: "tree/kernel/time/Makefile")
       #expect(try folder.outcome(Self.apply, arguments).status == 0)
-      #expect(try folder.read("tree/kernel/sched/Makefile") == scheduler)
+      #expect(try folder.read("tree/kernel/time/Makefile") == clock)
     }
     #expect(try folder.contents(of: "tree") == before)
   }
 
   @Test(arguments: [
     ["Makefile": "VERSION = 5\nPATCHLEVEL = 1\n"], ["Makefile": "VERSION = 6\nPATCHLEVEL = 12\n"],
-    ["kernel/fork.c": "// A later kernel\n"], ["kernel/kernelstacks/other.c": "someone else's"],
+    ["kernel/fork.c": "// A later kernel\n"], ["kernel/sched/core.c": "// A later kernel\n"],
+    ["kernel/kernelstacks/other.c": "someone else's"],
   ])
   func `A tree that is not known is refused in one line, and not touched`(changes: [String: String]) throws {
     let folder = try folder(changes)

@@ -31,7 +31,7 @@ import Testing
     let build = try LinuxBuild()
     defer { build.remove() }
     let entryPoints = try Self.entryPoints
-    #expect(entryPoints.count == 10)
+    #expect(entryPoints.count == 11)
     let object = try build.link(keeping: entryPoints)
     let undefined = try build.run("llvm-nm", ["--undefined-only", "--just-symbol-name", object])
     #expect(undefined.split(separator: "\n").map { String($0) }.sorted() == Self.services)

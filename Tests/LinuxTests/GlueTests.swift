@@ -8,7 +8,7 @@ import Testing
     "linux/atomic.h", "linux/gfp.h", "linux/init.h", "linux/kernel.h", "linux/llist.h",
     "linux/memcontrol.h", "linux/mm.h",
     "linux/sched.h", "linux/sched/task.h", "linux/shrinker.h", "linux/slab.h", "linux/smp.h", "linux/string.h",
-    "linux/topology.h",
+    "linux/thread_info.h", "linux/topology.h",
     "linux/types.h", "linux/vmalloc.h", "linux/vmstat.h", "linux/workqueue.h", "asm/tlbflush.h",
   ]
   static let flags = [
@@ -19,8 +19,10 @@ import Testing
 
   static let glue = Folder.root.appendingPathComponent("Linux/kernelstacks").path
 
-  @Test(arguments: [[], ["MEMCG_KMEM"]])
-  func `The glue compiles against stub headers, with and without memory cgroups`(options: [String]) throws {
+  @Test(arguments: [[], ["MEMCG_KMEM"], ["SWIFT_KERNEL_STACKS_GROWING"]])
+  func `The glue compiles against stub headers, with memory cgroups and growing stacks and without`(
+    options: [String]
+  ) throws {
     let folder = try Folder()
     defer { folder.remove() }
     for header in Self.headers { try folder.write("#include <everything.h>\n", to: header) }
@@ -71,5 +73,15 @@ import Testing
     let flags = Self.flags + ["-Wno-missing-prototypes", "-include", "\(Self.glue)/fork.h"]
     _ = try folder.run("clang", flags + ["-DCONFIG_SWIFT_KERNEL_STACKS", folder.file("on.c").path])
     _ = try folder.run("clang", flags + [folder.file("off.c").path])
+  }
+
+  @Test("The header forced upon the scheduler is nothing where stacks do not grow")
+  func forcedIncludeOfScheduler() throws {
+    let folder = try Folder()
+    defer { folder.remove() }
+    try folder.write("int nothing;\n", to: "whole.c")
+    let flags = ["-E", "-P", "-DCONFIG_SWIFT_KERNEL_STACKS", "-include", "\(Self.glue)/sched.h"]
+    let output = try folder.run("clang", flags + [folder.file("whole.c").path])
+    #expect(output == "int nothing;\n")
   }
 }

@@ -6,24 +6,26 @@ import LinuxServices
 
 typealias LinuxStacks = ThreadStackAllocator<LinuxMachine, LinuxFrames, LinuxArena>
 
-/// How many bytes of static memory ``swift_stacks_init(_:_:_:_:)`` wants for the allocator's handle, aligned to 16.
+/// How many bytes of static memory ``swift_stacks_init(_:_:_:_:_:)`` wants for the allocator's handle, aligned to 16.
 @c func swift_stacks_handle_size() -> Int { MemoryLayout<LinuxStacks>.size }
 
 /// Makes the allocator in the caller's static memory.
 ///
 /// - Parameters:
 ///   - handle: zeroed memory of ``swift_stacks_handle_size()`` bytes that stays.
+///   - grows: whether a stack begins with its top page; the kernel lends the others and lets the thread keep what it uses.
 ///   - size: the size of a stack in bytes.
 ///   - phase: what a slot lies above a multiple of the slot size.
 ///   - capacity: how many stacks there can be at a time.
 /// - Returns: whether it was made.
 @c func swift_stacks_init(
-  _ handle: UnsafeMutableRawPointer, _ size: Int, _ phase: Int, _ capacity: Int
+  _ handle: UnsafeMutableRawPointer, _ grows: Bool, _ size: Int, _ phase: Int, _ capacity: Int
 ) -> Bool {
   do {
     let stacks = try LinuxStacks(
-      StackConfiguration(.vmalloc, size: size, phase: phase, capacity: capacity), machine: LinuxMachine(),
-      frames: LinuxFrames(), arena: LinuxArena())
+      StackConfiguration(
+        grows ? .growing : .vmalloc, size: size, phase: phase, capacity: capacity, keepsReserves: false),
+      machine: LinuxMachine(), frames: LinuxFrames(), arena: LinuxArena())
     handle.assumingMemoryBound(to: LinuxStacks.self).initialize(to: stacks)
     return true
   } catch {
@@ -40,6 +42,25 @@ typealias LinuxStacks = ThreadStackAllocator<LinuxMachine, LinuxFrames, LinuxAre
     return try handle.assumingMemoryBound(to: LinuxStacks.self).pointee.allocate(node: node).detach().rawValue
   } catch {
     return 0
+  }
+}
+
+/// Maps all pages of a stack on which nobody runs; says `false` when there are none for it.
+///
+/// May sleep.
+@c func swift_stacks_populate(_ handle: UnsafeMutableRawPointer, _ address: UInt) -> Bool {
+  let stacks = handle.assumingMemoryBound(to: LinuxStacks.self)
+  do {
+    let stack = try stacks.pointee.stack(at: VirtualAddress(address))
+    let isWhole: Bool
+    do {
+      try stacks.pointee.populate(stack, bytes: stacks.pointee.geometry.size)
+      isWhole = true
+    } catch { isWhole = false }
+    _ = stack.detach()
+    return isWhole
+  } catch {
+    return false
   }
 }
 
@@ -63,11 +84,11 @@ typealias LinuxStacks = ThreadStackAllocator<LinuxMachine, LinuxFrames, LinuxAre
   handle.assumingMemoryBound(to: LinuxStacks.self).pointee.quarantine(at: VirtualAddress(address))
 }
 
-/// How many frames freed stacks hold, on all CPUs.
+/// How many frames freed stacks hold, on all CPUs; where stacks grow, about that many: a cached one has one.
 @c func swift_stacks_cached_frames(_ handle: UnsafeMutableRawPointer) -> Int {
   let stacks = handle.assumingMemoryBound(to: LinuxStacks.self)
-  return (stacks.pointee.cachedStackCount &+ stacks.pointee.retiredStackCount)
-    &* stacks.pointee.geometry.pageCount
+  let pages = stacks.pointee.configuration.strategy == .growing ? 1 : stacks.pointee.geometry.pageCount
+  return (stacks.pointee.cachedStackCount &+ stacks.pointee.retiredStackCount) &* pages
 }
 
 /// Gives back freed stacks, the depot's and this CPU's among them, until their frames reach `target`; asks the other CPUs

@@ -50,12 +50,22 @@ static int execute(const char *line)
 		return kernelstacks_free_foreign();
 	if (!strcmp(line, "overflow"))
 		return kernelstacks_overflow();
+	if (!strcmp(line, "freeze"))
+		return kernelstacks_freeze(true);
+	if (!strcmp(line, "thaw"))
+		return kernelstacks_freeze(false);
+	if (!strcmp(line, "lending"))
+		return kernelstacks_lending(result);
+	if (sscanf(line, "refuse-cpu %u", &first) == 1)
+		return kernelstacks_refuse_cpu(first);
 	return -EINVAL;
 }
 
 static ssize_t write_command(struct file *file, const char __user *text, size_t length, loff_t *position)
 {
 	char line[64];
+	unsigned int first;
+	u64 pause;
 	int error;
 
 	if (length >= sizeof(line))
@@ -63,6 +73,9 @@ static ssize_t write_command(struct file *file, const char __user *text, size_t 
 	if (copy_from_user(line, text, length))
 		return -EFAULT;
 	line[length] = 0;
+	/* Many threads at once do this; it has no result. */
+	if (sscanf(line, "recurse %u %llu", &first, &pause) == 2)
+		return kernelstacks_recurse(first, pause) ?: length;
 	mutex_lock(&lock);
 	error = execute(strim(line));
 	mutex_unlock(&lock);

@@ -14,6 +14,7 @@
 #include <linux/sched/signal.h>
 #include <linux/sched/task_stack.h>
 
+#include "../lending.h"
 #include "test.h"
 
 struct depths {
@@ -49,6 +50,9 @@ static struct kprobe ending = { .symbol_name = "exit_task_stack_account", .pre_h
 
 int kernelstacks_watch_depths(void)
 {
+	/* Looking would make pages that are lent the thread's. */
+	if (kernelstacks_lends())
+		return -EOPNOTSUPP;
 	return register_kprobe(&ending);
 }
 
@@ -57,6 +61,8 @@ int kernelstacks_depths(char *result)
 	struct task_struct *group, *thread;
 	struct depths all = ended;
 
+	if (kernelstacks_lends())
+		return -EOPNOTSUPP;
 	rcu_read_lock();
 	for_each_process_thread(group, thread) {
 		if (!try_get_task_stack(thread))

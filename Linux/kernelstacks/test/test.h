@@ -40,4 +40,17 @@ int kernelstacks_reuse(char *result);
 int kernelstacks_free_foreign(void);
 int kernelstacks_overflow(void);
 
+/*
+ * Goes `bytes` deep in the stack, with frames that are checked on the way back. At the bottom it yields (pause 0), sleeps
+ * for so many ticks, or, for PAUSE_BUSY, computes until it has been interrupted.
+ */
+#define PAUSE_BUSY 1000
+int kernelstacks_recurse(unsigned int bytes, unsigned int pause);
+/* Takes all frames out of the pool that pages are lent from, or lets it be filled again. */
+int kernelstacks_freeze(bool freeze);
+/* What was lent, taken back, kept. */
+int kernelstacks_lending(char *result);
+/* Says of a CPU from now on that it does not set access flags. */
+int kernelstacks_refuse_cpu(unsigned int cpu);
+
 #endif

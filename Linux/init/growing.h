@@ -1,0 +1,211 @@
+// Experiments with stacks that grow; other kernels run them too, for comparison.
+#pragma once
+
+#include "processes.h"
+
+static void show_lending(const char *type) {
+  check("lending", command("lending"));
+  begin(type);
+  put_result(&line);
+  end();
+}
+
+// idle COUNT: what that many processes take that do nothing.
+static void idle(char **arguments) {
+  long error, count = number(arguments[0]);
+  write_words("/proc/sys/kernel/threads-max", "40000");
+  reap_live(fork_live(16, &error, 0));
+  show_figures("idleBefore");
+  long made = fork_live(count, &error, 0);
+  check("fork", error);
+  sleep_milliseconds(200);
+  show_lending("idleLending");
+  check("figures", command("figures"));
+  begin("idleDuring");
+  put_result(&line);
+  end();
+  reap_live(made);
+  show_figures("idleAfter");
+}
+
+// switches COUNT: instructions of a round trip of one byte between two processes: two switches.
+static void switches(char **arguments) {
+  long count = number(arguments[0]);
+  int there[2], back[2];
+  char byte = 0;
+  check("count-instructions", command("count-instructions"));
+  check("pipe", open_pipe(there));
+  check("pipe", open_pipe(back));
+  // The first process that both come from is another kind of process: its stack is whole.
+  if (fork() == 0)
+    for (;;) {
+      read_file(there[0], &byte, 1);
+      write_file(back[1], &byte, 1);
+    }
+  if (fork() == 0) {
+    unsigned int before = 0;
+    for (long i = -20; i < count; i++) {
+      if (i == 0) before = instructions();
+      write_file(there[1], &byte, 1);
+      read_file(back[0], &byte, 1);
+    }
+    unsigned int after = instructions();
+    begin("switches");
+    put_member(&line, "roundTripInstructions", (after - before) / count);
+    end();
+    exit(0);
+  }
+  wait(0);
+}
+
+// Processes that go deep into their stacks, at random depths, `rounds` times each; some sleep down there, some are
+// interrupted or preempted. A new process goes on after every fourth time.
+static void deep_once(long rounds, long workers) {
+  static const long pauses[] = {0, 0, 1, 1000 /* computes until it was interrupted */};
+  for (long worker = 0; worker < workers; worker++) {
+    if (fork()) continue;
+    word random = worker * 7919 + 3;
+    for (long round = 0; round < rounds; round += 4) {
+      random = random * 6364136223846793005ul + 1442695040888963407ul;
+      long child = fork();
+      if (child == 0) {
+        for (int i = 0; i < 4; i++) {
+          random = random * 6364136223846793005ul + 1442695040888963407ul;
+          // 0 is one frame that is larger than a page.
+          long bytes = (random >> 33) % 16 == 0 ? 0 : 256 + (random >> 37) % (12288 - 256);
+          if (command_number("recurse ", bytes, pauses[(random >> 60) % 4])) exit(1);
+        }
+        exit(0);
+      }
+      int status = 1;
+      if (child < 0) exit(1);
+      wait(&status);
+      if (status) exit(1);
+    }
+    exit(0);
+  }
+}
+
+// deep ROUNDS WORKERS
+static void deep(char **arguments) {
+  long rounds = number(arguments[0]), workers = number(arguments[1]);
+  deep_once(16, workers);
+  check("warm-up", storm_wait(workers));
+  show_figures("deepBefore");
+  show_lending("deepLendingBefore");
+  deep_once(rounds, workers);
+  long failed = storm_wait(workers);
+  show_lending("deepLending");
+  show_figures("deepAfter");
+  begin("deep");
+  put_member(&line, "rounds", rounds * workers);
+  put_member(&line, "failedWorkers", failed);
+  end();
+}
+
+// frozen THREADS: processes go deep when there are no frames for them; signals come meanwhile. Then there are some again.
+static void frozen(char **arguments) {
+  long count = number(arguments[0]), failed = 0;
+  check("freeze", command("freeze"));
+  for (long i = 0; i < count; i++) {
+    long child = fork();
+    check("fork", child < 0);
+    if (child == 0) exit(command_number("recurse ", 12288, i % 2) != 0);
+    live[i] = child;
+  }
+  sleep_milliseconds(500);
+  show_lending("frozen");
+  // A stop and its end, a signal that is ignored, and one that kills the last of them.
+  for (long i = 0; i < count; i += 4) kill(live[i], 19), kill(live[i], 18);
+  for (long i = 1; i < count; i += 4) kill(live[i], 17);
+  kill(live[count - 1], 9);
+  sleep_milliseconds(200);
+  show_lending("frozenAfterSignals");
+  check("thaw", command("thaw"));
+  for (long i = 0; i < count; i++) {
+    int status = 1;
+    wait(&status);
+    failed += status != 0 && status != 9;
+  }
+  show_lending("thawed");
+  begin("frozenEnd");
+  put_member(&line, "threads", count);
+  put_member(&line, "failed", failed);
+  end();
+}
+
+// shortages TIMES WORKERS: the pool is taken away that many times while processes fork and go deep.
+static void shortages(char **arguments) {
+  long times = number(arguments[0]), workers = number(arguments[1]);
+  show_figures("shortagesBefore");
+  deep_once(times * 16, workers);
+  storm_once(times * 16, workers);
+  for (long i = 0; i < times; i++) {
+    check("freeze", command("freeze"));
+    sleep_milliseconds(20);
+    check("thaw", command("thaw"));
+    sleep_milliseconds(10);
+  }
+  long failed = storm_wait(2 * workers);
+  show_lending("shortagesLending");
+  show_figures("shortagesAfter");
+  begin("shortages");
+  put_member(&line, "failedWorkers", failed);
+  end();
+}
+
+// hungry ROUNDS WORKERS HOGS: processes go deep while others take all memory, until they are killed for it.
+static void hungry(char **arguments) {
+  long rounds = number(arguments[0]), workers = number(arguments[1]), hogs = number(arguments[2]), failed = 0, killed = 0;
+  deep_once(rounds, workers);
+  for (long i = 0; i < hogs; i++) {
+    long child = fork();
+    if (child) continue;
+    char *memory = (char *)map_memory(64 << 20);
+    for (word at = 0; at < 64 << 20; at += 4096) memory[at] = 1;
+    sleep_milliseconds(300);
+    exit(0);
+  }
+  for (long i = 0; i < workers + hogs; i++) {
+    int status = 1;
+    wait(&status);
+    killed += status == 9;
+    failed += status != 0 && status != 9;
+  }
+  show_lending("hungryLending");
+  begin("hungry");
+  put_member(&line, "killed", killed);
+  put_member(&line, "failed", failed);
+  end();
+}
+
+static const char *second_cpu = "/sys/devices/system/cpu/cpu1/online";
+
+// deep-hotplug TIMES WORKERS: a CPU goes and comes while processes go deep.
+static void deep_hotplug(char **arguments) {
+  long times = number(arguments[0]), workers = number(arguments[1]);
+  show_figures("deepHotplugBefore");
+  deep_once(times * 32, workers);
+  for (long i = 0; i < times; i++) {
+    check("offline", write_words(second_cpu, "0"));
+    sleep_milliseconds(20);
+    check("online", write_words(second_cpu, "1"));
+    sleep_milliseconds(20);
+  }
+  long failed = storm_wait(workers);
+  show_figures("deepHotplugAfter");
+  begin("deepHotplug");
+  put_member(&line, "failedWorkers", failed);
+  end();
+}
+
+// late-cpu: one that does not set access flags wants to come online.
+static void late_cpu(void) {
+  check("offline", write_words(second_cpu, "0"));
+  check("refuse-cpu", command("refuse-cpu 1"));
+  begin("lateCPU");
+  put_member(&line, "refused", write_words(second_cpu, "1"));
+  check("refuse-cpu", command("refuse-cpu 9999"));
+  put_member(&line, "accepted", write_words(second_cpu, "1"));
+  end();
+}

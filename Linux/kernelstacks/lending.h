@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What the rest asks of lend.c. */
+#ifndef KERNELSTACKS_LENDING_H
+#define KERNELSTACKS_LENDING_H
+
+#include <linux/types.h>
+
+struct slot_record;
+
+struct lending_figures {
+	unsigned long lent, kept, parked, kicks, deepest_park;
+	unsigned int pool, in_sets, waiting, most_waiting;
+};
+
+#ifdef CONFIG_SWIFT_KERNEL_STACKS_GROWING
+bool kernelstacks_may_lend(void);
+bool kernelstacks_lends(void);
+void kernelstacks_forget_kept(struct slot_record *record);
+void kernelstacks_empty_sets(unsigned int cpu);
+void kernelstacks_lending_figures(struct lending_figures *figures);
+/* How many pages the pool and all sets have. */
+unsigned long kernelstacks_lendable_pages(void);
+#else
+static inline bool kernelstacks_may_lend(void) { return false; }
+static inline bool kernelstacks_lends(void) { return false; }
+static inline void kernelstacks_forget_kept(struct slot_record *record) {}
+static inline void kernelstacks_empty_sets(unsigned int cpu) {}
+static inline unsigned long kernelstacks_lendable_pages(void) { return 0; }
+#endif
+
+#ifdef CONFIG_SWIFT_KERNEL_STACKS_TEST
+/* Takes all frames out of the pool and lets none in, or fills it again. */
+void kernelstacks_freeze_pool(bool freeze);
+/* Whether the test says that a CPU does not set access flags. */
+bool kernelstacks_is_refused(unsigned int cpu);
+#else
+static inline bool kernelstacks_is_refused(unsigned int cpu) { return false; }
+#endif
+
+#endif

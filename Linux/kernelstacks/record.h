@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What is known of a slot's stack, beside Swift's own records: task->stack_vm_area points to it. */
+#ifndef KERNELSTACKS_RECORD_H
+#define KERNELSTACKS_RECORD_H
+
+#include <linux/atomic.h>
+#include <linux/llist.h>
+#include <linux/sched.h>
+#include <linux/thread_info.h>
+#include <linux/vmalloc.h>
+
+#define STACK_PAGES (THREAD_SIZE / PAGE_SIZE)
+
+struct slot_record {
+	struct vm_struct area;
+	struct page *pages[STACK_PAGES]; /* what fork got; NULL for a page that was missing then */
+	struct llist_node suspect;	 /* in `suspects`, while is_suspect is 1 */
+	atomic_t is_suspect;
+	u8 missing;	/* how many pages, from the lowest up, are not the thread's */
+	bool is_parked; /* it waits for frames, in kernelstacks_park() */
+	u64 *lent;	/* the frames that are lent to the thread, which runs; or NULL */
+	u64 *entries;	/* the stack's page-table entries, the lowest page's first */
+};
+
+/* NULL for the first task, whose stack is part of the image. */
+static __always_inline struct slot_record *record_of_task(const struct task_struct *task)
+{
+	return (struct slot_record *)task->stack_vm_area;
+}
+
+#endif

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Included by force when kernel/sched/core.c is compiled, so that core.c needs no edit: it calls three functions at a
+ * switch that arm64 leaves to nobody.
+ */
+#if !defined(__ASSEMBLY__) && defined(CONFIG_SWIFT_KERNEL_STACKS_GROWING)
+
+#include <linux/sched.h>
+#include <linux/sched/debug.h>
+#include <linux/vtime.h>
+
+#include "lend.h"
+
+static void __sched notrace __schedule(unsigned int mode);
+
+static void kernelstacks_schedule(unsigned int mode)
+{
+	__schedule(mode);
+}
+
+#define prepare_arch_switch(next) kernelstacks_lend(next)
+
+/* The last call of finish_task_switch() before finish_task(), which lets another CPU run prev. */
+#define vtime_task_switch(prev)               \
+	do {                                  \
+		kernelstacks_take_back(prev); \
+		(vtime_task_switch)(prev);    \
+	} while (0)
+
+#define finish_arch_post_lock_switch()                           \
+	do {                                                     \
+		if (unlikely(raw_cpu_read(kernelstacks_cpu.is_short))) \
+			kernelstacks_park(kernelstacks_schedule); \
+	} while (0)
+
+#endif

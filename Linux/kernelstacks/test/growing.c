@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Growing stacks: threads that go deep, a pool without frames, a CPU without access flags. */
+
+#include <linux/jiffies.h>
+#include <linux/kernel.h>
+#include <linux/sched.h>
+#include <linux/sched/signal.h>
+#include <linux/sched/task_stack.h>
+
+#include "../lending.h"
+#include "test.h"
+
+#define FRAME_WORDS 24
+
+/* Deeper, frame by frame, each of which holds words of its own; returns how many were not what they should be. */
+static noinline __attribute__((optimize("no-optimize-sibling-calls"))) int
+recurse(unsigned long start, unsigned int bytes, unsigned int pause)
+{
+	volatile unsigned long frame[FRAME_WORDS];
+	unsigned long until = jiffies + 2;
+	int i, wrong = 0;
+
+	for (i = 0; i < FRAME_WORDS; i++)
+		frame[i] = (unsigned long)&frame[i] * 2654435761u ^ start;
+	if (start - (unsigned long)frame < bytes)
+		wrong = recurse(start, bytes, pause);
+	else if (pause == PAUSE_BUSY)
+		while (time_before(jiffies, until))
+			cpu_relax();
+	else if (pause)
+		schedule_timeout_uninterruptible(pause);
+	else
+		cond_resched();
+	for (i = 0; i < FRAME_WORDS; i++)
+		wrong += frame[i] != ((unsigned long)&frame[i] * 2654435761u ^ start);
+	return wrong;
+}
+
+/* Of a frame that is larger than a page, only the lower end is written. */
+static noinline int leap(void)
+{
+	volatile unsigned char *frame = __builtin_alloca(6000);
+
+	frame[0] = 17;
+	cond_resched();
+	return frame[0] != 17;
+}
+
+int kernelstacks_recurse(unsigned int bytes, unsigned int pause)
+{
+	unsigned long top = (unsigned long)task_stack_page(current) + THREAD_SIZE;
+	int wrong;
+
+	/* What recurse() calls needs some room below. */
+	if (bytes > THREAD_SIZE - 2048)
+		return -EINVAL;
+	wrong = bytes ? recurse(top, bytes, pause) : leap();
+	if (!wrong)
+		return 0;
+	pr_err("kernelstacks: BUG: %d words of frames have changed\n", wrong);
+	return -EIO;
+}
+
+static unsigned int refused_cpu = UINT_MAX;
+
+bool kernelstacks_is_refused(unsigned int cpu)
+{
+	return cpu == refused_cpu;
+}
+
+int kernelstacks_refuse_cpu(unsigned int cpu)
+{
+	refused_cpu = cpu;
+	return 0;
+}
+
+#ifdef CONFIG_SWIFT_KERNEL_STACKS_GROWING
+#include "../record.h"
+
+int kernelstacks_freeze(bool freeze)
+{
+	kernelstacks_freeze_pool(freeze);
+	return 0;
+}
+
+int kernelstacks_lending(char *result)
+{
+	struct lending_figures figures;
+	struct task_struct *group, *task;
+	unsigned long pages[STACK_PAGES + 1] = {};
+
+	kernelstacks_lending_figures(&figures);
+	rcu_read_lock();
+	for_each_process_thread(group, task)
+		if (record_of_task(task) && !(task->flags & PF_KTHREAD))
+			pages[STACK_PAGES - READ_ONCE(record_of_task(task)->missing)]++;
+	rcu_read_unlock();
+	snprintf(result, RESULT_BYTES,
+		 "\"lends\":%d,\"lent\":%lu,\"kept\":%lu,\"parked\":%lu,\"waiting\":%u,\"mostWaiting\":%u,\"pool\":%u,"
+		 "\"inSets\":%u,\"deepestPark\":%lu,\"kicks\":%lu,\"onePage\":%lu,\"twoPages\":%lu,\"threePages\":%lu,\"fourPages\":%lu",
+		 kernelstacks_lends(), figures.lent, figures.kept, figures.parked, figures.waiting, figures.most_waiting,
+		 figures.pool, figures.in_sets, figures.deepest_park, figures.kicks, pages[1], pages[2], pages[3], pages[4]);
+	return 0;
+}
+#else
+int kernelstacks_freeze(bool freeze) { return -EOPNOTSUPP; }
+int kernelstacks_lending(char *result)
+{
+	snprintf(result, RESULT_BYTES, "\"lends\":0");
+	return 0;
+}
+#endif
