@@ -55,7 +55,21 @@
     public func replaceEntry(
       _ expected: PageTableEntry, with entry: PageTableEntry, at address: PhysicalAddress
     ) -> Bool {
-      ca_replace(address.rawValue &+ linearMapOffset, expected.rawValue, entry.rawValue) != 0
+      ca_replace_untouched(address.rawValue &+ linearMapOffset, expected.rawValue, entry.rawValue) != 0
+    }
+
+    public func readEntry(atLinear address: VirtualAddress) -> PageTableEntry {
+      PageTableEntry(rawValue: ca_load(address.rawValue))
+    }
+
+    public func writeEntry(_ entry: PageTableEntry, atLinear address: VirtualAddress) {
+      ca_store(address.rawValue, entry.rawValue)
+    }
+
+    public func replaceEntry(
+      _ expected: PageTableEntry, with entry: PageTableEntry, atLinear address: VirtualAddress
+    ) -> Bool {
+      ca_replace_untouched(address.rawValue, expected.rawValue, entry.rawValue) != 0
     }
 
     // MARK: CPUs

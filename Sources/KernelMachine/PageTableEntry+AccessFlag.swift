@@ -24,6 +24,13 @@ extension PageTableEntry {
 
   /// The same leaf entry, untouched: without the access flag, which a CPU sets before it uses the entry.
   public var untouched: Self { Self(rawValue: rawValue & ~Self.accessFlag) }
+
+  /// The same leaf entry with the access flag set.
+  public var accessed: Self { Self(rawValue: rawValue | Self.accessFlag) }
+
+  /// Whether the entry maps a single page of last-level tables, without the contiguous bit (52): only then an access through
+  /// it must set this entry's flag (R_GPHKF).
+  public var isSinglePage: Bool { rawValue & 0x0010_0000_0000_0003 == 3 }
 }
 
 /// A machine whose CPUs can set the access flag by themselves, and that replaces an entry in one atomic step.
@@ -36,10 +43,41 @@ public protocol AccessFlagMachine: Machine {
   /// It never changes.
   var updatesAccessFlags: Bool { get }
 
-  /// Replaces an entry, if it still is what the caller expects: one compare-and-swap of all 64 bits (FEAT_LSE, CAS).
+  /// Replaces an untouched entry, unless a CPU has touched the page: one compare-and-swap of all 64 bits (FEAT_LSE, CAS).
   ///
-  /// Updates by CPUs come before it or after it, never in between.
+  /// The entry is `expected`, or what updates by CPUs have made of it. These come before the replacement or after it, never in
+  /// between.
   ///
   /// - Returns: whether it was replaced. The new value then is as visible as after ``Machine/writeEntry(_:at:)``.
   func replaceEntry(_ expected: PageTableEntry, with entry: PageTableEntry, at address: PhysicalAddress) -> Bool
+
+  // The same by an entry's address in the linear map, for code that has it at hand; a machine need not have its own.
+
+  /// Reads an entry, as ``Machine/readEntry(at:)`` does.
+  func readEntry(atLinear address: VirtualAddress) -> PageTableEntry
+  /// Writes an entry, as ``Machine/writeEntry(_:at:)`` does.
+  func writeEntry(_ entry: PageTableEntry, atLinear address: VirtualAddress)
+  /// Replaces an entry, as ``replaceEntry(_:with:at:)`` does.
+  func replaceEntry(
+    _ expected: PageTableEntry, with entry: PageTableEntry, atLinear address: VirtualAddress
+  ) -> Bool
+}
+
+extension AccessFlagMachine {
+  /// Reads an entry by its physical address.
+  @inline(__always) public func readEntry(atLinear address: VirtualAddress) -> PageTableEntry {
+    readEntry(at: PhysicalAddress(address.rawValue &- linearMapOffset))
+  }
+
+  /// Writes an entry by its physical address.
+  @inline(__always) public func writeEntry(_ entry: PageTableEntry, atLinear address: VirtualAddress) {
+    writeEntry(entry, at: PhysicalAddress(address.rawValue &- linearMapOffset))
+  }
+
+  /// Replaces an entry by its physical address.
+  @inline(__always) public func replaceEntry(
+    _ expected: PageTableEntry, with entry: PageTableEntry, atLinear address: VirtualAddress
+  ) -> Bool {
+    replaceEntry(expected, with: entry, at: PhysicalAddress(address.rawValue &- linearMapOffset))
+  }
 }

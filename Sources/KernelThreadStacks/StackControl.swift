@@ -22,9 +22,9 @@ import Synchronization
 ///
 /// It lies here and not in the allocator's value, because a value of this size would be copied at each use.
 @usableFromInline struct StackControl: ~Copyable {
+  let lending: LendingPlan
   let geometry: StackGeometry
   let layout: StackMetadataLayout
-  let configuration: StackConfiguration
   // What the common paths need together lies together: a pair of neighbours is loaded at once.
 
   /// The base of the first slot's stack.
@@ -75,12 +75,13 @@ import Synchronization
   let growingByteCount: UInt
   /// The first frame of the block that all this lies in.
   let metadataFrame: PageFrame
+  let configuration: StackConfiguration
   let lostStacks: Atomic<Int>
   let refusedFrees: Atomic<Int>
 
   init(
     geometry: StackGeometry, layout: StackMetadataLayout, configuration: StackConfiguration, firstWindow: UInt,
-    metadata: UnsafeMutableRawPointer, metadataFrame: PageFrame, tracksDirtyPages: Bool
+    metadata: UnsafeMutableRawPointer, metadataFrame: PageFrame, tracksDirtyPages: Bool, linearMapOffset: UInt
   ) {
     self.geometry = geometry
     self.layout = layout
@@ -113,6 +114,12 @@ import Synchronization
       ? UInt(bitPattern: layout.slotCount) &<< UInt(bitPattern: geometry.strideShift) : 0
     slotGroups = (metadata + layout.slotGroupOffset).assumingMemoryBound(to: SlotGroup.self)
     self.metadataFrame = metadataFrame
+    let highestEntry = geometry.stackEntryOffset &+ stackEntryBytes &- 2 &* StackPages.entryBytes
+    lending = LendingPlan(
+      firstStack: firstStack, straightByteCount: geometry.pageCount == 4 ? growingByteCount : 0,
+      slotGroupSpanShift: slotGroupSpanShift, slotGroups: slotGroups, slotGroupSpanMask: slotGroupSpanMask,
+      highestEntryOffset: linearMapOffset &+ UInt(bitPattern: highestEntry), firstReserve: firstReserve,
+      cpuStride: cpuStride)
     lostStacks = Atomic(0)
     refusedFrees = Atomic(0)
   }

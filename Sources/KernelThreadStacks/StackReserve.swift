@@ -28,22 +28,31 @@ import KernelMachine
 
 /// The head of one CPU's reserve.
 ///
-///     +0   count
-///     +8   ready count
-///     +16  lent count
-///     +24  lent entries
+///     +0   ready count
+///     +8   count
+///     +16  lending
+///     +24  highest lent entry
 ///     +32  frames, 16 bytes each, as many as a stack has pages less one
 ///      …   pages grown, Int for each node
 struct StackReserve {
-  /// How many frames there are.
-  var count = 0
   /// The count with which any thread may be switched in without a further look; -1 while the refill pool is not full either.
   var readyCount = 0
+  /// How many frames there are.
+  var count = 0
 
-  /// How many of the frames, the last ones, are lent to the thread that this CPU runs (see StackLender.swift).
-  var lentCount = 0
-  /// Where the entry of the lowest page lies that is lent, if one is: the first of its stack.
-  var lentEntries = PhysicalAddress(0)
+  /// How many of the frames, the last ones, are lent to the thread that this CPU runs (see StackLender.swift): 3 by the straight
+  /// way, or page by page, as a negative number.
+  var lending = 0
+  /// Where in the linear map the entry of the highest page lies that is lent, if one is.
+  var highestLentEntry = VirtualAddress(0)
+
+  /// How many of the frames are lent.
+  var lentCount: Int { lending < 0 ? 0 &- lending : lending }
+
+  /// Where the entry of the lowest page lies, if so many are lent: the first of its stack.
+  func lowestEntry(of lent: Int) -> VirtualAddress {
+    highestLentEntry + -(lent &- 1) &* StackPages.entryBytes
+  }
 
   init() {}
   static var headerBytes: Int { 32 }
@@ -51,13 +60,17 @@ struct StackReserve {
 
 /// A zeroed frame, as the entry that will map it, and the node it belongs to.
 struct ReservedFrame {
-  let entry: PageTableEntry
+  /// The entry while the frame is lent: untouched.
+  let untouchedEntry: PageTableEntry
   let node: Int
 
   init(entry: PageTableEntry, node: Int) {
-    self.entry = entry
+    untouchedEntry = entry.untouched
     self.node = node
   }
+
+  /// The entry when the frame is a stack's.
+  @inline(__always) var entry: PageTableEntry { untouchedEntry.accessed }
   static var bytes: Int { 16 }
 }
 

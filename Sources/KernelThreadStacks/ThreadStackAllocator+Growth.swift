@@ -220,6 +220,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   borrowing func releaseReserve(
     _ reserve: UnsafeMutablePointer<StackReserve>, _ off: borrowing InterruptsOff
   ) -> Int {
+    precondition(reserve.pointee.lending == 0, "a reserve is to be given back of which frames are lent")
     var given = 0
     reserve.pointee.readyCount = layout.reserveLimit == 0 ? 0 : -1
     while reserve.pointee.count > 0 {

@@ -87,7 +87,8 @@ public struct ThreadStackAllocator<M: Machine, F: FrameSource & ~Copyable, A: St
         geometry: geometry, layout: layout, configuration: configuration, firstWindow: firstWindow,
         metadata: metadata, metadataFrame: block,
         // What a growing stack has when it is cached, its top page, is used by every thread.
-        tracksDirtyPages: configuration.strategy == .vmalloc && machine.tracksDirtyPages))
+        tracksDirtyPages: configuration.strategy == .vmalloc && machine.tracksDirtyPages,
+        linearMapOffset: machine.linearMapOffset))
     shared.initialize(to: StackShared())
     for cpu in 0..<layout.cpuCount {
       record(ofCPU: cpu).initialize(

@@ -138,23 +138,28 @@ import Testing
     #expect(world.simulation.violations.isEmpty)
   }
 
-  #if InternalChecks
-    @Test func `A thread that was not prepared, or that is lent to twice, is found by the checks`() async {
-      await #expect(processExitsWith: .failure) {
-        let stacks = try World(updatesAccessFlags: true).stacks(StackConfiguration(.growing))
-        let stack = try stacks.allocate(node: nil)
-        _ = stacks.releaseReserve()
-        stacks.lender.lend(to: stack.base)
-      }
-      await #expect(processExitsWith: .failure) {
-        let stacks = try World(updatesAccessFlags: true).stacks(StackConfiguration(.growing))
-        let (first, second) = (Owner(try stacks.allocate(node: nil)), Owner(try stacks.allocate(node: nil)))
-        _ = stacks.prepareToRun(first.base)
-        stacks.lender.lend(to: first.base)
-        stacks.lender.lend(to: second.base)
-      }
+  @Test func `A thread that was not prepared, or a second one before the first is done, is a trap`() async {
+    await #expect(processExitsWith: .failure) {
+      let stacks = try World(updatesAccessFlags: true).stacks(StackConfiguration(.growing))
+      let stack = try stacks.allocate(node: nil)
+      _ = stacks.releaseReserve()
+      stacks.lender.lend(to: stack.base)
     }
-  #endif
+    await #expect(processExitsWith: .failure) {
+      let stacks = try World(updatesAccessFlags: true).stacks(StackConfiguration(.growing))
+      let (first, second) = (Owner(try stacks.allocate(node: nil)), Owner(try stacks.allocate(node: nil)))
+      _ = stacks.prepareToRun(first.base)
+      stacks.lender.lend(to: first.base)
+      stacks.lender.lend(to: second.base)
+    }
+    await #expect(processExitsWith: .failure) {
+      let stacks = try World(updatesAccessFlags: true).stacks(StackConfiguration(.growing))
+      let stack = try stacks.allocate(node: nil)
+      _ = stacks.prepareToRun(stack.base)
+      stacks.lender.lend(to: stack.base)
+      _ = stacks.releaseReserve()
+    }
+  }
 
   @Test func `A machine that looks and then stores is found out`() throws {
     var found = 0

@@ -40,7 +40,7 @@ import Testing
 
   @Test func `A CPU that sets no access flags refuses to lend`() async throws {
     let run = try await boot("scenario=fork-churn strategy=growing growth=lent")
-    #expect(errorMessage(run)?.contains("growth=lent needs CPUs with FEAT_HAFDBS") == true)
+    #expect(errorMessage(run)?.contains("growth=lent needs CPUs with FEAT_HAFDBS and FEAT_LSE") == true)
   }
 
   @Test(arguments: ["linear", "vmalloc", "growing"])

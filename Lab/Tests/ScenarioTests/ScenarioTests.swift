@@ -93,7 +93,7 @@ import Testing
 
   @Test func `A machine that is too small is an error in words, with figures`() throws {
     var options = ScenarioOptions.small(.isolation, .vmalloc)
-    options.memoryBytes = 10 * pageSize
+    options.memoryBytes = 11 * pageSize
     let run = try ScenarioRun(options)
     #expect(!run.passed)
     #expect(run.problems == ["order 0 for a page table refused: 0 bytes free, largest block 0 bytes"])

@@ -30,7 +30,9 @@ import Scenarios
       metadata, layout: layout, stacks: configuration, identifierBits: options.identifierBits)
   }
   if options.scenario.growth == .lent, !options.isBenchmark {
-    guard AArch64().updatesAccessFlags else { fail("growth=lent needs CPUs with FEAT_HAFDBS") }
+    guard AArch64().updatesAccessFlags, ca_has_lse() != 0 else {
+      fail("growth=lent needs CPUs with FEAT_HAFDBS and FEAT_LSE")
+    }
     startLending(KernelObjects.stacks.pointee.lender)
   }
   startInterrupts()
