@@ -42,8 +42,26 @@ extension Simulation {
     let isReplaced = translations.replace(
       expected.rawValue, with: entry.rawValue, at: address.rawValue, by: running)
     record(.replaceEntry, isReplaced ? 1 : 0)
+    noteReplacement(expected, with: entry, at: address, isReplaced: isReplaced)
     collectFindings()
     return isReplaced
+  }
+
+  /// Counts a page that stays though no access went through its entry, and finds a replacement that expects another entry.
+  private func noteReplacement(
+    _ expected: PageTableEntry, with entry: PageTableEntry, at address: PhysicalAddress, isReplaced: Bool
+  ) {
+    if isReplaced {
+      if entry == expected.accessed, entry != expected { untouchedPagesKept += 1 }
+      return
+    }
+    if translations.speculated.remove(address.rawValue) != nil { untouchedPagesKept += 1 }
+    let there = memory.host(address.rawValue)!.load(as: UInt64.self)
+    // The access flag, and AP[2], which CPUs clear where they keep dirty state.
+    if (there ^ expected.rawValue) & ~(1 << 10 | 1 << 7) != 0 {
+      report(
+        .invalidArgument, "an entry was to be replaced at \(hex(address)) that is another than was expected")
+    }
   }
 
   /// Lets a walker set the flag of an untouched entry in one of eight cases, just before the program looks.

@@ -33,6 +33,10 @@ public final class Simulation: @unchecked Sendable {
   /// The number of invalidations of user address spaces; ``MachineCounters`` counts those of the kernel.
   public internal(set) var userInvalidations = 0
 
+  /// The number of pages that stayed mapped when they were to be taken back, though no access had gone through their entries: a
+  /// CPU had touched them, or one below, by speculation.
+  public internal(set) var untouchedPagesKept = 0
+
   /// Every machine call so far, if ``SimulationConfiguration/recordsTrace`` is set; otherwise empty.
   public internal(set) var trace: [TraceEvent] = []
 

@@ -46,12 +46,14 @@ extension TranslationTracker {
   func touchSpeculatively(_ entry: UInt) {
     let value = memory[word: entry]
     memory[word: entry] = value | Self.accessFlag
+    speculated.insert(entry)
     noteUpdate(of: entry, from: value, by: nil)
   }
 
   /// Sets the flag of the entry that an access went through.
   func updateAccessFlag(_ request: TranslationRequest, seed: UInt64) {
     guard let (location, level) = leafLocation(request) else { return }
+    if !speculated.isEmpty { speculated.remove(location) }
     let value = memory[word: location]
     guard value & 1 != 0 else { return }
     guard value & Self.accessFlag == 0 else {

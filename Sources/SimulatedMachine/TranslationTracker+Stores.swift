@@ -8,6 +8,7 @@ extension TranslationTracker {
   /// - Parameter isAtomic: whether no CPU's update can have come between the last look at the old value and the store.
   func write(_ newValue: UInt64, at entry: UInt, by cpu: Int, isAtomic: Bool = false) {
     unorderedUpdates[entry] = nil
+    if !speculated.isEmpty { speculated.remove(entry) }
     let host = memory.host(entry)!
     let oldValue = host.load(as: UInt64.self)
     host.storeBytes(of: newValue, as: UInt64.self)

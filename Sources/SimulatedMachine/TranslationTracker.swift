@@ -99,6 +99,8 @@ final class TranslationTracker {
   let updatesAccessFlags: Bool
   /// Entries that CPUs have updated, which not every load has to see.
   var unorderedUpdates: [UInt: UnorderedUpdate] = [:]
+  /// Entries whose access flags were set by speculation, and through which no access has gone since.
+  var speculated: Set<UInt> = []
 
   init(
     memory: PhysicalMemory, split: AddressSplit, kernelRoot: UInt, cpuCount: Int, tracksDirtyPages: Bool,

@@ -122,6 +122,76 @@ import Testing
     }
   }
 
+  @Test func `Pages that CPUs have touched by speculation go back when memory is short, by one invalidation`()
+    throws
+  {
+    var returned = 0
+    for seed in Self.seeds {
+      let world = try world(seed: seed)
+      let stacks = try world.stacks(Self.configuration)
+      let owners = try (0..<4).map { _ in Owner(try stacks.allocate(node: nil)) }
+      for owner in owners {
+        #expect(stacks.prepareToRun(owner.base) == true)
+        stacks.lender.lend(to: owner.base)
+        stacks.lender.takeBack()
+      }
+      let kept = owners.reduce(0) { $0 + stacks.mappedPageCount($1.base) - 1 }
+      #expect(world.simulation.untouchedPagesKept == kept)
+      let before = world.machine.counters.tlbInvalidations
+      var batch = ShrinkBatch()
+      var retired = 0
+      for owner in owners {
+        // It sleeps in its top page.
+        let stackPointer = owner.base + (4 * pageSize - 64)
+        retired += stacks.retireDeadPages(of: owner.base, below: stackPointer, into: &batch)
+      }
+      stacks.completeInvalidation(of: &batch)
+      for owner in owners { returned += stacks.releaseRetiredPages(of: owner.base) }
+      #expect(retired == kept)
+      #expect(world.machine.counters.tlbInvalidations - before == (kept > 0 ? 1 : 0))
+      for owner in owners {
+        #expect(stacks.mappedPageCount(owner.base) == 1)
+        // The same addresses are lent again.
+        #expect(stacks.prepareToRun(owner.base) == true)
+        stacks.lender.lend(to: owner.base)
+        #expect(try world.machine.load(owner.base + 8) as UInt64 == 0)
+        stacks.lender.takeBack()
+        stacks._checkInvariants()
+        stacks.free(owner.take())
+      }
+      #expect(world.simulation.violations.isEmpty, "seed \(seed)")
+    }
+    #expect(returned > 20)
+  }
+
+  @Test(arguments: [8192, 12288, 16384, 20480, 32768])
+  func `A stack of any size keeps what its thread has touched, whatever it lacks`(size: Int) throws {
+    let pages = size / pageSize
+    for seed in Self.seeds {
+      let world = try world(seed: seed)
+      let stacks = try world.stacks(StackConfiguration(.growing, size: size))
+      let owner = Owner(try stacks.allocate(node: nil))
+      // Deeper by a page each time, and each time two switches.
+      for depth in 0..<pages {
+        for _ in 0..<2 {
+          #expect(stacks.prepareToRun(owner.base) == true)
+          stacks.lender.lend(to: owner.base)
+          try world.machine.store(UInt64(depth), to: owner.base + ((pages - depth) * pageSize - 8))
+          stacks.lender.takeBack()
+          #expect(stacks.mappedPageCount(owner.base) > depth)
+          for page in 0...depth {
+            let word = try world.machine.load(owner.base + ((pages - page) * pageSize - 8)) as UInt64
+            #expect(word == UInt64(page))
+          }
+          stacks._checkInvariants()
+        }
+      }
+      #expect(stacks.mappedPageCount(owner.base) == pages)
+      stacks.free(owner.take())
+      #expect(world.simulation.violations.isEmpty, "seed \(seed)")
+    }
+  }
+
   @Test func `A stack that has all its pages, or is another's, is left as it is`() throws {
     let world = try world(seed: 1)
     let stacks = try world.stacks(Self.configuration)

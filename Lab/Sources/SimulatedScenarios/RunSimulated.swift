@@ -37,7 +37,8 @@ private func runProcesses(
 ) throws(SimulatedRunError) -> Bool {
   let objects = try world.makeKernel(options)
   let kernel = SimulatedKernel(
-    machine: world.simulation.machine, processes: objects.processes, console: console, image: world.image)
+    machine: world.simulation.machine, processes: objects.processes, console: console, image: world.image,
+    lends: options.growth == .lent)
   let host = SimulatedHost(kernel: kernel, threads: SimulatedThreads(kernel: kernel, seed: options.seed))
   return withExtendedLifetime(objects) { runScenario(options, in: objects.processes.pointee, host: host) }
 }

@@ -19,6 +19,8 @@ struct SimulatedHost: ScenarioHost {
 
   var userInvalidations: Int { kernel.machine.simulation.userInvalidations }
 
+  var pagesKeptUntouched: Int? { kernel.machine.simulation.untouchedPagesKept }
+
   // There is no clock.
   var agingInvalidations: Int { 0 }
 

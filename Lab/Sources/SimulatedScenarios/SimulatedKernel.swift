@@ -16,6 +16,8 @@ final class SimulatedKernel {
   let processes: UnsafeMutablePointer<Processes<SimulatedParts>>
   let console: LineConsole
   let image: ProgramImage
+  /// Whether pages are lent to what runs, in place of growth on a fault.
+  let lends: Bool
 
   /// The continuation of each child that holds, by its number.
   var afterHold: [Int: (SimulatedSystemCalls) -> Int] = [:]
@@ -28,8 +30,9 @@ final class SimulatedKernel {
 
   init(
     machine: Simulated, processes: UnsafeMutablePointer<Processes<SimulatedParts>>, console: LineConsole,
-    image: ProgramImage
+    image: ProgramImage, lends: Bool
   ) {
+    self.lends = lends
     self.machine = machine
     self.processes = processes
     self.console = console
@@ -39,11 +42,13 @@ final class SimulatedKernel {
   /// Switches to a process: fills the reserve for its stack, and enters its address space.
   func enter(_ task: TaskPointer) {
     if current != task { checkEnd(of: current?.pointee.stack?.base) }
+    takePagesBack()
     current = task
     if let base = task.pointee.stack?.base {
       precondition(
         processes.pointee.stacks.prepareToRun(base),
         "a process would wait for its stack, and nobody else can run")
+      lendPages(to: base)
     }
     guard task.pointee.addressSpaceRoot != PhysicalAddress(0) else { return machine.activate(root: nil) }
     let interrupts = machine.disableInterrupts()
@@ -56,6 +61,7 @@ final class SimulatedKernel {
   /// Ends a process, with the steps of its successor on the CPU.
   func end(_ task: TaskPointer, status: Int) {
     checkEnd(of: task.pointee.stack?.base)
+    takePagesBack()
     current = nil
     machine.activate(root: nil)
     if let reason = killed.removeValue(forKey: task) {
@@ -64,6 +70,22 @@ final class SimulatedKernel {
       processes.pointee.exit(task, status: status)
     }
     processes.pointee.hasStopped(task)
+  }
+
+  /// Lends what a stack lacks, before this CPU runs its owner, if the kernel lends.
+  func lendPages(to base: VirtualAddress) {
+    guard lends else { return }
+    let interrupts = machine.disableInterrupts()
+    processes.pointee.stacks.lender.lend(to: base)
+    machine.restoreInterrupts(interrupts)
+  }
+
+  /// Takes back what this CPU has lent, if the kernel lends.
+  func takePagesBack() {
+    guard lends else { return }
+    let interrupts = machine.disableInterrupts()
+    processes.pointee.stacks.lender.takeBack()
+    machine.restoreInterrupts(interrupts)
   }
 
   /// Runs the first process to its end.

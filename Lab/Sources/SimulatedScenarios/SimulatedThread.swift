@@ -118,6 +118,7 @@ class SimulatedThread {
     // A fault may be taken once more on an older translation.
     for _ in 0..<4 {
       do throws(SimulatedFault) { return try body(address) } catch {
+        guard !kernel.lends else { break }
         let interrupts = machine.disableInterrupts()
         let growth = kernel.processes.pointee.stacks.grower.grow(
           at: address, runningOn: scheduled.pointee.stackBase)

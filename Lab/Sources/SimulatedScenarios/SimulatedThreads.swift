@@ -111,6 +111,7 @@ final class SimulatedThreads: @unchecked Sendable {
       let bodies: [(Simulated) throws -> Void] = (0..<kernel.machine.cpuCount).map { cpu in
         { [self] machine in
           var random = SplitMix64(seed: seed &+ runs &<< 8 &+ UInt64(cpu))
+          defer { kernel.takePagesBack() }
           if cpu == 0, !isOver {
             program()
             isOver = true
@@ -143,6 +144,7 @@ final class SimulatedThreads: @unchecked Sendable {
       old.pointee.savedStackPointer = thread.stackPointer
       kernel.checkEnd(of: old.pointee.stackBase)
     }
+    kernel.takePagesBack()
     current[cpu] = scheduler.pointee.next(after: old, stacks: processes.pointee.stacks) { _ in }
     if let departed = scheduler.pointee.takeDeparted(), let ended = threads.removeValue(forKey: departed) {
       _ = processes.pointee.threadHasStopped(ended.thread)
@@ -151,6 +153,7 @@ final class SimulatedThreads: @unchecked Sendable {
     _ = scheduler.pointee.takeNotifications()
     // As a tick does.
     if current[cpu] == idle + cpu { processes.pointee.stacks.serviceReclaimRequest() }
+    kernel.lendPages(to: current[cpu].pointee.stackBase)
   }
 
   private func reportStall() {

@@ -58,7 +58,8 @@ final class SimulatedWorld {
           memory: banks, cpuCount: options.cpuCount, seed: options.seed,
           virtualAddressBits: options.virtualAddressBits,
           // Filling a large memory with garbage takes longer than the scenario.
-          initialContents: options.memoryBytes <= 32 << 20 ? .garbage : .zero))
+          initialContents: options.memoryBytes <= 32 << 20 ? .garbage : .zero,
+          updatesAccessFlags: options.growth == .lent))
     } catch { throw .simulation(error) }
     metadata = .allocate(
       byteCount: BuddyAllocator<Simulated>.metadataByteCount(for: map, cpuCount: options.cpuCount),

@@ -61,7 +61,8 @@ struct ScenarioArguments: ParsableArguments {
   @Option(
     parsing: .unconditional,
     help: """
-      How growing stacks get their pages: fault, or lent at each switch (--strategy growing --cpu max). \
+      How growing stacks get their pages: fault, or lent at each switch (--strategy growing, with --cpu max \
+      or --machine simulated). \
       (default: fault)
       """)
   var growth: String?

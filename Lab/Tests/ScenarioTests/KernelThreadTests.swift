@@ -28,19 +28,43 @@ import Testing
     }
   }
 
-  @Test(arguments: [8192, 12288, 24576]) func `Threads go down stacks of every size`(_ size: Int) throws {
+  @Test(arguments: [8192, 12288, 24576], [GrowthMode.onFault, .lent])
+  func `Threads go down stacks of every size`(_ size: Int, _ growth: GrowthMode) throws {
     var options = ScenarioOptions.small(.deepRecursion, .growing)
+    options.growth = growth
     options.stackSize = size
     options.threadCount = 60
     let run = try ScenarioRun(options)
     #expect(run.passed, "\(run.problems)")
   }
 
-  @Test(arguments: [1, 3]) func `Threads under pressure all finish while the liveness condition holds`(
-    _ cpuCount: Int
+  @Test(arguments: [ScenarioName.deepRecursion, .millionThreads, .stackDepths])
+  func `Thread scenarios pass their own checks with lent pages, and tell which CPUs kept by speculation`(
+    _ scenario: ScenarioName
+  ) throws {
+    var kept = 0
+    for seed: UInt64 in 1...4 {
+      var options = ScenarioOptions.small(scenario, .growing, seed: seed)
+      options.growth = .lent
+      options.memoryBytes = 8 << 20
+      options.threadCount = 120
+      let run = try ScenarioRun(options)
+      #expect(run.passed, "seed \(seed): \(run.problems)")
+      let result = try run.result
+      #expect(result["threadsIntact"] as? Int == (scenario == .millionThreads ? 180 : 120))
+      #expect(result["leakedFrames"] as? Int == 0 && result["growth"] as? String == "lent")
+      kept += try #require(result["pagesKeptUntouched"] as? Int)
+    }
+    #expect(kept > 0)
+  }
+
+  @Test(arguments: [1, 3], [GrowthMode.onFault, .lent])
+  func `Threads under pressure all finish while the liveness condition holds`(
+    _ cpuCount: Int, _ growth: GrowthMode
   ) throws {
     for seed: UInt64 in 1...4 {
       var options = ScenarioOptions.small(.pressure, .growing, seed: seed)
+      options.growth = growth
       options.threadCount = 60
       options.cpuCount = cpuCount
       let run = try ScenarioRun(options)
@@ -52,10 +76,12 @@ import Testing
     }
   }
 
-  @Test(arguments: [1, 2]) func `A broken liveness condition ends in one report of who waits for how much`(
-    _ cpuCount: Int
+  @Test(arguments: [1, 2], [GrowthMode.onFault, .lent])
+  func `A broken liveness condition ends in one report of who waits for how much`(
+    _ cpuCount: Int, _ growth: GrowthMode
   ) throws {
     var options = ScenarioOptions.small(.pressure, .growing)
+    options.growth = growth
     options.threadCount = 40
     options.breaksCondition = true
     options.cpuCount = cpuCount

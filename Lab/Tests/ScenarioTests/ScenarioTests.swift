@@ -27,6 +27,18 @@ import Testing
     }
   }
 
+  @Test(arguments: all + [.overflow]) func `Every scenario passes its own checks with lent pages`(
+    _ scenario: ScenarioName
+  ) throws {
+    for seed: UInt64 in 1...2 {
+      var options = ScenarioOptions.small(scenario, .growing, seed: seed)
+      options.growth = .lent
+      let run = try ScenarioRun(options)
+      #expect(run.passed, "seed \(seed): \(run.problems)")
+      #expect(try run.result["leakedFrames"] as? Int == 0)
+    }
+  }
+
   @Test(arguments: [StackStrategy.vmalloc, .growing], 1...5 as ClosedRange<UInt64>)
   func `Tasks that overflow their stacks die, all others go on, and nothing is lost`(
     _ strategy: StackStrategy, _ seed: UInt64

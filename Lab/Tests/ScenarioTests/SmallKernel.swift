@@ -19,7 +19,8 @@ func withProcesses(
   defer { withExtendedLifetime(objects) {} }
   let pointer = objects.processes
   let kernel = SimulatedKernel(
-    machine: world.simulation.machine, processes: pointer, console: LineConsole { _ in }, image: world.image)
+    machine: world.simulation.machine, processes: pointer, console: LineConsole { _ in }, image: world.image,
+    lends: options.growth == .lent)
   pointer.pointee.reclaim()
   let free = pointer.pointee.frames.freeFrames
   try body(pointer.pointee, kernel)

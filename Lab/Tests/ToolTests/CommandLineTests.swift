@@ -39,7 +39,7 @@ import Testing
     ),
     (
       ["run", "fork-churn", "--growth", "lent", "--strategy", "growing"],
-      "pages are lent where CPUs set the access flag: --machine qemu --cpu max"
+      "pages are lent where CPUs set the access flag: --cpu max, or --machine simulated"
     ),
     (["run", "--operations", "9"], "does not use --operations; fork-churn, smp-storm and vmalloc-suite do"),
     (["run", "isolation", "--break-condition"], "isolation does not use --break-condition; pressure does"),

@@ -32,6 +32,12 @@ public protocol ScenarioHost {
   /// A clock calls it, so how many they are depends on how much time has passed, and on nothing else that a scenario does.
   var agingInvalidations: Int { get }
 
+  /// Pages that were lent and stayed with their stacks though nothing of a thread's had touched them: a CPU had touched them,
+  /// or one below, by speculation.
+  ///
+  /// `nil` on a machine that cannot know.
+  var pagesKeptUntouched: Int? { get }
+
   /// Runs the first process, with all that it forks, until it has ended.
   ///
   /// `first` is ``TaskState/created``; the program gets the arguments in x0 to x2. On return it is
@@ -81,6 +87,9 @@ public protocol ScenarioHost {
 }
 
 extension ScenarioHost {
+  /// Hardware does not tell.
+  public var pagesKeptUntouched: Int? { nil }
+
   /// It goes on.
   public var hasPanicked: Bool { false }
 
@@ -147,6 +156,16 @@ struct ScenarioChecks<Console: TextSink> {
 }
 
 extension JSONWriter {
+  /// Writes the keys that all results begin with, and what is known of lent pages.
+  mutating func beginResult<Host: ScenarioHost>(
+    _ options: ScenarioOptions, _ host: Host, in processes: borrowing Processes<Host.Parts>
+  ) {
+    beginResult(options, machine: host.machineName, in: processes)
+    guard options.growth == .lent else { return }
+    field("growth", "lent")
+    if let count = host.pagesKeptUntouched { field("pagesKeptUntouched", count) }
+  }
+
   /// Writes the keys that all results begin with.
   mutating func beginResult<Parts: ScenarioParts>(
     _ options: ScenarioOptions, machine: StaticString, in processes: borrowing Processes<Parts>

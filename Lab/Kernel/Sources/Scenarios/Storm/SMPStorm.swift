@@ -125,7 +125,7 @@ func runSMPStorm<Host: ScenarioHost>(
   checks.checkThreads(threads.made, in: processes, since: start, leaked: leaked)
 
   var json = JSONWriter(host.console)
-  json.beginResult(options, machine: host.machineName, in: processes)
+  json.beginResult(options, host, in: processes)
   json.field("cpus", processes.machine.cpuCount)
   let exits = forks.succeeded + verdicts.intact + verdicts.damaged
   let operations =
@@ -139,7 +139,8 @@ func runSMPStorm<Host: ScenarioHost>(
   json.field("allocations", storm.figures.count(of: .allocate))
   json.field("frees", storm.figures.count(of: .free))
   json.field("growths", storm.figures.count(of: .grow) + storm.threads.growths)
-  json.field("growthsOnFault", storm.threads.growths)
+  // Where pages are lent, threads' stacks grow by what was touched, without a fault.
+  json.field("growthsOnFault", options.growth == .lent ? 0 : storm.threads.growths)
   json.field("shrinks", storm.figures.count(of: .shrink) + storm.threads.shrinks)
   json.field("shrinksOfSleepers", storm.threads.shrinks)
   json.field("reclaims", storm.figures.count(of: .reclaim))

@@ -32,7 +32,7 @@ func runDeepRecursion<Host: ScenarioHost>(
   var checks = ScenarioChecks(host.console)
   checks.checkThreads(count, in: processes, since: start, leaked: leaked)
   var json = JSONWriter(host.console)
-  json.beginResult(options, machine: host.machineName, in: processes)
+  json.beginResult(options, host, in: processes)
   json.field("threads", count)
   json.field("threadsIntact", processes.threadVerdicts.intact)
   json.field("stackBytes", largestStackBytes)

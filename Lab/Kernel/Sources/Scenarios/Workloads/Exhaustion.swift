@@ -43,7 +43,7 @@ func runExhaustion<Host: ScenarioHost>(
   checks.check("no frame was lost", leaked == 0)
 
   var json = JSONWriter(host.console)
-  json.beginResult(options, machine: host.machineName, in: processes)
+  json.beginResult(options, host, in: processes)
   json.field("kindsOfFork", run.kinds)
   json.field("allocationsRefused", run.steps)
   if let different = run.difference ?? run.copyDifference ?? run.finalDifference {

@@ -81,7 +81,7 @@ func runFragmentedFork<Host: ScenarioHost>(
   }
 
   var json = JSONWriter(host.console)
-  json.beginResult(options, machine: host.machineName, in: processes)
+  json.beginResult(options, host, in: processes)
   if let usable = options.usableBlocks ?? options.freeBlocks {
     json.field("freeBlocks", replayed)
     json.field("usableBlocks", usable)

@@ -92,7 +92,7 @@ func runOverflow<Host: ScenarioHost>(
   checks.check("no kernel stack was lost", processes.kernelStackBytes == start.stackBytes)
 
   var json = JSONWriter(host.console)
-  json.beginResult(options, machine: host.machineName, in: processes)
+  json.beginResult(options, host, in: processes)
   json.field("processes", min(count, 64))
   json.field("threads", count)
   json.field("overflowed", overflows.provoked)

@@ -52,7 +52,7 @@ func runPressure<Host: ScenarioHost>(
   checks.check("the liveness condition held in every round", pressure.brokenRounds == 0)
   checks.check("stacks were shrunk, and grew again", pressure.shrunkThreads > 0 && pressure.grownPages > count)
   var json = JSONWriter(host.console)
-  json.beginResult(options, machine: host.machineName, in: processes)
+  json.beginResult(options, host, in: processes)
   json.field("threads", count)
   json.field("threadsIntact", processes.threadVerdicts.intact)
   json.field("rounds", pressure.rounds)

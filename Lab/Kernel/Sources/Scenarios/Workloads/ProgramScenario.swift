@@ -60,7 +60,7 @@ func runProgramScenario<Host: ScenarioHost>(
   checks.check("no kernel stack was lost", processes.kernelStackBytes == stackBytesAtStart)
 
   var json = JSONWriter(host.console)
-  json.beginResult(options, machine: host.machineName, in: processes)
+  json.beginResult(options, host, in: processes)
   if program == .forkChurn { json.field("operations", options.operations) }
   json.field("forksAttempted", figures.attempted)
   json.field("forksSucceeded", figures.succeeded)

@@ -39,7 +39,7 @@ func runStackDepths<Host: ScenarioHost>(
   checks.check("no high-water mark is above what its thread has used", depths.belowUse == 0)
   checks.check("no high-water mark is below what is mapped", depths.beyondPages == 0)
   checks.check("listing took no page", faultedIn == 0)
-  json.beginResult(options, machine: host.machineName, in: processes)
+  json.beginResult(options, host, in: processes)
   json.field("threads", count)
   json.field("threadsIntact", processes.threadVerdicts.intact)
   json.field("mappedPages", depths.pages)

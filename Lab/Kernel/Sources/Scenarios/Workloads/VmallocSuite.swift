@@ -51,7 +51,7 @@ func runVmallocSuite<Host: ScenarioHost>(
   }
   checks.check("no frame was lost", leaked == 0)
 
-  json.beginResult(options, machine: host.machineName, in: processes)
+  json.beginResult(options, host, in: processes)
   json.field("cpus", suite.cpuCount)
   json.field("loops", options.operations)
   json.beginObject("workloads")
