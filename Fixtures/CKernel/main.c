@@ -311,6 +311,10 @@ void kernel_main(void) {
     use_narrow_area(configuration);
     stop(0);
   }
+  if (LENDS) {
+    use_lent_pages(configuration);
+    stop(0);
+  }
   show_bad_configurations(&configuration);
   used_of_boot_stack(true);
   must(ks_init(&configuration, &error) == KS_OK, error.text);

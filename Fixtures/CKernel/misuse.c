@@ -85,6 +85,9 @@ void show_bad_configurations(const ks_configuration *good) {
     bad = *good;
     bad.tracks_dirty_pages = true;
     refuse("dirty state that no CPU keeps", &bad, KS_BAD_MACHINE);
+    bad = *good;
+    bad.lends_pages = true;
+    refuse("lent pages where no CPU sets access flags", &bad, KS_CANNOT_LEND);
   }
   bad = *good;
   bad.cpu_count = 5000;

@@ -15,6 +15,9 @@ void ask(const ks_stacks *linear, const ks_stacks *guarded, const ks_stacks *gro
 // narrow.c: a vmalloc area of VMALLOC_MIB MiB.
 void use_narrow_area(ks_configuration configuration);
 
+// lent.c: threads whose exceptions are taken on their own stacks.
+void use_lent_pages(ks_configuration configuration);
+
 // cpus.c: all CPUs at once; the storm does nothing with one CPU.
 void storm(ks_stacks *stacks, uint32_t cpus);
 void on_all_cpus(uint32_t cpus, void (*work)(uint32_t cpu));

@@ -134,6 +134,7 @@
     case memoryAttribute(index: Int, value: UInt, expected: UInt)
     case cpuNumber(Int, count: Int)
     case differentRegisters(StaticString)
+    case cannotLend(StaticString)
     case notInLinearMap(UInt)
     case vmallocRange(UInt, UInt)
     case vmallocEntry(UInt)
@@ -164,6 +165,7 @@
         CFailure(KS_BAD_MACHINE, requested: Int(bitPattern: expected), available: Int(bitPattern: value))
       case .cpuNumber(let cpu, let count): CFailure(KS_BAD_MACHINE, requested: cpu, available: count)
       case .differentRegisters: CFailure(KS_BAD_MACHINE)
+      case .cannotLend: CFailure(KS_CANNOT_LEND)
       case .notInLinearMap(let address), .vmallocRange(let address, _), .linearMapInVmalloc(let address):
         CFailure(KS_BAD_MACHINE, address: address)
       case .vmallocEntry(let address), .foreignTable(let address): CFailure(KS_OCCUPIED, address: address)
@@ -230,6 +232,9 @@
         sink.write("this CPU's ")
         sink.write(name)
         sink.write(" is not the first CPU's")
+      case .cannotLend(let reason):
+        sink.write("pages cannot be lent: ")
+        sink.write(reason)
       case .notInLinearMap(let address):
         sink.write("physical address ")
         sink.write(hex: address)

@@ -6,7 +6,7 @@
   import KernelStacksCHeader
 
   /// An arm64 CPU at EL1, and the `ks_machine_` functions of the kernel around it.
-  struct CMachine: PageTableMachine {
+  struct CMachine: PageTableMachine, AccessFlagMachine {
     // MARK: Memory
 
     @inline(__always) var linearMapOffset: UInt { UInt(ks_state().pointee.linear_map_offset) }
@@ -47,6 +47,30 @@
     }
 
     @inline(__always) var tracksDirtyPages: Bool { ks_state().pointee.tracks_dirty_pages != 0 }
+
+    // MARK: Access flags
+
+    @inline(__always) var updatesAccessFlags: Bool { ks_state().pointee.lends_pages != 0 }
+
+    @inline(__always) func replaceEntry(
+      _ expected: PageTableEntry, with entry: PageTableEntry, at address: PhysicalAddress
+    ) -> Bool {
+      ca_replace_untouched(address.rawValue &+ linearMapOffset, expected.rawValue, entry.rawValue) != 0
+    }
+
+    @inline(__always) func readEntry(atLinear address: VirtualAddress) -> PageTableEntry {
+      PageTableEntry(rawValue: ca_load(address.rawValue))
+    }
+
+    @inline(__always) func writeEntry(_ entry: PageTableEntry, atLinear address: VirtualAddress) {
+      ca_store(address.rawValue, entry.rawValue)
+    }
+
+    @inline(__always) func replaceEntry(
+      _ expected: PageTableEntry, with entry: PageTableEntry, atLinear address: VirtualAddress
+    ) -> Bool {
+      ca_replace_untouched(address.rawValue, expected.rawValue, entry.rawValue) != 0
+    }
 
     // MARK: CPUs
 

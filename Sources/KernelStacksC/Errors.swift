@@ -34,6 +34,7 @@
       case KS_IN_USE: "still in use"
       case KS_OCCUPIED: "something else is mapped there"
       case KS_NO_RESERVE: "the CPU's reserve is too small for the stack to grow"
+      case KS_CANNOT_LEND: "pages cannot be lent on this CPU"
       default: "unknown code"
       }
     return UnsafeRawPointer(text.utf8Start).assumingMemoryBound(to: CChar.self)

@@ -1,5 +1,6 @@
 // ks_init and ks_check_cpu: the description is compared with registers and tables before it is used.
 #if hasFeature(Embedded)
+  import AArch64Machine
   import CAArch64
   import KernelMachine
   import KernelPageFrames
@@ -33,6 +34,7 @@
     let state = ks_state()
     do throws(CInterfaceError) {
       try checkCPUNumber(count: Int(truncatingIfNeeded: state.pointee.cpu_count))
+      if state.pointee.lends_pages != 0 { try checkLending() }
       if ca_read_tcr_el1() != state.pointee.translation_control { throw .differentRegisters("TCR_EL1") }
       if ca_read_mair_el1() != state.pointee.memory_attributes { throw .differentRegisters("MAIR_EL1") }
       if rootInRegister != state.pointee.root_register { throw .differentRegisters("TTBR1_EL1") }
@@ -65,6 +67,7 @@
       throw .memoryAttribute(index: 1, value: UInt(attributes &>> 8 & 0xff), expected: 0x04)
     }
     if configuration.pointee.tracks_dirty_pages, control &>> 39 & 3 != 3 { throw .noDirtyState }
+    if configuration.pointee.lends_pages { try checkLending() }
     try checkCPUNumber(count: Int(configuration.pointee.cpu_count))
     let state = ks_state()
     state.pointee.linear_map_offset = configuration.pointee.linear_map_offset
@@ -74,9 +77,26 @@
       configuration.pointee.kernel_root != 0 ? configuration.pointee.kernel_root : rootInRegister
     state.pointee.cpu_count = UInt64(configuration.pointee.cpu_count)
     state.pointee.tracks_dirty_pages = configuration.pointee.tracks_dirty_pages ? 1 : 0
+    state.pointee.lends_pages = configuration.pointee.lends_pages ? 1 : 0
     state.pointee.translation_control = control
     state.pointee.memory_attributes = attributes
     try checkMapped(UInt(state.pointee.kernel_root))
+  }
+
+  /// Checks that this CPU sets access flags, and may be raced by a compare-and-swap.
+  ///
+  /// The feature is taken from the ID register alone: a CPU on which it is broken says there that it does not have it.
+  private func checkLending() throws(CInterfaceError) {
+    let control = ca_read_tcr_el1()
+    guard CPUIdentity.updatesAccessFlags(memoryFeatures: ca_read_id_aa64mmfr1_el1()) else {
+      throw .cannotLend("this CPU does not set access flags (FEAT_HAFDBS)")
+    }
+    guard control &>> 39 & 1 == 1 else { throw .cannotLend("TCR_EL1.HA is not set") }
+    guard ca_has_lse() != 0 else { throw .cannotLend("this CPU has no compare-and-swap (FEAT_LSE)") }
+    // IRGN1 (25:24), ORGN1 (27:26), SH1 (29:28): updates are coherent with a compare-and-swap in such memory.
+    guard control &>> 24 & 63 == 0b11_01_01 else {
+      throw .cannotLend("TCR_EL1 has table walks that are not write-back, write-allocate, inner shareable")
+    }
   }
 
   /// Checks that the linear map translates a store to a physical address.

@@ -7,7 +7,9 @@
   @c @implementation func ks_stack_fault(
     _ handle: CStacksHandle, _ address: UInt, _ base: UnsafeRawPointer!
   ) -> ks_growth {
-    guard let stacks = allocator(handle), let base else { return KS_NOT_GROWTH }
+    guard let stacks = allocator(handle), let base, ks_state().pointee.lends_pages == 0 else {
+      return KS_NOT_GROWTH
+    }
     let growth = stacks.pointee.grower.grow(
       at: VirtualAddress(address), runningOn: VirtualAddress(UInt(bitPattern: base)))
     switch growth {
@@ -23,6 +25,21 @@
     guard let stacks = allocator(handle) else { return false }
     return stacks.pointee.prepareToRun(
       VirtualAddress(UInt(bitPattern: base)), mayTakeFrames: mayTakeFrames)
+  }
+
+  @c @implementation func ks_stack_lend(
+    _ handle: CStacksHandle, _ base: UnsafeRawPointer!, _ mayTakeFrames: Bool
+  ) -> Bool {
+    guard let stacks = allocator(handle) else { return false }
+    let base = VirtualAddress(UInt(bitPattern: base))
+    guard stacks.pointee.prepareToRun(base, mayTakeFrames: mayTakeFrames) else { return false }
+    if CMachine().updatesAccessFlags { stacks.pointee.lender.lend(to: base) }
+    return true
+  }
+
+  @c @implementation func ks_stacks_take_back(_ handle: CStacksHandle) {
+    guard let stacks = allocator(handle), CMachine().updatesAccessFlags else { return }
+    stacks.pointee.lender.takeBack()
   }
 
   @c @implementation func ks_stack_ensure(

@@ -175,6 +175,34 @@ struct CLibraryTests {
     #expect(narrow["refused"]?.number == 4 * 9 && narrow["misuses"]?.number == 4 * 9)
   }
 
+  @Test(.enabled(if: Guest.isQemuInstalled, "qemu-system-aarch64 is not installed"), arguments: [39, 48])
+  func `Threads that take exceptions on their own stacks are lent pages, or wait until frames come free`(
+    addressBits: Int
+  ) async throws {
+    var guest = Guest(kernel: try await CLibrary.shared.kernel(addressBits: addressBits, lends: true))
+    guest.cpu = .max
+    let run = try await guest.run()
+    #expect(run.exitCode == 0, "\(run.lines.suffix(5).joined(separator: "\n"))")
+    let lent = try #require(run.records(ofType: "lent").first)
+    #expect(lent["idleKiB"]?.integer == 200 * 4)
+    let touched = try #require(lent["touchedPages"]?.integer)
+    // A page may have been touched by zeroes only, which leave no mark.
+    #expect((touched...touched + 8).contains(try #require(lent["mappedPages"]?.integer)))
+    #expect(touched > 400 && lent["exceptions"]?.integer == 8 * 325)
+    #expect(run.records(ofType: "waited").first?["times"]?.integer == 3)
+    let cost = try #require(run.records(ofType: "lendingCost").first?["instructions"]?.integer)
+    #expect((40...120).contains(cost), "\(cost) instructions")
+  }
+
+  @Test(.enabled(if: Guest.isQemuInstalled, "qemu-system-aarch64 is not installed"))
+  func `A CPU that sets no access flags is refused by ks_init, with the reason`() async throws {
+    let run = try await Guest(kernel: try await CLibrary.shared.kernel(lends: true)).run()
+    #expect(run.exitCode == 1)
+    #expect(
+      run.lines.last { $0.hasPrefix("failed: ") }?.hasSuffix(
+        "pages cannot be lent: this CPU does not set access flags (FEAT_HAFDBS)") == true, "\(run.lines)")
+  }
+
   @Test func `The page's example compiles`() async throws {
     guard CLibrary.isInstalled("clang") else { return }
     let page = try String(
@@ -256,10 +284,12 @@ actor CLibrary {
 
   /// The linked kernel.
   ///
-  /// - Parameter vmallocMiB: with more than 0, the kernel only uses a vmalloc area of that size.
-  func kernel(addressBits: Int = 39, vmallocMiB: Int = 0) async throws -> String {
+  /// - Parameters:
+  ///   - vmallocMiB: with more than 0, the kernel only uses a vmalloc area of that size.
+  ///   - lends: whether it only runs threads with lent pages.
+  func kernel(addressBits: Int = 39, vmallocMiB: Int = 0, lends: Bool = false) async throws -> String {
     let library = try await path
-    let name = "example-\(addressBits)" + (vmallocMiB > 0 ? "-\(vmallocMiB)" : "")
+    let name = "example-\(addressBits)" + (vmallocMiB > 0 ? "-\(vmallocMiB)" : "") + (lends ? "-lent" : "")
     if kernels[name] == nil {
       kernels[name] = Task {
         let root = try #require(PackageRoot.path)
@@ -269,6 +299,7 @@ actor CLibrary {
           [
             "-s", "-C", "\(root)/Fixtures/CKernel", "LIBRARY=\(library)", "BUILD=\(output)",
             "ADDRESS_BITS=\(addressBits)", "VMALLOC_MIB=\(vmallocMiB)",
+            "LENDS=\(lends ? 1 : 0)",
           ]
         ).run()
         try #require(result.exitCode == 0, "\(result.output)\(result.errors)")

@@ -76,6 +76,7 @@ typedef enum ks_code {
   KS_IN_USE,               // the allocator or group to be removed is still in use
   KS_OCCUPIED,             // something else is mapped at the address
   KS_NO_RESERVE,           // the CPU's reserve is too small: the thread was switched in without ks_stack_prepare_to_run
+  KS_CANNOT_LEND,          // a CPU does not set access flags by itself, has no CAS, or its table walks are not coherent
 } ks_code;
 
 #define KS_ERROR_TEXT_SIZE 176
@@ -111,6 +112,8 @@ typedef struct ks_configuration {
   uint64_t vmalloc_end;             // Both 0: 0xffffff8040000000, or with 48 bits 0xffff008000000000, and as much as fits
   uint32_t cpu_count;               // all CPU numbers are below it
   bool tracks_dirty_pages;          // all CPUs keep dirty state (TCR_EL1.HA and HD are set), and no erratum loses it
+  bool lends_pages;                 // growing stacks get their pages at each switch, by ks_stack_lend, and not by faults: all CPUs
+                                    // set access flags (FEAT_HAFDBS, TCR_EL1.HA is set), no erratum loses one, and have FEAT_LSE
   const ks_memory_range *memory;    // RAM: at most 32 ranges, on at most 64 nodes
   size_t memory_count;
   const ks_memory_range *reserved;  // memory in use: the kernel image, the device tree, ...; ranges may overlap
@@ -122,8 +125,8 @@ typedef struct ks_configuration {
 // frees all memory that is not reserved. Called once, while no other CPU uses the library. It needs 9 KiB of stack.
 KS_CHECKED ks_code ks_init(const ks_configuration *configuration, ks_error *error);
 
-// Checks that this CPU may use the library: its number, and its registers, which must equal the first CPU's. Each CPU that has
-// started calls it.
+// Checks that this CPU may use the library: its number, and its registers, which must equal the first CPU's; and that it can
+// lend pages, if the kernel does. Each CPU that has started calls it before it runs threads.
 KS_CHECKED ks_code ks_check_cpu(ks_error *error);
 
 typedef enum ks_purpose { KS_USER_MEMORY, KS_TASK_RECORD, KS_OTHER_USE } ks_purpose;
@@ -182,7 +185,8 @@ uint64_t ks_physical_address(const void *address);
 typedef enum ks_strategy {
   KS_LINEAR,   // one contiguous block of the linear map: refused when memory is fragmented, no guard; one allocator at most
   KS_VMALLOC,  // single frames in the vmalloc area, with an unmapped guard below
-  KS_GROWING,  // one frame of those, more on a fault; the kernel calls ks_stack_prepare_to_run and ks_stack_fault
+  KS_GROWING,  // one frame of those, more when they are needed: on a fault, by ks_stack_prepare_to_run and ks_stack_fault; or lent,
+               // by ks_stack_lend and ks_stacks_take_back
 } ks_strategy;
 
 typedef struct ks_stack_configuration {
@@ -282,6 +286,7 @@ typedef enum ks_growth {
   KS_RESERVE_TOO_SMALL,  // the thread was switched in without ks_stack_prepare_to_run
 } ks_growth;
 // (exception stack) Handles a translation fault, and no other. `base` is from the running thread's record, or null.
+// Where pages are lent, no fault is growth.
 ks_growth ks_stack_fault(const ks_stacks *stacks, uintptr_t address, const void *base);
 // (exception stack) Refills this CPU's reserve, and returns whether a thread may be switched in: whether its stack could grow
 // to the end. If not, it waits. Threads that wait are tried first, in the order in which they came; while there are any, others
@@ -293,6 +298,22 @@ KS_CHECKED ks_code ks_stack_ensure(
     const ks_stacks *stacks, size_t size, uintptr_t stack_pointer, const void *base, ks_error *error);
 // Maps the topmost `size` bytes of a stack on which no thread runs.
 KS_CHECKED ks_code ks_stack_populate(const ks_stacks *stacks, void *base, size_t size, ks_error *error);
+// Two calls at the switch, for a kernel with `lends_pages`, in place of the stack fault, ks_stack_prepare_to_run and
+// ks_stack_ensure. Exceptions may be taken on threads' stacks: no access to the running thread's stack ever faults.
+//
+//   thread A runs | ks_stacks_take_back | choose B | ks_stack_lend(B) | thread B runs
+//                 '------- on a stack of the CPU, interrupts off -----'
+//
+// (exception stack) Maps all pages that a thread's stack lacks, from this CPU's reserve, after refilling it, and returns true: the
+// thread may be switched to on this CPU. False: there are too few frames, nothing was mapped, and the thread waits, as after
+// ks_stack_prepare_to_run: the kernel keeps it in a queue, chooses another, and tries those that wait first, in the order in
+// which they came, at each later switch; while there are any, others are tried with `may_take_frames` false. A thread of any
+// other stack, or of a kernel that does not lend, only gets what ks_stack_prepare_to_run answers.
+KS_CHECKED bool ks_stack_lend(const ks_stacks *stacks, const void *base, bool may_take_frames);
+// (exception stack) Takes back what was lent on this CPU and was not touched; the rest is the thread's. Called when the thread
+// has left its stack, before another CPU may run it, its stack is freed or shrunk, or ks_stack_lend is called again, which would
+// stop the CPU (BRK).
+void ks_stacks_take_back(const ks_stacks *stacks);
 // Records the number of threads that wait: while there are any, ks_stack_allocate takes no frames.
 void ks_stacks_note_waiting_threads(const ks_stacks *stacks, size_t count);
 // The number of pages that a stack lacks: a thread that waits needs as many frames.

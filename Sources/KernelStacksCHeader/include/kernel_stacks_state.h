@@ -14,6 +14,7 @@ struct ks_state {
   uint64_t kernel_root;
   uint64_t cpu_count;
   uint64_t tracks_dirty_pages;
+  uint64_t lends_pages;
   void *_Nullable memory;          // null until ks_init has succeeded
   void *_Nullable linear_stacks;   // the allocator of linear stacks, if there is one
   uint64_t translation_control, memory_attributes, root_register;  // the first CPU's TCR_EL1, MAIR_EL1, TTBR1_EL1
