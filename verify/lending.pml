@@ -1,4 +1,4 @@
-// Lent pages (docs/lent-pages.md): while a CPU runs a thread, the pages that the thread's stack lacks are mapped to frames of
+// Lent pages (docs/growth.md): while a CPU runs a thread, the pages that the thread's stack lacks are mapped to frames of
 // that CPU's reserve, with an access flag of 0. When the thread leaves, entries that are still untouched are taken back by
 // one compare-and-swap each, without an invalidation.
 //

@@ -10,7 +10,7 @@
  *                                      compare-and-swap; from the lowest page that was touched up, the pages are prev's
  *     finish_arch_post_lock_switch()   kernelstacks_park(): a thread for which there were too few frames waits for them
  *
- * An entry whose flag is 0 is in no TLB, so nothing is invalidated (docs/lent-pages.md has the conditions). The run
+ * An entry whose flag is 0 is in no TLB, so nothing is invalidated (docs/growth.md has the conditions). The run
  * queue's lock is held and interrupts are off in the first two, so nothing is allocated there: frames come from a pool
  * that a kernel thread fills (lend.c).
  *

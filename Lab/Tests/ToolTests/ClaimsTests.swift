@@ -19,7 +19,7 @@ import Testing
   func `The page agrees with fresh runs`() async throws {
     var results = ClaimResults()
     // Few guests, that take seconds.
-    let short: [ClaimSource] = [.forks, .halfSize, .halfSizeInSingleFrames, .costs, .exhaustion]
+    let short: [ClaimSource] = [.forks, .halfSize, .halfSizeInSingleFrames, .costs, .lentCosts, .exhaustion]
     for source in short {
       results.entries[source] = try await ClaimsCommand.results(of: source)
     }

@@ -12,6 +12,8 @@ enum ClaimSource: String, CaseIterable, Sendable {
   case costs = "bench"
   case exhaustion
   case manyThreads = "million-threads"
+  case lentCosts = "bench-lent"
+  case manyThreadsLent = "million-threads-lent"
   case linux
   case addressSpace = "address-space"
 
@@ -20,7 +22,7 @@ enum ClaimSource: String, CaseIterable, Sendable {
     switch self {
     case .linux: "make linux"
     case .addressSpace: "./kstacks claims"
-    case .costs: (["./kstacks bench"] + options).joined(separator: " ")
+    case .costs, .lentCosts: (["./kstacks bench"] + options).joined(separator: " ")
     default: (["./kstacks run", scenario] + options).joined(separator: " ")
     }
   }
@@ -30,6 +32,8 @@ enum ClaimSource: String, CaseIterable, Sendable {
     switch self {
     case .forks, .forksInLittleMemory, .forksInSingleFrames, .halfSize, .halfSizeInSingleFrames:
       "fragmented-fork"
+    case .lentCosts: Self.costs.rawValue
+    case .manyThreadsLent: Self.manyThreads.rawValue
     default: rawValue
     }
   }
@@ -44,6 +48,8 @@ enum ClaimSource: String, CaseIterable, Sendable {
     case .halfSizeInSingleFrames: ["--strategy", "linear", "--stack-size", "8K", "--largest-free-order", "0"]
     case .exhaustion: ["--strategy", "vmalloc"]
     case .manyThreads: ["--strategy", "growing"]
+    case .lentCosts: ["--strategy", "growing", "--cpu", "max"]
+    case .manyThreadsLent: ["--strategy", "growing", "--growth", "lent", "--cpu", "max"]
     }
   }
 
@@ -94,8 +100,8 @@ struct ClaimResults {
   }
 
   /// A row of `bench`.
-  func cost(_ name: String, _ strategy: String, live: Int? = nil) -> JSON? {
-    entries[.costs]?.first {
+  func cost(_ name: String, _ strategy: String, live: Int? = nil, in source: ClaimSource = .costs) -> JSON? {
+    entries[source]?.first {
       $0["name"]?.string == name && $0["strategy"]?.string == strategy
         && (live == nil || $0["live"]?.integer == live)
     }

@@ -9,7 +9,7 @@ extension ClaimResults {
   func tables(addressSpace: StackAddressSpace?) -> [ClaimTable] {
     [
       fragmentation, additionalPage, addressSpaceTable(addressSpace), runTime, linuxRunTime, halfSize,
-      linuxDepths, metadata, pageTableWork, movable, accounting, refusals,
+      linuxDepths, lentPages, metadata, pageTableWork, movable, accounting, refusals,
     ]
   }
 
@@ -191,6 +191,30 @@ extension ClaimResults {
         linuxRow("never deeper than 4 KiB", "threadsWithin4KiB"),
         linuxRow("never deeper than 8 KiB", "threadsWithin8KiB"),
         linuxRow("the deepest, in bytes", "deepestStackBytes"),
+      ])
+  }
+
+  // MARK: Growth without a fault
+
+  private var lentPages: ClaimTable {
+    func cost(_ name: String) -> String? {
+      ClaimFigure.count(self.cost(name, "growing", in: .lentCosts)?["instructions"])
+    }
+    func bytes(_ source: ClaimSource) -> String? {
+      ClaimFigure.count(self[source, "growing"]?["stackBytesPerThread"])
+    }
+    return ClaimTable(
+      "lent-pages", ["stacks that grow", "on a fault", "lent"],
+      [
+        ClaimRow(
+          "instructions at a switch, three pages untouched", .lentCosts,
+          ["-", cost("lend the other pages, take them back")]),
+        ClaimRow(
+          "instructions in the thread for a page", .lentCosts,
+          [cost("growth fault, store included, worst"), "-"]),
+        ClaimRow(
+          "bytes of stack for each of a million threads", .manyThreadsLent,
+          [bytes(.manyThreads), bytes(.manyThreadsLent)]),
       ])
   }
 

@@ -70,7 +70,7 @@ struct ClaimsCommand: AsyncParsableCommand {
     let plans = try source.plans()
     let steps = Steps(total: plans.count + 1)
     Terminal.line(source.command)
-    let kernel = try await buildKernel(for: .cortexA72, steps: steps)
+    let kernel = try await buildKernel(for: plans.first?.cpu ?? .cortexA72, steps: steps)
     let runner = ScenarioRunner(steps: steps, verbose: false)
     var results: [JSON] = []
     for (index, plan) in plans.enumerated() {
