@@ -4,7 +4,7 @@ linux=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${KSTACKS_LINUX_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kernelstacks}
 source=$cache/linux-source-6.1
 archive=${KSTACKS_LINUX_ARCHIVE:-/usr/src/linux-source-6.1.tar.xz}
-kernels=(vmap contiguous kernelstacks)
+kernels=(vmap contiguous kernelstacks growing)
 jobs=${KSTACKS_LINUX_JOBS:-$(nproc 2>/dev/null || echo 1)}
 step=0
 
@@ -82,28 +82,41 @@ kernel_make() { # kernel, arguments of make
     SWIFT_LD="$linker" "${@:2}"
 }
 
+# What growing stacks need of the CPUs; kernels that are compared with them have it too.
+armv8_1=(CONFIG_ARM64_HW_AFDBM=y CONFIG_ARM64_USE_LSE_ATOMICS=y)
+
 configuration() { # kernel
+  local growing=(CONFIG_SWIFT_KERNEL_STACKS=y CONFIG_SWIFT_KERNEL_STACKS_GROWING=y "${armv8_1[@]}")
   cat "$linux/minimal.config"
   echo CONFIG_SWIFT_KERNEL_STACKS_TEST=y
   case $1 in
     contiguous) echo '# CONFIG_VMAP_STACK is not set' ;;
     vmap) echo CONFIG_VMAP_STACK=y ;;
     kernelstacks) printf '%s\n' CONFIG_VMAP_STACK=y CONFIG_SWIFT_KERNEL_STACKS=y ;;
-    growing)
-      printf 'CONFIG_%s=y\n' VMAP_STACK SWIFT_KERNEL_STACKS SWIFT_KERNEL_STACKS_GROWING ARM64_HW_AFDBM \
-        ARM64_USE_LSE_ATOMICS
+    vmap-8.1) printf '%s\n' CONFIG_VMAP_STACK=y "${armv8_1[@]}" ;;
+    kernelstacks-8.1) printf '%s\n' CONFIG_VMAP_STACK=y CONFIG_SWIFT_KERNEL_STACKS=y "${armv8_1[@]}" ;;
+    growing) printf '%s\n' CONFIG_VMAP_STACK=y "${growing[@]}" ;;
+    checked)
+      printf '%s\n' CONFIG_VMAP_STACK=y "${growing[@]}" CONFIG_SWIFT_KERNEL_STACKS_CHECK_LENT=y
+      printf 'CONFIG_%s=y\n' PREEMPT DEBUG_KERNEL PROVE_LOCKING PROVE_RAW_LOCK_NESTING DEBUG_PREEMPT \
+        DEBUG_ATOMIC_SLEEP DEBUG_VM RUNTIME_TESTING_MENU LKDTM HARDENED_USERCOPY
       ;;
     groups)
-      printf '%s\n' CONFIG_VMAP_STACK=y CONFIG_SWIFT_KERNEL_STACKS=y CONFIG_CGROUPS=y CONFIG_MEMCG=y CONFIG_NUMA=y
+      printf '%s\n' CONFIG_VMAP_STACK=y "${growing[@]}" CONFIG_CGROUPS=y CONFIG_MEMCG=y CONFIG_NUMA=y
       ;;
   esac
 }
 
 build_kernel() { # kernel
   local build=$cache/build-$1 log=$cache/build-$1.log
-  # The kernels with vmalloc stacks differ in a few files only, so one begins as a copy of the other.
-  if [ "$1" = kernelstacks ] && ! [ -d "$build" ] && [ -e "$cache/build-vmap/arch/arm64/boot/Image" ]; then
-    cp -a "$cache/build-vmap" "$build.copy" && mv "$build.copy" "$build"
+  # Kernels that differ in a few files only begin as copies of one.
+  local like=
+  case $1 in
+    kernelstacks) like=$cache/build-vmap ;;
+    *-8.1) like=$cache/build-growing ;;
+  esac
+  if [ -n "$like" ] && ! [ -d "$build" ] && [ -e "$like/arch/arm64/boot/Image" ]; then
+    cp -a "$like" "$build.copy" && mv "$build.copy" "$build"
     rm -f "$build/fragment"
   fi
   mkdir -p "$build"
@@ -125,10 +138,14 @@ check_configuration() { # kernel
   local settings=$cache/build-$1/.config
   case $1 in
     contiguous) ! grep -q '^CONFIG_VMAP_STACK=y' "$settings" ;;
-    vmap) grep -q '^CONFIG_VMAP_STACK=y' "$settings" && ! grep -q '^CONFIG_SWIFT_KERNEL_STACKS=y' "$settings" ;;
-    kernelstacks) grep -q '^CONFIG_SWIFT_KERNEL_STACKS_WHOLE=y' "$settings" ;;
+    vmap*) grep -q '^CONFIG_VMAP_STACK=y' "$settings" && ! grep -q '^CONFIG_SWIFT_KERNEL_STACKS=y' "$settings" ;;
+    kernelstacks*) grep -q '^CONFIG_SWIFT_KERNEL_STACKS_WHOLE=y' "$settings" ;;
     growing) grep -q '^CONFIG_SWIFT_KERNEL_STACKS_GROWING=y' "$settings" ;;
-    groups) [ "$(grep -cE '^CONFIG_(SWIFT_KERNEL_STACKS|MEMCG_KMEM|NUMA)=y' "$settings")" = 3 ] ;;
+    checked)
+      local options='SWIFT_KERNEL_STACKS_CHECK_LENT|PREEMPT|PROVE_RAW_LOCK_NESTING|LKDTM|HARDENED_USERCOPY'
+      [ "$(grep -cE "^CONFIG_($options)=y" "$settings")" = 5 ]
+      ;;
+    groups) [ "$(grep -cE '^CONFIG_(SWIFT_KERNEL_STACKS_GROWING|MEMCG_KMEM|NUMA)=y' "$settings")" = 3 ] ;;
   esac && grep -q '^CONFIG_SWIFT_KERNEL_STACKS_TEST=y' "$settings" || fail "$1 was not configured as asked: $settings"
 }
 
@@ -148,7 +165,7 @@ prepare() {
   flock 9
   say "Linux source in $cache"
   unpack_source
-  say "Kernels: contiguous stacks, vmalloc stacks, KernelStacks"
+  say "Kernels: contiguous stacks, vmalloc stacks, KernelStacks, whole and growing"
   require_space 500
   for kernel in "${kernels[@]}"; do build_kernel "$kernel"; done
   build_root
@@ -162,10 +179,12 @@ prepare() {
 boot() { # kernel, MiB, CPUs, seconds, experiment and arguments
   local kernel=$1 memory=$2 cpus=$3 seconds=$4 status=0
   shift 4
-  log=$cache/$kernel-$1-$memory-$cpus${2:+-$2}.log
+  log=$cache/$kernel-$1-$memory-$cpus${2:+-$2}${cpu:+-$cpu}.log
   # One CPU counts instructions exactly; several run in parallel.
   local pace=(-icount "shift=0,sleep=off")
-  [ "$cpus" = 1 ] || pace=(-accel "tcg,thread=multi")
+  # On several CPUs at once, except where locks are checked: a host that is busy makes interrupts long there, which Linux
+  # reports, and its report takes a lock that lockdep reports.
+  [ "$cpus" = 1 ] || [ "$kernel" = checked ] || pace=(-accel "tcg,thread=multi")
   (ulimit -t $((seconds * cpus)) && LOOKS=${LOOKS:-120} exec "$linux/../Scripts/unless-hung" \
     qemu-system-aarch64 -M virt -cpu "${cpu:-cortex-a72}" -m "${memory}M" -smp "$cpus" \
     ${board[@]+"${board[@]}"} "${pace[@]}" -display none -monitor none -serial stdio -nic none -no-reboot \

@@ -13,7 +13,8 @@ static void show_lending(const char *type) {
 // idle COUNT: what that many processes take that do nothing.
 static void idle(char **arguments) {
   long error, count = number(arguments[0]);
-  write_words("/proc/sys/kernel/threads-max", "40000");
+  check("threads-max", write_words("/proc/sys/kernel/threads-max", "40000"));
+  check("pid_max", write_words("/proc/sys/kernel/pid_max", "32768"));
   reap_live(fork_live(16, &error, 0));
   show_figures("idleBefore");
   long made = fork_live(count, &error, 0);
@@ -154,27 +155,32 @@ static void shortages(char **arguments) {
   end();
 }
 
-// hungry ROUNDS WORKERS HOGS: processes go deep while others take all memory, until they are killed for it.
+// hungry ROUNDS WORKERS HOGS: processes go deep while others take all memory, until some are killed for it.
 static void hungry(char **arguments) {
-  long rounds = number(arguments[0]), workers = number(arguments[1]), hogs = number(arguments[2]), failed = 0, killed = 0;
+  long rounds = number(arguments[0]), workers = number(arguments[1]), hogs = number(arguments[2]);
+  long failed = 0, killed = 0, failure = 0;
   deep_once(rounds, workers);
   for (long i = 0; i < hogs; i++) {
-    long child = fork();
-    if (child) continue;
+    live[i] = fork();
+    if (live[i]) continue;
     char *memory = (char *)map_memory(64 << 20);
     for (word at = 0; at < 64 << 20; at += 4096) memory[at] = 1;
     sleep_milliseconds(300);
     exit(0);
   }
   for (long i = 0; i < workers + hogs; i++) {
-    int status = 1;
-    wait(&status);
-    killed += status == 9;
-    failed += status != 0 && status != 9;
+    int status = 1, is_hog = 0;
+    long child = wait(&status);
+    for (long hog = 0; hog < hogs; hog++) is_hog |= live[hog] == child;
+    killed += is_hog && status == 9;
+    if (status == 0 || (is_hog && status == 9)) continue;
+    failed++;
+    failure = status;
   }
   show_lending("hungryLending");
   begin("hungry");
   put_member(&line, "killed", killed);
+  put_member(&line, "lastFailure", failure);
   put_member(&line, "failed", failed);
   end();
 }

@@ -162,33 +162,76 @@ static void depths(char **arguments) {
   reap_live(made);
 }
 
+// Makes a memory cgroup.
+static void make_group(void) {
+  check("mount", mount("cgroup2", "/groups"));
+  check("controller", write_words("/groups/cgroup.subtree_control", "+memory"));
+  check("group", make_folder("/groups/one"));
+}
+
+// Its own stack stays charged to the group that it was made in.
+static void join_group(void) { check("move", write_words("/groups/one/cgroup.procs", "0")); }
+
+static long bytes_in_group(void) { return number_in("/groups/one/memory.stat", "kernel_stack"); }
+
 // groups LIVE: what a memory cgroup is charged for the stacks of LIVE processes in it, new and then cached, and what is
 // left of that when they have ended.
 static void groups(char **arguments) {
   long error, count = number(arguments[0]);
-  const char *figures = "/groups/one/memory.stat";
-  check("mount", mount("cgroup2", "/groups"));
-  check("controller", write_words("/groups/cgroup.subtree_control", "+memory"));
-  check("group", make_folder("/groups/one"));
+  make_group();
   for (int round = 0; round < 2; round++) {
     long founder = fork();
     if (founder == 0) {
-      // Its own stack was charged to the group that it was made in.
-      check("move", write_words("/groups/one/cgroup.procs", "0"));
+      join_group();
       long made = fork_live(count, &error, 0);
       check("fork", error);
       begin(round == 0 ? "groupNew" : "groupCached");
       put_member(&line, "live", made);
-      put_member(&line, "stackBytes", number_in(figures, "kernel_stack"));
+      put_member(&line, "stackBytes", bytes_in_group());
       reap_live(made);
       // Not settled: the second round is to find the stacks of the first in the cache.
       sleep_milliseconds(100);
-      put_member(&line, "stackBytesAfter", number_in(figures, "kernel_stack"));
+      put_member(&line, "stackBytesAfter", bytes_in_group());
       end();
       exit(0);
     }
     wait(0);
   }
+}
+
+// groups-grown LIVE: what a memory cgroup is charged for the stacks of LIVE processes, before and after they have gone deep.
+static void groups_grown(char **arguments) {
+  long error, count = number(arguments[0]);
+  make_group();
+  if (fork() == 0) {
+    join_group();
+    long made = fork_live(count, &error, 0);
+    check("fork", error);
+    begin("groupIdle");
+    put_member(&line, "stackBytes", bytes_in_group());
+    end();
+    reap_live(made);
+    for (made = 0; made < count; made++) {
+      live[made] = fork();
+      check("fork", live[made] < 0);
+      if (live[made] == 0) {
+        check("recurse", command_number("recurse ", 12288, 1));
+        // Charged when it returns from this.
+        sleep_milliseconds(1);
+        for (;;) pause();
+      }
+    }
+    sleep_milliseconds(500);
+    begin("groupGrown");
+    put_member(&line, "stackBytes", bytes_in_group());
+    reap_live(made);
+    // A process is reaped a little before its stack goes out of the account.
+    sleep_milliseconds(100);
+    put_member(&line, "stackBytesAfter", bytes_in_group());
+    end();
+    exit(0);
+  }
+  wait(0);
 }
 
 // nodes LIVE: on which node the stacks of LIVE processes lie that a CPU of each node has forked.
@@ -229,6 +272,24 @@ static void hotplug(void) {
   end();
 }
 
+// lkdtm NAME…: each of Linux's own provoked crashes in a process, which it is to kill with SIGSEGV.
+static void lkdtm(char **names) {
+  long killed = 0;
+  check("mount", mount("debugfs", "/sys/kernel/debug"));
+  for (; *names; names++) {
+    int status = 0;
+    if (fork() == 0) {
+      check("provoke", write_words("/sys/kernel/debug/provoke-crash/DIRECT", *names));
+      exit(0);
+    }
+    wait(&status);
+    killed += (status & 127) == 11;
+  }
+  begin("lkdtm");
+  put_member(&line, "killed", killed);
+  end();
+}
+
 // overflow: in a process that has no more than others; this one's stack is always whole.
 static void overflow(void) {
   if (fork() == 0) check("overflow", command("overflow"));
@@ -250,6 +311,7 @@ void start(word *stack) {
   if (same(what, "suspects")) suspects();
   if (same(what, "hotplug")) hotplug();
   if (same(what, "groups")) groups(rest);
+  if (same(what, "groups-grown")) groups_grown(rest);
   if (same(what, "nodes")) nodes(rest);
   if (same(what, "idle")) idle(rest);
   if (same(what, "switches")) switches(rest);
@@ -259,6 +321,7 @@ void start(word *stack) {
   if (same(what, "hungry")) hungry(rest);
   if (same(what, "deep-hotplug")) deep_hotplug(rest);
   if (same(what, "late-cpu")) late_cpu();
+  if (same(what, "lkdtm")) lkdtm(rest);
   if (same(what, "overflow")) overflow();
   begin("done");
   end();

@@ -140,7 +140,7 @@ public struct ReportPage: Sendable {
   private var linuxRows: [[String: Any]] {
     let names = [
       "contiguous": "contiguous (VMAP_STACK=n)", "vmap": "Linux's own vmalloc (VMAP_STACK=y)",
-      "kernelstacks": "KernelStacks in Linux",
+      "kernelstacks": "KernelStacks in Linux", "growing": "KernelStacks in Linux, growing",
     ]
     func number(_ value: JSON?) -> String { value?.integer.map(grouped) ?? "?" }
     return results.linux.map { kernel in
