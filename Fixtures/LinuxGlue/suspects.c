@@ -56,6 +56,8 @@ void on_each_cpu(void (*function)(void *), void *argument, int wait) {
   for (int cpu = 0; cpu < CPUS; cpu++) function(argument);
 }
 bool schedule_delayed_work(struct delayed_work *work, unsigned long delay) { return true; }
+struct workqueue_struct *alloc_workqueue(const char *name, unsigned int flags, int most) { return NULL; }
+bool queue_work_on(int cpu, struct workqueue_struct *queue, struct work_struct *work) { return false; }
 int register_shrinker(struct shrinker *shrinker, const char *name, ...) { return 0; }
 
 int atomic_xchg(atomic_t *number, int value) { return __atomic_exchange_n(&number->value, value, __ATOMIC_SEQ_CST); }

@@ -51,6 +51,10 @@ struct vm_struct {
   struct page **pages;
   unsigned int nr_pages;
 };
+struct callback_head {
+  struct callback_head *next;
+  void (*func)(struct callback_head *);
+};
 struct task_struct {
   void *stack;
   struct vm_struct *stack_vm_area;
@@ -59,6 +63,7 @@ struct task_struct {
   int pid;
 };
 #define PF_KTHREAD 0x00200000u
+#define ENOMEM 12
 extern struct task_struct *current;
 extern struct mm_struct init_mm;
 
@@ -139,6 +144,15 @@ struct work_struct {
 };
 #define DECLARE_WORK(name, does) struct work_struct name = {.function = does}
 bool schedule_work(struct work_struct *work);
+struct workqueue_struct;
+#define WQ_MEM_RECLAIM 8
+#define INIT_WORK(work, does) ((work)->function = (does))
+struct workqueue_struct *alloc_workqueue(const char *name, unsigned int flags, int most);
+bool queue_work_on(int cpu, struct workqueue_struct *queue, struct work_struct *work);
+#define DEFINE_PER_CPU(type, name) type name[4]
+#define per_cpu_ptr(name, cpu) (&(*(name))[cpu])
+#define for_each_possible_cpu(cpu) for ((cpu) = 0; (cpu) < 4; (cpu)++)
+#define for_each_online_cpu(cpu) for_each_possible_cpu(cpu)
 struct delayed_work {
   struct work_struct work;
 };

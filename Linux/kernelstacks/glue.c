@@ -40,8 +40,8 @@
 #include "stacks.h"
 
 #define SLOTS_PER_TABLE (PMD_SIZE / THREAD_ALIGN)
-#define SLOTS_PER_RECORD_PAGE 32
-#define RECORD_PAGES (SLOTS_PER_TABLE / SLOTS_PER_RECORD_PAGE)
+#define SLOTS_PER_RECORD_PAGE (PAGE_SIZE / sizeof(struct slot_record))
+#define RECORD_PAGES DIV_ROUND_UP(SLOTS_PER_TABLE, SLOTS_PER_RECORD_PAGE)
 
 /* What belongs to one last-level page table of the arena. Once there, it stays. */
 struct slot_table {
@@ -83,6 +83,9 @@ static struct vm_struct *describe(unsigned long stack)
 
 	record->entries = (u64 *)entries;
 	record->missing = 0;
+	/* A thread that dies in an oops leaves these as they were. */
+	record->lent = NULL;
+	record->is_parked = record->may_refill = record->is_charge_due = false;
 	for (i = 0; i < STACK_PAGES; i++) {
 		pte_t entry = READ_ONCE(entries[i]);
 
@@ -203,7 +206,6 @@ void __init arch_task_cache_init(void)
 	unsigned long most = (VMALLOC_END - VMALLOC_START) / 4 / THREAD_ALIGN;
 
 	BUILD_BUG_ON(THREAD_ALIGN != 2 * THREAD_SIZE);
-	BUILD_BUG_ON(sizeof(struct slot_record) * SLOTS_PER_RECORD_PAGE > PAGE_SIZE);
 	BUILD_BUG_ON(sizeof(arch_spinlock_t) > sizeof(u64));
 	grows = kernelstacks_may_lend();
 	if (swift_stacks_handle_size() > sizeof(handle) ||
@@ -213,7 +215,7 @@ void __init arch_task_cache_init(void)
 
 /* Freed stacks */
 
-void kernelstacks_drain(void *unused)
+void kernelstacks_drain(struct work_struct *work)
 {
 	swift_stacks_reclaim(handle, LONG_MAX);
 }
@@ -232,10 +234,25 @@ static unsigned long count_cached(struct shrinker *shrinker, struct shrink_contr
 	return frames > 0 ? frames : SHRINK_EMPTY;
 }
 
-/* On each CPU, by an interrupt: what it keeps, if it has been asked for that. */
-static void serve(void *unused)
+/*
+ * On each CPU: what it keeps, if it has been asked for that. By a worker, because the page allocator's locks are not for
+ * interrupts: lockdep reports them there, and with PREEMPT_RT they sleep.
+ */
+static void serve(struct work_struct *work)
 {
 	swift_stacks_serve(handle);
+}
+
+static DEFINE_PER_CPU(struct work_struct, serving);
+static struct workqueue_struct *servers;
+
+/* A CPU that goes offline meanwhile gives all back by itself. */
+static void serve_on_each_cpu(void)
+{
+	unsigned int cpu;
+
+	for_each_online_cpu(cpu)
+		queue_work_on(cpu, servers, per_cpu_ptr(&serving, cpu));
 }
 
 static unsigned long scan_cached(struct shrinker *shrinker, struct shrink_control *control)
@@ -243,7 +260,7 @@ static unsigned long scan_cached(struct shrinker *shrinker, struct shrink_contro
 	long frames = swift_stacks_reclaim(handle, control->nr_to_scan);
 
 	if (frames < (long)control->nr_to_scan)
-		on_each_cpu(serve, NULL, 0);
+		serve_on_each_cpu();
 	return frames > 0 ? frames : SHRINK_STOP;
 }
 
@@ -266,6 +283,14 @@ static void age(struct work_struct *work)
 
 static int __init register_cache_shrinker(void)
 {
+	unsigned int cpu;
+
+	for_each_possible_cpu(cpu)
+		INIT_WORK(per_cpu_ptr(&serving, cpu), serve);
+	/* Memory may be short when it has work. */
+	servers = alloc_workqueue("kernelstacks", WQ_MEM_RECLAIM, 0);
+	if (!servers)
+		return -ENOMEM;
 	schedule_delayed_work(&aging, HZ);
 	return register_shrinker(&cache_shrinker, "kernelstacks");
 }

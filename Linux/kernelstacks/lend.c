@@ -6,7 +6,7 @@
  *      CPU's spare set  <-- refill, under the run queue's lock --  pool  <-- kstackd, which may sleep --  page allocator
  *      [f0][f1][f2]                                            [ready entries]
  *
- * Order of locks: run queue, then pool. Nothing is taken under the pool's lock, and nobody is woken under it.
+ * Order of locks: run queue, then pool. Nothing is taken under the pool's lock, and no thread is woken under it.
  *
  * Safety: a thread runs only where each page of its stack is mapped; so no access ever needs a frame that is not there. If
  * there are too few, the switch goes on, and the thread waits: it reaches kernelstacks_park() within its park margin, and
@@ -23,16 +23,19 @@
 #include <linux/irq_work.h>
 #include <linux/kthread.h>
 #include <linux/list.h>
+#include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/rcupdate.h>
 #include <linux/sched/debug.h>
 #include <linux/sched/task.h>
+#include <linux/sched/task_stack.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 #include <linux/string.h>
 #include <linux/vmstat.h>
 #include <linux/wait.h>
 #include <asm/cpufeature.h>
+#include <asm/stack_pointer.h>
 
 #include "lend.h"
 #include "lending.h"
@@ -107,7 +110,7 @@ bool kernelstacks_refill(struct slot_record *record, struct lending_cpu *cpu)
 	raw_spin_lock(&pool.lock);
 	if (!pool.waiting)
 		refill_set(set, LENT_PAGES);
-	else if (record->is_parked)
+	else if (record->may_refill)
 		refill_set(set, record->missing);
 	must_kick = pool.count < pool.target / 2;
 	raw_spin_unlock(&pool.lock);
@@ -119,16 +122,61 @@ bool kernelstacks_refill(struct slot_record *record, struct lending_cpu *cpu)
 	return false;
 }
 
-/* Of pages that were lent, those from `first` up are the thread's from now on. */
-void kernelstacks_keep(struct slot_record *record, u64 *frames, unsigned int first)
+/* Pages that a thread has kept */
+
+static void count_in_node(struct page *page, int sign)
 {
+	mod_node_page_state(page_pgdat(page), NR_KERNEL_STACK_KB, sign * (long)(PAGE_SIZE / 1024));
+}
+
+#ifdef CONFIG_MEMCG_KMEM
+/*
+ * In the task, before it returns to user space or ends: what it has kept becomes like what fork got. It is in use, so it is
+ * charged beyond the limit, too.
+ */
+static void charge_kept(struct callback_head *work)
+{
+	struct slot_record *record = container_of(work, struct slot_record, charge);
+	struct page *page;
+	unsigned int i;
+
+	/* Before `missing` is read: what is kept from here on makes the charge due again. */
+	WRITE_ONCE(record->is_charge_due, false);
+	barrier();
+	for (i = READ_ONCE(record->missing); i < STACK_PAGES; i++) {
+		page = page_of(READ_ONCE(record->entries[i]));
+		if (record->pages[i] || memcg_kmem_charge_page(page, GFP_KERNEL | __GFP_NOFAIL, 0))
+			continue;
+		count_in_node(page, -1);
+		mod_lruvec_page_state(page, NR_KERNEL_STACK_KB, PAGE_SIZE / 1024);
+		record->pages[i] = page;
+	}
+}
+
+/* The task does not run, and the run queue is locked, under which nothing can be charged. */
+static void charge_later(struct task_struct *task, struct slot_record *record)
+{
+	if (!memcg_kmem_enabled() || record->is_charge_due)
+		return;
+	init_task_work(&record->charge, charge_kept);
+	/* Refused once the task is about to end. */
+	record->is_charge_due = !task_work_add(task, &record->charge, TWA_RESUME);
+}
+#else
+static void charge_later(struct task_struct *task, struct slot_record *record) {}
+#endif
+
+/* Of pages that were lent, those from `first` up are the thread's from now on. Under the run queue's lock. */
+void kernelstacks_keep(struct task_struct *task, u64 *frames, unsigned int first)
+{
+	struct slot_record *record = record_of_task(task);
 	struct frame_set *set = container_of(frames, struct frame_set, frame[0]);
 	unsigned int i;
 
 	for (i = first; i < record->missing; i++) {
 		/* Fails where a CPU has set the flag. */
 		cmpxchg_relaxed(&record->entries[i], frames[i], frames[i] | PTE_AF);
-		mod_node_page_state(page_pgdat(page_of(frames[i])), NR_KERNEL_STACK_KB, PAGE_SIZE / 1024);
+		count_in_node(page_of(frames[i]), 1);
 	}
 	/* What a thread that lacks less has left of the set moves down. */
 	for (i = record->missing; i < set->count; i++)
@@ -136,18 +184,18 @@ void kernelstacks_keep(struct slot_record *record, u64 *frames, unsigned int fir
 	set->count -= record->missing - first;
 	raw_cpu_ptr(&kernelstacks_cpu)->kept += record->missing - first;
 	record->missing = first;
+	charge_later(task, record);
 }
 
-/* The pages that a stack has got since fork leave KernelStack, before it is freed. */
+/* The pages that a stack has got since fork, and that fork.c does not account for, leave KernelStack before it is freed. */
 void kernelstacks_forget_kept(struct slot_record *record)
 {
 	unsigned int i;
 
-	WARN_ON_ONCE(record->lent);
+	WARN_ON_ONCE(record->lent || record->is_charge_due);
 	for (i = record->missing; i < STACK_PAGES; i++)
 		if (!record->pages[i])
-			mod_node_page_state(page_pgdat(page_of(record->entries[i])), NR_KERNEL_STACK_KB,
-					    -(long)(PAGE_SIZE / 1024));
+			count_in_node(page_of(record->entries[i]), -1);
 }
 
 void kernelstacks_check_untouched(const u64 *frames, unsigned int count)
@@ -171,7 +219,8 @@ static bool can_sleep(void)
 	if (current->non_block_count)
 		return false;
 #endif
-	return !rcu_preempt_depth();
+	/* What waits in the plug may be what memory comes from. */
+	return !rcu_preempt_depth() && !current->plug;
 }
 
 /*
@@ -202,6 +251,7 @@ static void enter_queue(struct waiter *waiter)
 	if (waiter->is_woken) {
 		list_add(&waiter->place, &pool.queue);
 		waiter->is_woken = false;
+		record_of_task(waiter->task)->may_refill = false;
 		pool.woken--;
 	} else {
 		list_add_tail(&waiter->place, &pool.queue);
@@ -214,6 +264,7 @@ static void leave_queue(struct waiter *waiter)
 	list_del(&waiter->place);
 	waiter->is_queued = false;
 	waiter->is_woken = true;
+	record_of_task(waiter->task)->may_refill = true;
 	pool.woken++;
 }
 
@@ -225,6 +276,37 @@ static void finish_waiting(struct waiter *waiter)
 		pool.woken--;
 	pool.waiting--;
 }
+
+#ifdef CONFIG_SWIFT_KERNEL_STACKS_TEST
+#define PAINT 0x7061696e74656421ul
+
+/* How much of the margin a wait takes is seen by the paint that is left. Inlined: a frame of its own would lie in the paint. */
+static __always_inline u64 *end_of_margin(unsigned long start)
+{
+	return (u64 *)max(start - PARK_MARGIN, (unsigned long)task_stack_page(current));
+}
+
+/* The pool is locked, interrupts are off. */
+static __always_inline void paint_margin(unsigned long start)
+{
+	u64 *word = end_of_margin(start), *end = (u64 *)current_stack_pointer;
+
+	while (word < end)
+		WRITE_ONCE(*word++, PAINT);
+}
+
+static __always_inline void measure_margin(unsigned long start)
+{
+	u64 *word = end_of_margin(start);
+
+	while ((unsigned long)word < start && READ_ONCE(*word) == PAINT)
+		word++;
+	deepest_park = max(deepest_park, start - (unsigned long)word);
+}
+#else
+static void paint_margin(unsigned long start) {}
+static void measure_margin(unsigned long start) {}
+#endif
 
 /* On the stack of a thread that was switched to without enough frames, within its park margin. Preemption is off. */
 void __sched kernelstacks_park(void (*schedule)(unsigned int mode))
@@ -244,8 +326,10 @@ void __sched kernelstacks_park(void (*schedule)(unsigned int mode))
 	record->is_parked = true;
 	pool.waiting++;
 	pool.most_waiting = max(pool.most_waiting, pool.waiting);
+	paint_margin(before);
 	while (!is_backed(record, waiter.is_woken || !must_sleep || pool.waiting == 1)) {
 		must_sleep = can_sleep();
+		record->may_refill = !must_sleep;
 		if (must_sleep) {
 			enter_queue(&waiter);
 			/* Before the lock is released, so that no wakeup is missed. */
@@ -256,11 +340,11 @@ void __sched kernelstacks_park(void (*schedule)(unsigned int mode))
 		schedule(must_sleep ? BLOCK : YIELD);
 		if (must_sleep)
 			__set_current_state(TASK_RUNNING);
-		deepest_park = max(deepest_park, before - current->thread.cpu_context.sp);
 		raw_spin_lock_irq(&pool.lock);
 	}
+	measure_margin(before);
 	finish_waiting(&waiter);
-	record->is_parked = false;
+	record->is_parked = record->may_refill = false;
 	others_wait = !list_empty(&pool.queue);
 	raw_spin_unlock_irq(&pool.lock);
 	if (others_wait)
@@ -301,7 +385,7 @@ static bool add_frame(void)
 	if (!page)
 		return false;
 	raw_spin_lock_irq(&pool.lock);
-	is_added = pool.count < pool.target;
+	is_added = !pool.is_frozen && pool.count < pool.target;
 	if (is_added)
 		pool.frames[pool.count++] = pte_val(pfn_pte(page_to_pfn(page), PAGE_KERNEL)) & ~PTE_AF;
 	raw_spin_unlock_irq(&pool.lock);
@@ -413,6 +497,8 @@ static int __init start_lending(void)
 	return 0;
 none:
 	kfree(pool.frames);
+	pool.frames = NULL;
+	pool.target = 0;
 	pr_err("kernelstacks: stacks are whole, because lending could not be started\n");
 	return 0;
 }
@@ -451,7 +537,9 @@ void kernelstacks_freeze_pool(bool freeze)
 {
 	u64 frame;
 
-	WRITE_ONCE(pool.is_frozen, freeze);
+	raw_spin_lock_irq(&pool.lock);
+	pool.is_frozen = freeze;
+	raw_spin_unlock_irq(&pool.lock);
 	while (freeze) {
 		raw_spin_lock_irq(&pool.lock);
 		frame = pool.count ? pool.frames[--pool.count] : 0;

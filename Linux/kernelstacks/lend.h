@@ -16,6 +16,9 @@
  *
  * The next thread's frames are lent before the last one's are taken back, so each CPU has two sets of them, which take
  * turns. Frame n of a set is for page n of a stack, the lowest page first. The first `count` frames of a set are there.
+ *
+ * A switch with too few frames sets the CPU's `is_short`; the thread then comes to kernelstacks_park() and waits in a loop
+ * there, which sets the record's `is_parked`. Its own switches come there again, with `is_parked` set, and only clear the mark.
  */
 #ifndef KERNELSTACKS_LEND_H
 #define KERNELSTACKS_LEND_H
@@ -31,10 +34,10 @@
 #define LENT_PAGES (STACK_PAGES - 1)
 
 /*
- * What stays mapped below the stack pointer of a thread that does not run: enough to be switched in, be interrupted, and
- * wait in kernelstacks_park(), without a frame from anybody.
+ * What stays mapped below the stack pointer of a thread that does not run: enough to be switched in, to wait in
+ * kernelstacks_park(), to choose the next thread and balance load there, and to be interrupted. Lockdep takes more.
  */
-#define PARK_MARGIN 1536
+#define PARK_MARGIN (IS_ENABLED(CONFIG_PROVE_LOCKING) ? 3072 : 2048)
 
 struct frame_set {
 	u64 frame[LENT_PAGES]; /* as the entry that maps it, access flag 0 */
@@ -51,7 +54,7 @@ struct lending_cpu {
 DECLARE_PER_CPU(struct lending_cpu, kernelstacks_cpu);
 
 bool kernelstacks_refill(struct slot_record *record, struct lending_cpu *cpu);
-void kernelstacks_keep(struct slot_record *record, u64 *frames, unsigned int first);
+void kernelstacks_keep(struct task_struct *task, u64 *frames, unsigned int first);
 void kernelstacks_park(void (*schedule)(unsigned int mode));
 void kernelstacks_check_untouched(const u64 *frames, unsigned int count);
 
@@ -136,7 +139,7 @@ static __always_inline void kernelstacks_take_back(struct task_struct *prev)
 	if (IS_ENABLED(CONFIG_SWIFT_KERNEL_STACKS_CHECK_LENT))
 		kernelstacks_check_untouched(frames, first);
 	if (unlikely(first < missing))
-		kernelstacks_keep(record, frames, first);
+		kernelstacks_keep(prev, frames, first);
 }
 
 #endif

@@ -6,6 +6,7 @@
 #include <linux/atomic.h>
 #include <linux/llist.h>
 #include <linux/sched.h>
+#include <linux/task_work.h>
 #include <linux/thread_info.h>
 #include <linux/vmalloc.h>
 
@@ -13,13 +14,18 @@
 
 struct slot_record {
 	struct vm_struct area;
-	struct page *pages[STACK_PAGES]; /* what fork got; NULL for a page that was missing then */
+	struct page *pages[STACK_PAGES]; /* what fork.c accounts for; NULL for a page that is missing, or not yet charged */
 	struct llist_node suspect;	 /* in `suspects`, while is_suspect is 1 */
 	atomic_t is_suspect;
 	u8 missing;	/* how many pages, from the lowest up, are not the thread's */
 	bool is_parked; /* it waits for frames, in kernelstacks_park() */
+	bool may_refill; /* it waits, and its turn to take frames has come */
+	bool is_charge_due; /* `charge` is among the works of the task */
 	u64 *lent;	/* the frames that are lent to the thread, which runs; or NULL */
 	u64 *entries;	/* the stack's page-table entries, the lowest page's first */
+#if defined(CONFIG_SWIFT_KERNEL_STACKS_GROWING) && defined(CONFIG_MEMCG_KMEM)
+	struct callback_head charge; /* charges what the task has kept to its memory cgroup */
+#endif
 };
 
 /* NULL for the first task, whose stack is part of the image. */

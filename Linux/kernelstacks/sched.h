@@ -1,22 +1,27 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Included by force when kernel/sched/core.c is compiled, so that core.c needs no edit: it calls three functions at a
- * switch that arm64 leaves to nobody.
+ * switch that have nothing else to do on arm64.
  */
 #if !defined(__ASSEMBLY__) && defined(CONFIG_SWIFT_KERNEL_STACKS_GROWING)
 
 #include <linux/sched.h>
 #include <linux/sched/debug.h>
+#include <linux/sched/task_stack.h>
 #include <linux/vtime.h>
 
 #include "lend.h"
 
 static void __sched notrace __schedule(unsigned int mode);
 
-static void kernelstacks_schedule(unsigned int mode)
+static void __sched kernelstacks_schedule(unsigned int mode)
 {
 	__schedule(mode);
 }
+
+/* The mark is not at the end of a stack that grows, and a look would make its lowest page the thread's. */
+#undef task_stack_end_corrupted
+#define task_stack_end_corrupted(task) false
 
 #define prepare_arch_switch(next) kernelstacks_lend(next)
 

@@ -3,6 +3,7 @@
 
 #include <linux/debugfs.h>
 #include <linux/init.h>
+#include <linux/magic.h>
 #include <linux/mm.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
@@ -18,6 +19,9 @@ static unsigned long high_water_mark(struct slot_record *record, unsigned int mi
 	void *top = record->area.addr + THREAD_SIZE;
 	unsigned long *word = record->area.addr + missing * PAGE_SIZE;
 
+	/* Only a stack that was whole at fork has the mark in its lowest word. */
+	if (READ_ONCE(*word) == STACK_END_MAGIC)
+		word++;
 	while ((void *)word < top && !READ_ONCE(*word))
 		word++;
 	return top - (void *)word;

@@ -20,12 +20,13 @@ long swift_stacks_age(void *handle);
 long swift_stacks_reclaim_stopped(void *handle, long cpu);
 
 struct task_struct;
+struct work_struct;
 unsigned long *arch_alloc_thread_stack_node(struct task_struct *task, int node);
 void arch_free_thread_stack(struct task_struct *task);
 int kernelstacks_cpu_dead(unsigned int cpu);
 
-/* Gives back the freed stacks that this CPU keeps. Legal in any context; for on_each_cpu(). */
-void kernelstacks_drain(void *unused);
+/* Gives back the freed stacks that this CPU keeps, with those of the depot; for schedule_on_each_cpu(). */
+void kernelstacks_drain(struct work_struct *work);
 
 /* How many pages the arena's page tables and records take, and what is there to be lent; how many freed stacks hold. */
 void kernelstacks_figures_of_arena(unsigned long *pages, unsigned long *cached);

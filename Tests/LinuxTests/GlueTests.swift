@@ -8,7 +8,7 @@ import Testing
     "linux/atomic.h", "linux/gfp.h", "linux/init.h", "linux/kernel.h", "linux/llist.h",
     "linux/memcontrol.h", "linux/mm.h",
     "linux/sched.h", "linux/sched/task.h", "linux/shrinker.h", "linux/slab.h", "linux/smp.h", "linux/string.h",
-    "linux/thread_info.h", "linux/topology.h",
+    "linux/task_work.h", "linux/thread_info.h", "linux/topology.h",
     "linux/types.h", "linux/vmalloc.h", "linux/vmstat.h", "linux/workqueue.h", "asm/tlbflush.h",
   ]
   static let flags = [
@@ -19,7 +19,9 @@ import Testing
 
   static let glue = Folder.root.appendingPathComponent("Linux/kernelstacks").path
 
-  @Test(arguments: [[], ["MEMCG_KMEM"], ["SWIFT_KERNEL_STACKS_GROWING"]])
+  @Test(arguments: [
+    [], ["MEMCG_KMEM"], ["SWIFT_KERNEL_STACKS_GROWING"], ["SWIFT_KERNEL_STACKS_GROWING", "MEMCG_KMEM"],
+  ])
   func `The glue compiles against stub headers, with memory cgroups and growing stacks and without`(
     options: [String]
   ) throws {
@@ -75,8 +77,7 @@ import Testing
     _ = try folder.run("clang", flags + [folder.file("off.c").path])
   }
 
-  @Test("The header forced upon the scheduler is nothing where stacks do not grow")
-  func forcedIncludeOfScheduler() throws {
+  @Test func `The header forced upon the scheduler is nothing where stacks do not grow`() throws {
     let folder = try Folder()
     defer { folder.remove() }
     try folder.write("int nothing;\n", to: "whole.c")

@@ -45,7 +45,7 @@ typealias LinuxStacks = ThreadStackAllocator<LinuxMachine, LinuxFrames, LinuxAre
   }
 }
 
-/// Maps all pages of a stack on which nobody runs; says `false` when there are none for it.
+/// Maps all pages of a stack on which no thread runs; says `false` when there are none for it.
 ///
 /// May sleep.
 @c func swift_stacks_populate(_ handle: UnsafeMutableRawPointer, _ address: UInt) -> Bool {

@@ -59,18 +59,18 @@ static void shrink_slabs(void)
 {
 	struct kmem_cache *cache;
 
-	mutex_lock(&slab_mutex);
+	/* Not under slab_mutex, which a CPU that goes offline takes inside the lock that this takes. No cache of a test kernel goes. */
 	list_for_each_entry(cache, &slab_caches, list)
 		kmem_cache_shrink(cache);
-	mutex_unlock(&slab_mutex);
 }
 
 int kernelstacks_drain_all(void)
 {
 #ifdef CONFIG_SWIFT_KERNEL_STACKS
-	on_each_cpu(kernelstacks_drain, NULL, 1);
-#endif
+	return schedule_on_each_cpu(kernelstacks_drain);
+#else
 	return 0;
+#endif
 }
 
 int kernelstacks_settle(void)

@@ -26,7 +26,7 @@ recurse(unsigned long start, unsigned int bytes, unsigned int pause)
 		wrong = recurse(start, bytes, pause);
 	else if (pause == PAUSE_BUSY)
 		while (time_before(jiffies, until))
-			cpu_relax();
+			barrier(); /* an emulator that counts instructions takes very long for cpu_relax() */
 	else if (pause)
 		schedule_timeout_uninterruptible(pause);
 	else
@@ -91,9 +91,13 @@ int kernelstacks_lending(char *result)
 
 	kernelstacks_lending_figures(&figures);
 	rcu_read_lock();
-	for_each_process_thread(group, task)
-		if (record_of_task(task) && !(task->flags & PF_KTHREAD))
+	for_each_process_thread(group, task) {
+		if (task->flags & PF_KTHREAD || !try_get_task_stack(task))
+			continue;
+		if (record_of_task(task))
 			pages[STACK_PAGES - READ_ONCE(record_of_task(task)->missing)]++;
+		put_task_stack(task);
+	}
 	rcu_read_unlock();
 	snprintf(result, RESULT_BYTES,
 		 "\"lends\":%d,\"lent\":%lu,\"kept\":%lu,\"parked\":%lu,\"waiting\":%u,\"mostWaiting\":%u,\"pool\":%u,"
