@@ -46,7 +46,7 @@ public struct StackLender<M: AccessFlagMachine> {
   ///   as it is.
   /// - Complexity: O(pages lent).
   @inline(__always) public func lend(to base: VirtualAddress) {
-    #if InternalChecks
+    #if INTERNAL_CHECKS
       checkLendable(base)
     #endif
     let distance = base.rawValue &- control.pointee.lending.firstStack
@@ -125,7 +125,7 @@ public struct StackLender<M: AccessFlagMachine> {
   /// Takes a page back unless it was touched.
   @inline(__always) private func takesBack(_ frame: ReservedFrame, at entry: VirtualAddress) -> Bool {
     guard machine.replaceEntry(frame.untouchedEntry, with: .empty, atLinear: entry) else { return false }
-    #if InternalChecks
+    #if INTERNAL_CHECKS
       checkZero(frame)
     #endif
     return true
@@ -155,7 +155,7 @@ public struct StackLender<M: AccessFlagMachine> {
 
   // MARK: Checks
 
-  #if InternalChecks
+  #if INTERNAL_CHECKS
     /// Checks what makes lending sound, for a stack that pages are about to be lent to.
     ///
     /// 1. The pages that it lacks are its lowest, and no CPU can have cached a translation of one: their entries are empty,
