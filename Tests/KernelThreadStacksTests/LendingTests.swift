@@ -234,14 +234,10 @@ import Testing
   @Test func `A machine that looks and then stores is found out`() throws {
     var found = 0
     for seed in Self.seeds {
-      let simulation = try Simulation(
-        SimulationConfiguration(
-          memory: [MemoryBank(start: PhysicalAddress(1 << 30), byteCount: 4 << 20)], seed: seed,
-          updatesAccessFlags: true))
-      let ledger = try FrameLedger(simulation)
-      let machine = LooksAndStores(base: simulation.machine)
+      let world = try world(seed: seed)
+      let machine = LooksAndStores(base: world.machine)
       let stacks = try ThreadStackAllocator(
-        Self.configuration, machine: machine, frames: TestFrames(ledger: ledger),
+        Self.configuration, machine: machine, frames: TestFrames(ledger: world.ledger),
         arena: VmallocArea(World.vmallocArea, machine: machine))
       let owners = try (0..<2).map { _ in Owner(try stacks.allocate(node: nil)) }
       for turn in 0..<4 {
@@ -250,7 +246,7 @@ import Testing
         stacks.lender.lend(to: owner.base)
         stacks.lender.takeBack()
       }
-      if simulation.violations.contains(where: { $0.rule == .frameReused || $0.rule == .addressReused }) {
+      if world.simulation.violations.contains(where: { $0.rule == .frameReused || $0.rule == .addressReused }) {
         found += 1
       }
       for owner in owners { stacks.free(owner.take()) }
