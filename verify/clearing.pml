@@ -76,7 +76,7 @@ inline pauseClearing(c) {
 
 /* ---- Merging (BuddyAllocator+Drain) ---- */
 
-inline drainPool(c) {
+inline drainZeroedPool(c) {
   do
   :: count[pool] == 0 -> break
   :: else -> mergePool(c)
@@ -89,7 +89,7 @@ inline drainLists(c, j) {
   fi
 }
 inline drain(c) {
-  drainPool(c);
+  drainZeroedPool(c);
   drainLists(c, 0);
   drainLists(c, 1)
 #if CPUS > 2
@@ -117,7 +117,7 @@ inline takeDrained(c) {
 #endif
 
 inline takeDraining(c) {
-  drainPool(c);
+  drainZeroedPool(c);
   takeDrained(c);
   if
   :: f == NONE -> drainLists(c, 0); takeDrained(c)

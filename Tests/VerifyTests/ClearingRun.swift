@@ -41,7 +41,7 @@ final class ClearingRun: @unchecked Sendable {
   deinit { metadata.deallocate() }
 
   /// The most zeroed frames that the pool holds.
-  var poolLimit: Int { frames.zeroedFrameLimit(on: NodeID(0)) }
+  var zeroedPoolLimit: Int { frames.zeroedFrameLimit(on: NodeID(0)) }
 
   /// Lets all CPUs run for `steps` steps each, and leaves all frames where they are.
   func run(steps: Int) throws {

@@ -26,7 +26,7 @@ enum ModelReplay {
     try refusal(
       of: input, by: "clearing-replay.pml", including: "frames.pml",
       definitions: [
-        "CPUS=\(ClearingRun.cpuCount)", "FRAMES=\(ClearingRun.frameCount)", "POOL=\(run.poolLimit)",
+        "CPUS=\(ClearingRun.cpuCount)", "FRAMES=\(ClearingRun.frameCount)", "POOL=\(run.zeroedPoolLimit)",
       ])
   }
 
