@@ -68,7 +68,7 @@
   }
 
   extension AArch64: MeasuredMachine {
-    /// The sums over all CPUs; `instructions` is the current CPU's.
+    /// The sums over all CPUs; `instructions` is the current CPU's, read from PMEVCNTR0_EL0 by MRS.
     public var counters: MachineCounters {
       var result = MachineCounters()
       result.instructions = instructionCount

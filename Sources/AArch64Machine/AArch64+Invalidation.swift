@@ -4,7 +4,7 @@
   public import KernelMachine
 
   extension AArch64 {
-    /// Publishes earlier stores, then drops the translations of a range of pages on all CPUs, and waits for completion.
+    /// Publishes earlier stores by DSB ISHST, drops the translations of a range on all CPUs by TLBI, and waits by DSB ISH and ISB.
     ///
     /// - Complexity: O(pages or tables), up to a bound above which one instruction drops the whole space (see
     ///   `InvalidationPlan`).
