@@ -6,7 +6,7 @@
 //
 // The lock is held only while slots enter and leave the ring. Entries are made invalid before, the invalidation is waited
 // for and frames are given back after it has been released. Meanwhile others go on: the ring is four batches long. A
-// stack that finds it full all the same, because an invalidation is slow, gets one of its own.
+// stack that finds it full all the same, because an invalidation is slow, gets one of its own, and room is made for the next.
 
 import KernelMachine
 import Synchronization
@@ -154,7 +154,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     return given
   }
 
-  /// Gives a stack that found no room in the ring an invalidation of its own.
+  /// Gives a stack that found no room in the ring an invalidation of its own, and makes room there.
+  ///
+  /// - Returns: how many frames went back, its own and others'.
   @inline(never) private func completeAlone(_ stack: PackedStack) -> Int {
     let range = VirtualAddressRange(stack.base, byteCount: geometry.size)
     machine.invalidate(range, in: .kernel, scope: .leaves)
@@ -162,8 +164,27 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     let given = empty(pages(ofSlot: slot))
     let section = takeLock()
     putSlot(slot, section.held)
-    unlock(section)
-    return given
+    return given &+ giveBackInvalidated(slots: Self.slotsPerFree, unlocking: section)
+  }
+
+  /// Gives back the frames of up to `slots` invalidated slots, and frees the slots.
+  ///
+  /// - Returns: how many frames went back.
+  private func giveBackInvalidated(slots: Int, unlocking first: consuming LockSection) -> Int {
+    let kept = first.keep()
+    var left = slots
+    return FrameBuffer.with { buffer in
+      var section = LockSection(kept)
+      var given = 0
+      while true {
+        collect(into: &buffer, slots: &left, section.held)
+        unlock(section)
+        let wasFull = buffer.isFull
+        given &+= giveBack(&buffer)
+        guard wasFull else { return given }
+        section = takeLock()
+      }
+    }
   }
 
   /// Drops what CPUs have cached of some slots: each by itself if that takes an eighth of the instructions, or fewer, that
@@ -200,20 +221,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       first = takeLock()
       ring.noteInvalidated(upTo: end, first.held)
     }
-    let kept = first.keep()
-    return FrameBuffer.with { buffer in
-      var section = LockSection(kept)
-      var given = 0
-      while true {
-        var left = Int.max
-        collect(into: &buffer, slots: &left, section.held)
-        unlock(section)
-        let wasFull = buffer.isFull
-        given &+= giveBack(&buffer)
-        guard wasFull else { return given }
-        section = takeLock()
-      }
-    }
+    return giveBackInvalidated(slots: .max, unlocking: first)
   }
 
   /// Counts a block that the frame source refused to take back.

@@ -3,6 +3,7 @@
 import KernelStacks
 import SeededRandom
 import SimulatedMachine
+import TestSupport
 import Testing
 
 @Suite struct TranslationRuleTests {
@@ -22,6 +23,48 @@ import Testing
     #expect(world.machine.counters.tlbInvalidations - before == 4)
     #expect(most <= 8)
     stacks._checkInvariants()
+    #expect(world.simulation.violations.isEmpty)
+  }
+
+  @Test
+  func `While a CPU waits for a batch's invalidation, others retire stacks without one until the ring is full`()
+    throws
+  {
+    let world = try World(memoryBytes: 16 << 20, cpuCount: 2)
+    let interlude = Interlude()
+    let machine = SlowInvalidation(base: world.machine, interlude: interlude)
+    // The ring has room for four batches: 16 stacks.
+    let shared = SlowStacks(
+      try ThreadStackAllocator(
+        StackConfiguration(.vmalloc, cachedStacksPerCPU: 0, depotStacks: 0, retirementBatch: 4),
+        machine: machine, frames: TestFrames(ledger: world.ledger),
+        arena: VmallocArea(World.vmallocArea, machine: machine)))
+    for _ in 0..<64 { shared.owners.append(Owner(try shared.stacks.allocate(node: nil))) }
+    let held = world.ledger.heldFrames
+    interlude.body = {
+      world.simulation.onCPU(1) { _ in
+        shared.free(12)
+        #expect(interlude.invalidations == 1 && shared.stacks.retiredStackCount == 16)
+        #expect(world.ledger.heldFrames == held)
+        // No room: this one waits for itself alone, and its frames are back.
+        shared.free(1)
+        #expect(interlude.invalidations == 2 && shared.stacks.retiredStackCount == 16)
+        #expect(world.ledger.heldFrames == held - 4)
+      }
+    }
+    shared.free(4)
+    #expect(interlude.body == nil && interlude.invalidations == 2)
+    shared.stacks._checkInvariants()
+    // There is room again as soon as others' frames have gone back, and a batch needs one invalidation as before.
+    shared.free(4)
+    let before = interlude.invalidations
+    #expect(before <= 5 && shared.stacks.retiredStackCount < 16)
+    shared.free(40)
+    #expect(interlude.invalidations - before <= 10 && shared.stacks.retiredStackCount <= 8)
+    shared.stacks._checkInvariants()
+    shared.free(shared.owners.count)
+    shared.stacks.reclaim(target: .max)
+    #expect(world.ledger.frames(for: .threadStack) == 0)
     #expect(world.simulation.violations.isEmpty)
   }
 
@@ -119,4 +162,39 @@ private final class SharedStacks: @unchecked Sendable {
   let stacks: TestStacks
   var owners: [Owner] = []
   init(_ stacks: consuming TestStacks) { self.stacks = stacks }
+}
+
+/// What happens while the next invalidation is waited for.
+private final class Interlude: @unchecked Sendable {
+  var body: (() -> Void)?
+  var invalidations = 0
+}
+
+/// Stacks of a machine with slow invalidations, and their owners.
+private final class SlowStacks {
+  let stacks: ThreadStackAllocator<SlowInvalidation, TestFrames, VmallocArea<SlowInvalidation>>
+  var owners: [Owner] = []
+
+  init(_ stacks: consuming ThreadStackAllocator<SlowInvalidation, TestFrames, VmallocArea<SlowInvalidation>>) {
+    self.stacks = stacks
+  }
+
+  func free(_ count: Int) {
+    for _ in 0..<count { stacks.free(owners.removeLast().take()) }
+  }
+}
+
+/// A machine on which others do something while an invalidation is waited for.
+private struct SlowInvalidation: ForwardingMachine {
+  let base: Simulated
+  let interlude: Interlude
+
+  func invalidate(_ pages: VirtualAddressRange, in space: AddressSpaceID, scope: InvalidationScope) {
+    interlude.invalidations += 1
+    if let body = interlude.body {
+      interlude.body = nil
+      body()
+    }
+    base.invalidate(pages, in: space, scope: scope)
+  }
 }
