@@ -138,7 +138,7 @@ struct SlotTable {
     control.shared.pointee.slots.used &-= 1
     if freed.slotGroup.pointee.state == .full {
       freed.slotGroup.pointee.state = .partial
-      link(freed.index, held)
+      link(freed.slotGroup, freed.index, held)
     }
   }
 
@@ -148,15 +148,14 @@ struct SlotTable {
     let free = group.pointee.free
     let left = free & (free &- 1)
     group.pointee.free = left
-    if left == 0 { close(group, index, held) }
+    if left == 0 { close(group, held) }
     return FreeSlot(slotGroup: group, index: index, bit: free.trailingZeroBitCount)
   }
 
   /// Takes a group without a free slot out of the list.
-  @inline(never) private func close(
-    _ group: UnsafeMutablePointer<SlotGroup>, _ index: Int, _ held: borrowing LockHeld
-  ) {
-    unlink(index, held)
+  @inline(never)
+  private func close(_ group: UnsafeMutablePointer<SlotGroup>, _ held: borrowing LockHeld) {
+    unlink(group, held)
     group.pointee.state = .full
   }
 
@@ -195,10 +194,11 @@ struct SlotTable {
     var index = groups.upperBound
     while index > groups.lowerBound {
       index &-= 1
-      group(index).pointee.setLocation(location + (index &- groups.lowerBound) &* groupBytes, held)
-      group(index).pointee.free = layout.allSlots
-      group(index).pointee.state = .partial
-      link(index, held)
+      let group = group(index)
+      group.pointee.setLocation(location + (index &- groups.lowerBound) &* groupBytes, held)
+      group.pointee.free = layout.allSlots
+      group.pointee.state = .partial
+      link(group, index, held)
     }
     return takeFirstSlot(of: groups.lowerBound, held)
   }
@@ -218,9 +218,10 @@ struct SlotTable {
       }
     }
     for index in groups(ofTable: table) {
-      unlink(index, held)
-      group(index).pointee.forgetLocation(held)
-      group(index).pointee.state = .changing
+      let group = group(index)
+      unlink(group, held)
+      group.pointee.forgetLocation(held)
+      group.pointee.state = .changing
     }
     return true
   }
@@ -243,25 +244,27 @@ struct SlotTable {
 
   // MARK: The list of partial groups
 
-  @inline(__always) private func link(_ index: Int, _ held: borrowing LockHeld) {
+  @inline(__always)
+  private func link(_ group: UnsafeMutablePointer<SlotGroup>, _ index: Int, _ held: borrowing LockHeld) {
     let head = control.shared.pointee.slots.firstPartial
-    group(index).pointee.previous = -1
-    group(index).pointee.next = head
-    if head >= 0 { group(Int(head)).pointee.previous = Int32(truncatingIfNeeded: index) }
+    group.pointee.previous = -1
+    group.pointee.next = head
+    if head >= 0 { self.group(Int(head)).pointee.previous = Int32(truncatingIfNeeded: index) }
     control.shared.pointee.slots.firstPartial = Int32(truncatingIfNeeded: index)
   }
 
-  @inline(__always) private func unlink(_ index: Int, _ held: borrowing LockHeld) {
-    let next = group(index).pointee.next
-    let previous = group(index).pointee.previous
-    if next >= 0 { group(Int(next)).pointee.previous = previous }
+  @inline(__always)
+  private func unlink(_ group: UnsafeMutablePointer<SlotGroup>, _ held: borrowing LockHeld) {
+    let next = group.pointee.next
+    let previous = group.pointee.previous
+    if next >= 0 { self.group(Int(next)).pointee.previous = previous }
     if previous >= 0 {
-      group(Int(previous)).pointee.next = next
+      self.group(Int(previous)).pointee.next = next
     } else {
       control.shared.pointee.slots.firstPartial = next
     }
-    group(index).pointee.next = -1
-    group(index).pointee.previous = -1
+    group.pointee.next = -1
+    group.pointee.previous = -1
   }
 
   // MARK: The memory

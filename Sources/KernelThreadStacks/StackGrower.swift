@@ -62,8 +62,9 @@ public struct StackGrower<M: Machine> {
     var frame = reserve.reservedFrames + left
     var rest = missing
     repeat {
-      machine.writeEntry(frame.pointee.entry, at: rest.removeFirst())
-      grown[frame.pointee.node] &+= 1
+      let reserved = frame.pointee
+      machine.writeEntry(reserved.entry, at: rest.removeFirst())
+      grown[reserved.node] &+= 1
       frame += 1
     } while !rest.isEmpty
     machine.publishEntries()

@@ -120,7 +120,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   private func undo(slot: Int, _ pages: StackPages) {
     empty(pages)
     let section = takeLock()
-    putSlot(slot, section.held)
+    putSlot(slot, self.pages(ofSlot: slot), section.held)
     unlock(section)
     let table = slots.table(ofSlot: slot)
     _ = releaseEmptyTables(from: table, to: table &+ 1)

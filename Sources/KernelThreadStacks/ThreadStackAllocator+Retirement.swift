@@ -99,7 +99,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
         let wasFull = buffer.isFull
         given &+= giveBack(&buffer)
         // Stacks of more pages than the buffer takes need several rounds.
-        guard wasFull, left > 0 else { return given }
+        guard wasFull else { return given }
         section = takeLock()
       }
     }
@@ -121,7 +121,8 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Takes the frames of up to `slots` invalidated slots, as far as the buffer takes them, and frees the slots.
   func collect(into buffer: inout FrameBuffer, slots: inout Int, _ held: borrowing LockHeld) {
     while slots > 0, let slot = ring.first(held) {
-      var rest = pages(ofSlot: slot)
+      let pages = pages(ofSlot: slot)
+      var rest = pages
       while let location = rest.popFirst() {
         let entry = machine.readEntry(at: location)
         if entry.isEmpty { continue }
@@ -131,14 +132,14 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
         buffer.add(entry.frame)
       }
       ring.removeFirst(held)
-      putSlot(slot, held)
+      putSlot(slot, pages, held)
       slots &-= 1
     }
   }
 
-  /// Frees a slot; its stack's entries are empty.
-  func putSlot(_ slot: Int, _ held: borrowing LockHeld) {
-    machine.writeEntry(.empty, at: markerEntry(ofSlot: slot))
+  /// Frees a slot, all of whose pages have empty entries.
+  func putSlot(_ slot: Int, _ pages: StackPages, _ held: borrowing LockHeld) {
+    machine.writeEntry(.empty, at: pages.first + control.pointee.markerDistance)
     slots.put(slot, held)
   }
 
@@ -160,10 +161,10 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   @inline(never) private func completeAlone(_ stack: PackedStack) -> Int {
     let range = VirtualAddressRange(stack.base, byteCount: geometry.size)
     machine.invalidate(range, in: .kernel, scope: .leaves)
-    let slot = slot(ofBase: stack.base)
-    let given = empty(pages(ofSlot: slot))
+    let pages = pages(ofBase: stack.base)
+    let given = empty(pages)
     let section = takeLock()
-    putSlot(slot, section.held)
+    putSlot(slot(ofBase: stack.base), pages, section.held)
     return given &+ giveBackInvalidated(slots: Self.slotsPerFree, unlocking: section)
   }
 
