@@ -113,6 +113,30 @@ import Testing
     try stacks.removeGroup(group)
   }
 
+  @Test func `A group that is within its limit again frees and charges without a lock`() throws {
+    let world = try World()
+    let stacks = try world.stacks(StackConfiguration(.growing, stackGroups: 1))
+    let group = try stacks.makeGroup(limitFrames: 3)
+    var owners = try (0..<3).map { _ in Owner(try stacks.allocate(node: nil, chargedTo: group)) }
+    let base = owners[0].base
+    #expect(stacks.prepareToRun(base) == true)
+    #expect(stacks.grower.grow(at: base, runningOn: base) == .grown)
+    // The refusal finds the group beyond its limit.
+    #expect(Self.refusal { stacks.free(try stacks.allocate(node: nil, chargedTo: group)) }?.chargedFrames == 6)
+    var batch = ShrinkBatch()
+    stacks.retireDeadPages(of: base, below: base + 16320, into: &batch)
+    stacks.completeInvalidation(of: &batch)
+    stacks.releaseRetiredPages(of: base)
+    #expect(Self.charged(group, stacks) == 3)
+    let before = world.machine.counters.lockAcquisitions
+    for owner in owners { stacks.free(owner.take()) }
+    owners = try (0..<3).map { _ in Owner(try stacks.allocate(node: nil, chargedTo: group)) }
+    #expect(world.machine.counters.lockAcquisitions == before)
+    for owner in owners { stacks.free(owner.take()) }
+    #expect(Self.charged(group, stacks) == 0)
+    try stacks.removeGroup(group)
+  }
+
   @Test
   func `When frames run out while pages of a stack are mapped, those that are there are charged, and no more`()
     throws

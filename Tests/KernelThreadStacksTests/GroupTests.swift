@@ -62,6 +62,27 @@ import Testing
     #expect(world.simulation.violations.isEmpty)
   }
 
+  @Test(arguments: [StackStrategy.vmalloc, .growing])
+  func `Whatever the limit is, a group gets all that it holds and no frame more`(_ strategy: StackStrategy)
+    throws
+  {
+    let world = try World()
+    let stacks = try world.stacks(StackConfiguration(strategy, stackGroups: 1))
+    let perStack = strategy == .growing ? 1 : 4
+    // From none to more than two batches: the CPU is given a batch in advance, or just not any more.
+    for limit in 0...80 {
+      let group = try stacks.makeGroup(limitFrames: limit)
+      var owners: [Owner] = []
+      let refusal = Self.refusal {
+        while owners.count <= limit { owners.append(Owner(try stacks.allocate(node: nil, chargedTo: group))) }
+      }
+      #expect(owners.count == limit / perStack, "limit \(limit)")
+      #expect(refusal?.chargedFrames == owners.count * perStack, "limit \(limit)")
+      for owner in owners { stacks.free(owner.take()) }
+      try stacks.removeGroup(group)
+    }
+  }
+
   @Test func `What another CPU was given in advance is no reason to refuse`() throws {
     let world = try World(cpuCount: 3)
     let stacks = try world.stacks(StackConfiguration(.vmalloc, stackGroups: 1))
@@ -112,6 +133,21 @@ import Testing
     }
     for cpu in 0..<3 {
       #expect(stacks.accounts.credit(ofCPU: cpu, group: group.index) == (cpu == 1 ? 8 : 0))
+    }
+    #expect(Self.charged(group, stacks) == 0)
+    try stacks.removeGroup(group)
+  }
+
+  @Test func `A CPU that only frees keeps no more than two batches in advance`() throws {
+    let world = try World(cpuCount: 2)
+    let stacks = try world.stacks(StackConfiguration(.vmalloc, stackGroups: 1))
+    let group = try stacks.makeGroup(limitFrames: .max)
+    let owners = try (0..<40).map { _ in Owner(try stacks.allocate(node: nil, chargedTo: group)) }
+    world.simulation.onCPU(1) { _ in
+      for owner in owners {
+        stacks.free(owner.take())
+        #expect(stacks.accounts.credit(ofCPU: 1, group: group.index) <= 2 * GroupAccounts.batch)
+      }
     }
     #expect(Self.charged(group, stacks) == 0)
     try stacks.removeGroup(group)
@@ -202,6 +238,18 @@ import Testing
       #expect(throws: ThreadStackError.configuration(error)) { _ = try world.stacks(configuration) }
     }
     #expect(world.simulation.violations.isEmpty)
+  }
+
+  @Test func `A new group has nothing of the one that had its number before`() throws {
+    let world = try World()
+    let stacks = try world.stacks(StackConfiguration(.vmalloc, stackGroups: 1))
+    let group = try stacks.makeGroup(limitFrames: 3)
+    #expect(Self.refusal { stacks.free(try stacks.allocate(node: nil, chargedTo: group)) } != nil)
+    #expect(try stacks.figures(of: group).refusals == 1)
+    try stacks.removeGroup(group)
+    #expect(try stacks.makeGroup(limitFrames: 8) == group)
+    #expect(try stacks.figures(of: group) == StackGroupFigures(chargedFrames: 0, limitFrames: 8, refusals: 0))
+    try stacks.removeGroup(group)
   }
 
   @Test func `When frames run out, nothing stays charged`() throws {
