@@ -4,7 +4,7 @@
   public import KernelMachine
 
   extension AArch64 {
-    /// Publishes earlier stores by DSB ISHST, drops the translations of a range on all CPUs by TLBI, and waits by DSB ISH and ISB.
+    /// Publishes earlier stores (DSB ISHST), drops translations of a range on all CPUs (TLBI), and waits (DSB ISH; ISB).
     ///
     /// - Complexity: O(pages or tables), up to a bound above which one instruction drops the whole space (see
     ///   `InvalidationPlan`).
