@@ -29,7 +29,7 @@ import Testing
     Call("_ = stacks.depot.takeAny(keeping: 0, TOKEN)", "section.held"),
     Call("_ = stacks.supply(node: 0, needsSlot: true, TOKEN)", "section.held"),
     Call("_ = stacks.slots.take(TOKEN)", "section.held"),
-    Call("stacks.putSlot(0, TOKEN)", "section.held"),
+    Call("stacks.slots.put(0, TOKEN)", "section.held"),
     Call("_ = stacks.ring.put(0, base: stack.base, TOKEN)", "section.held"),
     Call("stacks.ring.noteInvalidated(upTo: 0, TOKEN)", "section.held"),
     Call("_ = stacks.refillPool.take(TOKEN)", "section.held"),
@@ -46,9 +46,9 @@ import Testing
   }
 
   @Test(arguments: [
-    ("stacks.unlock(section)\n  stacks.putSlot(0, section.held)", "consume"),
-    ("let kept = section.held\n  stacks.unlock(section)\n  stacks.putSlot(0, kept)", "consume"),
-    ("stacks.putSlot(0, LockHeld())\n  stacks.unlock(section)", "inaccessible"),
+    ("stacks.unlock(section)\n  stacks.slots.put(0, section.held)", "consume"),
+    ("let kept = section.held\n  stacks.unlock(section)\n  stacks.slots.put(0, kept)", "consume"),
+    ("stacks.slots.put(0, LockHeld())\n  stacks.unlock(section)", "inaccessible"),
   ])
   func `A token is neither kept beyond its section nor made by hand`(_ code: String, _ reason: String) throws {
     guard let compiler = Compiler() else { return print("skipped: there is no swiftc, or no module to import") }
