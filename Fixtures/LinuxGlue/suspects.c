@@ -35,10 +35,6 @@ bool swift_stacks_quarantine(void *at, unsigned long stack) {
   return false;
 }
 long swift_stacks_cached_frames(void *at) { return 0; }
-long swift_stacks_reclaim(void *at, long target) { return 0; }
-long swift_stacks_serve(void *at) { return 0; }
-long swift_stacks_age(void *at) { return 0; }
-long swift_stacks_reclaim_stopped(void *at, long cpu) { return 0; }
 
 struct task_struct *current;
 
@@ -55,10 +51,6 @@ static void run_worker(void) {
 void on_each_cpu(void (*function)(void *), void *argument, int wait) {
   for (int cpu = 0; cpu < CPUS; cpu++) function(argument);
 }
-bool schedule_delayed_work(struct delayed_work *work, unsigned long delay) { return true; }
-struct workqueue_struct *alloc_workqueue(const char *name, unsigned int flags, int most) { return NULL; }
-bool queue_work_on(int cpu, struct workqueue_struct *queue, struct work_struct *work) { return false; }
-int register_shrinker(struct shrinker *shrinker, const char *name, ...) { return 0; }
 
 int atomic_xchg(atomic_t *number, int value) { return __atomic_exchange_n(&number->value, value, __ATOMIC_SEQ_CST); }
 void atomic_set_release(atomic_t *number, int value) { __atomic_store_n(&number->value, value, __ATOMIC_RELEASE); }

@@ -24,7 +24,6 @@
 #include <linux/mm.h>
 #include <linux/sched.h>
 #include <linux/sched/task.h>
-#include <linux/shrinker.h>
 #include <linux/slab.h>
 #include <linux/smp.h>
 #include <linux/string.h>
@@ -49,7 +48,7 @@ struct slot_table {
 	struct slot_record *records[RECORD_PAGES];
 };
 
-static u64 handle[16];
+u64 kernelstacks_handle[16];
 static bool grows __ro_after_init; /* stacks begin with one page */
 static struct vm_struct *arena;
 static unsigned long first_window; /* a multiple of PMD_SIZE: the first stack */
@@ -128,18 +127,18 @@ static bool is_whole(void)
 
 unsigned long *arch_alloc_thread_stack_node(struct task_struct *task, int node)
 {
-	unsigned long stack = swift_stacks_alloc(handle, node);
+	unsigned long stack = swift_stacks_alloc(kernelstacks_handle, node);
 	struct vm_struct *area;
 
 	if (!stack)
 		return NULL;
-	if (grows && is_whole() && !swift_stacks_populate(handle, stack)) {
-		swift_stacks_free(handle, stack);
+	if (grows && is_whole() && !swift_stacks_populate(kernelstacks_handle, stack)) {
+		swift_stacks_free(kernelstacks_handle, stack);
 		return NULL;
 	}
 	area = describe(stack);
 	if (charge(area)) {
-		swift_stacks_free(handle, stack);
+		swift_stacks_free(kernelstacks_handle, stack);
 		return NULL;
 	}
 	task->stack_vm_area = area;
@@ -155,7 +154,7 @@ static LLIST_HEAD(suspects);
 
 static void quarantine_suspect(void *stack)
 {
-	swift_stacks_quarantine(handle, (unsigned long)stack);
+	swift_stacks_quarantine(kernelstacks_handle, (unsigned long)stack);
 }
 
 static void quarantine_everywhere(struct work_struct *work)
@@ -191,9 +190,9 @@ void arch_free_thread_stack(struct task_struct *task)
 	if (grows && task->stack_vm_area)
 		kernelstacks_forget_kept(record_of_task(task));
 	task->stack_vm_area = NULL;
-	if (likely(swift_stacks_free(handle, stack)))
+	if (likely(swift_stacks_free(kernelstacks_handle, stack)))
 		return;
-	if (!swift_stacks_quarantine(handle, stack))
+	if (!swift_stacks_quarantine(kernelstacks_handle, stack))
 		quarantine_later(stack);
 	WARN(1, "kernel stack 0x%lx of task %d is not one in use: freed twice, or foreign. It is leaked.\n",
 	     stack, task->pid);
@@ -208,98 +207,15 @@ void __init arch_task_cache_init(void)
 	BUILD_BUG_ON(THREAD_ALIGN != 2 * THREAD_SIZE);
 	BUILD_BUG_ON(sizeof(arch_spinlock_t) > sizeof(u64));
 	grows = kernelstacks_may_lend();
-	if (swift_stacks_handle_size() > sizeof(handle) ||
-	    !swift_stacks_init(handle, grows, THREAD_SIZE, THREAD_ALIGN / 2, clamp(capacity, 1UL, most)))
+	if (swift_stacks_handle_size() > sizeof(kernelstacks_handle) ||
+	    !swift_stacks_init(kernelstacks_handle, grows, THREAD_SIZE, THREAD_ALIGN / 2, clamp(capacity, 1UL, most)))
 		panic("kernelstacks: the stack allocator could not be made");
 }
-
-/* Freed stacks */
-
-void kernelstacks_drain(struct work_struct *work)
-{
-	swift_stacks_reclaim(handle, LONG_MAX);
-}
-
-int kernelstacks_cpu_dead(unsigned int cpu)
-{
-	swift_stacks_reclaim_stopped(handle, cpu);
-	kernelstacks_empty_sets(cpu);
-	return 0;
-}
-
-static unsigned long count_cached(struct shrinker *shrinker, struct shrink_control *control)
-{
-	long frames = swift_stacks_cached_frames(handle);
-
-	return frames > 0 ? frames : SHRINK_EMPTY;
-}
-
-/*
- * On each CPU: what it keeps, if it has been asked for that. By a worker, because the page allocator's locks are not for
- * interrupts: lockdep reports them there, and with PREEMPT_RT they sleep.
- */
-static void serve(struct work_struct *work)
-{
-	swift_stacks_serve(handle);
-}
-
-static DEFINE_PER_CPU(struct work_struct, serving);
-static struct workqueue_struct *servers;
-
-/* A CPU that goes offline meanwhile gives all back by itself. */
-static void serve_on_each_cpu(void)
-{
-	unsigned int cpu;
-
-	for_each_online_cpu(cpu)
-		queue_work_on(cpu, servers, per_cpu_ptr(&serving, cpu));
-}
-
-static unsigned long scan_cached(struct shrinker *shrinker, struct shrink_control *control)
-{
-	long frames = swift_stacks_reclaim(handle, control->nr_to_scan);
-
-	if (frames < (long)control->nr_to_scan)
-		serve_on_each_cpu();
-	return frames > 0 ? frames : SHRINK_STOP;
-}
-
-static struct shrinker cache_shrinker = {
-	.count_objects = count_cached,
-	.scan_objects = scan_cached,
-	.seeks = DEFAULT_SEEKS,
-	.batch = STACK_PAGES,
-};
-
-/* Stacks that nobody has wanted for a while go back, also while no memory is short. An idle CPU is not woken for it. */
-static void age(struct work_struct *work);
-static DECLARE_DEFERRABLE_WORK(aging, age);
-
-static void age(struct work_struct *work)
-{
-	swift_stacks_age(handle);
-	schedule_delayed_work(&aging, HZ);
-}
-
-static int __init register_cache_shrinker(void)
-{
-	unsigned int cpu;
-
-	for_each_possible_cpu(cpu)
-		INIT_WORK(per_cpu_ptr(&serving, cpu), serve);
-	/* Memory may be short when it has work. */
-	servers = alloc_workqueue("kernelstacks", WQ_MEM_RECLAIM, 0);
-	if (!servers)
-		return -ENOMEM;
-	schedule_delayed_work(&aging, HZ);
-	return register_shrinker(&cache_shrinker, "kernelstacks");
-}
-core_initcall(register_cache_shrinker);
 
 void kernelstacks_figures_of_arena(unsigned long *pages, unsigned long *cached)
 {
 	*pages = atomic_long_read(&arena_pages) + kernelstacks_lendable_pages();
-	*cached = swift_stacks_cached_frames(handle);
+	*cached = swift_stacks_cached_frames(kernelstacks_handle);
 }
 
 /* Page frames */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What the rest asks of lend.c. */
+/* What the rest asks of lending. */
 #ifndef KERNELSTACKS_LENDING_H
 #define KERNELSTACKS_LENDING_H
 
@@ -18,6 +18,7 @@ bool kernelstacks_lends(void);
 void kernelstacks_forget_kept(struct slot_record *record);
 void kernelstacks_empty_sets(unsigned int cpu);
 void kernelstacks_lending_figures(struct lending_figures *figures);
+void kernelstacks_parking_figures(struct lending_figures *figures);
 /* How many pages the pool and all sets have. */
 unsigned long kernelstacks_lendable_pages(void);
 #else

@@ -6,12 +6,10 @@
 #include <linux/magic.h>
 #include <linux/mm.h>
 #include <linux/sched.h>
-#include <linux/sched/signal.h>
-#include <linux/sched/task_stack.h>
 #include <linux/seq_file.h>
 
 #include "lending.h"
-#include "record.h"
+#include "threads.h"
 
 /* The bytes from the lowest word that is not zero up to the top, of the pages that are the thread's. */
 static unsigned long high_water_mark(struct slot_record *record, unsigned int missing)
@@ -27,9 +25,8 @@ static unsigned long high_water_mark(struct slot_record *record, unsigned int mi
 	return top - (void *)word;
 }
 
-static void show_stack(struct seq_file *file, struct task_struct *task)
+static void show_stack(struct task_struct *task, struct slot_record *record, void *file)
 {
-	struct slot_record *record = record_of_task(task);
 	unsigned int missing = READ_ONCE(record->missing);
 
 	seq_printf(file, "%7d %-16s %-6s %6lu %6lu\n", task->pid, task->comm, task->flags & PF_KTHREAD ? "kernel" : "user",
@@ -38,45 +35,31 @@ static void show_stack(struct seq_file *file, struct task_struct *task)
 
 static int stacks_show(struct seq_file *file, void *unused)
 {
-	struct task_struct *group, *task;
-
 	seq_puts(file, "    pid command          thread mapped deepest (bytes)\n");
-	rcu_read_lock();
-	for_each_process_thread(group, task) {
-		/* Its pages stay as long as its stack is held: a thread's own are not taken back. */
-		if (!try_get_task_stack(task))
-			continue;
-		if (record_of_task(task))
-			show_stack(file, task);
-		put_task_stack(task);
-	}
-	rcu_read_unlock();
+	kernelstacks_visit_threads(show_stack, file);
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(stacks);
 
+static void show_counts(struct seq_file *file, const char *whose, const unsigned long *counts)
+{
+	unsigned long threads = 0, pages = 0;
+	int i;
+
+	for (i = 0; i <= STACK_PAGES; i++) {
+		threads += counts[i];
+		pages += i * counts[i];
+	}
+	seq_printf(file, "%s threads: %lu, %lu bytes of stacks\n", whose, threads, pages * PAGE_SIZE);
+}
+
 static int stats_show(struct seq_file *file, void *unused)
 {
-	unsigned long threads[2] = {}, bytes[2] = {}, one_page = 0;
-	struct task_struct *group, *task;
 	struct lending_figures figures;
+	struct stack_counts counts;
 
 	kernelstacks_lending_figures(&figures);
-	rcu_read_lock();
-	for_each_process_thread(group, task) {
-		struct slot_record *record = record_of_task(task);
-		int is_user = !(task->flags & PF_KTHREAD);
-		unsigned int missing;
-
-		if (!record || !try_get_task_stack(task))
-			continue;
-		missing = READ_ONCE(record->missing);
-		threads[is_user]++;
-		bytes[is_user] += THREAD_SIZE - missing * PAGE_SIZE;
-		one_page += missing == STACK_PAGES - 1;
-		put_task_stack(task);
-	}
-	rcu_read_unlock();
+	kernelstacks_count_stacks(&counts);
 	seq_printf(file, "lends: %d\n", kernelstacks_lends());
 	seq_printf(file, "pages lent: %lu\n", figures.lent);
 	/* Of running threads' pages it is open yet which. */
@@ -89,9 +72,9 @@ static int stats_show(struct seq_file *file, void *unused)
 	seq_printf(file, "pool: %u pages\n", figures.pool);
 	seq_printf(file, "for lending: %u pages\n", figures.in_sets);
 	seq_printf(file, "kstackd asked: %lu\n", figures.kicks);
-	seq_printf(file, "users' threads: %lu, %lu bytes of stacks\n", threads[1], bytes[1]);
-	seq_printf(file, "kernel's threads: %lu, %lu bytes of stacks\n", threads[0], bytes[0]);
-	seq_printf(file, "stacks of one page: %lu\n", one_page);
+	show_counts(file, "users'", counts.user);
+	show_counts(file, "kernel's", counts.kernel);
+	seq_printf(file, "stacks of one page: %lu\n", counts.user[1] + counts.kernel[1]);
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(stats);

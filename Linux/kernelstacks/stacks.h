@@ -7,6 +7,9 @@
 
 #include <linux/types.h>
 
+/* The allocator's own memory. */
+extern u64 kernelstacks_handle[16];
+
 long swift_stacks_handle_size(void);
 bool swift_stacks_init(void *handle, bool grows, long size, long phase, long capacity);
 unsigned long swift_stacks_alloc(void *handle, int node);

@@ -29,9 +29,11 @@ import Testing
     defer { folder.remove() }
     for header in Self.headers { try folder.write("#include <everything.h>\n", to: header) }
     let stubs = Folder.root.appendingPathComponent("Fixtures/LinuxHeaders").path
-    _ = try folder.run(
-      "clang",
-      Self.flags + options.map { "-DCONFIG_\($0)" } + ["-I", folder.path, "-I", stubs, "\(Self.glue)/glue.c"])
+    for file in ["glue.c", "freed.c"] {
+      _ = try folder.run(
+        "clang",
+        Self.flags + options.map { "-DCONFIG_\($0)" } + ["-I", folder.path, "-I", stubs, "\(Self.glue)/\(file)"])
+    }
   }
 
   @Test

@@ -4,7 +4,6 @@
 #include <linux/jiffies.h>
 #include <linux/kernel.h>
 #include <linux/sched.h>
-#include <linux/sched/signal.h>
 #include <linux/sched/task_stack.h>
 
 #include "../lending.h"
@@ -75,7 +74,7 @@ int kernelstacks_refuse_cpu(unsigned int cpu)
 }
 
 #ifdef CONFIG_SWIFT_KERNEL_STACKS_GROWING
-#include "../record.h"
+#include "../threads.h"
 
 int kernelstacks_freeze(bool freeze)
 {
@@ -86,24 +85,16 @@ int kernelstacks_freeze(bool freeze)
 int kernelstacks_lending(char *result)
 {
 	struct lending_figures figures;
-	struct task_struct *group, *task;
-	unsigned long pages[STACK_PAGES + 1] = {};
+	struct stack_counts counts;
 
 	kernelstacks_lending_figures(&figures);
-	rcu_read_lock();
-	for_each_process_thread(group, task) {
-		if (task->flags & PF_KTHREAD || !try_get_task_stack(task))
-			continue;
-		if (record_of_task(task))
-			pages[STACK_PAGES - READ_ONCE(record_of_task(task)->missing)]++;
-		put_task_stack(task);
-	}
-	rcu_read_unlock();
+	kernelstacks_count_stacks(&counts);
 	snprintf(result, RESULT_BYTES,
 		 "\"lends\":%d,\"lent\":%lu,\"kept\":%lu,\"parked\":%lu,\"waiting\":%u,\"mostWaiting\":%u,\"pool\":%u,"
 		 "\"inSets\":%u,\"deepestPark\":%lu,\"kicks\":%lu,\"onePage\":%lu,\"twoPages\":%lu,\"threePages\":%lu,\"fourPages\":%lu",
 		 kernelstacks_lends(), figures.lent, figures.kept, figures.parked, figures.waiting, figures.most_waiting,
-		 figures.pool, figures.in_sets, figures.deepest_park, figures.kicks, pages[1], pages[2], pages[3], pages[4]);
+		 figures.pool, figures.in_sets, figures.deepest_park, figures.kicks, counts.user[1], counts.user[2],
+		 counts.user[3], counts.user[4]);
 	return 0;
 }
 #else

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Pages that were lent and that their thread has touched: they are its own from then on, in the entries of its stack, in
+ * KernelStack, and in its memory cgroup.
+ */
+
+#include <linux/memcontrol.h>
+#include <linux/mm.h>
+#include <linux/string.h>
+#include <linux/task_work.h>
+#include <linux/vmstat.h>
+
+#include "lending.h"
+#include "pool.h"
+
+static void count_in_node(struct page *page, int sign)
+{
+	mod_node_page_state(page_pgdat(page), NR_KERNEL_STACK_KB, sign * (long)(PAGE_SIZE / 1024));
+}
+
+#ifdef CONFIG_MEMCG_KMEM
+/*
+ * In the task, before it returns to user space or ends: what it has kept becomes like what fork got. It is in use, so it is
+ * charged beyond the limit, too.
+ */
+static void charge_kept(struct callback_head *work)
+{
+	struct slot_record *record = container_of(work, struct slot_record, charge);
+	struct page *page;
+	unsigned int i;
+
+	/* Before `missing` is read: what is kept from here on makes the charge due again. */
+	WRITE_ONCE(record->is_charge_due, false);
+	barrier();
+	for (i = READ_ONCE(record->missing); i < STACK_PAGES; i++) {
+		page = page_of_frame(READ_ONCE(record->entries[i]));
+		if (record->pages[i] || memcg_kmem_charge_page(page, GFP_KERNEL | __GFP_NOFAIL, 0))
+			continue;
+		count_in_node(page, -1);
+		mod_lruvec_page_state(page, NR_KERNEL_STACK_KB, PAGE_SIZE / 1024);
+		record->pages[i] = page;
+	}
+}
+
+/* The task does not run, and the run queue is locked, under which nothing can be charged. */
+static void charge_later(struct task_struct *task, struct slot_record *record)
+{
+	if (!memcg_kmem_enabled() || record->is_charge_due)
+		return;
+	init_task_work(&record->charge, charge_kept);
+	/* Refused once the task is about to end. */
+	record->is_charge_due = !task_work_add(task, &record->charge, TWA_RESUME);
+}
+#else
+static void charge_later(struct task_struct *task, struct slot_record *record) {}
+#endif
+
+/* Of pages that were lent, those from `first` up are the thread's from now on. Under the run queue's lock. */
+void kernelstacks_keep(struct task_struct *task, u64 *frames, unsigned int first)
+{
+	struct slot_record *record = record_of_task(task);
+	struct frame_set *set = container_of(frames, struct frame_set, frame[0]);
+	unsigned int i;
+
+	for (i = first; i < record->missing; i++) {
+		/* Fails where a CPU has set the flag. */
+		cmpxchg_relaxed(&record->entries[i], frames[i], frames[i] | PTE_AF);
+		count_in_node(page_of_frame(frames[i]), 1);
+	}
+	/* What a thread that lacks less has left of the set moves down. */
+	for (i = record->missing; i < set->count; i++)
+		frames[first + i - record->missing] = frames[i];
+	set->count -= record->missing - first;
+	raw_cpu_ptr(&kernelstacks_cpu)->kept += record->missing - first;
+	record->missing = first;
+	charge_later(task, record);
+}
+
+/* The pages that a stack has got since fork, and that fork.c does not account for, leave KernelStack before it is freed. */
+void kernelstacks_forget_kept(struct slot_record *record)
+{
+	unsigned int i;
+
+	WARN_ON_ONCE(record->lent || record->is_charge_due);
+	for (i = record->missing; i < STACK_PAGES; i++)
+		if (!record->pages[i])
+			count_in_node(page_of_frame(record->entries[i]), -1);
+}
+
+void kernelstacks_check_untouched(const u64 *frames, unsigned int count)
+{
+	while (count--)
+		if (memchr_inv(page_address(page_of_frame(frames[count])), 0, PAGE_SIZE))
+			panic("kernelstacks: a page was written, and its entry is untouched");
+}

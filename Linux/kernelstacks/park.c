@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Waiting for frames.
+ *
+ * Safety: a thread runs only where each page of its stack is mapped; so no access ever needs a frame that is not there. If
+ * there are too few, the switch goes on, and the thread waits: it reaches kernelstacks_park() within its park margin, and
+ * runs on when it has got its frames. Threads that wait are served in the order in which they came; meanwhile no other
+ * takes frames from the pool.
+ *
+ * Liveness: each of them runs in the end if the page allocator gives kstackd frames in the end: one for each page that
+ * became a thread's, and two sets for each CPU.
+ */
+
+#include <linux/list.h>
+#include <linux/minmax.h>
+#include <linux/rcupdate.h>
+#include <linux/sched/debug.h>
+#include <linux/sched/task.h>
+#include <linux/sched/task_stack.h>
+#include <asm/stack_pointer.h>
+
+#include "lending.h"
+#include "pool.h"
+
+/* Of kernel/sched/core.c: block in the state that was set; or stay runnable. */
+#define BLOCK 0
+#define YIELD 1
+
+struct waiter {
+	struct list_head place;
+	struct task_struct *task;
+	bool is_queued, is_woken;
+};
+
+static struct frame_pool *const pool = &kernelstacks_pool;
+
+/* Under the pool's lock. */
+static LIST_HEAD(queue);	/* waiters that sleep, the one that came first at the head */
+static unsigned int woken;	/* those that have left the queue and have not taken their frames yet */
+static unsigned int most_waiting;
+static unsigned long deepest_park;
+
+/*
+ * Whether the thread can sleep here, and leave as TASK_RUNNING: to those who wait further up, a spurious wakeup. States
+ * that allow none are kept, and so is a reader of RCU that was preempted: these stay runnable, and look again.
+ */
+static bool can_sleep(void)
+{
+	if (READ_ONCE(current->__state) & (__TASK_STOPPED | __TASK_TRACED | TASK_PARKED | TASK_DEAD))
+		return false;
+#ifdef CONFIG_DEBUG_ATOMIC_SLEEP
+	if (current->non_block_count)
+		return false;
+#endif
+	/* What waits in the plug may be what memory comes from. */
+	return !rcu_preempt_depth() && !current->plug;
+}
+
+/*
+ * Has the thread got what its stack lacks, if need be from what the pool has now? The pool is locked, interrupts are off.
+ * Those that came first take first.
+ */
+static bool is_backed(struct slot_record *record, bool may_take)
+{
+	struct lending_cpu *cpu = raw_cpu_ptr(&kernelstacks_cpu);
+
+	cpu->is_short = false;
+	if (record->lent)
+		return true;
+	if (may_take)
+		refill_set(cpu->spare, record->missing);
+	if (cpu->spare->count < record->missing)
+		return false;
+	lend_spare_set(record, cpu);
+	return true;
+}
+
+/* The pool is locked, for this and the next two. */
+static void enter_queue(struct waiter *waiter)
+{
+	if (waiter->is_queued)
+		return;
+	/* One that was woken and found too few frames came before those that have been waiting since. */
+	if (waiter->is_woken) {
+		list_add(&waiter->place, &queue);
+		waiter->is_woken = false;
+		record_of_task(waiter->task)->may_refill = false;
+		woken--;
+	} else {
+		list_add_tail(&waiter->place, &queue);
+	}
+	waiter->is_queued = true;
+}
+
+static void leave_queue(struct waiter *waiter)
+{
+	list_del(&waiter->place);
+	waiter->is_queued = false;
+	waiter->is_woken = true;
+	record_of_task(waiter->task)->may_refill = true;
+	woken++;
+}
+
+static void finish_waiting(struct waiter *waiter)
+{
+	if (waiter->is_queued)
+		leave_queue(waiter);
+	if (waiter->is_woken)
+		woken--;
+	pool->waiting--;
+}
+
+#ifdef CONFIG_SWIFT_KERNEL_STACKS_TEST
+#define PAINT 0x7061696e74656421ul
+
+/* How much of the margin a wait takes is seen by the paint that is left. Inlined: a frame of its own would lie in the paint. */
+static __always_inline u64 *end_of_margin(unsigned long start)
+{
+	return (u64 *)max(start - PARK_MARGIN, (unsigned long)task_stack_page(current));
+}
+
+/* The pool is locked, interrupts are off. */
+static __always_inline void paint_margin(unsigned long start)
+{
+	u64 *word = end_of_margin(start), *end = (u64 *)current_stack_pointer;
+
+	while (word < end)
+		WRITE_ONCE(*word++, PAINT);
+}
+
+static __always_inline void measure_margin(unsigned long start)
+{
+	u64 *word = end_of_margin(start);
+
+	while ((unsigned long)word < start && READ_ONCE(*word) == PAINT)
+		word++;
+	deepest_park = max(deepest_park, start - (unsigned long)word);
+}
+#else
+static void paint_margin(unsigned long start) {}
+static void measure_margin(unsigned long start) {}
+#endif
+
+/* On the stack of a thread that was switched to without enough frames, within its park margin. Preemption is off. */
+void __sched kernelstacks_park(void (*schedule)(unsigned int mode))
+{
+	struct slot_record *record = record_of_task(current);
+	struct waiter waiter = { .task = current };
+	unsigned long before = current->thread.cpu_context.sp;
+	bool must_sleep = true, others_wait;
+
+	/* Switched to while it waits, and still short: the loop further up this stack sees to it. */
+	if (record->is_parked) {
+		raw_cpu_write(kernelstacks_cpu.is_short, false);
+		return;
+	}
+	raw_spin_lock_irq(&pool->lock);
+	raw_cpu_ptr(&kernelstacks_cpu)->parked++;
+	record->is_parked = true;
+	pool->waiting++;
+	most_waiting = max(most_waiting, pool->waiting);
+	paint_margin(before);
+	while (!is_backed(record, waiter.is_woken || !must_sleep || pool->waiting == 1)) {
+		must_sleep = can_sleep();
+		record->may_refill = !must_sleep;
+		if (must_sleep) {
+			enter_queue(&waiter);
+			/* Before the lock is released, so that no wakeup is missed. */
+			set_current_state(TASK_IDLE);
+		}
+		raw_spin_unlock_irq(&pool->lock);
+		kernelstacks_kick();
+		schedule(must_sleep ? BLOCK : YIELD);
+		if (must_sleep)
+			__set_current_state(TASK_RUNNING);
+		raw_spin_lock_irq(&pool->lock);
+	}
+	measure_margin(before);
+	finish_waiting(&waiter);
+	record->is_parked = record->may_refill = false;
+	others_wait = !list_empty(&queue);
+	raw_spin_unlock_irq(&pool->lock);
+	if (others_wait)
+		kernelstacks_kick();
+}
+
+int kernelstacks_wakeable(void)
+{
+	return list_empty(&queue) ? 0 : (int)(pool->count / LENT_PAGES) - (int)woken;
+}
+
+void kernelstacks_wake_waiters(void)
+{
+	struct task_struct *task;
+	struct waiter *waiter;
+
+	raw_spin_lock_irq(&pool->lock);
+	while (kernelstacks_wakeable() > 0) {
+		waiter = list_first_entry(&queue, struct waiter, place);
+		leave_queue(waiter);
+		task = get_task_struct(waiter->task);
+		raw_spin_unlock_irq(&pool->lock);
+		wake_up_state(task, TASK_IDLE);
+		put_task_struct(task);
+		raw_spin_lock_irq(&pool->lock);
+	}
+	raw_spin_unlock_irq(&pool->lock);
+}
+
+void kernelstacks_parking_figures(struct lending_figures *figures)
+{
+	figures->waiting = READ_ONCE(pool->waiting);
+	figures->most_waiting = READ_ONCE(most_waiting);
+	figures->deepest_park = READ_ONCE(deepest_park);
+}
