@@ -104,33 +104,126 @@ static void deep(char **arguments) {
   end();
 }
 
-// frozen THREADS: processes go deep when there are no frames for them; signals come meanwhile. Then there are some again.
-static void frozen(char **arguments) {
-  long count = number(arguments[0]), failed = 0;
-  check("freeze", command("freeze"));
-  for (long i = 0; i < count; i++) {
-    long child = fork();
-    check("fork", child < 0);
-    if (child == 0) exit(command_number("recurse ", 12288, i % 2) != 0);
-    live[i] = child;
+// Waits until so many threads at least wait for frames.
+static void await_parked(long least) {
+  for (long tries = 0; tries < 3000; tries++) {
+    check("lending", command("lending"));
+    if (number_in("/proc/kernelstacks", "\"waiting\":") >= least) return;
+    sleep_milliseconds(10);
   }
-  sleep_milliseconds(500);
+}
+
+// What processes that are there before the frames go, and those that are forked afterwards, do until they go deep.
+enum { TIMED, SLEEPING, TRACED, READING, FORKED_LATE, KINDS };
+
+static volatile long alarms;
+static void count_alarm(int signal) { alarms += signal == 14; }
+
+// Returns when `go` is set, woken again and again meanwhile: by a timer's signal, by a timer, by its tracer, or once by a byte
+// in a pipe.
+static void wait_to_go_deep(long kind, const volatile int *go, int pipe) {
+  char byte;
+  switch (kind) {
+    case TIMED:
+      check("handler", handle_signal(14, count_alarm));
+      check("timer", repeat_alarm(10));
+      while (!*go) pause();
+      break;
+    case SLEEPING:
+    case TRACED:
+      while (!*go) sleep_milliseconds(5);
+      break;
+    case READING: check("read", read_file(pipe, &byte, 1) != 1); break;
+  }
+}
+
+// After it was deep: signals of timers still come.
+static void finish_waiting_process(long kind) {
+  long before = alarms;
+  while (kind == TIMED && alarms == before) pause();
+  exit(0);
+}
+
+// Whether a process waits for frames: in no other way does one of a user come into the state "idle".
+static int is_parked(long process) {
+  static struct text path;
+  static char words[64];
+  path.count = 0;
+  put(&path, "/proc/");
+  put_number(&path, process);
+  put(&path, "/stat");
+  path.bytes[path.count] = 0;
+  long file = open_file(path.bytes, 0), count = read_file(file, words, sizeof(words));
+  close_file(file);
+  for (long i = 0; i + 2 < count; i++)
+    if (words[i] == ')') return words[i + 2] == 'I';
+  return 0;
+}
+
+// frozen THREADS CPUS: no frames for processes that go deep, while timers, sleeps, bytes in a pipe and stops by a tracer come to
+// their end; then signals come, and the tracer. Then there are frames again.
+static void frozen(char **arguments) {
+  long count = number(arguments[0]), cpus = number(arguments[1]), failed = 0, interrupted = 0, stopped = 0;
+  volatile int *go = (volatile int *)map_shared_memory(4096);
+  int ends[2];
+  check("pipe", open_pipe(ends));
+  for (long i = 0; i < count; i++) {
+    if (i % KINDS == FORKED_LATE) continue;
+    live[i] = fork();
+    check("fork", live[i] < 0);
+    if (live[i] == 0) {
+      wait_to_go_deep(i % KINDS, go, ends[0]);
+      if (command_number("recurse ", 12288, i % 2)) exit(1);
+      finish_waiting_process(i % KINDS);
+    }
+    if (i % KINDS != TRACED) continue;
+    check("trace", trace(TRACE_SEIZE, live[i]));
+    check("interrupt", trace(TRACE_INTERRUPT, live[i]));
+    int status = 0;
+    check("stop", wait_for(live[i], &status) != live[i] || status != TRACE_STOPPED);
+  }
+  check("freeze", command("freeze"));
+  *go = 1;
+  for (long i = 0; i < count; i++) {
+    if (i % KINDS == READING) check("write", write_file(ends[1], "", 1) != 1);
+    if (i % KINDS != FORKED_LATE) continue;
+    live[i] = fork();
+    check("fork", live[i] < 0);
+    if (live[i] == 0) exit(command_number("recurse ", 12288, i % 2) != 0);
+  }
+  // Each CPU has frames for two of them.
+  await_parked(count - count / KINDS - 2 * cpus);
+  for (long i = TRACED; i < count; i += KINDS) check("continue", trace(TRACE_CONTINUE, live[i]));
+  await_parked(count - 2 * cpus);
   show_lending("frozen");
-  // A stop and its end, a signal that is ignored, and one that kills the last of them.
-  for (long i = 0; i < count; i += 4) kill(live[i], 19), kill(live[i], 18);
-  for (long i = 1; i < count; i += 4) kill(live[i], 17);
+  // A stop and its end, a signal that is ignored, a tracer that wants a stop, and a signal that kills the last of them.
+  for (long i = 0; i < count; i++) {
+    if (i % KINDS == FORKED_LATE) kill(live[i], 19), kill(live[i], 18);
+    if (i % KINDS == SLEEPING) kill(live[i], 17);
+    if (i % KINDS == TRACED && is_parked(live[i])) {
+      check("interrupt", trace(TRACE_INTERRUPT, live[i]));
+      interrupted++;
+    }
+  }
   kill(live[count - 1], 9);
   sleep_milliseconds(200);
   show_lending("frozenAfterSignals");
   check("thaw", command("thaw"));
   for (long i = 0; i < count; i++) {
     int status = 1;
-    wait(&status);
+    wait_for(live[i], &status);
+    if (i % KINDS == TRACED && status == TRACE_STOPPED) {
+      stopped++;
+      check("continue", trace(TRACE_CONTINUE, live[i]));
+      wait_for(live[i], &status);
+    }
     failed += status != 0 && status != 9;
   }
   show_lending("thawed");
   begin("frozenEnd");
   put_member(&line, "threads", count);
+  put_member(&line, "interrupted", interrupted);
+  put_member(&line, "stopped", stopped);
   put_member(&line, "failed", failed);
   end();
 }

@@ -28,11 +28,30 @@ static inline void exit(int status) {
   for (;;) system_call(93, status, 0, 0, 0, 0);
 }
 static inline long wait(int *status) { return system_call(260, -1, (long)status, 0, 0, 0); }
+static inline long wait_for(long process, int *status) { return system_call(260, process, (long)status, 0, 0, 0); }
 static inline long kill(long process, int signal) { return system_call(129, process, signal, 0, 0, 0); }
 static inline long open_pipe(int *ends) { return system_call(59, (long)ends, 0, 0, 0, 0); }
 static inline long map_memory(word count) {
   return system_call(222, 0, count, 3 /* read, write */, 0x22 /* private, anonymous */, -1);
 }
+static inline long map_shared_memory(word count) {
+  return system_call(222, 0, count, 3 /* read, write */, 0x21 /* shared, anonymous */, -1);
+}
+static inline long handle_signal(int signal, void (*handler)(int)) {
+  struct {
+    void (*handler)(int);
+    word flags, restorer, mask;
+  } action = {.handler = handler};
+  return system_call(134, signal, (long)&action, 0, sizeof(action.mask), 0);
+}
+// A signal 14 (SIGALRM) after so many milliseconds, again and again.
+static inline long repeat_alarm(long milliseconds) {
+  long times[4] = {0, milliseconds * 1000, 0, milliseconds * 1000};
+  return system_call(103, 0, (long)times, 0, 0, 0);
+}
+enum { TRACE_CONTINUE = 7, TRACE_SEIZE = 0x4206, TRACE_INTERRUPT = 0x4207 };
+enum { TRACE_STOPPED = 0x80057f }; // what wait() says of a process that its tracer has interrupted
+static inline long trace(long what, long process) { return system_call(117, what, process, 0, 0, 0); }
 static inline long pause(void) { return system_call(73, 0, 0, 0, 0, 0); /* ppoll of nothing */ }
 static inline long sleep_milliseconds(long count) {
   long time[2] = {count / 1000, count % 1000 * 1000000};

@@ -9,7 +9,7 @@ struct slot_record;
 
 struct lending_figures {
 	unsigned long lent, kept, parked, kicks, deepest_park;
-	unsigned int pool, in_sets, waiting, most_waiting;
+	unsigned int pool, in_sets, waiting, most_waiting, park_margin;
 };
 
 #ifdef CONFIG_SWIFT_KERNEL_STACKS_GROWING

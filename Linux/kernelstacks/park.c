@@ -212,4 +212,5 @@ void kernelstacks_parking_figures(struct lending_figures *figures)
 	figures->waiting = READ_ONCE(pool->waiting);
 	figures->most_waiting = READ_ONCE(most_waiting);
 	figures->deepest_park = READ_ONCE(deepest_park);
+	figures->park_margin = PARK_MARGIN;
 }

@@ -91,9 +91,9 @@ int kernelstacks_lending(char *result)
 	kernelstacks_count_stacks(&counts);
 	snprintf(result, RESULT_BYTES,
 		 "\"lends\":%d,\"lent\":%lu,\"kept\":%lu,\"parked\":%lu,\"waiting\":%u,\"mostWaiting\":%u,\"pool\":%u,"
-		 "\"inSets\":%u,\"deepestPark\":%lu,\"kicks\":%lu,\"onePage\":%lu,\"twoPages\":%lu,\"threePages\":%lu,\"fourPages\":%lu",
+		 "\"inSets\":%u,\"deepestPark\":%lu,\"parkMargin\":%u,\"kicks\":%lu,\"onePage\":%lu,\"twoPages\":%lu,\"threePages\":%lu,\"fourPages\":%lu",
 		 kernelstacks_lends(), figures.lent, figures.kept, figures.parked, figures.waiting, figures.most_waiting,
-		 figures.pool, figures.in_sets, figures.deepest_park, figures.kicks, counts.user[1], counts.user[2],
+		 figures.pool, figures.in_sets, figures.deepest_park, figures.park_margin, figures.kicks, counts.user[1], counts.user[2],
 		 counts.user[3], counts.user[4]);
 	return 0;
 }
