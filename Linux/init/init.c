@@ -204,6 +204,21 @@ static void groups(char **arguments) {
   }
 }
 
+// Forks children that have been so deep in their stacks, and wait to be killed. Returns when they wait.
+static void fork_deep(long count, long depth) {
+  for (long made = 0; made < count; made++) {
+    live[made] = fork();
+    check("fork", live[made] < 0);
+    if (live[made] == 0) {
+      check("recurse", command_number("recurse ", depth, 1));
+      // What it has kept is charged when it returns from this.
+      sleep_milliseconds(1);
+      for (;;) pause();
+    }
+  }
+  sleep_milliseconds(500);
+}
+
 // groups-grown LIVE: what a memory cgroup is charged for the stacks of LIVE processes, before and after they have gone deep.
 static void groups_grown(char **arguments) {
   long error, count = number(arguments[0]);
@@ -216,38 +231,29 @@ static void groups_grown(char **arguments) {
     put_member(&line, "stackBytes", bytes_in_group());
     end();
     reap_live(made);
-    for (made = 0; made < count; made++) {
-      live[made] = fork();
-      check("fork", live[made] < 0);
-      if (live[made] == 0) {
-        check("recurse", command_number("recurse ", 12288, 1));
-        // Charged when it returns from this.
-        sleep_milliseconds(1);
-        for (;;) pause();
-      }
-    }
-    sleep_milliseconds(500);
+    fork_deep(count, 12288);
     begin("groupGrown");
     put_member(&line, "stackBytes", bytes_in_group());
-    leave_group(made);
+    leave_group(count);
   }
   wait(0);
 }
 
-// nodes LIVE: on which node the stacks of LIVE processes lie that a CPU of each node has forked.
+// nodes LIVE DEPTH: on which node the stacks of LIVE processes lie that a CPU of each node has forked, and that have been so deep.
 static void nodes(char **arguments) {
   const char *figures[2] = {"/sys/devices/system/node/node0/meminfo", "/sys/devices/system/node/node1/meminfo"};
-  long error, count = number(arguments[0]);
+  long error = 0, count = number(arguments[0]), depth = number(arguments[1]);
   for (int cpu = 0; cpu < 2; cpu++) {
     check("pin", pin_to_cpu(cpu) < 0);
     long before[2] = {number_in(figures[0], "KernelStack:"), number_in(figures[1], "KernelStack:")};
-    long made = fork_live(count, &error, 0);
+    if (depth) fork_deep(count, depth);
+    else fork_live(count, &error, 0);
     check("fork", error);
     begin(cpu == 0 ? "node0" : "node1");
     put_member(&line, "onNode0KiB", number_in(figures[0], "KernelStack:") - before[0]);
     put_member(&line, "onNode1KiB", number_in(figures[1], "KernelStack:") - before[1]);
     end();
-    reap_live(made);
+    reap_live(count);
     command("settle");
   }
 }

@@ -6,8 +6,10 @@
 #include <linux/init.h>
 #include <linux/irq_work.h>
 #include <linux/kthread.h>
+#include <linux/nodemask.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
+#include <linux/topology.h>
 #include <linux/wait.h>
 
 #include "lending.h"
@@ -34,6 +36,22 @@ void kernelstacks_kick(void)
 	irq_work_queue(&kick);
 }
 
+u64 kernelstacks_take_frame(void)
+{
+	struct node_frames *node = &pool->nodes[numa_node_id()];
+
+	if (!node->count)
+		for (node = pool->nodes; !node->count;)
+			node++;
+	pool->count--;
+	return node->frames[--node->count];
+}
+
+static bool is_low(const struct node_frames *node)
+{
+	return READ_ONCE(node->count) < node->target / 2;
+}
+
 /* The spare set has too few frames for a thread that is switched to. Says whether it has enough now. */
 bool kernelstacks_refill(struct slot_record *record, struct lending_cpu *cpu)
 {
@@ -45,7 +63,7 @@ bool kernelstacks_refill(struct slot_record *record, struct lending_cpu *cpu)
 		refill_set(set, LENT_PAGES);
 	else if (record->may_refill)
 		refill_set(set, record->missing);
-	must_kick = pool->count < pool->target / 2;
+	must_kick = is_low(&pool->nodes[numa_node_id()]);
 	raw_spin_unlock(&pool->lock);
 	if (must_kick)
 		kernelstacks_kick();
@@ -55,19 +73,39 @@ bool kernelstacks_refill(struct slot_record *record, struct lending_cpu *cpu)
 	return false;
 }
 
-static bool add_frame(void)
+/* The node that lacks most frames; NUMA_NO_NODE if none lacks any. */
+static int lacking_node(void)
 {
-	struct page *page = alloc_page(GFP_KERNEL | __GFP_ZERO);
-	bool is_added;
+	unsigned int lack, most = 0;
+	int node, lacking = NUMA_NO_NODE;
+
+	for_each_node(node) {
+		lack = pool->nodes[node].target - READ_ONCE(pool->nodes[node].count);
+		if (lack <= most)
+			continue;
+		most = lack;
+		lacking = node;
+	}
+	return lacking;
+}
+
+/* Only kstackd adds frames. */
+static bool add_frame(int node)
+{
+	struct node_frames *its = &pool->nodes[node];
+	struct page *page = alloc_pages_node(node, GFP_KERNEL | __GFP_ZERO, 0);
+	bool is_frozen;
 
 	if (!page)
 		return false;
 	raw_spin_lock_irq(&pool->lock);
-	is_added = !pool->is_frozen && pool->count < pool->target;
-	if (is_added)
-		pool->frames[pool->count++] = pte_val(pfn_pte(page_to_pfn(page), PAGE_KERNEL)) & ~PTE_AF;
+	is_frozen = pool->is_frozen;
+	if (!is_frozen) {
+		its->frames[its->count++] = pte_val(pfn_pte(page_to_pfn(page), PAGE_KERNEL)) & ~PTE_AF;
+		pool->count++;
+	}
 	raw_spin_unlock_irq(&pool->lock);
-	if (!is_added)
+	if (is_frozen)
 		__free_page(page);
 	return true;
 }
@@ -75,18 +113,24 @@ static bool add_frame(void)
 static bool has_work(void)
 {
 	bool has_work;
+	int node;
 
 	raw_spin_lock_irq(&pool->lock);
-	has_work = !pool->is_frozen && (pool->count < pool->target / 2 || kernelstacks_wakeable() > 0);
+	has_work = kernelstacks_wakeable() > 0;
+	for_each_node(node)
+		has_work |= is_low(&pool->nodes[node]);
+	has_work &= !pool->is_frozen;
 	raw_spin_unlock_irq(&pool->lock);
 	return has_work;
 }
 
 static int kstackd(void *unused)
 {
+	int node;
+
 	for (;;) {
-		while (!READ_ONCE(pool->is_frozen) && READ_ONCE(pool->count) < pool->target) {
-			if (!add_frame())
+		while (!READ_ONCE(pool->is_frozen) && (node = lacking_node()) != NUMA_NO_NODE) {
+			if (!add_frame(node))
 				schedule_timeout_idle(1);
 			if (READ_ONCE(pool->waiting))
 				kernelstacks_wake_waiters();
@@ -97,21 +141,37 @@ static int kstackd(void *unused)
 	return 0;
 }
 
+static void __init free_pool(void)
+{
+	int node;
+
+	for_each_node(node) {
+		kfree(pool->nodes[node].frames);
+		pool->nodes[node] = (struct node_frames){};
+	}
+}
+
 int __init kernelstacks_start_pool(void)
 {
-	unsigned int target = FRAMES_PER_CPU * num_possible_cpus();
 	struct task_struct *task;
+	struct node_frames *its;
+	unsigned int cpu;
+	int node;
 
-	pool->frames = kcalloc(target, sizeof(*pool->frames), GFP_KERNEL);
-	if (!pool->frames)
-		return -ENOMEM;
-	pool->target = target;
+	for_each_possible_cpu(cpu)
+		pool->nodes[cpu_to_node(cpu)].target += FRAMES_PER_CPU;
+	for_each_node(node) {
+		its = &pool->nodes[node];
+		its->frames = kcalloc_node(its->target, sizeof(*its->frames), GFP_KERNEL, node);
+		if (!its->frames)
+			goto undo;
+	}
 	task = kthread_run(kstackd, NULL, "kstackd");
 	if (!IS_ERR(task))
 		return 0;
-	pool->target = 0;
-	kfree(pool->frames);
-	return PTR_ERR(task);
+undo:
+	free_pool();
+	return -ENOMEM;
 }
 
 #ifdef CONFIG_SWIFT_KERNEL_STACKS_TEST
@@ -124,7 +184,7 @@ void kernelstacks_freeze_pool(bool freeze)
 	raw_spin_unlock_irq(&pool->lock);
 	while (freeze) {
 		raw_spin_lock_irq(&pool->lock);
-		frame = pool->count ? pool->frames[--pool->count] : 0;
+		frame = pool->count ? kernelstacks_take_frame() : 0;
 		raw_spin_unlock_irq(&pool->lock);
 		if (!frame)
 			break;

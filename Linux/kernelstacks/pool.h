@@ -11,14 +11,21 @@
 #define KERNELSTACKS_POOL_H
 
 #include <linux/mm.h>
+#include <linux/numa.h>
 #include <linux/spinlock.h>
 
 #include "lend.h"
 
-struct frame_pool {
-	raw_spinlock_t lock;
+/* The frames for the CPUs of a node: of its own memory, where the page allocator has some there. */
+struct node_frames {
 	u64 *frames; /* as entries, access flag 0 */
 	unsigned int count, target;
+};
+
+struct frame_pool {
+	raw_spinlock_t lock;
+	struct node_frames nodes[MAX_NUMNODES];
+	unsigned int count;   /* of all nodes */
 	unsigned int waiting; /* threads in kernelstacks_park() */
 	bool is_frozen;	      /* by the test */
 	unsigned long kicks;
@@ -31,13 +38,14 @@ static inline struct page *page_of_frame(u64 frame)
 	return pfn_to_page(pte_pfn(__pte(frame)));
 }
 
+/* Takes a frame out of the pool, which is locked and has one: of this CPU's node, if there is one. */
+u64 kernelstacks_take_frame(void);
+
 /* Moves frames from the pool to a set until it has `count`; the pool is locked. Says whether it has them. */
 static inline bool refill_set(struct frame_set *set, unsigned int count)
 {
-	struct frame_pool *pool = &kernelstacks_pool;
-
-	while (set->count < count && pool->count)
-		set->frame[set->count++] = pool->frames[--pool->count];
+	while (set->count < count && kernelstacks_pool.count)
+		set->frame[set->count++] = kernelstacks_take_frame();
 	return set->count >= count;
 }
 
