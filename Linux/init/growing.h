@@ -59,6 +59,47 @@ static void switches(char **arguments) {
   wait(0);
 }
 
+// The least that one call takes, of ten rounds: without the timer's interrupts.
+static unsigned int least_instructions(long count, void (*call)(void)) {
+  unsigned int least = ~0u;
+  for (int round = 0; round < 10; round++) {
+    unsigned int before = instructions();
+    for (long i = 0; i < count; i++) call();
+    unsigned int spent = (instructions() - before) / count;
+    if (spent < least) least = spent;
+  }
+  return least;
+}
+
+static void call_system(void) { process_number(); }
+// The kernel emulates the read of an ID register: an undefined instruction, without a signal.
+static void except_from_user(void) {
+  word features;
+  __asm__ volatile("mrs %0, id_aa64isar0_el1" : "=r"(features));
+}
+// A system call whose one store to the user's memory fails: an exception in the kernel, without a page.
+static void except_from_kernel(void) { cpu_number_at(16); }
+
+// entries COUNT: instructions of a system call, of an exception from a user's program, and of a system call with an exception
+// from the kernel, in a process that has no more of its stack than others.
+static void entries(char **arguments) {
+  long count = number(arguments[0]);
+  check("count-instructions", command("count-instructions"));
+  if (fork() == 0) {
+    check("system call", cpu_number_at(16) != -14 /* EFAULT */);
+    unsigned int call = least_instructions(count, call_system);
+    unsigned int from_user = least_instructions(count, except_from_user);
+    unsigned int from_kernel = least_instructions(count, except_from_kernel);
+    begin("entries");
+    put_member(&line, "systemCallInstructions", call);
+    put_member(&line, "userExceptionInstructions", from_user);
+    put_member(&line, "kernelExceptionInstructions", from_kernel);
+    end();
+    exit(0);
+  }
+  wait(0);
+}
+
 // Processes that go deep into their stacks, at random depths, `rounds` times each; some sleep down there, some are
 // interrupted or preempted. A new process goes on after every fourth time.
 static void deep_once(long rounds, long workers) {

@@ -321,6 +321,7 @@ void start(word *stack) {
   if (same(what, "nodes")) nodes(rest);
   if (same(what, "idle")) idle(rest);
   if (same(what, "switches")) switches(rest);
+  if (same(what, "entries")) entries(rest);
   if (same(what, "deep")) deep(rest);
   if (same(what, "frozen")) frozen(rest);
   if (same(what, "shortages")) shortages(rest);

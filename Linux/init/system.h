@@ -57,6 +57,9 @@ static inline long sleep_milliseconds(long count) {
   long time[2] = {count / 1000, count % 1000 * 1000000};
   return system_call(101, (long)time, 0, 0, 0, 0);
 }
+static inline long process_number(void) { return system_call(172, 0, 0, 0, 0, 0); }
+// Stores the number of the CPU there.
+static inline long cpu_number_at(word address) { return system_call(168, address, 0, 0, 0, 0); }
 static inline long pin_to_cpu(int cpu) {
   word mask = 1ul << cpu;
   return system_call(122, 0, sizeof(mask), (long)&mask, 0, 0);
