@@ -12,11 +12,13 @@ enum { false = 0, true = 1 };
 #define NULL ((void *)0)
 #define LONG_MAX 0x7fffffffffffffffl
 #define __ro_after_init
+#define notrace
 #define __always_inline inline __attribute__((always_inline))
 #define __init __attribute__((section(".init.text")))
 #define BUILD_BUG_ON(condition) _Static_assert(!(condition), #condition)
 #define READ_ONCE(place) (*(const volatile __typeof__(place) *)&(place))
 #define ALIGN(value, to) (((value) + ((to) - 1)) & ~((__typeof__(value))(to) - 1))
+#define ALIGN_DOWN(value, to) ((value) & ~((__typeof__(value))(to) - 1))
 #define DIV_ROUND_UP(value, by) (((value) + (by) - 1) / (by))
 #define clamp(value, low, high) ((value) < (low) ? (low) : (value) > (high) ? (high) : (value))
 #define core_initcall(function) static int (*const initcall_##function)(void) __attribute__((used)) = function
@@ -37,6 +39,8 @@ void atomic_long_add(long more, atomic_long_t *number);
 #define VM_NO_GUARD 0x40ul
 #define GFP_KERNEL 0xcc0u
 #define __GFP_ZERO 0x100u
+#define GFP_NOWAIT 0x800u
+#define __GFP_NOWARN 0x2000u
 #define PAGE_KERNEL ((pgprot_t){0})
 #define vabits_actual 39ul
 
@@ -103,6 +107,7 @@ int apply_to_page_range(
 pte_t pfn_pte(unsigned long frame, pgprot_t attributes);
 struct page *pte_page(pte_t entry);
 #define pte_val(entry) ((entry).pte)
+#define __pte(value) ((pte_t){value})
 #define pte_none(entry) (!pte_val(entry))
 unsigned long pte_index(unsigned long address);
 unsigned long physical_address(const void *address);
@@ -138,6 +143,7 @@ struct llist_node *llist_del_all(struct llist_head *list);
        at_##member = next_##member)
 
 #define likely(condition) __builtin_expect(!!(condition), 1)
+#define unlikely(condition) (condition)
 void on_each_cpu(void (*function)(void *), void *argument, int wait);
 struct work_struct {
   void (*function)(struct work_struct *);

@@ -206,10 +206,15 @@ static int is_parked(long process) {
 static void frozen(char **arguments) {
   long count = number(arguments[0]), cpus = number(arguments[1]), failed = 0, interrupted = 0, stopped = 0;
   volatile int *go = (volatile int *)map_shared_memory(4096);
-  int ends[2];
-  check("pipe", open_pipe(ends));
+  // A pipe for each: of several readers of one, a byte wakes the first alone.
+  static int writers[64];
+  int ends[2] = {0, 0};
   for (long i = 0; i < count; i++) {
     if (i % KINDS == FORKED_LATE) continue;
+    if (i % KINDS == READING) {
+      check("pipe", open_pipe(ends));
+      writers[i] = ends[1];
+    }
     live[i] = fork();
     check("fork", live[i] < 0);
     if (live[i] == 0) {
@@ -226,7 +231,7 @@ static void frozen(char **arguments) {
   check("freeze", command("freeze"));
   *go = 1;
   for (long i = 0; i < count; i++) {
-    if (i % KINDS == READING) check("write", write_file(ends[1], "", 1) != 1);
+    if (i % KINDS == READING) check("write", write_file(writers[i], "", 1) != 1);
     if (i % KINDS != FORKED_LATE) continue;
     live[i] = fork();
     check("fork", live[i] < 0);

@@ -49,6 +49,8 @@ static void costs(char **arguments) {
     put_result(&figures);
     before = instructions();
     long made = fork_live(burst, &error, 0);
+    // Those that have not run yet do so now, and belong to the forks.
+    sleep_milliseconds(100);
     unsigned int forked = instructions();
     check("burst", error);
     check("figures", command("figures"));

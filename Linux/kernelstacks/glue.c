@@ -49,6 +49,8 @@ struct slot_table {
 };
 
 u64 kernelstacks_handle[16];
+uintptr_t swift_stacks_map_offset __ro_after_init;
+uint64_t swift_stacks_attributes __ro_after_init;
 static bool grows __ro_after_init; /* stacks begin with one page */
 static struct vm_struct *arena;
 static unsigned long first_window; /* a multiple of PMD_SIZE: the first stack */
@@ -58,44 +60,60 @@ static atomic_long_t arena_pages;
 
 /* The hook of kernel/fork.c */
 
+static struct slot_record *record_in(const struct slot_table *table, unsigned long place)
+{
+	return &table->records[place / SLOTS_PER_RECORD_PAGE][place % SLOTS_PER_RECORD_PAGE];
+}
+
 /* The record of the slot whose stack begins at an address; NULL where none has ever been. */
 static struct slot_record *record_of(unsigned long stack)
 {
 	unsigned long slot = (stack - first_window) / THREAD_ALIGN;
-	unsigned long place = slot % SLOTS_PER_TABLE;
 	struct slot_table *table;
 
 	if (stack < first_window || stack % THREAD_ALIGN || slot / SLOTS_PER_TABLE >= table_count)
 		return NULL;
 	table = &tables[slot / SLOTS_PER_TABLE];
 	/* Written last, when all records are there. */
-	if (!smp_load_acquire(&table->entries))
-		return NULL;
-	return &table->records[place / SLOTS_PER_RECORD_PAGE][place % SLOTS_PER_RECORD_PAGE];
+	return smp_load_acquire(&table->entries) ? record_in(table, slot % SLOTS_PER_TABLE) : NULL;
 }
 
+/* What stays the same of the records of a table that is about to be there. */
+static void initialize_records(struct slot_table *table, unsigned long stack, pte_t *entries)
+{
+	int place;
+
+	for (place = 0; place < SLOTS_PER_TABLE; place++) {
+		struct slot_record *record = record_in(table, place);
+
+		record->area = (struct vm_struct){
+			.addr = (void *)(stack + place * THREAD_ALIGN), .size = THREAD_SIZE, .flags = VM_MAP | VM_NO_GUARD,
+			.pages = record->pages, .nr_pages = STACK_PAGES,
+		};
+		record->entries = (u64 *)(entries + place * (THREAD_ALIGN / PAGE_SIZE));
+	}
+}
+
+/* The stack has just been handed out. */
 static struct vm_struct *describe(unsigned long stack)
 {
-	struct slot_record *record = record_of(stack);
-	pte_t *entries = tables[(stack - first_window) / PMD_SIZE].entries + pte_index(stack);
-	int i;
+	unsigned long slot = (stack - first_window) / THREAD_ALIGN;
+	struct slot_record *record = record_in(&tables[slot / SLOTS_PER_TABLE], slot % SLOTS_PER_TABLE);
+	unsigned int missing = STACK_PAGES;
 
-	record->entries = (u64 *)entries;
-	record->missing = 0;
 	/* A thread that dies in an oops leaves these as they were. */
 	record->lent = NULL;
-	record->is_parked = record->may_refill = record->is_charge_due = false;
-	for (i = 0; i < STACK_PAGES; i++) {
-		pte_t entry = READ_ONCE(entries[i]);
+	record->is_short = record->is_parked = record->may_refill = record->is_charge_due = false;
+	memset(record->pages, 0, sizeof(record->pages));
+	/* From the top down: what is missing is at the bottom. */
+	while (missing > 0) {
+		u64 entry = READ_ONCE(record->entries[missing - 1]);
 
-		record->pages[i] = pte_none(entry) ? NULL : pte_page(entry);
-		record->missing += pte_none(entry);
+		if (!entry)
+			break;
+		record->pages[--missing] = pte_page(__pte(entry));
 	}
-	record->area.addr = (void *)stack;
-	record->area.size = THREAD_SIZE;
-	record->area.flags = VM_MAP | VM_NO_GUARD;
-	record->area.pages = record->pages;
-	record->area.nr_pages = STACK_PAGES;
+	record->missing = missing;
 	return &record->area;
 }
 
@@ -207,6 +225,8 @@ void __init arch_task_cache_init(void)
 	BUILD_BUG_ON(THREAD_ALIGN != 2 * THREAD_SIZE);
 	BUILD_BUG_ON(sizeof(arch_spinlock_t) > sizeof(u64));
 	grows = kernelstacks_may_lend();
+	swift_stacks_map_offset = PAGE_OFFSET - PHYS_OFFSET;
+	swift_stacks_attributes = pte_val(pfn_pte(0, PAGE_KERNEL));
 	if (swift_stacks_handle_size() > sizeof(kernelstacks_handle) ||
 	    !swift_stacks_init(kernelstacks_handle, grows, THREAD_SIZE, THREAD_ALIGN / 2, clamp(capacity, 1UL, most)))
 		panic("kernelstacks: the stack allocator could not be made");
@@ -220,14 +240,15 @@ void kernelstacks_figures_of_arena(unsigned long *pages, unsigned long *cached)
 
 /* Page frames */
 
-uintptr_t swift_stacks_alloc_pages(unsigned int order, int node, bool zero)
+notrace uintptr_t swift_stacks_alloc_pages(unsigned int order, int node, bool zero, bool wait)
 {
-	struct page *page = alloc_pages_node(node, zero ? GFP_KERNEL | __GFP_ZERO : GFP_KERNEL, order);
+	gfp_t flags = (wait ? GFP_KERNEL : GFP_NOWAIT | __GFP_NOWARN) | (zero ? __GFP_ZERO : 0);
+	struct page *page = alloc_pages_node(node, flags, order);
 
 	return page ? page_to_pfn(page) : 0;
 }
 
-void swift_stacks_free_pages(uintptr_t frame, unsigned int order)
+notrace void swift_stacks_free_pages(uintptr_t frame, unsigned int order)
 {
 	__free_pages(pfn_to_page(frame), order);
 }
@@ -295,6 +316,7 @@ uintptr_t swift_stacks_leaf_entry(uintptr_t address, int node)
 		table->records[i] = page_address(page);
 	}
 	if (!apply_to_page_range(&init_mm, address, PAGE_SIZE, note_entry, &entries)) {
+		initialize_records(table, ALIGN_DOWN(address, PMD_SIZE), entries - pte_index(address));
 		smp_store_release(&table->entries, entries - pte_index(address));
 		atomic_long_add(RECORD_PAGES + 1, &arena_pages);
 		return __pa(entries);
@@ -303,16 +325,6 @@ undo:
 	while (i--)
 		free_page((unsigned long)table->records[i]);
 	return 0;
-}
-
-uint64_t swift_stacks_page_attributes(void)
-{
-	return pte_val(pfn_pte(0, PAGE_KERNEL));
-}
-
-uintptr_t swift_stacks_linear_map_offset(void)
-{
-	return PAGE_OFFSET - PHYS_OFFSET;
 }
 
 unsigned int swift_stacks_va_bits(void)
@@ -325,14 +337,14 @@ void swift_stacks_flush_tlb_kernel_range(uintptr_t start, uintptr_t end)
 	flush_tlb_kernel_range(start, end);
 }
 
-void swift_stacks_clear(uintptr_t address, size_t size)
+notrace void swift_stacks_clear(uintptr_t address, size_t size)
 {
 	memset((void *)address, 0, size);
 }
 
 /* CPUs */
 
-unsigned int swift_stacks_cpu(void)
+notrace unsigned int swift_stacks_cpu(void)
 {
 	return raw_smp_processor_id();
 }
@@ -347,7 +359,7 @@ int swift_stacks_cpu_node(void)
 	return numa_node_id();
 }
 
-uintptr_t swift_stacks_irq_save(void)
+notrace uintptr_t swift_stacks_irq_save(void)
 {
 	unsigned long flags;
 
@@ -355,12 +367,12 @@ uintptr_t swift_stacks_irq_save(void)
 	return flags;
 }
 
-void swift_stacks_irq_restore(uintptr_t flags)
+notrace void swift_stacks_irq_restore(uintptr_t flags)
 {
 	local_irq_restore(flags);
 }
 
-uintptr_t swift_stacks_lock(uint64_t *lock)
+notrace uintptr_t swift_stacks_lock(uint64_t *lock)
 {
 	unsigned long flags;
 
@@ -369,7 +381,7 @@ uintptr_t swift_stacks_lock(uint64_t *lock)
 	return flags;
 }
 
-void swift_stacks_unlock(uint64_t *lock, uintptr_t flags)
+notrace void swift_stacks_unlock(uint64_t *lock, uintptr_t flags)
 {
 	arch_spin_unlock((arch_spinlock_t *)lock);
 	local_irq_restore(flags);

@@ -76,8 +76,7 @@ void kernelstacks_keep(struct task_struct *task, u64 *frames, unsigned int first
 	charge_later(task, record);
 }
 
-/* The pages that a stack has got since fork, and that fork.c does not account for, leave KernelStack before it is freed. */
-void kernelstacks_forget_kept(struct slot_record *record)
+void kernelstacks_forget_pages(struct slot_record *record)
 {
 	unsigned int i;
 

@@ -13,7 +13,7 @@
 
 DEFINE_PER_CPU(struct lending_cpu, kernelstacks_cpu);
 
-static bool is_lending __read_mostly;
+bool kernelstacks_is_lending __read_mostly;
 
 /* A CPU's frames go back. It runs no thread, or never has. */
 void kernelstacks_empty_sets(unsigned int cpu)
@@ -41,7 +41,7 @@ static int check_cpu(unsigned int cpu)
 	    read_sysreg(tcr_el1) & TCR_HA && !kernelstacks_is_refused(cpu))
 		return 0;
 	pr_err("kernelstacks: CPU %u does not set access flags (FEAT_HAFDBS)%s\n", cpu,
-	       is_lending ? ", which growing stacks need: it stays offline" : "");
+	       kernelstacks_is_lending ? ", which growing stacks need: it stays offline" : "");
 	return -EINVAL;
 }
 
@@ -51,11 +51,6 @@ bool __init kernelstacks_may_lend(void)
 	u64 features = read_sanitised_ftr_reg(SYS_ID_AA64ISAR0_EL1);
 
 	return cpu_has_hw_af() && cpuid_feature_extract_unsigned_field(features, ID_AA64ISAR0_EL1_ATOMIC_SHIFT) >= 2;
-}
-
-bool kernelstacks_lends(void)
-{
-	return is_lending;
 }
 
 /* When all CPUs are there, and no program of a user has run: until here all stacks are whole. */
@@ -74,8 +69,8 @@ static int __init start_lending(void)
 		return 0;
 	}
 	state = cpuhp_setup_state(CPUHP_AP_ONLINE_DYN, "kernelstacks:online", check_cpu, NULL);
-	is_lending = state >= 0 && !kernelstacks_start_pool();
-	if (is_lending) {
+	kernelstacks_is_lending = state >= 0 && !kernelstacks_start_pool();
+	if (kernelstacks_is_lending) {
 		pr_info("kernelstacks: stacks grow: pages that a thread has not touched are lent to it while it runs\n");
 		return 0;
 	}

@@ -17,8 +17,8 @@
  * The next thread's frames are lent before the last one's are taken back, so each CPU has two sets of them, which take
  * turns. Frame n of a set is for page n of a stack, the lowest page first. The first `count` frames of a set are there.
  *
- * A switch with too few frames sets the CPU's `is_short`; the thread then comes to kernelstacks_park() and waits in a loop
- * there, which sets the record's `is_parked`. Its own switches come there again, with `is_parked` set, and only clear the mark.
+ * A switch with too few frames sets `is_short` in the next thread's record; it then comes to kernelstacks_park() and waits in a
+ * loop there, which sets `is_parked`. Its own switches come there again, with `is_parked` set, and only clear `is_short`.
  */
 #ifndef KERNELSTACKS_LEND_H
 #define KERNELSTACKS_LEND_H
@@ -47,7 +47,6 @@ struct frame_set {
 struct lending_cpu {
 	struct frame_set set[2] __aligned(2 * sizeof(struct frame_set));
 	struct frame_set *spare; /* the set that is lent next */
-	bool is_short;		 /* the thread that is switched to has not got what its stack lacks */
 	unsigned long lent, kept, parked;
 };
 
@@ -95,6 +94,14 @@ static __always_inline void kernelstacks_lend(struct task_struct *next)
 	if (unlikely(cpu->spare->count < record->missing) && !kernelstacks_refill(record, cpu))
 		return;
 	lend_spare_set(record, cpu);
+}
+
+/* Whether a thread has been switched to without enough frames. */
+static __always_inline bool kernelstacks_is_short(struct task_struct *task)
+{
+	struct slot_record *record = record_of_task(task);
+
+	return record && record->is_short;
 }
 
 /* Empties an entry if it still is what was lent: one atomic step, which no update by a CPU can come into. */

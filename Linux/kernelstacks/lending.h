@@ -5,7 +5,7 @@
 
 #include <linux/types.h>
 
-struct slot_record;
+#include "record.h"
 
 struct lending_figures {
 	unsigned long lent, kept, parked, kicks, deepest_park;
@@ -14,8 +14,16 @@ struct lending_figures {
 
 #ifdef CONFIG_SWIFT_KERNEL_STACKS_GROWING
 bool kernelstacks_may_lend(void);
-bool kernelstacks_lends(void);
-void kernelstacks_forget_kept(struct slot_record *record);
+extern bool kernelstacks_is_lending;
+static inline bool kernelstacks_lends(void) { return kernelstacks_is_lending; }
+/* The pages that a stack has got since fork, and that fork.c does not account for, leave KernelStack before it is freed. */
+void kernelstacks_forget_pages(struct slot_record *record);
+static inline void kernelstacks_forget_kept(struct slot_record *record)
+{
+	/* One that has a single page has kept none. */
+	if (unlikely(record->missing < STACK_PAGES - 1 || record->lent || record->is_charge_due))
+		kernelstacks_forget_pages(record);
+}
 void kernelstacks_empty_sets(unsigned int cpu);
 void kernelstacks_lending_figures(struct lending_figures *figures);
 void kernelstacks_parking_figures(struct lending_figures *figures);

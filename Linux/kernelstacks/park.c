@@ -64,7 +64,7 @@ static bool is_backed(struct slot_record *record, bool may_take)
 {
 	struct lending_cpu *cpu = raw_cpu_ptr(&kernelstacks_cpu);
 
-	cpu->is_short = false;
+	record->is_short = false;
 	if (record->lent)
 		return true;
 	if (may_take)
@@ -151,7 +151,7 @@ void __sched kernelstacks_park(void (*schedule)(unsigned int mode))
 
 	/* Switched to while it waits, and still short: the loop further up this stack sees to it. */
 	if (record->is_parked) {
-		raw_cpu_write(kernelstacks_cpu.is_short, false);
+		record->is_short = false;
 		return;
 	}
 	raw_spin_lock_irq(&pool->lock);

@@ -69,7 +69,7 @@ bool kernelstacks_refill(struct slot_record *record, struct lending_cpu *cpu)
 		kernelstacks_kick();
 	if (set->count >= record->missing)
 		return true;
-	cpu->is_short = true;
+	record->is_short = true;
 	return false;
 }
 

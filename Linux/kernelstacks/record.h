@@ -18,8 +18,10 @@ struct slot_record {
 	struct llist_node suspect;	 /* in `suspects`, while is_suspect is 1 */
 	atomic_t is_suspect;
 	u8 missing;	/* how many pages, from the lowest up, are not the thread's */
-	bool is_parked; /* it waits for frames, in kernelstacks_park() */
-	bool may_refill; /* it waits, and its turn to take frames has come */
+	bool is_short;	/* it has been switched to without what its stack lacks */
+	/* Written under the pool's lock. */
+	bool is_parked : 1;  /* it waits for frames, in kernelstacks_park() */
+	bool may_refill : 1; /* it waits, and its turn to take frames has come */
 	bool is_charge_due; /* `charge` is among the works of the task */
 	u64 *lent;	/* the frames that are lent to the thread, which runs; or NULL */
 	u64 *entries;	/* the stack's page-table entries, the lowest page's first */

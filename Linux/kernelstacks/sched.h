@@ -32,9 +32,9 @@ static void __sched kernelstacks_schedule(unsigned int mode)
 		(vtime_task_switch)(prev);    \
 	} while (0)
 
-#define finish_arch_post_lock_switch()                           \
-	do {                                                     \
-		if (unlikely(raw_cpu_read(kernelstacks_cpu.is_short))) \
+#define finish_arch_post_lock_switch()                            \
+	do {                                                      \
+		if (unlikely(kernelstacks_is_short(current)))     \
 			kernelstacks_park(kernelstacks_schedule); \
 	} while (0)
 

@@ -6,11 +6,11 @@ import Testing
 @Suite struct ConformanceTests {
   /// All symbols that Linux has to supply.
   static let services = [
-    "memcpy", "swift_stacks_alloc_pages", "swift_stacks_clear", "swift_stacks_cpu", "swift_stacks_cpu_count",
-    "swift_stacks_cpu_node", "swift_stacks_flush_tlb_kernel_range", "swift_stacks_free_page_count",
-    "swift_stacks_free_pages", "swift_stacks_irq_restore", "swift_stacks_irq_save", "swift_stacks_leaf_entry",
-    "swift_stacks_linear_map_offset", "swift_stacks_lock", "swift_stacks_node_count",
-    "swift_stacks_page_attributes", "swift_stacks_page_to_nid", "swift_stacks_reserve_area",
+    "memcpy", "swift_stacks_alloc_pages", "swift_stacks_attributes", "swift_stacks_clear", "swift_stacks_cpu",
+    "swift_stacks_cpu_count", "swift_stacks_cpu_node", "swift_stacks_flush_tlb_kernel_range",
+    "swift_stacks_free_page_count", "swift_stacks_free_pages", "swift_stacks_irq_restore",
+    "swift_stacks_irq_save", "swift_stacks_leaf_entry", "swift_stacks_lock", "swift_stacks_map_offset",
+    "swift_stacks_node_count", "swift_stacks_page_to_nid", "swift_stacks_reserve_area",
     "swift_stacks_total_pages", "swift_stacks_unlock", "swift_stacks_va_bits",
   ]
 

@@ -32,7 +32,8 @@ import Testing
     for file in ["glue.c", "freed.c"] {
       _ = try folder.run(
         "clang",
-        Self.flags + options.map { "-DCONFIG_\($0)" } + ["-I", folder.path, "-I", stubs, "\(Self.glue)/\(file)"])
+        Self.flags + options.map { "-DCONFIG_\($0)" } + ["-I", folder.path, "-I", stubs]
+          + ["\(Self.glue)/\(file)"])
     }
   }
 

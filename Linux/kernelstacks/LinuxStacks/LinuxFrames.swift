@@ -7,7 +7,7 @@ import LinuxServices
 struct LinuxFrames: FrameSource {
   func allocate(_ request: FrameRequest) throws(FrameSourceError) -> PageFrame {
     let node = request.node.map { Int32(truncatingIfNeeded: $0.index) } ?? -1
-    let frame = swift_stacks_alloc_pages(UInt32(truncatingIfNeeded: request.order), node, request.cleared)
+    let frame = swift_stacks_alloc_pages(UInt32(truncatingIfNeeded: request.order), node, request.cleared, true)
     guard frame != 0 else {
       throw .refused(
         FrameRefusal(
@@ -15,6 +15,17 @@ struct LinuxFrames: FrameSource {
           largestFreeOrder: -1))
     }
     return PageFrame(frame)
+  }
+
+  /// Takes a frame that the page allocator has at hand; several are for ``allocate(_:count:_:)``, which may wait for memory.
+  func allocateTogether(
+    _ request: FrameRequest, count: Int, _ body: (PageFrame) -> Void
+  ) -> FrameContents? {
+    guard count == 1 else { return nil }
+    let frame = swift_stacks_alloc_pages(0, -1, false, false)
+    guard frame != 0 else { return nil }
+    body(PageFrame(frame))
+    return .unknown
   }
 
   func free(_ frame: PageFrame, order: Int) throws(FrameSourceError) {

@@ -13,7 +13,8 @@
 #endif
 
 // Page frames. A frame is named by its page frame number; 0 means that there was none.
-uintptr_t swift_stacks_alloc_pages(unsigned int order, int node, bool zero); // node -1: the current CPU's; may sleep
+// Node -1 is the current CPU's. (atomic), if it may not wait.
+uintptr_t swift_stacks_alloc_pages(unsigned int order, int node, bool zero, bool wait);
 void swift_stacks_free_pages(uintptr_t frame, unsigned int order);           // (atomic)
 int swift_stacks_page_to_nid(uintptr_t frame);                               // (atomic)
 size_t swift_stacks_total_pages(void);
@@ -23,9 +24,13 @@ unsigned int swift_stacks_node_count(void);
 // Address space and its last-level entries.
 uintptr_t swift_stacks_reserve_area(size_t size, size_t align, size_t phase); // 0: no room
 uintptr_t swift_stacks_leaf_entry(uintptr_t address, int node); // physical address of the entry, 0: no memory; may sleep
-uint64_t swift_stacks_page_attributes(void);                    // pfn_pte(0, PAGE_KERNEL)
-uintptr_t swift_stacks_linear_map_offset(void);
 unsigned int swift_stacks_va_bits(void);
+
+// These do not change once the allocator is made.
+extern uint64_t swift_stacks_attributes;  // pfn_pte(0, PAGE_KERNEL)
+extern uintptr_t swift_stacks_map_offset; // of the linear map
+static inline uint64_t swift_stacks_page_attributes(void) { return swift_stacks_attributes; }
+static inline uintptr_t swift_stacks_linear_map_offset(void) { return swift_stacks_map_offset; }
 
 // The CPU and the MMU (atomic).
 void swift_stacks_flush_tlb_kernel_range(uintptr_t start, uintptr_t end);
