@@ -242,7 +242,8 @@ static void frozen(char **arguments) {
   for (long i = TRACED; i < count; i += KINDS) check("continue", trace(TRACE_CONTINUE, live[i]));
   await_parked(count - 2 * cpus);
   show_lending("frozen");
-  // A stop and its end, a signal that is ignored, a tracer that wants a stop, and a signal that kills the last of them.
+  // A stop and its end, a signal that is ignored, a tracer that wants a stop, a signal that kills the last of them, and
+  // wakeups of all.
   for (long i = 0; i < count; i++) {
     if (i % KINDS == FORKED_LATE) kill(live[i], 19), kill(live[i], 18);
     if (i % KINDS == SLEEPING) kill(live[i], 17);
@@ -252,7 +253,10 @@ static void frozen(char **arguments) {
     }
   }
   kill(live[count - 1], 9);
-  sleep_milliseconds(200);
+  for (int i = 0; i < 3; i++) {
+    check("wake-waiting", command("wake-waiting"));
+    sleep_milliseconds(100);
+  }
   show_lending("frozenAfterSignals");
   check("thaw", command("thaw"));
   for (long i = 0; i < count; i++) {

@@ -92,3 +92,16 @@ void kernelstacks_check_untouched(const u64 *frames, unsigned int count)
 		if (memchr_inv(page_address(page_of_frame(frames[count])), 0, PAGE_SIZE))
 			panic("kernelstacks: a page was written, and its entry is untouched");
 }
+
+/* Conditions of lending: an entry that is lent was empty, and a page that is the thread's has its access flag. */
+void kernelstacks_check_lendable(const struct slot_record *record)
+{
+	unsigned int i;
+	u64 entry;
+
+	for (i = 0; i < STACK_PAGES; i++) {
+		entry = READ_ONCE(record->entries[i]);
+		if (i < record->missing ? entry : !(entry & PTE_AF))
+			panic("kernelstacks: entry %u of a stack that lacks %u pages is %llx", i, record->missing, entry);
+	}
+}

@@ -56,6 +56,7 @@ bool kernelstacks_refill(struct slot_record *record, struct lending_cpu *cpu);
 void kernelstacks_keep(struct task_struct *task, u64 *frames, unsigned int first);
 void kernelstacks_park(void (*schedule)(unsigned int mode));
 void kernelstacks_check_untouched(const u64 *frames, unsigned int count);
+void kernelstacks_check_lendable(const struct slot_record *record);
 
 static __always_inline struct frame_set *other_set(struct frame_set *set)
 {
@@ -70,6 +71,8 @@ static __always_inline void lend_spare_set(struct slot_record *record, struct le
 	u64 *entries = record->entries;
 
 	BUILD_BUG_ON(LENT_PAGES != 3);
+	if (IS_ENABLED(CONFIG_SWIFT_KERNEL_STACKS_CHECK_LENT))
+		kernelstacks_check_lendable(record);
 	WRITE_ONCE(entries[0], set->frame[0]);
 	if (missing > 1)
 		WRITE_ONCE(entries[1], set->frame[1]);

@@ -40,6 +40,8 @@ static inline unsigned long kernelstacks_lendable_pages(void) { return 0; }
 #ifdef CONFIG_SWIFT_KERNEL_STACKS_TEST
 /* Takes all frames out of the pool and lets none in, or fills it again. */
 void kernelstacks_freeze_pool(bool freeze);
+/* Wakes threads that wait for frames, although there are none. */
+void kernelstacks_wake_parked(void);
 /* Whether the test says that a CPU does not set access flags. */
 bool kernelstacks_is_refused(unsigned int cpu);
 #else

@@ -214,3 +214,23 @@ void kernelstacks_parking_figures(struct lending_figures *figures)
 	figures->deepest_park = READ_ONCE(deepest_park);
 	figures->park_margin = PARK_MARGIN;
 }
+
+#ifdef CONFIG_SWIFT_KERNEL_STACKS_TEST
+/* Not under the pool's lock, as waking takes a run queue's. */
+void kernelstacks_wake_parked(void)
+{
+	struct task_struct *tasks[64];
+	struct waiter *waiter;
+	int i, count = 0;
+
+	raw_spin_lock_irq(&pool->lock);
+	list_for_each_entry(waiter, &queue, place)
+		if (count < ARRAY_SIZE(tasks))
+			tasks[count++] = get_task_struct(waiter->task);
+	raw_spin_unlock_irq(&pool->lock);
+	for (i = 0; i < count; i++) {
+		wake_up_process(tasks[i]);
+		put_task_struct(tasks[i]);
+	}
+}
+#endif

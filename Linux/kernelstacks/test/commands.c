@@ -54,6 +54,8 @@ static int execute(const char *line)
 		return kernelstacks_freeze(true);
 	if (!strcmp(line, "thaw"))
 		return kernelstacks_freeze(false);
+	if (!strcmp(line, "wake-waiting"))
+		return kernelstacks_wake_waiting();
 	if (!strcmp(line, "lending"))
 		return kernelstacks_lending(result);
 	if (sscanf(line, "refuse-cpu %u", &first) == 1)

@@ -82,6 +82,12 @@ int kernelstacks_freeze(bool freeze)
 	return 0;
 }
 
+int kernelstacks_wake_waiting(void)
+{
+	kernelstacks_wake_parked();
+	return 0;
+}
+
 int kernelstacks_lending(char *result)
 {
 	struct lending_figures figures;
@@ -91,14 +97,16 @@ int kernelstacks_lending(char *result)
 	kernelstacks_count_stacks(&counts);
 	snprintf(result, RESULT_BYTES,
 		 "\"lends\":%d,\"lent\":%lu,\"kept\":%lu,\"parked\":%lu,\"waiting\":%u,\"mostWaiting\":%u,\"pool\":%u,"
-		 "\"inSets\":%u,\"deepestPark\":%lu,\"parkMargin\":%u,\"kicks\":%lu,\"onePage\":%lu,\"twoPages\":%lu,\"threePages\":%lu,\"fourPages\":%lu",
+		 "\"inSets\":%u,\"deepestPark\":%lu,\"parkMargin\":%u,\"kicks\":%lu,\"onePage\":%lu,\"twoPages\":%lu,\"threePages\":%lu,\"fourPages\":%lu,"
+		 "\"kernelThreadsThatLackPages\":%lu",
 		 kernelstacks_lends(), figures.lent, figures.kept, figures.parked, figures.waiting, figures.most_waiting,
 		 figures.pool, figures.in_sets, figures.deepest_park, figures.park_margin, figures.kicks, counts.user[1], counts.user[2],
-		 counts.user[3], counts.user[4]);
+		 counts.user[3], counts.user[4], counts.kernel[1] + counts.kernel[2] + counts.kernel[3]);
 	return 0;
 }
 #else
 int kernelstacks_freeze(bool freeze) { return -EOPNOTSUPP; }
+int kernelstacks_wake_waiting(void) { return -EOPNOTSUPP; }
 int kernelstacks_lending(char *result)
 {
 	snprintf(result, RESULT_BYTES, "\"lends\":0");

@@ -48,6 +48,8 @@ int kernelstacks_overflow(void);
 int kernelstacks_recurse(unsigned int bytes, unsigned int pause);
 /* Takes all frames out of the pool that pages are lent from, or lets it be filled again. */
 int kernelstacks_freeze(bool freeze);
+/* Wakes threads that wait for frames, although there are none. */
+int kernelstacks_wake_waiting(void);
 /* What was lent, taken back, kept. */
 int kernelstacks_lending(char *result);
 /* Says of a CPU from now on that it does not set access flags. */
