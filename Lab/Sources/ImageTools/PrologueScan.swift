@@ -91,49 +91,23 @@ public struct PrologueScan: Sendable {
   public init(_ file: ElfFile) {
     var largest: [String: StackFrame] = [:]
     var unbounded: [StackFrame] = []
-    for (index, section) in file.sections.enumerated() where section.isCode {
-      let labels = Self.labels(in: file, sectionIndex: index)
-      var nextLabel = 0
-      var function = section.name
-      var isData = false
-      var depth = 0
-      let code = Array(file.contents(of: section))
-      for offset in stride(from: 0, to: code.count & ~3, by: 4) {
-        let address = section.address + UInt64(offset)
-        while nextLabel < labels.count, labels[nextLabel].address <= address {
-          switch MappingSymbol(labels[nextLabel].name) {
-          case .code: isData = false
-          case .data: isData = true
-          case nil:
-            function = labels[nextLabel].name
-            depth = 0
-          }
-          nextLabel += 1
-        }
-        if isData { continue }
-        let word = (0..<4).reduce(UInt32(0)) { $0 | UInt32(code[offset + $1]) << (8 * UInt32($1)) }
-        switch StackPointerEffect(decoding: word) {
-        case .none: break
-        case .restores: depth = 0
-        case .lowersByRegister: unbounded.append(StackFrame(function: function, address: address, byteCount: 0))
-        case .lowers(let bytes):
-          depth += bytes
-          if depth > largest[function]?.byteCount ?? 0 {
-            largest[function] = StackFrame(function: function, address: address, byteCount: depth)
-          }
+    var depth = 0
+    file.forEachCodeWord { code in
+      if code.isFirst { depth = 0 }
+      switch StackPointerEffect(decoding: code.word) {
+      case .none: break
+      case .restores: depth = 0
+      case .lowersByRegister:
+        unbounded.append(StackFrame(function: code.function, address: code.address, byteCount: 0))
+      case .lowers(let bytes):
+        depth += bytes
+        if depth > largest[code.function]?.byteCount ?? 0 {
+          largest[code.function] = StackFrame(function: code.function, address: code.address, byteCount: depth)
         }
       }
     }
     frames = largest.values.sorted { ($0.byteCount, $1.address) > ($1.byteCount, $0.address) }
     unboundedFrames = unbounded
-  }
-
-  /// Function symbols and mapping symbols ($x begins code, $d begins data) of a section, by address.
-  private static func labels(in file: ElfFile, sectionIndex: Int) -> [ElfFile.Symbol] {
-    file.symbols
-      .filter { $0.sectionIndex == sectionIndex && ($0.type == 2 || $0.type == 0) && !$0.name.isEmpty }
-      .filter { !$0.name.hasPrefix(".L") }
-      .sorted { ($0.address, $0.name) < ($1.address, $1.name) }
   }
 
   /// Checks that no frame is larger than the guard, or of unknown size.
@@ -145,24 +119,6 @@ public struct PrologueScan: Sendable {
     }
     if let frame = unboundedFrames.first {
       throw FrameTooLarge(frame: frame, guardByteCount: guardByteCount)
-    }
-  }
-}
-
-/// A mapping symbol, which marks the kind of the bytes that follow.
-///
-/// It is `$x` or `$d`, or either with a dot and more. Swift's mangled names begin with `$` too.
-private enum MappingSymbol {
-  case code
-  case data
-
-  init?(_ name: String) {
-    if name == "$x" || name.hasPrefix("$x.") {
-      self = .code
-    } else if name == "$d" || name.hasPrefix("$d.") {
-      self = .data
-    } else {
-      return nil
     }
   }
 }

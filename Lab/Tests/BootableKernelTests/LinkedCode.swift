@@ -188,17 +188,11 @@ struct Instruction: Equatable {
 
   /// The distance of a branch's target in instructions, except of calls.
   var branchDistance: Int? {
-    if matches(0xfc00_0000, 0x1400_0000) { return signed(word & 0x3ff_ffff, 26) }
-    if matches(0xff00_0010, 0x5400_0000) || matches(0x7e00_0000, 0x3400_0000) {
-      return signed(word >> 5 & 0x7_ffff, 19)
-    }
-    return matches(0x7e00_0000, 0x3600_0000) ? signed(word >> 5 & 0x3fff, 14) : nil
+    if case .jump(let distance) = Branch(decoding: word) { distance / 4 } else { nil }
   }
 
   /// The distance of a call's target in instructions.
-  var callDistance: Int? { matches(0xfc00_0000, 0x9400_0000) ? signed(word & 0x3ff_ffff, 26) : nil }
-
-  private func signed(_ value: UInt32, _ bits: UInt32) -> Int {
-    Int(Int32(bitPattern: value << (32 - bits)) >> Int32(32 - bits))
+  var callDistance: Int? {
+    if case .call(let distance) = Branch(decoding: word) { distance / 4 } else { nil }
   }
 }
