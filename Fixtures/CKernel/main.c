@@ -282,7 +282,7 @@ static void put_character(void *context, char character) {
 }
 
 // How much of the boot stack has been used, if it was painted before.
-static uint64_t used_of_boot_stack(bool paints) {
+static __attribute__((noinline)) uint64_t used_of_boot_stack(bool paints) {
   volatile uint64_t *words = (uint64_t *)boot_stacks;
   uint64_t end = ((uint64_t)__builtin_frame_address(0) - (uint64_t)boot_stacks) / 8 - 32, first = 0;
   if (paints) {

@@ -6,6 +6,7 @@
 //   reserved     |##|        |####|                                        |###########|##|
 
 import KernelMachine
+import Synchronization
 
 /// A run of page frames of RAM that belong to one NUMA node.
 public struct MemoryRange: Equatable, Sendable {
@@ -48,11 +49,14 @@ public struct ReservedRange: Equatable, Sendable {
 ///
 /// RAM is rounded inwards to whole frames, reserved ranges are rounded outwards: a frame counts as usable only if all
 /// of its bytes are RAM and none is reserved.
-public struct PhysicalMemoryMap: Sendable {
+public struct PhysicalMemoryMap: ~Copyable, Sendable {
   var memory = InlineArray<32, MemoryRange>(
     repeating: MemoryRange(firstFrame: PageFrame(0), frameCount: 0, node: NodeID(0)))
   var reserved = InlineArray<64, ReservedRange>(
     repeating: ReservedRange(firstFrame: PageFrame(0), frameCount: 0))
+
+  /// Gives the map an address: a value of 1.8 KiB is then passed by reference, and is not copied to boot stacks.
+  private let identity = Atomic<UInt8>(0)
 
   /// The number of ranges of RAM.
   public private(set) var memoryRangeCount = 0
@@ -72,6 +76,19 @@ public struct PhysicalMemoryMap: Sendable {
 
   /// A map without any RAM.
   public init() {}
+
+  /// Makes an empty map in the caller's memory, for boot stacks that have no room for a map, not even while it is made.
+  ///
+  /// Why this use of memory is sound: every field of an empty map is zero, and none needs more than its bytes.
+  ///
+  /// - Parameter memory: at least ``byteCount`` bytes, aligned to 8, that nothing else uses.
+  public static func makeEmpty(in memory: UnsafeMutableRawPointer) -> UnsafeMutablePointer<PhysicalMemoryMap> {
+    memory.initializeMemory(as: UInt8.self, repeating: 0, count: byteCount)
+    return memory.bindMemory(to: PhysicalMemoryMap.self, capacity: 1)
+  }
+
+  /// The size of a map, in bytes.
+  public static var byteCount: Int { MemoryLayout<PhysicalMemoryMap>.size }
 
   // MARK: Building
 

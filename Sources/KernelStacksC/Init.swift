@@ -15,14 +15,14 @@
     do throws(CInterfaceError) {
       try describeMachine(configuration)
       let area = try vmallocRange(configuration)
-      var map = PhysicalMemoryMap()
+      let map = emptyMap()
       do throws(PhysicalMemoryError) {
-        try describeMemory(configuration, in: &map)
+        try describeMemory(configuration, in: &map.pointee)
       } catch let memoryError { return report(memoryError, to: error) }
       try checkLinearMap(configuration, area)
-      let place = try placeRecords(in: &map, cpuCount: Int(configuration.pointee.cpu_count))
+      let place = try placeRecords(in: &map.pointee, cpuCount: Int(configuration.pointee.cpu_count))
       do throws(PhysicalMemoryError) {
-        try makeMemory(map, records: place, area, cpuCount: Int(configuration.pointee.cpu_count))
+        try makeMemory(map.pointee, records: place, area, cpuCount: Int(configuration.pointee.cpu_count))
       } catch let memoryError { return report(memoryError, to: error) }
       ks_state().pointee.misuse = configuration.pointee.misuse
       return KS_OK
@@ -143,6 +143,14 @@
   }
 
   // MARK: Physical memory
+
+  /// A map of physical memory in static memory, since a boot stack may be too small for it.
+  ///
+  /// Why this use of memory is sound: (1) the map fits, by the check; (2) no other CPU runs `ks_init`, by its contract.
+  private func emptyMap() -> UnsafeMutablePointer<PhysicalMemoryMap> {
+    precondition(PhysicalMemoryMap.byteCount <= Int(KS_MEMORY_MAP_BYTES))
+    return PhysicalMemoryMap.makeEmpty(in: ks_memory_map())
+  }
 
   private func describeMemory(
     _ configuration: UnsafePointer<ks_configuration>, in map: inout PhysicalMemoryMap

@@ -4,6 +4,7 @@
 #if defined(__aarch64__) && !defined(__linux__) && !defined(__APPLE__)
 
 struct ks_state kernel_stacks_state;
+uint64_t kernel_stacks_memory_map[KS_MEMORY_MAP_BYTES / 8];
 struct ks_lock_line kernel_stacks_mapping_lock;
 struct ks_lock_line kernel_stacks_free_locks[KS_FREE_LOCKS];
 

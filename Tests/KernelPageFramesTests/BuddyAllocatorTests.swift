@@ -141,11 +141,13 @@ import Testing
   }
 
   @Test func `A map without usable memory is refused`() throws {
-    var map = PhysicalMemoryMap()
-    #expect(throws: PhysicalMemoryError.noUsableMemory(totalFrames: 0)) { _ = try Bed(map) }
-    try map.addMemory(firstFrame: 16, frames: 16)
-    try map.reserve(firstFrame: 0, frames: 100)
-    #expect(throws: PhysicalMemoryError.noUsableMemory(totalFrames: 16)) { _ = try Bed(map) }
+    #expect(throws: PhysicalMemoryError.noUsableMemory(totalFrames: 0)) { _ = try Bed(PhysicalMemoryMap()) }
+    #expect(throws: PhysicalMemoryError.noUsableMemory(totalFrames: 16)) {
+      var map = PhysicalMemoryMap()
+      try map.addMemory(firstFrame: 16, frames: 16)
+      try map.reserve(firstFrame: 0, frames: 100)
+      _ = try Bed(map)
+    }
   }
 
   @Test func `More frames than links can name are refused`() throws {

@@ -14,6 +14,19 @@ import Testing
     #expect(map.highestFrame == PageFrame(3))
   }
 
+  @Test func `An empty map is made in memory of any contents, and is like any other`() throws {
+    let bytes = UnsafeMutableRawPointer.allocate(byteCount: PhysicalMemoryMap.byteCount, alignment: 8)
+    defer { bytes.deallocate() }
+    bytes.initializeMemory(as: UInt8.self, repeating: 0xa5, count: PhysicalMemoryMap.byteCount)
+    let map = PhysicalMemoryMap.makeEmpty(in: bytes)
+    withUnsafeBytes(of: PhysicalMemoryMap()) { usual in
+      #expect(usual.elementsEqual(UnsafeRawBufferPointer(start: bytes, count: usual.count)))
+    }
+    #expect(map.pointee.memoryRanges == [] && map.pointee.totalFrames == 0)
+    try map.pointee.addMemory(firstFrame: 2, frames: 3)
+    #expect(map.pointee.memoryRanges == [MemoryRange(firstFrame: PageFrame(2), frameCount: 3, node: NodeID(0))])
+  }
+
   @Test func `Reserved ranges are rounded outwards, and become one where they overlap or touch`() throws {
     var map = PhysicalMemoryMap()
     try map.reserve(start: PhysicalAddress(0x5fff), byteCount: 2)

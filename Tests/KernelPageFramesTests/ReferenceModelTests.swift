@@ -23,7 +23,7 @@ private struct Model {
   var free: [[Bool]]
   var blocks: [Block] = []
 
-  init(_ map: PhysicalMemoryMap) {
+  init(_ map: borrowing PhysicalMemoryMap) {
     ranges = map.memoryRanges
     nodeCount = map.nodeCount
     let reserved = map.reservedRanges
@@ -93,9 +93,8 @@ private struct Model {
   @Test(arguments: 1...6 as ClosedRange<UInt64>)
   func `Every block is right, and every figure, after every step`(seed: UInt64) throws {
     var random = SplitMix64(seed: seed)
-    let map = try Self.map(&random)
-    let bed = try Bed(map)
-    var model = Model(map)
+    let bed = try Bed(try Self.map(&random))
+    var model = Model(bed.map)
     let initial = model.freeBlocks()
     let comment: Comment = "seed \(seed)"
     #expect(bed.allocator.totalFrames == initial.map(frames).reduce(0, +), comment)
@@ -106,7 +105,7 @@ private struct Model {
       let growing = step / 200 % 2 == 0
       if model.blocks.isEmpty || random.next(below: 10) < (growing ? 8 : 2) {
         let order = random.next(below: 4) == 0 ? random.next(below: 11) : random.next(below: 4)
-        let node = random.next(below: map.nodeCount)
+        let node = random.next(below: bed.map.nodeCount)
         let available = model.freeBlocks()
         let result = Result { () throws(FrameSourceError) in try bed.take(order, on: node, for: .vmalloc) }
         switch result {
@@ -114,7 +113,7 @@ private struct Model {
           try #require(frame.number % (1 << UInt(order)) == 0, comment)
           let wasFree = model.mark(frame, order: order, free: false)
           try #require(wasFree, comment)
-          let served = (0..<map.nodeCount).map { (node + $0) % map.nodeCount }
+          let served = (0..<bed.map.nodeCount).map { (node + $0) % bed.map.nodeCount }
             .first { available[$0][order...].contains { $0 > 0 } }
           try #require(bed.allocator.node(of: frame).index == served, comment)
           model.blocks.append(Model.Block(frame: frame, order: order, purpose: .vmalloc))
@@ -132,13 +131,13 @@ private struct Model {
         let wasTaken = model.mark(block.frame, order: block.order, free: true)
         try #require(wasTaken, comment)
       }
-      try #require((0..<map.nodeCount).map { bed.blocks(on: $0) } == model.freeBlocks(), comment)
+      try #require((0..<bed.map.nodeCount).map { bed.blocks(on: $0) } == model.freeBlocks(), comment)
       bed.allocator._checkInvariants()
       if step % 100 == 0 { try checkOwners(bed, model, comment) }
     }
 
     for block in model.blocks { try bed.allocator.free(block.frame, order: block.order) }
-    #expect((0..<map.nodeCount).map { bed.blocks(on: $0) } == initial, comment)
+    #expect((0..<bed.map.nodeCount).map { bed.blocks(on: $0) } == initial, comment)
     bed.allocator._checkInvariants()
   }
 

@@ -97,14 +97,14 @@ final class Bed {
   /// - Parameters:
   ///   - misalignment: the metadata's distance from a multiple of 64.
   ///   - cpuCount: the number of CPUs that keep lists.
-  init(_ map: PhysicalMemoryMap, misalignment: Int = 0, cpuCount: Int = 0) throws {
-    self.map = map
+  init(_ map: consuming PhysicalMemoryMap, misalignment: Int = 0, cpuCount: Int = 0) throws {
     let byteCount = BuddyAllocator<TestMachine>.metadataByteCount(for: map, cpuCount: cpuCount)
     metadata = .allocate(byteCount: byteCount + misalignment, alignment: 64)
     // The initial contents must not matter.
     for index in metadata.indices { metadata[index] = 0xa5 }
+    self.map = map
     allocator = try BuddyAllocator(
-      frames: map, metadata: UnsafeMutableRawBufferPointer(rebasing: metadata[misalignment...]),
+      frames: self.map, metadata: UnsafeMutableRawBufferPointer(rebasing: metadata[misalignment...]),
       machine: TestMachine(world: world), cpuCount: cpuCount)
   }
 

@@ -70,7 +70,8 @@ public struct StackNeed: Sendable {
       switch Branch(decoding: code.word) {
       case .call(let distance):
         functions[number].calls.append((code.address &+ UInt64(bitPattern: Int64(distance)), -1))
-      case .jump(let distance): jumps.append((number, code.address &+ UInt64(bitPattern: Int64(distance)), depth))
+      case .jump(let distance):
+        jumps.append((number, code.address &+ UInt64(bitPattern: Int64(distance)), depth))
       case .callByRegister, .jumpByRegister: functions[number].goesByRegister = true
       case nil: break
       }
@@ -84,7 +85,8 @@ public struct StackNeed: Sendable {
     }
     self.functions = functions
     numberByAddress = byAddress
-    numberByName = Dictionary(functions.enumerated().map { ($1.name, $0) }, uniquingKeysWith: { first, _ in first })
+    numberByName = Dictionary(
+      functions.enumerated().map { ($1.name, $0) }, uniquingKeysWith: { first, _ in first })
   }
 
   /// The functions that call what a register names: it is not part of any need.

@@ -51,6 +51,35 @@ struct CLibraryTests {
     #expect(lines.filter { $0.contains("_GOT") || $0.contains(#/\b[qdv][0-9]+\b[,.]/#) } == [])
   }
 
+  /// The functions of each limit that the header states.
+  static let stackLimits = [
+    "KS_INIT_STACK": ["ks_init"],
+    "KS_FAULT_STACK": [
+      "ks_stack_fault", "ks_stacks_take_back", "ks_stack_classify", "ks_stack_classify_address",
+    ],
+  ]
+
+  /// A number that the header defines.
+  static func defined(_ name: String) throws -> Int {
+    let header = try String(contentsOfFile: "\(CLibrary.headerFolder)/kernel_stacks.h", encoding: .utf8)
+    let line = try #require(header.split(separator: "\n").first { $0.hasPrefix("#define \(name) ") }, "\(name)")
+    return try #require(Int(line.split(separator: " ")[2]))
+  }
+
+  @Test func `The header states the stack that a function needs, and not much more`() async throws {
+    let need = StackNeed(try ElfFile(try await CLibrary.shared.linkedWhole()))
+    for (limit, functions) in Self.stackLimits {
+      let stated = try Self.defined(limit)
+      let chains = try functions.map { try need.chain(of: $0) }
+      let most = try #require(chains.max { $0.byteCount < $1.byteCount })
+      let chain = most.functions.joined(separator: " calls ")
+      #expect(most.byteCount <= stated, "\(limit) is \(stated); \(most.byteCount) bytes are needed: \(chain)")
+      #expect(stated - most.byteCount <= 192, "\(limit) is \(stated), needed: \(most.byteCount)")
+      // What is called by a register would not be counted.
+      #expect(Set(need.callersByRegister).isDisjoint(with: most.functions))
+    }
+  }
+
   @Test(
     arguments: [
       ["clang", "-std=c11", "-x", "c"], ["clang", "-std=c23", "-x", "c"],
@@ -88,7 +117,7 @@ struct CLibraryTests {
     func only(_ type: String) throws -> JSON { try #require(run.records(ofType: type).first) }
     func number(_ record: JSON, _ key: String) throws -> Int { Int(try #require(record[key]?.number)) }
     let begin = try only("begin")
-    #expect(try number(begin, "stackOfInit") < 9 << 10)
+    #expect(try number(begin, "stackOfInit") <= Self.defined("KS_INIT_STACK"))
     #expect(try number(begin, "addressBits") == addressBits)
     #expect(try number(begin, "dirtyState") == (cpu == .max ? 1 : 0))
     #expect(try number(try only("dirty"), "isKept") == number(begin, "dirtyState"))
@@ -280,6 +309,26 @@ actor CLibrary {
       }
       return try await library!.value
     }
+  }
+
+  /// The bytes of a file that is linked with all of the library.
+  func linkedWhole() async throws -> [UInt8] {
+    let library = try await path
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("whole-\(UUID().uuidString)")
+    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let (source, object, linked) = ("\(folder.path)/cpu.c", "\(folder.path)/cpu.o", "\(folder.path)/linked")
+    try "unsigned ks_machine_cpu(void) { return 0; }\n".write(toFile: source, atomically: true, encoding: .utf8)
+    let compiled = try await Command(
+      Self.tool("clang"), ["--target=aarch64-none-elf", "-O2", "-ffreestanding", "-c", source, "-o", object]
+    ).run()
+    try #require(compiled.exitCode == 0, "\(compiled.errors)")
+    let result = try await Command(
+      Self.tool("ld.lld"),
+      ["-e", "ks_init", object, "--whole-archive", "\(library)/libkernel_stacks.a", "-o", linked]
+    ).run()
+    try #require(result.exitCode == 0, "\(result.errors)")
+    return [UInt8](try Data(contentsOf: URL(fileURLWithPath: linked)))
   }
 
   /// The linked kernel.

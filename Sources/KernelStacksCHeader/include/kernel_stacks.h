@@ -50,6 +50,13 @@ void ks_machine_restore_interrupts(uintptr_t state);   // DAIF as it was
 uintptr_t ks_machine_lock(uint64_t *lock);             // disables interrupts, then takes a spin lock; 0 is unlocked
 void ks_machine_unlock(uint64_t *lock, uintptr_t state);
 
+// MARK: The stack of the caller
+//
+// The bytes that a function needs below its caller's stack pointer, without what the kernel's own functions take. A test of the
+// library compares them with the built code. Others have no stated bound: those that make tables call themselves for each level.
+#define KS_INIT_STACK 768   // ks_init
+#define KS_FAULT_STACK 128  // ks_stack_fault, ks_stacks_take_back, ks_stack_classify, ks_stack_classify_address
+
 // MARK: Errors
 
 typedef enum ks_code {
@@ -122,7 +129,7 @@ typedef struct ks_configuration {
 } ks_configuration;
 
 // Checks the description against the CPU's registers and tables, takes memory for the records (12 bytes for each frame), and
-// frees all memory that is not reserved. Called once, while no other CPU uses the library. It needs 9 KiB of stack.
+// frees all memory that is not reserved. Called once, while no other CPU uses the library.
 KS_CHECKED ks_code ks_init(const ks_configuration *configuration, ks_error *error);
 
 // Checks that this CPU may use the library: its number, and its registers, which must equal the first CPU's; and that it can

@@ -100,8 +100,7 @@ private func checkCPUs() {
 @inline(never)
 func describeMemory(_ early: EarlyAddressSpace) {
   let board = KernelObjects.board
-  let map = KernelObjects.memory
-  map.initialize(to: PhysicalMemoryMap())
+  let map = PhysicalMemoryMap.makeEmpty(in: KernelObjects.memory)
   let image = imageRange(early)
   let ramDisk = board.pointee.initialRAMDisk
   do {

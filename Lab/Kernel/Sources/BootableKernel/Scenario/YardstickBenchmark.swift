@@ -104,15 +104,9 @@ private struct YardstickPlace {
     let machine = AArch64()
     let half = pageSize << Self.recordOrder / 2
     let start = machine.pointer(to: recordsOfSwift.physicalAddress)
-    let map = (start + half).assumingMemoryBound(to: PhysicalMemoryMap.self)
-    initialize(map)
+    let map = PhysicalMemoryMap.makeEmpty(in: start + half)
     try map.pointee.addMemory(start: blockOfSwift.physicalAddress, byteCount: pageSize << Self.blockOrder)
     return try makeFrames(map, UnsafeMutableRawBufferPointer(start: start, count: half))
-  }
-
-  @inline(never)
-  private func initialize(_ map: UnsafeMutablePointer<PhysicalMemoryMap>) {
-    map.initialize(to: PhysicalMemoryMap())
   }
 
   @inline(never)
