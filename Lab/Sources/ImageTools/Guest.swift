@@ -71,6 +71,8 @@ public struct Guest: Sendable {
   public var instructionTimeShift = 0
   /// The limits beyond which the guest counts as hung.
   public var limits = HangLimits()
+  /// The plugin that models caches and TLBs, if the guest is to be modelled: one CPU, whose instructions are counted.
+  public var memoryModel: String?
   /// Additional arguments of QEMU.
   public var extraArguments: [String] = []
 
@@ -95,7 +97,14 @@ public struct Guest: Sendable {
       "-semihosting-config", "enable=on,target=native", "-nographic", "-nic", "none", "-no-reboot",
     ]
     if countsInstructions { arguments += ["-icount", "shift=\(instructionTimeShift),sleep=off"] }
-    if numaNodeCount == 1, isSparse {
+    if let memoryModel {
+      let file = memoryFile
+      arguments += ["-M", "memory-backend=ram"]
+      arguments += [
+        "-object", "memory-backend-file,id=ram,size=\(memoryByteCount >> 20)M,mem-path=\(file),share=on",
+        "-plugin", "\(memoryModel),memory=\(file),base=\(Self.memoryStart)",
+      ]
+    } else if numaNodeCount == 1, isSparse {
       arguments += ["-M", "memory-backend=ram"]
       arguments += [
         "-object", "memory-backend-ram,id=ram,size=\(memoryByteCount >> 20)M" + Self.withoutReservation,
@@ -116,6 +125,13 @@ public struct Guest: Sendable {
     if !commandLine.isEmpty { arguments += ["-append", commandLine] }
     return arguments + extraArguments
   }
+
+  /// Where QEMU's board has its RAM.
+  private static let memoryStart = "0x40000000"
+
+  /// The file that is the RAM of a guest whose memory is modelled; it goes with the guest.
+  private let memoryFile =
+    FileManager.default.temporaryDirectory.appendingPathComponent("guest-\(UUID().uuidString).ram").path
 
   /// Whether the memory may exceed the host's: only touched pages count.
   private var isSparse: Bool { memoryByteCount > 4 << 30 }
@@ -151,6 +167,9 @@ public struct Guest: Sendable {
     guard (1...8).contains(cpuCount) else {
       throw GuestError.configuration("a guest has 1 to 8 CPUs, not \(cpuCount)")
     }
+    guard memoryModel == nil || cpuCount == 1 && numaNodeCount == 1 && countsInstructions else {
+      throw GuestError.configuration("the memory model is of one CPU and one NUMA node that count instructions")
+    }
     guard memoryByteCount > 0, memoryByteCount % (1 << 20) == 0 else {
       throw GuestError.configuration(
         "a guest's memory is a whole number of MiB, not \(memoryByteCount) bytes")
@@ -168,6 +187,7 @@ public struct Guest: Sendable {
 
   private func runNow(onLine: @Sendable (String) -> Void) async throws -> GuestRun {
     var limits = limits
+    defer { if memoryModel != nil { try? FileManager.default.removeItem(atPath: memoryFile) } }
     // Each CPU runs on a host thread of its own.
     if !countsInstructions { limits.silence *= cpuCount }
     let (lines, hang): ([String], Hang?)

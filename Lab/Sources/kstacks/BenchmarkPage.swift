@@ -5,16 +5,18 @@ import ImageTools
 
 /// A page of Markdown with tables of costs.
 enum BenchmarkPage {
-  /// The table `costs`: one line for each row that counts instructions.
+  /// The table `costs`: one line for each row that counts instructions, with what the memory model counted of it.
   static func costs(_ rows: [JSON]) -> TextTable {
     TextTable(
-      heading: ["operation", "strategy", "live", "instructions", "floor", "limit", "TLB invalidations"],
+      heading: ["operation", "strategy", "live", "instructions", "floor", "limit", "TLB invalidations"]
+        + MemoryColumn.all.map(\.heading),
       rows: rows.filter { $0["instructions"]?.integer != nil }.map { row in
         let cells = ["live", "instructions", "floor", "limit", "tlbInvalidations"].map { key in
           row[key]?.integer.map { grouped($0) } ?? ""
         }
-        return [row["name"]?.string ?? "?", row["strategy"]?.string ?? "?"] + cells
-      }, numericColumns: Set(2...6))
+        let names: [String] = [row["name"]?.string ?? "?", row["strategy"]?.string ?? "?"]
+        return names + cells + MemoryColumn.all.map { $0.cell(row) }
+      }, numericColumns: Set(2...6 + MemoryColumn.all.count))
   }
 
   /// The table `host`: the nanoseconds of each operation in Swift divided by those in C, to a tenth.

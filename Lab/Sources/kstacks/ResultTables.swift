@@ -97,21 +97,25 @@ private func inWords(_ key: String) -> String {
 /// The row about memory measures bytes. A machine that cannot count instructions leaves dashes.
 func benchmarkTable(_ benchmarks: [JSON]) -> TextTable {
   let counts = benchmarks.contains { $0["instructions"]?.integer ?? 0 > 0 }
+  let columns = benchmarks.contains { $0["memory"] != nil } ? MemoryColumn.all : []
   return TextTable(
-    heading: ["operation", "strategy", "live", "instructions", "floor", "limit", "TLB invalidations"],
+    heading: ["operation", "strategy", "live", "instructions", "floor", "limit", "TLB invalidations"]
+      + columns.map(\.heading),
     rows: benchmarks.map { row in
       let memory = row["bytesPerStack"]?.integer
       let share = row["shareOfStack"]?.number ?? 0
-      return [
-        (row["name"]?.string ?? "?") + besideOneCPU(row), row["strategy"]?.string ?? "?", text(row["live"]),
+      let size =
         memory.map { "\(readable(byteCount: $0)), \(percent(share))" }
-          ?? row["bytesPerThread"]?.integer.map { "\(grouped($0)) bytes" }
-          ?? (counts ? text(row["instructions"]) : "-"),
+        ?? row["bytesPerThread"]?.integer.map { "\(grouped($0)) bytes" }
+      let cells: [String] = [
+        (row["name"]?.string ?? "?") + besideOneCPU(row), row["strategy"]?.string ?? "?", text(row["live"]),
+        size ?? (counts ? text(row["instructions"]) : "-"),
         row["floor"].map { text($0) } ?? "",
         row["shareLimit"]?.number.map(percent) ?? row["limit"].map { text($0) } ?? "",
         text(row["tlbInvalidations"]),
       ]
-    }, numericColumns: Set(2...6))
+      return cells + columns.map { $0.cell(row) }
+    }, numericColumns: Set(2...6 + columns.count))
 }
 
 /// The additional text of a row of several CPUs: `: 1.002 × one CPU's, 0.000 locks`.

@@ -38,7 +38,8 @@ struct RunCommand: AsyncParsableCommand {
     let steps = Steps(total: plans.count + (onQemu ? 1 : 0), view: view)
     let kernel = onQemu ? try await buildKernel(for: arguments.cpu, steps: steps) : nil
 
-    let runner = ScenarioRunner(steps: steps, verbose: arguments.verbose)
+    let memoryModel = await findMemoryModel(for: plans)
+    let runner = ScenarioRunner(steps: steps, verbose: arguments.verbose, memoryModel: memoryModel)
     var results: [JSON] = []
     var benchmarks: [JSON] = []
     var failure: CommandError?
@@ -65,6 +66,15 @@ struct RunCommand: AsyncParsableCommand {
       if json == nil { showReport(besides: path) }
     }
     if let failure { throw failure }
+  }
+
+  /// The plugin that models caches and TLBs, if a plan is to be modelled; without one, a line says why.
+  static func findMemoryModel(for plans: [RunPlan]) async -> String? {
+    guard plans.contains(where: \.isModelled) else { return nil }
+    do { return try await MemoryModelPlugin.shared.path() } catch {
+      Terminal.line("(no cache lines and translations are counted: \(error))")
+      return nil
+    }
   }
 
   /// Updates the page of all results, and prints its path.

@@ -33,6 +33,11 @@ struct RunPlan: Sendable {
   /// Whether the run must end in the report of a stall.
   var endsInStall: Bool { options.scenario == .pressure && options.breaksCondition }
 
+  /// Whether a memory model can follow the run, which says so: measurements on one CPU.
+  var isModelled: Bool {
+    machine == .qemu && options.scenario.isModelled && options.cpuCount == 1 && options.nodeCount == 1
+  }
+
   var scenario: String { "\(options.scenario.name)" }
   var strategy: String { "\(options.strategy.name)" }
 

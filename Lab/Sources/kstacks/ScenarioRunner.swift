@@ -50,7 +50,7 @@ struct RunOutcome: Sendable {
     let stacks = ofType("stack")
     if !stacks.isEmpty { result = result?.adding("stacks", .array(stacks.map { $0.removing(["type"]) })) }
     if let series = Self.series(of: ofType("progress")) { result = result?.adding("series", series) }
-    benchmarks = ofType("benchmark")
+    benchmarks = Self.rows(of: records)
     if !failed.isEmpty {
       let checks = failed.count == 1 ? "this check" : "these checks"
       failure = CommandError("\(what) failed: \(checks) did not hold: \(failed.joined(separator: "; "))")
@@ -84,6 +84,22 @@ extension RunOutcome {
     }
   }
 
+  /// The rows of a benchmark, each with what the memory model wrote before it as its member `memory`.
+  static func rows(of records: [JSON]) -> [JSON] {
+    var rows: [JSON] = []
+    var memory: JSON?
+    for record in records {
+      switch record["type"]?.string {
+      case "memory": memory = record.removing(["type", "series"])
+      case "benchmark":
+        rows.append(memory.map { record.adding("memory", $0) } ?? record)
+        memory = nil
+      default: break
+      }
+    }
+    return rows
+  }
+
   /// The free memory during a run, as a member of its result: `"series": ["64:62914560", …]`.
   ///
   /// At most 64 points, evenly spread.
@@ -102,6 +118,8 @@ extension RunOutcome {
 struct ScenarioRunner: Sendable {
   var steps: Steps
   var verbose: Bool
+  /// The plugin that models caches and TLBs, if there is one.
+  var memoryModel: String?
 
   /// Runs one plan as step `number`.
   func run(_ plan: RunPlan, step number: Int, kernel: KernelProducts?) async throws -> RunOutcome {
@@ -151,6 +169,7 @@ struct ScenarioRunner: Sendable {
     guest.cpu = plan.cpu
     // Races need CPUs that run at the same time.
     guest.countsInstructions = plan.options.scenario != .smpStorm
+    guest.memoryModel = plan.isModelled ? memoryModel : nil
     guest.limits.silence = .seconds(plan.silenceLimit)
     guest.limits.lines = plan.lineLimit
     do {

@@ -18,7 +18,7 @@ import Testing
     let host = try text(below: ["Lab/Sources/Figures", "Lab/Sources/kstacks"])
     let read = host.matches(of: /[\w\])?]\["([a-z]\w*)"\](?! =)/).map { String($0.1) }
     #expect(Set(read).count > 40)
-    let writers = try text(below: ["Lab/Kernel/Sources", "Linux", "Scripts"])
+    let writers = try text(below: ["Lab/Kernel/Sources", "Lab/MemoryModel", "Linux", "Scripts"])
     let written = Set(writers.matches(of: /"([a-z]\w*)\\?"/).map { String($0.1) })
     let added = Set(
       host.matches(of: /adding\("(\w+)"|"(\w+)": \./).compactMap { ($0.1 ?? $0.2).map(String.init) })

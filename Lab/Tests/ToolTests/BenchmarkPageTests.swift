@@ -13,6 +13,12 @@ import Testing
         """)
   }
 
+  /// What the memory model counts of an operation.
+  static let memory = """
+    {"dataLines":4,"codeLines":6.531,"dataTranslations":3.000,"codeTranslations":2,"cores":{"cortex-a72":\
+    {"warm":{"l1Data":0.25,"l1Code":0.01,"tlb":0},"cold":{"l2":12.345,"descriptors":7}}}}
+    """
+
   @Test func `A row has the floor of its operation and strategy, or none`() throws {
     let names = [
       ("free stack into cache", "vmalloc"), ("free stack into cache", "growing"),
@@ -31,7 +37,8 @@ import Testing
   @Test func `The table is replaced and nothing else`() throws {
     let page = "# Costs\n\n<!-- figures: costs -->\nold\n<!-- end of figures -->\n\nend\n"
     let rows = [
-      try Self.row("new", "vmalloc", 1712, more: #","limit":1800,"floor":65"#),
+      try Self.row("new", "vmalloc", 1712, more: #","limit":1800,"floor":65,"memory":\#(Self.memory)"#),
+      try Self.row("old", "vmalloc", 12),
       try JSON(
         parsing: #"{"name":"memory","strategy":"vmalloc","instructions":null,"live":10,"bytesPerStack":65}"#),
     ]
@@ -41,9 +48,10 @@ import Testing
         # Costs
 
         <!-- figures: costs -->
-        | operation | strategy | live | instructions | floor | limit | TLB invalidations |
-        |-----------|----------|-----:|-------------:|------:|------:|------------------:|
-        | new       | vmalloc  |   10 |        1,712 |    65 | 1,800 |                 0 |
+        | operation | strategy | live | instructions | floor | limit | TLB invalidations | data lines | code lines | translations | warm: lines missed | warm: translations missed | cold: lines from memory | cold: descriptors read |
+        |-----------|----------|-----:|-------------:|------:|------:|------------------:|-----------:|-----------:|-------------:|-------------------:|--------------------------:|------------------------:|-----------------------:|
+        | new       | vmalloc  |   10 |        1,712 |    65 | 1,800 |                 0 |          4 |        6.5 |            5 |                0.3 |                         0 |                    12.3 |                      7 |
+        | old       | vmalloc  |   10 |           12 |       |       |                 0 |            |            |              |                    |                           |                         |                        |
         <!-- end of figures -->
 
         end

@@ -206,3 +206,30 @@ import Testing
     #expect(splitter.finish() == nil)
   }
 }
+
+@Suite struct MemoryModelPluginTests {
+  @Test func `The reason why QEMU loads no plugin is one line`() {
+    let errors = "qemu-system-aarch64: -plugin: invalid option\n"
+    #expect(
+      MemoryModelPlugin.refusal(of: errors)
+        == "QEMU cannot load the memory model: qemu-system-aarch64: -plugin: invalid option")
+    #expect(MemoryModelPlugin.refusal(of: "\n") == "QEMU cannot load the memory model: it does not say why")
+  }
+
+  @Test func `A guest with the model has its RAM in a file that the plugin reads`() throws {
+    var guest = Guest(kernel: "k")
+    #expect(!guest.arguments.contains("-plugin"))
+    guest.memoryModel = "/m.so"
+    let backend = try #require(guest.arguments.first { $0.hasPrefix("memory-backend-file,") })
+    let plugin = try #require(guest.arguments.last { $0.hasPrefix("/m.so,") })
+    let file = try #require(plugin.split(separator: ",").first { $0.hasPrefix("memory=") }).dropFirst(7)
+    #expect(backend.contains("mem-path=\(file),share=on") && backend.contains("size=128M"))
+  }
+
+  @Test(arguments: [2, 8]) func `The model is of one CPU`(cpus: Int) async throws {
+    var guest = Guest(kernel: "k")
+    guest.memoryModel = "/m.so"
+    guest.cpuCount = cpus
+    await #expect(throws: GuestError.self) { try await guest.run() }
+  }
+}

@@ -50,6 +50,14 @@ import Testing
         == "fragmented-fork with vmalloc stacks failed: these checks did not hold: a; b")
   }
 
+  @Test func `A row gets what the memory model wrote before it`() throws {
+    let memory = #"{"type":"memory","series":7,"operations":2,"dataLines":4}"#
+    let rows = ["a", "b"].map { #"{"type":"benchmark","name":"\#($0)","instructions":1}"# }
+    let benchmarks = try outcome([rows[0], memory, rows[1], Self.passed]).benchmarks
+    #expect(benchmarks.map { $0["memory"]?["dataLines"]?.integer } == [nil, 4])
+    #expect(benchmarks[1]["memory"]?["series"] == nil)
+  }
+
   @Test func `A failed check is named even if the kernel exited with zero`() {
     #expect(
       refusal([#"{"type":"check","name":"isolation","passed":false}"#, Self.result])

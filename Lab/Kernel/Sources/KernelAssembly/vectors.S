@@ -257,7 +257,7 @@ emergency_stack_tops:
   .p2align 12
   .global cpu_records, boot_task, bare_stacks, kernel_frames, kernel_arena, kernel_stacks, kernel_processes
   .global kernel_board, kernel_memory_map, kernel_scheduler
-  .global console_lock, self_test_lock, self_test_words
+  .global console_lock, self_test_lock, self_test_words, model_page
 cpu_records:
   .skip   8 * 512
 boot_task:
@@ -283,4 +283,6 @@ self_test_lock:
   .skip   64
 self_test_words:
   .skip   32 * 8
+model_page:                                     // two cache lines of its own
+  .skip   128
 #endif

@@ -71,7 +71,8 @@ struct ClaimsCommand: AsyncParsableCommand {
     let steps = Steps(total: plans.count + 1)
     Terminal.line(source.command)
     let kernel = try await buildKernel(for: plans.first?.cpu ?? .cortexA72, steps: steps)
-    let runner = ScenarioRunner(steps: steps, verbose: false)
+    let memoryModel = await RunCommand.findMemoryModel(for: plans)
+    let runner = ScenarioRunner(steps: steps, verbose: false, memoryModel: memoryModel)
     var results: [JSON] = []
     for (index, plan) in plans.enumerated() {
       let outcome = try await runner.run(plan, step: index + 2, kernel: kernel)

@@ -105,6 +105,7 @@ func writeLateOverflowResult() {
 
 /// Runs the scenario, benchmark or self-test of the command line, and ends the machine.
 func runScenario(_ options: KernelOptions) -> Never {
+  if options.scenario.scenario.isModelled, options.selfTest == nil { attachMemoryModel() }
   if options.isBenchmark {
     if !AArch64().countsInstructions { fail("this CPU counts no instructions (FEAT_PMUv3)") }
     var passed = runStackBenchmark(

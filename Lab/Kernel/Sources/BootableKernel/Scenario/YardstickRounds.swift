@@ -9,15 +9,32 @@ import Scenarios
 private let sample = 128
 private let magazine = 8
 
-/// The cost of each operation, in instructions, and the invalidations.
+/// The instructions of operations, and their number in the memory model.
+private struct Sum {
+  var instructions = 0
+  var modelled = 0
+
+  /// Adds the operation that was measured last.
+  static func += (sum: inout Sum, instructions: Int) {
+    sum.instructions += instructions
+    sum.modelled = modelledSum(sum.modelled, latestModelledOperation())
+  }
+
+  /// The mean over so many operations, rounded up.
+  func mean(of count: Int) -> Sum {
+    Sum(instructions: (instructions + count - 1) / count, modelled: modelled)
+  }
+}
+
+/// The cost of each operation, and the invalidations.
 private struct Costs {
-  var cachedAllocation = 0
-  var caching = 0
-  var allocation = 0
-  var release = 0
+  var cachedAllocation = Sum()
+  var caching = Sum()
+  var allocation = Sum()
+  var release = Sum()
   var invalidations = 0
-  var frameAllocation = 0
-  var frameRelease = 0
+  var frameAllocation = Sum()
+  var frameRelease = Sum()
 }
 
 // Functions as in C: not inlined, with a refusal as a value. In a Swift kernel, the common path is inlined into the caller,
@@ -71,8 +88,8 @@ struct YardstickRounds {
       swift = swiftRound
       c = cRound
     }
-    swift.cachedAllocation -= clearing
-    c.cachedAllocation -= clearing
+    swift.cachedAllocation.instructions -= clearing
+    c.cachedAllocation.instructions -= clearing
     var passed = write(
       "allocate cached stack, as in C", "allocate cached stack, in C", strategy, swift.cachedAllocation,
       c.cachedAllocation)
@@ -129,16 +146,17 @@ struct YardstickRounds {
   }
 
   private func write(
-    _ name: StaticString, _ nameInC: StaticString, _ strategy: StackStrategy, _ swift: Int, _ c: Int,
+    _ name: StaticString, _ nameInC: StaticString, _ strategy: StackStrategy, _ swift: Sum, _ c: Sum,
     invalidations: (swift: Int, c: Int) = (0, 0)
   ) -> Bool {
-    let limit = c * 11 / 10
+    let limit = c.instructions * 11 / 10
     writeBenchmarkRow(
-      name, strategy: strategy, instructions: swift, tlbInvalidations: invalidations.swift, live: 0,
-      limit: limit, to: Console())
+      name, strategy: strategy, instructions: swift.instructions, tlbInvalidations: invalidations.swift,
+      live: 0, limit: limit, modelled: swift.modelled, to: Console())
     writeBenchmarkRow(
-      nameInC, strategy: strategy, instructions: c, tlbInvalidations: invalidations.c, live: 0, to: Console())
-    return swift <= limit
+      nameInC, strategy: strategy, instructions: c.instructions, tlbInvalidations: invalidations.c, live: 0,
+      modelled: c.modelled, to: Console())
+    return swift.instructions <= limit
   }
 
   private func framesInSwift(
@@ -247,14 +265,13 @@ struct YardstickRounds {
 }
 
 extension Costs {
-  /// The means of sums over a round, rounded up.
+  /// The means of sums over a round.
   fileprivate var mean: Costs {
     Costs(
-      cachedAllocation: (cachedAllocation + 63) / 64, caching: (caching + 63) / 64,
-      allocation: (allocation + sample - 1) / sample, release: (release + sample - 1) / sample,
-      invalidations: invalidations,
-      frameAllocation: (frameAllocation + sample - 1) / sample,
-      frameRelease: (frameRelease + sample - 1) / sample)
+      cachedAllocation: cachedAllocation.mean(of: 64), caching: caching.mean(of: 64),
+      allocation: allocation.mean(of: sample), release: release.mean(of: sample),
+      invalidations: invalidations, frameAllocation: frameAllocation.mean(of: sample),
+      frameRelease: frameRelease.mean(of: sample))
   }
 }
 

@@ -74,6 +74,8 @@ struct SelfTest {
     case "memory-routines": self.init(testMemoryRoutines)
     // Instruction counts are exact wherever the counter is read.
     case "instruction-counts": self.init(testInstructionCounts)
+    // A memory model outside the machine sees known accesses.
+    case "memory-model": self.init(testMemoryModel)
     // A stack pointer leads to the current task, and a stack's address to its frame.
     case "lookup": self.init(testLookup)
     // Kernel threads go deep into growing stacks and back, preempted all the while, and find their words.

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "frame_layout.h"
+#include "memory_model_page.h"
 
 // Linker symbols: kernel_NAME() is the address of NAME.
 #define KERNEL_SYMBOL(name) \
@@ -42,6 +43,7 @@ KERNEL_SYMBOL(kernel_memory_map)
 KERNEL_SYMBOL(console_lock)
 KERNEL_SYMBOL(self_test_lock)
 KERNEL_SYMBOL(self_test_words)
+KERNEL_SYMBOL(model_page)
 KERNEL_SYMBOL(start_thread)
 KERNEL_SYMBOL(probe_begin)
 KERNEL_SYMBOL(probe_end)
@@ -77,6 +79,12 @@ int kernel_compare(const void *a, const void *b, intptr_t count) __asm__("memcmp
 
 // Enters the scheduler from thread code, by an exception.
 static inline void kernel_enter_scheduler(void) { __asm__ volatile("svc #0" ::: "memory"); }
+
+// Has a memory model outside the machine carry out the command in the page.
+static inline void kernel_tell_memory_model(void) {
+  uint64_t value;
+  __asm__ volatile("hint %1\n\tldr %0, [%2]" : "=&r"(value) : "i"(MEMORY_MODEL_HINT), "r"(model_page) : "memory");
+}
 
 // Grows the current thread's stack from thread code, by an exception, and keeps the pages from being taken.
 struct kernel_ensured {

@@ -21,15 +21,18 @@ struct StackCostLimits {
 }
 
 /// Writes one row of a benchmark whose measurement only one machine can make.
+///
+/// - Parameter modelled: the number of the operations in the memory model, which writes its line before the row.
 public func writeBenchmarkRow<Console: TextSink>(
   _ name: StaticString, strategy: StackStrategy, instructions: Int, tlbInvalidations: Int, live: Int,
-  limit: Int? = nil, to console: Console
+  limit: Int? = nil, modelled: Int = 0, to console: Console
 ) {
   var rows = BenchmarkRows(console, strategy: strategy)
   var cost = Cost()
   cost.instructions = instructions
   cost.tlbInvalidations = tlbInvalidations
   cost.count = 1
+  cost.modelled = modelled
   rows.row(name, cost, live: live, limit: limit)
 }
 
@@ -77,6 +80,7 @@ struct BenchmarkRows<Console: TextSink> {
 
   /// A mean cost; the invalidations are those of all samples together.
   mutating func row(_ name: StaticString, _ cost: Cost, live: Int, limit: Int? = nil) {
+    writeModelled(cost.modelled)
     write(name, cost.mean, cost, live, limit)
   }
 
@@ -84,6 +88,7 @@ struct BenchmarkRows<Console: TextSink> {
   mutating func row(
     _ name: StaticString, _ cost: Cost, live: Int, limit: Int? = nil, spread: CostSpread
   ) {
+    writeModelled(cost.modelled)
     write(name, cost.mean, cost, live, limit, spread)
   }
 

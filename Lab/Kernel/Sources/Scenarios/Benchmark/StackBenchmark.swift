@@ -49,6 +49,8 @@ struct Cost {
   var locks = 0
   var count = 0
   var worst = 0
+  /// Its number in the memory model.
+  var modelled = 0
 
   mutating func add(_ cost: Cost) {
     instructions += cost.instructions
@@ -56,6 +58,7 @@ struct Cost {
     locks += cost.locks
     count += cost.count
     worst = max(worst, cost.worst)
+    modelled = modelledSum(modelled, cost.modelled)
   }
 
   /// The mean number of instructions, rounded up.
@@ -108,7 +111,8 @@ struct StackBenchmark<M: ScenarioMachine> {
     return Cost(
       instructions: instructions,
       tlbInvalidations: Int(after.tlbInvalidations &- before.tlbInvalidations),
-      locks: Int(after.lockAcquisitions &- before.lockAcquisitions), count: 1, worst: instructions)
+      locks: Int(after.lockAcquisitions &- before.lockAcquisitions), count: 1, worst: instructions,
+      modelled: latestModelledOperation())
   }
 
   @inline(__always)

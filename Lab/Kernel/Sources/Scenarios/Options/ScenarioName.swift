@@ -109,6 +109,9 @@ public enum ScenarioName: UInt8, Sendable {
     }
   }
 
+  /// Whether a memory model outside the machine can watch what it measures.
+  public var isModelled: Bool { self == .bench }
+
   /// The number of CPUs if no option sets it.
   public var defaultCPUCount: Int { self == .smpStorm ? 4 : 1 }
 
