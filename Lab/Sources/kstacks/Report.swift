@@ -22,10 +22,12 @@ func reportLines(
   }
   if !benchmarks.isEmpty {
     lines += [""] + benchmarkTable(benchmarks).lines
-    lines += [
-      "Instructions: the mean of 1,024 operations, or the worst; clearing is not part of an allocation's.",
-      "TLB invalidations: of all 1,024 together.",
-    ]
+    if scenario == "bench" {
+      lines += [
+        "Instructions: the mean of 1,024 operations, or the worst; clearing is not part of an allocation's.",
+        "TLB invalidations: of all 1,024 together.",
+      ]
+    }
   }
   lines.append("")
   if !results.isEmpty && succeeded { lines.append(closingSentence(scenario: scenario, results: results)) }

@@ -68,4 +68,11 @@ private let needsPlugins = ConditionTrait.enabled("QEMU loads plugins with versi
       .filter { !$0.hasSuffix(", worst") || $0.hasPrefix("growth fault") }
     #expect(modelled == means)
   }
+
+  @Test(needsPlugins, arguments: Benchmarks.strategies)
+  func `Switches are modelled for each number of threads`(strategy: String) async throws {
+    let run = try await modelled("scenario=switching threads=100", strategy: strategy)
+    #expect(run.records(ofType: "benchmark").map { $0["live"]?.integer } == [10, 100])
+    #expect(run.records(ofType: "memory").map { $0["operations"]?.integer } == [90, 900])
+  }
 }

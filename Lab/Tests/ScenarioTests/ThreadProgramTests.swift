@@ -38,7 +38,7 @@ import Testing
     return (actions, stackBytes - lowest)
   }
 
-  static let kinds: [ThreadProgramKind] = [.rest, .wander, .dive, .surge, .reckless, .sink]
+  static let kinds: [ThreadProgramKind] = [.rest, .wander, .dive, .surge, .reckless, .sink, .turns]
 
   @Test(arguments: kinds, [8192, 12288, 16384, 24576])
   func `A program ends, leaves what it has entered, and keeps within the stack`(

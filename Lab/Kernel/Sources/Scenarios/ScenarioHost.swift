@@ -71,6 +71,12 @@ public protocol ScenarioHost {
   /// Lets threads run for a while.
   func letThreadsRun(in processes: borrowing Processes<Parts>)
 
+  /// Has a memory model watch while `body` runs, if there is one.
+  ///
+  /// - Parameter operations: how many operations `body` is.
+  /// - Returns: their number in the model; 0 without one.
+  func modelled(operations: Int, _ body: () -> Void) -> Int
+
   /// Does what ``Processes/settle()`` does, on every CPU.
   func settle(_ processes: borrowing Processes<Parts>)
 
@@ -89,6 +95,12 @@ public protocol ScenarioHost {
 extension ScenarioHost {
   /// Hardware does not tell.
   public var pagesKeptUntouched: Int? { nil }
+
+  /// No model watches.
+  public func modelled(operations: Int, _ body: () -> Void) -> Int {
+    body()
+    return 0
+  }
 
   /// It goes on.
   public var hasPanicked: Bool { false }
@@ -126,6 +138,7 @@ public func runScenario<Host: ScenarioHost>(
   case .stackDepths: runStackDepths(options, in: processes, host: host)
   case .pressure: runPressure(options, in: processes, host: host)
   case .smpStorm: runSMPStorm(options, in: processes, host: host)
+  case .switching: runSwitching(options, in: processes, host: host)
   case .bench: false
   }
 }

@@ -14,6 +14,7 @@ enum ClaimSource: String, CaseIterable, Sendable {
   case manyThreads = "million-threads"
   case lentCosts = "bench-lent"
   case manyThreadsLent = "million-threads-lent"
+  case switching
   case linux
   case addressSpace = "address-space"
 
@@ -41,7 +42,7 @@ enum ClaimSource: String, CaseIterable, Sendable {
   /// The options of its run.
   var options: [String] {
     switch self {
-    case .forks, .costs, .linux, .addressSpace: []
+    case .forks, .costs, .switching, .linux, .addressSpace: []
     case .forksInLittleMemory: ["--memory", "64M"]
     case .forksInSingleFrames: ["--largest-free-order", "0"]
     case .halfSize: ["--strategy", "linear", "--stack-size", "8K"]

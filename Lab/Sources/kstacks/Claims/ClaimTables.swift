@@ -9,7 +9,7 @@ extension ClaimResults {
   func tables(addressSpace: StackAddressSpace?) -> [ClaimTable] {
     [
       fragmentation, additionalPage, addressSpaceTable(addressSpace), runTime, linuxRunTime, halfSize,
-      linuxDepths, lentPages, metadata, pageTableWork, movable, accounting, refusals,
+      linuxDepths, lentPages, metadata, pageTableWork, switches, movable, accounting, refusals,
     ]
   }
 
@@ -270,6 +270,38 @@ extension ClaimResults {
         invalidations("1,024 frees when the cache is full", "free stack, cache full", live: 4000),
         invalidations("growth by a page on a fault", "growth fault, store included, worst"),
       ])
+  }
+
+  // MARK: What translations of 4 KiB cost
+
+  /// The figures of one switch, of the core that the page of costs shows, too.
+  private var switches: ClaimTable {
+    func row(_ label: String, _ threads: Int, _ figure: (JSON) -> String?) -> ClaimRow {
+      let cells = perStrategy { strategy in
+        cost("switch, each thread in turn", strategy, live: threads, in: .switching).flatMap(figure)
+      }
+      return ClaimRow("\(grouped(threads)) threads: \(label)", .switching, cells)
+    }
+    func missed(_ label: String, _ threads: Int, _ kinds: [String]) -> ClaimRow {
+      row(label, threads) { cost in
+        let warm = cost["memory"]?["cores"]?[MemoryColumn.core]?["warm"]
+        let means = kinds.compactMap { warm?[$0]?.number }
+        guard means.count == kinds.count else { return nil }
+        let hundredths = Int((means.reduce(0, +) * 100).rounded())
+        return "\(hundredths / 100).\(hundredths % 100 < 10 ? "0" : "")\(hundredths % 100)"
+      }
+    }
+    return ClaimTable(
+      "switches", ["of one switch", "linear", "vmalloc", "growing"],
+      [10, 100, 1000, 10_000].flatMap { threads in
+        [
+          row("instructions", threads) { ClaimFigure.count($0["instructions"]) },
+          missed("translations missed in the L1 TLBs", threads, ["tlb"]),
+          missed("translations missed in the L2 TLB", threads, ["l2Tlb"]),
+          missed("lines missed in the L1 caches", threads, ["l1Data", "l1Code"]),
+          missed("lines missed in the L2 cache", threads, ["l2"]),
+        ]
+      })
   }
 
   // MARK: Movable and unmovable memory

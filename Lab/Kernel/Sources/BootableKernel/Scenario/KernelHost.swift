@@ -72,6 +72,8 @@ struct KernelHost: ScenarioHost {
     }
   }
 
+  func modelled(operations: Int, _ body: () -> Void) -> Int { modelRun(of: operations, body) }
+
   func letThreadsRun(in processes: borrowing Processes<KernelSite>) { Scheduler.yield() }
 
   func settle(_ processes: borrowing Processes<KernelSite>) { processes.settle() }

@@ -42,3 +42,17 @@ func attachMemoryModel() {
     },
     write: { tell(MEMORY_MODEL_WRITE, $0) })
 }
+
+/// Has the memory model count what `body` does, which is so many operations; not from emptied caches.
+///
+/// - Returns: their number in the model; 0 without one.
+func modelRun(of operations: Int, _ body: () -> Void) -> Int {
+  guard memoryModel != nil else {
+    body()
+    return 0
+  }
+  tell(MEMORY_MODEL_BEGIN)
+  body()
+  tell(MEMORY_MODEL_END, operations)
+  return answer(&page.pointee.latest)
+}

@@ -32,6 +32,8 @@ public enum ScenarioName: UInt8, Sendable {
   case pressure
   /// Everything at once on all CPUs.
   case smpStorm
+  /// Threads of the kernel take turns.
+  case switching
 
   /// The name on a command line.
   public var name: StaticString {
@@ -50,6 +52,7 @@ public enum ScenarioName: UInt8, Sendable {
     case .stackDepths: "stack-depths"
     case .pressure: "pressure"
     case .smpStorm: "smp-storm"
+    case .switching: "switching"
     }
   }
 
@@ -66,6 +69,7 @@ public enum ScenarioName: UInt8, Sendable {
     case .deepRecursion: "threads of the kernel go to random depths and check every frame on the way back"
     case .pressure: "grow, sleep, be shrunk and grow again while memory runs out and returns"
     case .smpStorm: "fork, exit, grow, shrink, reclaim and vmalloc on all CPUs at once; no word is lost"
+    case .switching: "switch to threads in turn, and count what each switch costs and misses"
     case .stackDepths: "list how deep each thread of the kernel has been, while all live"
     case .millionThreads: "hold a million threads of the kernel in 8 GiB, and switch through every one"
     case .overflow: "let some tasks overflow their stacks; they die, and all others go on"
@@ -82,6 +86,7 @@ public enum ScenarioName: UInt8, Sendable {
     case .overflow: 24
     case .smpStorm: 48
     case .stackDepths: 200
+    case .switching: 10_000
     default: 0
     }
   }
@@ -104,13 +109,13 @@ public enum ScenarioName: UInt8, Sendable {
   public var defaultMemoryBytes: Int {
     switch self {
     case .millionThreads: 8 << 30
-    case .vmallocSuite: 512 << 20
+    case .vmallocSuite, .switching: 512 << 20
     default: 128 << 20
     }
   }
 
   /// Whether a memory model outside the machine can watch what it measures.
-  public var isModelled: Bool { self == .bench }
+  public var isModelled: Bool { self == .bench || self == .switching }
 
   /// The number of CPUs if no option sets it.
   public var defaultCPUCount: Int { self == .smpStorm ? 4 : 1 }

@@ -41,6 +41,8 @@ public enum ThreadProgramKind: UInt8, Sendable {
   case reckless
   /// Goes down to the end of its stack and sleeps there, with nothing dead below.
   case sink
+  /// Goes down as ``dive`` does, and sleeps there; then, twice, takes turns and sleeps.
+  case turns
 }
 
 /// The actions of one thread.
@@ -56,6 +58,8 @@ public struct ThreadProgram: Sendable {
   private var goal = -1
   private var roundsLeft: Int
   private var step = 0
+  /// How many steps of turns are left, where it takes turns: three for each turn and one for a sleep, twice.
+  private var turnSteps = 0
   /// How many actions are left before it overflows; negative: it does not.
   private var actionsToOverflow = -1
 
@@ -78,10 +82,11 @@ public struct ThreadProgram: Sendable {
     random.state = random.next() &+ UInt64(truncatingIfNeeded: number) &* 0xd134_2543_de82_ef95
     roundsLeft =
       switch kind {
-      case .rest, .dive, .sink: 1
+      case .rest, .dive, .sink, .turns: 1
       case .wander, .reckless: 1 + random.next(below: 4)
       case .surge: 2 + random.next(below: 3)
       }
+    if kind == .turns { turnSteps = 2 * (3 * Self.turns + 1) }
     if kind == .reckless, number == 0 || random.next(below: 3) == 0 {
       actionsToOverflow = random.next(below: 24)
       // It does not end before.
@@ -89,6 +94,9 @@ public struct ThreadProgram: Sendable {
     }
     self.random = random
   }
+
+  /// How many turns a thread takes between two sleeps.
+  public static var turns: Int { 8 }
 
   /// What a machine keeps of a stack for itself: room for what it calls below a frame.
   public static var margin: Int { 1536 }
@@ -99,6 +107,7 @@ public struct ThreadProgram: Sendable {
   public mutating func next(bytesLeft: Int) -> ThreadAction {
     if actionsToOverflow == 0 { return .overflow }
     actionsToOverflow -= actionsToOverflow > 0 ? 1 : 0
+    if turnSteps > 0, phase == .up { return nextOfTurn(bytesLeft) }
     return kind == .rest ? nextOfRest() : nextOfDescent(bytesLeft)
   }
 
@@ -117,6 +126,26 @@ public struct ThreadProgram: Sendable {
     }
   }
 
+  /// Enters a frame, leaves it and lets others run; near the end of the stack only the last.
+  private mutating func nextOfTurn(_ bytesLeft: Int) -> ThreadAction {
+    turnSteps -= 1
+    let step = turnSteps % (3 * Self.turns + 1)
+    if step == 0 { return .sleep }
+    switch step % 3 {
+    case 0:
+      guard bytesLeft - ThreadFrameSize.medium.byteCount - ThreadFrameSize.overhead >= Self.margin else {
+        turnSteps -= 2
+        return .yield
+      }
+      depth += 1
+      return .enter(.medium)
+    case 2:
+      depth -= 1
+      return .leave
+    default: return .yield
+    }
+  }
+
   private mutating func nextOfDescent(_ bytesLeft: Int) -> ThreadAction {
     if goal < 0 { chooseGoal(bytesLeft) }
     while true {
@@ -129,7 +158,7 @@ public struct ThreadProgram: Sendable {
           return .enter(size)
         }
         turn()
-        return kind == .dive || kind == .sink ? .sleep : .yield
+        return kind == .dive || kind == .sink || kind == .turns ? .sleep : .yield
       case .up:
         if depth > floor {
           if let pause = pause(bytesLeft) { return pause }
@@ -161,7 +190,7 @@ public struct ThreadProgram: Sendable {
 
   private mutating func chooseGoal(_ bytesLeft: Int) {
     switch kind {
-    case .dive:
+    case .dive, .turns:
       // See StackDepths: 97 of 100 stay within the first page, what the machine calls below included.
       let inFirstPage = bytesLeft % 4096
       let spare = 1024 + (inFirstPage > 1024 ? random.next(below: inFirstPage - 1024) : 0)
