@@ -182,9 +182,10 @@ boot() { # kernel, MiB, CPUs, seconds, experiment and arguments
   log=$cache/$kernel-$1-$memory-$cpus${2:+-$2}${cpu:+-$cpu}.log
   # One CPU counts instructions exactly; several run in parallel.
   local pace=(-icount "shift=0,sleep=off")
-  # On several CPUs at once, except where locks are checked: a host that is busy makes interrupts long there, which Linux
-  # reports, and its report takes a lock that lockdep reports.
-  [ "$cpus" = 1 ] || [ "$kernel" = checked ] || pace=(-accel "tcg,thread=multi")
+  # On several CPUs at once, except where locks are checked, and where another node's frames serve if a CPU is late: a host
+  # that is busy makes interrupts long in the first case, which Linux reports, and its report takes a lock that lockdep
+  # reports; in the second it decides whose frames are there in time.
+  [ "$cpus" = 1 ] || [ "$kernel" = checked ] || [ "$1" = nodes ] || pace=(-accel "tcg,thread=multi")
   (ulimit -t $((seconds * cpus)) && LOOKS=${LOOKS:-120} exec "$linux/../Scripts/unless-hung" \
     qemu-system-aarch64 -M virt -cpu "${cpu:-cortex-a72}" -m "${memory}M" -smp "$cpus" \
     ${board[@]+"${board[@]}"} "${pace[@]}" -display none -monitor none -serial stdio -nic none -no-reboot \
