@@ -5,7 +5,7 @@ import KernelStacks
 import Machine
 
 /// The board's 128 MiB of RAM, and the parts of it that the kernel keeps for itself.
-struct BoardMemory {
+struct BoardMemory: ~Copyable {
   var map = PhysicalMemoryMap()
   var metadata: UnsafeMutableRawBufferPointer
   var tasks: UnsafeMutablePointer<Task>
