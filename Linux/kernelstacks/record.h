@@ -30,10 +30,12 @@ struct slot_record {
 #endif
 };
 
+#ifdef CONFIG_VMAP_STACK
 /* NULL for the first task, whose stack is part of the image. */
 static __always_inline struct slot_record *record_of_task(const struct task_struct *task)
 {
 	return (struct slot_record *)task->stack_vm_area;
 }
+#endif
 
 #endif
