@@ -21,12 +21,12 @@ struct ks_state {
   void (*_Nullable misuse)(const ks_error *_Nullable);
 };
 extern struct ks_state kernel_stacks_state;
+static inline struct ks_state *ks_state(void) { return &kernel_stacks_state; }
 
 // Where ks_init keeps the map of physical memory while it runs: kernels start on stacks of 4 KiB, where it would not fit.
 #define KS_MEMORY_MAP_BYTES 2048
 extern uint64_t kernel_stacks_memory_map[KS_MEMORY_MAP_BYTES / 8];
 static inline void *ks_memory_map(void) { return kernel_stacks_memory_map; }
-static inline struct ks_state *ks_state(void) { return &kernel_stacks_state; }
 
 struct ks_lock_line {
   _Alignas(64) uint64_t lock;
