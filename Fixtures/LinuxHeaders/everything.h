@@ -1,6 +1,8 @@
 // The part of Linux's internal interface that the glue uses, declared anew, so that it compiles without a kernel tree.
 #pragma once
 
+#define CONFIG_VMAP_STACK 1 // which the option depends on
+
 typedef unsigned char u8;
 typedef unsigned int u32;
 typedef unsigned long u64, uint64_t, uintptr_t, size_t;
