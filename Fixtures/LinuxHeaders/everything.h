@@ -19,6 +19,7 @@ enum { false = 0, true = 1 };
 #define __init __attribute__((section(".init.text")))
 #define BUILD_BUG_ON(condition) _Static_assert(!(condition), #condition)
 #define READ_ONCE(place) (*(const volatile __typeof__(place) *)&(place))
+#define WRITE_ONCE(place, value) (*(volatile __typeof__(place) *)&(place) = (value))
 #define ALIGN(value, to) (((value) + ((to) - 1)) & ~((__typeof__(value))(to) - 1))
 #define ALIGN_DOWN(value, to) ((value) & ~((__typeof__(value))(to) - 1))
 #define DIV_ROUND_UP(value, by) (((value) + (by) - 1) / (by))
@@ -29,6 +30,7 @@ typedef struct { long value; } atomic_long_t;
 long atomic_long_read(const atomic_long_t *number);
 void atomic_long_add(long more, atomic_long_t *number);
 
+#define PAGE_SHIFT 12
 #define PAGE_SIZE 4096ul
 #define PMD_SIZE 0x200000ul
 #define THREAD_SIZE 0x4000ul
@@ -52,22 +54,35 @@ typedef struct { u32 value; } arch_spinlock_t;
 struct page;
 struct mm_struct;
 struct vm_struct {
+  struct vm_struct *next;
   void *addr;
   unsigned long size, flags;
   struct page **pages;
   unsigned int nr_pages;
+  const void *caller;
 };
 struct callback_head {
   struct callback_head *next;
   void (*func)(struct callback_head *);
 };
+struct rw_semaphore {
+  bool is_held;
+};
+struct signal_struct {
+  struct rw_semaphore exec_update_lock;
+};
 struct task_struct {
   void *stack;
   struct vm_struct *stack_vm_area;
   struct mm_struct *mm;
-  unsigned int flags;
-  int pid;
+  struct signal_struct *signal;
+  struct { struct { unsigned long sp; } cpu_context; } thread;
+  unsigned long nvcsw, nivcsw;
+  void *plug;
+  unsigned int flags, __state;
+  int pid, on_cpu;
 };
+#define PF_EXITING 0x00000004u
 #define PF_KTHREAD 0x00200000u
 #define ENOMEM 12
 extern struct task_struct *current;

@@ -1,14 +1,8 @@
 // Experiments with stacks that grow; other kernels run them too, for comparison.
 #pragma once
 
+#include "giving.h"
 #include "processes.h"
-
-static void show_lending(const char *type) {
-  check("lending", command("lending"));
-  begin(type);
-  put_result(&line);
-  end();
-}
 
 // idle COUNT: what that many processes take that do nothing.
 static void idle(char **arguments) {

@@ -1,5 +1,6 @@
 // The first and only program: runs the experiment that its arguments name, then switches the machine off.
 
+#include "giving.h"
 #include "growing.h"
 #include "processes.h"
 
@@ -241,6 +242,24 @@ static void groups_grown(char **arguments) {
   wait(0);
 }
 
+// groups-given LIVE: what it is charged when they have given pages back.
+static void groups_given(char **arguments) {
+  long count = number(arguments[0]);
+  make_group();
+  if (fork() == 0) {
+    join_group();
+    fork_deep(count, 12288);
+    begin("groupDeep");
+    put_member(&line, "stackBytes", bytes_in_group());
+    end();
+    for (long tries = 0; tries < 100 && bytes_in_group() > count * 4096; tries++) drop_caches(), sleep_milliseconds(20);
+    begin("groupGiven");
+    put_member(&line, "stackBytes", bytes_in_group());
+    leave_group(count);
+  }
+  wait(0);
+}
+
 // nodes LIVE DEPTH: on which node the stacks of LIVE processes lie that a CPU of each node has forked, and that have been so deep.
 static void nodes(char **arguments) {
   const char *figures[2] = {"/sys/devices/system/node/node0/meminfo", "/sys/devices/system/node/node1/meminfo"};
@@ -320,6 +339,7 @@ void start(word *stack) {
   if (same(what, "hotplug")) hotplug();
   if (same(what, "groups")) groups(rest);
   if (same(what, "groups-grown")) groups_grown(rest);
+  if (same(what, "groups-given")) groups_given(rest);
   if (same(what, "nodes")) nodes(rest);
   if (same(what, "idle")) idle(rest);
   if (same(what, "switches")) switches(rest);
@@ -330,6 +350,11 @@ void start(word *stack) {
   if (same(what, "hungry")) hungry(rest);
   if (same(what, "deep-hotplug")) deep_hotplug(rest);
   if (same(what, "late-cpu")) late_cpu();
+  if (same(what, "given-back")) given_back(rest);
+  if (same(what, "given-margin")) given_margin(rest);
+  if (same(what, "given-elsewhere")) given_elsewhere(rest);
+  if (same(what, "given-busy")) given_busy(rest);
+  if (same(what, "given-load")) given_load(rest);
   if (same(what, "lkdtm")) lkdtm(rest);
   if (same(what, "overflow")) overflow();
   begin("done");

@@ -29,6 +29,8 @@ static void charge_kept(struct callback_head *work)
 	struct page *page;
 	unsigned int i;
 
+	/* No page of this stack goes back meanwhile (shrink.c). */
+	WRITE_ONCE(record->is_charging, true);
 	/* Before `missing` is read: what is kept from here on makes the charge due again. */
 	WRITE_ONCE(record->is_charge_due, false);
 	barrier();
@@ -40,6 +42,7 @@ static void charge_kept(struct callback_head *work)
 		mod_lruvec_page_state(page, NR_KERNEL_STACK_KB, PAGE_SIZE / 1024);
 		record->pages[i] = page;
 	}
+	WRITE_ONCE(record->is_charging, false);
 }
 
 /* The task does not run, and the run queue is locked, under which nothing can be charged. */
@@ -78,12 +81,31 @@ void kernelstacks_keep(struct task_struct *task, u64 *frames, unsigned int first
 
 void kernelstacks_forget_pages(struct slot_record *record)
 {
-	unsigned int i;
+	unsigned int i, kept = 0;
+	u64 entry;
 
 	WARN_ON_ONCE(record->lent || record->is_charge_due);
-	for (i = record->missing; i < STACK_PAGES; i++)
+	for (i = record->missing; i < STACK_PAGES; i++) {
+		entry = READ_ONCE(record->entries[i]);
+		if (!(entry & PTE_LENT))
+			continue;
+		kept++;
 		if (!record->pages[i])
-			count_in_node(page_of_frame(record->entries[i]), -1);
+			count_in_node(page_of_frame(entry), -1);
+	}
+	if (kept)
+		this_cpu_add(kernelstacks_cpu.ended, kept);
+	kernelstacks_forget_rest(record);
+}
+
+void kernelstacks_unaccount(struct page *page, bool is_accounted)
+{
+	if (!is_accounted) {
+		count_in_node(page, -1);
+		return;
+	}
+	mod_lruvec_page_state(page, NR_KERNEL_STACK_KB, -(long)(PAGE_SIZE / 1024));
+	memcg_kmem_uncharge_page(page, 0);
 }
 
 void kernelstacks_check_untouched(const u64 *frames, unsigned int count)

@@ -87,6 +87,7 @@ void kernelstacks_lending_figures(struct lending_figures *figures)
 
 	*figures = (struct lending_figures){
 		.pool = READ_ONCE(kernelstacks_pool.count), .kicks = READ_ONCE(kernelstacks_pool.kicks),
+		.given_back = kernelstacks_given_back(),
 	};
 	kernelstacks_parking_figures(figures);
 	for_each_possible_cpu(cpu) {
@@ -94,9 +95,11 @@ void kernelstacks_lending_figures(struct lending_figures *figures)
 
 		figures->lent += READ_ONCE(its->lent);
 		figures->kept += READ_ONCE(its->kept);
+		figures->kept_now += READ_ONCE(its->kept) - READ_ONCE(its->ended);
 		figures->parked += READ_ONCE(its->parked);
 		figures->in_sets += READ_ONCE(its->set[0].count) + READ_ONCE(its->set[1].count);
 	}
+	figures->kept_now -= figures->given_back;
 }
 
 unsigned long kernelstacks_lendable_pages(void)

@@ -33,6 +33,9 @@
 
 #define LENT_PAGES (STACK_PAGES - 1)
 
+/* In the entry of a page that was lent, also when it is its thread's: a bit that CPUs ignore (58 to 55 are software's). */
+#define PTE_LENT (_AT(pteval_t, 1) << 57)
+
 /*
  * What stays mapped below the stack pointer of a thread that does not run: enough to be switched in, to wait in
  * kernelstacks_park(), to choose the next thread and balance load there, and to be interrupted. Lockdep takes more.
@@ -48,6 +51,7 @@ struct lending_cpu {
 	struct frame_set set[2] __aligned(2 * sizeof(struct frame_set));
 	struct frame_set *spare; /* the set that is lent next */
 	unsigned long lent, kept, parked;
+	unsigned long ended; /* pages that were kept, of threads that have ended */
 };
 
 DECLARE_PER_CPU(struct lending_cpu, kernelstacks_cpu);
@@ -55,6 +59,10 @@ DECLARE_PER_CPU(struct lending_cpu, kernelstacks_cpu);
 bool kernelstacks_refill(struct slot_record *record, struct lending_cpu *cpu);
 void kernelstacks_keep(struct task_struct *task, u64 *frames, unsigned int first);
 void kernelstacks_park(void (*schedule)(unsigned int mode));
+/* Takes a page that goes back out of KernelStack and, if fork.c accounts for it, out of its memory cgroup. */
+void kernelstacks_unaccount(struct page *page, bool is_accounted);
+/* The next rest of a thread on this stack is a new one (shrink.c). */
+void kernelstacks_forget_rest(struct slot_record *record);
 void kernelstacks_check_untouched(const u64 *frames, unsigned int count);
 void kernelstacks_check_lendable(const struct slot_record *record);
 
@@ -107,6 +115,12 @@ static __always_inline bool kernelstacks_is_short(struct task_struct *task)
 	return record && record->is_short;
 }
 
+/* How many of the lowest pages a thread that does not run can do without: its park margin stays, touched or not. */
+static __always_inline long pages_below_margin(const struct task_struct *task, const struct slot_record *record)
+{
+	return (long)(task->thread.cpu_context.sp - PARK_MARGIN - (unsigned long)record->area.addr) >> PAGE_SHIFT;
+}
+
 /* Empties an entry if it still is what was lent: one atomic step, which no update by a CPU can come into. */
 static __always_inline bool empty_untouched(u64 *entry, u64 frame)
 {
@@ -134,9 +148,7 @@ static __always_inline void kernelstacks_take_back(struct task_struct *prev)
 	entries = record->entries;
 	missing = record->missing;
 	record->lent = NULL;
-	/* The park margin stays, touched or not; below the end of the stack there is nothing to take. */
-	unused = (long)(prev->thread.cpu_context.sp - PARK_MARGIN - (unsigned long)record->area.addr) >> PAGE_SHIFT;
-	unused = min_t(long, unused, missing);
+	unused = min_t(long, pages_below_margin(prev, record), missing);
 	first = 0;
 	if (unused > 0 && empty_untouched(&entries[0], frames[0])) {
 		first = 1;

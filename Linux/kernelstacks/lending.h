@@ -9,6 +9,8 @@
 
 struct lending_figures {
 	unsigned long lent, kept, parked, kicks, deepest_park;
+	unsigned long given_back; /* of those that were kept, while their threads lived */
+	long kept_now;
 	unsigned int pool, in_sets, waiting, most_waiting, park_margin;
 };
 
@@ -27,6 +29,8 @@ static inline void kernelstacks_forget_kept(struct slot_record *record)
 void kernelstacks_empty_sets(unsigned int cpu);
 void kernelstacks_lending_figures(struct lending_figures *figures);
 void kernelstacks_parking_figures(struct lending_figures *figures);
+/* How many pages threads have given back while they slept (shrink.c). */
+unsigned long kernelstacks_given_back(void);
 /* How many pages the pool and all sets have. */
 unsigned long kernelstacks_lendable_pages(void);
 #else

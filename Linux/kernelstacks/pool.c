@@ -101,7 +101,7 @@ static bool add_frame(int node)
 	raw_spin_lock_irq(&pool->lock);
 	is_frozen = pool->is_frozen;
 	if (!is_frozen) {
-		its->frames[its->count++] = pte_val(pfn_pte(page_to_pfn(page), PAGE_KERNEL)) & ~PTE_AF;
+		its->frames[its->count++] = (pte_val(pfn_pte(page_to_pfn(page), PAGE_KERNEL)) & ~PTE_AF) | PTE_LENT;
 		pool->count++;
 	}
 	raw_spin_unlock_irq(&pool->lock);

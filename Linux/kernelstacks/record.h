@@ -27,8 +27,19 @@ struct slot_record {
 	u64 *entries;	/* the stack's page-table entries, the lowest page's first */
 #if defined(CONFIG_SWIFT_KERNEL_STACKS_GROWING) && defined(CONFIG_MEMCG_KMEM)
 	struct callback_head charge; /* charges what the task has kept to its memory cgroup */
+	bool is_charging;	     /* that is going on, and may sleep */
 #endif
 };
+
+/* Whether pages of the stack are being charged: they have to stay. */
+static inline bool is_charging(const struct slot_record *record)
+{
+#if defined(CONFIG_SWIFT_KERNEL_STACKS_GROWING) && defined(CONFIG_MEMCG_KMEM)
+	return record->is_charging;
+#else
+	return false;
+#endif
+}
 
 #ifdef CONFIG_VMAP_STACK
 /* NULL for the first task, whose stack is part of the image. */

@@ -5,6 +5,7 @@
 #include <linux/init.h>
 #include <linux/magic.h>
 #include <linux/mm.h>
+#include <linux/mutex.h>
 #include <linux/sched.h>
 #include <linux/seq_file.h>
 
@@ -36,7 +37,10 @@ static void show_stack(struct task_struct *task, struct slot_record *record, voi
 static int stacks_show(struct seq_file *file, void *unused)
 {
 	seq_puts(file, "    pid command          thread mapped deepest (bytes)\n");
+	/* Reads all pages that a thread has: none is given back meanwhile. */
+	mutex_lock(&kernelstacks_shrinking);
 	kernelstacks_visit_threads(show_stack, file);
+	mutex_unlock(&kernelstacks_shrinking);
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(stacks);
@@ -65,6 +69,8 @@ static int stats_show(struct seq_file *file, void *unused)
 	/* Of running threads' pages it is open yet which. */
 	seq_printf(file, "pages taken back: %lu\n", figures.lent - figures.kept);
 	seq_printf(file, "pages kept: %lu\n", figures.kept);
+	seq_printf(file, "pages given back: %lu\n", figures.given_back);
+	seq_printf(file, "pages kept now: %ld\n", figures.kept_now);
 	seq_printf(file, "threads parked: %lu\n", figures.parked);
 	seq_printf(file, "parked now: %u\n", figures.waiting);
 	seq_printf(file, "most parked at a time: %u\n", figures.most_waiting);

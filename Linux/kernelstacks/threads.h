@@ -3,9 +3,14 @@
 #ifndef KERNELSTACKS_THREADS_H
 #define KERNELSTACKS_THREADS_H
 
+#include <linux/mutex.h>
+
 #include "record.h"
 
-/* Calls `visit` for each of them. Its stack stays meanwhile, and so do the pages that are its own. */
+/* Held while threads give pages back. */
+extern struct mutex kernelstacks_shrinking;
+
+/* Calls `visit` for each of them, as a reader of RCU. Its stack stays meanwhile; under `kernelstacks_shrinking`, so do its pages. */
 void kernelstacks_visit_threads(void (*visit)(struct task_struct *task, struct slot_record *record, void *context),
 				void *context);
 

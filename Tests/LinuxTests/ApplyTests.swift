@@ -24,6 +24,7 @@ import Testing
     \tvtime_task_switch(prev);
     \tfinish_arch_post_lock_switch();
     static void __sched notrace __schedule(unsigned int sched_mode)
+    int task_call_func(struct task_struct *p, task_call_f func, void *arg)
 
     """,
     "arch/arm64/Kconfig": "config ARM64\n\tdef_bool y\nsource \"arch/arm64/kvm/Kconfig\"\n",

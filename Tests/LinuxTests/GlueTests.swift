@@ -10,6 +10,9 @@ import Testing
     "linux/sched.h", "linux/sched/task.h", "linux/shrinker.h", "linux/slab.h", "linux/smp.h", "linux/string.h",
     "linux/task_work.h", "linux/thread_info.h", "linux/topology.h",
     "linux/types.h", "linux/vmalloc.h", "linux/vmstat.h", "linux/workqueue.h", "asm/tlbflush.h",
+    "linux/mutex.h", "linux/numa.h", "linux/percpu.h", "linux/rcupdate.h", "linux/rwsem.h",
+    "linux/sched/signal.h", "linux/spinlock.h", "linux/wait.h", "asm/barrier.h", "asm/lse.h",
+    "asm/pgtable-hwdef.h",
   ]
   static let flags = [
     "-target", "aarch64-linux-gnu", "-std=gnu11", "-ffreestanding", "-nostdinc", "-fsyntax-only",
@@ -41,21 +44,48 @@ import Testing
   func `However many stacks are freed twice before the worker runs, every CPU is asked for each of them`()
     throws
   {
+    let lines = try output(of: "suspects")
+    #expect(lines == ["workers 1, suspects 6, asked 12", "foreign 0", "again 2", "twice at once 2"])
+  }
+
+  /// What a fixture prints that includes a file of the glue, compiled against the stub headers for this host.
+  func output(of fixture: String) throws -> [String] {
     let folder = try Folder()
     defer { folder.remove() }
     for header in Self.headers { try folder.write("#include <everything.h>\n", to: header) }
     let fixtures = Folder.root.appendingPathComponent("Fixtures")
-    let program = folder.file("suspects").path
+    let program = folder.file(fixture).path
     _ = try folder.run(
       "clang",
       [
         "-std=gnu11", "-ffreestanding", "-nostdinc", "-D__KERNEL__", "-Wall", "-Wno-unused-function", "-Werror",
         "-I", folder.path,
         "-I", fixtures.appendingPathComponent("LinuxHeaders").path, "-I", Self.glue,
-        fixtures.appendingPathComponent("LinuxGlue/suspects.c").path, "-o", program,
+        fixtures.appendingPathComponent("LinuxGlue/\(fixture).c").path, "-o", program,
       ])
-    let lines = try folder.run(program, []).split(separator: "\n")
-    #expect(lines == ["workers 1, suspects 6, asked 12", "foreign 0", "again 2", "twice at once 2"])
+    return try folder.run(program, []).split(separator: "\n").map { String($0) }
+  }
+
+  @Test
+  func `Threads at rest give back what lies below their park margin, the lowest first; no others do`() throws {
+    let nothing = "0, missing 0, present f, charged 0, invalidated 0, freed 0, accounts 0"
+    let all = "3, missing 3, present 8, charged 0, invalidated 3, freed 3, accounts 3"
+    let others = [
+      "on a CPU", "ending", "of the kernel", "with lent pages", "short", "waiting", "being charged",
+      "looked at", "whole", "while stacks are read",
+    ]
+    #expect(
+      try output(of: "giving") == [
+        "at the top: \(all)",
+        "2,100 bytes deep: 2, missing 2, present c, charged 0, invalidated 2, freed 2, accounts 2",
+        "12,000 bytes deep: \(nothing)",
+        "two wanted, one charged: 2, missing 2, present c, charged 4, invalidated 2, freed 2, accounts 101",
+        "the rest of them: 1, missing 3, present 8, charged 0, invalidated 3, freed 3, accounts 201",
+        "no grace period: \(nothing)",
+        "has run meanwhile: \(nothing)",
+        "at rest again: \(all)",
+        "again: 0\(all.dropFirst())",
+      ] + others.map { "\($0): \(nothing)" } + ["invalidated when it could run: 0, given back: 11"])
   }
 
   @Test

@@ -54,6 +54,10 @@ static int execute(const char *line)
 		return kernelstacks_freeze(true);
 	if (!strcmp(line, "thaw"))
 		return kernelstacks_freeze(false);
+	if (!strcmp(line, "hold"))
+		return kernelstacks_hold(true);
+	if (!strcmp(line, "let-go"))
+		return kernelstacks_hold(false);
 	if (!strcmp(line, "wake-waiting"))
 		return kernelstacks_wake_waiting();
 	if (!strcmp(line, "lending"))

@@ -5,27 +5,53 @@
 #include <linux/kernel.h>
 #include <linux/sched.h>
 #include <linux/sched/task_stack.h>
+#include <linux/wait.h>
 
 #include "../lending.h"
 #include "test.h"
 
 #define FRAME_WORDS 24
 
+static DECLARE_WAIT_QUEUE_HEAD(holding);
+static bool is_holding;
+
+int kernelstacks_hold(bool hold)
+{
+	WRITE_ONCE(is_holding, hold);
+	wake_up_all(&holding);
+	return 0;
+}
+
+static noinline void wait_while_held(void)
+{
+	wait_event(holding, !READ_ONCE(is_holding));
+}
+
+static noinline void compute(void)
+{
+	unsigned long until = jiffies + 2;
+
+	while (time_before(jiffies, until))
+		barrier(); /* an emulator that counts instructions takes very long for cpu_relax() */
+}
+
 /* Deeper, frame by frame, each of which holds words of its own; returns how many were not what they should be. */
 static noinline __attribute__((optimize("no-optimize-sibling-calls"))) int
 recurse(unsigned long start, unsigned int bytes, unsigned int pause)
 {
 	volatile unsigned long frame[FRAME_WORDS];
-	unsigned long until = jiffies + 2;
 	int i, wrong = 0;
 
 	for (i = 0; i < FRAME_WORDS; i++)
 		frame[i] = (unsigned long)&frame[i] * 2654435761u ^ start;
 	if (start - (unsigned long)frame < bytes)
 		wrong = recurse(start, bytes, pause);
+	else if (pause == PAUSE_HELD)
+		wait_while_held();
+	else if (pause == PAUSE_NONE)
+		barrier();
 	else if (pause == PAUSE_BUSY)
-		while (time_before(jiffies, until))
-			barrier(); /* an emulator that counts instructions takes very long for cpu_relax() */
+		compute();
 	else if (pause)
 		schedule_timeout_uninterruptible(pause);
 	else
@@ -96,10 +122,10 @@ int kernelstacks_lending(char *result)
 	kernelstacks_lending_figures(&figures);
 	kernelstacks_count_stacks(&counts);
 	snprintf(result, RESULT_BYTES,
-		 "\"lends\":%d,\"lent\":%lu,\"kept\":%lu,\"parked\":%lu,\"waiting\":%u,\"mostWaiting\":%u,\"pool\":%u,"
+		 "\"lends\":%d,\"lent\":%lu,\"kept\":%lu,\"givenBack\":%lu,\"keptNow\":%ld,\"parked\":%lu,\"waiting\":%u,\"mostWaiting\":%u,\"pool\":%u,"
 		 "\"inSets\":%u,\"deepestPark\":%lu,\"parkMargin\":%u,\"kicks\":%lu,\"onePage\":%lu,\"twoPages\":%lu,\"threePages\":%lu,\"fourPages\":%lu,"
 		 "\"kernelThreadsThatLackPages\":%lu",
-		 kernelstacks_lends(), figures.lent, figures.kept, figures.parked, figures.waiting, figures.most_waiting,
+		 kernelstacks_lends(), figures.lent, figures.kept, figures.given_back, figures.kept_now, figures.parked, figures.waiting, figures.most_waiting,
 		 figures.pool, figures.in_sets, figures.deepest_park, figures.park_margin, figures.kicks, counts.user[1], counts.user[2],
 		 counts.user[3], counts.user[4], counts.kernel[1] + counts.kernel[2] + counts.kernel[3]);
 	return 0;

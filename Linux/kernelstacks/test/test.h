@@ -41,11 +41,16 @@ int kernelstacks_free_foreign(void);
 int kernelstacks_overflow(void);
 
 /*
- * Goes `bytes` deep in the stack, with frames that are checked on the way back. At the bottom it yields (pause 0), sleeps
- * for so many ticks, or, for PAUSE_BUSY, computes until it has been interrupted.
+ * Goes `bytes` deep in the stack, with frames that are checked on the way back. At the bottom it yields (pause 0), goes on
+ * (PAUSE_NONE), sleeps for so many ticks, waits as long as threads are held (PAUSE_HELD), or computes until it has been interrupted
+ * (PAUSE_BUSY).
  */
+#define PAUSE_NONE 998
+#define PAUSE_HELD 999
 #define PAUSE_BUSY 1000
 int kernelstacks_recurse(unsigned int bytes, unsigned int pause);
+/* Holds threads where they wait, or lets them go. */
+int kernelstacks_hold(bool hold);
 /* Takes all frames out of the pool that pages are lent from, or lets it be filled again. */
 int kernelstacks_freeze(bool freeze);
 /* Wakes threads that wait for frames, although there are none. */
