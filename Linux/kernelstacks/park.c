@@ -29,6 +29,7 @@
 struct waiter {
 	struct list_head place;
 	struct task_struct *task;
+	unsigned int turn; /* in the order in which threads came; wraps */
 	bool is_queued, is_woken;
 };
 
@@ -38,6 +39,7 @@ static struct frame_pool *const pool = &kernelstacks_pool;
 static LIST_HEAD(queue);	/* waiters that sleep, the one that came first at the head */
 static unsigned int woken;	/* those that have left the queue and have not taken their frames yet */
 static unsigned int most_waiting;
+static unsigned int last_turn;
 static unsigned long deepest_park;
 
 /*
@@ -78,18 +80,21 @@ static bool is_backed(struct slot_record *record, bool may_take)
 /* The pool is locked, for this and the next two. */
 static void enter_queue(struct waiter *waiter)
 {
+	struct waiter *earlier;
+
 	if (waiter->is_queued)
 		return;
-	/* One that was woken and found too few frames came before those that have been waiting since. */
-	if (waiter->is_woken) {
-		list_add(&waiter->place, &queue);
-		waiter->is_woken = false;
-		record_of_task(waiter->task)->may_refill = false;
-		woken--;
-	} else {
-		list_add_tail(&waiter->place, &queue);
-	}
+	/* From the end: only one that was woken and found too few frames came before others. */
+	list_for_each_entry_reverse(earlier, &queue, place)
+		if ((int)(earlier->turn - waiter->turn) < 0)
+			break;
+	list_add(&waiter->place, &earlier->place);
 	waiter->is_queued = true;
+	if (!waiter->is_woken)
+		return;
+	waiter->is_woken = false;
+	record_of_task(waiter->task)->may_refill = false;
+	woken--;
 }
 
 static void leave_queue(struct waiter *waiter)
@@ -158,6 +163,7 @@ void __sched kernelstacks_park(void (*schedule)(unsigned int mode))
 	raw_cpu_ptr(&kernelstacks_cpu)->parked++;
 	record->is_parked = true;
 	pool->waiting++;
+	waiter.turn = ++last_turn;
 	most_waiting = max(most_waiting, pool->waiting);
 	paint_margin(before);
 	while (!is_backed(record, waiter.is_woken || !must_sleep || pool->waiting == 1)) {

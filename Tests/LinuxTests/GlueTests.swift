@@ -11,8 +11,10 @@ import Testing
     "linux/task_work.h", "linux/thread_info.h", "linux/topology.h",
     "linux/types.h", "linux/vmalloc.h", "linux/vmstat.h", "linux/workqueue.h", "asm/tlbflush.h",
     "linux/mutex.h", "linux/numa.h", "linux/percpu.h", "linux/rcupdate.h", "linux/rwsem.h",
-    "linux/sched/signal.h", "linux/spinlock.h", "linux/wait.h", "asm/barrier.h", "asm/lse.h",
-    "asm/pgtable-hwdef.h",
+    "linux/err.h", "linux/irq_work.h", "linux/kthread.h", "linux/list.h", "linux/minmax.h",
+    "linux/nodemask.h", "linux/sched/debug.h", "linux/sched/signal.h", "linux/sched/task_stack.h",
+    "linux/spinlock.h", "linux/wait.h", "asm/barrier.h", "asm/lse.h", "asm/pgtable-hwdef.h",
+    "asm/stack_pointer.h",
   ]
   static let flags = [
     "-target", "aarch64-linux-gnu", "-std=gnu11", "-ffreestanding", "-nostdinc", "-fsyntax-only",
@@ -86,6 +88,27 @@ import Testing
         "at rest again: \(all)",
         "again: 0\(all.dropFirst())",
       ] + others.map { "\($0): \(nothing)" } + ["invalidated when it could run: 0, given back: 11"])
+  }
+
+  @Test
+  func `No wakeup is lost, no special state, no place in the queue, and none overtakes who waits for frames`()
+    throws
+  {
+    let end = "has frames 1, waiting 0, woken 0"
+    #expect(
+      try output(of: "waiting") == [
+        "running: sleeps 1, lost wakeups 0, looks again 0, then in state 0, \(end)",
+        "asleep: sleeps 1, lost wakeups 0, looks again 0, then in state 0, \(end)",
+        "stopped: sleeps 0, lost wakeups 0, looks again 1, then in state 4, \(end)",
+        "traced: sleeps 0, lost wakeups 0, looks again 1, then in state 8, \(end)",
+        "parked: sleeps 0, lost wakeups 0, looks again 1, then in state 40, \(end)",
+        "dead: sleeps 0, lost wakeups 0, looks again 1, then in state 80, \(end)",
+        "reader: sleeps 0, lost wakeups 0, looks again 1, then in state 0, \(end)",
+        "misplaced in the queue: 0",
+        "none wait: has frames 1, 3 taken",
+        "others wait: has frames 0, 0 taken",
+        "others wait, but it is its turn: has frames 1, 2 taken",
+      ])
   }
 
   @Test
