@@ -180,20 +180,7 @@ static void finish_waiting_process(long kind) {
 }
 
 // Whether a process waits for frames: in no other way does one of a user come into the state "idle".
-static int is_parked(long process) {
-  static struct text path;
-  static char words[64];
-  path.count = 0;
-  put(&path, "/proc/");
-  put_number(&path, process);
-  put(&path, "/stat");
-  path.bytes[path.count] = 0;
-  long file = open_file(path.bytes, 0), count = read_file(file, words, sizeof(words));
-  close_file(file);
-  for (long i = 0; i + 2 < count; i++)
-    if (words[i] == ')') return words[i + 2] == 'I';
-  return 0;
-}
+static int is_parked(long process) { return is_in_state(process, 'I'); }
 
 // frozen THREADS CPUS: no frames for processes that go deep, while timers, sleeps, bytes in a pipe and stops by a tracer come to
 // their end; then signals come, and the tracer. Then there are frames again.

@@ -3,6 +3,7 @@
 #include "giving.h"
 #include "growing.h"
 #include "processes.h"
+#include "waiting.h"
 
 // What the doctor reads of a machine.
 static void show_memory(void) {
@@ -242,6 +243,43 @@ static void groups_grown(char **arguments) {
   wait(0);
 }
 
+// groups-steps LIVE: the same in two steps; and for processes that go deep while they are charged for a first step.
+static void groups_steps(char **arguments) {
+  long count = number(arguments[0]);
+  make_group();
+  for (int round = 0; round < 2; round++) {
+    check("grow-when-charged", round ? command("grow-when-charged") : 0);
+    if (fork() == 0) {
+      int ends[2];
+      join_group();
+      check("pipe", open_pipe(ends));
+      for (long i = 0; i < count; i++) {
+        live[i] = fork();
+        check("fork", live[i] < 0);
+        if (live[i]) continue;
+        char byte;
+        check("recurse", command_number("recurse ", 5000, 1));
+        sleep_milliseconds(1);
+        if (!round && read_file(ends[0], &byte, 1) == 1) check("recurse", command_number("recurse ", 12288, 1));
+        sleep_milliseconds(1);
+        for (;;) pause();
+      }
+      sleep_milliseconds(500);
+      if (!round) {
+        begin("groupStep");
+        put_member(&line, "stackBytes", bytes_in_group());
+        end();
+        wake_by_bytes(count, ends[1]);
+        sleep_milliseconds(500);
+      }
+      begin(round ? "groupDeeper" : "groupSteps");
+      put_member(&line, "stackBytes", bytes_in_group());
+      leave_group(count);
+    }
+    wait(0);
+  }
+}
+
 // groups-given LIVE: what it is charged when they have given pages back.
 static void groups_given(char **arguments) {
   long count = number(arguments[0]);
@@ -258,6 +296,27 @@ static void groups_given(char **arguments) {
     leave_group(count);
   }
   wait(0);
+}
+
+// exit-deep LIVE: processes of a memory cgroup that go deep when no charge can be put off any more.
+static void exit_deep(char **arguments) {
+  long error, count = number(arguments[0]);
+  make_group();
+  check("grow-at-exit", command("grow-at-exit"));
+  for (int round = 0; round < 2; round++) {
+    if (round) show_figures("exitBefore"), show_lending("exitLendingBefore");
+    if (fork() == 0) {
+      join_group();
+      reap_live(fork_live(count, &error, 0));
+      exit(0);
+    }
+    wait(0);
+  }
+  show_figures("exitAfter");
+  show_lending("exitLending");
+  begin("exit");
+  put_member(&line, "stackBytesAfter", bytes_in_group());
+  end();
 }
 
 // nodes LIVE DEPTH: on which node the stacks of LIVE processes lie that a CPU of each node has forked, and that have been so deep.
@@ -339,6 +398,7 @@ void start(word *stack) {
   if (same(what, "hotplug")) hotplug();
   if (same(what, "groups")) groups(rest);
   if (same(what, "groups-grown")) groups_grown(rest);
+  if (same(what, "groups-steps")) groups_steps(rest);
   if (same(what, "groups-given")) groups_given(rest);
   if (same(what, "nodes")) nodes(rest);
   if (same(what, "idle")) idle(rest);
@@ -355,6 +415,10 @@ void start(word *stack) {
   if (same(what, "given-elsewhere")) given_elsewhere(rest);
   if (same(what, "given-busy")) given_busy(rest);
   if (same(what, "given-load")) given_load(rest);
+  if (same(what, "early-wakeup")) early_wakeup();
+  if (same(what, "queue-order")) queue_order(rest);
+  if (same(what, "wait-as")) wait_as(rest);
+  if (same(what, "exit-deep")) exit_deep(rest);
   if (same(what, "lkdtm")) lkdtm(rest);
   if (same(what, "overflow")) overflow();
   begin("done");

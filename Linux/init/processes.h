@@ -31,6 +31,22 @@ static void reap_live(long count) {
   for (long i = 0; i < count; i++) wait(0);
 }
 
+// Whether a process is in a state, by the letter that /proc has for it.
+static int is_in_state(long process, char state) {
+  static struct text path;
+  static char words[64];
+  path.count = 0;
+  put(&path, "/proc/");
+  put_number(&path, process);
+  put(&path, "/stat");
+  path.bytes[path.count] = 0;
+  long file = open_file(path.bytes, 0), count = read_file(file, words, sizeof(words));
+  close_file(file);
+  for (long i = 0; i + 2 < count; i++)
+    if (words[i] == ')') return words[i + 2] == state;
+  return 0;
+}
+
 static int fork_and_wait(void) {
   long child = fork();
   if (child == 0) exit(0);

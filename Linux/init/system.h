@@ -29,6 +29,10 @@ static inline void exit(int status) {
 }
 static inline long wait(int *status) { return system_call(260, -1, (long)status, 0, 0, 0); }
 static inline long wait_for(long process, int *status) { return system_call(260, process, (long)status, 0, 0, 0); }
+// 0 if it has not ended.
+static inline long wait_if_ended(long process, int *status) {
+  return system_call(260, process, (long)status, 1 /* WNOHANG */, 0, 0);
+}
 static inline long kill(long process, int signal) { return system_call(129, process, signal, 0, 0, 0); }
 static inline long open_pipe(int *ends) { return system_call(59, (long)ends, 0, 0, 0, 0); }
 static inline long map_memory(word count) {

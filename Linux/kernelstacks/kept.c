@@ -35,6 +35,7 @@ static void charge_kept(struct callback_head *work)
 	WRITE_ONCE(record->is_charge_due, false);
 	barrier();
 	for (i = READ_ONCE(record->missing); i < STACK_PAGES; i++) {
+		kernelstacks_test_charging();
 		page = page_of_frame(READ_ONCE(record->entries[i]));
 		if (record->pages[i] || memcg_kmem_charge_page(page, GFP_KERNEL | __GFP_NOFAIL, 0))
 			continue;

@@ -46,9 +46,20 @@ static inline unsigned long kernelstacks_lendable_pages(void) { return 0; }
 void kernelstacks_freeze_pool(bool freeze);
 /* Wakes threads that wait for frames, although there are none. */
 void kernelstacks_wake_parked(void);
+/* Lets so many leave the queue, too, as if there were frames for them. */
+void kernelstacks_wake_first(unsigned int count);
+/* The next that waits is woken before it sleeps. */
+void kernelstacks_wake_early(void);
+/* Wakes none, whatever is in the pool; or goes on. */
+void kernelstacks_keep_waiters(bool keep);
+/* The numbers of those in the queue; returns how many they are. */
+unsigned int kernelstacks_list_waiters(char *text, size_t bytes);
+/* What the test does while pages that a thread has kept are charged. */
+void kernelstacks_test_charging(void);
 /* Whether the test says that a CPU does not set access flags. */
 bool kernelstacks_is_refused(unsigned int cpu);
 #else
+static inline void kernelstacks_test_charging(void) {}
 static inline bool kernelstacks_is_refused(unsigned int cpu) { return false; }
 #endif
 

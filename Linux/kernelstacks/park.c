@@ -141,7 +141,26 @@ static __always_inline void measure_margin(unsigned long start)
 		word++;
 	deepest_park = max(deepest_park, start - (unsigned long)word);
 }
+
+static bool is_early, are_waiters_kept;
+static unsigned long wakeups;
+
+/* Where the test asks for it: the thread goes on to sleep only after it was woken. Another CPU has to do that. */
+static void await_early_wakeup(struct waiter *waiter)
+{
+	unsigned long before = READ_ONCE(wakeups);
+
+	if (!xchg(&is_early, false))
+		return;
+	while (READ_ONCE(waiter->is_queued) || READ_ONCE(wakeups) == before)
+		cpu_relax();
+}
+
+static void count_wakeup(void) { WRITE_ONCE(wakeups, wakeups + 1); }
 #else
+#define are_waiters_kept false
+static void await_early_wakeup(struct waiter *waiter) {}
+static void count_wakeup(void) {}
 static void paint_margin(unsigned long start) {}
 static void measure_margin(unsigned long start) {}
 #endif
@@ -175,6 +194,8 @@ void __sched kernelstacks_park(void (*schedule)(unsigned int mode))
 			set_current_state(TASK_IDLE);
 		}
 		raw_spin_unlock_irq(&pool->lock);
+		if (must_sleep)
+			await_early_wakeup(&waiter);
 		kernelstacks_kick();
 		schedule(must_sleep ? BLOCK : YIELD);
 		if (must_sleep)
@@ -192,24 +213,28 @@ void __sched kernelstacks_park(void (*schedule)(unsigned int mode))
 
 int kernelstacks_wakeable(void)
 {
-	return list_empty(&queue) ? 0 : (int)(pool->count / LENT_PAGES) - (int)woken;
+	return list_empty(&queue) || are_waiters_kept ? 0 : (int)(pool->count / LENT_PAGES) - (int)woken;
+}
+
+/* Wakes the first in the queue; the pool is locked, but not meanwhile. */
+static void wake_first(void)
+{
+	struct waiter *waiter = list_first_entry(&queue, struct waiter, place);
+	struct task_struct *task = get_task_struct(waiter->task);
+
+	leave_queue(waiter);
+	raw_spin_unlock_irq(&pool->lock);
+	wake_up_state(task, TASK_IDLE);
+	put_task_struct(task);
+	raw_spin_lock_irq(&pool->lock);
+	count_wakeup();
 }
 
 void kernelstacks_wake_waiters(void)
 {
-	struct task_struct *task;
-	struct waiter *waiter;
-
 	raw_spin_lock_irq(&pool->lock);
-	while (kernelstacks_wakeable() > 0) {
-		waiter = list_first_entry(&queue, struct waiter, place);
-		leave_queue(waiter);
-		task = get_task_struct(waiter->task);
-		raw_spin_unlock_irq(&pool->lock);
-		wake_up_state(task, TASK_IDLE);
-		put_task_struct(task);
-		raw_spin_lock_irq(&pool->lock);
-	}
+	while (kernelstacks_wakeable() > 0)
+		wake_first();
 	raw_spin_unlock_irq(&pool->lock);
 }
 
@@ -238,5 +263,40 @@ void kernelstacks_wake_parked(void)
 		wake_up_process(tasks[i]);
 		put_task_struct(tasks[i]);
 	}
+}
+
+void kernelstacks_wake_early(void)
+{
+	WRITE_ONCE(is_early, true);
+}
+
+void kernelstacks_keep_waiters(bool keep)
+{
+	WRITE_ONCE(are_waiters_kept, keep);
+	kernelstacks_kick();
+}
+
+void kernelstacks_wake_first(unsigned int count)
+{
+	raw_spin_lock_irq(&pool->lock);
+	while (count-- && !list_empty(&queue))
+		wake_first();
+	raw_spin_unlock_irq(&pool->lock);
+}
+
+unsigned int kernelstacks_list_waiters(char *text, size_t bytes)
+{
+	unsigned int count = 0;
+	struct waiter *waiter;
+	size_t length = 0;
+
+	raw_spin_lock_irq(&pool->lock);
+	text[0] = 0;
+	list_for_each_entry(waiter, &queue, place) {
+		length += scnprintf(text + length, bytes - length, " %d", waiter->task->pid);
+		count++;
+	}
+	raw_spin_unlock_irq(&pool->lock);
+	return count;
 }
 #endif

@@ -91,6 +91,24 @@ import Testing
   }
 
   @Test
+  func `Pages that a thread has touched are charged once, also those that it touches meanwhile or at its end`()
+    throws
+  {
+    #expect(
+      try output(of: "keeping") == [
+        "one page: missing 2, node 4 KiB, group 0 KiB, 0 charged, due 1, kept 1, ended 0",
+        "charged: missing 2, node 0 KiB, group 4 KiB, 1 charged, due 0, kept 1, ended 0",
+        "deeper, charged: missing 0, node 0 KiB, group 12 KiB, 3 charged, due 0, kept 3, ended 0",
+        "ended: missing 0, node 0 KiB, group 0 KiB, 0 charged, due 0, kept 3, ended 3",
+        "charging 1, then 0",
+        "deeper while it was charged: missing 1, node 0 KiB, group 8 KiB, 2 charged, due 0, kept 5, ended 3",
+        "no charge is taken any more: missing 1, node 8 KiB, group 0 KiB, 0 charged, due 0, kept 7, ended 5",
+        "ended: missing 1, node 0 KiB, group 0 KiB, 0 charged, due 0, kept 7, ended 7",
+        "warnings: 0",
+      ])
+  }
+
+  @Test
   func `No wakeup is lost, no special state, no place in the queue, and none overtakes who waits for frames`()
     throws
   {

@@ -60,6 +60,20 @@ static int execute(const char *line)
 		return kernelstacks_hold(false);
 	if (!strcmp(line, "wake-waiting"))
 		return kernelstacks_wake_waiting();
+	if (!strcmp(line, "keep-waiting"))
+		return kernelstacks_keep_waiting(true);
+	if (!strcmp(line, "go-on"))
+		return kernelstacks_keep_waiting(false);
+	if (!strcmp(line, "wake-before-sleep"))
+		return kernelstacks_wake_before_sleep();
+	if (sscanf(line, "wake-in-turn %u", &first) == 1)
+		return kernelstacks_wake_in_turn(first);
+	if (!strcmp(line, "queue"))
+		return kernelstacks_queue(result);
+	if (!strcmp(line, "grow-when-charged"))
+		return kernelstacks_grow_when_charged();
+	if (!strcmp(line, "grow-at-exit"))
+		return kernelstacks_grow_at_exit();
 	if (!strcmp(line, "lending"))
 		return kernelstacks_lending(result);
 	if (sscanf(line, "refuse-cpu %u", &first) == 1)
@@ -82,6 +96,9 @@ static ssize_t write_command(struct file *file, const char __user *text, size_t 
 	/* Many threads at once do this; it has no result. */
 	if (sscanf(line, "recurse %u %llu", &first, &pause) == 2)
 		return kernelstacks_recurse(first, pause) ?: length;
+	/* Others have commands meanwhile. */
+	if (sscanf(line, "wait-as %u", &first) == 1)
+		return kernelstacks_wait_as(first) ?: length;
 	mutex_lock(&lock);
 	error = execute(strim(line));
 	mutex_unlock(&lock);

@@ -3,6 +3,7 @@
 
 #include <linux/jiffies.h>
 #include <linux/kernel.h>
+#include <linux/kprobes.h>
 #include <linux/sched.h>
 #include <linux/sched/task_stack.h>
 #include <linux/wait.h>
@@ -61,6 +62,21 @@ recurse(unsigned long start, unsigned int bytes, unsigned int pause)
 	return wrong;
 }
 
+/* Late on its way out, where no charge can be put off any more, each process goes deep. */
+static int grow_late(struct kprobe *probe, struct pt_regs *registers)
+{
+	if (!(current->flags & PF_KTHREAD))
+		kernelstacks_recurse(12288, PAUSE_NONE);
+	return 0;
+}
+
+static struct kprobe ending = { .symbol_name = "exit_task_stack_account", .pre_handler = grow_late };
+
+int kernelstacks_grow_at_exit(void)
+{
+	return register_kprobe(&ending);
+}
+
 /* Of a frame that is larger than a page, only the lower end is written. */
 static noinline int leap(void)
 {
@@ -100,7 +116,26 @@ int kernelstacks_refuse_cpu(unsigned int cpu)
 }
 
 #ifdef CONFIG_SWIFT_KERNEL_STACKS_GROWING
+#include <linux/rcupdate.h>
+#include <linux/stop_machine.h>
+
+#include "../pool.h"
 #include "../threads.h"
+
+static bool grows_when_charged;
+
+/* While the pages that it has kept are charged, a thread that lacks others goes deeper. */
+void kernelstacks_test_charging(void)
+{
+	if (grows_when_charged && record_of_task(current)->missing)
+		kernelstacks_recurse(12288, 1);
+}
+
+int kernelstacks_grow_when_charged(void)
+{
+	grows_when_charged = true;
+	return 0;
+}
 
 int kernelstacks_freeze(bool freeze)
 {
@@ -112,6 +147,80 @@ int kernelstacks_wake_waiting(void)
 {
 	kernelstacks_wake_parked();
 	return 0;
+}
+
+int kernelstacks_keep_waiting(bool keep)
+{
+	kernelstacks_keep_waiters(keep);
+	return 0;
+}
+
+int kernelstacks_wake_before_sleep(void)
+{
+	kernelstacks_wake_early();
+	return 0;
+}
+
+int kernelstacks_wake_in_turn(unsigned int count)
+{
+	kernelstacks_wake_first(count);
+	return 0;
+}
+
+int kernelstacks_queue(char *result)
+{
+	char numbers[512];
+	unsigned int count = kernelstacks_list_waiters(numbers, sizeof(numbers));
+
+	snprintf(result, RESULT_BYTES, "\"queued\":%u,\"queue\":\"%s\"", count, numbers);
+	return 0;
+}
+
+/* The CPU has no frames for who is switched to next. */
+static void empty_spare_set(void)
+{
+	struct frame_set set;
+
+	local_irq_disable();
+	set = *raw_cpu_ptr(&kernelstacks_cpu)->spare;
+	raw_cpu_ptr(&kernelstacks_cpu)->spare->count = 0;
+	local_irq_enable();
+	while (set.count)
+		__free_page(page_of_frame(set.frame[--set.count]));
+}
+
+static int do_nothing(void *unused)
+{
+	return 0;
+}
+
+/* To a thread whose priority is above all. */
+static void switch_out_and_in(void)
+{
+	static struct cpu_stop_work work;
+
+	stop_one_cpu_nowait(raw_smp_processor_id(), do_nothing, NULL, &work);
+}
+
+int kernelstacks_wait_as(unsigned int state)
+{
+	unsigned int after;
+
+	if (!IS_ENABLED(CONFIG_PREEMPTION))
+		return -EOPNOTSUPP;
+	kernelstacks_freeze_pool(true);
+	empty_spare_set();
+	if (!state) {
+		rcu_read_lock();
+		switch_out_and_in();
+		rcu_read_unlock();
+		return 0;
+	}
+	set_special_state(state);
+	switch_out_and_in();
+	after = READ_ONCE(current->__state);
+	__set_current_state(TASK_RUNNING);
+	return after == state ? 0 : -EINTR;
 }
 
 int kernelstacks_lending(char *result)
@@ -133,6 +242,12 @@ int kernelstacks_lending(char *result)
 #else
 int kernelstacks_freeze(bool freeze) { return -EOPNOTSUPP; }
 int kernelstacks_wake_waiting(void) { return -EOPNOTSUPP; }
+int kernelstacks_grow_when_charged(void) { return -EOPNOTSUPP; }
+int kernelstacks_keep_waiting(bool keep) { return -EOPNOTSUPP; }
+int kernelstacks_wake_before_sleep(void) { return -EOPNOTSUPP; }
+int kernelstacks_wake_in_turn(unsigned int count) { return -EOPNOTSUPP; }
+int kernelstacks_queue(char *result) { return -EOPNOTSUPP; }
+int kernelstacks_wait_as(unsigned int state) { return -EOPNOTSUPP; }
 int kernelstacks_lending(char *result)
 {
 	snprintf(result, RESULT_BYTES, "\"lends\":0");

@@ -55,6 +55,23 @@ int kernelstacks_hold(bool hold);
 int kernelstacks_freeze(bool freeze);
 /* Wakes threads that wait for frames, although there are none. */
 int kernelstacks_wake_waiting(void);
+/* Lets so many threads leave the queue, in their turn, as if there were frames for them. */
+int kernelstacks_wake_in_turn(unsigned int count);
+/* Wakes none of those that wait for frames, whatever is there, or goes on. */
+int kernelstacks_keep_waiting(bool keep);
+/* The next thread that waits for frames sleeps only after it was woken, by another CPU. */
+int kernelstacks_wake_before_sleep(void);
+/* Who waits for frames and sleeps, in order. */
+int kernelstacks_queue(char *result);
+/*
+ * Takes all frames away, and has the caller switched out and in: in a state that allows no spurious wakeup, which it has to have
+ * when there are frames again; or, for 0, as a reader of RCU.
+ */
+int kernelstacks_wait_as(unsigned int state);
+/* Has threads go deeper from now on while pages that they have kept are charged to their memory cgroup. */
+int kernelstacks_grow_when_charged(void);
+/* Has all processes go deep from now on when nearly nothing is left of them. */
+int kernelstacks_grow_at_exit(void);
 /* What was lent, taken back, kept. */
 int kernelstacks_lending(char *result);
 /* Says of a CPU from now on that it does not set access flags. */
