@@ -64,7 +64,7 @@
     public func replaceEntry(
       _ expected: PageTableEntry, with entry: PageTableEntry, at address: PhysicalAddress
     ) -> Bool {
-      ca_replace_untouched(address.rawValue &+ linearMapOffset, expected.rawValue, entry.rawValue) != 0
+      ca_replace(address.rawValue &+ linearMapOffset, expected.rawValue, entry.rawValue) != 0
     }
 
     /// Reads an entry by one LDR of 64 bits.
@@ -81,7 +81,7 @@
     public func replaceEntry(
       _ expected: PageTableEntry, with entry: PageTableEntry, atLinear address: VirtualAddress
     ) -> Bool {
-      ca_replace_untouched(address.rawValue, expected.rawValue, entry.rawValue) != 0
+      ca_replace(address.rawValue, expected.rawValue, entry.rawValue) != 0
     }
 
     // MARK: CPUs

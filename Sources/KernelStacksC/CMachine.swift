@@ -55,7 +55,7 @@
     @inline(__always) func replaceEntry(
       _ expected: PageTableEntry, with entry: PageTableEntry, at address: PhysicalAddress
     ) -> Bool {
-      ca_replace_untouched(address.rawValue &+ linearMapOffset, expected.rawValue, entry.rawValue) != 0
+      ca_replace(address.rawValue &+ linearMapOffset, expected.rawValue, entry.rawValue) != 0
     }
 
     @inline(__always) func readEntry(atLinear address: VirtualAddress) -> PageTableEntry {
@@ -69,7 +69,7 @@
     @inline(__always) func replaceEntry(
       _ expected: PageTableEntry, with entry: PageTableEntry, atLinear address: VirtualAddress
     ) -> Bool {
-      ca_replace_untouched(address.rawValue, expected.rawValue, entry.rawValue) != 0
+      ca_replace(address.rawValue, expected.rawValue, entry.rawValue) != 0
     }
 
     // MARK: CPUs

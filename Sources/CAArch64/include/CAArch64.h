@@ -88,14 +88,15 @@ CA_INLINE void ca_restore_interrupts(uint64_t state) { __asm__ volatile("msr dai
 static inline uint64_t ca_load(uintptr_t address) { return *(volatile uint64_t *)address; }
 static inline void ca_store(uintptr_t address, uint64_t value) { *(volatile uint64_t *)address = value; }
 
-// Replaces the entry of an untouched page, one with access flag (bit 10) 0, which is `expected` or what table walkers have made
-// of it, in one atomic step that orders nothing else; tells whether no walker had set the flag. The CPU has FEAT_LSE: whether an
-// update by the CPU's own walker ends an exclusive access is not said (Arm ARM B2.12.1).
-CA_INLINE int ca_replace_untouched(uintptr_t address, uint64_t expected, uint64_t value) {
+// Replaces an entry that is `expected`, all 64 bits, by one atomic step; tells whether it was. Other accesses are not ordered.
+// The CPU has FEAT_LSE: whether an update by the CPU's own walker ends an exclusive access is not said (Arm ARM B2.12.1).
+CA_INLINE int ca_replace(uintptr_t address, uint64_t expected, uint64_t value) {
+  uint64_t seen = expected;
   __asm__ volatile(".arch_extension lse\n\tcas %0, %x2, %1"
-                   : "+r"(expected), "+Q"(*(uint64_t *)address)
-                   : "zr"(value));
-  return (expected & 1ull << 10) == 0;
+                   : "+r"(seen), "+Q"(*(uint64_t *)address)
+                   : "zr"(value)
+                   : "memory");
+  return seen == expected;
 }
 
 // Device registers.
