@@ -90,6 +90,20 @@ struct HandMadeElf {
   }
 }
 
+// Words of instructions.
+extension UInt32 {
+  static let ret: UInt32 = 0xd65f_03c0
+  static let subtract32: UInt32 = 0xd100_83ff
+  static let subtract8192: UInt32 = 0xd140_0bff
+  static let add32: UInt32 = 0x9100_83ff
+  static let pushPair96: UInt32 = 0xa9ba_7bfd
+  static let popPair96: UInt32 = 0xa8c6_7bfd
+  static let callByX8: UInt32 = 0xd63f_0100
+
+  static func call(_ words: Int) -> UInt32 { 0x9400_0000 | UInt32(bitPattern: Int32(words)) & 0x3ff_ffff }
+  static func jump(_ words: Int) -> UInt32 { 0x1400_0000 | UInt32(bitPattern: Int32(words)) & 0x3ff_ffff }
+}
+
 func littleEndian<I: FixedWidthInteger>(_ value: I) -> [UInt8] {
   (0..<MemoryLayout<I>.size).map { UInt8(truncatingIfNeeded: value >> I(8 * $0)) }
 }

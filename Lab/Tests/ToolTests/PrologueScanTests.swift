@@ -36,18 +36,11 @@ import Testing
     #expect(StackPointerEffect(decoding: word) == effect, "\(text)")
   }
 
-  static let ret: UInt32 = 0xd65f_03c0
-  static let subtract32: UInt32 = 0xd100_83ff
-  static let subtract8192: UInt32 = 0xd140_0bff
-  static let add32: UInt32 = 0x9100_83ff
-  static let pushPair96: UInt32 = 0xa9ba_7bfd
-  static let popPair96: UInt32 = 0xa8c6_7bfd
-
   @Test func `Steps of one prologue add up, and functions are told apart`() throws {
     var elf = HandMadeElf()
     elf.text = [
-      Self.subtract32, Self.add32, Self.ret,
-      Self.pushPair96, Self.subtract8192, Self.subtract32, Self.popPair96, Self.ret,
+      .subtract32, .add32, .ret,
+      .pushPair96, .subtract8192, .subtract32, .popPair96, .ret,
     ]
     elf.symbols = [("small", elf.textAddress), ("large", elf.textAddress + 12)]
     let scan = PrologueScan(try ElfFile(elf.bytes))
@@ -60,7 +53,7 @@ import Testing
 
   @Test func `Mangled names that begin like mapping symbols are functions`() throws {
     var elf = HandMadeElf()
-    elf.text = [Self.subtract32, Self.ret, Self.subtract8192, Self.ret]
+    elf.text = [.subtract32, .ret, .subtract8192, .ret]
     elf.symbols = [
       ("$e4main1fyyF", elf.textAddress), ("$x", elf.textAddress), ("$d4dataF", elf.textAddress + 8),
     ]
@@ -71,14 +64,14 @@ import Testing
 
   @Test func `An epilogue ends a frame`() throws {
     var elf = HandMadeElf()
-    elf.text = [Self.subtract32, Self.add32, Self.ret, Self.subtract32, Self.add32, Self.ret]
+    elf.text = [.subtract32, .add32, .ret, .subtract32, .add32, .ret]
     elf.symbols = [("f", elf.textAddress)]
     #expect(PrologueScan(try ElfFile(elf.bytes)).frames.map(\.byteCount) == [32])
   }
 
   @Test func `Data between instructions is not decoded`() throws {
     var elf = HandMadeElf()
-    elf.text = [Self.ret, Self.subtract8192, Self.subtract32, Self.ret]
+    elf.text = [.ret, .subtract8192, .subtract32, .ret]
     elf.symbols = [
       ("f", elf.textAddress), ("$x", elf.textAddress), ("$d.1", elf.textAddress + 4),
       ("$x.2", elf.textAddress + 8),
@@ -88,7 +81,7 @@ import Testing
 
   @Test func `A frame larger than the guard is refused by name`() throws {
     var elf = HandMadeElf()
-    elf.text = [Self.subtract8192, Self.ret]
+    elf.text = [.subtract8192, .ret]
     elf.symbols = [("greedy", elf.textAddress)]
     let scan = PrologueScan(try ElfFile(elf.bytes))
     let error = #expect(throws: FrameTooLarge.self) { try scan.check(guardByteCount: 4096) }
