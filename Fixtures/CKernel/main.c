@@ -239,6 +239,7 @@ static void map_things(void) {
   volatile uint32_t *console = (void *)FREE_ROOT_ENTRY;
   must(ks_map((void *)console, 0x09000000, 4096, KS_READ_WRITE, KS_DEVICE, &error) == KS_OK, error.text);
   must(ks_physical_address((void *)console) == 0x09000000, "the console is elsewhere");
+  check_memory_at((void *)console, DEVICE_MEMORY);
   for (const char *text = "{\"type\":\"mapped\"}\n"; *text; text++) *console = (uint8_t)*text;
   must(ks_map((void *)console, 0x09000000, 4096, KS_READ_WRITE, KS_DEVICE, &error) == KS_OCCUPIED, "mapped twice");
   must(ks_unmap((void *)console, 4096, &error) == KS_OK && ks_physical_address((void *)console) == 0, error.text);
@@ -316,11 +317,13 @@ void kernel_main(void) {
     stop(0);
   }
   show_bad_configurations(&configuration);
+  show_unfit_registers(&configuration);
   used_of_boot_stack(true);
   must(ks_init(&configuration, &error) == KS_OK, error.text);
   uint64_t used = used_of_boot_stack(false);
   must(ks_init(&configuration, &error) == KS_ALREADY_INITIALIZED, "initialized twice");
   must(ks_check_cpu(&error) == KS_OK, error.text);
+  show_other_registers();
   ks_memory_figures whole = ks_memory_figures_of(KS_ANY_NODE);
   say("{\"type\":\"begin\",\"cpus\":%u,\"freeFrames\":%u,\"stackOfInit\":%u,\"dirtyState\":%u,\"addressBits\":%u}",
       (uint64_t)configuration.cpu_count, whole.free_frames, used, (uint64_t)configuration.tracks_dirty_pages,
@@ -333,6 +336,7 @@ void kernel_main(void) {
   must(ks_stacks_make(&guarded, &kind, &error) == KS_OK, error.text);
   must(threads_begin(KS_GROWING, &error), error.text);
   must(tasks_begin(&error), error.text);
+  check_kinds_of_memory(&guarded, &thread_stacks);
   measure(&linear, "linear");
   measure(&guarded, "vmalloc");
   measure(&thread_stacks, "growing");

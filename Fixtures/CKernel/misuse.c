@@ -8,7 +8,7 @@ void count_misuse(const ks_error *error) {
   if (error->code != KS_OK && error->text[0]) __atomic_fetch_add(&misuses, 1, __ATOMIC_RELAXED);
 }
 
-static void show(const char *what, ks_code code, const ks_error *error, ks_code expected) {
+void show_refusal(const char *what, ks_code code, const ks_error *error, ks_code expected) {
   say("{\"type\":\"refusal\",\"what\":\"%s\",\"code\":%u,\"expected\":%u,\"address\":\"%x\",\"text\":\"%s\"}", what,
       (uint64_t)code, (uint64_t)expected, error->address, ks_error_text(error));
   must(code == expected && error->code == expected, what);
@@ -17,7 +17,7 @@ static void show(const char *what, ks_code code, const ks_error *error, ks_code 
 static void refuse(const char *what, const ks_configuration *configuration, ks_code expected) {
   ks_error error = {0};
   ks_code code = ks_init(configuration, &error);
-  show(what, code, &error, expected);
+  show_refusal(what, code, &error, expected);
   ks_stacks stacks = {0};
   ks_stack_configuration any = ks_stack_defaults(KS_VMALLOC);
   must(ks_stacks_make(&stacks, &any, NULL) == KS_NOT_INITIALIZED, "stacks of nothing");
@@ -97,14 +97,14 @@ void show_bad_configurations(const ks_configuration *good) {
 static void free_wrongly(const char *what, const ks_stacks *stacks, void *address, ks_code expected) {
   ks_error error = {0};
   uint64_t before = misuses;
-  show(what, ks_stack_free(stacks, address, &error), &error, expected);
+  show_refusal(what, ks_stack_free(stacks, address, &error), &error, expected);
   must(misuses == before + 1, "the handler was not told");
 }
 
 static void make_wrongly(const char *what, ks_stack_configuration configuration) {
   ks_error error = {0};
   ks_stacks stacks = {0};
-  show(what, ks_stacks_make(&stacks, &configuration, &error), &error, KS_BAD_CONFIGURATION);
+  show_refusal(what, ks_stacks_make(&stacks, &configuration, &error), &error, KS_BAD_CONFIGURATION);
   must(stacks.opaque == NULL, "a handle was left behind");
 }
 
@@ -131,21 +131,21 @@ void show_misuse(ks_stacks *linear, ks_stacks *guarded) {
 
   void *area = ks_vmalloc(8192, 4096, KS_ANY_NODE, "misuse", NULL);
   free_wrongly("an area as a stack", guarded, area, KS_FOREIGN_ADDRESS);
-  show("an area within", ks_vfree((char *)area + 4096, &error), &error, KS_INNER_ADDRESS);
+  show_refusal("an area within", ks_vfree((char *)area + 4096, &error), &error, KS_INNER_ADDRESS);
   must(ks_vfree(area, NULL) == KS_OK, "vfree");
-  show("an area freed twice", ks_vfree(area, &error), &error, KS_DOUBLE_FREE);
-  show("a stack as an area", ks_vfree(stack, &error), &error, KS_FOREIGN_ADDRESS);
+  show_refusal("an area freed twice", ks_vfree(area, &error), &error, KS_DOUBLE_FREE);
+  show_refusal("a stack as an area", ks_vfree(stack, &error), &error, KS_FOREIGN_ADDRESS);
   must(!ks_vmalloc(100, 4096, KS_ANY_NODE, NULL, &error), "an odd size");
-  show("an odd size", error.code, &error, KS_BAD_ARGUMENT);
+  show_refusal("an odd size", error.code, &error, KS_BAD_ARGUMENT);
   must(!ks_vmalloc(1ull << 40, 4096, KS_ANY_NODE, NULL, &error), "more than there is");
-  show("an area larger than memory", error.code, &error, KS_NO_FRAMES);
+  show_refusal("an area larger than memory", error.code, &error, KS_NO_FRAMES);
   must(!ks_vmalloc(4096, 4096, 7, NULL, &error), "node 7");
-  show("node 7", error.code, &error, KS_BAD_ARGUMENT);
+  show_refusal("node 7", error.code, &error, KS_BAD_ARGUMENT);
 
   char *block = ks_stack_allocate(linear, KS_ANY_NODE, &error);
   must(block, error.text);
   uint64_t frame = (uint64_t)block - LINEAR_MAP_OFFSET;
-  show("a stack's frames", ks_frames_free(frame, 2, &error), &error, KS_FOREIGN_ADDRESS);
+  show_refusal("a stack's frames", ks_frames_free(frame, 2, &error), &error, KS_FOREIGN_ADDRESS);
   free_wrongly("within a linear stack", linear, block + 4096, KS_INNER_ADDRESS);
   must(ks_stack_free(linear, block, NULL) == KS_OK, "free");
   free_wrongly("a linear stack freed twice", linear, block, KS_DOUBLE_FREE);
@@ -163,13 +163,13 @@ void show_misuse(ks_stacks *linear, ks_stacks *guarded) {
   if (aligned) free_wrongly("a frame of another stack", linear, linear_address(aligned), KS_FOREIGN_ADDRESS);
   must(ks_stack_free(guarded, single, NULL) == KS_OK, "free");
 
-  show("a block of another order", ks_frames_free(user, 1, &error), &error, KS_INNER_ADDRESS);
-  show("a byte of a block", ks_frames_free(user + 8, 2, &error), &error, KS_INNER_ADDRESS);
+  show_refusal("a block of another order", ks_frames_free(user, 1, &error), &error, KS_INNER_ADDRESS);
+  show_refusal("a byte of a block", ks_frames_free(user + 8, 2, &error), &error, KS_INNER_ADDRESS);
   must(ks_frames_free(user, 2, NULL) == KS_OK, "frames");
-  show("frames freed twice", ks_frames_free(user, 2, &error), &error, KS_DOUBLE_FREE);
-  show("frames of nobody", ks_frames_free(1ull << 45, 0, &error), &error, KS_FOREIGN_ADDRESS);
+  show_refusal("frames freed twice", ks_frames_free(user, 2, &error), &error, KS_DOUBLE_FREE);
+  show_refusal("frames of nobody", ks_frames_free(1ull << 45, 0, &error), &error, KS_FOREIGN_ADDRESS);
   must(ks_frames_allocate(11, KS_USER_MEMORY, false, KS_ANY_NODE, &error) == 0, "order 11");
-  show("order 11", error.code, &error, KS_BAD_ARGUMENT);
+  show_refusal("order 11", error.code, &error, KS_BAD_ARGUMENT);
 
   ks_stack_configuration configuration = ks_stack_defaults(KS_VMALLOC);
   configuration.size = 5000;
@@ -180,12 +180,12 @@ void show_misuse(ks_stacks *linear, ks_stacks *guarded) {
   configuration.thread_info_at_top = false;
   make_wrongly("thread_info where nothing is mapped", configuration);
 
-  show("stacks made twice", ks_stacks_make(guarded, &configuration, &error), &error, KS_ALREADY_INITIALIZED);
+  show_refusal("stacks made twice", ks_stacks_make(guarded, &configuration, &error), &error, KS_ALREADY_INITIALIZED);
 
   ks_stacks none = {0};
   free_wrongly("stacks that were not made", &none, stack, KS_NOT_INITIALIZED);
   must(!ks_stack_allocate(NULL, KS_ANY_NODE, &error), "null");
-  show("a null handle", error.code, &error, KS_NOT_INITIALIZED);
+  show_refusal("a null handle", error.code, &error, KS_NOT_INITIALIZED);
   must(!ks_stack_allocate(guarded, 3, &error), "node 3");
-  show("a stack on node 3", error.code, &error, KS_BAD_ARGUMENT);
+  show_refusal("a stack on node 3", error.code, &error, KS_BAD_ARGUMENT);
 }

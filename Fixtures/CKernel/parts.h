@@ -5,9 +5,19 @@
 
 // misuse.c: what is refused, before and after ks_init.
 void show_bad_configurations(const ks_configuration *good);
+void show_refusal(const char *what, ks_code code, const ks_error *error, ks_code expected);
 void show_misuse(ks_stacks *linear, ks_stacks *guarded);
 void count_misuse(const ks_error *error);
 extern uint64_t misuses;
+
+// registers.c: registers that the library relies on are other than they have to be, before and after ks_init; others are not
+// compared; and the kinds of memory that the MMU finds where the library has mapped something.
+void show_unfit_registers(const ks_configuration *good);
+void show_other_registers(void);
+void check_kinds_of_memory(const ks_stacks *guarded, const ks_stacks *growing);
+void check_memory_at(const void *address, uint64_t attribute);
+#define WRITE_BACK_MEMORY 0xffull
+#define DEVICE_MEMORY 0x04ull
 
 // queries.c: places, growth by hand, and other calls.
 void ask(const ks_stacks *linear, const ks_stacks *guarded, const ks_stacks *growing);

@@ -10,6 +10,17 @@
 #define TCR 0x2b5193519
 #endif
 
+// MAIR, and the indices of its attributes: kernels differ in them.
+#if ADDRESS_BITS == 48
+#define MAIR 0xff4404               // 0 = device-nGnRE, 1 = normal non-cacheable, 2 = normal write-back
+#define DEVICE 0
+#define NORMAL 2
+#else
+#define MAIR 0x04ff                 // 0 = normal write-back, 1 = device-nGnRE
+#define DEVICE 1
+#define NORMAL 0
+#endif
+
   .section .text.start, "ax"
   .globl start, start_other
 start:
@@ -27,7 +38,7 @@ start_other:                        // x0: the CPU's number
   add x0, x0, :lo12:vectors
   msr vbar_el1, x0
 
-  mov x0, #0x04ff                   // MAIR: 0 = normal write-back, 1 = device-nGnRE
+  ldr x0, =MAIR
   msr mair_el1, x0
   ldr x0, =TCR
   mrs x1, id_aa64mmfr1_el1          // HAFDBS = 2: the CPU can keep dirty state
@@ -157,13 +168,13 @@ thread_fault:
   .section .data.tables, "aw"
   .balign 4096
 low_table:                          // one to one
-  .quad 0x0060000000000405          // devices, never executed
-  .quad 0x0000000040000701          // RAM
+  .quad 0x0060000000000401 + (DEVICE << 2) // never executed
+  .quad 0x0000000040000701 + (NORMAL << 2) // RAM
   .fill 510, 8, 0
 #if ADDRESS_BITS == 48
 linear_table:                       // the linear map of RAM at 0xffff800040000000
   .fill 1, 8, 0
-  .quad 0x0060000040000701
+  .quad 0x0060000040000701 + (NORMAL << 2)
   .fill 510, 8, 0
 kernel_table:                       // level 0; each entry 512 GiB
   .fill 256, 8, 0
@@ -172,6 +183,6 @@ kernel_table:                       // level 0; each entry 512 GiB
 #else
 kernel_table:                       // the linear map of RAM at 0xffffffc040000000
   .fill 257, 8, 0
-  .quad 0x0060000040000701
+  .quad 0x0060000040000701 + (NORMAL << 2)
   .fill 254, 8, 0
 #endif

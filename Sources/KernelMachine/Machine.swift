@@ -64,6 +64,11 @@ public protocol Machine {
   /// It never changes.
   var tracksDirtyPages: Bool { get }
 
+  /// Where MAIR_EL1 has each kind of memory, on all CPUs; ``MemoryAttributeIndices/standard`` unless a machine says otherwise.
+  ///
+  /// It never changes.
+  var memoryAttributes: MemoryAttributeIndices { get }
+
   // MARK: CPUs
 
   /// The number of the CPU that executes this, from 0. Stable only while interrupts are off.
@@ -99,6 +104,9 @@ public protocol PageTableMachine: Machine {
 extension Machine {
   /// No: whether a page was written is not known.
   public var tracksDirtyPages: Bool { false }
+
+  /// Normal memory at index 0, device memory at 1.
+  public var memoryAttributes: MemoryAttributeIndices { .standard }
 
   /// The address of a frame in the linear map.
   public func linearAddress(of frame: PageFrame) -> VirtualAddress {

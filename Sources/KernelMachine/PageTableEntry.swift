@@ -30,14 +30,6 @@ public enum PagePermissions: UInt8, Equatable, Sendable {
   case userExecute
 }
 
-/// What kind of memory a page is; the index into MAIR_EL1 that every machine must set up alike.
-public enum MemoryKind: UInt8, Equatable, Sendable {
-  /// Normal memory, write-back cacheable, inner shareable: MAIR attribute 0 (0xff).
-  case normal = 0
-  /// Device-nGnRE: MAIR attribute 1 (0x04).
-  case device = 1
-}
-
 /// An entry of a translation table: empty, retired, or valid (a table, a block or a page).
 public struct PageTableEntry: Equatable, Hashable, Sendable {
   /// The 64 bits as they lie in memory.
@@ -84,24 +76,26 @@ public struct PageTableEntry: Equatable, Hashable, Sendable {
   ///
   /// AF is set; user pages are non-global.
   public static func page(
-    _ frame: PageFrame, _ permissions: PagePermissions, kind: MemoryKind = .normal
+    _ frame: PageFrame, _ permissions: PagePermissions, kind: MemoryKind = .normal,
+    indices: MemoryAttributeIndices = .standard
   ) -> Self {
-    Self(rawValue: UInt64(frame.number) &<< 12 | attributes(permissions, kind) | 3)
+    Self(rawValue: UInt64(frame.number) &<< 12 | attributes(permissions, indices[kind]) | 3)
   }
 
   /// A level-1 or level-2 descriptor that maps a block of 1 GiB or 2 MiB.
   ///
   /// The frame must be aligned to the block.
   public static func block(
-    _ frame: PageFrame, _ permissions: PagePermissions, kind: MemoryKind = .normal
+    _ frame: PageFrame, _ permissions: PagePermissions, kind: MemoryKind = .normal,
+    indices: MemoryAttributeIndices = .standard
   ) -> Self {
-    Self(rawValue: UInt64(frame.number) &<< 12 | attributes(permissions, kind) | 1)
+    Self(rawValue: UInt64(frame.number) &<< 12 | attributes(permissions, indices[kind]) | 1)
   }
 
   // AF = bit 10, inner shareable = 0b11 at bit 8, AP[1] (EL0) = bit 6, AP[2] (read-only) = bit 7, nG = bit 11,
   // PXN = bit 53, UXN = bit 54.
-  static func attributes(_ permissions: PagePermissions, _ kind: MemoryKind) -> UInt64 {
-    let common: UInt64 = 1 &<< 10 | 3 &<< 8 | UInt64(kind.rawValue) &<< 2
+  static func attributes(_ permissions: PagePermissions, _ attributeIndex: UInt64) -> UInt64 {
+    let common: UInt64 = 1 &<< 10 | 3 &<< 8 | attributeIndex &<< 2
     let privilegedNever: UInt64 = 1 &<< 53
     let userNever: UInt64 = 1 &<< 54
     let readOnly: UInt64 = 1 &<< 7

@@ -131,7 +131,9 @@
     case unknownValue(StaticString, UInt)
     case granule(field: UInt)
     case addressBits(Int)
-    case memoryAttribute(index: Int, value: UInt, expected: UInt)
+    case unfitRegister(StaticString)
+    case noNormalMemory(UInt)
+    case noDeviceMemory
     case cpuNumber(Int, count: Int)
     case differentRegisters(StaticString)
     case cannotLend(StaticString)
@@ -161,8 +163,7 @@
       case .unknownNode(let node, let count): CFailure(KS_BAD_ARGUMENT, requested: node, available: count)
       case .granule(let field): CFailure(KS_BAD_MACHINE, requested: Int(bitPattern: field))
       case .addressBits(let bits): CFailure(KS_BAD_MACHINE, requested: bits)
-      case .memoryAttribute(_, let value, let expected):
-        CFailure(KS_BAD_MACHINE, requested: Int(bitPattern: expected), available: Int(bitPattern: value))
+      case .unfitRegister, .noNormalMemory, .noDeviceMemory: CFailure(KS_BAD_MACHINE)
       case .cpuNumber(let cpu, let count): CFailure(KS_BAD_MACHINE, requested: cpu, available: count)
       case .differentRegisters: CFailure(KS_BAD_MACHINE)
       case .cannotLend: CFailure(KS_CANNOT_LEND)
@@ -215,13 +216,12 @@
         sink.write("TCR_EL1.T1SZ gives ")
         sink.write(bits)
         sink.write(" address bits: only 39 and 48 are supported")
-      case .memoryAttribute(let index, let value, let expected):
-        sink.write("MAIR_EL1 has ")
-        sink.write(hex: value)
-        sink.write(" as attribute ")
-        sink.write(index)
-        sink.write(", which has to be ")
-        sink.write(hex: expected)
+      case .unfitRegister(let reason): sink.write(reason)
+      case .noNormalMemory(let attributes):
+        sink.write("MAIR_EL1 is ")
+        sink.write(hex: attributes)
+        sink.write(": none of its attributes is 0xff, of write-back memory")
+      case .noDeviceMemory: sink.write("no attribute of MAIR_EL1 is 0x04 or 0x00, of device memory")
       case .cpuNumber(let cpu, let count):
         sink.write("ks_machine_cpu says ")
         sink.write(cpu)

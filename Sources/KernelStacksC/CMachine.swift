@@ -27,6 +27,11 @@
 
     @inline(__always) var kernelRoot: PhysicalAddress { PhysicalAddress(UInt(ks_state().pointee.kernel_root)) }
 
+    @inline(__always) var memoryAttributes: MemoryAttributeIndices {
+      MemoryAttributeIndices(
+        normal: ks_state().pointee.normal_memory_index, device: ks_state().pointee.device_memory_index)
+    }
+
     @inline(__always) func readEntry(at address: PhysicalAddress) -> PageTableEntry {
       PageTableEntry(rawValue: ca_load(address.rawValue &+ linearMapOffset))
     }

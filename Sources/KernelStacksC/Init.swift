@@ -35,8 +35,16 @@
     do throws(CInterfaceError) {
       try checkCPUNumber(count: Int(truncatingIfNeeded: state.pointee.cpu_count))
       if state.pointee.lends_pages != 0 { try checkLending() }
-      if ca_read_tcr_el1() != state.pointee.translation_control { throw .differentRegisters("TCR_EL1") }
-      if ca_read_mair_el1() != state.pointee.memory_attributes { throw .differentRegisters("MAIR_EL1") }
+      try checkTranslation()
+      let difference = ca_read_tcr_el1() ^ state.pointee.translation_control
+      if difference & reliedControl(updatesEntries: updatesEntries(state)) != 0 {
+        throw .differentRegisters("TCR_EL1")
+      }
+      if memoryIndex(0xff) != state.pointee.normal_memory_index
+        || deviceIndex != state.pointee.device_memory_index
+      {
+        throw .differentRegisters("MAIR_EL1")
+      }
       if rootInRegister != state.pointee.root_register { throw .differentRegisters("TTBR1_EL1") }
       return KS_OK
     } catch let interfaceError { return report(interfaceError, to: error) }
@@ -52,20 +60,57 @@
     guard cpu < count else { throw .cpuNumber(cpu, count: count) }
   }
 
+  /// The bits of TCR_EL1 that the library relies on: T1SZ (21:16), EPD1 (23), IRGN1, ORGN1 and SH1 (29:24), TG1 (31:30),
+  /// IPS (34:32), DS (59); and where CPUs update entries HA and HD (40:39).
+  private func reliedControl(updatesEntries: Bool) -> UInt64 {
+    0x0800_0007_ffbf_0000 | (updatesEntries ? 3 &<< 39 : 0)
+  }
+
+  private func updatesEntries(_ state: UnsafeMutablePointer<ks_state>) -> Bool {
+    state.pointee.tracks_dirty_pages | state.pointee.lends_pages != 0
+  }
+
+  /// The lowest index at which MAIR_EL1 has an attribute; 8 if it has it nowhere.
+  private func memoryIndex(_ attribute: UInt64) -> UInt64 {
+    let attributes = ca_read_mair_el1()
+    var index: UInt64 = 0
+    while index < 8, attributes &>> (index &* 8) & 0xff != attribute { index &+= 1 }
+    return index
+  }
+
+  /// Of Device-nGnRE, or else of Device-nGnRnE, which orders more; 8 if MAIR_EL1 has neither.
+  private var deviceIndex: UInt64 {
+    let index = memoryIndex(0x04)
+    return index < 8 ? index : memoryIndex(0x00)
+  }
+
+  /// Checks that this CPU translates as the library's entries and barriers presume.
+  private func checkTranslation() throws(CInterfaceError) {
+    let control = ca_read_tcr_el1()
+    let system = ca_read_sctlr_el1()
+    guard system & 1 != 0 else { throw .unfitRegister("SCTLR_EL1.M is 0: the MMU is off") }
+    guard system &>> 2 & 1 != 0 else { throw .unfitRegister("SCTLR_EL1.C is 0: data is not cached") }
+    guard system &>> 25 & 1 == 0 else { throw .unfitRegister("SCTLR_EL1.EE is 1: tables are big-endian") }
+    guard control &>> 23 & 1 == 0 else {
+      throw .unfitRegister("TCR_EL1.EPD1 is 1: kernel addresses are not translated")
+    }
+    guard control &>> 59 & 1 == 0 else { throw .unfitRegister("TCR_EL1.DS is 1: entries have another format") }
+    // Write-back (1 or 3), inner or outer shareable (2 or 3): walks see what stores and a DSB have written.
+    guard control &>> 24 & 1 != 0, control &>> 26 & 1 != 0, control &>> 29 & 1 != 0 else {
+      throw .unfitRegister("TCR_EL1 has table walks that are not write-back and shareable")
+    }
+  }
+
   /// Reads the registers, and fills in the state that `CMachine` reads.
   private func describeMachine(_ configuration: UnsafePointer<ks_configuration>) throws(CInterfaceError) {
     let control = ca_read_tcr_el1()
-    let attributes = ca_read_mair_el1()
     // TG1 (bits 31:30) = 2: 4 KiB. T1SZ (bits 21:16): the bits of an address that are not translated.
     guard control &>> 30 & 3 == 2 else { throw .granule(field: UInt(control &>> 30 & 3)) }
     let bits = 64 &- Int(control &>> 16 & 63)
     guard bits == 39 || bits == 48 else { throw .addressBits(bits) }
-    guard attributes & 0xff == 0xff else {
-      throw .memoryAttribute(index: 0, value: UInt(attributes & 0xff), expected: 0xff)
-    }
-    guard attributes &>> 8 & 0xff == 0x04 else {
-      throw .memoryAttribute(index: 1, value: UInt(attributes &>> 8 & 0xff), expected: 0x04)
-    }
+    try checkTranslation()
+    let normalIndex = memoryIndex(0xff)
+    guard normalIndex < 8 else { throw .noNormalMemory(UInt(ca_read_mair_el1())) }
     if configuration.pointee.tracks_dirty_pages, control &>> 39 & 3 != 3 { throw .noDirtyState }
     if configuration.pointee.lends_pages { try checkLending() }
     try checkCPUNumber(count: Int(configuration.pointee.cpu_count))
@@ -79,7 +124,8 @@
     state.pointee.tracks_dirty_pages = configuration.pointee.tracks_dirty_pages ? 1 : 0
     state.pointee.lends_pages = configuration.pointee.lends_pages ? 1 : 0
     state.pointee.translation_control = control
-    state.pointee.memory_attributes = attributes
+    state.pointee.normal_memory_index = normalIndex
+    state.pointee.device_memory_index = deviceIndex
     try checkMapped(UInt(state.pointee.kernel_root))
   }
 

@@ -63,6 +63,7 @@
       default: throw .unknownValue("permissions", UInt(permissions.rawValue))
       }
       guard kind == KS_NORMAL || kind == KS_DEVICE else { throw .unknownValue("kind", UInt(kind.rawValue)) }
+      if kind == KS_DEVICE, ks_state().pointee.device_memory_index > 7 { throw .noDeviceMemory }
       guard physical < 1 &<< 48, UInt64(size) <= 1 &<< 48 &- physical else {
         throw .unknownValue("physical address", UInt(physical))
       }

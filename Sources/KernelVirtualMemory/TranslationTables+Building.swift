@@ -57,7 +57,8 @@ extension TranslationTables {
     _ frame: PageFrame, at address: VirtualAddress, _ permissions: PagePermissions, kind: MemoryKind = .normal,
     node: NodeID? = nil, frames: borrowing Frames
   ) throws(TranslationError) {
-    try map(.page(frame, permissions, kind: kind), at: address, node: node, frames: frames)
+    let entry = PageTableEntry.page(frame, permissions, kind: kind, indices: machine.memoryAttributes)
+    try map(entry, at: address, node: node, frames: frames)
   }
 
   /// Maps one page with a given last-level entry, such as one of another address space.
@@ -90,14 +91,16 @@ extension TranslationTables {
     guard physical.rawValue & 4095 == 0 else { throw .misalignedMemory(physical) }
     let offset = physical.rawValue &- range.lowerBound.rawValue
     let shape = MappingShape(usesBlocks: true, physicalOffset: offset)
+    let indices = machine.memoryAttributes
     try build(range, shape: shape, node: node, frames: frames) { location, address, count, level in
       var frame = PhysicalAddress(address &+ offset).frame
       if level < 3 {
-        machine.writeEntry(.block(frame, permissions, kind: kind), at: location)
+        machine.writeEntry(.block(frame, permissions, kind: kind, indices: indices), at: location)
         return 1
       }
       for index in 0..<count {
-        machine.writeEntry(.page(frame, permissions, kind: kind), at: location + index &* 8)
+        machine.writeEntry(
+          .page(frame, permissions, kind: kind, indices: indices), at: location + index &* 8)
         frame = frame + 1
       }
       return count

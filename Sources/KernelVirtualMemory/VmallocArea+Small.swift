@@ -57,7 +57,9 @@ extension VmallocArea {
     var location = header.pointee.leafTable + place.page &* 8
     while content.count > 0 {
       _check(machine.readEntry(at: location).isEmpty, "a page of a new area is mapped already")
-      machine.writeEntry(.page(content.pop(machine: machine), .kernelReadWrite), at: location)
+      let frame = content.pop(machine: machine)
+      machine.writeEntry(
+        .page(frame, .kernelReadWrite, indices: machine.memoryAttributes), at: location)
       location = location + 8
     }
     machine.publishEntries()

@@ -156,7 +156,7 @@ extension VmallocArea {
   }
 
   public borrowing func stackEntry(for frame: PageFrame) -> PageTableEntry {
-    .page(frame, .kernelReadWrite)
+    .page(frame, .kernelReadWrite, indices: machine.memoryAttributes)
   }
 
   // MARK: All areas

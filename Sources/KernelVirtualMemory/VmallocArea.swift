@@ -214,7 +214,9 @@ public struct VmallocArea<M: PageTableMachine>: ~Copyable, StackArena {
       var location = tables.existingLeafEntry(at: address).unsafelyUnwrapped
       repeat {
         _check(machine.readEntry(at: location).isEmpty, "a page of a new area is mapped already")
-        machine.writeEntry(.page(content.pop(machine: machine), .kernelReadWrite), at: location)
+        let frame = content.pop(machine: machine)
+        machine.writeEntry(
+          .page(frame, .kernelReadWrite, indices: machine.memoryAttributes), at: location)
         location = location + 8
         address = address + 4096
       } while address < pages.upperBound && location.rawValue & 4095 != 0

@@ -118,7 +118,7 @@ extension TranslationTracker {
     var garbage = 0
     forEachValid(table, placement.level) { entry, value, index in
       let frame = Self.frame(value)
-      let isDevice = value >> 2 & 7 == UInt64(MemoryKind.device.rawValue)
+      let isDevice = value >> 2 & 7 == MemoryAttributeIndices.standard.device
       if !memory.contains(frame: frame), Self.isTable(value, placement.level) || !isDevice {
         garbage += 1
         return

@@ -132,8 +132,8 @@ typedef struct ks_configuration {
 // frees all memory that is not reserved. Called once, while no other CPU uses the library.
 KS_CHECKED ks_code ks_init(const ks_configuration *configuration, ks_error *error);
 
-// Checks that this CPU may use the library: its number, and its registers, which must equal the first CPU's; and that it can
-// lend pages, if the kernel does. Each CPU that has started calls it before it runs threads.
+// Checks that this CPU may use the library: its number, and what the library relies on in its registers, which must be as on the
+// first CPU; and that it can lend pages, if the kernel does. Each CPU that has started calls it before it runs threads.
 KS_CHECKED ks_code ks_check_cpu(ks_error *error);
 
 typedef enum ks_purpose { KS_USER_MEMORY, KS_TASK_RECORD, KS_OTHER_USE } ks_purpose;

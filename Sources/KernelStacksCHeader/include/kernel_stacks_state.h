@@ -17,7 +17,9 @@ struct ks_state {
   uint64_t lends_pages;
   void *_Nullable memory;          // null until ks_init has succeeded
   void *_Nullable linear_stacks;   // the allocator of linear stacks, if there is one
-  uint64_t translation_control, memory_attributes, root_register;  // the first CPU's TCR_EL1, MAIR_EL1, TTBR1_EL1
+  // Of the first CPU's registers what the library relies on: TCR_EL1, TTBR1_EL1, and where MAIR_EL1 has which memory.
+  uint64_t translation_control, root_register;
+  uint64_t normal_memory_index, device_memory_index;
   void (*_Nullable misuse)(const ks_error *_Nullable);
 };
 extern struct ks_state kernel_stacks_state;

@@ -9,7 +9,7 @@ import Scenarios
 
 extension PageTableEntry {
   // Whether a leaf entry's attributes (AttrIndx) are those of device memory.
-  fileprivate var isDevice: Bool { rawValue >> 2 & 7 == UInt64(MemoryKind.device.rawValue) }
+  fileprivate var isDevice: Bool { rawValue >> 2 & 7 == MemoryAttributeIndices.standard.device }
 }
 
 extension MappedLeaf {
