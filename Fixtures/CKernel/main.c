@@ -353,6 +353,7 @@ void kernel_main(void) {
       error.requested, error.available, error.largest, ks_error_text(&error));
   run_threads();
   run_offenders();
+  leave_stacks();
   shrink();
   run_tasks();
   map_things();

@@ -19,6 +19,9 @@ void check_memory_at(const void *address, uint64_t attribute);
 #define WRITE_BACK_MEMORY 0xffull
 #define DEVICE_MEMORY 0x04ull
 
+// leave.c: threads that free the stack they run on.
+void leave_stacks(void);
+
 // queries.c: places, growth by hand, and other calls.
 void ask(const ks_stacks *linear, const ks_stacks *guarded, const ks_stacks *growing);
 

@@ -247,12 +247,17 @@
     return false
   }
 
-  /// Finds room for the records, and for the handles of both allocators in a frame before them.
+  /// The bytes before the records: the handles of both allocators, and each CPU's stack that is about to be left; whole frames.
+  private func ownByteCount(cpuCount: Int) -> Int {
+    (MemoryLayout<CMemory>.stride &+ cpuCount &* MemoryLayout<ks_leaving>.stride &+ 4095) & ~4095
+  }
+
+  /// Finds room for the records, and for what comes before them.
   private func placeRecords(
     in map: inout PhysicalMemoryMap, cpuCount: Int
   ) throws(CInterfaceError) -> Range<UInt> {
     let records = BuddyAllocator<CMachine>.metadataByteCount(for: map, cpuCount: cpuCount)
-    let bytes = pageSize &+ (records &+ 4095) & ~4095
+    let bytes = ownByteCount(cpuCount: cpuCount) &+ (records &+ 4095) & ~4095
     guard let place = map.lowestUnreserved(byteCount: bytes) else { throw .noRoomForRecords(bytes) }
     do { try map.reserve(start: place, byteCount: bytes) } catch { throw .noRoomForRecords(bytes) }
     try checkMapped(place.rawValue)
@@ -262,17 +267,21 @@
   /// Makes both allocators.
   ///
   /// Why this use of memory is sound: (1) the range is RAM without another owner, by the map, and is mapped, by the check;
-  /// (2) the handles take less than the first frame, which the records do not touch; (3) they are never freed.
+  /// (2) the parts do not overlap; (3) they are never freed.
   private func makeMemory(
     _ map: borrowing PhysicalMemoryMap, records: Range<UInt>, _ area: Range<UInt>, cpuCount: Int
   ) throws(PhysicalMemoryError) {
     let start = CMachine().pointer(to: PhysicalAddress(records.lowerBound))
+    let own = ownByteCount(cpuCount: cpuCount)
     let frames = try BuddyAllocator(
       frames: map,
-      metadata: UnsafeMutableRawBufferPointer(start: start + pageSize, count: records.count &- pageSize),
+      metadata: UnsafeMutableRawBufferPointer(start: start + own, count: records.count &- own),
       machine: CMachine(), cpuCount: cpuCount)
     start.bindMemory(to: CMemory.self, capacity: 1).initialize(
       to: CMemory(frames: frames, area: VmallocArea(area, machine: CMachine())))
+    let leaving = (start + MemoryLayout<CMemory>.stride).bindMemory(to: ks_leaving.self, capacity: cpuCount)
+    leaving.initialize(repeating: ks_leaving(), count: cpuCount)
+    ks_state().pointee.leaving = leaving
     ks_state().pointee.memory = start
   }
 #endif

@@ -60,6 +60,7 @@
   @c @implementation func ks_stack_allocate_for_group(
     _ handle: CStacksHandle, _ nodeNumber: Int32, _ group: Int32, _ error: UnsafeMutablePointer<ks_error>!
   ) -> UnsafeMutableRawPointer! {
+    freeLeftStack()
     do throws(CInterfaceError) {
       guard let stacks = allocator(handle) else { throw .stacksNotMade }
       let node = try node(nodeNumber, count: CFrames().nodeCount)

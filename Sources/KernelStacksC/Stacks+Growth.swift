@@ -22,6 +22,7 @@
   @c @implementation func ks_stack_prepare_to_run(
     _ handle: CStacksHandle, _ base: UnsafeRawPointer!, _ mayTakeFrames: Bool
   ) -> Bool {
+    freeLeftStack()
     guard let stacks = allocator(handle) else { return false }
     return stacks.pointee.prepareToRun(
       VirtualAddress(UInt(bitPattern: base)), mayTakeFrames: mayTakeFrames)
@@ -30,6 +31,7 @@
   @c @implementation func ks_stack_lend(
     _ handle: CStacksHandle, _ base: UnsafeRawPointer!, _ mayTakeFrames: Bool
   ) -> Bool {
+    freeLeftStack()
     guard let stacks = allocator(handle) else { return false }
     let base = VirtualAddress(UInt(bitPattern: base))
     guard stacks.pointee.prepareToRun(base, mayTakeFrames: mayTakeFrames) else { return false }

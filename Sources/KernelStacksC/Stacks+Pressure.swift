@@ -5,20 +5,25 @@
   import KernelThreadStacks
 
   @c @implementation func ks_stacks_reclaim(_ handle: CStacksHandle, _ frames: Int) -> Int {
+    freeLeftStack()
     // C's SIZE_MAX is -1 here.
-    allocator(handle)?.pointee.reclaim(target: frames < 0 ? .max : frames) ?? 0
+    return allocator(handle)?.pointee.reclaim(target: frames < 0 ? .max : frames) ?? 0
   }
 
   @c @implementation func ks_stacks_serve_reclaim(_ handle: CStacksHandle) -> Int {
-    allocator(handle)?.pointee.serviceReclaimRequest() ?? 0
+    freeLeftStack()
+    return allocator(handle)?.pointee.serviceReclaimRequest() ?? 0
   }
 
   @c @implementation func ks_stacks_age(_ handle: CStacksHandle) -> Int {
-    allocator(handle)?.pointee.age() ?? 0
+    freeLeftStack()
+    return allocator(handle)?.pointee.age() ?? 0
   }
 
   @c @implementation func ks_stacks_drain_cpu(_ handle: CStacksHandle, _ cpu: UInt32) -> Int {
-    allocator(handle)?.pointee.reclaim(fromStoppedCPU: Int(cpu)) ?? 0
+    guard let stacks = allocator(handle), Int(cpu) < CMachine().cpuCount else { return 0 }
+    freeLeftStack(ofCPU: Int(cpu))
+    return stacks.pointee.reclaim(fromStoppedCPU: Int(cpu))
   }
 
   @c @implementation func ks_stacks_figures(_ handle: CStacksHandle) -> ks_stack_figures {

@@ -11,6 +11,7 @@
   @c @implementation func ks_stack_allocate(
     _ handle: CStacksHandle, _ nodeNumber: Int32, _ error: UnsafeMutablePointer<ks_error>!
   ) -> UnsafeMutableRawPointer! {
+    freeLeftStack()
     do throws(CInterfaceError) {
       guard let stacks = allocator(handle) else { throw .stacksNotMade }
       let node = nodeNumber == KS_ANY_NODE ? nil : try node(nodeNumber, count: CFrames().nodeCount)
@@ -27,21 +28,29 @@
     guard let stacks = allocator(handle) else {
       return reportMisuse(CInterfaceError.stacksNotMade, to: error)
     }
+    freeLeftStack()
     let address = VirtualAddress(UInt(bitPattern: base))
-    if ks_stack_pointer() &- 1 &- address.rawValue < UInt(bitPattern: stacks.pointee.geometry.size) {
+    if isStackPointer(within: address.rawValue, byteCount: stacks.pointee.geometry.size) {
       return reportMisuse(CInterfaceError.runningStack(address.rawValue), to: error)
     }
     let lock = ks_free_lock(address.rawValue)
     let interrupts = ks_machine_lock(lock)
     do throws(ThreadStackError) {
-      if stacks.pointee.configuration.strategy == .linear { try checkLinear(address, stacks) }
-      stacks.pointee.free(try stacks.pointee.stack(at: address))
+      stacks.pointee.free(try liveStack(at: address, stacks))
       ks_machine_unlock(lock, interrupts)
       return KS_OK
     } catch let refusal {
       ks_machine_unlock(lock, interrupts)
       return reportMisuse(refusal, to: error)
     }
+  }
+
+  /// Takes the stack at an address into ownership.
+  @inline(__always) func liveStack(
+    at address: VirtualAddress, _ stacks: UnsafePointer<CStacks>
+  ) throws(ThreadStackError) -> ThreadStack {
+    if stacks.pointee.configuration.strategy == .linear { try checkLinear(address, stacks) }
+    return try stacks.pointee.stack(at: address)
   }
 
   /// Linear stacks have no record of their own; the buddy allocator records what it has handed out.

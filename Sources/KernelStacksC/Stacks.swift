@@ -80,6 +80,7 @@
   @c @implementation func ks_stacks_end(
     _ handle: UnsafeMutablePointer<ks_stacks>!, _ error: UnsafeMutablePointer<ks_error>!
   ) -> ks_code {
+    freeLeftStack()
     do throws(CInterfaceError) {
       guard let handle, let stacks = allocator(handle) else { throw .stacksNotMade }
       let live = stacks.pointee.liveStackCount

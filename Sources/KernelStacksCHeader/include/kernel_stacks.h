@@ -246,6 +246,12 @@ KS_CHECKED void *ks_stack_allocate(const ks_stacks *stacks, int node, ks_error *
 // address of no stack, and the stack that the caller runs on are refused, and reported to `misuse`. An address that was
 // freed and has been handed out again is not recognised.
 ks_code ks_stack_free(const ks_stacks *stacks, void *base, ks_error *error);
+// Frees the stack that the caller runs on, when it has left it: the thread ends, and has no successor that would free it. The next
+// of these calls on this CPU frees it, if the caller has left it then: ks_stack_allocate, ks_stack_allocate_for_group,
+// ks_stack_free, ks_stack_free_when_left, ks_stack_prepare_to_run, ks_stack_lend, ks_stacks_reclaim, ks_stacks_serve_reclaim,
+// ks_stacks_age, ks_stacks_end; or ks_stacks_drain_cpu for this CPU. Until then it is in use. Interrupts are off from this call
+// until the thread has left its stack for the last time. What ks_stack_free refuses is refused, the caller's own stack apart.
+ks_code ks_stack_free_when_left(const ks_stacks *stacks, void *base, ks_error *error);
 // Takes a freed stack out of the cache for good, because it may still be in use; returns whether it was there.
 bool ks_stack_quarantine(const ks_stacks *stacks, void *base);
 

@@ -8,6 +8,12 @@
 
 #pragma clang assume_nonnull begin
 
+// The stack of a thread that ends on it: it is freed when its CPU has left it.
+struct ks_leaving {
+  ks_stacks stacks;
+  void *_Nullable base;            // null: there is none
+};
+
 struct ks_state {
   uint64_t linear_map_offset;
   uint64_t virtual_address_bits;
@@ -20,10 +26,20 @@ struct ks_state {
   // Of the first CPU's registers what the library relies on: TCR_EL1, TTBR1_EL1, and where MAIR_EL1 has which memory.
   uint64_t translation_control, root_register;
   uint64_t normal_memory_index, device_memory_index;
+  struct ks_leaving *_Nullable leaving;  // for each CPU
+  uint64_t leaving_count;          // how many CPUs have one
   void (*_Nullable misuse)(const ks_error *_Nullable);
 };
 extern struct ks_state kernel_stacks_state;
 static inline struct ks_state *ks_state(void) { return &kernel_stacks_state; }
+
+static inline void ks_count_leaving(int64_t change) {
+  __atomic_fetch_add(&kernel_stacks_state.leaving_count, change, __ATOMIC_RELAXED);
+}
+// Each CPU sees its own changes, which are those that it asks for.
+static inline bool ks_is_any_leaving(void) {
+  return __atomic_load_n(&kernel_stacks_state.leaving_count, __ATOMIC_RELAXED) != 0;
+}
 
 // Where ks_init keeps the map of physical memory while it runs: kernels start on stacks of 4 KiB, where it would not fit.
 #define KS_MEMORY_MAP_BYTES 2048
