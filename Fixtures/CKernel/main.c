@@ -343,6 +343,7 @@ void kernel_main(void) {
   storm(&guarded, configuration.cpu_count);
   show_misuse(&linear, &guarded);
   ks_stacks_reclaim(&linear, SIZE_MAX);
+  use_freed_stacks();
 
   fragment();
   ks_memory_figures broken = ks_memory_figures_of(KS_ANY_NODE);

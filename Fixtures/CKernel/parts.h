@@ -22,6 +22,9 @@ void check_memory_at(const void *address, uint64_t attribute);
 // leave.c: threads that free the stack they run on.
 void leave_stacks(void);
 
+// pressure.c: frames of freed stacks are handed out when there are no others.
+void use_freed_stacks(void);
+
 // queries.c: places, growth by hand, and other calls.
 void ask(const ks_stacks *linear, const ks_stacks *guarded, const ks_stacks *growing);
 

@@ -77,7 +77,7 @@ static void grow_by_hand(const ks_stacks *growing) {
 
 void ask(const ks_stacks *linear, const ks_stacks *guarded, const ks_stacks *growing) {
   uint64_t texts = 0;
-  for (int code = KS_OK; code <= KS_CANNOT_LEND; code++) {
+  for (int code = KS_OK; code <= KS_NO_ALLOCATORS; code++) {
     const char *text = ks_code_text((ks_code)code);
     size_t length = 0;
     while (text[length]) length++;

@@ -126,6 +126,8 @@
     case stacksMade
     case stacksInUse(Int)
     case secondLinearAllocator
+    case tooManyAllocators
+    case stacksReclaimed
     case unknownStrategy(UInt)
     case unknownNode(Int, count: Int)
     case unknownValue(StaticString, UInt)
@@ -158,6 +160,8 @@
       case .nullArgument: CFailure(KS_BAD_ARGUMENT)
       case .stacksInUse(let count): CFailure(KS_IN_USE, available: count)
       case .secondLinearAllocator: CFailure(KS_BAD_CONFIGURATION)
+      case .tooManyAllocators: CFailure(KS_NO_ALLOCATORS, available: Int(KS_MOST_ALLOCATORS))
+      case .stacksReclaimed: CFailure(KS_IN_USE)
       case .unknownStrategy(let value), .unknownValue(_, let value):
         CFailure(KS_BAD_ARGUMENT, requested: Int(bitPattern: value))
       case .unknownNode(let node, let count): CFailure(KS_BAD_ARGUMENT, requested: node, available: count)
@@ -195,6 +199,8 @@
         sink.write(" stacks are still in use")
       case .secondLinearAllocator:
         sink.write("there is an allocator of linear stacks: two could not tell theirs apart")
+      case .tooManyAllocators: sink.write("there are 32 allocators of stacks already")
+      case .stacksReclaimed: sink.write("freed stacks are being taken back by ks_frames_allocate")
       case .unknownStrategy(let value):
         sink.write("there is no strategy ")
         sink.write(value)

@@ -35,6 +35,7 @@
       case KS_OCCUPIED: "something else is mapped there"
       case KS_NO_RESERVE: "the CPU's reserve is too small for the stack to grow"
       case KS_CANNOT_LEND: "pages cannot be lent on this CPU"
+      case KS_NO_ALLOCATORS: "all allocators of stacks exist already"
       default: "unknown code"
       }
     return UnsafeRawPointer(text.utf8Start).assumingMemoryBound(to: CChar.self)

@@ -53,6 +53,10 @@
       do throws(ThreadStackError) {
         let stacks = try CStacks(asked, machine: CMachine(), frames: CFrames(), arena: CArena())
         UnsafeMutableRawPointer(handle).bindMemory(to: CStacks.self, capacity: 1).initialize(to: stacks)
+        guard ks_enter_allocators(handle.pointee.opaque) else {
+          end(handle)
+          return report(CInterfaceError.tooManyAllocators, to: error)
+        }
         if isLinear { ks_state().pointee.linear_stacks = handle.pointee.opaque }
         return KS_OK
       } catch let refusal { return report(refusal, to: error) }
@@ -85,13 +89,32 @@
       guard let handle, let stacks = allocator(handle) else { throw .stacksNotMade }
       let live = stacks.pointee.liveStackCount
       guard live == 0 else { throw .stacksInUse(live) }
+      guard ks_leave_allocators(handle.pointee.opaque) else { throw .stacksReclaimed }
       if ks_state().pointee.linear_stacks == handle.pointee.opaque { ks_state().pointee.linear_stacks = nil }
-      // The handle is cleared before the records are freed.
-      let ended = UnsafeMutableRawPointer(handle).assumingMemoryBound(to: CStacks.self).move()
-      handle.pointee.opaque = nil
-      _ = consume ended
+      end(handle)
       return KS_OK
     } catch let interfaceError { return report(interfaceError, to: error) }
+  }
+
+  private func end(_ handle: UnsafeMutablePointer<ks_stacks>) {
+    // The handle is cleared before the records are freed.
+    let ended = UnsafeMutableRawPointer(handle).assumingMemoryBound(to: CStacks.self).move()
+    handle.pointee.opaque = nil
+    _ = consume ended
+  }
+
+  /// Has each allocator of stacks in turn give back freed stacks, until `isEnough` says that what came free will do.
+  ///
+  /// - Parameter frames: how many frames to give back, from each allocator.
+  @inline(never) func reclaimFromAllStacks(frames: Int, until isEnough: () -> Bool) -> Bool {
+    ks_begin_asking()
+    defer { ks_end_asking() }
+    for index in 0..<KS_MOST_ALLOCATORS {
+      guard let opaque = ks_allocator_at(index) else { continue }
+      var handle = ks_stacks(opaque: opaque)
+      if ks_stacks_reclaim(&handle, frames) > 0, isEnough() { return true }
+    }
+    return false
   }
 
   @c @implementation func ks_stacks_geometry(_ handle: CStacksHandle) -> ks_stack_geometry {

@@ -84,6 +84,7 @@ typedef enum ks_code {
   KS_OCCUPIED,             // something else is mapped at the address
   KS_NO_RESERVE,           // the CPU's reserve is too small: the thread was switched in without ks_stack_prepare_to_run
   KS_CANNOT_LEND,          // a CPU does not set access flags by itself, has no CAS, or its table walks are not coherent
+  KS_NO_ALLOCATORS,        // as many allocators of stacks exist as there can be: 32
 } ks_code;
 
 #define KS_ERROR_TEXT_SIZE 176
@@ -138,7 +139,8 @@ KS_CHECKED ks_code ks_check_cpu(ks_error *error);
 
 typedef enum ks_purpose { KS_USER_MEMORY, KS_TASK_RECORD, KS_OTHER_USE } ks_purpose;
 
-// Allocates a block of 2^order physically contiguous frames, aligned to its size; order 0 to 10. 0: refused.
+// Allocates a block of 2^order physically contiguous frames, aligned to its size; order 0 to 10. 0: refused. Freed stacks that are
+// kept for reuse are given back before it refuses, of this CPU and those that all share.
 KS_CHECKED uint64_t ks_frames_allocate(unsigned order, ks_purpose purpose, bool cleared, int node, ks_error *error);
 ks_code ks_frames_free(uint64_t physical, unsigned order, ks_error *error);
 
@@ -220,7 +222,8 @@ typedef struct ks_stacks {
 
 // Makes an allocator, and takes memory for its records.
 KS_CHECKED ks_code ks_stacks_make(ks_stacks *stacks, const ks_stack_configuration *configuration, ks_error *error);
-// Frees all memory of an allocator. None of its stacks is in use, and no other CPU uses the allocator.
+// Frees all memory of an allocator. None of its stacks is in use, and no other CPU uses the allocator; KS_IN_USE also while
+// ks_frames_allocate takes its freed stacks back: call it again.
 KS_CHECKED ks_code ks_stacks_end(ks_stacks *stacks, ks_error *error);
 
 // The layout of stacks. Exceptions take `current` from the thread record; code on a stack may use ks_thread_info.

@@ -14,6 +14,8 @@ struct ks_leaving {
   void *_Nullable base;            // null: there is none
 };
 
+#define KS_MOST_ALLOCATORS 32
+
 struct ks_state {
   uint64_t linear_map_offset;
   uint64_t virtual_address_bits;
@@ -28,6 +30,8 @@ struct ks_state {
   uint64_t normal_memory_index, device_memory_index;
   struct ks_leaving *_Nullable leaving;  // for each CPU
   uint64_t leaving_count;          // how many CPUs have one
+  void *_Nullable allocators[KS_MOST_ALLOCATORS];  // of stacks; null: none
+  uint64_t reclaimers;             // how many calls look at `allocators`
   void (*_Nullable misuse)(const ks_error *_Nullable);
 };
 extern struct ks_state kernel_stacks_state;
@@ -39,6 +43,35 @@ static inline void ks_count_leaving(int64_t change) {
 // Each CPU sees its own changes, which are those that it asks for.
 static inline bool ks_is_any_leaving(void) {
   return __atomic_load_n(&kernel_stacks_state.leaving_count, __ATOMIC_RELAXED) != 0;
+}
+
+// The allocators that can be asked for their freed stacks. One that ends leaves first, and then sees whether anybody may have seen
+// it; who asks says so first, and then looks. Of these four steps at least one sees the other side's.
+static inline bool ks_enter_allocators(void *_Nullable allocator) {
+  for (int index = 0; index < KS_MOST_ALLOCATORS; index++) {
+    void *_Nullable expected = 0;
+    if (__atomic_compare_exchange_n(
+            &kernel_stacks_state.allocators[index], &expected, allocator, 0, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {
+      return true;
+    }
+  }
+  return false;
+}
+// False: somebody may use it; it has not left.
+static inline bool ks_leave_allocators(void *_Nullable allocator) {
+  for (int index = 0; index < KS_MOST_ALLOCATORS; index++) {
+    if (__atomic_load_n(&kernel_stacks_state.allocators[index], __ATOMIC_RELAXED) != allocator) continue;
+    __atomic_store_n(&kernel_stacks_state.allocators[index], (void *_Nullable)0, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&kernel_stacks_state.reclaimers, __ATOMIC_SEQ_CST) == 0) return true;
+    __atomic_store_n(&kernel_stacks_state.allocators[index], allocator, __ATOMIC_SEQ_CST);
+    return false;
+  }
+  return true;
+}
+static inline void ks_begin_asking(void) { __atomic_fetch_add(&kernel_stacks_state.reclaimers, 1, __ATOMIC_SEQ_CST); }
+static inline void ks_end_asking(void) { __atomic_fetch_sub(&kernel_stacks_state.reclaimers, 1, __ATOMIC_RELEASE); }
+static inline void *_Nullable ks_allocator_at(int index) {
+  return __atomic_load_n(&kernel_stacks_state.allocators[index], __ATOMIC_SEQ_CST);
 }
 
 // Where ks_init keeps the map of physical memory while it runs: kernels start on stacks of 4 KiB, where it would not fit.
