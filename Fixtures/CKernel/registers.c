@@ -50,6 +50,7 @@ static const struct change harmless[] = {
     {"ASIDs of 16 bits", TCR, 1ull << 36},
     {"no instruction cache", SCTLR, 1 << 12},
     {"another attribute that is not used", MAIR, 0x44ull << 56},
+    {"write-back memory at another index, too", MAIR, ADDRESS_BITS == 48 ? (0x44 ^ 0xff) << 8 : 0xff << 16},
 };
 #define HARMLESS (sizeof(harmless) / sizeof(harmless[0]))
 

@@ -199,7 +199,10 @@
         sink.write(" stacks are still in use")
       case .secondLinearAllocator:
         sink.write("there is an allocator of linear stacks: two could not tell theirs apart")
-      case .tooManyAllocators: sink.write("there are 32 allocators of stacks already")
+      case .tooManyAllocators:
+        sink.write("there are ")
+        sink.write(Int(KS_MOST_ALLOCATORS))
+        sink.write(" allocators of stacks already")
       case .stacksReclaimed: sink.write("freed stacks are being taken back by ks_frames_allocate")
       case .unknownStrategy(let value):
         sink.write("there is no strategy ")

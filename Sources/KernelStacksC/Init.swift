@@ -40,9 +40,7 @@
       if difference & reliedControl(updatesEntries: updatesEntries(state)) != 0 {
         throw .differentRegisters("TCR_EL1")
       }
-      if memoryIndex(0xff) != state.pointee.normal_memory_index
-        || deviceIndex != state.pointee.device_memory_index
-      {
+      guard memoryAttribute(state.pointee.normal_memory_index) == 0xff, hasDeviceMemory(state) else {
         throw .differentRegisters("MAIR_EL1")
       }
       if rootInRegister != state.pointee.root_register { throw .differentRegisters("TTBR1_EL1") }
@@ -70,12 +68,20 @@
     state.pointee.tracks_dirty_pages | state.pointee.lends_pages != 0
   }
 
+  /// What MAIR_EL1 has at an index from 0 to 7.
+  private func memoryAttribute(_ index: UInt64) -> UInt64 { ca_read_mair_el1() &>> (index &* 8) & 0xff }
+
   /// The lowest index at which MAIR_EL1 has an attribute; 8 if it has it nowhere.
   private func memoryIndex(_ attribute: UInt64) -> UInt64 {
-    let attributes = ca_read_mair_el1()
     var index: UInt64 = 0
-    while index < 8, attributes &>> (index &* 8) & 0xff != attribute { index &+= 1 }
+    while index < 8, memoryAttribute(index) != attribute { index &+= 1 }
     return index
+  }
+
+  /// Whether MAIR_EL1 has device memory where the first CPU has it, if that has any.
+  private func hasDeviceMemory(_ state: UnsafeMutablePointer<ks_state>) -> Bool {
+    let index = state.pointee.device_memory_index
+    return index > 7 || memoryAttribute(index) == 0x04 || memoryAttribute(index) == 0x00
   }
 
   /// Of Device-nGnRE, or else of Device-nGnRnE, which orders more; 8 if MAIR_EL1 has neither.
