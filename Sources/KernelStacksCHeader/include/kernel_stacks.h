@@ -54,7 +54,7 @@ void ks_machine_unlock(uint64_t *lock, uintptr_t state);
 //
 // The bytes that a function needs below its caller's stack pointer, without what the kernel's own functions take. A test of the
 // library compares them with the built code. Others have no stated bound: those that make tables call themselves for each level.
-#define KS_INIT_STACK 768   // ks_init
+#define KS_INIT_STACK 640   // ks_init
 #define KS_FAULT_STACK 128  // ks_stack_fault, ks_stacks_take_back, ks_stack_classify, ks_stack_classify_address
 
 // MARK: Errors
