@@ -65,21 +65,17 @@ void show_unfit_registers(const ks_configuration *good) {
   }
 }
 
+static ks_code check_changed(const struct change *change) {
+  uint64_t before = read(change->which);
+  write(change->which, before ^ change->flipped);
+  ks_code code = ks_check_cpu(NULL);
+  write(change->which, before);
+  return code;
+}
+
 void show_other_registers(void) {
-  for (size_t index = 0; index < UNFIT; index++) {
-    uint64_t before = read(unfit[index].which);
-    write(unfit[index].which, before ^ unfit[index].flipped);
-    ks_code code = ks_check_cpu(NULL);
-    write(unfit[index].which, before);
-    must(code == KS_BAD_MACHINE, unfit[index].what);
-  }
-  for (size_t index = 0; index < HARMLESS; index++) {
-    uint64_t before = read(harmless[index].which);
-    write(harmless[index].which, before ^ harmless[index].flipped);
-    ks_code code = ks_check_cpu(NULL);
-    write(harmless[index].which, before);
-    must(code == KS_OK, harmless[index].what);
-  }
+  for (size_t index = 0; index < UNFIT; index++) must(check_changed(&unfit[index]) == KS_BAD_MACHINE, unfit[index].what);
+  for (size_t index = 0; index < HARMLESS; index++) must(check_changed(&harmless[index]) == KS_OK, harmless[index].what);
   say("{\"type\":\"registers\",\"refused\":%u,\"accepted\":%u}", (uint64_t)UNFIT, (uint64_t)HARMLESS);
 }
 

@@ -57,16 +57,15 @@ static inline bool ks_enter_allocators(void *_Nullable allocator) {
   }
   return false;
 }
-// False: somebody may use it; it has not left.
+// False: somebody may use it; it has not left. Its place may have gone to another allocator meanwhile.
 static inline bool ks_leave_allocators(void *_Nullable allocator) {
   for (int index = 0; index < KS_MOST_ALLOCATORS; index++) {
     if (__atomic_load_n(&kernel_stacks_state.allocators[index], __ATOMIC_RELAXED) != allocator) continue;
     __atomic_store_n(&kernel_stacks_state.allocators[index], (void *_Nullable)0, __ATOMIC_SEQ_CST);
-    if (__atomic_load_n(&kernel_stacks_state.reclaimers, __ATOMIC_SEQ_CST) == 0) return true;
-    __atomic_store_n(&kernel_stacks_state.allocators[index], allocator, __ATOMIC_SEQ_CST);
-    return false;
   }
-  return true;
+  if (__atomic_load_n(&kernel_stacks_state.reclaimers, __ATOMIC_SEQ_CST) == 0) return true;
+  ks_enter_allocators(allocator);
+  return false;
 }
 static inline void ks_begin_asking(void) { __atomic_fetch_add(&kernel_stacks_state.reclaimers, 1, __ATOMIC_SEQ_CST); }
 static inline void ks_end_asking(void) { __atomic_fetch_sub(&kernel_stacks_state.reclaimers, 1, __ATOMIC_RELEASE); }
