@@ -29,7 +29,7 @@ static void show_stacks(const char *type) {
 }
 
 static void await_figure(const char *key, long least) {
-  for (long tries = 0; tries < 1000 && lending_figure(key) < least; tries++) sleep_milliseconds(10);
+  while (lending_figure(key) < least) sleep_milliseconds(10);
 }
 
 // All shrinkers give what they can. 4 keeps the kernel from saying so each time.
@@ -40,11 +40,10 @@ static void drop_caches(void) {
 
 // The same again and again, for a thread gives only after a while of rest, until so many have as many pages as the key says.
 static void drop_caches_until(const char *key, long least) {
-  for (long tries = 0; tries < 100; tries++) {
+  do {
     drop_caches();
     sleep_milliseconds(20);
-    if (lending_figure(key) >= least) return;
-  }
+  } while (lending_figure(key) < least);
 }
 
 static long wait_for_all(const long *processes, long count) {
@@ -118,7 +117,7 @@ static void given_margin(char **arguments) {
   }
   await_figure("fourPages", count + 1);
   sleep_milliseconds(200);
-  for (int i = 0; i < 10; i++) drop_caches(), sleep_milliseconds(20);
+  drop_caches_until("twoPages", count);
   show_lending("marginGiven");
   check("freeze", command("freeze"));
   check("let-go", command("let-go"));
@@ -179,7 +178,7 @@ static void given_busy(char **arguments) {
     *has_ended = 1;
     exit(failed);
   }
-  for (; !*has_ended && drops < 1000 * rounds; *seen = ++drops) drop_caches(), sleep_milliseconds(4);
+  for (; !*has_ended; *seen = ++drops) drop_caches(), sleep_milliseconds(4);
   begin("busy");
   put_member(&line, "drops", drops);
   put_member(&line, "failed", wait_for_all(live, 1));
