@@ -60,7 +60,7 @@ let package = Package(
     .target(name: "LockHarness", path: "Tests/LockHarness"),
     .testTarget(
       name: "KernelPageFramesTests",
-      dependencies: ["KernelMachine", "KernelPageFrames", "SimulatedMachine", "SeededRandom"]),
+      dependencies: ["KernelMachine", "KernelPageFrames", "SimulatedMachine", "SeededRandom", "TestSupport"]),
     .testTarget(
       name: "KernelVirtualMemoryTests",
       dependencies: coreAsDependency + ["SimulatedMachine", "SeededRandom", "TestSupport"]),

@@ -86,6 +86,9 @@
 
     // MARK: CPUs
 
+    /// Hints by YIELD.
+    public func relax() { ca_yield() }
+
     /// Reads TPIDRRO_EL0 by MRS.
     public var currentCPU: Int { Int(truncatingIfNeeded: ca_cpu_number()) }
 

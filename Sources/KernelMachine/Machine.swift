@@ -71,6 +71,11 @@ public protocol Machine {
 
   // MARK: CPUs
 
+  /// What a loop that waits for another CPU does before it looks again; nothing unless a machine says otherwise (YIELD).
+  ///
+  /// A machine that runs its CPUs in turn goes on to the next one here, and nowhere else it must.
+  func relax()
+
   /// The number of the CPU that executes this, from 0. Stable only while interrupts are off.
   var currentCPU: Int { get }
 
@@ -104,6 +109,9 @@ public protocol PageTableMachine: Machine {
 extension Machine {
   /// No: whether a page was written is not known.
   public var tracksDirtyPages: Bool { false }
+
+  /// Does nothing.
+  public func relax() {}
 
   /// Normal memory at index 0, device memory at 1.
   public var memoryAttributes: MemoryAttributeIndices { .standard }

@@ -104,6 +104,7 @@ extension BuddyAllocator {
       while lists.node.pointee.clearing != 0 {
         // The CPU that clears needs the lock to finish.
         machine.unlock(lists.lock, restoring: state)
+        machine.relax()
         state = machine.lock(lists.lock)
       }
       machine.unlock(lists.lock, restoring: state)

@@ -79,6 +79,7 @@
 
     // MARK: CPUs
 
+    @inline(__always) func relax() { ca_yield() }
     @inline(__always) var currentCPU: Int { Int(ks_machine_cpu()) }
     @inline(__always) var cpuCount: Int { Int(truncatingIfNeeded: ks_state().pointee.cpu_count) }
     @inline(__always) var currentNode: NodeID { NodeID(Int(ks_machine_node())) }

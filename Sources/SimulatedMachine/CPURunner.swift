@@ -90,6 +90,7 @@ final class CPURunner {
       abandonAndSleep(.stepLimitReached(simulation.configuration.stepLimit))
     }
     if simulation.configuration.migration != .none { migrate() }
+    if simulation.configuration.runsCPUsInTurn { return }
     if pace == 1 || simulation.random.next(below: pace) == 0 { handOver(to: chooseNext()!) }
   }
 
@@ -101,6 +102,11 @@ final class CPURunner {
       return
     }
     handOver(to: next)
+  }
+
+  /// Lets another CPU run, if one can, while the running one waits for what is no lock.
+  func letOthersRun() {
+    if let next = chooseNext() { handOver(to: next) }
   }
 
   private func handOver(to next: Int) {

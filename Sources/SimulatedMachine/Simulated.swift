@@ -95,6 +95,9 @@ public struct Simulated: PageTableMachine, MeasuredMachine, AccessFlagMachine, S
   /// A lock that this CPU holds, or that can never become free, is a violation.
   public func lock(_ lock: UnsafeMutablePointer<SpinLock>) -> InterruptState { simulation.lock(lock) }
 
+  /// Lets other CPUs run.
+  public func relax() { simulation.relax() }
+
   /// Releases a lock; it is a violation if the current CPU does not hold it.
   public func unlock(_ lock: UnsafeMutablePointer<SpinLock>, restoring state: InterruptState) {
     simulation.unlock(lock, restoring: state)

@@ -9,6 +9,12 @@ extension Simulation {
     return running
   }
 
+  func relax() {
+    step()
+    record(.relax)
+    runner?.letOthersRun()
+  }
+
   func currentNode() -> NodeID {
     step()
     record(.currentNode)

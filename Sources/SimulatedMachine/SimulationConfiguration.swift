@@ -73,13 +73,17 @@ public struct SimulationConfiguration: Sendable {
   public var updatesAccessFlags: Bool
   /// Whether threads move between CPUs.
   public var migration: ThreadMigration
+  /// Whether a CPU runs until it waits for another one, as in an emulator that runs all CPUs in turn; otherwise the seed
+  /// chooses at each machine call which CPU goes on.
+  public var runsCPUsInTurn: Bool
 
   /// Makes the configuration of a machine with the given memory; ``Simulation`` checks it.
   public init(
     memory: [MemoryBank], cpuCount: Int = 1, nodeOfCPU: [NodeID] = [], seed: UInt64 = 1,
     virtualAddressBits: Int = 39, kernelRoot: PageFrame? = nil, initialContents: InitialContents = .garbage,
     recordsTrace: Bool = false, stepLimit: Int = 50_000_000, tracksDirtyPages: Bool = false,
-    updatesAccessFlags: Bool = false, migration: ThreadMigration = .none
+    updatesAccessFlags: Bool = false, migration: ThreadMigration = .none,
+    runsCPUsInTurn: Bool = false
   ) {
     self.memory = memory
     self.cpuCount = cpuCount
@@ -93,6 +97,7 @@ public struct SimulationConfiguration: Sendable {
     self.tracksDirtyPages = tracksDirtyPages
     self.updatesAccessFlags = updatesAccessFlags
     self.migration = migration
+    self.runsCPUsInTurn = runsCPUsInTurn
   }
 }
 

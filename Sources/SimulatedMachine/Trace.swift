@@ -6,7 +6,7 @@ public struct TraceEvent: Equatable, Sendable {
   public enum Operation: UInt8, Equatable, Sendable {
     case pointer, clear, readEntry, writeEntry, publish, complete, invalidate, currentCPU, currentNode
     case disableInterrupts, restoreInterrupts, lock, unlock, counters
-    case load, store, fetch, fault, activate, violation, handOver, finish, replaceEntry
+    case load, store, fetch, fault, activate, violation, handOver, finish, replaceEntry, relax
   }
 
   /// The CPU.

@@ -8,6 +8,7 @@ import KernelMachine
 import KernelPageFrames
 import SeededRandom
 import SimulatedMachine
+import TestSupport
 import Testing
 
 @Suite struct SeveralCPUTests {
@@ -245,6 +246,38 @@ import Testing
     #expect(refusals > 0 && cleared > 0, "seed \(seed)")
     #expect(world.frames.freeFrames == count && world.owners.isEmpty, "seed \(seed)")
     world.frames._checkInvariants()
+  }
+
+  @Test func `A pause lets the CPU that clears a frame go on, also where CPUs run in turn`() throws {
+    var map = PhysicalMemoryMap()
+    try map.addMemory(firstFrame: 0x40000, frames: 4096)
+    let bank = MemoryBank(start: PhysicalAddress(0x4000_0000), byteCount: 4096 * pageSize)
+    let simulation = try Simulation(
+      SimulationConfiguration(memory: [bank], cpuCount: 2, stepLimit: 10_000, runsCPUsInTurn: true))
+    let metadata = UnsafeMutableRawBufferPointer.allocate(
+      byteCount: BuddyAllocator<Watched>.metadataByteCount(for: map, cpuCount: 2), alignment: 64)
+    defer { metadata.deallocate() }
+    let watch = Watch()
+    let frames = try BuddyAllocator(
+      frames: map, metadata: metadata, machine: Watched(simulation.machine, watch), cpuCount: 2)
+    var isClearing = false
+    var pausedInMiddle = false
+    watch.beforeClear = { _ in
+      isClearing = true
+      while !pausedInMiddle { simulation.machine.relax() }
+      isClearing = false
+    }
+    try simulation.run([
+      { _ in _ = frames.zeroOneFrame() },
+      { cpu in
+        while !isClearing { cpu.relax() }
+        pausedInMiddle = true
+        frames.pauseClearing()
+        let zeroed = frames.zeroedFrames(on: NodeID(0))
+        #expect(!isClearing && zeroed == 1)
+        frames.resumeClearing()
+      },
+    ])
   }
 
   @Test(arguments: 1...20 as ClosedRange<UInt64>)

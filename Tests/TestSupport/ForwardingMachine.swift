@@ -25,6 +25,7 @@ extension ForwardingMachine {
   }
   package func publishEntries() { base.publishEntries() }
   package func completeAccesses() { base.completeAccesses() }
+  package func relax() { base.relax() }
   package func disableInterrupts() -> InterruptState { base.disableInterrupts() }
   package func restoreInterrupts(_ state: InterruptState) { base.restoreInterrupts(state) }
   package func lock(_ lock: UnsafeMutablePointer<SpinLock>) -> InterruptState { base.lock(lock) }

@@ -137,6 +137,8 @@ static inline void ca_synchronize_instructions(uintptr_t address, uint64_t byte_
 // (CNTKCTL_EL1) bounds the wait, so that a loop that tests the time ends. An emulator that runs all CPUs in turn goes on
 // to the next one here.
 CA_INLINE void ca_wait_for_event(void) { __asm__ volatile("wfe" ::: "memory"); }
+// A hint to the CPU that its loop waits for another one. The emulator goes on to the next CPU here, too.
+CA_INLINE void ca_yield(void) { __asm__ volatile("yield" ::: "memory"); }
 CA_INLINE void ca_send_event(void) { __asm__ volatile("dsb ishst\n\tsev" ::: "memory"); }
 
 // Whether this was compiled for CPUs with single-instruction atomics (FEAT_LSE), and whether the CPU has them.
