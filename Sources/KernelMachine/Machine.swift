@@ -41,6 +41,14 @@ public protocol Machine {
   /// Writes a page-table entry, in one store.
   func writeEntry(_ entry: PageTableEntry, at address: PhysicalAddress)
 
+  // The same by an entry's address in the linear map, for code that has it at hand; a machine need not have its own.
+
+  /// Reads an entry, as ``readEntry(at:)`` does.
+  func readEntry(atLinear address: VirtualAddress) -> PageTableEntry
+
+  /// Writes an entry, as ``writeEntry(_:at:)`` does.
+  func writeEntry(_ entry: PageTableEntry, atLinear address: VirtualAddress)
+
   /// Makes all earlier page-table stores of this CPU visible to all table walkers (DSB ISHST; ISB).
   func publishEntries()
 
@@ -115,6 +123,17 @@ extension Machine {
 
   /// Normal memory at index 0, device memory at 1.
   public var memoryAttributes: MemoryAttributeIndices { .standard }
+
+  /// Reads an entry by its physical address.
+  @inline(__always) public func readEntry(atLinear address: VirtualAddress) -> PageTableEntry {
+    readEntry(at: PhysicalAddress(address.rawValue &- linearMapOffset))
+  }
+
+  /// Writes an entry by its physical address.
+  @inline(__always) public func writeEntry(_ entry: PageTableEntry, atLinear address: VirtualAddress) {
+    writeEntry(entry, at: PhysicalAddress(address.rawValue &- linearMapOffset))
+  }
+
   /// The address of a frame in the linear map.
   public func linearAddress(of frame: PageFrame) -> VirtualAddress {
     VirtualAddress(frame.physicalAddress.rawValue &+ linearMapOffset)

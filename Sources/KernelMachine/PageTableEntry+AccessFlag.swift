@@ -51,29 +51,14 @@ public protocol AccessFlagMachine: Machine {
   /// - Returns: whether it was replaced. The new value then is as visible as after ``Machine/writeEntry(_:at:)``.
   func replaceEntry(_ expected: PageTableEntry, with entry: PageTableEntry, at address: PhysicalAddress) -> Bool
 
-  // The same by an entry's address in the linear map, for code that has it at hand; a machine need not have its own.
-
-  /// Reads an entry, as ``Machine/readEntry(at:)`` does.
-  func readEntry(atLinear address: VirtualAddress) -> PageTableEntry
-  /// Writes an entry, as ``Machine/writeEntry(_:at:)`` does.
-  func writeEntry(_ entry: PageTableEntry, atLinear address: VirtualAddress)
-  /// Replaces an entry, as ``replaceEntry(_:with:at:)`` does.
+  /// Replaces an entry by its address in the linear map, as ``replaceEntry(_:with:at:)`` does; a machine need not have its
+  /// own.
   func replaceEntry(
     _ expected: PageTableEntry, with entry: PageTableEntry, atLinear address: VirtualAddress
   ) -> Bool
 }
 
 extension AccessFlagMachine {
-  /// Reads an entry by its physical address.
-  @inline(__always) public func readEntry(atLinear address: VirtualAddress) -> PageTableEntry {
-    readEntry(at: PhysicalAddress(address.rawValue &- linearMapOffset))
-  }
-
-  /// Writes an entry by its physical address.
-  @inline(__always) public func writeEntry(_ entry: PageTableEntry, atLinear address: VirtualAddress) {
-    writeEntry(entry, at: PhysicalAddress(address.rawValue &- linearMapOffset))
-  }
-
   /// Replaces an entry by its physical address.
   @inline(__always) public func replaceEntry(
     _ expected: PageTableEntry, with entry: PageTableEntry, atLinear address: VirtualAddress

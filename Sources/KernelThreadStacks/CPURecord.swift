@@ -10,9 +10,10 @@ import Synchronization
 ///    … | node 1     | 0   | this header      | magazine 0| 1         | …
 ///   ---+------------+-----+------------------+-----------+-----------+---
 ///      mapped frames, Int each                PackedStack each
+///                   '--------------- one cache line, with magazine 2 ----
 ///
-/// Both arrays thus have fixed places, and with up to four nodes all but the magazine share one cache line. A CPU that
-/// unmaps what another mapped has a negative count; only sums mean something.
+/// Both arrays thus have fixed places. What a CPU uses most shares one cache line: its count of node 0, the header, and the
+/// first three stacks of the magazine. A CPU that unmaps what another mapped has a negative count; only sums mean something.
 ///
 /// All but `limit` belongs to its CPU while that has interrupts off. Handing out and taking back a cached stack touches
 /// nothing but this record and the stack's own entries.

@@ -22,10 +22,14 @@ import Synchronization
 ///
 /// It lies here and not in the allocator's value, because a value of this size would be copied at each use.
 @usableFromInline struct StackControl: ~Copyable {
+  /// What the most frequent operations read: a cache line.
+  let caching: CachingPlan
+  /// What a switch reads: another one.
   let lending: LendingPlan
   let geometry: StackGeometry
   let layout: StackMetadataLayout
-  // What the common paths need together lies together: a pair of neighbours is loaded at once.
+  // What the other paths need together lies together: a pair of neighbours is loaded at once. Some of it is in the plans above,
+  // too, in their lines.
 
   /// The base of the first slot's stack.
   let firstStack: UInt
@@ -38,19 +42,14 @@ import Synchronization
   let slotGroupSpanMask: UInt
   /// Where a marker entry lies, seen from its stack's first entry, in bytes.
   let markerDistance: Int
-  let firstRecord: UnsafeMutableRawPointer
   /// How far apart the CPUs' records are, and their reserves.
   let cpuStride: Int
   /// The first CPU's reserve.
   let firstReserve: UnsafeMutableRawPointer
   /// The first CPU's credits.
   let firstCredit: UnsafeMutableRawPointer
-  /// Where in a stack the pages begin that `allocate` maps: 0, or the top page's offset where stacks grow.
-  let firstInitialPage: Int
-  /// How much of a cached stack is cleared, whatever was used of it, when it is handed out; 0 where its entries tell what
-  /// was used.
-  let clearedBytes: Int
-  /// Where the entry of ``firstInitialPage`` lies, and where the stack's entries end, seen from its first, in bytes.
+  /// Where the entry of the first page lies that `allocate` maps, and where the stack's entries end, seen from its first,
+  /// in bytes.
   let firstInitialEntry: Int
   let stackEntryBytes: Int
   /// How much of a stack is mapped, and cleared, when it is handed out, in bytes.
@@ -65,8 +64,6 @@ import Synchronization
   let initialMarkerDistance: Int
   /// log2 of the bytes of a window's entries.
   let windowEntryShift: Int
-  /// Whether stacks lie in slots, and all memory is of one node.
-  let isUniform: Bool
   /// What the tag of a stack has besides its node's number when it serves from the cache without a further look.
   let cachedTag: UInt
   /// How many stacks go from a full magazine to the depot at once, or the other way.
@@ -88,32 +85,36 @@ import Synchronization
     self.configuration = configuration
     self.firstWindow = firstWindow
     firstStack = firstWindow &+ UInt(bitPattern: geometry.stackOffset)
+    slotGroups = (metadata + layout.slotGroupOffset).assumingMemoryBound(to: SlotGroup.self)
     slotGroupSpanShift = geometry.strideShift &+ layout.slotGroupShift
     slotGroupSpanMask = (1 &<< UInt(bitPattern: slotGroupSpanShift) &- 1) & ~0xfff
     markerDistance = geometry.markerEntryOffset &- geometry.stackEntryOffset
-    firstRecord = metadata + layout.cpuOffset
     cpuStride = layout.cpuStride
-    firstReserve = firstRecord + layout.reserveDistance
+    firstReserve = metadata + layout.cpuOffset + layout.reserveDistance
     firstCredit = metadata + layout.creditOffset
-    firstInitialPage = configuration.strategy == .growing ? geometry.size &- pageSize : 0
+    let firstInitialPage = configuration.strategy == .growing ? geometry.size &- pageSize : 0
     firstInitialEntry = firstInitialPage &>> StackPages.entryShift
     stackEntryBytes = geometry.size &>> StackPages.entryShift
     initialBytes = configuration.strategy == .growing ? pageSize : geometry.size
-    clearedBytes = tracksDirtyPages ? 0 : initialBytes
     mappedBits = tracksDirtyPages ? PageTableEntry.empty.writableClean.rawValue | 1 : 1
     initialPages = initialBytes &>> pageShift
     initialEntryOffset = geometry.stackEntryOffset &+ firstInitialEntry
     initialMarkerDistance = markerDistance &- firstInitialEntry
     windowEntryShift = geometry.strideShift &- StackPages.entryShift
-    isUniform = configuration.strategy != .linear && layout.nodeCount == 1
     // A stack of one page has all it can grow to.
     cachedTag = configuration.strategy == .growing && geometry.pageCount > 1 ? PackedStack.growingBit : 0
     exchange = (configuration.cachedStacksPerCPU &+ 1) / 2
     growingByteCount =
       configuration.strategy == .growing
       ? UInt(bitPattern: layout.slotCount) &<< UInt(bitPattern: geometry.strideShift) : 0
-    slotGroups = (metadata + layout.slotGroupOffset).assumingMemoryBound(to: SlotGroup.self)
     self.metadataFrame = metadataFrame
+    caching = CachingPlan(
+      firstRecord: metadata + layout.cpuOffset, cpuStride: cpuStride, firstWindow: firstWindow,
+      slotGroups: slotGroups, slotGroupSpanShift: slotGroupSpanShift, slotGroupSpanMask: slotGroupSpanMask,
+      markerDistance: markerDistance,
+      linearMapOffset: configuration.strategy == .linear ? nil : linearMapOffset,
+      clearedBytes: tracksDirtyPages ? 0 : initialBytes, firstInitialPage: firstInitialPage,
+      isUniform: configuration.strategy != .linear && layout.nodeCount == 1)
     let highestEntry = geometry.stackEntryOffset &+ stackEntryBytes &- 2 &* StackPages.entryBytes
     lending = LendingPlan(
       firstStack: firstStack, straightByteCount: geometry.pageCount == 4 ? growingByteCount : 0,
@@ -215,13 +216,13 @@ struct StackMetadataLayout {
     while ringSize < 4 &* batch { ringSize &*= 2 }
     ringMask = UInt32(truncatingIfNeeded: ringSize &- 1)
     let firstRecord = Self.linesUp(Self.ringOffset &+ ringSize &* 4)
-    let untilMagazine = Self.linesUp(nodeCount &* 8 &+ CPURecord.headerBytes)
-    cpuOffset = firstRecord &+ untilMagazine &- CPURecord.headerBytes
+    let untilHeader = Self.linesUp((nodeCount &- 1) &* 8) &+ 8
+    cpuOffset = firstRecord &+ untilHeader
     let isGrowing = configuration.strategy == .growing
     if isGrowing, cpuCount < 1 { throw .noCPUs }
     reserveLimit = isGrowing && configuration.keepsReserves ? geometry.pageCount &- 1 : 0
-    let untilReserve = untilMagazine &+ Self.linesUp(cache &* 8)
-    reserveDistance = untilReserve &- untilMagazine &+ CPURecord.headerBytes
+    let untilReserve = Self.linesUp(untilHeader &+ CPURecord.headerBytes &+ cache &* 8)
+    reserveDistance = untilReserve &- untilHeader
     let reserveBytes = StackReserve.headerBytes &+ reserveLimit &* ReservedFrame.bytes &+ nodeCount &* 8
     cpuStride = untilReserve &+ Self.linesUp(reserveBytes)
     let blockBytes = pageSize &<< Self.largestOrder

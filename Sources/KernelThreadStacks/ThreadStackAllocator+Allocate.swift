@@ -32,9 +32,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   /// Clears what a former owner may have used of a cached stack.
   @inline(__always) func cleared(_ stack: PackedStack) -> ThreadStack {
-    let byteCount = control.pointee.clearedBytes
+    let byteCount = control.pointee.caching.clearedBytes
     if byteCount > 0 {
-      machine.clear(stack.base + control.pointee.firstInitialPage, byteCount: byteCount)
+      machine.clear(stack.base + control.pointee.caching.firstInitialPage, byteCount: byteCount)
     } else {
       clearDirtyPages(of: stack.base)
     }
@@ -79,7 +79,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   func allocateOnMagazineMiss(
     node: NodeID?, _ record: UnsafeMutablePointer<CPURecord>, restoring interrupts: consuming InterruptSection
   ) throws(ThreadStackError) -> ThreadStack {
-    guard control.pointee.isUniform else {
+    guard control.pointee.caching.isUniform else {
       return try allocateLinearOrAcrossNodes(node: node, record, restoring: interrupts)
     }
     // There is one node, which need not be named.

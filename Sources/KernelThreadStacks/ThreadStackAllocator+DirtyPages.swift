@@ -31,7 +31,7 @@ import KernelMachine
 extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Whether only those pages of a cached stack are cleared that were used: ``StackStrategy/vmalloc`` on CPUs that keep
   /// dirty state.
-  public var clearsOnlyDirtyPages: Bool { control.pointee.clearedBytes == 0 }
+  public var clearsOnlyDirtyPages: Bool { control.pointee.caching.clearedBytes == 0 }
 
   /// Clears the pages of a mapped stack that may have been stored to.
   @inline(never) func clearDirtyPages(of base: VirtualAddress) {

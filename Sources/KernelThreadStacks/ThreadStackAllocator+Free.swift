@@ -34,18 +34,19 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// no group, and it is not linear: a linear stack is marked another way.
   @inline(__always) private func markCached(_ stack: PackedStack) -> Bool {
     // A stack that grows is not linear, which its own word tells.
-    if !stack.isGrowing, isLinear { return false }
+    if !stack.isGrowing, !control.pointee.caching.hasMarkers { return false }
     if stack.isCharged { return false }
-    let pages = pages(ofBase: stack.base)
-    if stack.isGrowing, hasGrown(pages) { return false }
-    machine.writeEntry(StackMarker.cached(stack).entry, at: pages.first + control.pointee.markerDistance)
+    let marker = control.pointee.caching.marker(of: stack)
+    if stack.isGrowing, hasGrown(markedAt: marker) { return false }
+    machine.writeEntry(StackMarker.cached(stack).entry, atLinear: marker)
     return true
   }
 
   /// Whether more pages of a growing stack are mapped than `allocate` has mapped.
-  @inline(__always) func hasGrown(_ pages: StackPages) -> Bool {
-    let below = pages.first + (control.pointee.firstInitialEntry &- StackPages.entryBytes)
-    return !machine.readEntry(at: below).isEmpty
+  ///
+  /// - Parameter marker: where its marker lies in the linear map.
+  @inline(__always) func hasGrown(markedAt marker: VirtualAddress) -> Bool {
+    !machine.readEntry(atLinear: control.pointee.caching.firstGrownEntry(markedAt: marker)).isEmpty
   }
 
   // MARK: What the magazine does not take
@@ -72,7 +73,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   ) {
     if stack.isCharged { return freeCharged(stack, record, off) }
     if isAskedToEmpty(record) { return freeOnRequest(stack, record, off) }
-    let mayCache = !(stack.isGrowing && hasGrown(pages(ofBase: stack.base)))
+    let mayCache = !(stack.isGrowing && hasGrown(markedAt: control.pointee.caching.marker(of: stack)))
     let exchange = control.pointee.exchange
     let section = takeLock()
     if mayCache, exchangeFull(record, section.held) {

@@ -78,9 +78,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Where entries tell what was used, they don't hear of it: the pages stay clean.
   @inline(never)
   func clearedNew(_ stack: PackedStack, from first: PhysicalAddress) -> ThreadStack {
-    let byteCount = control.pointee.clearedBytes
+    let byteCount = control.pointee.caching.clearedBytes
     if byteCount > 0 {
-      machine.clear(stack.base + control.pointee.firstInitialPage, byteCount: byteCount)
+      machine.clear(stack.base + control.pointee.caching.firstInitialPage, byteCount: byteCount)
       return ThreadStack(stack, control: control)
     }
     var rest = StackPages(first, count: control.pointee.initialPages)

@@ -135,8 +135,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   @inline(__always) borrowing func shrinkableStack(
     _ base: VirtualAddress
   ) -> (pages: StackPages, marker: StackMarker)? {
-    guard isGrowing, let slot = slot(containing: base), base == self.base(ofSlot: slot),
-      let view = view(ofSlot: slot)
+    let distance = base.rawValue &- control.pointee.firstStack
+    guard distance < control.pointee.growingByteCount, distance & UInt(bitPattern: geometry.stride &- 1) == 0,
+      let view = view(ofSlot: Int(bitPattern: distance &>> UInt(bitPattern: geometry.strideShift)))
     else { return nil }
     let pages = pages(ofBase: base, in: view)
     let marker = StackMarker(entry: machine.readEntry(at: pages.first + control.pointee.markerDistance))

@@ -137,7 +137,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   var firstWindow: UInt { control.pointee.firstWindow }
 
-  var isLinear: Bool { configuration.strategy == .linear }
+  var isLinear: Bool { !control.pointee.caching.hasMarkers }
 
   var isGrowing: Bool { configuration.strategy == .growing }
 
@@ -161,7 +161,8 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   @inline(__always) var accounts: GroupAccounts { GroupAccounts(control) }
 
   func record(ofCPU cpu: Int) -> UnsafeMutablePointer<CPURecord> {
-    (control.pointee.firstRecord + cpu &* control.pointee.cpuStride).assumingMemoryBound(to: CPURecord.self)
+    (control.pointee.caching.firstRecord + cpu &* control.pointee.caching.cpuStride)
+      .assumingMemoryBound(to: CPURecord.self)
   }
 
   // MARK: Slots and their entries
@@ -198,7 +199,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   ///
   /// The entry is invalid before and after, so nothing needs to be published.
   @inline(__always) func mark(_ stack: PackedStack, _ marker: StackMarker) {
-    if isLinear { return }
-    machine.writeEntry(marker.entry, at: stackEntries(ofBase: stack.base) + control.pointee.markerDistance)
+    guard control.pointee.caching.hasMarkers else { return }
+    machine.writeEntry(marker.entry, atLinear: control.pointee.caching.marker(of: stack))
   }
 }

@@ -63,6 +63,10 @@ private let needsPlugins = ConditionTrait.enabled("QEMU loads plugins with versi
       let name = try #require(next["name"]?.string)
       modelled.append(name)
       #expect(next["type"]?.string == "benchmark" && record["codeLines"]?.number ?? 0 > 0, "\(name)")
+      // See docs/layout-decisions.md.
+      if name == "allocate cached stack" || name == "free stack into cache" {
+        #expect(record["dataLines"]?.number ?? .infinity <= 6, "\(name)")
+      }
     }
     let means = plain.filter { $0["instructions"]?.integer != nil }.compactMap { $0["name"]?.string }
       .filter { !$0.hasSuffix(", worst") || $0.hasPrefix("growth fault") }

@@ -25,6 +25,14 @@ struct LinuxMachine: Machine {
     swift_stacks_write_entry(address.rawValue &+ linearMapOffset, entry.rawValue)
   }
 
+  func readEntry(atLinear address: VirtualAddress) -> PageTableEntry {
+    PageTableEntry(rawValue: swift_stacks_read_entry(address.rawValue))
+  }
+
+  func writeEntry(_ entry: PageTableEntry, atLinear address: VirtualAddress) {
+    swift_stacks_write_entry(address.rawValue, entry.rawValue)
+  }
+
   func publishEntries() { swift_stacks_publish_entries() }
 
   func completeAccesses() { swift_stacks_complete_accesses() }

@@ -39,7 +39,7 @@ static inline void give_up(struct yardstick *self, uint64_t stack) {
 
 static inline int is_as_when_made(struct control *control, uint64_t stack) {
   if (!(stack & GROWS)) return 1;
-  return read_entry(entries_of(control, BASE(stack)) + (uint64_t)control->first_initial_entry - 8) == 0;
+  return read_linear_entry(marker_of(control, stack) + (uint64_t)(int64_t)control->growth_distance) == 0;
 }
 
 __attribute__((noinline)) static void free_to_depot_or_retire(struct yardstick *self, uint64_t stack,
@@ -81,13 +81,11 @@ __attribute__((noinline)) static void free_uncached(struct yardstick *self, uint
 
 // Marks a stack as cached if it has no more pages than at first, is charged to no group, and is not contiguous.
 static inline int mark_cached(struct control *control, uint64_t stack) {
-  if (!(stack & GROWS) && control->strategy == LINEAR) return 0;
+  if (!(stack & GROWS) && control->marker_offset == 0) return 0;
   if (stack & CHARGED) return 0;
-  uint64_t entries = entries_of(control, BASE(stack));
-  if (stack & GROWS) {
-    if (read_entry(entries + (uint64_t)control->first_initial_entry - 8) != 0) return 0;
-  }
-  write_entry(entries + (uint64_t)control->marker_distance, MARKER(stack, CACHED));
+  uint64_t marker = marker_of(control, stack);
+  if ((stack & GROWS) && read_linear_entry(marker + (uint64_t)(int64_t)control->growth_distance) != 0) return 0;
+  write_linear_entry(marker, MARKER(stack, CACHED));
   return 1;
 }
 

@@ -23,6 +23,8 @@ static inline void unlock(uint64_t *word, uint64_t state) {
 }
 static inline uint64_t current_cpu(void) { return ca_cpu_number(); }
 static inline uint64_t current_node(void) { return ca_this_cpu()->node; }
+static inline uint64_t read_linear_entry(uint64_t at) { return ca_load(at); }
+static inline void write_linear_entry(uint64_t at, uint64_t entry) { ca_store(at, entry); }
 static inline uint64_t read_entry(uint64_t at) { return ca_load(at + ca_machine()->linear_map_offset); }
 static inline void write_entry(uint64_t at, uint64_t entry) { ca_store(at + ca_machine()->linear_map_offset, entry); }
 static inline void publish(void) {
@@ -70,6 +72,8 @@ static inline uint64_t read_entry(uint64_t at) { return *(volatile uint64_t *)at
 static inline void write_entry(uint64_t at, uint64_t entry) {
   *(volatile uint64_t *)at = entry;
 }
+static inline uint64_t read_linear_entry(uint64_t at) { return read_entry(at); }
+static inline void write_linear_entry(uint64_t at, uint64_t entry) { write_entry(at, entry); }
 static inline void publish(void) { __atomic_thread_fence(__ATOMIC_ACQ_REL); }
 static inline void complete_accesses(void) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 // Stacks are not mapped on a host, so clearing is left out in both languages.

@@ -67,10 +67,9 @@ struct cpu_record {
   uint64_t magazine[MAGAZINE];
 };
 
-// A CPU's share: its mapped frames, of node 0 just below the record, and the record; one cache line and the magazine.
+// A CPU's share: its mapped frames, of node 0 just below the record, and the record, with the magazine at its end.
 struct cpu_share {
-  _Alignas(64) uint64_t padding[3];
-  int64_t mapped_frames;
+  _Alignas(64) int64_t mapped_frames;
   struct cpu_record record;
 };
 
@@ -86,21 +85,25 @@ struct shared {
   int64_t refill_waiter_count;
 };
 
-// The constants that the paths use.
+// The constants that the paths use. Those of the most frequent operations share the first line.
 struct control {
+  _Alignas(64) char *first_record;
+  int64_t cpu_stride;
+  uint64_t first_window;
+  struct group *groups;
+  uint64_t marker_offset;
+  uint32_t group_span_mask, group_span_shift, cleared_bytes, first_initial_page;
+  int32_t growth_distance;
+  uint8_t is_uniform;
+
   _Alignas(64) int64_t size;
   int64_t stride_shift, capacity, group_shift, depot_limit;
-  uint64_t first_stack, first_window;
-  struct group *groups;
-  int64_t group_span_shift;
-  uint64_t group_span_mask;
+  uint64_t first_stack;
   int64_t marker_distance;
-  char *first_record;
-  int64_t cpu_stride;
-  int64_t first_initial_page, cleared_bytes, first_initial_entry, stack_entry_bytes, initial_bytes;
+  int64_t first_initial_entry, stack_entry_bytes, initial_bytes;
   uint64_t mapped_bits;
   int64_t initial_pages, initial_entry_offset, initial_marker_distance, window_entry_shift;
-  uint8_t is_uniform, strategy;
+  uint8_t strategy;
   uint64_t cached_tag;
   int64_t exchange, cached_stacks, batch, node_count;
   uint32_t ring_mask;

@@ -32,9 +32,14 @@ static inline uint64_t base_of(struct control *control, uint64_t slot) {
   return control->first_stack + (slot << control->stride_shift);
 }
 
+// Where a stack's marker lies in the linear map.
+static inline uint64_t marker_of(struct control *control, uint64_t stack) {
+  return entries_of(control, stack) + control->marker_offset;
+}
+
 static inline void mark(struct control *control, uint64_t stack, int state) {
-  if (control->strategy == LINEAR) return;
-  write_entry(entries_of(control, BASE(stack)) + (uint64_t)control->marker_distance, MARKER(stack, state));
+  if (control->marker_offset == 0) return;
+  write_linear_entry(marker_of(control, stack), MARKER(stack, state));
 }
 
 // The demand for cached stacks: how far stacks in use rose above an earlier low. The lock is held.
