@@ -35,9 +35,9 @@ soak: ; Scripts/require-qemu && Scripts/soak
 
 c-library: ; Scripts/build-c-library
 
-linux: ; Linux/run
+linux: ; Linux/run $(VERSION)
 
-linux-test: ; Linux/test
+linux-test: ; Linux/test $(VERSION)
 
 docs: ; Scripts/build-docs
 

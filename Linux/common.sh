@@ -2,13 +2,18 @@
 
 linux=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${KSTACKS_LINUX_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kernelstacks}
-source=$cache/linux-source-6.1
-archive=${KSTACKS_LINUX_ARCHIVE:-/usr/src/linux-source-6.1.tar.xz}
+version=${1:-6.1}
+package=linux-source-$version
+source=$cache/$package
+archive=${KSTACKS_LINUX_ARCHIVE:-/usr/src/$package.tar.xz}
+# What the names of builds and logs begin with; those of Linux 6.1 have no version.
+mark= && [ "$version" = 6.1 ] || mark=$version-
 kernels=(vmap contiguous kernelstacks growing)
 jobs=${KSTACKS_LINUX_JOBS:-$(nproc 2>/dev/null || echo 1)}
 step=0
 
 fail() { echo "$name: $1" >&2; exit 1; }
+case $version in 6.1 | 6.12) ;; *) fail "Linux $version is not known here; 6.1 and 6.12 are" ;; esac
 say() { step=$((step + 1)); echo "$step. $1"; }
 
 # Packages
@@ -24,7 +29,7 @@ missing_packages() {
     command -v "${tool%%:*}" >/dev/null || echo "${tool##*:}"
   done
   [ -e /usr/include/openssl/opensslv.h ] || ls /usr/include/*/openssl/opensslv.h >/dev/null 2>&1 || echo libssl-dev
-  [ -e "$archive" ] || [ -e "$source/.unpacked" ] || echo linux-source-6.1
+  [ -e "$archive" ] || [ -e "$source/.unpacked" ] || echo "$package"
 }
 
 require_packages() {
@@ -63,14 +68,14 @@ require_space() {
 }
 
 unpack_source() {
-  local version
-  version=$(stat -c '%s %Y' "$archive" 2>/dev/null) || version=$(cat "$source/.unpacked" 2>/dev/null) || true
-  if [ "$(cat "$source/.unpacked" 2>/dev/null)" != "$version" ] || [ -z "$version" ]; then
+  local wanted
+  wanted=$(stat -c '%s %Y' "$archive" 2>/dev/null) || wanted=$(cat "$source/.unpacked" 2>/dev/null) || true
+  if [ "$(cat "$source/.unpacked" 2>/dev/null)" != "$wanted" ] || [ -z "$wanted" ]; then
     require_space "${KSTACKS_LINUX_SPACE:-6000}"
     echo "   unpacking $archive"
-    rm -rf "$cache"/build-* "$source"
+    rm -rf "$cache/build-$mark"[a-z]* "$source"
     nice -n 10 tar -x -f "$archive" -C "$cache" || fail "$archive could not be unpacked"
-    echo "$version" >"$source/.unpacked"
+    echo "$wanted" >"$source/.unpacked"
   fi
   "$linux/apply" "$source"
 }
@@ -78,7 +83,7 @@ unpack_source() {
 # Kernels
 
 kernel_make() { # kernel, arguments of make
-  nice -n 19 make -s -C "$source" O="$cache/build-$1" ARCH=arm64 CROSS_COMPILE=aarch64-linux-gnu- \
+  nice -n 19 make -s -C "$source" O="$cache/build-$mark$1" ARCH=arm64 CROSS_COMPILE=aarch64-linux-gnu- \
     SWIFT_LD="$linker" "${@:2}"
 }
 
@@ -108,12 +113,12 @@ configuration() { # kernel
 }
 
 build_kernel() { # kernel
-  local build=$cache/build-$1 log=$cache/build-$1.log
+  local build=$cache/build-$mark$1 log=$cache/build-$mark$1.log
   # Kernels that differ in a few files only begin as copies of one.
   local like=
   case $1 in
-    kernelstacks) like=$cache/build-vmap ;;
-    *-8.1) like=$cache/build-growing ;;
+    kernelstacks) like=$cache/build-${mark}vmap ;;
+    *-8.1) like=$cache/build-${mark}growing ;;
   esac
   if [ -n "$like" ] && ! [ -d "$build" ] && [ -e "$like/arch/arm64/boot/Image" ]; then
     cp -a "$like" "$build.copy" && mv "$build.copy" "$build"
@@ -135,7 +140,7 @@ build_kernel() { # kernel
 
 # Options that Kconfig did not take would make the comparison mean something else.
 check_configuration() { # kernel
-  local settings=$cache/build-$1/.config
+  local settings=$cache/build-$mark$1/.config
   case $1 in
     contiguous) ! grep -q '^CONFIG_VMAP_STACK=y' "$settings" ;;
     vmap*) grep -q '^CONFIG_VMAP_STACK=y' "$settings" && ! grep -q '^CONFIG_SWIFT_KERNEL_STACKS=y' "$settings" ;;
@@ -145,7 +150,7 @@ check_configuration() { # kernel
       local options='SWIFT_KERNEL_STACKS_CHECK_LENT|PREEMPT|PROVE_RAW_LOCK_NESTING|LKDTM|HARDENED_USERCOPY'
       [ "$(grep -cE "^CONFIG_($options)=y" "$settings")" = 5 ]
       ;;
-    groups) [ "$(grep -cE '^CONFIG_(SWIFT_KERNEL_STACKS_GROWING|MEMCG_KMEM|NUMA)=y' "$settings")" = 3 ] ;;
+    groups) [ "$(grep -cE '^CONFIG_(SWIFT_KERNEL_STACKS_GROWING|MEMCG|NUMA)=y' "$settings")" = 3 ] ;;
   esac && grep -q '^CONFIG_SWIFT_KERNEL_STACKS_TEST=y' "$settings" || fail "$1 was not configured as asked: $settings"
 }
 
@@ -154,7 +159,7 @@ build_root() {
   local flags=(-O2 -Wall -Wextra -Werror -nostdlib -static -ffreestanding -fno-stack-protector -fno-pie -no-pie)
   aarch64-linux-gnu-gcc "${flags[@]}" -o "$cache/init" "$linux/init/init.c" || fail "the test program does not compile"
   { cat "$linux/init/files" && echo "file /init $cache/init 0755 0 0"; } >"$cache/files.list"
-  "$cache/build-vmap/usr/gen_init_cpio" "$cache/files.list" >"$cache/root.cpio" || fail "no root could be made"
+  "$cache/build-${mark}vmap/usr/gen_init_cpio" "$cache/files.list" >"$cache/root.cpio" || fail "no root could be made"
 }
 
 prepare() {
@@ -163,7 +168,7 @@ prepare() {
   mkdir -p "$cache" || fail "the cache folder $cache cannot be made"
   exec 9>"$cache/lock"
   flock 9
-  say "Linux source in $cache"
+  say "Linux $version source in $cache"
   unpack_source
   say "Kernels: contiguous stacks, vmalloc stacks, KernelStacks, whole and growing"
   require_space 500
@@ -179,7 +184,7 @@ prepare() {
 boot() { # kernel, MiB, CPUs, seconds, experiment and arguments
   local kernel=$1 memory=$2 cpus=$3 seconds=$4 status=0
   shift 4
-  log=$cache/$kernel-$1-$memory-$cpus${2:+-$2}${cpu:+-$cpu}.log
+  log=$cache/$mark$kernel-$1-$memory-$cpus${2:+-$2}${cpu:+-$cpu}.log
   # One CPU counts instructions exactly; several run in parallel.
   local pace=(-icount "shift=0,sleep=off")
   # On several CPUs at once, except where locks are checked, and where another node's frames serve if a CPU is late: a host
@@ -189,7 +194,7 @@ boot() { # kernel, MiB, CPUs, seconds, experiment and arguments
   (ulimit -t $((seconds * cpus)) && LOOKS=${LOOKS:-120} exec "$linux/../Scripts/unless-hung" \
     qemu-system-aarch64 -M virt -cpu "${cpu:-cortex-a72}" -m "${memory}M" -smp "$cpus" \
     ${board[@]+"${board[@]}"} "${pace[@]}" -display none -monitor none -serial stdio -nic none -no-reboot \
-    -kernel "$cache/build-$kernel/arch/arm64/boot/Image" -initrd "$cache/root.cpio" \
+    -kernel "$cache/build-$mark$kernel/arch/arm64/boot/Image" -initrd "$cache/root.cpio" \
     -append "console=ttyAMA0 rdinit=/init panic=-1 -- $*") </dev/null >"$log.raw" 2>&1 || status=$?
   tr -d '\r' <"$log.raw" >"$log"
   rm -f "$log.raw"
@@ -216,7 +221,7 @@ unpack_machine() { # kernel, folder
     /^KSTACKS-END/ { close(file); file = ""; next }
     file != "" { print >file }' "$log"
   [ -s "$2/proc/sys/kernel/osrelease" ] || fail "$1 did not show its memory before its first fork: see $log"
-  cp "$cache/build-$1/.config" "$2/boot/config-$(cat "$2/proc/sys/kernel/osrelease")"
+  cp "$cache/build-$mark$1/.config" "$2/boot/config-$(cat "$2/proc/sys/kernel/osrelease")"
 }
 
 finished() { grep -q 'KSTACKS {"type":"done"' "$log"; }

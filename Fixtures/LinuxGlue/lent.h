@@ -2,7 +2,7 @@
 #pragma once
 
 #define CONFIG_SWIFT_KERNEL_STACKS_GROWING 1
-#define CONFIG_MEMCG_KMEM 1
+#define CONFIG_MEMCG 1
 #include <everything.h>
 
 int printf(const char *, ...);

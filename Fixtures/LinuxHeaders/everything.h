@@ -3,6 +3,11 @@
 
 #define CONFIG_VMAP_STACK 1 // which the option depends on
 
+#define KERNEL_VERSION(version, patch_level, sublevel) (((version) << 16) + ((patch_level) << 8) + (sublevel))
+#ifndef LINUX_VERSION_CODE
+#define LINUX_VERSION_CODE KERNEL_VERSION(6, 1, 192)
+#endif
+
 typedef unsigned char u8;
 typedef unsigned int u32;
 typedef unsigned long u64, uint64_t, uintptr_t, size_t;
@@ -107,7 +112,7 @@ extern unsigned int nr_node_ids, nr_cpu_ids;
 int numa_node_id(void);
 unsigned int raw_smp_processor_id(void);
 
-#ifdef CONFIG_MEMCG_KMEM
+#ifdef CONFIG_MEMCG
 int memcg_kmem_charge_page(struct page *page, gfp_t flags, int order);
 void memcg_kmem_uncharge_page(struct page *page, int order);
 #else
@@ -195,6 +200,11 @@ struct shrinker {
   long batch;
   int seeks;
 };
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
+struct shrinker *shrinker_alloc(unsigned int flags, const char *name, ...);
+void shrinker_register(struct shrinker *shrinker);
+#else
 int register_shrinker(struct shrinker *shrinker, const char *name, ...);
+#endif
 
 void arch_task_cache_init(void);

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Included by force when kernel/fork.c is compiled, so that fork.c needs no edit: under ARCH_THREAD_STACK_ALLOCATOR it
- * calls two functions that the architecture would declare.
+ * Included by force when kernel/fork.c is compiled, so that fork.c of Linux 6.1 needs no edit: under
+ * ARCH_THREAD_STACK_ALLOCATOR it calls two functions that the architecture would declare. Linux 6.12 has no such choice: its
+ * own functions that call them are left out (Linux/apply), and those at the end of this file serve instead.
  */
 #ifndef __ASSEMBLY__
 
 struct task_struct;
 
 #ifdef CONFIG_SWIFT_KERNEL_STACKS
+#include <linux/version.h>
+
 unsigned long *arch_alloc_thread_stack_node(struct task_struct *task, int node);
 void arch_free_thread_stack(struct task_struct *task);
 
@@ -53,6 +56,25 @@ static inline unsigned long *kernelstacks_end_of_stack(struct task_struct *task)
 /* Kept as functions of their own, whichever allocator they belong to, so that the test can call them by name. */
 static int alloc_thread_stack_node(struct task_struct *task, int node) __attribute__((noipa, used));
 static void free_thread_stack(struct task_struct *task) __attribute__((noipa, used));
+#endif
+
+#ifdef CONFIG_SWIFT_KERNEL_STACKS
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
+#include <linux/errno.h>
+#include <linux/sched.h>
+
+static int alloc_thread_stack_node(struct task_struct *task, int node)
+{
+	task->stack = arch_alloc_thread_stack_node(task, node);
+	return task->stack ? 0 : -ENOMEM;
+}
+
+static void free_thread_stack(struct task_struct *task)
+{
+	arch_free_thread_stack(task);
+	task->stack = NULL;
+}
+#endif
 #endif
 
 #endif

@@ -10,6 +10,7 @@
 #include "lending.h"
 #include "record.h"
 #include "stacks.h"
+#include "versions.h"
 
 void kernelstacks_drain(struct work_struct *work)
 {
@@ -63,7 +64,6 @@ static unsigned long scan_cached(struct shrinker *shrinker, struct shrink_contro
 static struct shrinker cache_shrinker = {
 	.count_objects = count_cached,
 	.scan_objects = scan_cached,
-	.seeks = DEFAULT_SEEKS,
 	.batch = STACK_PAGES,
 };
 
@@ -88,6 +88,6 @@ static int __init register_cache_shrinker(void)
 	if (!servers)
 		return -ENOMEM;
 	schedule_delayed_work(&aging, HZ);
-	return register_shrinker(&cache_shrinker, "kernelstacks");
+	return kernelstacks_register_shrinker(&cache_shrinker, "kernelstacks");
 }
 core_initcall(register_cache_shrinker);

@@ -12,13 +12,14 @@
 
 #include "lending.h"
 #include "pool.h"
+#include "versions.h"
 
 static void count_in_node(struct page *page, int sign)
 {
 	mod_node_page_state(page_pgdat(page), NR_KERNEL_STACK_KB, sign * (long)(PAGE_SIZE / 1024));
 }
 
-#ifdef CONFIG_MEMCG_KMEM
+#ifdef CONFIG_MEMCG
 /*
  * In the task, before it returns to user space or ends: what it has kept becomes like what fork got. It is in use, so it is
  * charged beyond the limit, too.
@@ -49,7 +50,7 @@ static void charge_kept(struct callback_head *work)
 /* The task does not run, and the run queue is locked, under which nothing can be charged. */
 static void charge_later(struct task_struct *task, struct slot_record *record)
 {
-	if (!memcg_kmem_enabled() || record->is_charge_due)
+	if (!memcg_kmem_online() || record->is_charge_due)
 		return;
 	init_task_work(&record->charge, charge_kept);
 	/* Refused once the task is about to end. */

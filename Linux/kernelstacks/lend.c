@@ -64,7 +64,7 @@ static int __init start_lending(void)
 
 		its->spare = &its->set[0];
 	}
-	if (!cpu_has_hw_af() || !system_uses_lse_atomics()) {
+	if (!cpu_has_hw_af() || !cpus_have_final_cap(ARM64_HAS_LSE_ATOMICS)) {
 		pr_info("kernelstacks: stacks are whole, because not all CPUs set access flags (FEAT_HAFDBS, FEAT_LSE)\n");
 		return 0;
 	}

@@ -30,6 +30,7 @@
 #include <asm/pgtable-hwdef.h>
 
 #include "record.h"
+#include "versions.h"
 
 #define LENT_PAGES (STACK_PAGES - 1)
 
@@ -58,7 +59,7 @@ DECLARE_PER_CPU(struct lending_cpu, kernelstacks_cpu);
 
 bool kernelstacks_refill(struct slot_record *record, struct lending_cpu *cpu);
 void kernelstacks_keep(struct task_struct *task, u64 *frames, unsigned int first);
-void kernelstacks_park(void (*schedule)(unsigned int mode));
+void kernelstacks_park(void (*schedule)(schedule_mode mode));
 /* Takes a page that goes back out of KernelStack and, if fork.c accounts for it, out of its memory cgroup. */
 void kernelstacks_unaccount(struct page *page, bool is_accounted);
 /* The next rest of a thread on this stack is a new one (shrink.c). */

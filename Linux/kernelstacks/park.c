@@ -166,7 +166,7 @@ static void measure_margin(unsigned long start) {}
 #endif
 
 /* On the stack of a thread that was switched to without enough frames, within its park margin. Preemption is off. */
-void __sched kernelstacks_park(void (*schedule)(unsigned int mode))
+void __sched kernelstacks_park(void (*schedule)(schedule_mode mode))
 {
 	struct slot_record *record = record_of_task(current);
 	struct waiter waiter = { .task = current };

@@ -25,7 +25,7 @@ struct slot_record {
 	bool is_charge_due; /* `charge` is among the works of the task */
 	u64 *lent;	/* the frames that are lent to the thread, which runs; or NULL */
 	u64 *entries;	/* the stack's page-table entries, the lowest page's first */
-#if defined(CONFIG_SWIFT_KERNEL_STACKS_GROWING) && defined(CONFIG_MEMCG_KMEM)
+#if defined(CONFIG_SWIFT_KERNEL_STACKS_GROWING) && defined(CONFIG_MEMCG)
 	struct callback_head charge; /* charges what the task has kept to its memory cgroup */
 	bool is_charging;	     /* that is going on, and may sleep */
 #endif
@@ -34,7 +34,7 @@ struct slot_record {
 /* Whether pages of the stack are being charged: they have to stay. */
 static inline bool is_charging(const struct slot_record *record)
 {
-#if defined(CONFIG_SWIFT_KERNEL_STACKS_GROWING) && defined(CONFIG_MEMCG_KMEM)
+#if defined(CONFIG_SWIFT_KERNEL_STACKS_GROWING) && defined(CONFIG_MEMCG)
 	return record->is_charging;
 #else
 	return false;

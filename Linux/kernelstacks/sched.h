@@ -12,9 +12,9 @@
 
 #include "lend.h"
 
-static void __sched notrace __schedule(unsigned int mode);
+static void __sched notrace __schedule(schedule_mode mode);
 
-static void __sched kernelstacks_schedule(unsigned int mode)
+static void __sched kernelstacks_schedule(schedule_mode mode)
 {
 	__schedule(mode);
 }

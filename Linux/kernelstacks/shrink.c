@@ -28,6 +28,7 @@
 #include "lending.h"
 #include "pool.h"
 #include "threads.h"
+#include "versions.h"
 
 DEFINE_MUTEX(kernelstacks_shrinking);
 static unsigned long given_back; /* under the mutex */
@@ -149,11 +150,10 @@ unsigned long kernelstacks_given_back(void)
 static struct shrinker thread_shrinker = {
 	.count_objects = count_kept,
 	.scan_objects = scan_threads,
-	.seeks = DEFAULT_SEEKS,
 };
 
 static int __init register_thread_shrinker(void)
 {
-	return kernelstacks_lends() ? register_shrinker(&thread_shrinker, "kernelstacks-threads") : 0;
+	return kernelstacks_lends() ? kernelstacks_register_shrinker(&thread_shrinker, "kernelstacks-threads") : 0;
 }
 late_initcall(register_thread_shrinker);

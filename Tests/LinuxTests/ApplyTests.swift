@@ -6,46 +6,76 @@ import Testing
 @Suite struct ApplyTests {
   static let apply = Folder.root.appendingPathComponent("Linux/apply").path
 
-  /// The few lines of a kernel tree that the script reads.
-  static let tree = [
-    "Makefile": "# SPDX-License-Identifier: GPL-2.0\nVERSION = 6\nPATCHLEVEL = 1\nSUBLEVEL = 192\n",
-    "kernel/Makefile": "obj-y     = fork.o\nobj-y += sched/\n",
-    "kernel/fork.c": """
-    stack = arch_alloc_thread_stack_node(tsk, node);
-    NULL, free_vm_stack_cache);
-    void __init __weak arch_task_cache_init(void) { }
-    mod_lruvec_page_state(vm->pages[i], NR_KERNEL_STACK_KB,
-    stackend = end_of_stack(tsk);
+  static let versions = ["1", "12"]
 
-    """,
-    "kernel/sched/Makefile": "obj-y += core.o\nobj-y += fair.o\n",
-    "kernel/sched/core.c": """
-    \tprepare_arch_switch(next);
-    \tvtime_task_switch(prev);
-    \tfinish_arch_post_lock_switch();
-    static void __sched notrace __schedule(unsigned int sched_mode)
-    int task_call_func(struct task_struct *p, task_call_f func, void *arg)
+  /// The few lines of a kernel tree that the script reads, by the second number of its version.
+  static func tree(_ version: String) -> [String: String] {
+    [
+      "Makefile": "# SPDX-License-Identifier: GPL-2.0\nVERSION = 6\nPATCHLEVEL = \(version)\nSUBLEVEL = 9\n",
+      "kernel/Makefile": "obj-y     = fork.o\nobj-y += sched/\n",
+      "kernel/fork.c": fork(version == "1" ? nil : theirs),
+      "kernel/sched/Makefile": "obj-y += core.o\nobj-y += fair.o\n",
+      "kernel/sched/core.c": """
+      \tprepare_arch_switch(next);
+      \tvtime_task_switch(prev);
+      \tfinish_arch_post_lock_switch();
+      static void __sched notrace __schedule(\(version == "1" ? "unsigned " : "")int sched_mode)
+      int task_call_func(struct task_struct *p, task_call_f func, void *arg)
 
-    """,
-    "arch/arm64/Kconfig": "config ARM64\n\tdef_bool y\nsource \"arch/arm64/kvm/Kconfig\"\n",
-  ]
+      """,
+      "arch/arm64/Kconfig": "config ARM64\n\tdef_bool y\nsource \"arch/arm64/kvm/Kconfig\"\n",
+    ]
+  }
 
-  func folder(_ changes: [String: String] = [:]) throws -> Folder {
+  /// `kernel/fork.c` of Linux 6.12 as far as the script reads it, with the lines that choose who allocates; or of 6.1.
+  static func fork(_ choice: String?) -> String {
+    let hook = "  stack = arch_alloc_thread_stack_node(tsk, node);\n"
+    return """
+      # if THREAD_SIZE >= PAGE_SIZE || defined(CONFIG_VMAP_STACK)
+
+      \(choice ?? "#  ifdef CONFIG_VMAP_STACK\n")#define NR_CACHED_STACKS 2
+      #  else /* !CONFIG_VMAP_STACK */
+      #  endif /* CONFIG_VMAP_STACK */
+      # endif
+      \(choice == nil ? hook : "")static void free_thread_stack(struct task_struct *tsk)
+      NULL, free_vm_stack_cache);
+      void __init __weak arch_task_cache_init(void) { }
+      mod_lruvec_page_state(vm->pages[i], NR_KERNEL_STACK_KB,
+      stackend = end_of_stack(tsk);
+
+      """
+  }
+
+  static let theirs = "#  ifdef CONFIG_VMAP_STACK\n"
+  static let ours = """
+    #  ifdef CONFIG_SWIFT_KERNEL_STACKS /* kernelstacks/fork.h */
+    #  elif defined(CONFIG_VMAP_STACK)
+
+    """
+
+  func folder(_ version: String = "1", _ changes: [String: String] = [:]) throws -> Folder {
     let folder = try Folder()
-    for (name, text) in Self.tree.merging(changes, uniquingKeysWith: { $1 }) {
+    for (name, text) in Self.tree(version).merging(changes, uniquingKeysWith: { $1 }) {
       try folder.write(text, to: "tree/\(name)")
     }
     return folder
   }
 
-  @Test func `Applying adds a directory and one block of lines to three files`() throws {
-    let folder = try folder()
+  @Test(arguments: versions) func `Applying adds a directory and one block of lines to three files`(
+    version: String
+  ) throws {
+    let folder = try folder(version)
     defer { folder.remove() }
     let outcome = try folder.outcome(Self.apply, ["\(folder.path)/tree"])
     #expect(outcome.status == 0 && outcome.errors == "")
-    let after = try folder.contents(of: "tree")
-    for (name, text) in Self.tree where after[name] != Data(text.utf8) {
-      let longer = String(decoding: after[name] ?? Data(), as: UTF8.self)
+    var after = try folder.contents(of: "tree")
+    // And two lines instead of one.
+    if version == "12" {
+      #expect(after.removeValue(forKey: "kernel/fork.c") == Data(Self.fork(Self.ours).utf8))
+    }
+    for (name, text) in Self.tree(version) {
+      guard let now = after[name], now != Data(text.utf8) else { continue }
+      let longer = String(decoding: now, as: UTF8.self)
       #expect(longer.hasPrefix(text + "# >>> KernelStacks") && longer.hasSuffix("# <<< KernelStacks\n"))
       #expect(["kernel/Makefile", "kernel/sched/Makefile", "arch/arm64/Kconfig"].contains(name))
     }
@@ -67,8 +97,9 @@ import Testing
     }
   }
 
-  @Test func `Applying twice in a row changes nothing more, not even the time of a file`() throws {
-    let folder = try folder()
+  @Test(arguments: versions)
+  func `Applying twice in a row changes nothing more, not even the time of a file`(version: String) throws {
+    let folder = try folder(version)
     defer { folder.remove() }
     _ = try folder.outcome(Self.apply, ["\(folder.path)/tree"])
     let first = try folder.contents(of: "tree")
@@ -77,7 +108,8 @@ import Testing
         as? Date
     }
     let names = [
-      "kernel/Makefile", "kernel/sched/Makefile", "arch/arm64/Kconfig", "kernel/kernelstacks/glue.c",
+      "kernel/Makefile", "kernel/fork.c", "kernel/sched/Makefile", "arch/arm64/Kconfig",
+      "kernel/kernelstacks/glue.c",
     ]
     let dates = try names.map(date)
     #expect(try folder.outcome(Self.apply, ["\(folder.path)/tree"]).status == 0)
@@ -89,17 +121,21 @@ import Testing
     #expect(try folder.contents(of: "tree") == first)
   }
 
-  @Test(arguments: [
-    [:], ["kernel/Makefile": "obj-y += sched/"], ["kernel/sched/Makefile": "obj-y += core.o"],
-    ["arch/arm64/Kconfig": "config ARM64\n\n\n"],
-  ])
+  @Test(
+    arguments: versions,
+    [
+      [:], ["kernel/Makefile": "obj-y += sched/"], ["kernel/sched/Makefile": "obj-y += core.o"],
+      ["arch/arm64/Kconfig": "config ARM64\n\n\n"],
+      ["kernel/fork.c": "// &\\1\n\(fork(theirs))arch_alloc_thread_stack_node(tsk, node) // no last newline"],
+      ["kernel/fork.c": "\(fork(theirs))arch_alloc_thread_stack_node(tsk, node)\n\n"],
+    ])
   func `Removing restores every byte, also of files that lack a last newline, and twice in a row`(
-    changes: [String: String]
+    version: String, changes: [String: String]
   ) throws {
-    let folder = try folder(changes)
+    let folder = try folder(version, changes)
     defer { folder.remove() }
     let before = try folder.contents(of: "tree")
-    #expect(before.count == Self.tree.count)
+    #expect(before.count == Self.tree(version).count)
     for _ in 0..<2 {
       #expect(try folder.outcome(Self.apply, ["\(folder.path)/tree"]).status == 0)
       #expect(try folder.outcome(Self.apply, ["\(folder.path)/tree"]).status == 0)
@@ -113,7 +149,7 @@ import Testing
 
   @Test func `A block that another version added to another file goes`() throws {
     let clock = "obj-y += time.o\n"
-    let folder = try folder(["kernel/time/Makefile": clock])
+    let folder = try folder("1", ["kernel/time/Makefile": clock])
     defer { folder.remove() }
     let before = try folder.contents(of: "tree")
     for arguments in [["\(folder.path)/tree"], ["--remove", "\(folder.path)/tree"]] {
@@ -128,14 +164,40 @@ import Testing
     #expect(try folder.contents(of: "tree") == before)
   }
 
+  @Test(
+    arguments: versions,
+    [
+      ["Makefile": "VERSION = 5\nPATCHLEVEL = 1\n"], ["Makefile": "VERSION = 6\nPATCHLEVEL = 11\n"],
+      ["Makefile": "VERSION = 6\nPATCHLEVEL = 121\n"],
+      ["kernel/fork.c": "// A later kernel\n"], ["kernel/sched/core.c": "// A later kernel\n"],
+      ["kernel/kernelstacks/other.c": "someone else's"],
+    ])
+  func `A tree that is not known is refused in one line, and not touched`(
+    version: String, changes: [String: String]
+  ) throws { try expectRefusal(version, changes) }
+
   @Test(arguments: [
-    ["Makefile": "VERSION = 5\nPATCHLEVEL = 1\n"], ["Makefile": "VERSION = 6\nPATCHLEVEL = 12\n"],
-    ["kernel/fork.c": "// A later kernel\n"], ["kernel/sched/core.c": "// A later kernel\n"],
-    ["kernel/kernelstacks/other.c": "someone else's"],
+    // Half of our lines, one more, twice, and edited ones; two places for them; none.
+    ours.split(separator: "\n").first! + "\n", ours.split(separator: "\n").last! + "\n", ours + theirs,
+    ours + ours,
+    ours.replacing("fork.h", with: "other.h"), ours.replacing("\n", with: " \n"), theirs + theirs, "",
+    "#  if defined(CONFIG_VMAP_STACK)\n", "#ifdef CONFIG_SWIFT_KERNEL_STACKS\n#endif\n" + theirs,
   ])
-  func `A tree that is not known is refused in one line, and not touched`(changes: [String: String]) throws {
-    let folder = try folder(changes)
+  func
+    `A file of Linux 6.12 that was edited, or is half patched, is refused with the lines that were looked for`(
+      choice: String
+    ) throws
+  {
+    let errors = try expectRefusal("12", ["kernel/fork.c": Self.fork(choice)])
+    for line in (Self.theirs + Self.ours).split(separator: "\n") { #expect(errors.contains(line)) }
+  }
+
+  /// What the script says of a tree with these changes, which it leaves as it is.
+  @discardableResult
+  func expectRefusal(_ version: String, _ changes: [String: String]) throws -> String {
+    let folder = try folder(version, changes)
     defer { folder.remove() }
+    var errors = ""
     let before = try folder.contents(of: "tree")
     for arguments in [["\(folder.path)/tree"], ["--remove", "\(folder.path)/tree"]] {
       let outcome = try folder.outcome(Self.apply, arguments)
@@ -143,6 +205,25 @@ import Testing
       #expect(outcome.errors.hasPrefix("Linux/apply: ") && outcome.errors.split(separator: "\n").count == 1)
       #expect(outcome.errors.contains("\(folder.path)/tree"))
       #expect(try folder.contents(of: "tree") == before)
+      errors += outcome.errors
+    }
+    return errors
+  }
+
+  @Test func `A tree that was left when it was half done is done, or undone`() throws {
+    for choice in [Self.theirs, Self.ours] {
+      let folder = try folder("12")
+      defer { folder.remove() }
+      let before = try folder.contents(of: "tree")
+      _ = try folder.outcome(Self.apply, ["\(folder.path)/tree"])
+      let after = try folder.contents(of: "tree")
+      for (arguments, end) in [
+        (["\(folder.path)/tree"], after), (["--remove", "\(folder.path)/tree"], before),
+      ] {
+        try folder.write(Self.fork(choice), to: "tree/kernel/fork.c")
+        #expect(try folder.outcome(Self.apply, arguments).status == 0)
+        #expect(try folder.contents(of: "tree") == end)
+      }
     }
   }
 

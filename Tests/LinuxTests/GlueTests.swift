@@ -5,11 +5,12 @@ import Testing
 
 @Suite struct GlueTests {
   static let headers = [
-    "linux/atomic.h", "linux/gfp.h", "linux/init.h", "linux/kernel.h", "linux/llist.h",
-    "linux/memcontrol.h", "linux/mm.h",
+    "linux/atomic.h", "linux/errno.h", "linux/gfp.h", "linux/init.h", "linux/kernel.h", "linux/llist.h",
+    "linux/memcontrol.h", "linux/mm.h", "linux/mmzone.h",
     "linux/sched.h", "linux/sched/task.h", "linux/shrinker.h", "linux/slab.h", "linux/smp.h", "linux/string.h",
     "linux/task_work.h", "linux/thread_info.h", "linux/topology.h",
-    "linux/types.h", "linux/vmalloc.h", "linux/vmstat.h", "linux/workqueue.h", "asm/tlbflush.h",
+    "linux/types.h", "linux/version.h", "linux/vmalloc.h", "linux/vmstat.h", "linux/workqueue.h",
+    "asm/tlbflush.h",
     "linux/mutex.h", "linux/numa.h", "linux/percpu.h", "linux/rcupdate.h", "linux/rwsem.h",
     "linux/err.h", "linux/irq_work.h", "linux/kthread.h", "linux/list.h", "linux/minmax.h",
     "linux/nodemask.h", "linux/sched/debug.h", "linux/sched/signal.h", "linux/sched/task_stack.h",
@@ -23,12 +24,14 @@ import Testing
   ]
 
   static let glue = Folder.root.appendingPathComponent("Linux/kernelstacks").path
+  static let versions = ["KERNEL_VERSION(6, 1, 192)", "KERNEL_VERSION(6, 12, 0)"]
 
-  @Test(arguments: [
-    [], ["MEMCG_KMEM"], ["SWIFT_KERNEL_STACKS_GROWING"], ["SWIFT_KERNEL_STACKS_GROWING", "MEMCG_KMEM"],
-  ])
+  @Test(
+    arguments: [
+      [], ["MEMCG"], ["SWIFT_KERNEL_STACKS_GROWING"], ["SWIFT_KERNEL_STACKS_GROWING", "MEMCG"],
+    ], versions)
   func `The glue compiles against stub headers, with memory cgroups and growing stacks and without`(
-    options: [String]
+    options: [String], version: String
   ) throws {
     let folder = try Folder()
     defer { folder.remove() }
@@ -37,7 +40,8 @@ import Testing
     for file in ["glue.c", "freed.c"] {
       _ = try folder.run(
         "clang",
-        Self.flags + options.map { "-DCONFIG_\($0)" } + ["-I", folder.path, "-I", stubs]
+        Self.flags + options.map { "-DCONFIG_\($0)" } + ["-DLINUX_VERSION_CODE=\(version)"]
+          + ["-I", folder.path, "-I", stubs]
           + ["\(Self.glue)/\(file)"])
     }
   }
@@ -129,25 +133,38 @@ import Testing
       ])
   }
 
-  @Test
-  func `The header forced upon fork.c declares what fork.c calls, and is nothing when the option is off`()
-    throws
-  {
-    let folder = try Folder()
-    defer { folder.remove() }
-    try folder.write(
+  @Test(arguments: [
+    (
+      versions[0],
       """
       unsigned long *stack(struct task_struct *task) { return arch_alloc_thread_stack_node(task, -1); }
       void free_stack(struct task_struct *task) { arch_free_thread_stack(task); }
-      int (*offline)(unsigned int) = free_vm_stack_cache;
-      """, to: "on.c")
+      """
+    ),
+    (
+      versions[1],
+      """
+      int stack(struct task_struct *task) { return alloc_thread_stack_node(task, -1); }
+      void free_stack(struct task_struct *task) { free_thread_stack(task); }
+      """
+    ),
+  ])
+  func `The header forced upon fork.c has what fork.c calls, and is nothing when the option is off`(
+    version: String, calls: String
+  ) throws {
+    let folder = try Folder()
+    defer { folder.remove() }
+    for header in Self.headers { try folder.write("#include <everything.h>\n", to: header) }
+    try folder.write("\(calls)\nint (*offline)(unsigned int) = free_vm_stack_cache;\n", to: "on.c")
     try folder.write(
       """
       static int free_vm_stack_cache(unsigned int cpu) { return cpu != 0; }
       int (*offline)(unsigned int) = free_vm_stack_cache;
       """, to: "off.c")
     let flags = Self.flags + ["-Wno-missing-prototypes", "-include", "\(Self.glue)/fork.h"]
-    _ = try folder.run("clang", flags + ["-DCONFIG_SWIFT_KERNEL_STACKS", folder.file("on.c").path])
+    let stubs = ["-I", folder.path, "-I", Folder.root.appendingPathComponent("Fixtures/LinuxHeaders").path]
+    let on = ["-DCONFIG_SWIFT_KERNEL_STACKS", "-DLINUX_VERSION_CODE=\(version)"]
+    _ = try folder.run("clang", flags + stubs + on + [folder.file("on.c").path])
     _ = try folder.run("clang", flags + [folder.file("off.c").path])
   }
 

@@ -11,6 +11,7 @@
 #include <linux/workqueue.h>
 
 #include "../stacks.h"
+#include "../versions.h"
 #include "test.h"
 
 /* A page allocation that fails: the n-th that fork makes on behalf of the victim, not one of its page faults. */
@@ -43,7 +44,7 @@ static int leave_fork(struct kretprobe_instance *instance, struct pt_regs *regis
 	return 0;
 }
 
-static struct kprobe allocation = { .symbol_name = "__alloc_pages", .pre_handler = refuse };
+static struct kprobe allocation = { .symbol_name = PAGE_ALLOCATION, .pre_handler = refuse };
 static struct kretprobe forking = {
 	.kp.symbol_name = "kernel_clone", .entry_handler = enter_fork, .handler = leave_fork, .maxactive = 8,
 };

@@ -14,6 +14,7 @@
 
 #include "../../../mm/slab.h"
 #include "../stacks.h"
+#include "../versions.h"
 #include "test.h"
 
 /* A node counter, with the shares that CPUs have not yet added to it. */
@@ -38,7 +39,7 @@ int kernelstacks_figures(char *result)
 	drain_all_pages(NULL);
 	for_each_populated_zone(zone) {
 		free += zone_page_state_snapshot(zone, NR_FREE_PAGES);
-		for (order = 0; order < MAX_ORDER; order++)
+		for (order = 0; order < NR_PAGE_ORDERS; order++)
 			if (zone->free_area[order].nr_free && order > largest)
 				largest = order;
 	}
