@@ -11,9 +11,8 @@ import Testing
     let commands = folder.file("bin")
     try FileManager.default.createDirectory(at: commands, withIntermediateDirectories: true)
     for name in [
-      "awk", "bash", "cat", "df", "dirname", "env", "grep", "id", "ls", "mkdir", "nproc", "rm", "sed", "sleep",
-      "stat",
-      "tail", "tr",
+      "awk", "bash", "cat", "df", "dirname", "env", "grep", "id", "ls", "mkdir", "nice", "nproc", "rm", "sed",
+      "sleep", "stat", "tail", "tar", "tr",
     ] {
       guard
         let found = ["/usr/bin", "/bin"].first(where: {
@@ -31,16 +30,42 @@ import Testing
       ])
   }
 
-  @Test(arguments: ["run", "test"]) func `Missing packages are named in one line`(script: String) throws {
+  @Test(arguments: ["run", "test"], [nil, "6.1", "6.12"])
+  func `Missing packages are named in one line`(script: String, version: String?) throws {
     let folder = try Folder()
     defer { folder.remove() }
-    let outcome = try bash(["\(Self.linux)/\(script)"], in: folder)
+    let outcome = try bash(["\(Self.linux)/\(script)"] + (version.map { [$0] } ?? []), in: folder)
     #expect(outcome.status == 1)
     #expect(outcome.errors.split(separator: "\n").count == 1, "\(outcome.errors)")
-    for package in ["gcc-aarch64-linux-gnu", "qemu-system-arm", "linux-source-6.1", "bison"] {
-      #expect(outcome.errors.contains(package))
-    }
+    let packages = ["gcc-aarch64-linux-gnu", "qemu-system-arm", "linux-source-\(version ?? "6.1")", "bison"]
+    for package in packages { #expect(outcome.errors.split { " \n".contains($0) }.contains { $0 == package }) }
     #expect(!FileManager.default.fileExists(atPath: "\(folder.path)/cache"))
+  }
+
+  @Test(arguments: ["run", "test"], ["6.11", "6.1.192", "7"])
+  func `A version that is not known is said in one line`(script: String, version: String) throws {
+    let folder = try Folder()
+    defer { folder.remove() }
+    let outcome = try bash(["\(Self.linux)/\(script)", version], in: folder)
+    #expect(outcome.status == 1 && outcome.output == "")
+    let name = script == "run" ? "make linux" : "make linux-test"
+    #expect(outcome.errors == "\(name): Linux \(version) is not known here; 6.1 and 6.12 are\n")
+    #expect(!FileManager.default.fileExists(atPath: "\(folder.path)/cache"))
+  }
+
+  @Test func `Unpacking one version leaves the builds of the other`() throws {
+    for (version, gone) in [("6.1", "build-vmap"), ("6.12", "build-6.12-vmap")] {
+      let folder = try Folder()
+      defer { folder.remove() }
+      for name in ["build-vmap", "build-6.12-vmap"] { try folder.write("built", to: "cache/\(name)/.config") }
+      // The archive cannot be unpacked, which comes after all that is removed.
+      try folder.write("no archive", to: "none.tar.xz")
+      let script = "name='make linux'; . '\(Self.linux)/common.sh'; KSTACKS_LINUX_SPACE=0; unpack_source"
+      let outcome = try bash(["-c", script, "bash", version], in: folder)
+      #expect(outcome.status == 1 && outcome.errors.contains("none.tar.xz could not be unpacked"))
+      let left = try folder.contents(of: "cache").keys.filter { $0.hasSuffix(".config") }
+      #expect(left.count == 1 && !left.contains("\(gone)/.config"), "\(version): \(left)")
+    }
   }
 
   @Test func `Too little disk space is said in one line, before anything is unpacked`() throws {
