@@ -31,14 +31,15 @@ extension BuddyAllocator {
     }
   }
 
-  /// Puts a frame that says `listed` before the first of a list.
+  /// Puts a frame that says `listed` before the first of a list, unless that is full.
   ///
   /// The list is the current CPU's, and interrupts are off.
-  @inline(__always) borrowing func push(_ index: UInt32, to list: borrowing FrameList) {
+  @inline(__always) borrowing func push(_ index: UInt32, to list: borrowing FrameList) -> Bool {
     while true {
       let word = list.value
+      guard word.count < CPUFrameLists.limit else { return false }
       (records + Int(truncatingIfNeeded: index)).next = word.first
-      if list.replace(word, with: word.adding(index)) { return }
+      if list.replace(word, with: word.adding(index)) { return true }
     }
   }
 
@@ -55,14 +56,15 @@ extension BuddyAllocator {
   /// - Returns: `nil` when they have none; the slow path of ``allocate(_:)`` may still find one.
   @inline(__always) borrowing func takeListed(_ request: FrameRequest) -> PageFrame? {
     let interrupts = machine.disableInterrupts()
-    var index: UInt32?
+    var frame: PageFrame?
     // A CPU whose home is not known yet has nothing in its lists.
-    if let own = ownLists(), request.node == nil || request.node?.index == own.pointee.homeNode {
-      index = request.cleared ? pop(own.pointee.zeroed) : pop(own.pointee.ready)
+    if let own = ownLists(), request.node == nil || request.node?.index == own.pointee.homeNode,
+      let index = request.cleared ? pop(own.pointee.zeroed) : pop(own.pointee.ready)
+    {
+      frame = handOut(index, purpose: request.purpose)
     }
     machine.restoreInterrupts(interrupts)
-    guard let index else { return nil }
-    return handOut(index, purpose: request.purpose)
+    return frame
   }
 
   /// Puts a frame into the current CPU's list.
@@ -75,13 +77,11 @@ extension BuddyAllocator {
       return try rejectListed(index, of: range)
     }
     let interrupts = machine.disableInterrupts()
-    if let own = ownLists(), own.pointee.homeNode == range.pointee.node,
-      own.pointee.ready.value.count < CPUFrameLists.limit
-    {
-      push(index, to: own.pointee.ready)
-    } else {
-      putSlowly(index, node: range.pointee.node)
+    var isListed = false
+    if let own = ownLists(), own.pointee.homeNode == range.pointee.node {
+      isListed = push(index, to: own.pointee.ready)
     }
+    if !isListed { putSlowly(index, node: range.pointee.node) }
     machine.restoreInterrupts(interrupts)
   }
 

@@ -171,17 +171,22 @@ extension BuddyAllocator {
       machine.unlock(lists.lock, restoring: state)
       return
     }
-    if own.pointee.ready.value.count >= CPUFrameLists.limit {
-      let lists = FreeLists(records: records, node: nodes + node)
-      let state = machine.lock(lists.lock)
-      let word = own.pointee.ready.value
-      let keep = word.count &- CPUFrameLists.batch
-      if keep > 0, own.pointee.ready.replace(word, with: FrameListWord(first: word.first, count: keep)) {
-        lists.release(record(keep, from: word.first), count: CPUFrameLists.batch)
-      }
-      machine.unlock(lists.lock, restoring: state)
+    // Only this CPU adds to the list, so that there is room now.
+    while !push(index, to: own.pointee.ready) { releaseBatch(of: own, node: node) }
+  }
+
+  /// Merges a batch of the current CPU's list, which has more: those that came first.
+  ///
+  /// Another CPU may take the list away meanwhile: then there is room without that.
+  @inline(never) borrowing func releaseBatch(of own: UnsafeMutablePointer<CPUFrameLists>, node: Int) {
+    let lists = FreeLists(records: records, node: nodes + node)
+    let state = machine.lock(lists.lock)
+    let word = own.pointee.ready.value
+    let keep = word.count &- CPUFrameLists.batch
+    if keep > 0, own.pointee.ready.replace(word, with: FrameListWord(first: word.first, count: keep)) {
+      lists.release(record(keep, from: word.first), count: CPUFrameLists.batch)
     }
-    push(index, to: own.pointee.ready)
+    machine.unlock(lists.lock, restoring: state)
   }
 }
 
@@ -218,27 +223,70 @@ extension FreeLists {
   /// Merges a single frame that says `listed`, or puts it into the list of its order.
   ///
   /// The lock is held.
-  func release(_ index: UInt32) {
+  @inline(never) func release(_ index: UInt32) { release(index, order: 0) }
+
+  /// Merges an aligned block of frames that all say `listed`, or puts it into the list of its order.
+  ///
+  /// The lock is held.
+  @inline(__always) private func release(_ index: UInt32, order: Int) {
     let tag = record(index).tag
-    if canMerge(index, order: 0, range: tag) {
-      mergeAndPush(index, order: 0, range: tag)
+    let inside = tag.with(state: FrameState.inside)
+    var rest = record(index) + (1 &<< order &- 1)
+    while rest != record(index) {
+      rest.tag = inside
+      rest -= 1
+    }
+    if canMerge(index, order: order, range: tag) {
+      mergeAndPush(index, order: order, range: tag)
     } else {
-      push(index, order: 0, tag: tag.with(state: FrameState.free))
-      node.pointee.freeFrames &+= 1
+      push(index, order: order, tag: tag.with(state: FrameState.free, order: order))
+      node.pointee.freeFrames &+= 1 &<< order
     }
   }
 
-  /// Releases frames that are linked through their records.
+  /// Releases frames that are linked through their records; neighbours become blocks at once, as far as they are aligned.
   ///
-  /// The lock is held.
+  /// Frames that were handed out one after the other are neighbours, and mostly come back so, upwards or downwards. The
+  /// lock is held.
   @inline(__always) func release(_ first: UInt32, count: Int) {
-    var index = first
+    var next = first
     var left = count
     while left > 0 {
-      let next = record(index).next
-      release(index)
-      index = next
-      left &-= 1
+      var lowest = next
+      var highest = next
+      while true {
+        next = record(next).next
+        left &-= 1
+        // The last link means nothing.
+        if left == 0 { break }
+        if next == highest &+ 1 {
+          highest = next
+        } else if next &+ 1 == lowest {
+          lowest = next
+        } else {
+          break
+        }
+      }
+      if lowest == highest {
+        release(lowest)
+      } else {
+        releaseNeighbours(lowest, count: Int(truncatingIfNeeded: highest &- lowest) &+ 1)
+      }
     }
+  }
+
+  /// Releases frames that lie side by side, in as few blocks as alignment allows.
+  ///
+  /// The lock is held.
+  @inline(__always) private func releaseNeighbours(_ first: UInt32, count: Int) {
+    var index = first
+    var left = count
+    repeat {
+      // Ranges of memory begin at multiples of the largest block, so a block lies in one of them.
+      let order = min(min(index.trailingZeroBitCount, Int.bitWidth &- 1 &- left.leadingZeroBitCount), 10)
+      release(index, order: order)
+      index &+= 1 &<< UInt32(truncatingIfNeeded: order)
+      left &-= 1 &<< order
+    } while left > 0
   }
 }

@@ -72,13 +72,50 @@ static inline void merge_and_push(struct frames *self, struct node_record *node,
   node->free_frames += 1ll << freed;
 }
 
-static inline void release_frame(struct frames *self, struct node_record *node, uint32_t index) {
-  uint32_t tag = get(&RECORD(index)->tag);
-  if (can_merge(self, index, 0, tag)) {
-    merge_and_push(self, node, index, 0, tag);
+// Merges an aligned block of frames that all say `listed`, or puts it into the list of its order.
+static inline void release_block(struct frames *self, struct node_record *node, uint32_t index, int order) {
+  uint32_t tag = get(&RECORD(index)->tag), inside = with_state(tag, INSIDE, 0, 0);
+  for (struct frame_record *rest = RECORD(index) + ((1u << order) - 1); rest != RECORD(index); rest--) {
+    set(&rest->tag, inside);
+  }
+  if (can_merge(self, index, order, tag)) {
+    merge_and_push(self, node, index, order, tag);
   } else {
-    push_block(self, node, index, 0, with_state(tag, FREE, 0, 0));
-    node->free_frames++;
+    push_block(self, node, index, order, with_state(tag, FREE, (uint32_t)order, 0));
+    node->free_frames += 1ll << order;
+  }
+}
+
+__attribute__((noinline)) static void release_frame(struct frames *self, struct node_record *node, uint32_t index) {
+  release_block(self, node, index, 0);
+}
+
+// Releases linked frames; neighbours become blocks at once, as far as they are aligned.
+static inline void release_frames(struct frames *self, struct node_record *node, uint32_t next, int64_t left) {
+  while (left > 0) {
+    uint32_t lowest = next, highest = next;
+    for (;;) {
+      next = get(&RECORD(next)->next);
+      if (--left == 0) break;
+      if (next == highest + 1) {
+        highest = next;
+      } else if (next + 1 == lowest) {
+        lowest = next;
+      } else {
+        break;
+      }
+    }
+    if (lowest == highest) {
+      release_frame(self, node, lowest);
+      continue;
+    }
+    for (int64_t count = (int64_t)(highest - lowest) + 1; count > 0;) {
+      int order = __builtin_ctz(lowest | 1u << 10), largest = 63 - __builtin_clzll((uint64_t)count);
+      if (order > largest) order = largest;
+      release_block(self, node, lowest, order);
+      lowest += 1u << order;
+      count -= 1ll << order;
+    }
   }
 }
 

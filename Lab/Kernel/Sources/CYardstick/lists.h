@@ -149,6 +149,18 @@ static inline int refill_list(struct frames *self, int is_cleared, int64_t count
   return is_cleared ? refill_zeroed(self, own, count) : refill_ready(self, own, count);
 }
 
+// Merges a batch of the current CPU's list, which has more: those that came first.
+__attribute__((noinline)) static void spill(struct frames *self, struct cpu_lists *own, int64_t home) {
+  struct node_record *node = self->nodes + home;
+  uint64_t state = lock(&node->lock);
+  uint64_t word = value_of(&own->ready);
+  int64_t keep = count_of(word) - LIST_BATCH;
+  if (keep > 0 && replace(&own->ready, word, list_word(first_of(word), keep))) {
+    release_frames(self, node, record_after(self, keep, first_of(word)), LIST_BATCH);
+  }
+  unlock(&node->lock, state);
+}
+
 // Frees a frame already marked as listed when the list is full, or the frame is of another node.
 __attribute__((noinline)) static void push_or_spill(struct frames *self, uint32_t index, int64_t home) {
   struct node_record *node = self->nodes + home;
@@ -159,20 +171,7 @@ __attribute__((noinline)) static void push_or_spill(struct frames *self, uint32_
     unlock(&node->lock, state);
     return;
   }
-  if (count_of(value_of(&own->ready)) >= LIST_LIMIT) {
-    uint64_t state = lock(&node->lock);
-    uint64_t word = value_of(&own->ready);
-    int64_t keep = count_of(word) - LIST_BATCH;
-    if (keep > 0 && replace(&own->ready, word, list_word(first_of(word), keep))) {
-      uint32_t next = record_after(self, keep, first_of(word));
-      for (int64_t left = LIST_BATCH; left > 0; left--) {
-        uint32_t released = next;
-        next = get(&RECORD(released)->next);
-        release_frame(self, node, released);
-      }
-    }
-    unlock(&node->lock, state);
-  }
+  if (count_of(value_of(&own->ready)) >= LIST_LIMIT) spill(self, own, home);
   push(self, index, &own->ready);
 }
 
