@@ -82,14 +82,11 @@ public struct FrameRefusal: Equatable, Sendable, TextDescribable {
 
   /// Writes, for example, `order 2 for a thread stack refused: 57 MiB free, largest block 8 KiB`.
   public func write<Sink: TextSink>(to sink: inout Sink) {
-    sink.write("order ")
-    sink.write(order)
-    sink.write(" for ")
+    sink.write("order %d for ", order)
     sink.write(purpose.name)
-    sink.write(" refused: ")
-    sink.write(byteCount: freeFrames &<< 12)
-    sink.write(" free, largest block ")
-    sink.write(byteCount: largestFreeOrder < 0 ? 0 : 4096 &<< largestFreeOrder)
+    sink.write(
+      " refused: %b free, largest block %b", freeFrames &<< 12,
+      largestFreeOrder < 0 ? 0 : 4096 &<< largestFreeOrder)
   }
 }
 
@@ -113,41 +110,33 @@ public enum FrameSourceError: Error, Equatable, TextDescribable {
   /// Writes the error in one line.
   public func write<Sink: TextSink>(to sink: inout Sink) {
     switch self {
-    case .refused(let refusal):
-      refusal.write(to: &sink)
-    case .invalidOrder(let order):
-      sink.write("order ")
-      sink.write(order)
-      sink.write(" is outside 0…10")
-    case .unknownNode(let node):
-      sink.write("there is no NUMA node ")
-      sink.write(node.index)
-    case .foreignFrame(let frame):
-      sink.write("frame ")
-      sink.write(hex: frame.number)
-      sink.write(" is not managed here")
-    case .doubleFree(let frame):
-      sink.write("frame ")
-      sink.write(hex: frame.number)
-      sink.write(" is free already")
+    case .refused(let refusal): refusal.write(to: &sink)
+    case .invalidOrder(let order): sink.write("order %d is outside 0…10", order)
+    case .unknownNode(let node): sink.write("there is no NUMA node %d", node.index)
+    case .foreignFrame(let frame): sink.write("frame %x is not managed here", frame.number)
+    case .doubleFree(let frame): sink.write("frame %x is free already", frame.number)
     case .wrongOrder(let frame, let order):
-      sink.write("frame ")
-      sink.write(hex: frame.number)
-      sink.write(" does not start an allocated block of order ")
-      sink.write(order)
+      sink.write(
+        "frame %x does not start an allocated block of order %d", frame.number, UInt(bitPattern: order))
     }
   }
 }
 
 /// Gives and takes back blocks of page frames.
 ///
-/// All operations may be called on several CPUs at once, and never sleep. Interrupts may be on or off, except that
-/// ``allocateTogether(_:count:_:)`` needs them off.
+/// All operations may be called on several CPUs at once. Interrupts may be on or off, except that
+/// ``allocateTogether(_:count:_:)`` needs them off. Only ``allocate(_:)`` and ``allocate(_:count:_:)`` may sleep, if whoever called
+/// for what needs the frames may: the allocators hold no lock then, and have interrupts as they were.
 public protocol FrameSource: ~Copyable {
   /// Hands out a block.
   ///
   /// - Returns: the first frame of a block of `1 << request.order` frames, aligned to its size.
   borrowing func allocate(_ request: FrameRequest) throws(FrameSourceError) -> PageFrame
+
+  /// Hands out a block as ``allocate(_:)`` does, and never sleeps: for CPUs that are about to switch threads.
+  ///
+  /// There is a default, for sources that never sleep: ``allocate(_:)``.
+  borrowing func allocateWithoutWaiting(_ request: FrameRequest) throws(FrameSourceError) -> PageFrame
 
   /// Hands out several single frames, which need not be neighbours.
   ///
@@ -196,6 +185,12 @@ public protocol FrameSource: ~Copyable {
 }
 
 extension FrameSource where Self: ~Copyable {
+  /// Hands out a block: the source never sleeps.
+  @inline(__always)
+  public borrowing func allocateWithoutWaiting(_ request: FrameRequest) throws(FrameSourceError) -> PageFrame {
+    try allocate(request)
+  }
+
   /// Refuses.
   public borrowing func allocateTogether(
     _ request: FrameRequest, count: Int, _ body: (PageFrame) -> Void

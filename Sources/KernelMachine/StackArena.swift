@@ -11,9 +11,7 @@ public enum StackArenaError: Error, Equatable, TextDescribable {
   public func write<Sink: TextSink>(to sink: inout Sink) {
     switch self {
     case .noAddressSpace(let requested, let largest):
-      sink.write(byteCount: requested)
-      sink.write(" of address space refused: largest gap ")
-      sink.write(byteCount: largest)
+      sink.write("%b of address space refused: largest gap %b", requested, largest)
     case .frames(let error):
       error.write(to: &sink)
     }

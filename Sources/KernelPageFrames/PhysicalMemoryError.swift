@@ -33,58 +33,29 @@ public enum PhysicalMemoryError: Error, Equatable, TextDescribable {
   public func write<Sink: TextSink>(to sink: inout Sink) {
     switch self {
     case .emptyRange(let start, let byteCount):
-      sink.write("a memory range of ")
-      sink.write(byteCount)
-      sink.write(" bytes at ")
-      sink.write(hex: start.rawValue)
-      sink.write(" is empty")
+      sink.write("a memory range of %d bytes at %x is empty", UInt(bitPattern: byteCount), start.rawValue)
     case .smallerThanFrame(let start, let byteCount):
-      sink.write("the ")
-      sink.write(byteCount)
-      sink.write(" bytes at ")
-      sink.write(hex: start.rawValue)
-      sink.write(" hold no whole page frame")
+      sink.write("the %d bytes at %x hold no whole page frame", UInt(bitPattern: byteCount), start.rawValue)
     case .outsideAddressSpace(let start, let byteCount):
-      sink.write(byteCount)
-      sink.write(" bytes at ")
-      sink.write(hex: start.rawValue)
-      sink.write(" end above the 48 bits of a physical address")
+      sink.write(
+        "%d bytes at %x end above the 48 bits of a physical address", UInt(bitPattern: byteCount),
+        start.rawValue)
     case .overlappingMemory(let start, let earlier):
-      sink.write("memory at ")
-      sink.write(hex: start.rawValue)
-      sink.write(" overlaps the range at ")
-      sink.write(hex: earlier.rawValue)
+      sink.write("memory at %x overlaps the range at %x", start.rawValue, earlier.rawValue)
     case .invalidNode(let node, let limit):
-      sink.write("NUMA node ")
-      sink.write(node.index)
-      sink.write(" is outside 0…")
-      sink.write(limit - 1)
+      sink.write("NUMA node %d is outside 0…%d", node.index, limit - 1)
     case .tooManyMemoryRanges(let limit):
-      sink.write("more than ")
-      sink.write(limit)
-      sink.write(" ranges of memory")
+      sink.write("more than %d ranges of memory", limit)
     case .tooManyReservedRanges(let limit):
-      sink.write("more than ")
-      sink.write(limit)
-      sink.write(" reserved ranges")
+      sink.write("more than %d reserved ranges", limit)
     case .noUsableMemory(let totalFrames):
-      sink.write("no usable memory: ")
-      sink.write(byteCount: totalFrames &<< 12)
-      sink.write(" of RAM, all of it reserved")
+      sink.write("no usable memory: %b of RAM, all of it reserved", totalFrames &<< 12)
     case .metadataTooSmall(let needed, let given):
-      sink.write("frame metadata needs ")
-      sink.write(needed)
-      sink.write(" bytes, but ")
-      sink.write(given)
-      sink.write(" were given")
+      sink.write("frame metadata needs %d bytes, but %d were given", needed, given)
     case .invalidCPUCount(let count, let limit):
-      sink.write("lists of free frames for ")
-      sink.write(count)
-      sink.write(" CPUs: the number is to be from 0 to ")
-      sink.write(limit)
+      sink.write("lists of free frames for %d CPUs: the number is to be from 0 to %d", count, limit)
     case .tooManyFrames(let count):
-      sink.write(count)
-      sink.write(" frames are more than 32-bit links can name")
+      sink.write("%d frames are more than 32-bit links can name", count)
     }
   }
 }

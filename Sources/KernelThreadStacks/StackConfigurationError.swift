@@ -46,6 +46,8 @@ public enum StackConfigurationError: Error, Equatable, TextDescribable {
   case tooManyNodes(Int, maximum: Int)
   /// The records of that many CPUs don't fit into one block of frames.
   case tooManyCPUs(Int)
+  /// The memory for the records is too small, or begins at no multiple of 64.
+  case unfitRecordMemory(byteCount: Int, needed: Int)
   /// The boot stack does not lie as the formula for `current` wants it: its base is off by this many bytes.
   case bootStackMisplaced(VirtualAddress, offBy: Int)
   /// There is a boot stack already.
@@ -55,71 +57,54 @@ public enum StackConfigurationError: Error, Equatable, TextDescribable {
   public func write<Sink: TextSink>(to sink: inout Sink) {
     switch self {
     case .sizeNotPageMultiple(let size):
-      sink.write(figures: "a stack of ", size, " bytes is not a multiple of the page, 4096")
+      sink.write("a stack of %d bytes is not a multiple of the page, 4096", size)
     case .sizeOutOfRange(let size, let maximum):
-      sink.write(figures: "a stack of ", size, " bytes is outside 4096…", maximum)
+      sink.write("a stack of %d bytes is outside 4096…%d", size, maximum)
     case .sizeNotPowerOfTwo(let size):
-      sink.write(figures: "a linear stack of ", size, " bytes is no power of two: contiguous blocks are")
+      sink.write("a linear stack of %d bytes is no power of two: contiguous blocks are", size)
     case .guardNotPageMultiple(let size):
-      sink.write(figures: "a guard of ", size, " bytes is not a multiple of the page, 4096")
+      sink.write("a guard of %d bytes is not a multiple of the page, 4096", size)
     case .guardOutOfRange(let size, let maximum):
-      sink.write(figures: "a guard of ", size, " bytes is outside 4096…", maximum)
+      sink.write("a guard of %d bytes is outside 4096…%d", size, maximum)
     case .phaseNotPageMultiple(let phase):
-      sink.write(figures: "a phase of ", phase, " bytes is not a multiple of the page, 4096")
+      sink.write("a phase of %d bytes is not a multiple of the page, 4096", phase)
     case .phaseOutOfRange(let phase, let size, let stride):
-      sink.write(figures: "a phase of ", phase, " bytes is neither 0 nor in ", size)
-      sink.write(figures: "..<", stride)
+      sink.write("a phase of %d bytes is neither 0 nor in %d", phase, size)
+      sink.write("..<%d", stride)
     case .phaseOfLinearStacks(let phase):
-      sink.write(
-        figures: "linear stacks are aligned to their size; a phase of ", phase, " bytes contradicts it")
+      sink.write("linear stacks are aligned to their size; a phase of %d bytes contradicts it", phase)
     case .threadInfoUnaligned(let size):
-      sink.write(figures: "a thread_info of ", size, " bytes is not a positive multiple of 16")
+      sink.write("a thread_info of %d bytes is not a positive multiple of 16", size)
     case .threadInfoTooLarge(let size, let maximum):
-      sink.write(figures: "a thread_info of ", size, " bytes is more than a quarter of the stack, ", maximum)
+      sink.write("a thread_info of %d bytes is more than a quarter of the stack, %d", size, maximum)
     case .threadInfoAtUnmappedBase:
       sink.write("the base of a growing stack is not mapped: thread_info has to be at the top")
     case .noCPUs:
       sink.write("growing stacks need a reserve, and there is no CPU to keep one")
     case .capacityOutOfRange(let capacity, let maximum):
-      sink.write(figures: "a capacity of ", capacity, " stacks is outside 1…", maximum)
+      sink.write("a capacity of %d stacks is outside 1…%d", capacity, maximum)
     case .cacheOutOfRange(let count, let maximum):
-      sink.write(figures: "a cache of ", count, " stacks per CPU is outside 0…", maximum)
+      sink.write("a cache of %d stacks per CPU is outside 0…%d", count, maximum)
     case .depotOutOfRange(let count, let maximum):
-      sink.write(figures: "a depot of ", count, " stacks is outside 0…", maximum)
+      sink.write("a depot of %d stacks is outside 0…%d", count, maximum)
     case .batchOutOfRange(let count, let maximum):
-      sink.write(figures: "a batch of ", count, " stacks per invalidation is outside 1…", maximum)
+      sink.write("a batch of %d stacks per invalidation is outside 1…%d", count, maximum)
     case .groupsOutOfRange(let count, let maximum):
-      sink.write(figures: "", count, " groups are outside 0…", maximum)
+      sink.write("%d groups are outside 0…%d", count, maximum)
     case .groupsOfLinearStacks(let count):
-      sink.write(figures: "linear stacks have no record that could name one of ", count, " groups")
+      sink.write("linear stacks have no record that could name one of %d groups", count)
     case .tooManyNodes(let count, let maximum):
-      sink.write(figures: "", count, " NUMA nodes are more than ", maximum)
+      sink.write("%d NUMA nodes are more than %d", count, maximum)
     case .tooManyCPUs(let count):
-      sink.write(figures: "the records of ", count, " CPUs don't fit into one block of frames")
+      sink.write("the records of %d CPUs don't fit into one block of frames", count)
+    case .unfitRecordMemory(let byteCount, let needed):
+      sink.write(
+        "%d bytes for records do not do: %d are needed, from a multiple of 64 on", byteCount, needed)
     case .bootStackMisplaced(let base, let offset):
-      sink.write("the boot stack at ")
-      sink.write(hex: base.rawValue)
-      sink.write(figures: " is ", offset, " bytes off the place that the formula for current gives")
-    case .secondBootStack(let base):
-      sink.write("there is a boot stack already: ")
-      sink.write(hex: base.rawValue)
+      sink.write(
+        "the boot stack at %x is %d bytes off the place that the formula for current gives", base.rawValue,
+        UInt(bitPattern: offset))
+    case .secondBootStack(let base): sink.write("there is a boot stack already: %x", base.rawValue)
     }
-  }
-}
-
-extension TextSink {
-  /// Words, a number, words.
-  mutating func write(figures before: StaticString, _ value: Int, _ after: StaticString = "") {
-    write(before)
-    write(value)
-    write(after)
-  }
-
-  /// Words, a number, words, a number.
-  mutating func write(
-    figures before: StaticString, _ value: Int, _ between: StaticString, _ limit: Int
-  ) {
-    write(figures: before, value, between)
-    write(limit)
   }
 }

@@ -1,4 +1,4 @@
-// The allocator's memory: one block of frames, taken when the allocator is made.
+// The allocator's memory: one block, of frames that are taken when the allocator is made, or given by its maker.
 //
 //   +0   StackControl      read by every CPU, never written again (but for two counts of mistakes)
 //   …    StackShared       what the lock guards: the lock itself, and the changing words of the parts below
@@ -64,13 +64,15 @@ import Synchronization
   let initialMarkerDistance: Int
   /// log2 of the bytes of a window's entries.
   let windowEntryShift: Int
+  /// Whether the records lie in memory that the maker has given, and not in frames of the allocator's own.
+  let hasGivenRecords: Bool
   /// What the tag of a stack has besides its node's number when it serves from the cache without a further look.
   let cachedTag: UInt
   /// How many stacks go from a full magazine to the depot at once, or the other way.
   let exchange: Int
   /// The bytes from the first stack on in which bases of growing stacks lie; 0 for other strategies.
   let growingByteCount: UInt
-  /// The first frame of the block that all this lies in.
+  /// The first frame of the block that all this lies in, unless it was given.
   let metadataFrame: PageFrame
   let configuration: StackConfiguration
   let lostStacks: Atomic<Int>
@@ -78,7 +80,7 @@ import Synchronization
 
   init(
     geometry: StackGeometry, layout: StackMetadataLayout, configuration: StackConfiguration, firstWindow: UInt,
-    metadata: UnsafeMutableRawPointer, metadataFrame: PageFrame, tracksDirtyPages: Bool, linearMapOffset: UInt
+    metadata: UnsafeMutableRawPointer, metadataFrame: PageFrame?, tracksDirtyPages: Bool, linearMapOffset: UInt
   ) {
     self.geometry = geometry
     self.layout = layout
@@ -107,7 +109,8 @@ import Synchronization
     growingByteCount =
       configuration.strategy == .growing
       ? UInt(bitPattern: layout.slotCount) &<< UInt(bitPattern: geometry.strideShift) : 0
-    self.metadataFrame = metadataFrame
+    hasGivenRecords = metadataFrame == nil
+    self.metadataFrame = metadataFrame ?? PageFrame(0)
     caching = CachingPlan(
       firstRecord: metadata + layout.cpuOffset, cpuStride: cpuStride, firstWindow: firstWindow,
       slotGroups: slotGroups, slotGroupSpanShift: slotGroupSpanShift, slotGroupSpanMask: slotGroupSpanMask,
@@ -245,7 +248,6 @@ struct StackMetadataLayout {
     creditStride = Self.linesUp(stackGroupCount &* 8)
     slotGroupOffset = creditOffset &+ cpuCount &* creditStride
 
-    var bytes = slotGroupOffset
     if configuration.strategy == .linear {
       capacity = 0
       slotGroupShift = 0
@@ -273,12 +275,15 @@ struct StackMetadataLayout {
       // Tables that others are just building or giving back can't serve; a spare one per CPU stands in for them.
       let tables = (capacity &+ slotsPerTable &- 1) / slotsPerTable &+ cpuCount
       slotGroupCount = tables &<< tableShift
-      bytes = slotGroupOffset &+ slotGroupCount &* recordBytes
     }
+    let bytes = slotGroupOffset &+ slotGroupCount &* MemoryLayout<SlotGroup>.stride
     var order = 0
     while pageSize &<< order < bytes { order &+= 1 }
     self.order = order
   }
+
+  /// The bytes of all parts.
+  var byteCount: Int { slotGroupOffset &+ slotGroupCount &* MemoryLayout<SlotGroup>.stride }
 
   /// How many frames a full refill pool has: as many as all reserves.
   var refillPoolLimit: Int { reserveLimit &* cpuCount }

@@ -51,9 +51,8 @@ public struct StackGroupRefusal: Equatable, Sendable, TextDescribable {
 
   /// Writes, for example, `16 KiB of stack for group 3 refused: 1008 KiB of its 1020 KiB are in use`.
   public func write<Sink: TextSink>(to sink: inout Sink) {
-    sink.write(figures: "", requestedFrames &* 4, " KiB of stack for group ", group.index)
-    sink.write(figures: " refused: ", chargedFrames &* 4, " KiB of its ", limitFrames &* 4)
-    sink.write(" KiB are in use")
+    sink.write("%d KiB of stack for group %d", requestedFrames &* 4, group.index)
+    sink.write(" refused: %d KiB of its %d KiB are in use", chargedFrames &* 4, limitFrames &* 4)
   }
 }
 

@@ -120,27 +120,28 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// The bytes of the allocator's own records.
   ///
   /// Page tables are the arena's.
-  public var metadataByteCount: Int { pageSize &<< layout.order }
+  public var metadataByteCount: Int {
+    control.pointee.hasGivenRecords ? layout.byteCount : pageSize &<< layout.order
+  }
 
   /// Writes one line: the strategy, what is in use, and the memory of each node.
   public borrowing func writeReport<Sink: TextSink>(to sink: inout Sink) {
     sink.write(configuration.strategy.name)
     sink.write(" stacks of ")
     sink.write(byteCount: geometry.size)
-    sink.write(figures: ": ", liveStackCount, " in use")
-    sink.write(figures: ", ", cachedStackCount, " cached")
+    sink.write(": %d in use", liveStackCount)
+    sink.write(", %d cached", cachedStackCount)
     if !isLinear {
-      sink.write(figures: ", ", retiredStackCount, " unmapped")
-      sink.write(figures: ", ", usedSlotCount, " of ", layout.capacity)
+      sink.write(", %d unmapped", retiredStackCount)
+      sink.write(", %d of %d", usedSlotCount, layout.capacity)
       sink.write(" slots of ")
       sink.write(byteCount: geometry.stride)
     }
     for node in 0..<layout.nodeCount {
-      sink.write(figures: ", node ", node, ": ", kernelStackKiB(on: NodeID(node)))
-      sink.write(" KiB")
+      sink.write(", node %d: %d KiB", node, kernelStackKiB(on: NodeID(node)))
     }
-    if isGrowing { sink.write(figures: ", reserve of ", reservedFrameCount, " frames") }
-    if lostStackCount > 0 { sink.write(figures: ", ", lostStackCount, " lost") }
-    if refusedFreeCount > 0 { sink.write(figures: ", ", refusedFreeCount, " frees refused") }
+    if isGrowing { sink.write(", reserve of %d frames", reservedFrameCount) }
+    if lostStackCount > 0 { sink.write(", %d lost", lostStackCount) }
+    if refusedFreeCount > 0 { sink.write(", %d frees refused", refusedFreeCount) }
   }
 }

@@ -69,6 +69,16 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     restore(interrupts)
   }
 
+  /// Fills the refill pool, from which CPUs take what the frame source does not give them at a switch.
+  ///
+  /// It may sleep where the frame source may: for kernels whose page allocator does, from a thread that runs before others need
+  /// frames. Interrupts are on, and it needs no particular stack.
+  ///
+  /// - Returns: whether the pool is full.
+  public borrowing func fillRefillPool() -> Bool {
+    isGrowing ? fillRefillPool(mayWait: true) : true
+  }
+
   /// Maps pages of a stack on which nobody runs, so that its topmost `bytes` take no fault.
   ///
   /// It is for stacks that must never fault, such as those of idle threads.
@@ -130,11 +140,11 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Fills a reserve from the frame source, then the refill pool.
   borrowing func fill(_ reserve: UnsafeMutablePointer<StackReserve>, _ off: borrowing InterruptsOff) {
     let limit = layout.reserveLimit
-    while reserve.pointee.count < limit, let frame = takeReservedFrame() {
+    while reserve.pointee.count < limit, let frame = takeReservedFrame(mayWait: false) {
       reserve.reservedFrames[reserve.pointee.count] = frame
       reserve.pointee.count &+= 1
     }
-    let isComplete = reserve.pointee.count == limit && fillRefillPool()
+    let isComplete = reserve.pointee.count == limit && fillRefillPool(mayWait: false)
     reserve.pointee.readyCount = isComplete ? limit : -1
   }
 
@@ -154,9 +164,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Fills the refill pool from the frame source and tells whether it is full.
   ///
   /// The lock is not held while memory is asked for; what is too much by then goes back.
-  private borrowing func fillRefillPool() -> Bool {
+  private borrowing func fillRefillPool(mayWait: Bool) -> Bool {
     while !isRefillPoolFull {
-      guard let frame = takeReservedFrame() else { return false }
+      guard let frame = takeReservedFrame(mayWait: mayWait) else { return false }
       if !putIntoRefillPool(frame) { _ = giveBack(frame.entry.frame, order: 0) }
     }
     return true
@@ -178,10 +188,10 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     return isTaken
   }
 
-  private borrowing func takeReservedFrame() -> ReservedFrame? {
+  private borrowing func takeReservedFrame(mayWait: Bool) -> ReservedFrame? {
     do {
-      let frame = try frames.allocate(
-        FrameRequest(node: homeNode, purpose: .threadStack, cleared: true))
+      let request = FrameRequest(node: homeNode, purpose: .threadStack, cleared: true)
+      let frame = mayWait ? try frames.allocate(request) : try frames.allocateWithoutWaiting(request)
       let node = layout.nodeCount == 1 ? 0 : frames.node(of: frame).index
       return ReservedFrame(entry: arena.stackEntry(for: frame), node: node)
     } catch { return nil }

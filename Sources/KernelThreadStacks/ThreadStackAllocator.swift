@@ -36,17 +36,34 @@ public struct ThreadStackAllocator<M: Machine, F: FrameSource & ~Copyable, A: St
   /// The block that holds all the rest (see StackControl).
   let metadata: UnsafeMutableRawPointer
 
-  /// Makes an allocator and takes its records from `frames` and its slots' addresses from `arena`.
+  /// The bytes that the records of an allocator take, for ``init(_:machine:frames:arena:records:)``.
+  ///
+  /// - Throws: why the configuration contradicts itself, the machine or the frame source.
+  public static func recordByteCount(
+    _ configuration: StackConfiguration, machine: M, frames: borrowing F
+  ) throws(StackConfigurationError) -> Int {
+    try StackMetadataLayout(
+      configuration, try StackGeometry(configuration), cpuCount: machine.cpuCount, nodeCount: frames.nodeCount,
+      totalFrames: frames.totalFrames
+    ).byteCount
+  }
+
+  /// Makes an allocator and takes its records from `frames`, unless memory is given for them, and its slots' addresses from
+  /// `arena`.
   ///
   /// - Parameters:
   ///   - configuration: what kind of stacks.
   ///   - machine: the machine.
   ///   - frames: where page frames come from.
   ///   - arena: where slots come from.
+  ///   - records: memory for the records, for frame sources without contiguous blocks: at least
+  ///     ``recordByteCount(_:machine:frames:)`` bytes from a multiple of 64 on, all of them zero, mapped on all CPUs. It
+  ///     belongs to the allocator for as long as that lives.
   /// - Throws: ``ThreadStackError/configuration(_:)``, ``ThreadStackError/frames(_:)`` when there is no room for the
   ///   records, or ``ThreadStackError/addressSpace(_:)`` when there is none for the slots. Everything is given back.
   public init(
-    _ configuration: StackConfiguration, machine: M, frames: consuming F, arena: consuming A
+    _ configuration: StackConfiguration, machine: M, frames: consuming F, arena: consuming A,
+    records: UnsafeMutableRawBufferPointer? = nil
   ) throws(ThreadStackError) {
     let geometry: StackGeometry
     let layout: StackMetadataLayout
@@ -56,10 +73,21 @@ public struct ThreadStackAllocator<M: Machine, F: FrameSource & ~Copyable, A: St
         configuration, geometry, cpuCount: machine.cpuCount, nodeCount: frames.nodeCount,
         totalFrames: frames.totalFrames)
     } catch { throw .configuration(error) }
-    let block: PageFrame
-    do {
-      block = try frames.allocate(FrameRequest(order: layout.order, purpose: .metadata, cleared: true))
-    } catch { throw .frames(error) }
+    let block: PageFrame?
+    let metadata: UnsafeMutableRawPointer
+    if let records {
+      guard records.count >= layout.byteCount, let start = records.baseAddress,
+        UInt(bitPattern: start) & 63 == 0
+      else { throw .configuration(.unfitRecordMemory(byteCount: records.count, needed: layout.byteCount)) }
+      metadata = start
+      block = nil
+    } else {
+      do {
+        let taken = try frames.allocate(FrameRequest(order: layout.order, purpose: .metadata, cleared: true))
+        metadata = machine.pointer(to: taken.physicalAddress)
+        block = taken
+      } catch { throw .frames(error) }
+    }
 
     var firstWindow: UInt = 0
     if configuration.strategy != .linear {
@@ -73,7 +101,7 @@ public struct ThreadStackAllocator<M: Machine, F: FrameSource & ~Copyable, A: St
           phase: lead == 0 ? 0 : tableBytes &- lead, frames: frames)
         firstWindow = (base + lead).rawValue
       } catch {
-        do { try frames.free(block, order: layout.order) } catch {}
+        if let block { do { try frames.free(block, order: layout.order) } catch {} }
         throw .addressSpace(error)
       }
     }
@@ -81,7 +109,7 @@ public struct ThreadStackAllocator<M: Machine, F: FrameSource & ~Copyable, A: St
     self.machine = machine
     self.frames = frames
     self.arena = arena
-    metadata = machine.pointer(to: block.physicalAddress)
+    self.metadata = metadata
     control.initialize(
       to: StackControl(
         geometry: geometry, layout: layout, configuration: configuration, firstWindow: firstWindow,
@@ -120,6 +148,7 @@ public struct ThreadStackAllocator<M: Machine, F: FrameSource & ~Copyable, A: St
     if !isLinear {
       arena.releaseStackArea(at: VirtualAddress(firstWindow) - geometry.areaLead, frames: frames)
     }
+    if control.pointee.hasGivenRecords { return }
     do { try frames.free(control.pointee.metadataFrame, order: layout.order) } catch {}
   }
 }

@@ -47,39 +47,26 @@ public enum ThreadStackError: Error, Equatable, TextDescribable {
     case .frames(let error): error.write(to: &sink)
     case .addressSpace(let error): error.write(to: &sink)
     case .refillsWait(let threads):
-      sink.write(figures: "", threads, threads == 1 ? " thread waits" : " threads wait")
+      sink.write(threads == 1 ? "%d thread waits" : "%d threads wait", threads)
       sink.write(" for frames that their stacks may need: no new stack takes any before them")
-    case .slotsExhausted(let capacity):
-      sink.write(figures: "all ", capacity, " stack slots are in use")
+    case .slotsExhausted(let capacity): sink.write("all %d stack slots are in use", capacity)
     case .groupLimit(let refusal): refusal.write(to: &sink)
-    case .unknownGroup(let group):
-      sink.write(figures: "there is no group ", group.index)
+    case .unknownGroup(let group): sink.write("there is no group %d", group.index)
     case .groupInUse(let group, let frames):
-      sink.write(figures: "group ", group.index, " cannot be removed: it has ", frames &* 4)
-      sink.write(" KiB of stack")
-    case .groupsExhausted(let capacity):
-      sink.write(figures: "no group is left of the ", capacity, " configured")
-    case .invalidGroupLimit(let frames):
-      sink.write(figures: "a limit of ", frames, " page frames is below 0")
+      sink.write("group %d cannot be removed: it has %d KiB of stack", group.index, frames &* 4)
+    case .groupsExhausted(let capacity): sink.write("no group is left of the %d configured", capacity)
+    case .invalidGroupLimit(let frames): sink.write("a limit of %d page frames is below 0", frames)
     case .beyondStack(let requested, let available):
-      sink.write(figures: "", requested, " bytes are more than the ", available)
-      sink.write(" that the stack has below the stack pointer")
+      sink.write(
+        "%d bytes are more than the %d that the stack has below the stack pointer", requested, available)
     case .reserveTooSmall(let requested, let frames):
-      sink.write(figures: "", requested, " bytes of stack are not mapped, and the CPU's reserve has ", frames)
+      sink.write("%d bytes of stack are not mapped, and the CPU's reserve has %d", requested, frames)
       sink.write(frames == 1 ? " frame" : " frames")
-    case .foreignAddress(let address):
-      sink.write(hex: address.rawValue)
-      sink.write(" lies in no stack of this allocator")
-    case .unalignedAddress(let address):
-      sink.write(hex: address.rawValue)
-      sink.write(" is not the base of a stack")
-    case .notLive(let address):
-      sink.write("the stack at ")
-      sink.write(hex: address.rawValue)
-      sink.write(" is not in use: freed twice?")
+    case .foreignAddress(let address): sink.write("%x lies in no stack of this allocator", address.rawValue)
+    case .unalignedAddress(let address): sink.write("%x is not the base of a stack", address.rawValue)
+    case .notLive(let address): sink.write("the stack at %x is not in use: freed twice?", address.rawValue)
     case .bootStack(let address):
-      sink.write(hex: address.rawValue)
-      sink.write(" is the boot stack, which is never freed")
+      sink.write("%x is the boot stack, which is never freed", address.rawValue)
     }
   }
 }

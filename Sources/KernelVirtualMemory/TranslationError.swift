@@ -21,21 +21,13 @@ public enum TranslationError: Error, Equatable, TextDescribable {
   public func write<Sink: TextSink>(to sink: inout Sink) {
     switch self {
     case .misaligned(let address):
-      sink.write("the mapping at ")
-      sink.write(hex: address.rawValue)
-      sink.write(" is not made of whole pages")
+      sink.write("the mapping at %x is not made of whole pages", address.rawValue)
     case .misalignedMemory(let address):
-      sink.write("the memory at ")
-      sink.write(hex: address.rawValue)
-      sink.write(" does not begin at a page frame")
+      sink.write("the memory at %x does not begin at a page frame", address.rawValue)
     case .outsideSpace(let address):
-      sink.write("the mapping at ")
-      sink.write(hex: address.rawValue)
-      sink.write(" goes beyond the addresses that are translated")
+      sink.write("the mapping at %x goes beyond the addresses that are translated", address.rawValue)
     case .occupied(let address):
-      sink.write("address ")
-      sink.write(hex: address.rawValue)
-      sink.write(" is mapped already")
+      sink.write("address %x is mapped already", address.rawValue)
     case .frames(let error):
       error.write(to: &sink)
     }

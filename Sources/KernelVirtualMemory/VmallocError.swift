@@ -35,54 +35,30 @@ public enum VmallocError: Error, Equatable, TextDescribable {
   public func write<Sink: TextSink>(to sink: inout Sink) {
     switch self {
     case .invalidSize(let size):
-      sink.write("a size of ")
-      sink.write(size)
-      sink.write(" bytes is not a positive number of whole pages")
+      sink.write("a size of %d bytes is not a positive number of whole pages", size)
     case .oversized(let requested, let total):
-      sink.write(byteCount: requested)
-      sink.write(" refused: all memory is ")
-      sink.write(byteCount: total)
+      sink.write("%b refused: all memory is %b", requested, total)
     case .invalidAlignment(let alignment):
-      sink.write("an alignment of ")
-      sink.write(alignment)
-      sink.write(" bytes is not a power of two from 4096 up")
+      sink.write("an alignment of %d bytes is not a power of two from 4096 up", alignment)
     case .invalidGuard(let size):
-      sink.write("a guard of ")
-      sink.write(size)
-      sink.write(" bytes is not a positive number of whole pages")
+      sink.write("a guard of %d bytes is not a positive number of whole pages", size)
     case .unknownNode(let node, let count):
-      sink.write("there is no NUMA node ")
-      sink.write(node.index)
-      sink.write(": there are ")
-      sink.write(count)
+      sink.write("there is no NUMA node %d: there are %d", node.index, count)
     case .noAddressSpace(let requested, let alignment, let largest):
-      sink.write(byteCount: requested)
-      sink.write(" of address space at a multiple of ")
-      sink.write(byteCount: alignment)
-      sink.write(" refused: largest gap ")
-      sink.write(byteCount: largest)
+      sink.write("%b of address space at a multiple of %b", requested, alignment)
+      sink.write(" refused: largest gap %b", largest)
     case .occupied(let address):
-      sink.write("address ")
-      sink.write(hex: address.rawValue)
-      sink.write(" in the vmalloc area is mapped by somebody else")
+      sink.write("address %x in the vmalloc area is mapped by somebody else", address.rawValue)
     case .frames(let error):
       error.write(to: &sink)
     case .foreignAddress(let address):
-      sink.write("no area starts at ")
-      sink.write(hex: address.rawValue)
+      sink.write("no area starts at %x", address.rawValue)
     case .notTheStart(let address, let start):
-      sink.write("address ")
-      sink.write(hex: address.rawValue)
-      sink.write(" lies in the area that starts at ")
-      sink.write(hex: start.rawValue)
+      sink.write("address %x lies in the area that starts at %x", address.rawValue, start.rawValue)
     case .doubleFree(let address):
-      sink.write("the area at ")
-      sink.write(hex: address.rawValue)
-      sink.write(" is free already")
+      sink.write("the area at %x is free already", address.rawValue)
     case .stackArena(let address):
-      sink.write("address ")
-      sink.write(hex: address.rawValue)
-      sink.write(" belongs to a stack arena")
+      sink.write("address %x belongs to a stack arena", address.rawValue)
     }
   }
 }

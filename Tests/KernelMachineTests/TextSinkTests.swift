@@ -32,6 +32,16 @@ struct TextSinkTests {
     #expect(Lines.written { $0.write(byteCount: bytes) } == text)
   }
 
+  @Test func `Marks in a text stand for the figures, in their order`() {
+    #expect(Lines.written { $0.write("%d of %d…", -3, 12) } == "-3 of 12…")
+    #expect(
+      Lines.written { $0.write("at %x: %b free", 4096 as UInt, 8192) } == "at 0x0000000000001000: 8 KiB free")
+    #expect(Lines.written { $0.write("none", 1) } == "none")
+    let refusal = FrameSourceError.wrongOrder(PageFrame(0x42), order: 3)
+    #expect(
+      refusal.description == "frame 0x0000000000000042 does not start an allocated block of order 3")
+  }
+
   @Test func `A refusal says what was asked and what there was`() {
     let refusal = FrameRefusal(order: 2, purpose: .threadStack, freeFrames: 57 << 8, largestFreeOrder: 1)
     #expect("\(refusal)" == "order 2 for a thread stack refused: 57 MiB free, largest block 8 KiB")

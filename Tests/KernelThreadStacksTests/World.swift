@@ -14,10 +14,14 @@ final class FrameLedger: @unchecked Sendable {
   /// The number of requests so far.
   private(set) var requests = 0
   private var requestsTogether = 0
+  /// The largest order that was asked for.
+  private(set) var largestOrder = 0
   /// The request to refuse, counted from now on: 1 is the next; `nil` for none.
   var refuseRequest: Int?
   /// Whether all later ones are refused too.
   var refusesAllFrom = false
+  /// Whether only requests that may wait are served.
+  var needsToWait = false
 
   init(_ simulation: Simulation) throws {
     var map = PhysicalMemoryMap()
@@ -32,6 +36,7 @@ final class FrameLedger: @unchecked Sendable {
 
   func allocate(_ request: FrameRequest) throws(FrameSourceError) -> PageFrame {
     requests += 1
+    largestOrder = max(largestOrder, request.order)
     if let left = refuseRequest {
       refuseRequest = left > 1 || refusesAllFrom ? max(left - 1, 1) : nil
       if left <= 1 {
@@ -50,7 +55,7 @@ final class FrameLedger: @unchecked Sendable {
   /// Hands out frames every other time, unless some request is to be refused; every third time that it does, zeroed ones.
   func allocateTogether(_ request: FrameRequest, count: Int, _ body: (PageFrame) -> Void) -> FrameContents? {
     requestsTogether += 1
-    guard refuseRequest == nil, requestsTogether % 2 == 0 else { return nil }
+    guard refuseRequest == nil, !needsToWait, requestsTogether % 2 == 0 else { return nil }
     let contents: FrameContents = request.cleared && requestsTogether % 3 == 0 ? .zeroed : .unknown
     var taken: [PageFrame] = []
     let single = FrameRequest(node: request.node, purpose: request.purpose, cleared: contents == .zeroed)
@@ -113,6 +118,13 @@ struct TestFrames: FrameSource {
   let ledger: FrameLedger
 
   func allocate(_ request: FrameRequest) throws(FrameSourceError) -> PageFrame { try ledger.allocate(request) }
+  func allocateWithoutWaiting(_ request: FrameRequest) throws(FrameSourceError) -> PageFrame {
+    if ledger.needsToWait {
+      throw .refused(
+        FrameRefusal(order: request.order, purpose: request.purpose, freeFrames: 0, largestFreeOrder: -1))
+    }
+    return try ledger.allocate(request)
+  }
   func allocateTogether(_ request: FrameRequest, count: Int, _ body: (PageFrame) -> Void) -> FrameContents? {
     ledger.allocateTogether(request, count: count, body)
   }
@@ -160,10 +172,12 @@ final class World: @unchecked Sendable {
   }
 
   /// An allocator whose vmalloc area ends with it; the area's own frames stay in the ledger.
-  func stacks(_ configuration: StackConfiguration) throws(ThreadStackError) -> TestStacks {
+  func stacks(
+    _ configuration: StackConfiguration, records: UnsafeMutableRawBufferPointer? = nil
+  ) throws(ThreadStackError) -> TestStacks {
     try TestStacks(
       configuration, machine: machine, frames: TestFrames(ledger: ledger),
-      arena: VmallocArea(Self.vmallocArea, machine: machine))
+      arena: VmallocArea(Self.vmallocArea, machine: machine), records: records)
   }
 }
 
