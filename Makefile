@@ -33,7 +33,7 @@ bench-host: ; Scripts/bench-host
 
 soak: ; Scripts/require-qemu && Scripts/soak
 
-c-library: ; Scripts/build-c-library
+c-library: ; CHECKED=$(CHECKED) Scripts/build-c-library
 
 linux: ; Linux/run $(VERSION)
 

@@ -1,6 +1,7 @@
 // Threads at EL1h, whose exceptions are taken on their own stacks, by vectors that look at nothing: stacks grow by two calls at
 // the switch, on the CPU's boot stack. Only on CPUs that set access flags.
 #include "board.h"
+#include "frames.h"
 #include "parts.h"
 
 #define THREADS 200
@@ -100,7 +101,7 @@ static void run_all(void) {
 
 static uint64_t held;
 static bool hold_frame(void) {
-  uint64_t physical = ks_frames_allocate(0, KS_OTHER_USE, false, KS_ANY_NODE, NULL);
+  uint64_t physical = frame_take();
   if (!physical) return false;
   *(uint64_t *)linear_address(physical) = held;
   held = physical;
@@ -110,7 +111,7 @@ static bool give_frame(void) {
   uint64_t physical = held;
   if (!physical) return false;
   held = *(uint64_t *)linear_address(physical);
-  must(ks_frames_free(physical, 0, NULL) == KS_OK, "a frame of another use");
+  frame_give(physical);
   return true;
 }
 
@@ -162,7 +163,7 @@ static void measure_calls(void) {
 void use_lent_pages(ks_configuration configuration) {
   ks_error error;
   configuration.lends_pages = true;
-  must(ks_init(&configuration, &error) == KS_OK, error.text);
+  must(initialize(&configuration, &error) == KS_OK, error.text);
   must(ks_check_cpu(&error) == KS_OK, error.text);
   ks_stack_configuration growing = ks_stack_defaults(KS_GROWING);
   must(ks_stacks_make(&lent_stacks, &growing, &error) == KS_OK, error.text);

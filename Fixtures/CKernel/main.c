@@ -1,5 +1,6 @@
 // Breaks memory into pieces, makes threads where contiguous stacks are refused, runs them, and shows what is refused.
 #include "board.h"
+#include "frames.h"
 #include "parts.h"
 #include "threads.h"
 
@@ -41,7 +42,7 @@ static bool keeps_dirty_state(void) {
 static uint64_t pinned;
 static void fragment(void) {
   uint64_t first = 0, physical;
-  while ((physical = ks_frames_allocate(0, KS_OTHER_USE, false, KS_ANY_NODE, NULL))) {
+  while ((physical = frame_take())) {
     *(uint64_t *)linear_address(physical) = first;
     first = physical;
   }
@@ -52,7 +53,7 @@ static void fragment(void) {
       *(uint64_t *)linear_address(physical) = pinned;
       pinned = physical;
     } else {
-      must(ks_frames_free(physical, 0, NULL) == KS_OK, "a frame of another use");
+      frame_give(physical);
     }
   }
 }
@@ -61,7 +62,7 @@ static void unpin(void) {
   while (pinned) {
     uint64_t physical = pinned;
     pinned = *(uint64_t *)linear_address(physical);
-    must(ks_frames_free(physical, 0, NULL) == KS_OK, "a frame of another use");
+    frame_give(physical);
   }
 }
 
@@ -236,6 +237,7 @@ static void run_tasks(void) {
 // The console through a mapping of its own, and an area of memory.
 static void map_things(void) {
   ks_error error;
+  if (OWN_ADDRESSES) return;
   volatile uint32_t *console = (void *)FREE_ROOT_ENTRY;
   must(ks_map((void *)console, 0x09000000, 4096, KS_READ_WRITE, KS_DEVICE, &error) == KS_OK, error.text);
   must(ks_physical_address((void *)console) == 0x09000000, "the console is elsewhere");
@@ -294,6 +296,17 @@ static __attribute__((noinline)) uint64_t used_of_boot_stack(bool paints) {
   return (end - first) * 8;
 }
 
+// No block is there for a contiguous stack.
+static void show_refused_block(const ks_stacks *linear) {
+  ks_error error;
+  ks_memory_figures broken = ks_memory_figures_of(KS_ANY_NODE);
+  say("{\"type\":\"fragmented\",\"freeFrames\":%u,\"largestFreeOrder\":%u,\"unusablePermille\":%u}", broken.free_frames,
+      (uint64_t)broken.largest_free_order, (uint64_t)broken.unusable_permille);
+  must(!ks_stack_allocate(linear, KS_ANY_NODE, &error) && error.code == KS_NO_FRAMES, "a contiguous stack in pieces");
+  say("{\"type\":\"linear\",\"stacks\":0,\"requested\":%u,\"available\":%u,\"largest\":%u,\"text\":\"%s\"}",
+      error.requested, error.available, error.largest, ks_error_text(&error));
+}
+
 void kernel_main(void) {
   ks_memory_range memory = {RAM_START, RAM_SIZE, 0};
   ks_memory_range image = {RAM_START, (uint64_t)image_end - RAM_START, 0};
@@ -306,6 +319,7 @@ void kernel_main(void) {
       .reserved = &image,
       .reserved_count = 1,
       .misuse = count_misuse,
+      .cpu_records = own_cpu_records,
   };
   ks_error error;
   if (VMALLOC_MIB > 0) {
@@ -316,42 +330,43 @@ void kernel_main(void) {
     use_lent_pages(configuration);
     stop(0);
   }
-  show_bad_configurations(&configuration);
+  if (OWN_FRAMES) {
+    show_bad_functions(&configuration);
+  } else {
+    show_bad_configurations(&configuration);
+  }
   show_unfit_registers(&configuration);
   used_of_boot_stack(true);
-  must(ks_init(&configuration, &error) == KS_OK, error.text);
+  must(initialize(&configuration, &error) == KS_OK, error.text);
   uint64_t used = used_of_boot_stack(false);
-  must(ks_init(&configuration, &error) == KS_ALREADY_INITIALIZED, "initialized twice");
+  must(initialize(&configuration, &error) == KS_ALREADY_INITIALIZED, "initialized twice");
   must(ks_check_cpu(&error) == KS_OK, error.text);
   show_other_registers();
-  ks_memory_figures whole = ks_memory_figures_of(KS_ANY_NODE);
   say("{\"type\":\"begin\",\"cpus\":%u,\"freeFrames\":%u,\"stackOfInit\":%u,\"dirtyState\":%u,\"addressBits\":%u}",
-      (uint64_t)configuration.cpu_count, whole.free_frames, used, (uint64_t)configuration.tracks_dirty_pages,
+      (uint64_t)configuration.cpu_count, frame_count_free(), used, (uint64_t)configuration.tracks_dirty_pages,
       (uint64_t)ADDRESS_BITS);
 
-  ks_stacks linear = {0}, guarded = {0};
+  ks_stacks blocks = {0}, guarded = {0}, *linear = OWN_FRAMES ? NULL : &blocks;
   ks_stack_configuration kind = ks_stack_defaults(KS_LINEAR);
-  must(ks_stacks_make(&linear, &kind, &error) == KS_OK, error.text);
+  if (linear) must(ks_stacks_make(linear, &kind, &error) == KS_OK, error.text);
   kind = ks_stack_defaults(KS_VMALLOC);
   must(ks_stacks_make(&guarded, &kind, &error) == KS_OK, error.text);
   must(threads_begin(KS_GROWING, &error), error.text);
   must(tasks_begin(&error), error.text);
   check_kinds_of_memory(&guarded, &thread_stacks);
-  measure(&linear, "linear");
+  if (linear) measure(linear, "linear");
   measure(&guarded, "vmalloc");
   measure(&thread_stacks, "growing");
   storm(&guarded, configuration.cpu_count);
-  show_misuse(&linear, &guarded);
-  ks_stacks_reclaim(&linear, SIZE_MAX);
+  show_misuse(linear, &guarded);
+  ks_stacks_reclaim(linear, SIZE_MAX);
   use_freed_stacks();
+#if OWN_FRAMES
+  err_in_functions();
+#endif
 
   fragment();
-  ks_memory_figures broken = ks_memory_figures_of(KS_ANY_NODE);
-  say("{\"type\":\"fragmented\",\"freeFrames\":%u,\"largestFreeOrder\":%u,\"unusablePermille\":%u}", broken.free_frames,
-      (uint64_t)broken.largest_free_order, (uint64_t)broken.unusable_permille);
-  must(!ks_stack_allocate(&linear, KS_ANY_NODE, &error) && error.code == KS_NO_FRAMES, "a contiguous stack in pieces");
-  say("{\"type\":\"linear\",\"stacks\":0,\"requested\":%u,\"available\":%u,\"largest\":%u,\"text\":\"%s\"}",
-      error.requested, error.available, error.largest, ks_error_text(&error));
+  if (linear) show_refused_block(linear);
   run_threads();
   run_offenders();
   leave_stacks();
@@ -361,13 +376,13 @@ void kernel_main(void) {
   unpin();
   write_pages(&guarded, configuration.tracks_dirty_pages);
   limit_group();
-  ask(&linear, &guarded, &thread_stacks);
+  ask(linear, &guarded, &thread_stacks);
 
-  ks_write_buddyinfo(put_character, NULL);
-  ks_write_vmallocinfo(put_character, NULL);
+  if (!OWN_FRAMES) ks_write_buddyinfo(put_character, NULL);
+  if (!OWN_ADDRESSES) ks_write_vmallocinfo(put_character, NULL);
   ks_write_stacks(&thread_stacks, put_character, NULL);
   put_character(NULL, '\n');
   say("{\"type\":\"end\",\"misuses\":%u,\"live\":%u,\"lost\":%u}", misuses,
-      ks_stacks_figures(&linear).live + ks_stacks_figures(&thread_stacks).live, ks_stacks_figures(&guarded).lost);
+      ks_stacks_figures(linear).live + ks_stacks_figures(&thread_stacks).live, ks_stacks_figures(&guarded).lost);
   stop(0);
 }

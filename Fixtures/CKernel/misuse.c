@@ -108,10 +108,9 @@ static void make_wrongly(const char *what, ks_stack_configuration configuration)
   must(stacks.opaque == NULL, "a handle was left behind");
 }
 
-void show_misuse(ks_stacks *linear, ks_stacks *guarded) {
-  ks_error error = {0};
+// Returns a stack that is in quarantine.
+static char *free_stacks_wrongly(const ks_stacks *guarded) {
   ks_stack_geometry geometry = ks_stacks_geometry(guarded);
-
   char *stack = ks_stack_allocate(guarded, KS_ANY_NODE, NULL), *other = ks_stack_allocate(guarded, KS_ANY_NODE, NULL);
   must(stack && other, "stacks");
   free_wrongly("within a stack", guarded, stack + 4096, KS_INNER_ADDRESS);
@@ -128,7 +127,11 @@ void show_misuse(ks_stacks *linear, ks_stacks *guarded) {
   free_wrongly("null", guarded, NULL, KS_FOREIGN_ADDRESS);
   free_wrongly("the image", guarded, image_end, KS_FOREIGN_ADDRESS);
   free_wrongly("the last address", guarded, (void *)UINTPTR_MAX, KS_FOREIGN_ADDRESS);
+  return stack;
+}
 
+static void free_areas_wrongly(const ks_stacks *guarded, char *stack) {
+  ks_error error = {0};
   void *area = ks_vmalloc(8192, 4096, KS_ANY_NODE, "misuse", NULL);
   free_wrongly("an area as a stack", guarded, area, KS_FOREIGN_ADDRESS);
   show_refusal("an area within", ks_vfree((char *)area + 4096, &error), &error, KS_INNER_ADDRESS);
@@ -141,7 +144,11 @@ void show_misuse(ks_stacks *linear, ks_stacks *guarded) {
   show_refusal("an area larger than memory", error.code, &error, KS_NO_FRAMES);
   must(!ks_vmalloc(4096, 4096, 7, NULL, &error), "node 7");
   show_refusal("node 7", error.code, &error, KS_BAD_ARGUMENT);
+}
 
+static void free_blocks_wrongly(const ks_stacks *linear, const ks_stacks *guarded) {
+  ks_error error = {0};
+  ks_stack_geometry geometry = ks_stacks_geometry(guarded);
   char *block = ks_stack_allocate(linear, KS_ANY_NODE, &error);
   must(block, error.text);
   uint64_t frame = (uint64_t)block - LINEAR_MAP_OFFSET;
@@ -170,12 +177,42 @@ void show_misuse(ks_stacks *linear, ks_stacks *guarded) {
   show_refusal("frames of nobody", ks_frames_free(1ull << 45, 0, &error), &error, KS_FOREIGN_ADDRESS);
   must(ks_frames_allocate(11, KS_USER_MEMORY, false, KS_ANY_NODE, &error) == 0, "order 11");
   show_refusal("order 11", error.code, &error, KS_BAD_ARGUMENT);
+}
+
+// What is the kernel's own is not the library's to give.
+static void ask_for_what_is_not_there(void) {
+  ks_error error = {0};
+  if (OWN_FRAMES) {
+    must(ks_frames_allocate(0, KS_OTHER_USE, false, KS_ANY_NODE, &error) == 0, "a frame of the library");
+    show_refusal("a frame of the library", error.code, &error, KS_NOT_OWNED);
+    show_refusal("a frame to the library", ks_frames_free(RAM_START, 0, &error), &error, KS_NOT_OWNED);
+    must(ks_memory_figures_of(KS_ANY_NODE).total_frames == 0 && !ks_zero_one_frame(), "figures of the library");
+  }
+  if (OWN_ADDRESSES) {
+    must(!ks_vmalloc(4096, 4096, KS_ANY_NODE, NULL, &error), "an area of the library");
+    show_refusal("an area of the library", error.code, &error, KS_NOT_OWNED);
+    show_refusal("an area to the library", ks_vfree((void *)VMALLOC_START, &error), &error, KS_NOT_OWNED);
+    show_refusal("a mapping by the library",
+                 ks_map((void *)FREE_ROOT_ENTRY, 0x09000000, 4096, KS_READ_WRITE, KS_DEVICE, &error), &error, KS_NOT_OWNED);
+    show_refusal("no mapping by the library", ks_unmap((void *)FREE_ROOT_ENTRY, 4096, &error), &error, KS_NOT_OWNED);
+    must(ks_physical_address(linear_address(RAM_START)) == 0 && ks_vmalloc_flush() == 0, "addresses of the library");
+  }
+}
+
+void show_misuse(ks_stacks *linear, ks_stacks *guarded) {
+  ks_error error = {0};
+  char *stack = free_stacks_wrongly(guarded);
+  if (!OWN_ADDRESSES) free_areas_wrongly(guarded, stack);
+  if (linear) free_blocks_wrongly(linear, guarded);
+  ask_for_what_is_not_there();
 
   ks_stack_configuration configuration = ks_stack_defaults(KS_VMALLOC);
   configuration.size = 5000;
   make_wrongly("a stack of 5,000 bytes", configuration);
-  configuration = ks_stack_defaults(KS_LINEAR);
-  make_wrongly("a second allocator of linear stacks", configuration);
+  if (linear) {
+    configuration = ks_stack_defaults(KS_LINEAR);
+    make_wrongly("a second allocator of linear stacks", configuration);
+  }
   configuration = ks_stack_defaults(KS_GROWING);
   configuration.thread_info_at_top = false;
   make_wrongly("thread_info where nothing is mapped", configuration);

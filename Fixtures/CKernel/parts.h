@@ -6,9 +6,16 @@
 // misuse.c: what is refused, before and after ks_init.
 void show_bad_configurations(const ks_configuration *good);
 void show_refusal(const char *what, ks_code code, const ks_error *error, ks_code expected);
+// `linear` is null where frames are the kernel's own.
 void show_misuse(ks_stacks *linear, ks_stacks *guarded);
 void count_misuse(const ks_error *error);
 extern uint64_t misuses;
+
+// functions.c: what the kernel's own functions can get wrong, before and after the library is initialized.
+void show_bad_functions(const ks_configuration *good);
+void err_in_functions(void);
+ks_code __real_ks_stacks_make(ks_stacks *stacks, const ks_stack_configuration *configuration, ks_error *error);
+ks_code __real_ks_stacks_end(ks_stacks *stacks, ks_error *error);
 
 // registers.c: registers that the library relies on are other than they have to be, before and after ks_init; others are not
 // compared; and the kinds of memory that the MMU finds where the library has mapped something.

@@ -1,5 +1,6 @@
 // Freed stacks that are kept for reuse are memory that others get when they need it.
 #include "board.h"
+#include "frames.h"
 #include "parts.h"
 
 #define KEPT 40
@@ -7,7 +8,7 @@
 // Takes all frames, and gives them back; returns their number.
 static uint64_t take_all_frames(const ks_stacks *stacks) {
   uint64_t first = 0, physical, count = 0;
-  while ((physical = ks_frames_allocate(0, KS_OTHER_USE, false, KS_ANY_NODE, NULL))) {
+  while ((physical = frame_take())) {
     *(uint64_t *)linear_address(physical) = first;
     first = physical;
     count++;
@@ -16,7 +17,7 @@ static uint64_t take_all_frames(const ks_stacks *stacks) {
   while (first) {
     physical = first;
     first = *(uint64_t *)linear_address(physical);
-    must(ks_frames_free(physical, 0, NULL) == KS_OK, "a frame of another use");
+    frame_give(physical);
   }
   return count;
 }
@@ -47,9 +48,9 @@ void use_freed_stacks(void) {
   int made = 0;
   while (made < 33 && ks_stacks_make(&many[made], &kind, &error) == KS_OK) made++;
   must(made < 33 && error.code == KS_NO_ALLOCATORS && !many[made].opaque, "33 allocators of stacks");
-  uint64_t free_frames = ks_memory_figures_of(KS_ANY_NODE).free_frames;
+  uint64_t free_frames = frame_count_free();
   must(ks_stacks_make(&many[made], &kind, &error) == KS_NO_ALLOCATORS, "33 allocators of stacks");
-  must(ks_memory_figures_of(KS_ANY_NODE).free_frames == free_frames, "a refused allocator keeps frames");
+  must(frame_count_free() == free_frames, "a refused allocator keeps frames");
   while (made > 0) must(ks_stacks_end(&many[--made], &error) == KS_OK, error.text);
   say("{\"type\":\"pressure\",\"kept\":%u,\"framesBefore\":%u,\"framesAfter\":%u}", (uint64_t)KEPT, before, after);
 }

@@ -1,5 +1,6 @@
 // Registers of a CPU that the library relies on, and the kinds of memory that it maps.
 #include "board.h"
+#include "frames.h"
 #include "parts.h"
 
 #define READ(name) \
@@ -59,7 +60,7 @@ void show_unfit_registers(const ks_configuration *good) {
     uint64_t before = read(unfit[index].which);
     ks_error error = {0};
     write(unfit[index].which, before ^ unfit[index].flipped);
-    ks_code code = ks_init(good, &error);
+    ks_code code = initialize(good, &error);
     write(unfit[index].which, before);
     show_refusal(unfit[index].what, code, &error, KS_BAD_MACHINE);
   }
@@ -95,6 +96,7 @@ void check_kinds_of_memory(const ks_stacks *guarded, const ks_stacks *growing) {
     for (int page = 0; page < 4; page++) check_memory_at((char *)stack + page * 4096, WRITE_BACK_MEMORY);
     must(ks_stack_free(all[index], stack, &error) == KS_OK, error.text);
   }
+  if (OWN_ADDRESSES) return;
   // A small area and one that is not.
   for (size_t size = 4096; size <= 1 << 22; size <<= 10) {
     char *area = ks_vmalloc(size, 4096, KS_ANY_NODE, "a kind of memory", &error);

@@ -165,6 +165,7 @@ thread_fault:
   b back_in_scheduler
 
   // Level-1 tables; each entry maps 1 GiB.
+  .globl kernel_table
   .section .data.tables, "aw"
   .balign 4096
 low_table:                          // one to one

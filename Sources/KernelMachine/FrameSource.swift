@@ -104,6 +104,8 @@ public enum FrameSourceError: Error, Equatable, TextDescribable {
   case foreignFrame(PageFrame)
   /// The frame is free already.
   case doubleFree(PageFrame)
+  /// What the source handed out is no free frame: no memory, or in use already.
+  case unusableFrame(PageFrame)
   /// The block was handed out with another order, or the frame is not the first of its block.
   case wrongOrder(PageFrame, order: Int)
 
@@ -115,6 +117,8 @@ public enum FrameSourceError: Error, Equatable, TextDescribable {
     case .unknownNode(let node): sink.write("there is no NUMA node %d", node.index)
     case .foreignFrame(let frame): sink.write("frame %x is not managed here", frame.number)
     case .doubleFree(let frame): sink.write("frame %x is free already", frame.number)
+    case .unusableFrame(let frame):
+      sink.write("frame %x was handed out, and is no free frame", frame.number)
     case .wrongOrder(let frame, let order):
       sink.write(
         "frame %x does not start an allocated block of order %d", frame.number, UInt(bitPattern: order))

@@ -25,10 +25,10 @@
     _ error: UnsafeMutablePointer<ks_error>!
   ) -> UnsafeMutableRawPointer! {
     do throws(CInterfaceError) {
-      guard let memory = CMemory.current else { throw .notInitialized }
-      let node = try node(nodeNumber, count: memory.pointee.frames.nodeCount)
+      let area = try CMemory.ownArea()
+      let node = try node(nodeNumber, count: CFrames().nodeCount)
       do throws(VmallocError) {
-        return try memory.pointee.area.vmalloc(
+        return try area.pointee.vmalloc(
           size: size, alignment: alignment, node: node, caller: staticString(caller), frames: CFrames()
         ).pointer
       } catch let refusal { _ = report(refusal, to: error) }
@@ -39,21 +39,23 @@
   @c @implementation func ks_vfree(
     _ address: UnsafeMutableRawPointer!, _ error: UnsafeMutablePointer<ks_error>!
   ) -> ks_code {
-    guard let memory = CMemory.current else { return report(CInterfaceError.notInitialized, to: error) }
-    do throws(VmallocError) {
-      try memory.pointee.area.vfree(VirtualAddress(UInt(bitPattern: address)), frames: CFrames())
-      return KS_OK
-    } catch let refusal { return reportMisuse(refusal, to: error) }
+    do throws(CInterfaceError) {
+      let area = try CMemory.ownArea()
+      do throws(VmallocError) {
+        try area.pointee.vfree(VirtualAddress(UInt(bitPattern: address)), frames: CFrames())
+        return KS_OK
+      } catch let refusal { return reportMisuse(refusal, to: error) }
+    } catch let interfaceError { return report(interfaceError, to: error) }
   }
 
   @c @implementation func ks_vmalloc_flush() -> Int {
-    CMemory.current?.pointee.area.flush(frames: CFrames()) ?? 0
+    CMemory.area?.pointee.flush(frames: CFrames()) ?? 0
   }
 
   @c @implementation func ks_vmalloc_figures_now() -> ks_vmalloc_figures {
     var result = ks_vmalloc_figures()
-    guard let memory = CMemory.current else { return result }
-    let figures = memory.pointee.area.figures
+    guard let area = CMemory.area else { return result }
+    let figures = area.pointee.figures
     result.areas = UInt64(figures.areas)
     result.mapped_pages = UInt64(figures.mappedPages)
     result.retired_areas = UInt64(figures.retiredAreas)
@@ -64,8 +66,8 @@
   }
 
   @c @implementation func ks_write_vmallocinfo(_ put: ks_put!, _ context: UnsafeMutableRawPointer!) {
-    guard let memory = CMemory.current, let put else { return }
+    guard let area = CMemory.area, let put else { return }
     var sink = CPutSink(put: put, context: context)
-    memory.pointee.area.writeListing(to: &sink)
+    area.pointee.writeListing(to: &sink)
   }
 #endif

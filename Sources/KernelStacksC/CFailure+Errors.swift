@@ -16,6 +16,7 @@
       case .invalidOrder(let order): CFailure(KS_BAD_ARGUMENT, requested: order, available: 10)
       case .unknownNode(let node): CFailure(KS_BAD_ARGUMENT, requested: node.index)
       case .foreignFrame(let frame): CFailure(KS_FOREIGN_ADDRESS, address: frame.physicalAddress.rawValue)
+      case .unusableFrame(let frame): CFailure(KS_BAD_FRAME, address: frame.physicalAddress.rawValue)
       case .doubleFree(let frame): CFailure(KS_DOUBLE_FREE, address: frame.physicalAddress.rawValue)
       case .wrongOrder(let frame, let order):
         CFailure(KS_INNER_ADDRESS, address: frame.physicalAddress.rawValue, requested: pageSize &<< order)
@@ -152,6 +153,17 @@
     case mappingInVmalloc(UInt)
     case foreignTable(UInt)
     case notMapped(UInt)
+    case kernelFrames
+    case kernelAddresses
+    case nodeCount(Int)
+    case frameCount(UInt64)
+    case noKernelFrame
+    case notAFrame(UInt)
+    case frameNotCleared(UInt)
+    case frameTwice(UInt)
+    case unalignedRecords(UInt)
+    case unfitAddresses(UInt)
+    case unfitEntry(UInt, of: UInt)
 
     var failure: CFailure {
       switch self {
@@ -181,7 +193,15 @@
       case .noDirtyState: CFailure(KS_BAD_MACHINE)
       case .frameInUse(let address, _): CFailure(KS_FOREIGN_ADDRESS, address: address)
       case .notMapped(let address): CFailure(KS_FOREIGN_ADDRESS, address: address)
-      case .mappingInVmalloc(let address): CFailure(KS_BAD_ARGUMENT, address: address)
+      case .mappingInVmalloc(let address), .unalignedRecords(let address):
+        CFailure(KS_BAD_ARGUMENT, address: address)
+      case .kernelFrames, .kernelAddresses: CFailure(KS_NOT_OWNED)
+      case .nodeCount(let count): CFailure(KS_BAD_ARGUMENT, requested: count, available: 64)
+      case .frameCount(let count): CFailure(KS_BAD_ARGUMENT, requested: Int(truncatingIfNeeded: count))
+      case .noKernelFrame: CFailure(KS_NO_FRAMES, requested: pageSize)
+      case .notAFrame(let address), .frameNotCleared(let address), .frameTwice(let address),
+        .unfitAddresses(let address), .unfitEntry(let address, _):
+        CFailure(KS_BAD_FRAME, address: address)
       }
     }
 
@@ -194,49 +214,28 @@
         sink.write(" is null")
       case .stacksNotMade: sink.write("ks_stacks_make has not been called for these stacks, or has failed")
       case .stacksMade: sink.write("these stacks have been made already, or the handle was not zero")
-      case .stacksInUse(let count):
-        sink.write(count)
-        sink.write(" stacks are still in use")
+      case .stacksInUse(let count): sink.write("%d stacks are still in use", count)
       case .secondLinearAllocator:
         sink.write("there is an allocator of linear stacks: two could not tell theirs apart")
       case .tooManyAllocators:
-        sink.write("there are ")
-        sink.write(Int(KS_MOST_ALLOCATORS))
-        sink.write(" allocators of stacks already")
+        sink.write("there are %d allocators of stacks already", Int(KS_MOST_ALLOCATORS))
       case .stacksReclaimed: sink.write("freed stacks are being taken back by ks_frames_allocate")
-      case .unknownStrategy(let value):
-        sink.write("there is no strategy ")
-        sink.write(value)
-      case .unknownNode(let node, let count):
-        sink.write("there is no NUMA node ")
-        sink.write(node)
-        sink.write(": there are ")
-        sink.write(count)
+      case .unknownStrategy(let value): sink.write("there is no strategy %d", value)
+      case .unknownNode(let node, let count): sink.write("there is no NUMA node %d: there are %d", node, count)
       case .unknownValue(let name, let value):
         sink.write("there is no ")
         sink.write(name)
-        sink.write(" ")
-        sink.write(value)
+        sink.write(" %d", value)
       case .granule(let field):
-        sink.write("TCR_EL1.TG1 is ")
-        sink.write(field)
-        sink.write(", not 2: kernel pages have to be 4 KiB")
+        sink.write("TCR_EL1.TG1 is %d, not 2: kernel pages have to be 4 KiB", field)
       case .addressBits(let bits):
-        sink.write("TCR_EL1.T1SZ gives ")
-        sink.write(bits)
-        sink.write(" address bits: only 39 and 48 are supported")
+        sink.write("TCR_EL1.T1SZ gives %d address bits: only 39 and 48 are supported", bits)
       case .unfitRegister(let reason): sink.write(reason)
       case .noNormalMemory(let attributes):
-        sink.write("MAIR_EL1 is ")
-        sink.write(hex: attributes)
-        sink.write(": none of its attributes is 0xff, of write-back memory")
+        sink.write("MAIR_EL1 is %x: none of its attributes is 0xff, of write-back memory", attributes)
       case .noDeviceMemory: sink.write("no attribute of MAIR_EL1 is 0x04 or 0x00, of device memory")
       case .cpuNumber(let cpu, let count):
-        sink.write("ks_machine_cpu says ")
-        sink.write(cpu)
-        sink.write(", and there are ")
-        sink.write(count)
-        sink.write(" CPUs")
+        sink.write("ks_machine_cpu says %d, and there are %d CPUs", cpu, count)
       case .differentRegisters(let name):
         sink.write("this CPU's ")
         sink.write(name)
@@ -245,54 +244,48 @@
         sink.write("pages cannot be lent: ")
         sink.write(reason)
       case .notInLinearMap(let address):
-        sink.write("physical address ")
-        sink.write(hex: address)
-        sink.write(" is not writable where the linear map should have it")
+        sink.write("physical address %x is not writable where the linear map should have it", address)
       case .vmallocRange(let start, let end):
-        sink.write("the vmalloc area ")
-        sink.write(hex: start)
-        sink.write("..<")
-        sink.write(hex: end)
-        sink.write(" is no range of kernel addresses")
+        sink.write("the vmalloc area %x..<%x is no range of kernel addresses", start, end)
       case .vmallocEntry(let address):
-        sink.write("the root table has an entry for ")
-        sink.write(hex: address)
-        sink.write(" already, in the vmalloc area")
+        sink.write("the root table has an entry for %x already, in the vmalloc area", address)
       case .linearMapInVmalloc(let address):
-        sink.write("the linear map reaches into the vmalloc area at ")
-        sink.write(hex: address)
+        sink.write("the linear map reaches into the vmalloc area at %x", address)
       case .noRoomForRecords(let bytes):
-        sink.write("no unreserved memory has room for ")
-        sink.write(byteCount: bytes)
-        sink.write(" of records")
+        sink.write("no unreserved memory has room for %b of records", bytes)
       case .runningStack(let address):
-        sink.write("the stack at ")
-        sink.write(hex: address)
-        sink.write(" is the one that the caller runs on")
-      case .notAStack(let address):
-        sink.write(hex: address)
-        sink.write(" lies in no stack of this allocator")
+        sink.write("the stack at %x is the one that the caller runs on", address)
+      case .notAStack(let address): sink.write("%x lies in no stack of this allocator", address)
       case .frameInUse(let address, let purpose):
-        sink.write("physical address ")
-        sink.write(hex: address)
-        sink.write(" is in use for ")
+        sink.write("physical address %x is in use for ", address)
         sink.write(purpose.name)
         sink.write(", and not the caller's to free")
       case .innerFrame(let address):
-        sink.write("physical address ")
-        sink.write(hex: address)
-        sink.write(" is not the first byte of a frame")
+        sink.write("physical address %x is not the first byte of a frame", address)
       case .noDirtyState: sink.write("TCR_EL1.HA and HD are not set: no dirty state is kept")
-      case .mappingInVmalloc(let address):
-        sink.write(hex: address)
-        sink.write(" shares a root entry with the vmalloc area")
-      case .foreignTable(let address):
-        sink.write("the root entry for ")
-        sink.write(hex: address)
-        sink.write(" was not made by ks_map")
-      case .notMapped(let address):
-        sink.write("nothing is mapped at ")
-        sink.write(hex: address)
+      case .mappingInVmalloc(let address): sink.write("%x shares a root entry with the vmalloc area", address)
+      case .foreignTable(let address): sink.write("the root entry for %x was not made by ks_map", address)
+      case .notMapped(let address): sink.write("nothing is mapped at %x", address)
+      case .kernelFrames: sink.write("page frames are the kernel's own")
+      case .kernelAddresses: sink.write("addresses and page tables are the kernel's own")
+      case .nodeCount(let count): sink.write("%d NUMA nodes are outside 1…64", count)
+      case .frameCount(let count):
+        sink.write("the kernel counts %d page frames: 1 to 2^36 can be named", UInt(count))
+      case .noKernelFrame: sink.write("the kernel's function has no frame to give")
+      case .notAFrame(let address):
+        sink.write("the kernel's function gave %x, which is no frame's physical address", address)
+      case .frameNotCleared(let address):
+        sink.write("the kernel's function gave the frame at %x as cleared, and it is not zero", address)
+      case .frameTwice(let address):
+        sink.write("the kernel's function gave the frame at %x a second time, and it is in use", address)
+      case .unalignedRecords(let address): sink.write("the CPUs' records at %x are not aligned to 8", address)
+      case .unfitAddresses(let address):
+        sink.write(
+          "the kernel's function reserved %x, which is no kernel address, or not aligned as asked", address)
+      case .unfitEntry(let entry, let address):
+        sink.write(
+          "the kernel's function gave %x as the entry of %x, which is none, or one of a table in use", entry,
+          address)
       }
     }
   }

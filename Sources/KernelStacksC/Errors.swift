@@ -36,6 +36,8 @@
       case KS_NO_RESERVE: "the CPU's reserve is too small for the stack to grow"
       case KS_CANNOT_LEND: "pages cannot be lent on this CPU"
       case KS_NO_ALLOCATORS: "all allocators of stacks exist already"
+      case KS_BAD_FRAME: "a frame or an entry of the kernel's that cannot be used"
+      case KS_NOT_OWNED: "about what is the kernel's own"
       default: "unknown code"
       }
     return UnsafeRawPointer(text.utf8Start).assumingMemoryBound(to: CChar.self)

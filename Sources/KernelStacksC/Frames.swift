@@ -16,7 +16,7 @@
     _ error: UnsafeMutablePointer<ks_error>!
   ) -> UInt64 {
     do throws(CInterfaceError) {
-      guard let memory = CMemory.current else { throw .notInitialized }
+      let frames = try CMemory.ownFrames()
       let kind: FramePurpose
       switch purpose {
       case KS_USER_MEMORY: kind = .userMemory
@@ -25,10 +25,10 @@
       default: throw .unknownValue("purpose", UInt(purpose.rawValue))
       }
       let request = FrameRequest(
-        order: Int(order), node: try node(nodeNumber, count: memory.pointee.frames.nodeCount), purpose: kind,
+        order: Int(order), node: try node(nodeNumber, count: frames.pointee.nodeCount), purpose: kind,
         cleared: cleared)
       do throws(FrameSourceError) {
-        return UInt64(try memory.pointee.frames.allocate(request).physicalAddress.rawValue)
+        return UInt64(try frames.pointee.allocate(request).physicalAddress.rawValue)
       } catch .refused(let refusal) {
         if let frame = allocateAfterReclaim(request) { return UInt64(frame.physicalAddress.rawValue) }
         _ = report(FrameSourceError.refused(refusal), to: error)
@@ -42,7 +42,7 @@
   /// A frame may come from any freed stack; a block may need neighbours, so all are given back for it.
   @inline(never) private func allocateAfterReclaim(_ request: FrameRequest) -> PageFrame? {
     var frame: PageFrame?
-    _ = reclaimFromAllStacks(frames: request.order == 0 ? 1 : .max) {
+    _ = reclaimFromAllStacks(frames: request.order == 0 ? 1 : .max) { _ in
       frame = try? CFrames().allocate(request)
       return frame != nil
     }
@@ -50,33 +50,34 @@
   }
 
   @c @implementation func ks_frames_free(
-    _ physical: UInt64, _ order: UInt32, _ error: UnsafeMutablePointer<ks_error>!
+    _ physical: UInt64, _ order: UInt32, _ out: UnsafeMutablePointer<ks_error>!
   ) -> ks_code {
-    guard let memory = CMemory.current else { return report(CInterfaceError.notInitialized, to: error) }
+    let frames: UnsafeMutablePointer<BuddyAllocator<CMachine>>
+    do throws(CInterfaceError) { frames = try CMemory.ownFrames() } catch { return report(error, to: out) }
     let address = PhysicalAddress(UInt(physical))
     let frame = address.frame
-    if let block = memory.pointee.frames.usedBlock(at: frame) {
+    if let block = frames.pointee.usedBlock(at: frame) {
       switch block.purpose {
       case .userMemory, .taskRecord, .other: break
       default:
         return reportMisuse(
-          CInterfaceError.frameInUse(address.rawValue, purpose: block.purpose), to: error)
+          CInterfaceError.frameInUse(address.rawValue, purpose: block.purpose), to: out)
       }
     }
     // Only the address of a frame's first byte names the frame.
     if address.rawValue & 4095 != 0 {
-      return reportMisuse(CInterfaceError.innerFrame(address.rawValue), to: error)
+      return reportMisuse(CInterfaceError.innerFrame(address.rawValue), to: out)
     }
     do throws(FrameSourceError) {
-      try memory.pointee.frames.free(frame, order: Int(order))
+      try frames.pointee.free(frame, order: Int(order))
       return KS_OK
-    } catch let refusal { return reportMisuse(refusal, to: error) }
+    } catch { return reportMisuse(error, to: out) }
   }
 
   @c @implementation func ks_memory_figures_of(_ nodeNumber: Int32) -> ks_memory_figures {
     var figures = ks_memory_figures()
-    guard let memory = CMemory.current else { return figures }
-    let count = memory.pointee.frames.nodeCount
+    guard let frames = CMemory.frames else { return figures }
+    let count = frames.pointee.nodeCount
     var first = 0
     var end = count
     if nodeNumber != KS_ANY_NODE {
@@ -87,26 +88,26 @@
     figures.largest_free_order = -1
     for index in first..<end {
       let node = NodeID(index)
-      figures.total_frames &+= UInt64(memory.pointee.frames.totalFrames(on: node))
-      figures.free_frames &+= UInt64(memory.pointee.frames.freeFrames(on: node))
-      figures.zeroed_frames &+= UInt64(memory.pointee.frames.zeroedFrames(on: node))
-      let largest = Int32(truncatingIfNeeded: memory.pointee.frames.largestFreeOrder(on: node))
+      figures.total_frames &+= UInt64(frames.pointee.totalFrames(on: node))
+      figures.free_frames &+= UInt64(frames.pointee.freeFrames(on: node))
+      figures.zeroed_frames &+= UInt64(frames.pointee.zeroedFrames(on: node))
+      let largest = Int32(truncatingIfNeeded: frames.pointee.largestFreeOrder(on: node))
       if largest > figures.largest_free_order { figures.largest_free_order = largest }
     }
     let permille =
       end &- first == count
-      ? memory.pointee.frames.unusableFreeSpacePermille(order: 2)
-      : memory.pointee.frames.unusableFreeSpacePermille(order: 2, on: NodeID(first))
+      ? frames.pointee.unusableFreeSpacePermille(order: 2)
+      : frames.pointee.unusableFreeSpacePermille(order: 2, on: NodeID(first))
     figures.unusable_permille = UInt32(truncatingIfNeeded: permille)
     return figures
   }
 
   @c @implementation func ks_zero_one_frame() -> Bool {
-    CMemory.current?.pointee.frames.zeroOneFrame() ?? false
+    CMemory.frames?.pointee.zeroOneFrame() ?? false
   }
 
   @c @implementation func ks_frames_drain_cpu(_ cpu: UInt32) -> Int {
-    CMemory.current?.pointee.frames.drain(cpu: Int(cpu)) ?? 0
+    CMemory.frames?.pointee.drain(cpu: Int(cpu)) ?? 0
   }
 
   /// Passes text to a C function.
@@ -118,8 +119,8 @@
   }
 
   @c @implementation func ks_write_buddyinfo(_ put: ks_put!, _ context: UnsafeMutableRawPointer!) {
-    guard let memory = CMemory.current, let put else { return }
+    guard let frames = CMemory.frames, let put else { return }
     var sink = CPutSink(put: put, context: context)
-    memory.pointee.frames.writeBuddyInfo(to: &sink)
+    frames.pointee.writeBuddyInfo(to: &sink)
   }
 #endif

@@ -10,10 +10,8 @@
   @c @implementation func ks_init(
     _ configuration: UnsafePointer<ks_configuration>!, _ error: UnsafeMutablePointer<ks_error>!
   ) -> ks_code {
-    guard let configuration else { return report(CInterfaceError.nullArgument("the configuration"), to: error) }
-    guard CMemory.current == nil else { return report(CInterfaceError.alreadyInitialized, to: error) }
     do throws(CInterfaceError) {
-      try describeMachine(configuration)
+      let configuration = try begin(configuration)
       let area = try vmallocRange(configuration)
       let map = emptyMap()
       do throws(PhysicalMemoryError) {
@@ -22,15 +20,32 @@
       try checkLinearMap(configuration, area)
       let place = try placeRecords(in: &map.pointee, cpuCount: Int(configuration.pointee.cpu_count))
       do throws(PhysicalMemoryError) {
-        try makeMemory(map.pointee, records: place, area, cpuCount: Int(configuration.pointee.cpu_count))
+        try makeMemory(map.pointee, records: place, cpuCount: Int(configuration.pointee.cpu_count))
       } catch let memoryError { return report(memoryError, to: error) }
-      ks_state().pointee.misuse = configuration.pointee.misuse
-      return KS_OK
+      makeArea(area)
+      return finish(configuration)
     } catch let interfaceError { return report(interfaceError, to: error) }
   }
 
+  /// What is done first, whatever is the kernel's own: the machine is looked at and described.
+  func begin(
+    _ configuration: UnsafePointer<ks_configuration>?
+  ) throws(CInterfaceError) -> UnsafePointer<ks_configuration> {
+    guard let configuration else { throw .nullArgument("the configuration") }
+    guard !CMemory.isInitialized else { throw .alreadyInitialized }
+    try describeMachine(configuration)
+    return configuration
+  }
+
+  /// What is done last: nothing can be refused any more.
+  func finish(_ configuration: UnsafePointer<ks_configuration>) -> ks_code {
+    ks_state().pointee.misuse = configuration.pointee.misuse
+    ks_state().pointee.is_initialized = 1
+    return KS_OK
+  }
+
   @c @implementation func ks_check_cpu(_ error: UnsafeMutablePointer<ks_error>!) -> ks_code {
-    guard CMemory.current != nil else { return report(CInterfaceError.notInitialized, to: error) }
+    guard CMemory.isInitialized else { return report(CInterfaceError.notInitialized, to: error) }
     let state = ks_state()
     do throws(CInterfaceError) {
       try checkCPUNumber(count: Int(truncatingIfNeeded: state.pointee.cpu_count))
@@ -72,7 +87,7 @@
   private func memoryAttribute(_ index: UInt64) -> UInt64 { ca_read_mair_el1() &>> (index &* 8) & 0xff }
 
   /// The lowest index at which MAIR_EL1 has an attribute; 8 if it has it nowhere.
-  private func memoryIndex(_ attribute: UInt64) -> UInt64 {
+  @inline(never) private func memoryIndex(_ attribute: UInt64) -> UInt64 {
     var index: UInt64 = 0
     while index < 8, memoryAttribute(index) != attribute { index &+= 1 }
     return index
@@ -132,7 +147,6 @@
     state.pointee.translation_control = control
     state.pointee.normal_memory_index = normalIndex
     state.pointee.device_memory_index = deviceIndex
-    try checkMapped(UInt(state.pointee.kernel_root))
   }
 
   /// Checks that this CPU sets access flags, and may be raced by a compare-and-swap.
@@ -152,7 +166,7 @@
   }
 
   /// Checks that the linear map translates a store to a physical address.
-  private func checkMapped(_ physical: UInt) throws(CInterfaceError) {
+  func checkMapped(_ physical: UInt) throws(CInterfaceError) {
     guard ks_translate_for_writing(physical &+ CMachine().linearMapOffset) == UInt64(physical) else {
       throw .notInLinearMap(physical)
     }
@@ -171,9 +185,10 @@
 
   /// The configured range, or one outside the kernel image and linear map of the usual layouts; its root entries must be
   /// empty.
-  private func vmallocRange(
+  func vmallocRange(
     _ configuration: UnsafePointer<ks_configuration>
   ) throws(CInterfaceError) -> Range<UInt> {
+    try checkMapped(UInt(ks_state().pointee.kernel_root))
     var start = UInt(configuration.pointee.vmalloc_start)
     var end = UInt(configuration.pointee.vmalloc_end)
     let lowest = UInt.max &<< UInt(bitPattern: CMachine().virtualAddressBits)
@@ -253,9 +268,10 @@
     return false
   }
 
-  /// The bytes before the records: the handles of both allocators, and each CPU's stack that is about to be left; whole frames.
+  /// The bytes before the records: the buddy allocator's handle, and the CPUs' records; whole frames.
   private func ownByteCount(cpuCount: Int) -> Int {
-    (MemoryLayout<CMemory>.stride &+ cpuCount &* MemoryLayout<ks_leaving>.stride &+ 4095) & ~4095
+    (MemoryLayout<BuddyAllocator<CMachine>>.stride &+ cpuCount &* MemoryLayout<ks_cpu_record>.stride &+ 4095)
+      & ~4095
   }
 
   /// Finds room for the records, and for what comes before them.
@@ -270,12 +286,12 @@
     return place.rawValue..<place.rawValue &+ UInt(bitPattern: bytes)
   }
 
-  /// Makes both allocators.
+  /// Makes the buddy allocator.
   ///
   /// Why this use of memory is sound: (1) the range is RAM without another owner, by the map, and is mapped, by the check;
   /// (2) the parts do not overlap; (3) they are never freed.
   private func makeMemory(
-    _ map: borrowing PhysicalMemoryMap, records: Range<UInt>, _ area: Range<UInt>, cpuCount: Int
+    _ map: borrowing PhysicalMemoryMap, records: Range<UInt>, cpuCount: Int
   ) throws(PhysicalMemoryError) {
     let start = CMachine().pointer(to: PhysicalAddress(records.lowerBound))
     let own = ownByteCount(cpuCount: cpuCount)
@@ -283,11 +299,16 @@
       frames: map,
       metadata: UnsafeMutableRawBufferPointer(start: start + own, count: records.count &- own),
       machine: CMachine(), cpuCount: cpuCount)
-    start.bindMemory(to: CMemory.self, capacity: 1).initialize(
-      to: CMemory(frames: frames, area: VmallocArea(area, machine: CMachine())))
-    let leaving = (start + MemoryLayout<CMemory>.stride).bindMemory(to: ks_leaving.self, capacity: cpuCount)
-    leaving.initialize(repeating: ks_leaving(), count: cpuCount)
+    ks_state().pointee.frames = .ownFrames(nodeCount: frames.nodeCount)
+    start.bindMemory(to: BuddyAllocator<CMachine>.self, capacity: 1).initialize(to: frames)
+    ks_state().pointee.buddy = start
+    useCPURecords(start + MemoryLayout<BuddyAllocator<CMachine>>.stride, count: cpuCount)
+  }
+
+  /// Makes the CPUs' records, which have the stacks that CPUs are about to leave.
+  func useCPURecords(_ memory: UnsafeMutableRawPointer, count: Int) {
+    let leaving = memory.bindMemory(to: ks_leaving.self, capacity: count)
+    leaving.initialize(repeating: ks_leaving(), count: count)
     ks_state().pointee.leaving = leaving
-    ks_state().pointee.memory = start
   }
 #endif

@@ -20,7 +20,7 @@
   ///
   /// Only a root entry that `ks_map` has filled counts the entries in use of the table that it names.
   private func mappableRange(
-    _ address: UInt, _ size: Int, _ memory: UnsafeMutablePointer<CMemory>
+    _ address: UInt, _ size: Int, _ area: VirtualAddressRange
   ) throws(CInterfaceError) -> VirtualAddressRange {
     let lowest = UInt.max &<< UInt(bitPattern: CMachine().virtualAddressBits)
     guard size > 0, address & 4095 == 0, size & 4095 == 0 else {
@@ -28,7 +28,6 @@
     }
     let last = address &+ UInt(bitPattern: size &- 1)
     guard address >= lowest, last >= address else { throw .unknownValue("kernel address", address) }
-    let area = memory.pointee.area.range
     var entry = address &>> rootEntryShift
     while entry <= last &>> rootEntryShift {
       let first = entry &<< rootEntryShift
@@ -50,11 +49,10 @@
     _ address: UnsafeMutableRawPointer!, _ physical: UInt64, _ size: Int, _ permissions: ks_permissions,
     _ kind: ks_memory_kind, _ error: UnsafeMutablePointer<ks_error>!
   ) -> ks_code {
-    guard let memory = CMemory.current else { return report(CInterfaceError.notInitialized, to: error) }
     let interrupts = lockMappings()
     defer { unlockMappings(interrupts) }
     do throws(CInterfaceError) {
-      let range = try mappableRange(UInt(bitPattern: address), size, memory)
+      let range = try mappableRange(UInt(bitPattern: address), size, try CMemory.ownArea().pointee.range)
       let allowed: PagePermissions
       switch permissions {
       case KS_READ_WRITE: allowed = .kernelReadWrite
@@ -70,7 +68,7 @@
       do throws(TranslationError) {
         try TranslationTables(kernelOf: CMachine()).mapBlocks(
           range, to: PhysicalAddress(UInt(physical)), allowed, kind: kind == KS_DEVICE ? .device : .normal,
-          frames: CFrames())
+          frames: CFramesWithoutWaiting())
         return KS_OK
       } catch let refusal { return report(refusal, to: error) }
     } catch let interfaceError { return report(interfaceError, to: error) }
@@ -79,14 +77,15 @@
   @c @implementation func ks_unmap(
     _ address: UnsafeMutableRawPointer!, _ size: Int, _ error: UnsafeMutablePointer<ks_error>!
   ) -> ks_code {
-    guard let memory = CMemory.current else { return report(CInterfaceError.notInitialized, to: error) }
     let interrupts = lockMappings()
     defer { unlockMappings(interrupts) }
     do throws(CInterfaceError) {
-      let range = try mappableRange(UInt(bitPattern: address), size, memory)
+      let range = try mappableRange(UInt(bitPattern: address), size, try CMemory.ownArea().pointee.range)
       let count: Int
       do throws(TranslationError) {
-        count = try TranslationTables(kernelOf: CMachine()).unmap(range, in: .kernel, to: CFrames()) { _ in }
+        count = try TranslationTables(kernelOf: CMachine()).unmap(
+          range, in: .kernel, to: CFramesWithoutWaiting()
+        ) { _ in }
       } catch let refusal { return report(refusal, to: error) }
       guard count > 0 else { throw .notMapped(UInt(bitPattern: address)) }
       return KS_OK
@@ -94,10 +93,10 @@
   }
 
   @c @implementation func ks_physical_address(_ address: UnsafeRawPointer!) -> UInt64 {
-    guard let memory = CMemory.current, let address else { return 0 }
+    guard let area = CMemory.area, let address else { return 0 }
     let virtual = VirtualAddress(UInt(bitPattern: address))
-    if memory.pointee.area.range.contains(virtual) {
-      guard let frame = memory.pointee.area.page(of: virtual) else { return 0 }
+    if area.pointee.range.contains(virtual) {
+      guard let frame = area.pointee.page(of: virtual) else { return 0 }
       return UInt64(frame.physicalAddress.rawValue | virtual.rawValue & 4095)
     }
     guard virtual.rawValue >= UInt.max &<< UInt(bitPattern: CMachine().virtualAddressBits) else { return 0 }

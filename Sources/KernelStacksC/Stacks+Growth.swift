@@ -92,6 +92,10 @@
     allocator(handle)?.pointee.fillReserve()
   }
 
+  @c @implementation func ks_stacks_fill_pool(_ handle: CStacksHandle) -> Bool {
+    allocator(handle)?.pointee.fillRefillPool() ?? false
+  }
+
   // MARK: Shrinking
 
   /// Works on a C kernel's batch, which is empty if it is all zero.

@@ -58,19 +58,13 @@
   private func checkLinear(
     _ address: VirtualAddress, _ stacks: UnsafePointer<CStacks>
   ) throws(ThreadStackError) {
-    guard let memory = CMemory.current else { throw .foreignAddress(address) }
     if let boot = stacks.pointee.bootStack, boot.contains(address) { throw .bootStack(address) }
-    let size = stacks.pointee.geometry.size
-    let isAligned = address.rawValue & UInt(bitPattern: size &- 1) == 0
-    let frame = CMachine().frame(ofLinear: address)
-    if isAligned, let block = memory.pointee.frames.usedBlock(at: frame), block.purpose == .threadStack,
-      pageSize &<< block.order == size
-    {
-      return
-    }
-    switch memory.pointee.frames.owner(of: frame) {
-    case .free: throw isAligned ? .notLive(address) : .foreignAddress(address)
-    case .used(.threadStack) where !isAligned: throw .unalignedAddress(address)
+    guard let block = ks_frames().pointee.linear_block else { throw .foreignAddress(address) }
+    let physical = UInt64(address.rawValue &- CMachine().linearMapOffset)
+    switch block(physical, stacks.pointee.geometry.size) {
+    case KS_BLOCK_IS_STACK: return
+    case KS_BLOCK_IS_FREE: throw .notLive(address)
+    case KS_BLOCK_IS_IN_STACK: throw .unalignedAddress(address)
     default: throw .foreignAddress(address)
     }
   }

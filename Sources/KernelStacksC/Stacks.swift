@@ -40,7 +40,7 @@
     _ error: UnsafeMutablePointer<ks_error>!
   ) -> ks_code {
     do throws(CInterfaceError) {
-      guard CMemory.current != nil else { throw .notInitialized }
+      guard CMemory.isInitialized else { throw .notInitialized }
       guard let handle else { throw .nullArgument("the pointer to the stacks") }
       guard let configuration else { throw .nullArgument("the configuration") }
       guard handle.pointee.opaque == nil else { throw .stacksMade }
@@ -49,9 +49,12 @@
       }
       let asked = try stackConfiguration(configuration.pointee)
       let isLinear = asked.strategy == .linear
+      if isLinear, CMemory.frames == nil { throw .kernelFrames }
+      let records = try recordMemory(configuration.pointee, asked)
       if isLinear, ks_state().pointee.linear_stacks != nil { throw .secondLinearAllocator }
       do throws(ThreadStackError) {
-        let stacks = try CStacks(asked, machine: CMachine(), frames: CFrames(), arena: CArena())
+        let stacks = try CStacks(
+          asked, machine: CMachine(), frames: CFrames(), arena: CArena(), records: records)
         UnsafeMutableRawPointer(handle).bindMemory(to: CStacks.self, capacity: 1).initialize(to: stacks)
         guard ks_enter_allocators(handle.pointee.opaque) else {
           end(handle)
@@ -61,6 +64,41 @@
         return KS_OK
       } catch let refusal { return report(refusal, to: error) }
     } catch let interfaceError { return report(interfaceError, to: error) }
+  }
+
+  @c @implementation func ks_stacks_records_size(
+    _ configuration: UnsafePointer<ks_stack_configuration>!, _ error: UnsafeMutablePointer<ks_error>!
+  ) -> Int {
+    do throws(CInterfaceError) {
+      guard CMemory.isInitialized else { throw .notInitialized }
+      guard let configuration else { throw .nullArgument("the configuration") }
+      let asked = try stackConfiguration(configuration.pointee)
+      do throws(StackConfigurationError) {
+        return try CStacks.recordByteCount(asked, machine: CMachine(), frames: CFrames())
+      } catch let refusal { _ = report(ThreadStackError.configuration(refusal), to: error) }
+    } catch let interfaceError { _ = report(interfaceError, to: error) }
+    return 0
+  }
+
+  /// The memory that is given for the records, cleared if it is fit; `nil` where the library's own frames are to serve.
+  ///
+  /// Why this use of memory is sound: the caller promises that it is there, and no other's.
+  private func recordMemory(
+    _ given: ks_stack_configuration, _ asked: StackConfiguration
+  ) throws(CInterfaceError) -> UnsafeMutableRawBufferPointer? {
+    guard let start = given.records else {
+      if CMemory.frames == nil { throw .nullArgument("the memory for the records") }
+      return nil
+    }
+    // What C calls SIZE_MAX is negative here.
+    let size = given.records_size < 0 ? .max : given.records_size
+    do throws(StackConfigurationError) {
+      let needed = try CStacks.recordByteCount(asked, machine: CMachine(), frames: CFrames())
+      if size >= needed, UInt(bitPattern: start) & 63 == 0 {
+        start.initializeMemory(as: UInt8.self, repeating: 0, count: needed)
+      }
+    } catch {}
+    return UnsafeMutableRawBufferPointer(start: start, count: size)
   }
 
   private func stackConfiguration(
@@ -105,14 +143,17 @@
 
   /// Has each allocator of stacks in turn give back freed stacks, until `isEnough` says that what came free will do.
   ///
-  /// - Parameter frames: how many frames to give back, from each allocator.
-  @inline(never) func reclaimFromAllStacks(frames: Int, until isEnough: () -> Bool) -> Bool {
+  /// - Parameters:
+  ///   - frames: how many frames to give back, from each allocator.
+  ///   - isEnough: gets the number of frames that an allocator gave back.
+  @inline(never) func reclaimFromAllStacks(frames: Int, until isEnough: (Int) -> Bool) -> Bool {
     ks_begin_asking()
     defer { ks_end_asking() }
     for index in 0..<KS_MOST_ALLOCATORS {
       guard let opaque = ks_allocator_at(index) else { continue }
       var handle = ks_stacks(opaque: opaque)
-      if ks_stacks_reclaim(&handle, frames) > 0, isEnough() { return true }
+      let given = ks_stacks_reclaim(&handle, frames)
+      if given > 0, isEnough(given) { return true }
     }
     return false
   }

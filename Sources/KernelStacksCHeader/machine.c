@@ -5,8 +5,11 @@
 
 struct ks_state kernel_stacks_state;
 uint64_t kernel_stacks_memory_map[KS_MEMORY_MAP_BYTES / 8];
+uint64_t kernel_stacks_area[KS_AREA_BYTES / 8];
 struct ks_lock_line kernel_stacks_mapping_lock;
 struct ks_lock_line kernel_stacks_free_locks[KS_FREE_LOCKS];
+struct ks_lock_line kernel_stacks_checked_lock;
+uint64_t kernel_stacks_checked_frames[KS_CHECKED_FRAMES + 1];
 
 __attribute__((weak)) uint32_t ks_machine_node(void) { return 0; }
 

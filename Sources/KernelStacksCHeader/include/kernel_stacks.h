@@ -3,7 +3,8 @@
 // The library is built for EL1 with 4 KiB pages and 39-bit or 48-bit addresses. docs/c-interface.md explains how a kernel
 // is joined with it, Fixtures/CKernel is a complete one.
 //
-//   ks_init             describes memory; once, on the first CPU, with the MMU on
+//   ks_init             describes memory; once, on the first CPU, with the MMU on. A kernel that has a page allocator, or page
+//                       tables, calls ks_init_with_frames or ks_init_with_addresses
 //   ks_stacks_make      makes an allocator of stacks; a kernel may have several
 //   ks_stack_allocate   gives a zeroed stack for a thread
 //   ks_stack_free       takes it back, and reports an address of no stack or of a freed one
@@ -54,7 +55,7 @@ void ks_machine_unlock(uint64_t *lock, uintptr_t state);
 //
 // The bytes that a function needs below its caller's stack pointer, without what the kernel's own functions take. A test of the
 // library compares them with the built code. Others have no stated bound: those that make tables call themselves for each level.
-#define KS_INIT_STACK 640   // ks_init
+#define KS_INIT_STACK 640   // ks_init, ks_init_with_frames, ks_init_with_addresses
 #define KS_FAULT_STACK 128  // ks_stack_fault, ks_stacks_take_back, ks_stack_classify, ks_stack_classify_address
 
 // MARK: Errors
@@ -85,6 +86,8 @@ typedef enum ks_code {
   KS_NO_RESERVE,           // the CPU's reserve is too small: the thread was switched in without ks_stack_prepare_to_run
   KS_CANNOT_LEND,          // a CPU does not set access flags by itself, has no CAS, or its table walks are not coherent
   KS_NO_ALLOCATORS,        // as many allocators of stacks exist as there can be: 32
+  KS_BAD_FRAME,            // a function of the kernel gave a frame or an entry that is none, or is in use
+  KS_NOT_OWNED,            // the call is about frames or addresses of the library, and they are the kernel's own
 } ks_code;
 
 #define KS_ERROR_TEXT_SIZE 176
@@ -113,6 +116,11 @@ typedef struct ks_memory_range {
 
 #define KS_ANY_NODE (-1)
 
+// A CPU's record, for kernels whose frames are their own; all 0.
+typedef struct ks_cpu_record {
+  void *opaque[2];
+} ks_cpu_record;
+
 typedef struct ks_configuration {
   uint64_t linear_map_offset;       // physical address + this = address where RAM is mapped, writable and cacheable
   uint64_t kernel_root;             // the root table of the kernel's half, physical; 0: TTBR1_EL1 names it
@@ -126,12 +134,69 @@ typedef struct ks_configuration {
   size_t memory_count;
   const ks_memory_range *reserved;  // memory in use: the kernel image, the device tree, ...; ranges may overlap
   size_t reserved_count;
-  void (*misuse)(const ks_error *); // called for every free that is refused; may be null. Interrupts may be off
+  void (*misuse)(const ks_error *); // called for every free that is refused, and for what is wrong with what the kernel's own
+                                    // functions give; may be null. Interrupts may be off
+  ks_cpu_record *cpu_records;       // for ks_init_with_frames and ks_init_with_addresses: one for each CPU, which stay
 } ks_configuration;
 
 // Checks the description against the CPU's registers and tables, takes memory for the records (12 bytes for each frame), and
 // frees all memory that is not reserved. Called once, while no other CPU uses the library.
 KS_CHECKED ks_code ks_init(const ks_configuration *configuration, ks_error *error);
+
+// MARK: A kernel's own frames and addresses
+//
+//                            frames           addresses and tables
+//   ks_init                  the library's    the library's
+//   ks_init_with_frames      the kernel's     the library's, under root entries of its own
+//   ks_init_with_addresses   the kernel's     the kernel's
+//
+// What is not the library's is not linked, with --gc-sections: no buddy allocator, no vmalloc area. Calls about its frames
+// (ks_frames_..., ks_zero_one_frame) and KS_LINEAR are refused then, with KS_NOT_OWNED where there is a code; without the vmalloc
+// area also ks_vmalloc, ks_vfree, ks_map and ks_unmap, and ks_physical_address gives 0.
+//
+// The functions are called on all CPUs at once, on the stack of who calls the library. They call nothing of the library, except
+// that `allocate` may call ks_reclaim.
+
+typedef struct ks_frame_functions {
+  void *context;                    // the first argument of each
+  // Hands out a frame of 4,096 bytes that the linear map has: on that node if it can, zeroed if `cleared`; 0: there is none.
+  // Without `may_sleep` it does not sleep; interrupts may be off. With it no lock of the library is held, and interrupts are as
+  // they were when the library was called: it may sleep if that caller may.
+  uint64_t (*allocate)(void *context, int node, bool cleared, bool may_sleep);
+  // Takes a frame back. Never sleeps; interrupts may be off, and locks of the library held.
+  void (*free)(void *context, uint64_t physical);
+  int (*node_of)(void *context, uint64_t physical);  // of a frame; may be null if there is one node
+  uint64_t (*total)(void *context);                  // how many frames there are, free or not
+  uint64_t (*free_count)(void *context);             // how many are free, for texts of refusals; may be null
+  uint32_t node_count;                               // 1 to 64
+} ks_frame_functions;
+
+typedef struct ks_address_functions {
+  void *context;
+  // Reserves kernel addresses that nothing is mapped at: `phase` bytes above a multiple of `alignment`; all three are multiples of
+  // 4,096. 0: there is no room. Called by ks_stacks_make.
+  uintptr_t (*reserve)(void *context, size_t size, size_t alignment, size_t phase);
+  void (*release)(void *context, uintptr_t address);  // may be null: the addresses stay reserved
+  // The physical address of the last-level entry of a reserved address, after building the tables that are missing; 0: there is no
+  // memory for them. The 512 entries beside it are empty at first, and the library's. May sleep if who calls the library may.
+  uint64_t (*entry)(void *context, uintptr_t address, int node);
+  // Frees the last-level tables of a range, all of whose entries are empty, once no CPU walks them any more (TLBI VAAE1IS, DSB);
+  // returns their number. May be null: tables stay.
+  size_t (*free_tables)(void *context, uintptr_t address, size_t size);
+} ks_address_functions;
+
+// Do what ks_init does, for a kernel that gives functions, which are copied. `cpu_records` is used, `memory` and `reserved` are
+// not; nor, without the library's vmalloc area, `vmalloc_start`, `vmalloc_end` and `kernel_root`. Each takes a frame, looks at it, and
+// gives it back.
+KS_CHECKED ks_code ks_init_with_frames(
+    const ks_configuration *configuration, const ks_frame_functions *frames, ks_error *error);
+KS_CHECKED ks_code ks_init_with_addresses(
+    const ks_configuration *configuration, const ks_frame_functions *frames, const ks_address_functions *addresses,
+    ks_error *error);
+
+// Gives back about as many frames of freed stacks, of all allocators, as were asked for; returns their number. A kernel's page
+// allocator calls it when it runs short, without its locks, for the frames come by `free`.
+size_t ks_reclaim(size_t frames);
 
 // Checks that this CPU may use the library: its number, and what the library relies on in its registers, which must be as on the
 // first CPU; and that it can lend pages, if the kernel does. Each CPU that has started calls it before it runs threads.
@@ -210,6 +275,8 @@ typedef struct ks_stack_configuration {
   uint32_t depot;                   // freed stacks that CPUs share: 0 to 4,096
   uint32_t retirement_batch;        // unmapped stacks that one TLB invalidation serves: 1 to 256
   uint32_t groups;                  // groups with a limit: 0 to 1,024; 0 for KS_LINEAR
+  void *records;                    // memory for the records, mapped on all CPUs, from a multiple of 64 on; it stays until
+  size_t records_size;              // ks_stacks_end. Null: frames of the library's own
 } ks_stack_configuration;
 
 // 16 KiB, the smallest guard, 8 stacks cached by each CPU, 256 by all, 64 for an invalidation, no groups.
@@ -220,7 +287,9 @@ typedef struct ks_stacks {
   void *opaque;
 } ks_stacks;
 
-// Makes an allocator, and takes memory for its records.
+// The bytes that the records of such an allocator take; 0: the configuration is refused.
+size_t ks_stacks_records_size(const ks_stack_configuration *configuration, ks_error *error);
+// Makes an allocator, and takes memory for its records unless it is given.
 KS_CHECKED ks_code ks_stacks_make(ks_stacks *stacks, const ks_stack_configuration *configuration, ks_error *error);
 // Frees all memory of an allocator. None of its stacks is in use, and no other CPU uses the allocator; KS_IN_USE also while
 // ks_frames_allocate takes its freed stacks back: call it again.
@@ -338,6 +407,9 @@ size_t ks_stack_missing_pages(const ks_stacks *stacks, const void *base);
 size_t ks_stacks_release_reserve(const ks_stacks *stacks);
 // (exception stack) Fills this CPU's reserve, as far as memory allows.
 void ks_stacks_fill_reserve(const ks_stacks *stacks);
+// Fills the pool from which CPUs take what their reserves lack when no frame is to be had, as much as all reserves; returns whether
+// it is full. May sleep if the kernel's own page allocator does: a thread calls it now and then, and after a thread had to wait.
+bool ks_stacks_fill_pool(const ks_stacks *stacks);
 
 // Shrinking: the pages below a sleeping thread's stack pointer are unmapped, for several threads; one invalidation serves all;
 // then the pages of each stack are released. Until then they may be restored, for a thread that is to run. A thread that is

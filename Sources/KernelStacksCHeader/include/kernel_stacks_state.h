@@ -8,13 +8,45 @@
 
 #pragma clang assume_nonnull begin
 
-// The stack of a thread that ends on it: it is freed when its CPU has left it.
+// The stack of a thread that ends on it: it is freed when its CPU has left it. It lies in the CPU's record.
 struct ks_leaving {
   ks_stacks stacks;
   void *_Nullable base;            // null: there is none
 };
+_Static_assert(sizeof(struct ks_leaving) <= sizeof(ks_cpu_record), "a record of the kernel holds it");
 
 #define KS_MOST_ALLOCATORS 32
+
+// What allocators of stacks get frames and addresses from: the library's own allocators, or the kernel's functions. They are called
+// by pointers, so that a kernel with its own is linked without the library's.
+//
+// A physical address that is returned is 0 if the request was refused; bit 0 is set if it is no frame that could be used.
+struct ks_frame_source {
+  uint64_t (*_Nullable allocate)(uint32_t order, int32_t node, uint32_t purpose, bool cleared, bool may_sleep);
+  // All of at most KS_MOST_TOGETHER frames for stacks, or none; 0: refused, 1: they are zero, 2: not known.
+  uint32_t (*_Nullable allocate_together)(uint64_t *frames, size_t count, bool cleared);
+  // Whether the frames were taken back.
+  bool (*_Nullable release)(uint64_t physical, uint32_t order);
+  int32_t (*_Nullable node_of)(uint64_t physical);
+  uint64_t (*_Nullable total)(void);
+  uint64_t (*_Nullable free_count)(void);
+  int32_t (*_Nullable largest_free_order)(void);
+  // Of linear stacks, which the kernel's functions have none of.
+  enum ks_linear_block (*_Nullable linear_block)(uint64_t physical, size_t size);
+  uint64_t node_count;
+};
+#define KS_MOST_TOGETHER 8
+
+// What a frame is of which a caller says that a linear stack of a size begins there.
+enum ks_linear_block { KS_BLOCK_IS_STACK, KS_BLOCK_IS_FREE, KS_BLOCK_IS_IN_STACK, KS_BLOCK_IS_FOREIGN };
+
+struct ks_address_source {
+  // 0: refused, for want of addresses, if `largest` is the largest gap, or of frames, if it is SIZE_MAX.
+  uint64_t (*_Nullable reserve)(size_t size, size_t alignment, size_t phase, size_t *largest);
+  void (*_Nullable release)(uint64_t address);
+  uint64_t (*_Nullable entry)(uint64_t address, int32_t node);
+  size_t (*_Nullable release_tables)(uint64_t start, size_t size);
+};
 
 struct ks_state {
   uint64_t linear_map_offset;
@@ -23,7 +55,13 @@ struct ks_state {
   uint64_t cpu_count;
   uint64_t tracks_dirty_pages;
   uint64_t lends_pages;
-  void *_Nullable memory;          // null until ks_init has succeeded
+  uint64_t is_initialized;         // 0 until ks_init, or one that takes functions, has succeeded
+  void *_Nullable buddy;           // the library's own frames; null: the kernel's
+  void *_Nullable area;            // the library's own vmalloc area; null: the kernel's
+  struct ks_frame_source frames;
+  struct ks_address_source addresses;
+  ks_frame_functions kernel_frames;
+  ks_address_functions kernel_addresses;
   void *_Nullable linear_stacks;   // the allocator of linear stacks, if there is one
   // Of the first CPU's registers what the library relies on: TCR_EL1, TTBR1_EL1, and where MAIR_EL1 has which memory.
   uint64_t translation_control, root_register;
@@ -36,6 +74,9 @@ struct ks_state {
 };
 extern struct ks_state kernel_stacks_state;
 static inline struct ks_state *ks_state(void) { return &kernel_stacks_state; }
+
+static inline struct ks_frame_source *ks_frames(void) { return &kernel_stacks_state.frames; }
+static inline struct ks_address_source *ks_addresses(void) { return &kernel_stacks_state.addresses; }
 
 static inline void ks_count_leaving(int64_t change) {
   __atomic_fetch_add(&kernel_stacks_state.leaving_count, change, __ATOMIC_RELAXED);
@@ -78,9 +119,23 @@ static inline void *_Nullable ks_allocator_at(int index) {
 extern uint64_t kernel_stacks_memory_map[KS_MEMORY_MAP_BYTES / 8];
 static inline void *ks_memory_map(void) { return kernel_stacks_memory_map; }
 
+// The handle of the vmalloc area.
+#define KS_AREA_BYTES 64
+extern uint64_t kernel_stacks_area[KS_AREA_BYTES / 8];
+static inline void *ks_area_handle(void) { return kernel_stacks_area; }
+
 struct ks_lock_line {
   _Alignas(64) uint64_t lock;
 };
+
+// Of checked builds: the frames of the kernel that the library has, and their number.
+#define KS_CHECKED_FRAMES 65536
+extern struct ks_lock_line kernel_stacks_checked_lock;
+extern uint64_t kernel_stacks_checked_frames[KS_CHECKED_FRAMES + 1];
+static inline uint64_t *ks_checked_frames(void) { return kernel_stacks_checked_frames; }
+static inline uint64_t *ks_checked_frame_count(void) { return &kernel_stacks_checked_frames[KS_CHECKED_FRAMES]; }
+static inline uint64_t *ks_checked_frames_lock(void) { return &kernel_stacks_checked_lock.lock; }
+
 // The lock under which ks_map and ks_unmap change tables.
 extern struct ks_lock_line kernel_stacks_mapping_lock;
 static inline uint64_t *ks_mapping_lock(void) { return &kernel_stacks_mapping_lock.lock; }
