@@ -6,8 +6,16 @@ import LinuxServices
 /// Linux's page allocator as a frame source.
 struct LinuxFrames: FrameSource {
   func allocate(_ request: FrameRequest) throws(FrameSourceError) -> PageFrame {
+    try allocate(request, wait: true)
+  }
+
+  func allocateWithoutWaiting(_ request: FrameRequest) throws(FrameSourceError) -> PageFrame {
+    try allocate(request, wait: false)
+  }
+
+  private func allocate(_ request: FrameRequest, wait: Bool) throws(FrameSourceError) -> PageFrame {
     let node = request.node.map { Int32(truncatingIfNeeded: $0.index) } ?? -1
-    let frame = swift_stacks_alloc_pages(UInt32(truncatingIfNeeded: request.order), node, request.cleared, true)
+    let frame = swift_stacks_alloc_pages(UInt32(truncatingIfNeeded: request.order), node, request.cleared, wait)
     guard frame != 0 else {
       throw .refused(
         FrameRefusal(
