@@ -41,6 +41,43 @@ static void ask_for_places(const ks_stacks *guarded, const ks_stacks *linear) {
   must(ks_stack_free(linear, boot_stacks, &error) == KS_RUNNING_STACK, "this stack was freed");
 }
 
+// Stacks of several sizes, each of an allocator of its own, are freed by their addresses alone.
+static void free_by_address(const ks_stacks *guarded, const ks_stacks *linear) {
+  static const uint32_t sizes[] = {8 << 10, 16 << 10, 24 << 10, 64 << 10};
+  ks_error error;
+  ks_stacks classes[4] = {{0}};
+  char *stacks[40];
+  for (int index = 0; index < 4; index++) {
+    ks_stack_configuration kind = ks_stack_defaults(index % 2 ? KS_GROWING : KS_VMALLOC);
+    kind.size = sizes[index], kind.capacity = 20;
+    must(ks_stacks_make(&classes[index], &kind, &error) == KS_OK, error.text);
+  }
+  for (int index = 0; index < 40; index++) {
+    must((stacks[index] = ks_stack_allocate(&classes[index % 4], KS_ANY_NODE, &error)), error.text);
+  }
+  for (int index = 0; index < 40; index++) {
+    uint32_t size = sizes[index % 4];
+    ks_stacks at = ks_stacks_at((uintptr_t)stacks[index]);
+    must(at.opaque == classes[index % 4].opaque, "another allocator's stack");
+    must(ks_stacks_at((uintptr_t)stacks[index] + size - 1).opaque == at.opaque, "the top of a stack");
+    must(ks_stacks_at((uintptr_t)stacks[index] - 1).opaque == at.opaque, "a guard");
+    must(ks_stack_free(&at, stacks[index], &error) == KS_OK, error.text);
+  }
+  for (int index = 0; index < 4; index++) must(ks_stacks_end(&classes[index], &error) == KS_OK, error.text);
+  must(!ks_stacks_at((uintptr_t)stacks[0]).opaque && !ks_stacks_at(0).opaque, "stacks of an allocator that has ended");
+  must(!ks_stacks_at((uintptr_t)linear_address(RAM_START)).opaque && !ks_stacks_at(UINTPTR_MAX).opaque, "no stack");
+  if (linear) {
+    char *block = ks_stack_allocate(linear, KS_ANY_NODE, &error);
+    must(block && ks_stacks_at((uintptr_t)block + 5000).opaque == linear->opaque, "a linear stack");
+    must(ks_stack_free(linear, block, &error) == KS_OK && ks_stacks_reclaim(linear, SIZE_MAX) > 0, error.text);
+    must(!ks_stacks_at((uintptr_t)block).opaque, "a linear stack that was freed");
+  }
+  char *stack = ks_stack_allocate(guarded, KS_ANY_NODE, &error);
+  must(ks_stacks_at((uintptr_t)stack).opaque == guarded->opaque, "another allocator's stack");
+  must(ks_stack_free(guarded, stack, &error) == KS_OK, error.text);
+  say("{\"type\":\"sizes\",\"classes\":4,\"freed\":40}");
+}
+
 static void grow_by_hand(const ks_stacks *growing) {
   ks_error error;
   ks_stacks_reclaim(growing, SIZE_MAX);
@@ -91,6 +128,7 @@ void ask(const ks_stacks *linear, const ks_stacks *guarded, const ks_stacks *gro
   }
   must(ks_error_text(NULL) == ks_code_text(KS_OK), "no error");
   ask_for_places(guarded, linear);
+  free_by_address(guarded, linear);
   grow_by_hand(growing);
   if (!OWN_FRAMES) {
     uint64_t zeroed = 0;

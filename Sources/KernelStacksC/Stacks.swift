@@ -158,6 +158,33 @@
     return false
   }
 
+  @c @implementation func ks_stacks_at(_ address: UInt) -> ks_stacks {
+    guard CMemory.isInitialized else { return ks_stacks() }
+    // While it looks, no allocator ends.
+    ks_begin_asking()
+    defer { ks_end_asking() }
+    for index in 0..<KS_MOST_ALLOCATORS {
+      guard let opaque = ks_allocator_at(index) else { continue }
+      let handle = ks_stacks(opaque: opaque)
+      if isAmongStacks(address, of: handle) { return handle }
+    }
+    return ks_stacks()
+  }
+
+  private func isAmongStacks(_ address: UInt, of handle: ks_stacks) -> Bool {
+    withUnsafePointer(to: handle) { handle in
+      guard let stacks = allocator(handle) else { return false }
+      if stacks.pointee.slotAddresses.contains(VirtualAddress(address)) { return true }
+      guard stacks.pointee.configuration.strategy == .linear, let block = ks_frames().pointee.linear_block
+      else {
+        return false
+      }
+      let size = stacks.pointee.geometry.size
+      let base = address & ~UInt(bitPattern: size &- 1)
+      return block(UInt64(base &- CMachine().linearMapOffset), size) == KS_BLOCK_IS_STACK
+    }
+  }
+
   @c @implementation func ks_stacks_geometry(_ handle: CStacksHandle) -> ks_stack_geometry {
     var result = ks_stack_geometry()
     guard let stacks = allocator(handle) else { return result }

@@ -162,6 +162,14 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Where stacks lie.
   public var geometry: StackGeometry { control.pointee.geometry }
 
+  /// The addresses of all slots, with their guards; empty for linear stacks.
+  public var slotAddresses: VirtualAddressRange {
+    if isLinear { return VirtualAddressRange(VirtualAddress(0), byteCount: 0) }
+    let lead = geometry.areaLead
+    return VirtualAddressRange(
+      VirtualAddress(firstWindow) - lead, byteCount: layout.slotCount &<< geometry.strideShift &+ lead)
+  }
+
   var layout: StackMetadataLayout { control.pointee.layout }
 
   var firstWindow: UInt { control.pointee.firstWindow }

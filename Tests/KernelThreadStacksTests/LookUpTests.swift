@@ -209,4 +209,27 @@ import Testing
     bed.takeFrame()
     bed.expectNoHarm()
   }
+
+  @Test(arguments: [
+    StackConfiguration(.vmalloc, capacity: 70), StackConfiguration(.growing, size: 64 << 10, capacity: 40),
+    StackConfiguration(.vmalloc, phase: 16384, capacity: 70),
+  ])
+  func `An allocator's addresses are those of its slots, with their guards`(
+    _ configuration: StackConfiguration
+  ) throws {
+    let world = try World()
+    let stacks = try world.stacks(configuration)
+    let addresses = stacks.slotAddresses
+    var owners: [Owner] = []
+    while let stack = try? stacks.allocate(node: nil) { owners.append(Owner(stack)) }
+    #expect(owners.count == configuration.capacity)
+    for owner in owners {
+      let guardBytes = stacks.geometry.stride - stacks.geometry.size
+      #expect(addresses.contains(owner.base - guardBytes))
+      #expect(addresses.contains(owner.base + (stacks.geometry.size - 1)))
+    }
+    for owner in owners { stacks.free(owner.take()) }
+    let linear = try world.stacks(StackConfiguration(.linear))
+    #expect(linear.slotAddresses.byteCount == 0)
+  }
 }

@@ -148,7 +148,7 @@ struct CLibraryTests {
       try only("group")["text"]?.string
         == "4 KiB of stack for group 0 refused: 40 KiB of its 40 KiB are in use")
     #expect(try number(try only("left"), "threads") == 100)
-    for type in ["pressure", "offenders", "tasks", "mapped", "asked"] { _ = try only(type) }
+    for type in ["sizes", "pressure", "offenders", "tasks", "mapped", "asked"] { _ = try only(type) }
 
     // Every refusal has the code that was expected, names the address, and says it in words.
     let refusals = run.records(ofType: "refusal")

@@ -15,7 +15,7 @@ struct KernelFunctionsTests {
     #expect(run.exitCode == 0, "\(run.lines.suffix(5).joined(separator: "\n"))")
     let records =
       ["refusal", "begin", "threads", "shrink", "left", "storm", "end", "lent", "waited"]
-      + ["exhausted", "oddFrames", "oddAddresses", "checkedFrames", "pressure", "group", "tasks"]
+      + ["exhausted", "oddFrames", "oddAddresses", "checkedFrames", "pressure", "group", "tasks", "sizes"]
     return records.flatMap { run.records(ofType: $0) }
   }
 
@@ -42,7 +42,7 @@ struct KernelFunctionsTests {
     #expect(try #require(threads["grownPages"]?.integer) > 300)
     #expect(try only("shrink", of: records)["mappedAfter"]?.integer == 4 << 10)
     #expect(try only("left", of: records)["threads"]?.integer == 100)
-    for type in ["group", "tasks", "pressure"] { _ = try only(type, of: records) }
+    for type in ["group", "tasks", "pressure", "sizes"] { _ = try only(type, of: records) }
     if cpuCount > 1 { #expect(try only("storm", of: records)["racesFreed"]?.integer == 40) }
     let end = try only("end", of: records)
     #expect(end["live"]?.integer == 0 && end["lost"]?.integer == 1)

@@ -292,7 +292,7 @@ size_t ks_stacks_records_size(const ks_stack_configuration *configuration, ks_er
 // Makes an allocator, and takes memory for its records unless it is given.
 KS_CHECKED ks_code ks_stacks_make(ks_stacks *stacks, const ks_stack_configuration *configuration, ks_error *error);
 // Frees all memory of an allocator. None of its stacks is in use, and no other CPU uses the allocator; KS_IN_USE also while
-// ks_frames_allocate takes its freed stacks back: call it again.
+// ks_frames_allocate or ks_reclaim takes freed stacks back, or ks_stacks_at looks: call it again.
 KS_CHECKED ks_code ks_stacks_end(ks_stacks *stacks, ks_error *error);
 
 // The layout of stacks. Exceptions take `current` from the thread record; code on a stack may use ks_thread_info.
@@ -326,6 +326,10 @@ ks_code ks_stack_free(const ks_stacks *stacks, void *base, ks_error *error);
 ks_code ks_stack_free_when_left(const ks_stacks *stacks, void *base, ks_error *error);
 // Takes a freed stack out of the cache for good, because it may still be in use; returns whether it was there.
 bool ks_stack_quarantine(const ks_stacks *stacks, void *base);
+
+// The allocator among whose stacks or guards an address lies, if any: a kernel with an allocator for each size of stacks need not
+// keep in mind which one a stack is from. Of linear stacks only those in use are found. Costs grow with the number of allocators.
+ks_stacks ks_stacks_at(uintptr_t address);
 
 // Registers the static stack on which the kernel booted. It is laid out like all others, and is never freed.
 KS_CHECKED ks_code ks_stacks_adopt_boot_stack(
