@@ -46,8 +46,10 @@
     place.pointee.base = nil
     ks_count_leaving(-1)
     CMachine().restoreInterrupts(interrupts)
-    // What is refused is reported there.
-    _ = ks_stack_free(&left.stacks, left.base, nil)
+    // What is refused is reported there. An allocator with a stack in use has not ended.
+    withUnsafePointer(to: left.stacks) { handle in
+      if let stacks = allocator(handle) { _ = freeStack(at: left.base, of: stacks, nil) }
+    }
   }
 
   private func isOnStack(_ leaving: UnsafePointer<ks_leaving>) -> Bool {

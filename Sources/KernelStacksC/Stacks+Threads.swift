@@ -29,6 +29,14 @@
       return reportMisuse(CInterfaceError.stacksNotMade, to: error)
     }
     freeLeftStack()
+    return freeStack(at: base, of: stacks, error)
+  }
+
+  /// Frees a stack, whatever this CPU has left.
+  @inline(never) func freeStack(
+    at base: UnsafeMutableRawPointer?, of stacks: UnsafePointer<CStacks>,
+    _ error: UnsafeMutablePointer<ks_error>?
+  ) -> ks_code {
     let address = VirtualAddress(UInt(bitPattern: base))
     if isStackPointer(within: address.rawValue, byteCount: stacks.pointee.geometry.size) {
       return reportMisuse(CInterfaceError.runningStack(address.rawValue), to: error)

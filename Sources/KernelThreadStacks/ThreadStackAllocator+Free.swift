@@ -60,6 +60,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       markFreed(linear: stack)
       if let room = record.room { return record.push(stack, at: room, off) }
     }
+    if stack.isCharged { return freeCharged(stack, record, off) }
     freeToDepotOrRetire(stack, record, off)
   }
 
@@ -71,7 +72,6 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   func freeToDepotOrRetire(
     _ stack: PackedStack, _ record: UnsafeMutablePointer<CPURecord>, _ off: borrowing InterruptsOff
   ) {
-    if stack.isCharged { return freeCharged(stack, record, off) }
     if isAskedToEmpty(record) { return freeOnRequest(stack, record, off) }
     let mayCache = !(stack.isGrowing && hasGrown(markedAt: control.pointee.caching.marker(of: stack)))
     let exchange = control.pointee.exchange

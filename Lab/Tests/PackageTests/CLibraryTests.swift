@@ -80,6 +80,17 @@ struct CLibraryTests {
     }
   }
 
+  @Test(arguments: [
+    "ks_stack_free", "ks_stack_free_when_left", "ks_stack_prepare_to_run", "ks_stack_lend", "ks_stacks_reclaim",
+  ])
+  func `What gives stacks back never calls itself, so its need of stack has a bound`(function: String)
+    async throws
+  {
+    let need = StackNeed(try ElfFile(try await CLibrary.shared.linkedWhole()))
+    // Without the functions of frames, which are called by a register.
+    #expect(try need.chain(of: function).byteCount <= 768)
+  }
+
   @Test(
     arguments: [
       ["clang", "-std=c11", "-x", "c"], ["clang", "-std=c23", "-x", "c"],
