@@ -41,7 +41,7 @@
  * What stays mapped below the stack pointer of a thread that does not run: enough to be switched in, to wait in
  * kernelstacks_park(), to choose the next thread and balance load there, and to be interrupted. Lockdep takes more.
  */
-#define PARK_MARGIN (IS_ENABLED(CONFIG_PROVE_LOCKING) ? 3072 : 2048)
+#define PARK_MARGIN (IS_ENABLED(CONFIG_PROVE_LOCKING) ? 3072 : 2176)
 
 struct frame_set {
 	u64 frame[LENT_PAGES]; /* as the entry that maps it, access flag 0 */
