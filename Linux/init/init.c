@@ -173,8 +173,11 @@ static void make_group(void) {
   check("group", make_folder("/groups/one"));
 }
 
-// Its own stack stays charged to the group that it was made in.
-static void join_group(void) { check("move", write_words("/groups/one/cgroup.procs", "0")); }
+// Its own stack stays charged to the group that it was made in. It is whole before, so that no page of it comes later.
+static void join_group(void) {
+  check("recurse", command_number("recurse ", 12288, 1));
+  check("move", write_words("/groups/one/cgroup.procs", "0"));
+}
 
 static long bytes_in_group(void) { return number_in("/groups/one/memory.stat", "kernel_stack"); }
 

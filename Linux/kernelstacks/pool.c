@@ -167,8 +167,11 @@ int __init kernelstacks_start_pool(void)
 			goto undo;
 	}
 	task = kthread_run(kstackd, NULL, "kstackd");
-	if (!IS_ERR(task))
+	if (!IS_ERR(task)) {
+		/* Threads wait for it, or take another node's frames. */
+		set_user_nice(task, MIN_NICE);
 		return 0;
+	}
 undo:
 	free_pool();
 	return -ENOMEM;
