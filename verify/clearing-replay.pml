@@ -7,8 +7,9 @@
 #define REPLAY
 #define ABSENT 0
 #define LIMIT  32
-#define SPILL  16
-byte left;
+#define MOST   16
+#define SPILL  spilled   /* a batch, or what is of one aligned batch less */
+byte left, spilled;
 inline nextWanted() { number(wanted); left-- }
 #include "frames.pml"
 
@@ -50,7 +51,7 @@ again:
   :: letter == 'R' -> demand((paused > 0)); resumeClearing(c)
   :: letter == 'F' -> left = a; fillReady(c)
   :: letter == 'Y' -> fillZeroed(c)
-  :: letter == 'G' -> demand((count[ready(c)] >= LIMIT)); giveBatchBack(c)
+  :: letter == 'G' -> demand((count[ready(c)] >= LIMIT && a > 0 && a <= MOST)); spilled = a; giveBatchBack(c)
   :: letter == 'D' -> demand((count[pool] > 0)); mergePool(c)
   :: letter == 'J' -> demand((count[ready(a)] + count[zeroed(a)] > 0)); mergeLists(c, a)
   :: letter == 'K' -> isPairWanted = a; takeBlock(c)

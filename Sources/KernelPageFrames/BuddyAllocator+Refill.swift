@@ -175,16 +175,27 @@ extension BuddyAllocator {
     while !push(index, to: own.pointee.ready) { releaseBatch(of: own, node: node) }
   }
 
-  /// Merges a batch of the current CPU's list, which has more: those that came first.
+  /// Merges the frames that came first into the current CPU's list, if it has more than a batch: a batch of them, or fewer,
+  /// so that frames of one aligned batch stay together.
   ///
-  /// Another CPU may take the list away meanwhile: then there is room without that.
+  /// Another CPU may take the list away before the lock is held: then there is room without that.
   @inline(never) borrowing func releaseBatch(of own: UnsafeMutablePointer<CPUFrameLists>, node: Int) {
     let lists = FreeLists(records: records, node: nodes + node)
     let state = machine.lock(lists.lock)
     let word = own.pointee.ready.value
-    let keep = word.count &- CPUFrameLists.batch
-    if keep > 0, own.pointee.ready.replace(word, with: FrameListWord(first: word.first, count: keep)) {
-      lists.release(record(keep, from: word.first), count: CPUFrameLists.batch)
+    var kept = word.count &- CPUFrameLists.batch
+    if kept > 0 {
+      var last = record(kept &- 1, from: word.first)
+      var first = lists.record(last).next
+      while kept < word.count &- 1, (first ^ last) &>> UInt32(truncatingIfNeeded: CPUFrameLists.batchOrder) == 0
+      {
+        last = first
+        first = lists.record(last).next
+        kept &+= 1
+      }
+      if own.pointee.ready.replace(word, with: FrameListWord(first: word.first, count: kept)) {
+        lists.release(first, count: word.count &- kept)
+      }
     }
     machine.unlock(lists.lock, restoring: state)
   }

@@ -171,7 +171,7 @@ final class ClearingTrace: @unchecked Sendable {
     } else if sources == [-1] {
       note("D", cpu)
     } else if sources == [cpu], !new.lists[2 * cpu].isEmpty {
-      note("G", cpu)
+      note("G", cpu, changed.count)
     } else {
       note("J", cpu, sources.first ?? 0)
     }

@@ -149,14 +149,22 @@ static inline int refill_list(struct frames *self, int is_cleared, int64_t count
   return is_cleared ? refill_zeroed(self, own, count) : refill_ready(self, own, count);
 }
 
-// Merges a batch of the current CPU's list, which has more: those that came first.
+// Merges what came first into the current CPU's list: a batch, or fewer, so that frames of one aligned batch stay together.
 __attribute__((noinline)) static void spill(struct frames *self, struct cpu_lists *own, int64_t home) {
   struct node_record *node = self->nodes + home;
   uint64_t state = lock(&node->lock);
   uint64_t word = value_of(&own->ready);
-  int64_t keep = count_of(word) - LIST_BATCH;
-  if (keep > 0 && replace(&own->ready, word, list_word(first_of(word), keep))) {
-    release_frames(self, node, record_after(self, keep, first_of(word)), LIST_BATCH);
+  int64_t kept = count_of(word) - LIST_BATCH;
+  if (kept > 0) {
+    uint32_t last = record_after(self, kept - 1, first_of(word)), first = get(&RECORD(last)->next);
+    while (kept < count_of(word) - 1 && (first ^ last) >> BATCH_ORDER == 0) {
+      last = first;
+      first = get(&RECORD(last)->next);
+      kept++;
+    }
+    if (replace(&own->ready, word, list_word(first_of(word), kept))) {
+      release_frames(self, node, first, count_of(word) - kept);
+    }
   }
   unlock(&node->lock, state);
 }
