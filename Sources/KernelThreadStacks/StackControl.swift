@@ -64,16 +64,14 @@ import Synchronization
   let initialMarkerDistance: Int
   /// log2 of the bytes of a window's entries.
   let windowEntryShift: Int
-  /// Whether the records lie in memory that the maker has given, and not in frames of the allocator's own.
-  let hasGivenRecords: Bool
   /// What the tag of a stack has besides its node's number when it serves from the cache without a further look.
   let cachedTag: UInt
   /// How many stacks go from a full magazine to the depot at once, or the other way.
   let exchange: Int
   /// The bytes from the first stack on in which bases of growing stacks lie; 0 for other strategies.
   let growingByteCount: UInt
-  /// The first frame of the block that all this lies in, unless it was given.
-  let metadataFrame: PageFrame
+  /// What ``metadataFrame`` says, in one word.
+  private let blockFrame: PageFrame
   let configuration: StackConfiguration
   let lostStacks: Atomic<Int>
   let refusedFrees: Atomic<Int>
@@ -109,8 +107,7 @@ import Synchronization
     growingByteCount =
       configuration.strategy == .growing
       ? UInt(bitPattern: layout.slotCount) &<< UInt(bitPattern: geometry.strideShift) : 0
-    hasGivenRecords = metadataFrame == nil
-    self.metadataFrame = metadataFrame ?? PageFrame(0)
+    blockFrame = metadataFrame ?? Self.noFrame
     caching = CachingPlan(
       firstRecord: metadata + layout.cpuOffset, cpuStride: cpuStride, firstWindow: firstWindow,
       slotGroups: slotGroups, slotGroupSpanShift: slotGroupSpanShift, slotGroupSpanMask: slotGroupSpanMask,
@@ -143,6 +140,13 @@ import Synchronization
   @inline(__always) borrowing func entryOffset(ofBase base: VirtualAddress) -> UInt {
     ((base.rawValue &- firstWindow) & slotGroupSpanMask) &>> UInt(bitPattern: StackPages.entryShift)
   }
+
+  /// The first frame of the block that all this lies in; `nil` if that was given by the maker.
+  var metadataFrame: PageFrame? {
+    borrowing get { blockFrame == Self.noFrame ? nil : blockFrame }
+  }
+
+  private static var noFrame: PageFrame { PageFrame(.max) }
 
   @inline(never) borrowing func reportLeak(of stack: PackedStack) {
     lostStacks.add(1, ordering: .relaxed)

@@ -121,7 +121,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   ///
   /// Page tables are the arena's.
   public var metadataByteCount: Int {
-    control.pointee.hasGivenRecords ? layout.byteCount : pageSize &<< layout.order
+    control.pointee.metadataFrame == nil ? layout.byteCount : pageSize &<< layout.order
   }
 
   /// Writes one line: the strategy, what is in use, and the memory of each node.

@@ -148,8 +148,8 @@ public struct ThreadStackAllocator<M: Machine, F: FrameSource & ~Copyable, A: St
     if !isLinear {
       arena.releaseStackArea(at: VirtualAddress(firstWindow) - geometry.areaLead, frames: frames)
     }
-    if control.pointee.hasGivenRecords { return }
-    do { try frames.free(control.pointee.metadataFrame, order: layout.order) } catch {}
+    guard let block = control.pointee.metadataFrame else { return }
+    do { try frames.free(block, order: layout.order) } catch {}
   }
 }
 
