@@ -35,9 +35,12 @@ soak: ; Scripts/require-qemu && Scripts/soak
 
 c-library: ; CHECKED=$(CHECKED) Scripts/build-c-library
 
-linux: ; Linux/run $(VERSION)
+# A variable of that name in the environment means something else.
+linux_version = $(if $(filter command,$(origin VERSION)),$(VERSION))
 
-linux-test: ; Linux/test $(VERSION)
+linux: ; Linux/run $(linux_version)
+
+linux-test: ; Linux/test $(linux_version)
 
 docs: ; Scripts/build-docs
 

@@ -74,7 +74,10 @@ unpack_source() {
     require_space "${KSTACKS_LINUX_SPACE:-6000}"
     echo "   unpacking $archive"
     rm -rf "$cache/build-$mark"[a-z]* "$source"
-    nice -n 10 tar -x -f "$archive" -C "$cache" || fail "$archive could not be unpacked"
+    mkdir "$source" && nice -n 10 tar -x -f "$archive" -C "$source" --strip-components=1 ||
+      fail "$archive could not be unpacked"
+    [ "$(sed -n 's/^\(VERSION\|PATCHLEVEL\) = //p' "$source/Makefile" | tr '\n' .)" = "$version." ] ||
+      fail "$archive is not the source of Linux $version"
     echo "$wanted" >"$source/.unpacked"
   fi
   "$linux/apply" "$source"

@@ -136,7 +136,7 @@ extern uint64_t kernel_table[512];
 static uintptr_t area_end = AREA_START;
 
 // The entry of an address in the table of a level, from the root, which is 0; null: a table is missing, and is not to be or cannot
-// be built. The lock is held, unless it builds, which takes frames.
+// be built. Nobody else changes tables meanwhile.
 static volatile uint64_t *entry_of(uintptr_t address, int level, bool builds) {
   volatile uint64_t *table = (volatile uint64_t *)((uintptr_t)kernel_table + LINEAR_MAP_OFFSET);
   for (int upper = 0;; upper++) {

@@ -69,7 +69,9 @@ static void free_by_address(const ks_stacks *guarded, const ks_stacks *linear) {
   if (linear) {
     char *block = ks_stack_allocate(linear, KS_ANY_NODE, &error);
     must(block && ks_stacks_at((uintptr_t)block + 5000).opaque == linear->opaque, "a linear stack");
-    must(ks_stack_free(linear, block, &error) == KS_OK && ks_stacks_reclaim(linear, SIZE_MAX) > 0, error.text);
+    must(ks_stack_free(linear, block, &error) == KS_OK, error.text);
+    must(ks_stacks_at((uintptr_t)block).opaque == linear->opaque, "a linear stack that is cached");
+    must(ks_stacks_reclaim(linear, SIZE_MAX) > 0, "a stack that was cached");
     must(!ks_stacks_at((uintptr_t)block).opaque, "a linear stack that was freed");
   }
   char *stack = ks_stack_allocate(guarded, KS_ANY_NODE, &error);

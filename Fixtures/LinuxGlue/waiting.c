@@ -86,6 +86,8 @@ static void kfree(const void *memory) {}
 static struct task_struct kernel_thread;
 #define kthread_run(function, argument, name) ((void)(function), &kernel_thread)
 #define IS_ERR(place) (!(place))
+#define MIN_NICE (-20)
+#define set_user_nice(task, nice) ((void)(task), (void)(nice))
 int numa_node_id(void) { return 0; }
 struct page *alloc_pages_node(int node, gfp_t flags, unsigned int order) {
   static unsigned long frames = 16;

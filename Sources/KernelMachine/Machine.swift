@@ -81,7 +81,7 @@ public protocol Machine {
 
   /// What a loop that waits for another CPU does before it looks again; nothing unless a machine says otherwise (YIELD).
   ///
-  /// A machine that runs its CPUs in turn goes on to the next one here, and nowhere else it must.
+  /// A machine that runs its CPUs in turn goes on to the next one here; it need not do so anywhere else.
   func relax()
 
   /// The number of the CPU that executes this, from 0. Stable only while interrupts are off.

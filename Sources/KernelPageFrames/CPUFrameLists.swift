@@ -84,7 +84,7 @@ struct CPUFrameLists: ~Copyable {
 
   /// The most frames that a list holds.
   static var limit: Int { 32 }
-  /// The frames that an empty list gets at least, and that a full one loses.
+  /// The frames that an empty list gets at least, and that a full one loses at most.
   static var batch: Int { 1 &<< batchOrder }
   /// log2 of ``batch``.
   static var batchOrder: Int { 4 }

@@ -2,9 +2,47 @@
 
 import KernelMachine
 import KernelPageFrames
+import SeededRandom
 import Testing
 
 @Suite struct CPUListTests {
+  @Test(arguments: ["upwards", "downwards", "every third", "by seed"])
+  func `Frames become the blocks that they were, in whatever order they come back`(order: String) throws {
+    let bed = try Bed(frames: 4096, cpuCount: 1)
+    let before = bed.blocks()
+    var frames = try (0..<67).map { _ in try bed.take(0) }
+    #expect(Set(frames).count == 67)
+    var random = SplitMix64(seed: 11)
+    switch order {
+    case "upwards": break
+    case "downwards": frames.reverse()
+    case "by seed":
+      for index in frames.indices.dropFirst() { frames.swapAt(index, random.next(below: index + 1)) }
+    default:
+      frames = (0..<3).flatMap { first in stride(from: first, to: 67, by: 3).map { frames[$0] } }
+    }
+    for frame in frames {
+      try bed.allocator.free(frame, order: 0)
+      bed.allocator._checkInvariants()
+    }
+    bed.allocator.drain()
+    #expect(bed.blocks() == before && bed.allocator.freeFrames == 4096)
+  }
+
+  @Test func `A full list gives up no part of an aligned batch whose rest it keeps`() throws {
+    let bed = try Bed(frames: 4096, cpuCount: 1)
+    // Of the last batch 13 frames stay in the list, which begin at an odd one.
+    let frames = try (0..<67).map { _ in try bed.take(0) }
+    let before = bed.blocks()
+    for frame in frames {
+      try bed.allocator.free(frame, order: 0)
+      // Two of three frames that begin an aligned batch would be a block of two.
+      #expect(bed.blocks()[1] == 0)
+    }
+    let blocks = bed.blocks()
+    #expect(blocks[4] == before[4] + 1 && blocks[5] == before[5] + 1, "48 of 67, in whole batches: \(blocks)")
+  }
+
   @Test func `In the common path one frame is taken and given back without a lock`() throws {
     let bed = try Bed(frames: 1024, cpuCount: 2)
     try bed.allocator.free(bed.take(0), order: 0)

@@ -68,6 +68,23 @@ import Testing
     }
   }
 
+  @Test func `An archive of another version is refused, and the other version's tree stays`() throws {
+    let folder = try Folder()
+    defer { folder.remove() }
+    try folder.write("VERSION = 6\nPATCHLEVEL = 1\n", to: "linux-source-6.1/Makefile")
+    try folder.write("VERSION = 6\nPATCHLEVEL = 1\nof the user\n", to: "cache/linux-source-6.1/Makefile")
+    #expect(try bash(["-c", "cd \"$HOME\" && tar -cf archive.tar linux-source-6.1"], in: folder).status == 0)
+    let script = """
+      name='make linux'; . '\(Self.linux)/common.sh'; archive=$HOME/archive.tar; KSTACKS_LINUX_SPACE=0; unpack_source
+      """
+    let outcome = try bash(["-c", script, "bash", "6.12"], in: folder)
+    #expect(outcome.status == 1, "\(outcome)")
+    #expect(outcome.errors.contains("archive.tar is not the source of Linux 6.12"), "\(outcome)")
+    let cache = try folder.contents(of: "cache")
+    #expect(cache["linux-source-6.1/Makefile"]?.suffix(12) == Data("of the user\n".utf8))
+    #expect(cache["linux-source-6.12/.unpacked"] == nil)
+  }
+
   @Test func `Too little disk space is said in one line, before anything is unpacked`() throws {
     let folder = try Folder()
     defer { folder.remove() }

@@ -121,7 +121,7 @@ static u32 cost_of_probe(bool is_passed_over)
 	local_irq_restore(flags);
 	local_bh_enable();
 	unregister_kretprobe(&probe);
-	return is_passed_over ? whole / 16 : later.sum / later.count;
+	return is_passed_over ? whole / 16 : later.count ? later.sum / later.count : 0;
 }
 
 /* A step that this kernel does not have cannot be probed, and takes nothing. */

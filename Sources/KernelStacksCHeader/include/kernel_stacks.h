@@ -86,7 +86,8 @@ typedef enum ks_code {
   KS_NO_RESERVE,           // the CPU's reserve is too small: the thread was switched in without ks_stack_prepare_to_run
   KS_CANNOT_LEND,          // a CPU does not set access flags by itself, has no CAS, or its table walks are not coherent
   KS_NO_ALLOCATORS,        // as many allocators of stacks exist as there can be: 32
-  KS_BAD_FRAME,            // a function of the kernel gave a frame or an entry that is none, or is in use
+  KS_BAD_FRAME,            // a function of the kernel gave a frame or an entry that is none, or is in use; or other code has
+                           // mapped something in the vmalloc area
   KS_NOT_OWNED,            // the call is about frames or addresses of the library, and they are the kernel's own
 } ks_code;
 
@@ -320,15 +321,18 @@ KS_CHECKED void *ks_stack_allocate(const ks_stacks *stacks, int node, ks_error *
 ks_code ks_stack_free(const ks_stacks *stacks, void *base, ks_error *error);
 // Frees the stack that the caller runs on, when it has left it: the thread ends, and has no successor that would free it. The next
 // of these calls on this CPU frees it, if the caller has left it then: ks_stack_allocate, ks_stack_allocate_for_group,
-// ks_stack_free, ks_stack_free_when_left, ks_stack_prepare_to_run, ks_stack_lend, ks_stacks_reclaim, ks_stacks_serve_reclaim,
-// ks_stacks_age, ks_stacks_end; or ks_stacks_drain_cpu for this CPU. Until then it is in use. Interrupts are off from this call
-// until the thread has left its stack for the last time. What ks_stack_free refuses is refused, the caller's own stack apart.
+// ks_stack_free, ks_stack_free_when_left, ks_stack_prepare_to_run, ks_stack_lend, ks_stacks_reclaim, ks_reclaim,
+// ks_frames_allocate, ks_stacks_serve_reclaim, ks_stacks_age, ks_stacks_end; or ks_stacks_drain_cpu for this CPU. Until then it
+// is in use. Interrupts are off from this call until the thread has left its stack for the last time. What ks_stack_free refuses
+// is refused, the caller's own stack apart.
 ks_code ks_stack_free_when_left(const ks_stacks *stacks, void *base, ks_error *error);
 // Takes a freed stack out of the cache for good, because it may still be in use; returns whether it was there.
 bool ks_stack_quarantine(const ks_stacks *stacks, void *base);
 
 // The allocator among whose stacks or guards an address lies, if any: a kernel with an allocator for each size of stacks need not
-// keep in mind which one a stack is from. Of linear stacks only those in use are found. Costs grow with the number of allocators.
+// keep in mind which one a stack is from. Of linear stacks, those in use and freed ones that are cached are
+// found; boot stacks are not. Costs grow with the number of allocators, and CPUs that call it at once share a word; while one
+// does, ks_stacks_end answers KS_IN_USE.
 ks_stacks ks_stacks_at(uintptr_t address);
 
 // Registers the static stack on which the kernel booted. It is laid out like all others, and is never freed.
