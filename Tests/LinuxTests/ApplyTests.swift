@@ -192,6 +192,15 @@ import Testing
     for line in (Self.theirs + Self.ours).split(separator: "\n") { #expect(errors.contains(line)) }
   }
 
+  @Test(arguments: [
+    theirs + fork(""), fork("") + theirs.dropLast(), ours + fork(""), fork("") + ours.dropLast(),
+  ])
+  func `A file of Linux 6.12 that begins or ends with the lines that are looked for is refused`(file: String)
+    throws
+  {
+    try expectRefusal("12", ["kernel/fork.c": file])
+  }
+
   /// What the script says of a tree with these changes, which it leaves as it is.
   @discardableResult
   func expectRefusal(_ version: String, _ changes: [String: String]) throws -> String {
