@@ -11,6 +11,8 @@ mark= && [ "$version" = 6.1 ] || mark=$version-
 kernels=(vmap contiguous kernelstacks growing)
 jobs=${KSTACKS_LINUX_JOBS:-$(nproc 2>/dev/null || echo 1)}
 step=0
+# What a caller has said to make is not for Linux's own: VERSION is a part of its version there.
+unset MAKEFLAGS MAKEOVERRIDES MFLAGS VERSION
 
 fail() { echo "$name: $1" >&2; exit 1; }
 case $version in 6.1 | 6.12) ;; *) fail "Linux $version is not known here; 6.1 and 6.12 are" ;; esac

@@ -68,6 +68,23 @@ import Testing
     }
   }
 
+  @Test func `What make was told does not reach the make of Linux, where VERSION is another word`() throws {
+    let folder = try Folder()
+    defer { folder.remove() }
+    try folder.write("VERSION = 6\nall:\n\t@echo version $(VERSION)\n", to: "tree/Makefile")
+    try folder.write(
+      """
+      go:
+      \t@bash -c "name='make linux'; . '\(Self.linux)/common.sh' 6.12; make -s -C '\(folder.path)/tree'"
+
+      """, to: "Makefile")
+    let make = try #require(
+      ["/usr/bin/make", "/bin/make"].first { FileManager.default.fileExists(atPath: $0) })
+    let outcome = try bash(
+      ["-c", "PATH=$PATH:/usr/bin; '\(make)' -s -C '\(folder.path)' go VERSION=6.12"], in: folder)
+    #expect(outcome.status == 0 && outcome.output == "version 6\n", "\(outcome)")
+  }
+
   @Test func `An archive of another version is refused, and the other version's tree stays`() throws {
     let folder = try Folder()
     defer { folder.remove() }
