@@ -47,10 +47,12 @@ extension BuddyAllocator: FrameSource {
     while left > 0 {
       let next = (records + Int(truncatingIfNeeded: index)).next
       let frame = handOut(index, purpose: request.purpose)
-      body(isDirty ? clear(frame, order: 0) : frame)
+      if isDirty { machine.clear(machine.linearAddress(of: frame), byteCount: 4096) }
+      body(frame)
       index = next
       left &-= 1
     }
+    if isDirty { noteCleared(chain.count) }
     // The list had fewer, and could not be filled: one by one, as many as there are.
     left = count &- chain.count
     while left > 0 {

@@ -84,8 +84,13 @@ extension BuddyAllocator {
   /// Clears a block that was just taken, before the caller knows of it.
   @inline(never) borrowing func clear(_ frame: PageFrame, order: Int) -> PageFrame {
     machine.clear(machine.linearAddress(of: frame), byteCount: 4096 &<< order)
-    clearedOnRequest.pointee.wrappingAdd(1 &<< UInt(truncatingIfNeeded: order), ordering: .relaxed)
+    noteCleared(1 &<< order)
     return frame
+  }
+
+  /// Counts frames that were cleared because a request wanted zeroed ones.
+  borrowing func noteCleared(_ count: Int) {
+    clearedOnRequest.pointee.wrappingAdd(UInt(bitPattern: count), ordering: .relaxed)
   }
 
   /// Merges a freed block whose buddy is free, and releases the lock.

@@ -35,8 +35,9 @@ public struct StackEndMarker: Equatable, Sendable {
 
   /// Writes the marker; `words` is where ``address`` can be accessed.
   public func place(at words: UnsafeMutableRawPointer) {
-    words.storeBytes(of: firstWord, as: UInt64.self)
-    words.storeBytes(of: secondWord, toByteOffset: 8, as: UInt64.self)
+    let words = words.assumingMemoryBound(to: UInt64.self)
+    words[0] = firstWord
+    words[1] = secondWord
   }
 
   /// Whether both words are as they were written; `words` is where ``address`` can be accessed.

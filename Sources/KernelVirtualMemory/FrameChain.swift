@@ -17,7 +17,7 @@ struct FrameChain {
   init() {}
 
   mutating func push<M: Machine>(_ frame: PageFrame, machine: M) {
-    machine.pointer(to: frame.physicalAddress).storeBytes(of: head, as: UInt.self)
+    Self.link(of: frame, machine: machine).pointee = head
     head = frame.number &+ 1
     count &+= 1
   }
@@ -27,11 +27,16 @@ struct FrameChain {
   /// The chain must not be empty.
   mutating func pop<M: Machine>(machine: M) -> PageFrame {
     let frame = PageFrame(head &- 1)
-    let word = machine.pointer(to: frame.physicalAddress)
-    head = word.load(as: UInt.self)
-    word.storeBytes(of: 0, as: UInt.self)
+    let link = Self.link(of: frame, machine: machine)
+    head = link.pointee
+    link.pointee = 0
     count &-= 1
     return frame
+  }
+
+  /// The first word of a frame; typed, so that it is stored as a word, not byte by byte, where unaligned accesses are not allowed.
+  private static func link<M: Machine>(of frame: PageFrame, machine: M) -> UnsafeMutablePointer<UInt> {
+    machine.pointer(to: frame.physicalAddress).assumingMemoryBound(to: UInt.self)
   }
 
   /// Allocates cleared frames until the chain has `wanted`.

@@ -198,10 +198,10 @@ func identifyStack(_ thread: borrowing Thread, record: UInt) {
   guard KernelObjects.hasProcesses else { return }
   let geometry = KernelObjects.stacks.pointee.geometry
   let info = geometry.threadInfo(stackPointer: VirtualAddress(UInt(thread.head.stack_top)))
-  guard let words = info.pointer else { return }
-  words.storeBytes(of: record, as: UInt.self)
-  words.storeBytes(of: isIdentified, toByteOffset: 8, as: UInt.self)
-  words.storeBytes(of: thread.id, toByteOffset: 16, as: Int.self)
+  guard let words = info.pointer?.assumingMemoryBound(to: UInt.self) else { return }
+  words[0] = record
+  words[1] = isIdentified
+  words[2] = UInt(bitPattern: thread.id)
 }
 
 // Linear stacks are not recorded: memory that was never a task's stack identifies none. The boot stack is the boot task's.

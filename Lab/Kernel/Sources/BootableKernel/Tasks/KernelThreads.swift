@@ -35,7 +35,7 @@ func prepareKernelThread(_ thread: KernelThreadPointer, body: @convention(c) (UI
     stackTop: bounds.top.rawValue, body: body, argument: UInt(bitPattern: thread))
   BootableKernel.thread(of: thread).initialize(to: record)
   // thread_info holds the address of the record, for code that has only a stack pointer.
-  info.storeBytes(of: UInt(bitPattern: thread), as: UInt.self)
+  info.assumingMemoryBound(to: UInt.self).pointee = UInt(bitPattern: thread)
 }
 
 /// Makes a thread ready that has not begun, or sleeps.
