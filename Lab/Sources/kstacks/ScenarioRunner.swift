@@ -46,11 +46,12 @@ struct RunOutcome: Sendable {
     if exitCode != promisedCode && failed.isEmpty {
       throw CommandError("\(what) failed with exit code \(exitCode)\(Self.lastWords(lines))")
     }
-    result = ofType("result").last
+    let measured = Self.withMemory(records)
+    result = measured.last { $0["type"]?.string == "result" }
     let stacks = ofType("stack")
     if !stacks.isEmpty { result = result?.adding("stacks", .array(stacks.map { $0.removing(["type"]) })) }
     if let series = Self.series(of: ofType("progress")) { result = result?.adding("series", series) }
-    benchmarks = Self.rows(of: records)
+    benchmarks = measured.filter { $0["type"]?.string == "benchmark" }
     if !failed.isEmpty {
       let checks = failed.count == 1 ? "this check" : "these checks"
       failure = CommandError("\(what) failed: \(checks) did not hold: \(failed.joined(separator: "; "))")
@@ -84,20 +85,20 @@ extension RunOutcome {
     }
   }
 
-  /// The rows of a benchmark, each with what the memory model wrote before it as its member `memory`.
-  static func rows(of records: [JSON]) -> [JSON] {
-    var rows: [JSON] = []
+  /// The rows of a benchmark and the results, each with what the memory model wrote before it as its member `memory`.
+  static func withMemory(_ records: [JSON]) -> [JSON] {
+    var measured: [JSON] = []
     var memory: JSON?
     for record in records {
       switch record["type"]?.string {
       case "memory": memory = record.removing(["type", "series"])
-      case "benchmark":
-        rows.append(memory.map { record.adding("memory", $0) } ?? record)
+      case "benchmark", "result":
+        measured.append(memory.map { record.adding("memory", $0) } ?? record)
         memory = nil
       default: break
       }
     }
-    return rows
+    return measured
   }
 
   /// The free memory during a run, as a member of its result: `"series": ["64:62914560", …]`.

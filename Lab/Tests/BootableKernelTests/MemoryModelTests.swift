@@ -79,4 +79,12 @@ private let needsPlugins = ConditionTrait.enabled("QEMU loads plugins with versi
     #expect(run.records(ofType: "benchmark").map { $0["live"]?.integer } == [10, 100])
     #expect(run.records(ofType: "memory").map { $0["operations"]?.integer } == [90, 900])
   }
+
+  @Test(needsPlugins) func `Forks and exits are modelled`() async throws {
+    let run = try await modelled("scenario=fork-churn operations=300", strategy: "growing")
+    let model = try #require(run.records(ofType: "memory").first)
+    #expect(model["operations"]?.integer == 300 && missed(model, "cortex-a72", "warm", "tlb") ?? 0 > 0)
+    let instructions = try #require(run.records(ofType: "result").first?["instructions"]?.integer)
+    #expect(instructions > 1000)
+  }
 }

@@ -56,6 +56,8 @@ import Testing
     let benchmarks = try outcome([rows[0], memory, rows[1], Self.passed]).benchmarks
     #expect(benchmarks.map { $0["memory"]?["dataLines"]?.integer } == [nil, 4])
     #expect(benchmarks[1]["memory"]?["series"] == nil)
+    let result = try outcome([memory, rows[0], memory, Self.result, Self.passed]).result
+    #expect(result?["memory"]?["dataLines"]?.integer == 4)
   }
 
   @Test func `A failed check is named even if the kernel exited with zero`() {

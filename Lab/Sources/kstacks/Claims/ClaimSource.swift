@@ -15,6 +15,7 @@ enum ClaimSource: String, CaseIterable, Sendable {
   case lentCosts = "bench-lent"
   case manyThreadsLent = "million-threads-lent"
   case switching
+  case forkChurn = "fork-churn"
   case linux
   case addressSpace = "address-space"
 
@@ -42,7 +43,7 @@ enum ClaimSource: String, CaseIterable, Sendable {
   /// The options of its run.
   var options: [String] {
     switch self {
-    case .forks, .costs, .switching, .linux, .addressSpace: []
+    case .forks, .costs, .switching, .forkChurn, .linux, .addressSpace: []
     case .forksInLittleMemory: ["--memory", "64M"]
     case .forksInSingleFrames: ["--largest-free-order", "0"]
     case .halfSize: ["--strategy", "linear", "--stack-size", "8K"]

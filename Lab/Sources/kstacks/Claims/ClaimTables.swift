@@ -9,7 +9,7 @@ extension ClaimResults {
   func tables(addressSpace: StackAddressSpace?) -> [ClaimTable] {
     [
       fragmentation, additionalPage, addressSpaceTable(addressSpace), runTime, linuxRunTime, halfSize,
-      linuxDepths, lentPages, metadata, pageTableWork, switches, movable, accounting, refusals,
+      linuxDepths, lentPages, metadata, pageTableWork, switches, forksAndExits, movable, accounting, refusals,
     ]
   }
 
@@ -274,33 +274,48 @@ extension ClaimResults {
 
   // MARK: What translations of 4 KiB cost
 
-  /// The figures of one switch, of the core that the page of costs shows, too.
+  /// A mean of the model, or the sum of several, warm, of the core that the page of costs shows, too.
+  private func missed(_ record: JSON, _ kinds: [String]) -> String? {
+    let warm = record["memory"]?["cores"]?[MemoryColumn.core]?["warm"]
+    let means = kinds.compactMap { warm?[$0]?.number }
+    guard means.count == kinds.count else { return nil }
+    let hundredths = Int((means.reduce(0, +) * 100).rounded())
+    return "\(hundredths / 100).\(hundredths % 100 < 10 ? "0" : "")\(hundredths % 100)"
+  }
+
+  /// What is counted of an operation: the rows' labels, and the figures of a record.
+  private var countedOfOperation: [(label: String, figure: (JSON) -> String?)] {
+    [
+      ("instructions", { ClaimFigure.count($0["instructions"]) }),
+      ("translations missed in the L1 TLBs", { missed($0, ["tlb"]) }),
+      ("translations missed in the L2 TLB", { missed($0, ["l2Tlb"]) }),
+      ("lines missed in the L1 caches", { missed($0, ["l1Data", "l1Code"]) }),
+      ("lines missed in the L2 cache", { missed($0, ["l2"]) }),
+    ]
+  }
+
+  /// The figures of one switch.
   private var switches: ClaimTable {
-    func row(_ label: String, _ threads: Int, _ figure: (JSON) -> String?) -> ClaimRow {
-      let cells = perStrategy { strategy in
-        cost("switch, each thread in turn", strategy, live: threads, in: .switching).flatMap(figure)
-      }
-      return ClaimRow("\(grouped(threads)) threads: \(label)", .switching, cells)
-    }
-    func missed(_ label: String, _ threads: Int, _ kinds: [String]) -> ClaimRow {
-      row(label, threads) { cost in
-        let warm = cost["memory"]?["cores"]?[MemoryColumn.core]?["warm"]
-        let means = kinds.compactMap { warm?[$0]?.number }
-        guard means.count == kinds.count else { return nil }
-        let hundredths = Int((means.reduce(0, +) * 100).rounded())
-        return "\(hundredths / 100).\(hundredths % 100 < 10 ? "0" : "")\(hundredths % 100)"
-      }
-    }
-    return ClaimTable(
+    ClaimTable(
       "switches", ["of one switch", "linear", "vmalloc", "growing"],
       [10, 100, 1000, 10_000].flatMap { threads in
-        [
-          row("instructions", threads) { ClaimFigure.count($0["instructions"]) },
-          missed("translations missed in the L1 TLBs", threads, ["tlb"]),
-          missed("translations missed in the L2 TLB", threads, ["l2Tlb"]),
-          missed("lines missed in the L1 caches", threads, ["l1Data", "l1Code"]),
-          missed("lines missed in the L2 cache", threads, ["l2"]),
-        ]
+        countedOfOperation.map { counted in
+          ClaimRow(
+            "\(grouped(threads)) threads: \(counted.label)", .switching,
+            perStrategy { strategy in
+              cost("switch, each thread in turn", strategy, live: threads, in: .switching)
+                .flatMap(counted.figure)
+            })
+        }
+      })
+  }
+
+  /// The figures of one fork, or of one exit and wait, at random; the program's own instructions are counted, too.
+  private var forksAndExits: ClaimTable {
+    ClaimTable(
+      "forks-and-exits", ["of one fork or exit", "linear", "vmalloc", "growing"],
+      countedOfOperation.map { counted in
+        ClaimRow(counted.label, .forkChurn, perStrategy { self[.forkChurn, $0].flatMap(counted.figure) })
       })
   }
 

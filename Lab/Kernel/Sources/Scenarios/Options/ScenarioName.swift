@@ -115,7 +115,7 @@ public enum ScenarioName: UInt8, Sendable {
   }
 
   /// Whether a memory model outside the machine can watch what it measures.
-  public var isModelled: Bool { self == .bench || self == .switching }
+  public var isModelled: Bool { self == .bench || self == .switching || self == .forkChurn }
 
   /// The number of CPUs if no option sets it.
   public var defaultCPUCount: Int { self == .smpStorm ? 4 : 1 }

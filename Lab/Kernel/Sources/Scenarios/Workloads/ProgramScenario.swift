@@ -30,8 +30,13 @@ func runProgramScenario<Host: ScenarioHost>(
   let before = processes.machine.counters
   let userBefore = host.userInvalidations
   let agingBefore = host.agingInvalidations
-  host.run(
-    first, ProgramArguments(program, seed: options.seed, operations: options.operations), in: processes)
+  let arguments = ProgramArguments(program, seed: options.seed, operations: options.operations)
+  var modelled = 0
+  if program == .forkChurn {
+    modelled = host.modelled(operations: options.operations) { host.run(first, arguments, in: processes) }
+  } else {
+    host.run(first, arguments, in: processes)
+  }
 
   let figures = processes.figures
   let counted = processes.machine.counters
@@ -59,9 +64,14 @@ func runProgramScenario<Host: ScenarioHost>(
   checks.check("no frame was lost", leaked == 0)
   checks.check("no kernel stack was lost", processes.kernelStackBytes == stackBytesAtStart)
 
+  writeModelled(modelled)
   var json = JSONWriter(host.console)
   json.beginResult(options, host, in: processes)
-  if program == .forkChurn { json.field("operations", options.operations) }
+  if program == .forkChurn {
+    json.field("operations", options.operations)
+    let instructions = Int(counted.instructions &- before.instructions)
+    json.field("instructions", instructions / max(options.operations, 1))
+  }
   json.field("forksAttempted", figures.attempted)
   json.field("forksSucceeded", figures.succeeded)
   if let failure = figures.firstFailure {
