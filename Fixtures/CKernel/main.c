@@ -330,6 +330,10 @@ void kernel_main(void) {
     use_lent_pages(configuration);
     stop(0);
   }
+  if (EL1H) {
+    use_own_vectors(configuration);
+    stop(0);
+  }
   if (OWN_FRAMES) {
     show_bad_functions(&configuration);
   } else {

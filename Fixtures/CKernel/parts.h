@@ -41,6 +41,9 @@ void use_narrow_area(ks_configuration configuration);
 // lent.c: threads whose exceptions are taken on their own stacks.
 void use_lent_pages(ks_configuration configuration);
 
+// el1h.c: vectors made of the library's macros, for threads at EL1h.
+void use_own_vectors(ks_configuration configuration);
+
 // cpus.c: all CPUs at once; the storm does nothing with one CPU.
 void storm(ks_stacks *stacks, uint32_t cpus);
 void on_all_cpus(uint32_t cpus, void (*work)(uint32_t cpu));

@@ -171,7 +171,8 @@ thread_fault:
 low_table:                          // one to one
   .quad 0x0060000000000401 + (DEVICE << 2) // never executed
   .quad 0x0000000040000701 + (NORMAL << 2) // RAM
-  .fill 510, 8, 0
+  .quad 0x0020000040000741 + (NORMAL << 2) // the same for EL0
+  .fill 509, 8, 0
 #if ADDRESS_BITS == 48
 linear_table:                       // the linear map of RAM at 0xffff800040000000
   .fill 1, 8, 0

@@ -238,6 +238,55 @@ struct CLibraryTests {
     #expect((40...125).contains(cost), "\(cost) instructions")
   }
 
+  @Test(
+    .enabled(if: Guest.isQemuInstalled, "qemu-system-aarch64 is not installed"),
+    arguments: [
+      (39, Guest.CPU.cortexA72, CLibrary.Memory.library), (48, .max, .library),
+      (39, .max, .ownFramesAndTables),
+    ])
+  func `Vectors of threads at EL1h find an overflow before they touch a neighbour, and map what they store to`(
+    addressBits: Int, cpu: Guest.CPU, memory: CLibrary.Memory
+  ) async throws {
+    var guest = Guest(
+      kernel: try await CLibrary.shared.kernel(addressBits: addressBits, hasOwnVectors: true, memory: memory))
+    guest.cpu = cpu
+    let run = try await guest.run()
+    #expect(run.exitCode == 0, "\(run.lines.suffix(5).joined(separator: "\n"))")
+    // Whole stacks, then ones that grow.
+    let threads = run.records(ofType: "el1h")
+    #expect(threads.map { $0["grows"]?.integer } == [0, 1])
+    #expect(threads.map { $0["idleKiB"]?.integer } == [40 * 16, 40 * 4])
+    for record in threads {
+      #expect(try #require(record["interrupts"]?.integer) >= 40)
+      #expect(try #require(record["yields"]?.integer) >= 10, "no thread gave up the CPU within an interrupt")
+      #expect(try #require(record["exceptions"]?.integer) >= 400)
+    }
+    #expect(threads.first?["grown"]?.integer == 0)
+    #expect(try #require(threads.last?["grown"]?.integer) >= 40)
+    let overflows = run.records(ofType: "overflow")
+    #expect(overflows.map { $0["kind"]?.string } == ["many frames", "one frame", "many frames", "one frame"])
+    for overflow in overflows {
+      #expect(overflow["compared"]?.integer == 2 * 16_384)
+      #expect((1...2048).contains(try #require(overflow["below"]?.integer)), "\(overflow)")
+    }
+    #expect(run.records(ofType: "user").map { $0["calls"]?.integer } == [20, 20])
+  }
+
+  @Test(.enabled(if: CLibrary.isInstalled("aarch64-linux-gnu-gcc"), "no GNU assembler is installed"))
+  func `The vectors' macros are read by the GNU assembler`() async throws {
+    let root = try #require(PackageRoot.path)
+    let object = FileManager.default.temporaryDirectory.appendingPathComponent("vectors-\(UUID().uuidString).o")
+    defer { try? FileManager.default.removeItem(at: object) }
+    let result = try await Command(
+      "aarch64-linux-gnu-gcc",
+      [
+        "-c", "-I", "\(CLibrary.headerFolder)/../assembly", "\(root)/Fixtures/CKernel/el1h.S", "-o",
+        object.path,
+      ]
+    ).run()
+    #expect(result.exitCode == 0, "\(result.errors)")
+  }
+
   @Test(.enabled(if: Guest.isQemuInstalled, "qemu-system-aarch64 is not installed"))
   func `A CPU that sets no access flags is refused by ks_init, with the reason`() async throws {
     let run = try await Guest(kernel: try await CLibrary.shared.kernel(lends: true)).run()

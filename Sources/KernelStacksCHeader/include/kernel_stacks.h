@@ -431,6 +431,18 @@ void ks_shrink_complete(const ks_stacks *stacks, ks_shrink_batch *batch);
 size_t ks_stack_release_retired_pages(const ks_stacks *stacks, void *base);
 size_t ks_stack_restore_retired_pages(const ks_stacks *stacks, void *base);
 
+// MARK: Vectors of kernels that take exceptions on the stacks of their threads (kernel_stacks_vectors.h)
+
+// A thread's registers at an exception.
+typedef struct ks_registers {
+  uint64_t x[31];
+  uint64_t stack_pointer, instruction, state;  // SP, ELR_EL1, SPSR_EL1
+  uint64_t syndrome, address;                  // ESR_EL1, FAR_EL1
+} ks_registers;
+
+// How a vector goes on after a stack has been mapped for it.
+typedef enum ks_entry { KS_ENTER, KS_REPEAT } ks_entry;
+
 // MARK: Groups of threads with a limit on their stack memory
 
 // The pages of a group's stacks are charged to it until the stacks are freed. A stack that would exceed the limit is refused;
