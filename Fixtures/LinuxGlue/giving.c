@@ -32,9 +32,9 @@ void flush_tlb_kernel_range(unsigned long start, unsigned long end) {
 }
 void __free_pages(struct page *page, unsigned int order) { freed++; }
 void kernelstacks_unaccount(struct page *page, bool is_accounted) { unaccounted += is_accounted ? 100 : 1; }
-bool kernelstacks_is_lending = true;
+bool kernelstacks_is_growing = true;
 int register_shrinker(struct shrinker *shrinker, const char *name, ...) { return 0; }
-void kernelstacks_lending_figures(struct lending_figures *figures) { *figures = (struct lending_figures){.kept_now = 3}; }
+void kernelstacks_growth_figures(struct growth_figures *figures) { *figures = (struct growth_figures){.kept_now = 3}; }
 
 // One thread, asleep `depth` bytes below the top of its stack, whose pages but the highest were all lent to it.
 
@@ -51,7 +51,7 @@ static void sleep_at(unsigned long depth) {
   task = (struct task_struct){
       .stack_vm_area = &record.area, .signal = &process, .nvcsw = 3,
       .thread.cpu_context.sp = VMALLOC_START + THREAD_SIZE - depth};
-  for (u64 i = 0; i < STACK_PAGES; i++) entries[i] = (i + 5) << PAGE_SHIFT | 0x403 | (i < LENT_PAGES ? PTE_LENT : 0);
+  for (u64 i = 0; i < STACK_PAGES; i++) entries[i] = (i + 5) << PAGE_SHIFT | 0x403 | (i < MOST_MISSING ? PTE_GROWN : 0);
   freed = unaccounted = invalidated = 0;
 }
 
@@ -113,7 +113,7 @@ int main(void) {
     case 5: record.is_parked = true; break;
     case 6: record.is_charging = true; break;
     case 7: process.exec_update_lock.is_held = true; break;
-    case 8: entries[0] &= ~PTE_LENT; break;
+    case 8: entries[0] &= ~PTE_GROWN; break;
     }
     show(others[i], shrink_at_rest(128));
   }

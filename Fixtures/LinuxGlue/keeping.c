@@ -1,7 +1,7 @@
 // The accounts of pages that a thread has touched, on a host: of its node, of its memory cgroup, and of those that are kept.
 #include "lent.h"
 
-struct lending_cpu kernelstacks_cpu;
+struct cpu_frames kernelstacks_cpu;
 #define this_cpu_add(place, more) ((place) += (more))
 #define cmpxchg_relaxed(place, old, new) (*(place) == (old) ? (*(place) = (new), (old)) : *(place))
 
@@ -30,8 +30,8 @@ void *page_address(const struct page *page) { return NULL; }
 // The thread has touched the pages from `first` up, of those that were lent to it.
 static void keep(unsigned int first) {
   static struct frame_set set;
-  set.count = LENT_PAGES;
-  for (u64 i = 0; i < LENT_PAGES; i++) set.frame[i] = (i + 5) << PAGE_SHIFT | PTE_LENT | 3;
+  set.count = MOST_MISSING;
+  for (u64 i = 0; i < MOST_MISSING; i++) set.frame[i] = (i + 5) << PAGE_SHIFT | PTE_GROWN | 3;
   for (unsigned int i = 0; i < record.missing; i++) entries[i] = set.frame[i];
   kernelstacks_keep(&task, set.frame, first);
   for (unsigned int i = 0; i < first; i++) entries[i] = 0;
@@ -59,10 +59,10 @@ static void run_works(void) {
 }
 
 static void begin(void) {
-  record = (struct slot_record){.entries = entries, .missing = LENT_PAGES};
-  record.pages[LENT_PAGES] = (struct page *)entries;
+  record = (struct slot_record){.entries = entries, .missing = MOST_MISSING};
+  record.pages[MOST_MISSING] = (struct page *)entries;
   task.stack_vm_area = &record.area;
-  entries[LENT_PAGES] = 8ul << PAGE_SHIFT | PTE_AF | 3;
+  entries[MOST_MISSING] = 8ul << PAGE_SHIFT | PTE_AF | 3;
 }
 
 static void show(const char *what) {
@@ -79,7 +79,7 @@ int main(void) {
   keep(0);
   run_works();
   show("deeper, charged");
-  for (int i = 0; i < LENT_PAGES; i++) kernelstacks_unaccount(record.pages[i], true);
+  for (int i = 0; i < MOST_MISSING; i++) kernelstacks_unaccount(record.pages[i], true);
   kernelstacks_forget_pages(&record);
   show("ended");
 
@@ -89,7 +89,7 @@ int main(void) {
   run_works();
   printf("charging %d, then %d\n", was_charging, record.is_charging);
   show("deeper while it was charged");
-  for (int i = 1; i < LENT_PAGES; i++) kernelstacks_unaccount(record.pages[i], true);
+  for (int i = 1; i < MOST_MISSING; i++) kernelstacks_unaccount(record.pages[i], true);
   kernelstacks_forget_pages(&record);
 
   begin();

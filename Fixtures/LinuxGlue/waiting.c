@@ -100,7 +100,7 @@ void __free_pages(struct page *page, unsigned int order) {}
 #include <park.c>
 #undef pool
 
-struct lending_cpu kernelstacks_cpu;
+struct cpu_frames kernelstacks_cpu;
 struct task_struct *current = &task;
 
 static void add_frames(unsigned int count) {
@@ -109,8 +109,8 @@ static void add_frames(unsigned int count) {
 
 static void begin(unsigned int state, unsigned int frames) {
   other_cpu = NULL;
-  record = (struct slot_record){.entries = entries, .missing = LENT_PAGES, .is_short = true};
-  for (int i = 0; i < LENT_PAGES; i++) entries[i] = 0;
+  record = (struct slot_record){.entries = entries, .missing = MOST_MISSING, .is_short = true};
+  for (int i = 0; i < MOST_MISSING; i++) entries[i] = 0;
   task = (struct task_struct){.stack_vm_area = &record.area, .__state = state};
   kernelstacks_cpu.spare = &kernelstacks_cpu.set[0];
   kernelstacks_cpu.set[0].count = kernelstacks_cpu.set[1].count = 0;
@@ -122,7 +122,7 @@ static void begin(unsigned int state, unsigned int frames) {
 static unsigned int acts;
 static void bring_frames(void) {
   if (acts++) return;
-  add_frames(LENT_PAGES);
+  add_frames(MOST_MISSING);
   kernelstacks_wake_waiters();
 }
 

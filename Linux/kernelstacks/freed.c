@@ -7,7 +7,7 @@
 #include <linux/smp.h>
 #include <linux/workqueue.h>
 
-#include "lending.h"
+#include "growth.h"
 #include "record.h"
 #include "stacks.h"
 #include "versions.h"

@@ -34,7 +34,7 @@
 #include <asm/tlbflush.h>
 
 #include "LinuxStacks/LinuxServices.h"
-#include "lending.h"
+#include "growth.h"
 #include "record.h"
 #include "stacks.h"
 
@@ -140,7 +140,7 @@ static int charge(struct vm_struct *area)
  */
 static bool is_whole(void)
 {
-	return !kernelstacks_lends() || current->flags & PF_KTHREAD || !current->mm;
+	return !kernelstacks_grows() || current->flags & PF_KTHREAD || !current->mm;
 }
 
 unsigned long *arch_alloc_thread_stack_node(struct task_struct *task, int node)
@@ -224,7 +224,7 @@ void __init arch_task_cache_init(void)
 
 	BUILD_BUG_ON(THREAD_ALIGN != 2 * THREAD_SIZE);
 	BUILD_BUG_ON(sizeof(arch_spinlock_t) > sizeof(u64));
-	grows = kernelstacks_may_lend();
+	grows = kernelstacks_may_grow();
 	swift_stacks_map_offset = PAGE_OFFSET - PHYS_OFFSET;
 	swift_stacks_attributes = pte_val(pfn_pte(0, PAGE_KERNEL));
 	if (swift_stacks_handle_size() > sizeof(kernelstacks_handle) ||
@@ -234,7 +234,7 @@ void __init arch_task_cache_init(void)
 
 void kernelstacks_figures_of_arena(unsigned long *pages, unsigned long *cached)
 {
-	*pages = atomic_long_read(&arena_pages) + kernelstacks_lendable_pages();
+	*pages = atomic_long_read(&arena_pages) + kernelstacks_spare_pages();
 	*cached = swift_stacks_cached_frames(kernelstacks_handle);
 }
 

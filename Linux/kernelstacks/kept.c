@@ -10,7 +10,8 @@
 #include <linux/task_work.h>
 #include <linux/vmstat.h>
 
-#include "lending.h"
+#include "growth.h"
+#include "lend.h"
 #include "pool.h"
 #include "versions.h"
 
@@ -89,7 +90,7 @@ void kernelstacks_forget_pages(struct slot_record *record)
 	WARN_ON_ONCE(record->lent || record->is_charge_due);
 	for (i = record->missing; i < STACK_PAGES; i++) {
 		entry = READ_ONCE(record->entries[i]);
-		if (!(entry & PTE_LENT))
+		if (!(entry & PTE_GROWN))
 			continue;
 		kept++;
 		if (!record->pages[i])

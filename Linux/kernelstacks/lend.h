@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Growing stacks: while a thread runs, all pages of its stack are mapped; those that it has never touched are lent by
+ * Growth by lending: while a thread runs, all pages of its stack are mapped; those that it has never touched are lent by
  * the CPU, and taken back when it is switched out.
  *
  *     prepare_arch_switch(next)        kernelstacks_lend(): each page that next's stack lacks is mapped to a frame of this
@@ -11,8 +11,7 @@
  *     finish_arch_post_lock_switch()   kernelstacks_park(): a thread for which there were too few frames waits for them
  *
  * An entry whose flag is 0 is in no TLB, so nothing is invalidated (docs/growth.md has the conditions). The run
- * queue's lock is held and interrupts are off in the first two, so nothing is allocated there: frames come from a pool
- * that a kernel thread fills (lend.c).
+ * queue's lock is held and interrupts are off in the first two.
  *
  * The next thread's frames are lent before the last one's are taken back, so each CPU has two sets of them, which take
  * turns. Frame n of a set is for page n of a stack, the lowest page first. The first `count` frames of a set are there.
@@ -23,49 +22,13 @@
 #ifndef KERNELSTACKS_LEND_H
 #define KERNELSTACKS_LEND_H
 
-#include <linux/percpu.h>
 #include <linux/sched.h>
 #include <asm/barrier.h>
 #include <asm/lse.h>
-#include <asm/pgtable-hwdef.h>
 
-#include "record.h"
-#include "versions.h"
+#include "frames.h"
 
-#define LENT_PAGES (STACK_PAGES - 1)
-
-/* In the entry of a page that was lent, also when it is its thread's: a bit that CPUs ignore (58 to 55 are software's). */
-#define PTE_LENT (_AT(pteval_t, 1) << 57)
-
-/*
- * What stays mapped below the stack pointer of a thread that does not run: enough to be switched in, to wait in
- * kernelstacks_park(), to choose the next thread and balance load there, and to be interrupted. Lockdep takes more.
- */
-#define PARK_MARGIN (IS_ENABLED(CONFIG_PROVE_LOCKING) ? 3072 : 2176)
-
-struct frame_set {
-	u64 frame[LENT_PAGES]; /* as the entry that maps it, access flag 0 */
-	u64 count;
-};
-
-struct lending_cpu {
-	struct frame_set set[2] __aligned(2 * sizeof(struct frame_set));
-	struct frame_set *spare; /* the set that is lent next */
-	unsigned long lent, kept, parked;
-	unsigned long ended; /* pages that were kept, of threads that have ended */
-};
-
-DECLARE_PER_CPU(struct lending_cpu, kernelstacks_cpu);
-
-bool kernelstacks_refill(struct slot_record *record, struct lending_cpu *cpu);
 void kernelstacks_keep(struct task_struct *task, u64 *frames, unsigned int first);
-void kernelstacks_park(void (*schedule)(schedule_mode mode));
-/* Takes a page that goes back out of KernelStack and, if fork.c accounts for it, out of its memory cgroup. */
-void kernelstacks_unaccount(struct page *page, bool is_accounted);
-/* The next rest of a thread on this stack is a new one (shrink.c). */
-void kernelstacks_forget_rest(struct slot_record *record);
-void kernelstacks_check_untouched(const u64 *frames, unsigned int count);
-void kernelstacks_check_lendable(const struct slot_record *record);
 
 static __always_inline struct frame_set *other_set(struct frame_set *set)
 {
@@ -73,13 +36,13 @@ static __always_inline struct frame_set *other_set(struct frame_set *set)
 }
 
 /* Interrupts are off, and the set has a frame for each page that the stack lacks. */
-static __always_inline void lend_spare_set(struct slot_record *record, struct lending_cpu *cpu)
+static __always_inline void lend_spare_set(struct slot_record *record, struct cpu_frames *cpu)
 {
 	struct frame_set *set = cpu->spare;
 	unsigned int missing = record->missing;
 	u64 *entries = record->entries;
 
-	BUILD_BUG_ON(LENT_PAGES != 3);
+	BUILD_BUG_ON(MOST_MISSING != 3);
 	if (IS_ENABLED(CONFIG_SWIFT_KERNEL_STACKS_CHECK_LENT))
 		kernelstacks_check_lendable(record);
 	WRITE_ONCE(entries[0], set->frame[0]);
@@ -98,7 +61,7 @@ static __always_inline void lend_spare_set(struct slot_record *record, struct le
 static __always_inline void kernelstacks_lend(struct task_struct *next)
 {
 	struct slot_record *record = record_of_task(next);
-	struct lending_cpu *cpu;
+	struct cpu_frames *cpu;
 
 	if (!record || !record->missing)
 		return;
@@ -106,20 +69,6 @@ static __always_inline void kernelstacks_lend(struct task_struct *next)
 	if (unlikely(cpu->spare->count < record->missing) && !kernelstacks_refill(record, cpu))
 		return;
 	lend_spare_set(record, cpu);
-}
-
-/* Whether a thread has been switched to without enough frames. */
-static __always_inline bool kernelstacks_is_short(struct task_struct *task)
-{
-	struct slot_record *record = record_of_task(task);
-
-	return record && record->is_short;
-}
-
-/* How many of the lowest pages a thread that does not run can do without: its park margin stays, touched or not. */
-static __always_inline long pages_below_margin(const struct task_struct *task, const struct slot_record *record)
-{
-	return (long)(task->thread.cpu_context.sp - PARK_MARGIN - (unsigned long)record->area.addr) >> PAGE_SHIFT;
 }
 
 /* Empties an entry if it still is what was lent: one atomic step, which no update by a CPU can come into. */

@@ -19,7 +19,8 @@
 #include <linux/sched/task_stack.h>
 #include <asm/stack_pointer.h>
 
-#include "lending.h"
+#include "growth.h"
+#include "lend.h"
 #include "pool.h"
 
 /* Of kernel/sched/core.c: block in the state that was set; or stay runnable. */
@@ -64,7 +65,7 @@ static bool can_sleep(void)
  */
 static bool is_backed(struct slot_record *record, bool may_take)
 {
-	struct lending_cpu *cpu = raw_cpu_ptr(&kernelstacks_cpu);
+	struct cpu_frames *cpu = raw_cpu_ptr(&kernelstacks_cpu);
 
 	record->is_short = false;
 	if (record->lent)
@@ -213,7 +214,7 @@ void __sched kernelstacks_park(void (*schedule)(schedule_mode mode))
 
 int kernelstacks_wakeable(void)
 {
-	return list_empty(&queue) || are_waiters_kept ? 0 : (int)(pool->count / LENT_PAGES) - (int)woken;
+	return list_empty(&queue) || are_waiters_kept ? 0 : (int)(pool->count / MOST_MISSING) - (int)woken;
 }
 
 /* Wakes the first in the queue; the pool is locked, but not meanwhile. */
@@ -238,7 +239,7 @@ void kernelstacks_wake_waiters(void)
 	raw_spin_unlock_irq(&pool->lock);
 }
 
-void kernelstacks_parking_figures(struct lending_figures *figures)
+void kernelstacks_parking_figures(struct growth_figures *figures)
 {
 	figures->waiting = READ_ONCE(pool->waiting);
 	figures->most_waiting = READ_ONCE(most_waiting);

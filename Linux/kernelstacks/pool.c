@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The pool that frames for lending come from, and the kernel thread that fills it (pool.h). */
+/* The pool that frames for stacks come from, and the kernel thread that fills it (pool.h). */
 
 #include <linux/err.h>
 #include <linux/gfp.h>
@@ -12,7 +12,7 @@
 #include <linux/topology.h>
 #include <linux/wait.h>
 
-#include "lending.h"
+#include "growth.h"
 #include "pool.h"
 
 #define FRAMES_PER_CPU 32
@@ -53,14 +53,14 @@ static bool is_low(const struct node_frames *node)
 }
 
 /* The spare set has too few frames for a thread that is switched to. Says whether it has enough now. */
-bool kernelstacks_refill(struct slot_record *record, struct lending_cpu *cpu)
+bool kernelstacks_refill(struct slot_record *record, struct cpu_frames *cpu)
 {
 	struct frame_set *set = cpu->spare;
 	bool must_kick;
 
 	raw_spin_lock(&pool->lock);
 	if (!pool->waiting)
-		refill_set(set, LENT_PAGES);
+		refill_set(set, MOST_MISSING);
 	else if (record->may_refill)
 		refill_set(set, record->missing);
 	must_kick = is_low(&pool->nodes[numa_node_id()]);
@@ -101,7 +101,7 @@ static bool add_frame(int node)
 	raw_spin_lock_irq(&pool->lock);
 	is_frozen = pool->is_frozen;
 	if (!is_frozen) {
-		its->frames[its->count++] = (pte_val(pfn_pte(page_to_pfn(page), PAGE_KERNEL)) & ~PTE_AF) | PTE_LENT;
+		its->frames[its->count++] = (pte_val(pfn_pte(page_to_pfn(page), PAGE_KERNEL)) & ~PTE_AF) | PTE_GROWN;
 		pool->count++;
 	}
 	raw_spin_unlock_irq(&pool->lock);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The pool that frames for lending come from, for pool.c, which fills it, and park.c, where threads wait for it.
+ * The pool that frames for stacks come from, for pool.c, which fills it, and park.c, where threads wait for it.
  *
  *      CPU's spare set  <-- refill, under the run queue's lock --  pool  <-- kstackd, which may sleep --  page allocator
  *      [f0][f1][f2]                                            [ready entries]
@@ -14,7 +14,7 @@
 #include <linux/numa.h>
 #include <linux/spinlock.h>
 
-#include "lend.h"
+#include "frames.h"
 
 /* The frames for the CPUs of a node: of its own memory, where the page allocator has some there. */
 struct node_frames {

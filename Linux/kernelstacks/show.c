@@ -9,7 +9,7 @@
 #include <linux/sched.h>
 #include <linux/seq_file.h>
 
-#include "lending.h"
+#include "growth.h"
 #include "threads.h"
 
 /* The bytes from the lowest word that is not zero up to the top, of the pages that are the thread's. */
@@ -59,12 +59,12 @@ static void show_counts(struct seq_file *file, const char *whose, const unsigned
 
 static int stats_show(struct seq_file *file, void *unused)
 {
-	struct lending_figures figures;
+	struct growth_figures figures;
 	struct stack_counts counts;
 
-	kernelstacks_lending_figures(&figures);
+	kernelstacks_growth_figures(&figures);
 	kernelstacks_count_stacks(&counts);
-	seq_printf(file, "lends: %d\n", kernelstacks_lends());
+	seq_printf(file, "lends: %d\n", kernelstacks_grows());
 	seq_printf(file, "pages lent: %lu\n", figures.lent);
 	/* Of running threads' pages it is open yet which. */
 	seq_printf(file, "pages taken back: %lu\n", figures.lent - figures.kept);
@@ -76,7 +76,7 @@ static int stats_show(struct seq_file *file, void *unused)
 	seq_printf(file, "most parked at a time: %u\n", figures.most_waiting);
 	seq_printf(file, "deepest parking: %lu bytes\n", figures.deepest_park);
 	seq_printf(file, "pool: %u pages\n", figures.pool);
-	seq_printf(file, "for lending: %u pages\n", figures.in_sets);
+	seq_printf(file, "of CPUs: %u pages\n", figures.in_sets);
 	seq_printf(file, "kstackd asked: %lu\n", figures.kicks);
 	show_counts(file, "users'", counts.user);
 	show_counts(file, "kernel's", counts.kernel);

@@ -25,7 +25,7 @@
 #include <linux/wait.h>
 #include <asm/tlbflush.h>
 
-#include "lending.h"
+#include "growth.h"
 #include "pool.h"
 #include "threads.h"
 #include "versions.h"
@@ -42,8 +42,8 @@ struct scan {
 struct gift {
 	struct scan *scan;
 	unsigned int count;
-	struct page *pages[LENT_PAGES];
-	bool is_accounted[LENT_PAGES]; /* by fork.c, as opposed to kept.c */
+	struct page *pages[MOST_MISSING];
+	bool is_accounted[MOST_MISSING]; /* by fork.c, as opposed to kept.c */
 };
 
 /*
@@ -87,7 +87,7 @@ static int give_pages(struct task_struct *task, void *context)
 		return 0;
 	end = min_t(long, pages_below_margin(task, record), first + gift->scan->wanted);
 	/* Stacks that are whole by design have no page that was lent. */
-	if (end <= (long)first || !(record->entries[first] & PTE_LENT) || !is_at_rest(task, record, gift->scan))
+	if (end <= (long)first || !(record->entries[first] & PTE_GROWN) || !is_at_rest(task, record, gift->scan))
 		return 0;
 	for (i = first; i < end; i++) {
 		gift->pages[gift->count] = page_of_frame(record->entries[i]);
@@ -106,7 +106,7 @@ static void shrink_thread(struct task_struct *task, struct slot_record *record, 
 	struct gift gift = { .scan = context };
 
 	/* Only a look: most threads have nothing to give. */
-	if (!gift.scan->wanted || task->flags & PF_KTHREAD || READ_ONCE(record->missing) >= LENT_PAGES ||
+	if (!gift.scan->wanted || task->flags & PF_KTHREAD || READ_ONCE(record->missing) >= MOST_MISSING ||
 	    !down_write_trylock(&task->signal->exec_update_lock))
 		return;
 	task_call_func(task, give_pages, &gift);
@@ -136,9 +136,9 @@ static unsigned long scan_threads(struct shrinker *shrinker, struct shrink_contr
 
 static unsigned long count_kept(struct shrinker *shrinker, struct shrink_control *control)
 {
-	struct lending_figures figures;
+	struct growth_figures figures;
 
-	kernelstacks_lending_figures(&figures);
+	kernelstacks_growth_figures(&figures);
 	return figures.kept_now > 0 ? figures.kept_now : SHRINK_EMPTY;
 }
 
@@ -154,6 +154,6 @@ static struct shrinker thread_shrinker = {
 
 static int __init register_thread_shrinker(void)
 {
-	return kernelstacks_lends() ? kernelstacks_register_shrinker(&thread_shrinker, "kernelstacks-threads") : 0;
+	return kernelstacks_grows() ? kernelstacks_register_shrinker(&thread_shrinker, "kernelstacks-threads") : 0;
 }
 late_initcall(register_thread_shrinker);

@@ -14,7 +14,7 @@
 #include <linux/sched/signal.h>
 #include <linux/sched/task_stack.h>
 
-#include "../lending.h"
+#include "../growth.h"
 #include "test.h"
 
 struct depths {
@@ -51,7 +51,7 @@ static struct kprobe ending = { .symbol_name = "exit_task_stack_account", .pre_h
 int kernelstacks_watch_depths(void)
 {
 	/* Looking would make pages that are lent the thread's. */
-	if (kernelstacks_lends())
+	if (kernelstacks_grows())
 		return -EOPNOTSUPP;
 	return register_kprobe(&ending);
 }
@@ -61,7 +61,7 @@ int kernelstacks_depths(char *result)
 	struct task_struct *group, *thread;
 	struct depths all = ended;
 
-	if (kernelstacks_lends())
+	if (kernelstacks_grows())
 		return -EOPNOTSUPP;
 	rcu_read_lock();
 	for_each_process_thread(group, thread) {

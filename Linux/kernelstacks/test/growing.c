@@ -8,7 +8,7 @@
 #include <linux/sched/task_stack.h>
 #include <linux/wait.h>
 
-#include "../lending.h"
+#include "../growth.h"
 #include "test.h"
 
 #define FRAME_WORDS 24
@@ -225,16 +225,16 @@ int kernelstacks_wait_as(unsigned int state)
 
 int kernelstacks_lending(char *result)
 {
-	struct lending_figures figures;
+	struct growth_figures figures;
 	struct stack_counts counts;
 
-	kernelstacks_lending_figures(&figures);
+	kernelstacks_growth_figures(&figures);
 	kernelstacks_count_stacks(&counts);
 	snprintf(result, RESULT_BYTES,
 		 "\"lends\":%d,\"lent\":%lu,\"kept\":%lu,\"givenBack\":%lu,\"keptNow\":%ld,\"parked\":%lu,\"waiting\":%u,\"mostWaiting\":%u,\"pool\":%u,"
 		 "\"inSets\":%u,\"deepestPark\":%lu,\"parkMargin\":%u,\"kicks\":%lu,\"onePage\":%lu,\"twoPages\":%lu,\"threePages\":%lu,\"fourPages\":%lu,"
 		 "\"kernelThreadsThatLackPages\":%lu",
-		 kernelstacks_lends(), figures.lent, figures.kept, figures.given_back, figures.kept_now, figures.parked, figures.waiting, figures.most_waiting,
+		 kernelstacks_grows(), figures.lent, figures.kept, figures.given_back, figures.kept_now, figures.parked, figures.waiting, figures.most_waiting,
 		 figures.pool, figures.in_sets, figures.deepest_park, figures.park_margin, figures.kicks, counts.user[1], counts.user[2],
 		 counts.user[3], counts.user[4], counts.kernel[1] + counts.kernel[2] + counts.kernel[3]);
 	return 0;

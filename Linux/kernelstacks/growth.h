@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What the rest asks of lending. */
-#ifndef KERNELSTACKS_LENDING_H
-#define KERNELSTACKS_LENDING_H
+/* What the rest asks of growing stacks. */
+#ifndef KERNELSTACKS_GROWTH_H
+#define KERNELSTACKS_GROWTH_H
 
 #include <linux/types.h>
 
 #include "record.h"
 
-struct lending_figures {
+struct growth_figures {
 	unsigned long lent, kept, parked, kicks, deepest_park;
 	unsigned long given_back; /* of those that were kept, while their threads lived */
 	long kept_now;
@@ -15,9 +15,9 @@ struct lending_figures {
 };
 
 #ifdef CONFIG_SWIFT_KERNEL_STACKS_GROWING
-bool kernelstacks_may_lend(void);
-extern bool kernelstacks_is_lending;
-static inline bool kernelstacks_lends(void) { return kernelstacks_is_lending; }
+bool kernelstacks_may_grow(void);
+extern bool kernelstacks_is_growing;
+static inline bool kernelstacks_grows(void) { return kernelstacks_is_growing; }
 /* The pages that a stack has got since fork, and that fork.c does not account for, leave KernelStack before it is freed. */
 void kernelstacks_forget_pages(struct slot_record *record);
 static inline void kernelstacks_forget_kept(struct slot_record *record)
@@ -27,18 +27,18 @@ static inline void kernelstacks_forget_kept(struct slot_record *record)
 		kernelstacks_forget_pages(record);
 }
 void kernelstacks_empty_sets(unsigned int cpu);
-void kernelstacks_lending_figures(struct lending_figures *figures);
-void kernelstacks_parking_figures(struct lending_figures *figures);
+void kernelstacks_growth_figures(struct growth_figures *figures);
+void kernelstacks_parking_figures(struct growth_figures *figures);
 /* How many pages threads have given back while they slept (shrink.c). */
 unsigned long kernelstacks_given_back(void);
 /* How many pages the pool and all sets have. */
-unsigned long kernelstacks_lendable_pages(void);
+unsigned long kernelstacks_spare_pages(void);
 #else
-static inline bool kernelstacks_may_lend(void) { return false; }
-static inline bool kernelstacks_lends(void) { return false; }
+static inline bool kernelstacks_may_grow(void) { return false; }
+static inline bool kernelstacks_grows(void) { return false; }
 static inline void kernelstacks_forget_kept(struct slot_record *record) {}
 static inline void kernelstacks_empty_sets(unsigned int cpu) {}
-static inline unsigned long kernelstacks_lendable_pages(void) { return 0; }
+static inline unsigned long kernelstacks_spare_pages(void) { return 0; }
 #endif
 
 #ifdef CONFIG_SWIFT_KERNEL_STACKS_TEST

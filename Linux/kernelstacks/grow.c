@@ -7,18 +7,18 @@
 #include <linux/percpu.h>
 #include <asm/cpufeature.h>
 
-#include "lend.h"
-#include "lending.h"
+#include "frames.h"
+#include "growth.h"
 #include "pool.h"
 
-DEFINE_PER_CPU(struct lending_cpu, kernelstacks_cpu);
+DEFINE_PER_CPU(struct cpu_frames, kernelstacks_cpu);
 
-bool kernelstacks_is_lending __read_mostly;
+bool kernelstacks_is_growing __read_mostly;
 
 /* A CPU's frames go back. It runs no thread, or never has. */
 void kernelstacks_empty_sets(unsigned int cpu)
 {
-	struct lending_cpu *its = per_cpu_ptr(&kernelstacks_cpu, cpu);
+	struct cpu_frames *its = per_cpu_ptr(&kernelstacks_cpu, cpu);
 	int i;
 
 	for (i = 0; i < 2; i++) {
@@ -41,12 +41,12 @@ static int check_cpu(unsigned int cpu)
 	    read_sysreg(tcr_el1) & TCR_HA && !kernelstacks_is_refused(cpu))
 		return 0;
 	pr_err("kernelstacks: CPU %u does not set access flags (FEAT_HAFDBS)%s\n", cpu,
-	       kernelstacks_is_lending ? ", which growing stacks need: it stays offline" : "");
+	       kernelstacks_is_growing ? ", which growing stacks need: it stays offline" : "");
 	return -EINVAL;
 }
 
 /* Whether the CPU that starts the system is fit for lending; the others are not there yet. */
-bool __init kernelstacks_may_lend(void)
+bool __init kernelstacks_may_grow(void)
 {
 	u64 features = read_sanitised_ftr_reg(SYS_ID_AA64ISAR0_EL1);
 
@@ -60,7 +60,7 @@ static int __init start_lending(void)
 	int state;
 
 	for_each_possible_cpu(cpu) {
-		struct lending_cpu *its = per_cpu_ptr(&kernelstacks_cpu, cpu);
+		struct cpu_frames *its = per_cpu_ptr(&kernelstacks_cpu, cpu);
 
 		its->spare = &its->set[0];
 	}
@@ -69,8 +69,8 @@ static int __init start_lending(void)
 		return 0;
 	}
 	state = cpuhp_setup_state(CPUHP_AP_ONLINE_DYN, "kernelstacks:online", check_cpu, NULL);
-	kernelstacks_is_lending = state >= 0 && !kernelstacks_start_pool();
-	if (kernelstacks_is_lending) {
+	kernelstacks_is_growing = state >= 0 && !kernelstacks_start_pool();
+	if (kernelstacks_is_growing) {
 		pr_info("kernelstacks: stacks grow: pages that a thread has not touched are lent to it while it runs\n");
 		return 0;
 	}
@@ -81,17 +81,17 @@ static int __init start_lending(void)
 }
 core_initcall(start_lending);
 
-void kernelstacks_lending_figures(struct lending_figures *figures)
+void kernelstacks_growth_figures(struct growth_figures *figures)
 {
 	unsigned int cpu;
 
-	*figures = (struct lending_figures){
+	*figures = (struct growth_figures){
 		.pool = READ_ONCE(kernelstacks_pool.count), .kicks = READ_ONCE(kernelstacks_pool.kicks),
 		.given_back = kernelstacks_given_back(),
 	};
 	kernelstacks_parking_figures(figures);
 	for_each_possible_cpu(cpu) {
-		struct lending_cpu *its = per_cpu_ptr(&kernelstacks_cpu, cpu);
+		struct cpu_frames *its = per_cpu_ptr(&kernelstacks_cpu, cpu);
 
 		figures->lent += READ_ONCE(its->lent);
 		figures->kept += READ_ONCE(its->kept);
@@ -102,10 +102,10 @@ void kernelstacks_lending_figures(struct lending_figures *figures)
 	figures->kept_now -= figures->given_back;
 }
 
-unsigned long kernelstacks_lendable_pages(void)
+unsigned long kernelstacks_spare_pages(void)
 {
-	struct lending_figures figures;
+	struct growth_figures figures;
 
-	kernelstacks_lending_figures(&figures);
+	kernelstacks_growth_figures(&figures);
 	return figures.pool + figures.in_sets;
 }
