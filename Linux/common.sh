@@ -82,7 +82,7 @@ unpack_source() {
       fail "$archive is not the source of Linux $version"
     echo "$wanted" >"$source/.unpacked"
   fi
-  "$linux/apply" "$source"
+  "$linux/apply" --entry-patch "$source"
 }
 
 # Kernels
@@ -96,7 +96,8 @@ kernel_make() { # kernel, arguments of make
 armv8_1=(CONFIG_ARM64_HW_AFDBM=y CONFIG_ARM64_USE_LSE_ATOMICS=y)
 
 configuration() { # kernel
-  local growing=(CONFIG_SWIFT_KERNEL_STACKS=y CONFIG_SWIFT_KERNEL_STACKS_GROWING=y "${armv8_1[@]}")
+  local growing=(CONFIG_SWIFT_KERNEL_STACKS=y CONFIG_SWIFT_KERNEL_STACKS_GROWING=y "${armv8_1[@]}") entry
+  entry=CONFIG_SWIFT_KERNEL_STACKS_ENTRY=y
   cat "$linux/minimal.config"
   echo CONFIG_SWIFT_KERNEL_STACKS_TEST=y
   case $1 in
@@ -105,14 +106,16 @@ configuration() { # kernel
     kernelstacks) printf '%s\n' CONFIG_VMAP_STACK=y CONFIG_SWIFT_KERNEL_STACKS=y ;;
     vmap-8.1) printf '%s\n' CONFIG_VMAP_STACK=y "${armv8_1[@]}" ;;
     kernelstacks-8.1) printf '%s\n' CONFIG_VMAP_STACK=y CONFIG_SWIFT_KERNEL_STACKS=y "${armv8_1[@]}" ;;
-    growing) printf '%s\n' CONFIG_VMAP_STACK=y "${growing[@]}" ;;
+    growing) printf '%s\n' CONFIG_VMAP_STACK=y "${growing[@]}" "# ${entry%=y} is not set" ;;
+    vmap-faulting) printf '%s\n' CONFIG_VMAP_STACK=y "${armv8_1[@]}" CONFIG_JUMP_LABEL=y ;;
+    faulting) printf '%s\n' CONFIG_VMAP_STACK=y "${growing[@]}" "$entry" ;;
     checked)
-      printf '%s\n' CONFIG_VMAP_STACK=y "${growing[@]}" CONFIG_SWIFT_KERNEL_STACKS_CHECK_LENT=y
+      printf '%s\n' CONFIG_VMAP_STACK=y "${growing[@]}" "$entry" CONFIG_SWIFT_KERNEL_STACKS_CHECK_LENT=y
       printf 'CONFIG_%s=y\n' PREEMPT DEBUG_KERNEL PROVE_LOCKING PROVE_RAW_LOCK_NESTING DEBUG_PREEMPT \
         DEBUG_ATOMIC_SLEEP DEBUG_VM RUNTIME_TESTING_MENU LKDTM HARDENED_USERCOPY
       ;;
     groups)
-      printf '%s\n' CONFIG_VMAP_STACK=y "${growing[@]}" CONFIG_CGROUPS=y CONFIG_MEMCG=y CONFIG_NUMA=y
+      printf '%s\n' CONFIG_VMAP_STACK=y "${growing[@]}" "# ${entry%=y} is not set" CONFIG_CGROUPS=y CONFIG_MEMCG=y CONFIG_NUMA=y
       ;;
   esac
 }
@@ -123,7 +126,8 @@ build_kernel() { # kernel
   local like=
   case $1 in
     kernelstacks) like=$cache/build-${mark}vmap ;;
-    *-8.1) like=$cache/build-${mark}growing ;;
+    *-8.1 | faulting) like=$cache/build-${mark}growing ;;
+    vmap-faulting) like=$cache/build-${mark}faulting ;;
   esac
   if [ -n "$like" ] && ! [ -d "$build" ] && [ -e "$like/arch/arm64/boot/Image" ]; then
     cp -a "$like" "$build.copy" && mv "$build.copy" "$build"
@@ -150,10 +154,14 @@ check_configuration() { # kernel
     contiguous) ! grep -q '^CONFIG_VMAP_STACK=y' "$settings" ;;
     vmap*) grep -q '^CONFIG_VMAP_STACK=y' "$settings" && ! grep -q '^CONFIG_SWIFT_KERNEL_STACKS=y' "$settings" ;;
     kernelstacks*) grep -q '^CONFIG_SWIFT_KERNEL_STACKS_WHOLE=y' "$settings" ;;
-    growing) grep -q '^CONFIG_SWIFT_KERNEL_STACKS_GROWING=y' "$settings" ;;
+    growing)
+      grep -q '^CONFIG_SWIFT_KERNEL_STACKS_GROWING=y' "$settings" && ! grep -q '^CONFIG_SWIFT_KERNEL_STACKS_ENTRY=y' "$settings"
+      ;;
+    faulting) grep -q '^CONFIG_SWIFT_KERNEL_STACKS_ENTRY=y' "$settings" ;;
     checked)
-      local options='SWIFT_KERNEL_STACKS_CHECK_LENT|PREEMPT|PROVE_RAW_LOCK_NESTING|LKDTM|HARDENED_USERCOPY'
-      [ "$(grep -cE "^CONFIG_($options)=y" "$settings")" = 5 ]
+      local options='SWIFT_KERNEL_STACKS_CHECK_LENT|SWIFT_KERNEL_STACKS_ENTRY|PREEMPT|PROVE_RAW_LOCK_NESTING'
+      options+='|LKDTM|HARDENED_USERCOPY'
+      [ "$(grep -cE "^CONFIG_($options)=y" "$settings")" = 6 ]
       ;;
     groups) [ "$(grep -cE '^CONFIG_(SWIFT_KERNEL_STACKS_GROWING|MEMCG|NUMA)=y' "$settings")" = 3 ] ;;
   esac && grep -q '^CONFIG_SWIFT_KERNEL_STACKS_TEST=y' "$settings" || fail "$1 was not configured as asked: $settings"
@@ -184,8 +192,8 @@ prepare() {
 # Booting
 
 # Boots a kernel for an experiment of init.c, with a limit of seconds of processor time for each CPU. One that only waits for
-# what never comes is stopped too. The log is in $log; `board` may hold further arguments for QEMU, `cpu`
-# another CPU than a cortex-a72: `max` sets access flags.
+# what never comes is stopped too. The log is in $log; `board` may hold further arguments for QEMU, `parameters` for the
+# kernel, `cpu` another CPU than a cortex-a72: `max` sets access flags.
 boot() { # kernel, MiB, CPUs, seconds, experiment and arguments
   local kernel=$1 memory=$2 cpus=$3 seconds=$4 status=0
   shift 4
@@ -200,7 +208,7 @@ boot() { # kernel, MiB, CPUs, seconds, experiment and arguments
     qemu-system-aarch64 -M virt -cpu "${cpu:-cortex-a72}" -m "${memory}M" -smp "$cpus" \
     ${board[@]+"${board[@]}"} "${pace[@]}" -display none -monitor none -serial stdio -nic none -no-reboot \
     -kernel "$cache/build-$mark$kernel/arch/arm64/boot/Image" -initrd "$cache/root.cpio" \
-    -append "console=ttyAMA0 rdinit=/init panic=-1 -- $*") </dev/null >"$log.raw" 2>&1 || status=$?
+    -append "console=ttyAMA0 rdinit=/init panic=-1${parameters:+ $parameters} -- $*") </dev/null >"$log.raw" 2>&1 || status=$?
   tr -d '\r' <"$log.raw" >"$log"
   rm -f "$log.raw"
   case $status in

@@ -37,6 +37,14 @@ static void keep(unsigned int first) {
   for (unsigned int i = 0; i < first; i++) entries[i] = 0;
 }
 
+// Pages are mapped down to `first`, on faults.
+static void grow(unsigned int first) {
+  while (record.missing > first) {
+    record.missing--;
+    entries[record.missing] = (record.missing + 5ul) << PAGE_SHIFT | PTE_GROWN | PTE_AF | 3;
+  }
+}
+
 // What happens while a page is charged.
 static int deeper = -1;
 static bool was_charging;
@@ -59,7 +67,7 @@ static void run_works(void) {
 }
 
 static void begin(void) {
-  record = (struct slot_record){.entries = entries, .missing = MOST_MISSING};
+  record = (struct slot_record){.entries = entries, .missing = MOST_MISSING, .accounted = MOST_MISSING};
   record.pages[MOST_MISSING] = (struct page *)entries;
   task.stack_vm_area = &record.area;
   entries[MOST_MISSING] = 8ul << PAGE_SHIFT | PTE_AF | 3;
@@ -91,6 +99,21 @@ int main(void) {
   show("deeper while it was charged");
   for (int i = 1; i < MOST_MISSING; i++) kernelstacks_unaccount(record.pages[i], true);
   kernelstacks_forget_pages(&record);
+
+  begin();
+  grow(2);
+  show("one page on a fault");
+  kernelstacks_keep_grown(&task);
+  show("switched out");
+  run_works();
+  show("charged");
+  grow(0);
+  kernelstacks_keep_grown(&task);
+  run_works();
+  show("deeper, charged");
+  for (int i = 0; i < MOST_MISSING; i++) kernelstacks_unaccount(record.pages[i], true);
+  kernelstacks_forget_pages(&record);
+  show("ended");
 
   begin();
   is_refused = true;

@@ -3,6 +3,7 @@
 
 #define CONFIG_SWIFT_KERNEL_STACKS_GROWING 1
 #define CONFIG_MEMCG 1
+#define CONFIG_SWIFT_KERNEL_STACKS_ENTRY 1
 #include <everything.h>
 
 int printf(const char *, ...);
@@ -26,6 +27,10 @@ typedef struct { bool is_held; } raw_spinlock_t;
 #define late_initcall(function) core_initcall(function)
 #define pte_pfn(entry) ((entry).pte >> PAGE_SHIFT & 0xfffffffful)
 #define __free_page(page) __free_pages(page, 0)
+
+// Pages are lent, but for the accounts of those that were mapped on a fault.
+#define DECLARE_STATIC_KEY_FALSE(name) extern int name
+#define static_branch_unlikely(key) false
 
 #include <lend.h>
 #include <pool.h>

@@ -143,6 +143,9 @@ void arch_spin_lock(arch_spinlock_t *lock);
 void arch_spin_unlock(arch_spinlock_t *lock);
 
 typedef struct { int value; } atomic_t;
+#define ATOMIC_INIT(number) {number}
+static inline int atomic_read(const atomic_t *number) { return number->value; }
+static inline void atomic_add(int more, atomic_t *number) { number->value += more; }
 int atomic_xchg(atomic_t *number, int value);
 void atomic_set_release(atomic_t *number, int value);
 #define smp_load_acquire(place) __atomic_load_n(place, __ATOMIC_ACQUIRE)

@@ -94,6 +94,19 @@ static void entries(char **arguments) {
   wait(0);
 }
 
+// exceptions: of the kernel's own, in a process that has no more of its stack than others.
+static void exceptions(void) {
+  check("count-instructions", command("count-instructions"));
+  if (fork() == 0) {
+    check("measure-exceptions", command("measure-exceptions"));
+    begin("exceptions");
+    put_result(&line);
+    end();
+    exit(0);
+  }
+  wait(0);
+}
+
 // Processes that go deep into their stacks, at random depths, `rounds` times each; some sleep down there, some are
 // interrupted or preempted. A new process goes on after every fourth time.
 static void deep_once(long rounds, long workers) {

@@ -1,5 +1,6 @@
 // The first and only program: runs the experiment that its arguments name, then switches the machine off.
 
+#include "edges.h"
 #include "giving.h"
 #include "growing.h"
 #include "processes.h"
@@ -407,6 +408,7 @@ void start(word *stack) {
   if (same(what, "idle")) idle(rest);
   if (same(what, "switches")) switches(rest);
   if (same(what, "entries")) entries(rest);
+  if (same(what, "exceptions")) exceptions();
   if (same(what, "deep")) deep(rest);
   if (same(what, "frozen")) frozen(rest);
   if (same(what, "shortages")) shortages(rest);
@@ -424,6 +426,9 @@ void start(word *stack) {
   if (same(what, "exit-deep")) exit_deep(rest);
   if (same(what, "lkdtm")) lkdtm(rest);
   if (same(what, "overflow")) overflow();
+  if (same(what, "edges")) edges();
+  if (same(what, "bottom")) bottom(rest);
+  if (same(what, "too-low")) too_low(rest);
   begin("done");
   end();
   power_off();

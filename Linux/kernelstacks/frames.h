@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Growing stacks: what a way to back a running thread's missing pages needs (lend.h is one), whichever it is.
+ * Growing stacks: what both ways to back a running thread's missing pages share (lend.h, fault.h).
  *
  * The invariant: while a CPU runs a thread, there is a frame of the CPU's for each page that the thread's stack lacks. It
  * is established at the switch to the thread, under the run queue's lock, where nothing is allocated: frames come from a
@@ -9,6 +9,7 @@
 #ifndef KERNELSTACKS_FRAMES_H
 #define KERNELSTACKS_FRAMES_H
 
+#include <linux/atomic.h>
 #include <linux/percpu.h>
 #include <linux/sched.h>
 #include <asm/pgtable-hwdef.h>
@@ -20,7 +21,7 @@
 #define MOST_MISSING (STACK_PAGES - 1)
 
 /*
- * In the entry of a page that was lent, also when it is its thread's: a bit that CPUs ignore (58 to 55 are
+ * In the entry of a page that a stack has got since fork, or that is lent to it: a bit that CPUs ignore (58 to 55 are
  * software's).
  */
 #define PTE_GROWN (_AT(pteval_t, 1) << 57)
@@ -36,7 +37,10 @@ struct frame_set {
 	u64 count;
 };
 
-/* The sets take turns: the next thread's frames are lent before the last one's are taken back. */
+/*
+ * Where pages are lent, the sets take turns: the next thread's frames are lent before the last one's are taken back.
+ * Where stacks grow on a fault, the first is the CPU's reserve, and the second is empty.
+ */
 struct cpu_frames {
 	struct frame_set set[2] __aligned(2 * sizeof(struct frame_set));
 	struct frame_set *spare; /* the set that the next thread's pages come from */
@@ -49,6 +53,8 @@ DECLARE_PER_CPU(struct cpu_frames, kernelstacks_cpu);
 /* Fills the spare set for a thread that is switched to, if it can; whether it has enough. The run queue is locked. */
 bool kernelstacks_refill(struct slot_record *record, struct cpu_frames *cpu);
 void kernelstacks_park(void (*schedule)(schedule_mode mode));
+/* What a thread has grown by since its last switch is its own from now on. The run queue is locked. */
+void kernelstacks_keep_grown(struct task_struct *task);
 void kernelstacks_check_untouched(const u64 *frames, unsigned int count);
 void kernelstacks_check_lendable(const struct slot_record *record);
 /* Takes a page that goes back out of KernelStack and, if fork.c accounts for it, out of its memory cgroup. */
@@ -56,11 +62,24 @@ void kernelstacks_unaccount(struct page *page, bool is_accounted);
 /* The next rest of a thread on this stack is a new one (shrink.c). */
 void kernelstacks_forget_rest(struct slot_record *record);
 
+/* How many threads have `is_short` set: nearly always none, so that a switch reads only this. */
+extern atomic_t kernelstacks_short_threads;
+
+static inline void set_short(struct slot_record *record, bool is_short)
+{
+	if (record->is_short != is_short)
+		atomic_add(is_short ? 1 : -1, &kernelstacks_short_threads);
+	record->is_short = is_short;
+}
+
 /* Whether a thread has been switched to without enough frames. */
 static __always_inline bool kernelstacks_is_short(struct task_struct *task)
 {
-	struct slot_record *record = record_of_task(task);
+	struct slot_record *record;
 
+	if (likely(!atomic_read(&kernelstacks_short_threads)))
+		return false;
+	record = record_of_task(task);
 	return record && record->is_short;
 }
 

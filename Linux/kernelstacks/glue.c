@@ -113,7 +113,7 @@ static struct vm_struct *describe(unsigned long stack)
 			break;
 		record->pages[--missing] = pte_page(__pte(entry));
 	}
-	record->missing = missing;
+	kernelstacks_set_missing(record, missing);
 	return &record->area;
 }
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
-/* On which CPUs pages are lent (lend.h), from when on, and the figures of it. */
+/* Whether stacks grow, in which way (lend.h, fault.h), from when on, and the figures of it. */
 
 #include <linux/cpuhotplug.h>
 #include <linux/gfp.h>
 #include <linux/init.h>
 #include <linux/percpu.h>
+#include <linux/string.h>
 #include <asm/cpufeature.h>
 
 #include "frames.h"
@@ -45,41 +46,91 @@ static int check_cpu(unsigned int cpu)
 	return -EINVAL;
 }
 
-/* Whether the CPU that starts the system is fit for lending; the others are not there yet. */
+/* Whether the command line says that stacks are whole. */
+static bool is_whole_wanted;
+
+static int __init set_wanted(char *words)
+{
+	if (!words || strcmp(words, "whole"))
+		return -EINVAL;
+	is_whole_wanted = true;
+	return 0;
+}
+early_param("kernelstacks", set_wanted);
+
+/* Whether stacks can grow, as far as the CPU that starts the system shows; the others are not there yet. */
 bool __init kernelstacks_may_grow(void)
 {
 	u64 features = read_sanitised_ftr_reg(SYS_ID_AA64ISAR0_EL1);
 
-	return cpu_has_hw_af() && cpuid_feature_extract_unsigned_field(features, ID_AA64ISAR0_EL1_ATOMIC_SHIFT) >= 2;
+	if (is_whole_wanted)
+		return false;
+	return IS_ENABLED(CONFIG_SWIFT_KERNEL_STACKS_ENTRY) ||
+	       (cpu_has_hw_af() && cpuid_feature_extract_unsigned_field(features, ID_AA64ISAR0_EL1_ATOMIC_SHIFT) >= 2);
 }
 
-/* When all CPUs are there, and no program of a user has run: until here all stacks are whole. */
+static bool __init can_lend(void)
+{
+	return cpu_has_hw_af() && cpus_have_final_cap(ARM64_HAS_LSE_ATOMICS);
+}
+
+/* All later CPUs have to be fit for it, too. */
 static int __init start_lending(void)
 {
+	int state = cpuhp_setup_state(CPUHP_AP_ONLINE_DYN, "kernelstacks:online", check_cpu, NULL);
+
+	if (state < 0)
+		return state;
+	if (!kernelstacks_start_pool())
+		return 0;
+	cpuhp_remove_state(state);
+	return -ENOMEM;
+}
+
+#ifdef CONFIG_SWIFT_KERNEL_STACKS_ENTRY
+static int __init start_faulting(void)
+{
+	int error = kernelstacks_start_pool();
+
+	if (!error)
+		static_branch_enable(&kernelstacks_fault_key);
+	return error;
+}
+#else
+static int __init start_faulting(void) { return -ENODEV; }
+#endif
+
+/* When all CPUs are there, and no program of a user has run: until here all stacks are whole. */
+static int __init start_growing(void)
+{
+	bool lends = can_lend();
 	unsigned int cpu;
-	int state;
 
 	for_each_possible_cpu(cpu) {
 		struct cpu_frames *its = per_cpu_ptr(&kernelstacks_cpu, cpu);
 
 		its->spare = &its->set[0];
 	}
-	if (!cpu_has_hw_af() || !cpus_have_final_cap(ARM64_HAS_LSE_ATOMICS)) {
+	if (is_whole_wanted) {
+		pr_info("kernelstacks: stacks are whole, as the command line says\n");
+		return 0;
+	}
+	if (!lends && !IS_ENABLED(CONFIG_SWIFT_KERNEL_STACKS_ENTRY)) {
 		pr_info("kernelstacks: stacks are whole, because not all CPUs set access flags (FEAT_HAFDBS, FEAT_LSE)\n");
 		return 0;
 	}
-	state = cpuhp_setup_state(CPUHP_AP_ONLINE_DYN, "kernelstacks:online", check_cpu, NULL);
-	kernelstacks_is_growing = state >= 0 && !kernelstacks_start_pool();
-	if (kernelstacks_is_growing) {
-		pr_info("kernelstacks: stacks grow: pages that a thread has not touched are lent to it while it runs\n");
+	if (lends ? start_lending() : start_faulting()) {
+		pr_err("kernelstacks: stacks are whole, because growth could not be started\n");
 		return 0;
 	}
-	if (state >= 0)
-		cpuhp_remove_state(state);
-	pr_err("kernelstacks: stacks are whole, because lending could not be started\n");
+	kernelstacks_is_growing = true;
+	if (lends)
+		pr_info("kernelstacks: stacks grow: pages that a thread has not touched are lent to it while it runs\n");
+	else
+		pr_info("kernelstacks: stacks grow: pages are mapped when an access to them faults\n");
 	return 0;
 }
-core_initcall(start_lending);
+core_initcall(start_growing);
 
 void kernelstacks_growth_figures(struct growth_figures *figures)
 {

@@ -14,6 +14,26 @@ struct growth_figures {
 	unsigned int pool, in_sets, waiting, most_waiting, park_margin;
 };
 
+/* Whether stacks grow on a fault (fault.h), as opposed to by lent pages (lend.h). */
+#ifdef CONFIG_SWIFT_KERNEL_STACKS_ENTRY
+#include <linux/jump_label.h>
+DECLARE_STATIC_KEY_FALSE(kernelstacks_fault_key);
+static __always_inline bool kernelstacks_grows_on_fault(void) { return static_branch_unlikely(&kernelstacks_fault_key); }
+#else
+static __always_inline bool kernelstacks_grows_on_fault(void) { return false; }
+#endif
+
+/* Of a stack whose thread does not run: how many pages it lacks; the others are accounted for. */
+static __always_inline void kernelstacks_set_missing(struct slot_record *record, unsigned int missing)
+{
+	WRITE_ONCE(record->missing, missing);
+#ifdef CONFIG_SWIFT_KERNEL_STACKS_ENTRY
+	WRITE_ONCE(record->accounted, missing);
+	/* Where pages are lent, all are mapped while the thread runs. */
+	record->low = kernelstacks_grows_on_fault() ? (unsigned long)record->area.addr + missing * PAGE_SIZE : 0;
+#endif
+}
+
 #ifdef CONFIG_SWIFT_KERNEL_STACKS_GROWING
 bool kernelstacks_may_grow(void);
 extern bool kernelstacks_is_growing;

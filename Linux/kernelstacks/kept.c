@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Pages that were lent and that their thread has touched: they are its own from then on, in the entries of its stack, in
- * KernelStack, and in its memory cgroup.
+ * Pages that a stack has got since fork, lent and then touched or mapped on a fault: they are the thread's own from then on,
+ * in the entries of its stack, in KernelStack, and in its memory cgroup.
  */
 
 #include <linux/memcontrol.h>
@@ -33,10 +33,10 @@ static void charge_kept(struct callback_head *work)
 
 	/* No page of this stack goes back meanwhile (shrink.c). */
 	WRITE_ONCE(record->is_charging, true);
-	/* Before `missing` is read: what is kept from here on makes the charge due again. */
+	/* Before accounted_from(): what is kept from here on makes the charge due again. */
 	WRITE_ONCE(record->is_charge_due, false);
 	barrier();
-	for (i = READ_ONCE(record->missing); i < STACK_PAGES; i++) {
+	for (i = accounted_from(record); i < STACK_PAGES; i++) {
 		kernelstacks_test_charging();
 		page = page_of_frame(READ_ONCE(record->entries[i]));
 		if (record->pages[i] || memcg_kmem_charge_page(page, GFP_KERNEL | __GFP_NOFAIL, 0))
@@ -61,6 +61,23 @@ static void charge_later(struct task_struct *task, struct slot_record *record)
 static void charge_later(struct task_struct *task, struct slot_record *record) {}
 #endif
 
+/* The pages from `first` up are the thread's from now on, as those were that are accounted for. Under the run queue's lock. */
+static void account_for(struct task_struct *task, struct slot_record *record, unsigned int first)
+{
+	unsigned int i;
+
+	for (i = first; i < accounted_from(record); i++)
+		count_in_node(page_of_frame(record->entries[i]), 1);
+	raw_cpu_ptr(&kernelstacks_cpu)->kept += accounted_from(record) - first;
+	kernelstacks_set_missing(record, first);
+	charge_later(task, record);
+}
+
+void kernelstacks_keep_grown(struct task_struct *task)
+{
+	account_for(task, record_of_task(task), record_of_task(task)->missing);
+}
+
 /* Of pages that were lent, those from `first` up are the thread's from now on. Under the run queue's lock. */
 void kernelstacks_keep(struct task_struct *task, u64 *frames, unsigned int first)
 {
@@ -68,18 +85,14 @@ void kernelstacks_keep(struct task_struct *task, u64 *frames, unsigned int first
 	struct frame_set *set = container_of(frames, struct frame_set, frame[0]);
 	unsigned int i;
 
-	for (i = first; i < record->missing; i++) {
+	for (i = first; i < record->missing; i++)
 		/* Fails where a CPU has set the flag. */
 		cmpxchg_relaxed(&record->entries[i], frames[i], frames[i] | PTE_AF);
-		count_in_node(page_of_frame(frames[i]), 1);
-	}
 	/* What a thread that lacks less has left of the set moves down. */
 	for (i = record->missing; i < set->count; i++)
 		frames[first + i - record->missing] = frames[i];
 	set->count -= record->missing - first;
-	raw_cpu_ptr(&kernelstacks_cpu)->kept += record->missing - first;
-	record->missing = first;
-	charge_later(task, record);
+	account_for(task, record, first);
 }
 
 void kernelstacks_forget_pages(struct slot_record *record)
@@ -87,7 +100,7 @@ void kernelstacks_forget_pages(struct slot_record *record)
 	unsigned int i, kept = 0;
 	u64 entry;
 
-	WARN_ON_ONCE(record->lent || record->is_charge_due);
+	WARN_ON_ONCE(record->lent || record->is_charge_due || accounted_from(record) != record->missing);
 	for (i = record->missing; i < STACK_PAGES; i++) {
 		entry = READ_ONCE(record->entries[i]);
 		if (!(entry & PTE_GROWN))

@@ -2,7 +2,7 @@
 /*
  * Waiting for frames.
  *
- * Safety: a thread runs only where each page of its stack is mapped; so no access ever needs a frame that is not there. If
+ * Safety: a thread runs only where there is a frame for each page of its stack; so no access ever needs one that is not there. If
  * there are too few, the switch goes on, and the thread waits: it reaches kernelstacks_park() within its park margin, and
  * runs on when it has got its frames. Threads that wait are served in the order in which they came; meanwhile no other
  * takes frames from the pool.
@@ -67,14 +67,15 @@ static bool is_backed(struct slot_record *record, bool may_take)
 {
 	struct cpu_frames *cpu = raw_cpu_ptr(&kernelstacks_cpu);
 
-	record->is_short = false;
+	set_short(record, false);
 	if (record->lent)
 		return true;
 	if (may_take)
 		refill_set(cpu->spare, record->missing);
 	if (cpu->spare->count < record->missing)
 		return false;
-	lend_spare_set(record, cpu);
+	if (!kernelstacks_grows_on_fault())
+		lend_spare_set(record, cpu);
 	return true;
 }
 
@@ -122,7 +123,9 @@ static void finish_waiting(struct waiter *waiter)
 /* How much of the margin a wait takes is seen by the paint that is left. Inlined: a frame of its own would lie in the paint. */
 static __always_inline u64 *end_of_margin(unsigned long start)
 {
-	return (u64 *)max(start - PARK_MARGIN, (unsigned long)task_stack_page(current));
+	unsigned long mapped = (unsigned long)task_stack_page(current) + record_of_task(current)->missing * PAGE_SIZE;
+
+	return (u64 *)max(start - PARK_MARGIN, mapped);
 }
 
 /* The pool is locked, interrupts are off. */
@@ -176,7 +179,7 @@ void __sched kernelstacks_park(void (*schedule)(schedule_mode mode))
 
 	/* Switched to while it waits, and still short: the loop further up this stack sees to it. */
 	if (record->is_parked) {
-		record->is_short = false;
+		set_short(record, false);
 		return;
 	}
 	raw_spin_lock_irq(&pool->lock);

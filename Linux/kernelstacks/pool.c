@@ -21,6 +21,8 @@ struct frame_pool kernelstacks_pool = {
 	.lock = __RAW_SPIN_LOCK_UNLOCKED(kernelstacks_pool.lock),
 };
 
+atomic_t kernelstacks_short_threads = ATOMIC_INIT(0);
+
 static struct frame_pool *const pool = &kernelstacks_pool;
 static DECLARE_WAIT_QUEUE_HEAD(kstackd_wait);
 
@@ -69,7 +71,7 @@ bool kernelstacks_refill(struct slot_record *record, struct cpu_frames *cpu)
 		kernelstacks_kick();
 	if (set->count >= record->missing)
 		return true;
-	record->is_short = true;
+	set_short(record, true);
 	return false;
 }
 

@@ -25,6 +25,11 @@ struct slot_record {
 	bool is_charge_due; /* `charge` is among the works of the task */
 	u64 *lent;	/* the frames that are lent to the thread, which runs; or NULL */
 	u64 *entries;	/* the stack's page-table entries, the lowest page's first */
+#ifdef CONFIG_SWIFT_KERNEL_STACKS_ENTRY
+	unsigned long low;	/* for entry.h: what is below is not mapped while the thread runs */
+	unsigned long saved_x1; /* of entry.h */
+	u8 accounted;		/* as `missing` was at the thread's last switch: pages below are in no account yet */
+#endif
 #if defined(CONFIG_SWIFT_KERNEL_STACKS_GROWING) && defined(CONFIG_MEMCG)
 	struct callback_head charge; /* charges what the task has kept to its memory cgroup */
 	bool is_charging;	     /* that is going on, and may sleep */
@@ -38,6 +43,16 @@ static inline bool is_charging(const struct slot_record *record)
 	return record->is_charging;
 #else
 	return false;
+#endif
+}
+
+/* The lowest page that is accounted for. */
+static inline unsigned int accounted_from(const struct slot_record *record)
+{
+#ifdef CONFIG_SWIFT_KERNEL_STACKS_ENTRY
+	return READ_ONCE(record->accounted);
+#else
+	return READ_ONCE(record->missing);
 #endif
 }
 

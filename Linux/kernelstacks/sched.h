@@ -10,6 +10,8 @@
 #include <linux/sched/task_stack.h>
 #include <linux/vtime.h>
 
+#include "fault.h"
+#include "growth.h"
 #include "lend.h"
 
 static void __sched notrace __schedule(schedule_mode mode);
@@ -23,13 +25,20 @@ static void __sched kernelstacks_schedule(schedule_mode mode)
 #undef task_stack_end_corrupted
 #define task_stack_end_corrupted(task) false
 
-#define prepare_arch_switch(next) kernelstacks_lend(next)
+#define prepare_arch_switch(next)                           \
+	do {                                                \
+		if (kernelstacks_grows_on_fault())          \
+			kernelstacks_reserve(prev, next);   \
+		else                                        \
+			kernelstacks_lend(next);            \
+	} while (0)
 
 /* The last call of finish_task_switch() before finish_task(), which lets another CPU run prev. */
 #define vtime_task_switch(prev)               \
-	do {                                  \
-		kernelstacks_take_back(prev); \
-		(vtime_task_switch)(prev);    \
+	do {                                          \
+		if (!kernelstacks_grows_on_fault())   \
+			kernelstacks_take_back(prev); \
+		(vtime_task_switch)(prev);            \
 	} while (0)
 
 #define finish_arch_post_lock_switch()                            \

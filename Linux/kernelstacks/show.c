@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* /sys/kernel/debug/kernel_stacks: `stats`, what was lent and taken back; `stacks`, a line for each live stack. */
+/* /sys/kernel/debug/kernel_stacks: `stats`, how stacks grow and have grown; `stacks`, a line for each live stack. */
 
 #include <linux/debugfs.h>
 #include <linux/init.h>
@@ -64,7 +64,7 @@ static int stats_show(struct seq_file *file, void *unused)
 
 	kernelstacks_growth_figures(&figures);
 	kernelstacks_count_stacks(&counts);
-	seq_printf(file, "lends: %d\n", kernelstacks_grows());
+	seq_printf(file, "grows: %s\n", !kernelstacks_grows() ? "no" : kernelstacks_grows_on_fault() ? "on a fault" : "lent");
 	seq_printf(file, "pages lent: %lu\n", figures.lent);
 	/* Of running threads' pages it is open yet which. */
 	seq_printf(file, "pages taken back: %lu\n", figures.lent - figures.kept);

@@ -96,7 +96,7 @@ static int give_pages(struct task_struct *task, void *context)
 		WRITE_ONCE(record->entries[i], 0);
 	}
 	flush_tlb_kernel_range(start + first * PAGE_SIZE, start + end * PAGE_SIZE);
-	WRITE_ONCE(record->missing, end);
+	kernelstacks_set_missing(record, end);
 	kernelstacks_forget_rest(record);
 	return 0;
 }

@@ -24,6 +24,7 @@ import Testing
 
       """,
       "arch/arm64/Kconfig": "config ARM64\n\tdef_bool y\nsource \"arch/arm64/kvm/Kconfig\"\n",
+      entry: entryOfLinux, offsets: offsetsOfLinux,
     ]
   }
 
@@ -45,6 +46,50 @@ import Testing
 
       """
   }
+
+  static let entry = "arch/arm64/kernel/entry.S"
+  static let offsets = "arch/arm64/kernel/asm-offsets.c"
+
+  /// Exception entry as far as the script reads it.
+  static let entryOfLinux = """
+    #include <asm/unistd.h>
+    \t.macro kernel_ventry, el:req, ht:req, regsize:req, label:req
+    \tsub\tsp, sp, #PT_REGS_SIZE
+    #ifdef CONFIG_VMAP_STACK
+    \ttbnz\tx0, #THREAD_SHIFT, 0f
+    \tsub\tx0, sp, x0\t\t\t// x0'' = sp' - x0' = (sp + x0) - sp = x0
+    \tsub\tsp, sp, x0\t\t\t// sp'' = sp' - x0 = (sp + x0) - x0 = sp
+    \tb\tel\\el\\ht\\()_\\regsize\\()_\\label
+
+    0:
+    \t/*
+    \t * Either we've just detected an overflow, or we've taken an exception
+    \t */
+    #endif
+    \t.endm
+    SYM_CODE_START_LOCAL(__bad_stack)
+    \tsub\tsp, sp, #PT_REGS_SIZE
+    \tkernel_entry 1
+
+    """
+  static let offsetsOfLinux =
+    "#include <linux/kbuild.h>\n#include <linux/arm-smccc.h>\n\nint main(void)\n{\n}\n"
+
+  /// The lines of the patch, each with the one before it.
+  static let entryEdits = [
+    ("#include <asm/unistd.h>\n", "#include \"../../../kernel/kernelstacks/entry.h\"\n"),
+    ("\ttbnz\tx0, #THREAD_SHIFT, 0f\n", "\tkernelstacks_look \\el, \\ht, \\label\n"),
+    (" = (sp + x0) - x0 = sp\n", "\tkernelstacks_found \\el, \\ht\n"),
+    ("\n0:\n", "\tkernelstacks_look_again \\el, \\ht, \\label\n"),
+  ]
+  static let replaced = "\tsub\tsp, sp, #PT_REGS_SIZE\n#ifdef"
+  static let replacement = "\tsub\tsp, sp, #(PT_REGS_SIZE + .Lkernelstacks_margin_\\el\\ht)\n#ifdef"
+
+  static let entryOfOurs = entryEdits.reduce(entryOfLinux.replacing(replaced, with: replacement)) {
+    $0.replacing($1.0, with: $1.0 + $1.1)
+  }
+  static let offsetsOfOurs = offsetsOfLinux.replacing(
+    "smccc.h>\n", with: "smccc.h>\n#include \"../../../kernel/kernelstacks/offsets.h\"\n")
 
   static let theirs = "#  ifdef CONFIG_VMAP_STACK\n"
   static let ours = """
@@ -201,15 +246,98 @@ import Testing
     try expectRefusal("12", ["kernel/fork.c": file])
   }
 
+  @Test(arguments: versions)
+  func `The patch of exception entry is six lines, which stay until all is removed`(version: String) throws {
+    let folder = try folder(version)
+    defer { folder.remove() }
+    let tree = "\(folder.path)/tree"
+    let before = try folder.contents(of: "tree")
+    #expect(try folder.outcome(Self.apply, [tree]).status == 0)
+    let bare = try folder.contents(of: "tree")
+    #expect(bare[Self.entry] == before[Self.entry] && bare[Self.offsets] == before[Self.offsets])
+    let patched = bare.merging([
+      Self.entry: Data(Self.entryOfOurs.utf8), Self.offsets: Data(Self.offsetsOfOurs.utf8),
+    ]) { $1 }
+    // Applied upon what is there already, again, and brought up to date without a word of it.
+    for arguments in [["--entry-patch", tree], ["--entry-patch", tree], [tree]] {
+      let outcome = try folder.outcome(Self.apply, arguments)
+      #expect(outcome.status == 0 && outcome.output + outcome.errors == "")
+      #expect(try folder.contents(of: "tree") == patched)
+    }
+    for _ in 0..<2 {
+      #expect(try folder.outcome(Self.apply, ["--remove", tree]).status == 0)
+      #expect(try folder.contents(of: "tree") == before)
+    }
+  }
+
+  @Test(arguments: versions)
+  func `Removing the patch of exception entry restores files that lack a last newline`(version: String) throws {
+    let folder = try folder(
+      version,
+      [Self.entry: Self.entryOfLinux + "// &\\1", Self.offsets: Self.offsetsOfLinux + "\n\n"])
+    defer { folder.remove() }
+    let before = try folder.contents(of: "tree")
+    #expect(try folder.outcome(Self.apply, ["--entry-patch", "\(folder.path)/tree"]).status == 0)
+    #expect(try folder.contents(of: "tree")[Self.entry] == Data((Self.entryOfOurs + "// &\\1").utf8))
+    #expect(try folder.outcome(Self.apply, ["--remove", "\(folder.path)/tree"]).status == 0)
+    #expect(try folder.contents(of: "tree") == before)
+  }
+
+  /// Exception entry that is half patched, patched twice, by another version or by hand; and what is looked for.
+  static let damagedEntries: [(String, String)] =
+    entryEdits.map { (edit: (String, String)) in (entryOfOurs.replacing(edit.1, with: ""), edit.1) }
+    + [
+      (entryOfOurs.replacing(replacement, with: replaced), "PT_REGS_SIZE + .Lkernelstacks_margin_"),
+      (
+        entryOfLinux.replacing(entryEdits[1].0, with: entryEdits[1].0 + entryEdits[1].1),
+        "kernelstacks/entry.h"
+      ),
+      (entryOfOurs + entryOfOurs, "#include <asm/unistd.h>"),
+      (entryOfOurs.replacing("entry.h", with: "other.h"), "kernelstacks/entry.h"),
+      (entryOfOurs + "\tkernelstacks_found \\el, \\ht\n", "there are more lines with 'kernelstacks'"),
+    ]
+
+  @Test(arguments: versions, Array(damagedEntries.indices))
+  func `A half patch of exception entry, or another, is refused with the lines that were looked for`(
+    version: String, index: Int
+  ) throws {
+    let (text, looksFor) = Self.damagedEntries[index]
+    for offsets in [Self.offsetsOfLinux, Self.offsetsOfOurs] {
+      let errors = try expectRefusal(
+        version, [Self.entry: text, Self.offsets: offsets], options: [[], ["--remove"], ["--entry-patch"]])
+      #expect(errors.contains(looksFor.trimmingCharacters(in: .whitespacesAndNewlines)))
+    }
+  }
+
+  @Test(
+    arguments: versions,
+    [
+      [entry: "// A later kernel\n"], [offsets: "// A later kernel\n"],
+      [entry: entryOfLinux + entryOfLinux], [entry: entryOfLinux.replacing(replaced, with: "#ifdef")],
+    ])
+  func `Where exception entry is not known the patch is refused, and the rest is not`(
+    version: String, changes: [String: String]
+  ) throws {
+    try expectRefusal(version, changes, options: [["--entry-patch"]])
+    let folder = try folder(version, changes)
+    defer { folder.remove() }
+    let before = try folder.contents(of: "tree")
+    #expect(try folder.outcome(Self.apply, ["\(folder.path)/tree"]).status == 0)
+    #expect(try folder.outcome(Self.apply, ["--remove", "\(folder.path)/tree"]).status == 0)
+    #expect(try folder.contents(of: "tree") == before)
+  }
+
   /// What the script says of a tree with these changes, which it leaves as it is.
   @discardableResult
-  func expectRefusal(_ version: String, _ changes: [String: String]) throws -> String {
+  func expectRefusal(
+    _ version: String, _ changes: [String: String], options: [[String]] = [[], ["--remove"]]
+  ) throws -> String {
     let folder = try folder(version, changes)
     defer { folder.remove() }
     var errors = ""
     let before = try folder.contents(of: "tree")
-    for arguments in [["\(folder.path)/tree"], ["--remove", "\(folder.path)/tree"]] {
-      let outcome = try folder.outcome(Self.apply, arguments)
+    for option in options {
+      let outcome = try folder.outcome(Self.apply, option + ["\(folder.path)/tree"])
       #expect(outcome.status == 1 && outcome.output == "")
       #expect(outcome.errors.hasPrefix("Linux/apply: ") && outcome.errors.split(separator: "\n").count == 1)
       #expect(outcome.errors.contains("\(folder.path)/tree"))
@@ -220,16 +348,20 @@ import Testing
   }
 
   @Test func `A tree that was left when it was half done is done, or undone`() throws {
-    for choice in [Self.theirs, Self.ours] {
+    let halves = [
+      ("kernel/fork.c", Self.fork(Self.theirs)), ("kernel/fork.c", Self.fork(Self.ours)),
+      (Self.entry, Self.entryOfLinux), (Self.offsets, Self.offsetsOfLinux),
+    ]
+    for (name, text) in halves {
       let folder = try folder("12")
       defer { folder.remove() }
       let before = try folder.contents(of: "tree")
-      _ = try folder.outcome(Self.apply, ["\(folder.path)/tree"])
+      _ = try folder.outcome(Self.apply, ["--entry-patch", "\(folder.path)/tree"])
       let after = try folder.contents(of: "tree")
       for (arguments, end) in [
         (["\(folder.path)/tree"], after), (["--remove", "\(folder.path)/tree"], before),
       ] {
-        try folder.write(Self.fork(choice), to: "tree/kernel/fork.c")
+        try folder.write(text, to: "tree/\(name)")
         #expect(try folder.outcome(Self.apply, arguments).status == 0)
         #expect(try folder.contents(of: "tree") == end)
       }
@@ -239,7 +371,10 @@ import Testing
   @Test func `No tree, or none at that path, is said in one line`() throws {
     let folder = try Folder()
     defer { folder.remove() }
-    for arguments in [[], [""], ["a", "b"], ["\(folder.path)/nothing"]] {
+    for arguments in [
+      [], [""], ["a", "b"], ["\(folder.path)/nothing"], ["--entry-patch"], ["--entry-patch", "--remove"],
+      ["--other", "\(folder.path)"],
+    ] {
       let outcome = try folder.outcome(Self.apply, arguments)
       #expect(outcome.status == 1 && outcome.errors.split(separator: "\n").count == 1)
     }

@@ -15,7 +15,7 @@ import Testing
     "linux/err.h", "linux/irq_work.h", "linux/kthread.h", "linux/list.h", "linux/minmax.h",
     "linux/nodemask.h", "linux/sched/debug.h", "linux/sched/signal.h", "linux/sched/task_stack.h",
     "linux/spinlock.h", "linux/wait.h", "asm/barrier.h", "asm/lse.h", "asm/pgtable-hwdef.h",
-    "asm/stack_pointer.h",
+    "asm/stack_pointer.h", "linux/jump_label.h",
   ]
   static let flags = [
     "-target", "aarch64-linux-gnu", "-std=gnu11", "-ffreestanding", "-nostdinc", "-fsyntax-only",
@@ -106,8 +106,13 @@ import Testing
         "ended: missing 0, node 0 KiB, group 0 KiB, 0 charged, due 0, kept 3, ended 3",
         "charging 1, then 0",
         "deeper while it was charged: missing 1, node 0 KiB, group 8 KiB, 2 charged, due 0, kept 5, ended 3",
-        "no charge is taken any more: missing 1, node 8 KiB, group 0 KiB, 0 charged, due 0, kept 7, ended 5",
-        "ended: missing 1, node 0 KiB, group 0 KiB, 0 charged, due 0, kept 7, ended 7",
+        "one page on a fault: missing 2, node 0 KiB, group 0 KiB, 0 charged, due 0, kept 5, ended 5",
+        "switched out: missing 2, node 4 KiB, group 0 KiB, 0 charged, due 1, kept 6, ended 5",
+        "charged: missing 2, node 0 KiB, group 4 KiB, 1 charged, due 0, kept 6, ended 5",
+        "deeper, charged: missing 0, node 0 KiB, group 12 KiB, 3 charged, due 0, kept 8, ended 5",
+        "ended: missing 0, node 0 KiB, group 0 KiB, 0 charged, due 0, kept 8, ended 8",
+        "no charge is taken any more: missing 1, node 8 KiB, group 0 KiB, 0 charged, due 0, kept 10, ended 8",
+        "ended: missing 1, node 0 KiB, group 0 KiB, 0 charged, due 0, kept 10, ended 10",
         "warnings: 0",
       ])
   }

@@ -15,7 +15,7 @@ static char result[RESULT_BYTES];
 
 static int execute(const char *line)
 {
-	unsigned int first;
+	unsigned int first, second;
 	u64 seed;
 
 	if (sscanf(line, "fragment %u %llu", &first, &seed) == 2)
@@ -40,6 +40,8 @@ static int execute(const char *line)
 		kernelstacks_count_instructions();
 		return 0;
 	}
+	if (!strcmp(line, "measure-exceptions"))
+		return kernelstacks_measure_exceptions(result);
 	if (!strcmp(line, "free-twice"))
 		return kernelstacks_free_twice(result);
 	if (!strcmp(line, "free-many-twice"))
@@ -76,6 +78,8 @@ static int execute(const char *line)
 		return kernelstacks_grow_at_exit();
 	if (!strcmp(line, "lending"))
 		return kernelstacks_lending(result);
+	if (sscanf(line, "meet-exception %u %u", &first, &second) == 2)
+		return kernelstacks_meet_exception(first, second);
 	if (sscanf(line, "refuse-cpu %u", &first) == 1)
 		return kernelstacks_refuse_cpu(first);
 	return -EINVAL;

@@ -208,6 +208,9 @@ int kernelstacks_wait_as(unsigned int state)
 
 	if (!IS_ENABLED(CONFIG_PREEMPTION))
 		return -EOPNOTSUPP;
+	/* What it may need meanwhile is there: the frames that are taken may be its own. */
+	if (kernelstacks_recurse(6000, PAUSE_NONE))
+		return -EIO;
 	kernelstacks_freeze_pool(true);
 	empty_spare_set();
 	if (!state) {
@@ -231,10 +234,10 @@ int kernelstacks_lending(char *result)
 	kernelstacks_growth_figures(&figures);
 	kernelstacks_count_stacks(&counts);
 	snprintf(result, RESULT_BYTES,
-		 "\"lends\":%d,\"lent\":%lu,\"kept\":%lu,\"givenBack\":%lu,\"keptNow\":%ld,\"parked\":%lu,\"waiting\":%u,\"mostWaiting\":%u,\"pool\":%u,"
+		 "\"grows\":%d,\"onFault\":%d,\"lent\":%lu,\"kept\":%lu,\"givenBack\":%lu,\"keptNow\":%ld,\"parked\":%lu,\"waiting\":%u,\"mostWaiting\":%u,\"pool\":%u,"
 		 "\"inSets\":%u,\"deepestPark\":%lu,\"parkMargin\":%u,\"kicks\":%lu,\"onePage\":%lu,\"twoPages\":%lu,\"threePages\":%lu,\"fourPages\":%lu,"
 		 "\"kernelThreadsThatLackPages\":%lu",
-		 kernelstacks_grows(), figures.lent, figures.kept, figures.given_back, figures.kept_now, figures.parked, figures.waiting, figures.most_waiting,
+		 kernelstacks_grows(), kernelstacks_grows_on_fault(), figures.lent, figures.kept, figures.given_back, figures.kept_now, figures.parked, figures.waiting, figures.most_waiting,
 		 figures.pool, figures.in_sets, figures.deepest_park, figures.park_margin, figures.kicks, counts.user[1], counts.user[2],
 		 counts.user[3], counts.user[4], counts.kernel[1] + counts.kernel[2] + counts.kernel[3]);
 	return 0;
@@ -250,7 +253,7 @@ int kernelstacks_queue(char *result) { return -EOPNOTSUPP; }
 int kernelstacks_wait_as(unsigned int state) { return -EOPNOTSUPP; }
 int kernelstacks_lending(char *result)
 {
-	snprintf(result, RESULT_BYTES, "\"lends\":0");
+	snprintf(result, RESULT_BYTES, "\"grows\":0");
 	return 0;
 }
 #endif

@@ -35,7 +35,7 @@ struct cost {
 	u32 count, worst;
 };
 
-static u32 instructions(void)
+u32 kernelstacks_instructions(void)
 {
 	isb();
 	return read_sysreg(pmevcntr0_el0);
@@ -64,7 +64,7 @@ static u64 passed_over;
 
 static int enter(struct kretprobe_instance *instance, struct pt_regs *registers)
 {
-	*(u32 *)instance->data = instructions();
+	*(u32 *)instance->data = kernelstacks_instructions();
 	return 0;
 }
 
@@ -79,7 +79,7 @@ static int enter_area_free(struct kretprobe_instance *instance, struct pt_regs *
 
 static int leave(struct kretprobe_instance *instance, struct pt_regs *registers)
 {
-	u32 now = instructions();
+	u32 now = kernelstacks_instructions();
 
 	add(&later, now - *(u32 *)instance->data);
 	return 0;
@@ -114,10 +114,10 @@ static u32 cost_of_probe(bool is_passed_over)
 		return 0;
 	local_bh_disable();
 	local_irq_save(flags);
-	before = instructions();
+	before = kernelstacks_instructions();
 	for (i = 0; i < 16; i++)
 		nothing();
-	whole = instructions() - before;
+	whole = kernelstacks_instructions() - before;
 	local_irq_restore(flags);
 	local_bh_enable();
 	unregister_kretprobe(&probe);
@@ -146,9 +146,9 @@ static struct cost allocs, frees;
 
 static int take(struct held *held)
 {
-	u32 before = instructions();
+	u32 before = kernelstacks_instructions();
 	int error = alloc_stack(task, NUMA_NO_NODE);
-	u32 after = instructions();
+	u32 after = kernelstacks_instructions();
 
 	if (error)
 		return error;
@@ -172,9 +172,9 @@ static void give(struct held *held)
 	task->stack_vm_area = held->area;
 #endif
 	local_irq_save(flags);
-	before = instructions();
+	before = kernelstacks_instructions();
 	free_stack(task);
-	after = instructions();
+	after = kernelstacks_instructions();
 	local_irq_restore(flags);
 	add(&frees, after - before);
 	held->stack = NULL;

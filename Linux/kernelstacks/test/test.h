@@ -29,6 +29,9 @@ int kernelstacks_release(void);
 
 /* Counts retired instructions from now on; user programs may read the counter (PMEVCNTR0_EL0). */
 void kernelstacks_count_instructions(void);
+u32 kernelstacks_instructions(void);
+/* What exceptions from the kernel take, in a thread that has one page of its stack or all. */
+int kernelstacks_measure_exceptions(char *result);
 /* What a kernel stack costs while `live` others exist. */
 int kernelstacks_measure(unsigned int live, char *result);
 
@@ -49,6 +52,12 @@ int kernelstacks_overflow(void);
 #define PAUSE_HELD 999
 #define PAUSE_BUSY 1000
 int kernelstacks_recurse(unsigned int bytes, unsigned int pause);
+/*
+ * Meets an exception with the stack pointer so many bytes above the stack's base: a breakpoint, an interrupt, a store to a page
+ * of the user that is not there yet, one that is refused, and a store as far below the stack pointer as one instruction can.
+ */
+enum { MEET_BREAK, MEET_INTERRUPT, MEET_USER_FAULT, MEET_REFUSED_FAULT, MEET_PUSH };
+int kernelstacks_meet_exception(unsigned int kind, unsigned int offset);
 /* Holds threads where they wait, or lets them go. */
 int kernelstacks_hold(bool hold);
 /* Takes all frames out of the pool that pages are lent from, or lets it be filled again. */
