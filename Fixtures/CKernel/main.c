@@ -330,6 +330,10 @@ void kernel_main(void) {
     use_lent_pages(configuration);
     stop(0);
   }
+  if (NODES > 1) {
+    use_nodes(configuration);
+    stop(0);
+  }
   if (EL1H) {
     use_own_vectors(configuration);
     stop(0);
@@ -382,6 +386,7 @@ void kernel_main(void) {
   limit_group();
   ask(linear, &guarded, &thread_stacks);
 
+  if (OWN_FRAMES) show_locks();
   if (!OWN_FRAMES) ks_write_buddyinfo(put_character, NULL);
   if (!OWN_ADDRESSES) ks_write_vmallocinfo(put_character, NULL);
   ks_write_stacks(&thread_stacks, put_character, NULL);

@@ -43,15 +43,54 @@ static bool errs(enum own_mistake which) {
   return mistake == which && (calls == mistake_at || (which == OWN_REFUSES && calls > mistake_at));
 }
 
+// MARK: The library's locks, which the linker has taken from here
+
+static uint32_t held[4];
+static uint64_t sleeping_calls, calls_with_lock;
+
+#if OWN_FRAMES
+uintptr_t ks_machine_lock(uint64_t *word) {
+  uintptr_t state = ks_machine_disable_interrupts();
+  while (__atomic_exchange_n(word, 1, __ATOMIC_ACQUIRE)) __asm__ volatile("yield");
+  held[ks_machine_cpu()]++;
+  return state;
+}
+
+void ks_machine_unlock(uint64_t *word, uintptr_t state) {
+  held[ks_machine_cpu()]--;
+  __atomic_store_n(word, 0, __ATOMIC_RELEASE);
+  ks_machine_restore_interrupts(state);
+}
+#endif
+
+// A function of this kernel may sleep only where this CPU holds no lock of the library.
+static void note_call(bool may_sleep) {
+  bool holds = held[ks_machine_cpu()] > 0;
+  must(!may_sleep || !holds, "a lock of the library is held where the kernel may sleep");
+  if (may_sleep) __atomic_fetch_add(&sleeping_calls, 1, __ATOMIC_RELAXED);
+  if (holds) __atomic_fetch_add(&calls_with_lock, 1, __ATOMIC_RELAXED);
+}
+
+void show_locks(void) {
+  for (int cpu = 0; cpu < 4; cpu++) must(held[cpu] == 0, "a lock is still held");
+  say("{\"type\":\"locks\",\"mayHaveSlept\":%u,\"underLocks\":%u}", sleeping_calls, calls_with_lock);
+}
+
 // MARK: Frames
 
-static uint64_t first_free, free_count, last_given;
+static uint64_t first_free[NODES], free_count, last_given;
 static bool is_used[FRAMES], is_filled;
+
+// With two nodes each has half of RAM.
+__attribute__((unused)) static int node_of(void *context, uint64_t physical) {
+  (void)context;
+  return (int)((physical - RAM_START) * NODES / RAM_SIZE);
+}
 
 static void fill(void) {
   for (uint64_t physical = RAM_START + RAM_SIZE - 4096; physical >= ((uint64_t)image_end + 4095) / 4096 * 4096; physical -= 4096) {
-    *(uint64_t *)linear_address(physical) = first_free;
-    first_free = physical;
+    *(uint64_t *)linear_address(physical) = first_free[node_of(NULL, physical)];
+    first_free[node_of(NULL, physical)] = physical;
     free_count++;
   }
   is_filled = true;
@@ -62,12 +101,15 @@ static void clear(uint64_t physical) {
   for (int index = 0; index < 512; index++) words[index] = 0;
 }
 
-static uint64_t take(void) {
+// A frame of a node, or of another if that has none.
+static uint64_t take_on(int node) {
   uint64_t state = lock();
   if (!is_filled) fill();
-  uint64_t physical = first_free;
+  uint64_t *first = &first_free[node];
+  for (int other = 0; other < NODES && !*first; other++) first = &first_free[other];
+  uint64_t physical = *first;
   if (physical) {
-    first_free = *(uint64_t *)linear_address(physical);
+    *first = *(uint64_t *)linear_address(physical);
     free_count--;
     is_used[(physical - RAM_START) / 4096] = true;
   }
@@ -75,29 +117,32 @@ static uint64_t take(void) {
   return physical;
 }
 
+static uint64_t take(void) { return take_on((int)ks_machine_node()); }
+
 static void give(uint64_t physical) {
   must(physical % 4096 == 0 && physical >= RAM_START && physical < RAM_START + RAM_SIZE, "no frame was given back");
   uint64_t state = lock();
   must(is_used[(physical - RAM_START) / 4096], "a frame was given back twice");
   is_used[(physical - RAM_START) / 4096] = false;
-  *(uint64_t *)linear_address(physical) = first_free;
-  first_free = physical;
+  *(uint64_t *)linear_address(physical) = first_free[node_of(NULL, physical)];
+  first_free[node_of(NULL, physical)] = physical;
   free_count++;
   unlock(state);
 }
 
 static uint64_t allocate(void *context, int node, bool cleared, bool may_sleep) {
-  (void)may_sleep;
-  must(context == &own_frames && (node == KS_ANY_NODE || node == 0), "arguments of the library");
+  must(context == &own_frames && node >= KS_ANY_NODE && node < NODES, "arguments of the library");
+  note_call(may_sleep);
   __atomic_fetch_add(&calls, 1, __ATOMIC_RELAXED);
   if (errs(OWN_REFUSES)) return 0;
   if (errs(OWN_GIVES_HIGH)) return 1ull << 50;
   if (errs(OWN_GIVES_UNMAPPED)) return 0x4000000000;
   if (errs(OWN_GIVES_TWICE) && last_given && is_used[(last_given - RAM_START) / 4096]) return last_given;
   if (errs(OWN_GIVES_ODD)) return RAM_START + 8;
-  uint64_t physical = take();
+  if (node == KS_ANY_NODE) node = (int)ks_machine_node();
+  uint64_t physical = take_on(node);
   // Freed stacks are memory, too.
-  if (!physical && ks_reclaim(1) > 0) physical = take();
+  if (!physical && ks_reclaim(1) > 0) physical = take_on(node);
   if (!physical) return 0;
   if (cleared) clear(physical);
   if (errs(OWN_GIVES_DIRTY)) ((uint64_t *)linear_address(physical))[511] = 1;
@@ -107,6 +152,7 @@ static uint64_t allocate(void *context, int node, bool cleared, bool may_sleep) 
 
 static void release_frame(void *context, uint64_t physical) {
   must(context == &own_frames, "arguments of the library");
+  note_call(false);
   give(physical);
 }
 
@@ -115,7 +161,7 @@ static uint64_t total(void *context) {
   return FRAMES;
 }
 
-static uint64_t count_free(void *context) {
+__attribute__((unused)) static uint64_t count_free(void *context) {
   (void)context;
   return free_count;
 }
@@ -125,8 +171,9 @@ const ks_frame_functions own_frames = {
     .allocate = allocate,
     .free = release_frame,
     .total = total,
-    .free_count = count_free,
-    .node_count = 1};
+    .free_count = NODES == 1 ? count_free : NULL,
+    .node_of = NODES == 1 ? NULL : node_of,
+    .node_count = NODES};
 
 // MARK: Addresses and tables
 
@@ -157,6 +204,7 @@ static volatile uint64_t *entry_of(uintptr_t address, int level, bool builds) {
 
 static uintptr_t reserve(void *context, size_t size, size_t alignment, size_t phase) {
   must(context == &own_addresses, "arguments of the library");
+  note_call(true);
   __atomic_fetch_add(&calls, 1, __ATOMIC_RELAXED);
   if (errs(OWN_REFUSES)) return 0;
   if (errs(OWN_LOW_AREA)) return alignment + phase;
@@ -169,7 +217,7 @@ static uintptr_t reserve(void *context, size_t size, size_t alignment, size_t ph
   return fits ? address : 0;
 }
 
-static void release_addresses(void *context, uintptr_t address) {
+__attribute__((unused)) static void release_addresses(void *context, uintptr_t address) {
   (void)context;
   // Addresses of the area that was reserved last are used anew.
   uint64_t state = lock();
@@ -180,6 +228,7 @@ static void release_addresses(void *context, uintptr_t address) {
 static uint64_t entry(void *context, uintptr_t address, int node) {
   (void)node;
   must(context == &own_addresses, "arguments of the library");
+  note_call(true);
   __atomic_fetch_add(&calls, 1, __ATOMIC_RELAXED);
   if (errs(OWN_REFUSES)) return 0;
   volatile uint64_t *place = entry_of(address, LEVELS - 1, true);
@@ -190,7 +239,7 @@ static uint64_t entry(void *context, uintptr_t address, int node) {
   return physical;
 }
 
-static size_t free_tables(void *context, uintptr_t address, size_t size) {
+__attribute__((unused)) static size_t free_tables(void *context, uintptr_t address, size_t size) {
   (void)context;
   size_t count = 0;
   for (uintptr_t next = address; next < address + size; next += 2 << 20) {
@@ -211,9 +260,12 @@ static size_t free_tables(void *context, uintptr_t address, size_t size) {
 const ks_address_functions own_addresses = {
     .context = (void *)&own_addresses,
     .reserve = reserve,
-    .release = release_addresses,
     .entry = entry,
-    .free_tables = free_tables};
+#if NODES == 1
+    .release = release_addresses,
+    .free_tables = free_tables,
+#endif
+};
 
 // MARK: What the rest of this kernel calls
 

@@ -41,6 +41,9 @@ void use_narrow_area(ks_configuration configuration);
 // lent.c: threads whose exceptions are taken on their own stacks.
 void use_lent_pages(ks_configuration configuration);
 
+// nodes.c: two nodes, and no function that may be left out.
+void use_nodes(ks_configuration configuration);
+
 // el1h.c: vectors made of the library's macros, for threads at EL1h.
 void use_own_vectors(ks_configuration configuration);
 

@@ -85,16 +85,17 @@ actor CLibrary {
   ///   - vmallocMiB: with more than 0, the kernel only uses a vmalloc area of that size.
   ///   - lends: whether it only runs threads with lent pages.
   ///   - hasOwnVectors: whether it only runs threads at EL1h, with vectors made of the library's macros.
+  ///   - nodes: with 2, it only takes stacks of two nodes, and gives no function that may be left out.
   ///   - memory: where its frames and tables come from.
   ///   - isChecked: whether the library is built with checks.
   func kernel(
     addressBits: Int = 39, vmallocMiB: Int = 0, lends: Bool = false, hasOwnVectors: Bool = false,
-    memory: Memory = .library, isChecked: Bool = false
+    nodes: Int = 1, memory: Memory = .library, isChecked: Bool = false
   ) async throws -> String {
     let library = try await path(isChecked: isChecked)
     let name =
       "example-\(addressBits)" + (vmallocMiB > 0 ? "-\(vmallocMiB)" : "") + (lends ? "-lent" : "")
-      + (hasOwnVectors ? "-el1h" : "")
+      + (hasOwnVectors ? "-el1h" : "") + (nodes > 1 ? "-nodes" : "")
       + (memory == .library ? "" : "-\(memory)")
     let output = "\(library)/\(name)"
     if kernels[output] == nil {
@@ -106,6 +107,7 @@ actor CLibrary {
             "-s", "-C", "\(root)/Fixtures/CKernel", "LIBRARY=\(library)", "BUILD=\(output)",
             "ADDRESS_BITS=\(addressBits)", "VMALLOC_MIB=\(vmallocMiB)",
             "LENDS=\(lends ? 1 : 0)", "EL1H=\(hasOwnVectors ? 1 : 0)", "CHECKED=\(isChecked ? 1 : 0)",
+            "NODES=\(nodes)",
           ] + memory.rawValue.split(separator: " ").map { String($0) }
         ).run()
         try #require(result.exitCode == 0, "\(result.output)\(result.errors)")

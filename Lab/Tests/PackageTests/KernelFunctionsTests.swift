@@ -16,6 +16,7 @@ struct KernelFunctionsTests {
     let records =
       ["refusal", "begin", "threads", "shrink", "left", "storm", "end", "lent", "waited"]
       + ["exhausted", "oddFrames", "oddAddresses", "checkedFrames", "pressure", "group", "tasks", "sizes"]
+      + ["locks", "nodes"]
     return records.flatMap { run.records(ofType: $0) }
   }
 
@@ -43,6 +44,9 @@ struct KernelFunctionsTests {
     #expect(try only("shrink", of: records)["mappedAfter"]?.integer == 4 << 10)
     #expect(try only("left", of: records)["threads"]?.integer == 100)
     for type in ["group", "tasks", "pressure", "sizes"] { _ = try only(type, of: records) }
+    // The kernel itself stops where it might sleep and the library holds a lock.
+    let locks = try only("locks", of: records)
+    #expect(try #require(locks["mayHaveSlept"]?.integer) > 1_000)
     if cpuCount > 1 { #expect(try only("storm", of: records)["racesFreed"]?.integer == 40) }
     let end = try only("end", of: records)
     #expect(end["live"]?.integer == 0 && end["lost"]?.integer == 1)
@@ -65,6 +69,16 @@ struct KernelFunctionsTests {
         #expect(addresses[key]?.integer == 1, "\(key)")
       }
     }
+  }
+
+  @Test(arguments: [Memory.ownFrames, .ownFramesAndTables])
+  func `A kernel with two nodes and no optional function gets stacks of the node that it names`(memory: Memory)
+    async throws
+  {
+    let kernel = try await CLibrary.shared.kernel(nodes: 2, memory: memory)
+    let records = try await lines(Guest(kernel: kernel))
+    #expect(try only("nodes", of: records)["stacks"]?.integer == 144)
+    #expect(try #require(try only("locks", of: records)["mayHaveSlept"]?.integer) > 100)
   }
 
   @Test func `Pages are lent by a kernel with frames and tables of its own`() async throws {
