@@ -1,5 +1,6 @@
 // What can be asked of stacks, and the calls that no other part makes.
 #include "board.h"
+#include "frames.h"
 #include "parts.h"
 
 static bool is_at(ks_stack_place place, ks_place kind, const char *base) {
@@ -80,6 +81,63 @@ static void free_by_address(const ks_stacks *guarded, const ks_stacks *linear) {
   say("{\"type\":\"sizes\",\"classes\":4,\"freed\":40}");
 }
 
+// One handle for all sizes: requests of any size, freed by address alone, and what is refused.
+static void use_sized_stacks(void) {
+  static struct {
+    _Alignas(64) char bytes[65536];
+  } records[KS_MOST_SIZES + 1];
+  ks_error error;
+  ks_sized_stacks stacks = {0};
+  ks_stack_configuration kinds[KS_MOST_SIZES + 1];
+  for (int index = 0; index <= KS_MOST_SIZES; index++) {
+    kinds[index] = ks_stack_defaults(index % 2 ? KS_GROWING : KS_VMALLOC);
+    kinds[index].size = 8192u * (uint32_t)(index + 1), kinds[index].capacity = 20;
+    if (OWN_FRAMES) kinds[index].records = records[index].bytes, kinds[index].records_size = sizeof records[index].bytes;
+  }
+  show_refusal("no size", ks_sized_stacks_make(&stacks, kinds, 0, &error), &error, KS_BAD_CONFIGURATION);
+  show_refusal("nine sizes", ks_sized_stacks_make(&stacks, kinds, KS_MOST_SIZES + 1, &error), &error, KS_BAD_CONFIGURATION);
+  show_refusal("no configurations", ks_sized_stacks_make(&stacks, NULL, 1, &error), &error, KS_BAD_ARGUMENT);
+  show_refusal("no handle", ks_sized_stacks_make(NULL, kinds, 1, &error), &error, KS_BAD_ARGUMENT);
+  kinds[1].size = 8192;
+  show_refusal("a size twice", ks_sized_stacks_make(&stacks, kinds, 2, &error), &error, KS_BAD_CONFIGURATION);
+  kinds[1].size = 8193;
+  uint64_t before = frame_count_free();
+  show_refusal("a size of no pages", ks_sized_stacks_make(&stacks, kinds, 2, &error), &error, KS_BAD_CONFIGURATION);
+  must(!stacks.allocators[0].opaque && stacks.count == 0 && frame_count_free() == before, "something is left over");
+  show_refusal("stacks of no size", ks_sized_stacks_end(&stacks, &error), &error, KS_NOT_INITIALIZED);
+  must(!ks_sized_stack_allocate(&stacks, 1, KS_ANY_NODE, &error) && error.code == KS_NOT_INITIALIZED, "stacks of nothing");
+  must(ks_sized_stack_free(&stacks, &stacks, &error) == KS_NOT_INITIALIZED, "a stack of nothing");
+  kinds[1].size = 16384;
+  must(ks_sized_stacks_make(&stacks, kinds, 3, &error) == KS_OK && stacks.count == 3, error.text);
+  show_refusal("made twice", ks_sized_stacks_make(&stacks, kinds, 3, &error), &error, KS_ALREADY_INITIALIZED);
+
+  char *owned[60];
+  for (int index = 0; index < 60; index++) {
+    size_t size = index == 0 ? 24576 : (size_t)index * 409;
+    must((owned[index] = ks_sized_stack_allocate(&stacks, size, KS_ANY_NODE, &error)), error.text);
+    const ks_stacks *owner = ks_sized_stack_owner(&stacks, (uintptr_t)owned[index]);
+    must(owner == &stacks.allocators[(size - 1) / 8192], "a stack of another size");
+    must(ks_sized_stack_owner(&stacks, (uintptr_t)owned[index] - 1) == owner, "a guard of another size");
+  }
+  void *none = ks_sized_stack_allocate(&stacks, 0, KS_ANY_NODE, &error);
+  show_refusal("a stack of 0 bytes", none ? KS_OK : error.code, &error, KS_BAD_ARGUMENT);
+  none = ks_sized_stack_allocate(&stacks, 24577, KS_ANY_NODE, &error);
+  show_refusal("a stack of 24,577 bytes", none ? KS_OK : error.code, &error, KS_BAD_ARGUMENT);
+  must(error.requested == 24577 && error.largest == 24576, "figures");
+  none = ks_sized_stack_allocate(&stacks, SIZE_MAX, KS_ANY_NODE, &error);
+  show_refusal("a stack of SIZE_MAX bytes", none ? KS_OK : error.code, &error, KS_BAD_ARGUMENT);
+  show_refusal("sizes in use", ks_sized_stacks_end(&stacks, &error), &error, KS_IN_USE);
+  must(stacks.allocators[0].opaque && stacks.count == 3, "some were ended");
+  show_refusal("within a stack", ks_sized_stack_free(&stacks, owned[50] + 4096, &error), &error, KS_INNER_ADDRESS);
+  show_refusal("no stack of any size", ks_sized_stack_free(&stacks, &stacks, &error), &error, KS_FOREIGN_ADDRESS);
+  show_refusal("null of any size", ks_sized_stack_free(&stacks, NULL, &error), &error, KS_FOREIGN_ADDRESS);
+  for (int index = 0; index < 60; index++) must(ks_sized_stack_free(&stacks, owned[index], &error) == KS_OK, error.text);
+  show_refusal("a stack of a size, twice", ks_sized_stack_free(&stacks, owned[7], &error), &error, KS_DOUBLE_FREE);
+  must(!ks_sized_stack_owner(&stacks, 0) && !ks_sized_stack_owner(&stacks, UINTPTR_MAX), "no stack");
+  must(ks_sized_stacks_end(&stacks, &error) == KS_OK && stacks.count == 0 && !stacks.allocators[2].opaque, error.text);
+  say("{\"type\":\"anySize\",\"sizes\":3,\"freed\":60}");
+}
+
 static void grow_by_hand(const ks_stacks *growing) {
   ks_error error;
   ks_stacks_reclaim(growing, SIZE_MAX);
@@ -131,6 +189,7 @@ void ask(const ks_stacks *linear, const ks_stacks *guarded, const ks_stacks *gro
   must(ks_error_text(NULL) == ks_code_text(KS_OK), "no error");
   ask_for_places(guarded, linear);
   free_by_address(guarded, linear);
+  use_sized_stacks();
   grow_by_hand(growing);
   if (!OWN_FRAMES) {
     uint64_t zeroed = 0;

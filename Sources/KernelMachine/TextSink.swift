@@ -23,7 +23,7 @@ extension TextSink {
 
 extension TextSink {
   /// Appends text.
-  public mutating func write(_ text: StaticString) {
+  @inline(never) public mutating func write(_ text: StaticString) {
     var next = text.utf8Start
     for _ in 0..<text.utf8CodeUnitCount {
       write(byte: next.pointee)
@@ -32,7 +32,7 @@ extension TextSink {
   }
 
   /// Appends text in which marks stand for figures: `%d` for a number in decimal, `%x` for one as ``write(hex:)`` has it, `%b` for
-  /// a size as ``write(byteCount:)`` has it.
+  /// a size as ``write(byteCount:)`` has it, `%s` for ``address(ofText:)``.
   ///
   /// One call for a whole line is a third of the code that a call for each part would be.
   ///
@@ -53,11 +53,24 @@ extension TextSink {
       }
       switch next.pointee {
       case UInt8(ascii: "d"): write(Int(bitPattern: value))
-      case UInt8(ascii: "x"): write(hex: value)
+      case UInt8(ascii: "x"): write(digitsOf: value)
+      case UInt8(ascii: "s"): write(textAt: value)
       default: write(byteCount: Int(bitPattern: value))
       }
       next += 1
       value = second
+    }
+  }
+
+  /// Text as a figure, which the mark `%s` stands for.
+  @inline(__always) public func address(ofText text: StaticString) -> UInt { UInt(bitPattern: text.utf8Start) }
+
+  /// Appends text that ends with 0.
+  private mutating func write(textAt address: UInt) {
+    guard var next = UnsafePointer<UInt8>(bitPattern: address) else { return }
+    while next.pointee != 0 {
+      write(byte: next.pointee)
+      next += 1
     }
   }
 
@@ -84,8 +97,11 @@ extension TextSink {
   }
 
   /// Appends a number in hexadecimal, with `0x` and 16 digits.
-  public mutating func write(hex value: UInt) {
-    write("0x")
+  public mutating func write(hex value: UInt) { write(digitsOf: value) }
+
+  @inline(__always) private mutating func write(digitsOf value: UInt) {
+    write(byte: UInt8(ascii: "0"))
+    write(byte: UInt8(ascii: "x"))
     var shift = 60
     while shift >= 0 {
       let digit = UInt8(truncatingIfNeeded: value &>> UInt(shift)) & 15

@@ -128,6 +128,9 @@
     case stacksInUse(Int)
     case secondLinearAllocator
     case tooManyAllocators
+    case sizeCount(Int)
+    case sizeOrder(Int)
+    case stackSize(Int, largest: Int)
     case stacksReclaimed
     case unknownStrategy(UInt)
     case unknownNode(Int, count: Int)
@@ -174,6 +177,11 @@
       case .secondLinearAllocator: CFailure(KS_BAD_CONFIGURATION)
       case .tooManyAllocators: CFailure(KS_NO_ALLOCATORS, available: Int(KS_MOST_ALLOCATORS))
       case .stacksReclaimed: CFailure(KS_IN_USE)
+      case .sizeCount(let count):
+        CFailure(KS_BAD_CONFIGURATION, requested: count, available: Int(KS_MOST_SIZES))
+      case .sizeOrder(let size): CFailure(KS_BAD_CONFIGURATION, requested: size)
+      case .stackSize(let size, let largest):
+        CFailure(KS_BAD_ARGUMENT, requested: size, available: largest, largest: largest)
       case .unknownStrategy(let value), .unknownValue(_, let value):
         CFailure(KS_BAD_ARGUMENT, requested: Int(bitPattern: value))
       case .unknownNode(let node, let count): CFailure(KS_BAD_ARGUMENT, requested: node, available: count)
@@ -210,8 +218,7 @@
       case .notInitialized: sink.write("ks_init has not been called, or has failed")
       case .alreadyInitialized: sink.write("ks_init has succeeded before: there is one memory")
       case .nullArgument(let name):
-        sink.write(name)
-        sink.write(" is null")
+        sink.write("%s is null", sink.address(ofText: name))
       case .stacksNotMade: sink.write("ks_stacks_make has not been called for these stacks, or has failed")
       case .stacksMade: sink.write("these stacks have been made already, or the handle was not zero")
       case .stacksInUse(let count): sink.write("%d stacks are still in use", count)
@@ -219,30 +226,30 @@
         sink.write("there is an allocator of linear stacks: two could not tell theirs apart")
       case .tooManyAllocators:
         sink.write("there are %d allocators of stacks already", Int(KS_MOST_ALLOCATORS))
+      case .sizeCount(let count):
+        sink.write("%d sizes of stacks are outside 1…%d", count, Int(KS_MOST_SIZES))
+      case .sizeOrder(let size): sink.write("%d bytes are not more than the size before: sizes ascend", size)
+      case .stackSize(let size, let largest):
+        sink.write("no stack has %d bytes: sizes are 1…%d", size, largest)
       case .stacksReclaimed: sink.write("freed stacks are being taken back by ks_frames_allocate")
       case .unknownStrategy(let value): sink.write("there is no strategy %d", value)
       case .unknownNode(let node, let count): sink.write("there is no NUMA node %d: there are %d", node, count)
       case .unknownValue(let name, let value):
-        sink.write("there is no ")
-        sink.write(name)
-        sink.write(" %d", value)
+        sink.write("there is no %s %d", sink.address(ofText: name), value)
       case .granule(let field):
         sink.write("TCR_EL1.TG1 is %d, not 2: kernel pages have to be 4 KiB", field)
       case .addressBits(let bits):
         sink.write("TCR_EL1.T1SZ gives %d address bits: only 39 and 48 are supported", bits)
-      case .unfitRegister(let reason): sink.write(reason)
+      case .unfitRegister(let reason): sink.write("%s", sink.address(ofText: reason))
       case .noNormalMemory(let attributes):
         sink.write("MAIR_EL1 is %x: none of its attributes is 0xff, of write-back memory", attributes)
       case .noDeviceMemory: sink.write("no attribute of MAIR_EL1 is 0x04 or 0x00, of device memory")
       case .cpuNumber(let cpu, let count):
         sink.write("ks_machine_cpu says %d, and there are %d CPUs", cpu, count)
       case .differentRegisters(let name):
-        sink.write("this CPU's ")
-        sink.write(name)
-        sink.write(" is not the first CPU's")
+        sink.write("this CPU's %s is not the first CPU's", sink.address(ofText: name))
       case .cannotLend(let reason):
-        sink.write("pages cannot be lent: ")
-        sink.write(reason)
+        sink.write("pages cannot be lent: %s", sink.address(ofText: reason))
       case .notInLinearMap(let address):
         sink.write("physical address %x is not writable where the linear map should have it", address)
       case .vmallocRange(let start, let end):
@@ -257,9 +264,9 @@
         sink.write("the stack at %x is the one that the caller runs on", address)
       case .notAStack(let address): sink.write("%x lies in no stack of this allocator", address)
       case .frameInUse(let address, let purpose):
-        sink.write("physical address %x is in use for ", address)
-        sink.write(purpose.name)
-        sink.write(", and not the caller's to free")
+        sink.write(
+          "physical address %x is in use for %s, and not the caller's to free", address,
+          sink.address(ofText: purpose.name))
       case .innerFrame(let address):
         sink.write("physical address %x is not the first byte of a frame", address)
       case .noDirtyState: sink.write("TCR_EL1.HA and HD are not set: no dirty state is kept")

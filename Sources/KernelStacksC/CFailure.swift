@@ -52,11 +52,22 @@
     _ error: E, to out: UnsafeMutablePointer<ks_error>?
   ) -> ks_code {
     guard let handler = ks_state().pointee.misuse else { return report(error, to: out) }
-    var local = ks_error()
-    let code = report(error, to: &local)
-    if let out { out.pointee = local }
-    handler(&local)
+    guard let out else { return reportMisuse(error, handler) }
+    let code = report(error, to: out)
+    handler(out)
     return code
+  }
+
+  /// Calls the kernel's handler where the caller has no place for the error.
+  @inline(never) private func reportMisuse<E: CReportable>(
+    _ error: E, _ handler: (UnsafePointer<ks_error>?) -> Void
+  ) -> ks_code {
+    withUnsafeTemporaryAllocation(of: ks_error.self, capacity: 1) { local in
+      let place = local.baseAddress.unsafelyUnwrapped
+      let code = report(error, to: place)
+      handler(place)
+      return code
+    }
   }
 
   /// Text of bounded length that ends with 0; characters that do not fit are left out.

@@ -35,21 +35,26 @@
 
   /// Frees the stack that a CPU has left: one that has stopped, or this one, unless it is still on it.
   @inline(never) func freeLeftStack(ofCPU stopped: Int?) {
+    let left = takeLeftStack(ofCPU: stopped)
+    // What is refused is reported there. An allocator with a stack in use has not ended.
+    if left.base != nil { withUnsafePointer(to: left.stacks) { _ = freeStack(of: $0, at: left.base, nil) } }
+  }
+
+  /// Takes the stack that a CPU has left out of its record; none is all zero.
+  @inline(never) private func takeLeftStack(ofCPU stopped: Int?) -> ks_leaving {
     let interrupts = CMachine().disableInterrupts()
     let current = CMachine().currentCPU
     let cpu = stopped ?? current
     let place = leavingStack(ofCPU: cpu)
     var left = place.pointee
-    guard left.base != nil, cpu != current || !isOnStack(&left) else {
-      return CMachine().restoreInterrupts(interrupts)
+    if left.base != nil, cpu != current || !isOnStack(&left) {
+      place.pointee.base = nil
+      ks_count_leaving(-1)
+    } else {
+      left = ks_leaving()
     }
-    place.pointee.base = nil
-    ks_count_leaving(-1)
     CMachine().restoreInterrupts(interrupts)
-    // What is refused is reported there. An allocator with a stack in use has not ended.
-    withUnsafePointer(to: left.stacks) { handle in
-      if let stacks = allocator(handle) { _ = freeStack(at: left.base, of: stacks, nil) }
-    }
+    return left
   }
 
   private func isOnStack(_ leaving: UnsafePointer<ks_leaving>) -> Bool {

@@ -2,6 +2,9 @@
 //
 // Of two CPUs that free the same address at the same moment, one must find the stack freed already. So the check of the address
 // and the free happen under one of several locks, chosen by the address: CPUs that free different stacks rarely share one.
+//
+// A stack that the CPU has left is freed before anything else, so that its frames and those of the call are never on top of each
+// other.
 #if hasFeature(Embedded)
   import KernelMachine
   import KernelPageFrames
@@ -12,31 +15,47 @@
     _ handle: CStacksHandle, _ nodeNumber: Int32, _ error: UnsafeMutablePointer<ks_error>!
   ) -> UnsafeMutableRawPointer! {
     freeLeftStack()
-    do throws(CInterfaceError) {
-      guard let stacks = allocator(handle) else { throw .stacksNotMade }
-      let node = nodeNumber == KS_ANY_NODE ? nil : try node(nodeNumber, count: CFrames().nodeCount)
-      do throws(ThreadStackError) {
-        return try stacks.pointee.allocate(node: node).detach().pointer
-      } catch let refusal { _ = report(refusal, to: error) }
-    } catch let interfaceError { _ = report(interfaceError, to: error) }
+    return allocateStack(handle, nodeNumber, error)
+  }
+
+  @inline(never) private func allocateStack(
+    _ handle: CStacksHandle, _ nodeNumber: Int32, _ error: UnsafeMutablePointer<ks_error>?
+  ) -> UnsafeMutableRawPointer? {
+    guard let stacks = allocator(handle) else { return refuseStack(.stacksNotMade, error) }
+    var node: NodeID?
+    if nodeNumber != KS_ANY_NODE {
+      guard nodeNumber >= 0, Int(nodeNumber) < CFrames().nodeCount else {
+        return refuseStack(.unknownNode(Int(nodeNumber), count: CFrames().nodeCount), error)
+      }
+      node = NodeID(Int(nodeNumber))
+    }
+    do throws(ThreadStackError) {
+      return try stacks.pointee.allocate(node: node).detach().pointer
+    } catch let refusal { _ = report(refusal, to: error) }
+    return nil
+  }
+
+  @inline(never) func refuseStack(
+    _ refusal: CInterfaceError, _ error: UnsafeMutablePointer<ks_error>?
+  ) -> UnsafeMutableRawPointer? {
+    _ = report(refusal, to: error)
     return nil
   }
 
   @c @implementation func ks_stack_free(
     _ handle: CStacksHandle, _ base: UnsafeMutableRawPointer!, _ error: UnsafeMutablePointer<ks_error>!
   ) -> ks_code {
-    guard let stacks = allocator(handle) else {
-      return reportMisuse(CInterfaceError.stacksNotMade, to: error)
-    }
     freeLeftStack()
-    return freeStack(at: base, of: stacks, error)
+    return freeStack(of: handle, at: base, error)
   }
 
   /// Frees a stack, whatever this CPU has left.
   @inline(never) func freeStack(
-    at base: UnsafeMutableRawPointer?, of stacks: UnsafePointer<CStacks>,
-    _ error: UnsafeMutablePointer<ks_error>?
+    of handle: CStacksHandle, at base: UnsafeMutableRawPointer?, _ error: UnsafeMutablePointer<ks_error>?
   ) -> ks_code {
+    guard let stacks = allocator(handle) else {
+      return reportMisuse(CInterfaceError.stacksNotMade, to: error)
+    }
     let address = VirtualAddress(UInt(bitPattern: base))
     if isStackPointer(within: address.rawValue, byteCount: stacks.pointee.geometry.size) {
       return reportMisuse(CInterfaceError.runningStack(address.rawValue), to: error)

@@ -47,8 +47,9 @@ public enum ThreadStackError: Error, Equatable, TextDescribable {
     case .frames(let error): error.write(to: &sink)
     case .addressSpace(let error): error.write(to: &sink)
     case .refillsWait(let threads):
-      sink.write(threads == 1 ? "%d thread waits" : "%d threads wait", threads)
-      sink.write(" for frames that their stacks may need: no new stack takes any before them")
+      sink.write(
+        "%d %s for frames that their stacks may need: no new stack takes any before them",
+        UInt(bitPattern: threads), sink.address(ofText: threads == 1 ? "thread waits" : "threads wait"))
     case .slotsExhausted(let capacity): sink.write("all %d stack slots are in use", capacity)
     case .groupLimit(let refusal): refusal.write(to: &sink)
     case .unknownGroup(let group): sink.write("there is no group %d", group.index)
@@ -60,8 +61,10 @@ public enum ThreadStackError: Error, Equatable, TextDescribable {
       sink.write(
         "%d bytes are more than the %d that the stack has below the stack pointer", requested, available)
     case .reserveTooSmall(let requested, let frames):
-      sink.write("%d bytes of stack are not mapped, and the CPU's reserve has %d", requested, frames)
-      sink.write(frames == 1 ? " frame" : " frames")
+      sink.write(
+        frames == 1
+          ? "%d bytes of stack are not mapped, and the CPU's reserve has %d frame"
+          : "%d bytes of stack are not mapped, and the CPU's reserve has %d frames", requested, frames)
     case .foreignAddress(let address): sink.write("%x lies in no stack of this allocator", address.rawValue)
     case .unalignedAddress(let address): sink.write("%x is not the base of a stack", address.rawValue)
     case .notLive(let address): sink.write("the stack at %x is not in use: freed twice?", address.rawValue)

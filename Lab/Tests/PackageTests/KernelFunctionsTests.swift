@@ -16,7 +16,7 @@ struct KernelFunctionsTests {
     let records =
       ["refusal", "begin", "threads", "shrink", "left", "storm", "end", "lent", "waited"]
       + ["exhausted", "oddFrames", "oddAddresses", "checkedFrames", "pressure", "group", "tasks", "sizes"]
-      + ["locks", "nodes"]
+      + ["anySize", "locks", "nodes"]
     return records.flatMap { run.records(ofType: $0) }
   }
 
@@ -43,7 +43,7 @@ struct KernelFunctionsTests {
     #expect(try #require(threads["grownPages"]?.integer) > 300)
     #expect(try only("shrink", of: records)["mappedAfter"]?.integer == 4 << 10)
     #expect(try only("left", of: records)["threads"]?.integer == 100)
-    for type in ["group", "tasks", "pressure", "sizes"] { _ = try only(type, of: records) }
+    for type in ["group", "tasks", "pressure", "sizes", "anySize"] { _ = try only(type, of: records) }
     // The kernel itself stops where it might sleep and the library holds a lock.
     let locks = try only("locks", of: records)
     #expect(try #require(locks["mayHaveSlept"]?.integer) > 1_000)

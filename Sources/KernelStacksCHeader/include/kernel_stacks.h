@@ -335,6 +335,27 @@ bool ks_stack_quarantine(const ks_stacks *stacks, void *base);
 // does, ks_stacks_end answers KS_IN_USE.
 ks_stacks ks_stacks_at(uintptr_t address);
 
+// Stacks of several sizes: an allocator for each, behind one handle, which stays where it is while it is in use. A request gets the
+// smallest size that is large enough; a stack is freed by its address alone, which costs one comparison for each size before
+// its own, and shares no word among CPUs.
+#define KS_MOST_SIZES 8
+typedef struct ks_sized_stacks {
+  ks_stacks allocators[KS_MOST_SIZES];  // for calls about one size, such as ks_stacks_age; ascending
+  uint32_t count;
+} ks_sized_stacks;
+
+// Makes `count` allocators, 1 to KS_MOST_SIZES, none of KS_LINEAR, whose sizes ascend. All or none are made.
+KS_CHECKED ks_code ks_sized_stacks_make(
+    ks_sized_stacks *stacks, const ks_stack_configuration *configurations, size_t count, ks_error *error);
+// Ends all, if no stack of any is in use. It waits for ks_reclaim and others that look at them.
+KS_CHECKED ks_code ks_sized_stacks_end(ks_sized_stacks *stacks, ks_error *error);
+// Allocates a zeroed stack of at least `size` bytes, thread_info included; returns its base, or null.
+KS_CHECKED void *ks_sized_stack_allocate(const ks_sized_stacks *stacks, size_t size, int node, ks_error *error);
+// Frees a stack, as ks_stack_free does.
+ks_code ks_sized_stack_free(const ks_sized_stacks *stacks, void *base, ks_error *error);
+// The allocator among whose stacks or guards an address lies, for all other calls; null: none.
+const ks_stacks *ks_sized_stack_owner(const ks_sized_stacks *stacks, uintptr_t address);
+
 // Registers the static stack on which the kernel booted. It is laid out like all others, and is never freed.
 KS_CHECKED ks_code ks_stacks_adopt_boot_stack(
     const ks_stacks *stacks, void *base, uint64_t physical, ks_error *error);
