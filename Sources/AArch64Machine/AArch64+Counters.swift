@@ -56,6 +56,16 @@
       return result
     }
 
+    /// How often CPUs have found a lock taken, and how many ticks of the system counter (CNTFRQ_EL0 a second) they waited.
+    public var lockWaits: (count: UInt64, ticks: UInt64) {
+      var (count, ticks): (UInt64, UInt64) = (0, 0)
+      for number in 0..<ca_machine().pointee.cpu_count {
+        count &+= ca_cpu_at(number).pointee.lock_waits
+        ticks &+= ca_cpu_at(number).pointee.lock_wait_ticks
+      }
+      return (count, ticks)
+    }
+
     /// Completed batches of TLB invalidation of kernel addresses that this CPU has issued.
     ///
     /// Interrupts are off.

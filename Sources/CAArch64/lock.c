@@ -31,6 +31,12 @@ static inline uint32_t cpu_number(void) { return (uint32_t)ca_cpu_number(); }
 #define MAXIMUM_CPUS CA_MAXIMUM_CPUS
 #include "lock_queue.h"
 
-void ca_lock_contended(uint64_t *lock) { take_contended_lock(lock); }
+void ca_lock_contended(uint64_t *lock) {
+  uint64_t start = ca_read_cntvct_el0();
+  take_contended_lock(lock);
+  struct ca_cpu *cpu = ca_this_cpu();
+  cpu->lock_waits += 1;
+  cpu->lock_wait_ticks += ca_read_cntvct_el0() - start;
+}
 
 #endif

@@ -74,8 +74,11 @@ let sampleRoot = DeviceTreeNode(
     #expect(board.reservations[1] == BoardRange(start: 0x4200_0000, byteCount: 0x1000))
     #expect(board.reservations[2] == BoardRange(start: 0x4300_0000, byteCount: 0x1000))
     #expect(board.cpuCount == 2 && board.namesBootCPU)
-    #expect(board.cpus[0].affinity == 0 && board.cpus[1].affinity == 1 && board.cpus[1].isStartedByFirmware)
-    #expect(board.uart == BoardRange(start: 0x900_0000, byteCount: 0x1000))
+    #expect(
+      board.cpus[0].affinity == 0 && board.cpus[1].affinity == 1 && board.cpus[1].startMethod == .firmware)
+    #expect(
+      board.serialPort
+        == BoardSerialPort(kind: .pl011, registers: BoardRange(start: 0x900_0000, byteCount: 0x1000)))
     #expect(board.timerInterrupt == 11)
     #expect(board.firmware.startsCPUs && board.firmware.tellsStates)
     #expect(board.initialRAMDisk == BoardRange(start: 0x4800_0000, byteCount: 0x10_0000))

@@ -7,7 +7,7 @@ import Testing
 
 @Suite struct ScenarioTests {
   static let all: [ScenarioName] = [
-    .fragmentedFork, .forkChurn, .exhaustion, .recovery, .isolation, .kernelMemory,
+    .fragmentedFork, .forkChurn, .forksAtOnce, .exhaustion, .recovery, .isolation, .kernelMemory,
   ]
 
   @Test(arguments: all, [StackStrategy.linear, .vmalloc, .growing])

@@ -190,7 +190,12 @@ import Testing
     guest.numaNodeCount = 3
     await #expect(throws: GuestError.self) { try await guest.run() }
     guest.numaNodeCount = 1
-    guest.cpuCount = 0
+    for count in [0, 65] {
+      guest.cpuCount = count
+      await #expect(throws: GuestError.self) { try await guest.run() }
+    }
+    guest.interruptController = .gicV2
+    guest.cpuCount = 9
     await #expect(throws: GuestError.self) { try await guest.run() }
     guest.cpuCount = 1
     guest.memoryByteCount = 1000

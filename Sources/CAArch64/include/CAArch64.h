@@ -53,6 +53,27 @@ CA_WRITE(pmcntenset_el0)
 CA_WRITE(pmevtyper0_el0)
 CA_READ(pmevcntr0_el0)
 
+// The CPU interface of a GICv3, by the encodings that every assembler knows.
+#define CA_READ_AS(name, encoding) \
+  static inline uint64_t ca_read_##name(void) { \
+    uint64_t value; \
+    __asm__ volatile("mrs %0, " #encoding : "=r"(value)::"memory"); \
+    return value; \
+  }
+#define CA_WRITE_AS(name, encoding) \
+  static inline void ca_write_##name(uint64_t value) { \
+    __asm__ volatile("msr " #encoding ", %0" ::"r"(value) : "memory"); \
+  }
+CA_WRITE_AS(icc_pmr_el1, S3_0_C4_C6_0)
+CA_WRITE_AS(icc_sgi1r_el1, S3_0_C12_C11_5)
+CA_READ_AS(icc_iar1_el1, S3_0_C12_C12_0)
+CA_WRITE_AS(icc_eoir1_el1, S3_0_C12_C12_1)
+CA_WRITE_AS(icc_bpr1_el1, S3_0_C12_C12_3)
+CA_WRITE_AS(icc_ctlr_el1, S3_0_C12_C12_4)
+CA_READ_AS(icc_sre_el1, S3_0_C12_C12_5)
+CA_WRITE_AS(icc_sre_el1, S3_0_C12_C12_5)
+CA_WRITE_AS(icc_igrpen1_el1, S3_0_C12_C12_7)
+
 // The number of the CPU, which boot code puts into TPIDRRO_EL0. It doesn't change while interrupts are off, so the
 // compiler may merge several reads; but not across a point where interrupts go on or off or another thread may run,
 // since a thread may come back on another CPU. All such points clobber memory, and the operand, which is never accessed,
@@ -70,6 +91,7 @@ static inline uint64_t ca_stack_pointer(void) {
 }
 
 CA_INLINE void ca_isb(void) { __asm__ volatile("isb" ::: "memory"); }
+CA_INLINE void ca_dsb_sy(void) { __asm__ volatile("dsb sy" ::: "memory"); }
 CA_INLINE void ca_dsb_ish(void) { __asm__ volatile("dsb ish" ::: "memory"); }
 CA_INLINE void ca_dsb_ishst(void) { __asm__ volatile("dsb ishst" ::: "memory"); }
 CA_INLINE void ca_dmb_ishld(void) { __asm__ volatile("dmb ishld" ::: "memory"); }
@@ -184,9 +206,11 @@ struct ca_cpu {
   uint64_t instructions;  // the last value of the counter, extended to 64 bits
   uint64_t node;
   uint64_t user_tlb_invalidations;
-  uint64_t reserved[2];
+  uint64_t lock_waits;       // locks found taken
+  uint64_t lock_wait_ticks;  // of CNTVCT_EL0, until they were taken
 };
-#define CA_MAXIMUM_CPUS 8
+// As many as a scheduler has: sets of CPUs are words of 64 bits.
+#define CA_MAXIMUM_CPUS 64
 extern struct ca_cpu ca_cpus[CA_MAXIMUM_CPUS];
 static inline struct ca_cpu *ca_this_cpu(void) { return &ca_cpus[ca_cpu_number()]; }
 static inline struct ca_cpu *ca_cpu_at(uint64_t number) { return &ca_cpus[number]; }

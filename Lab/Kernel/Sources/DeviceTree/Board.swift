@@ -3,7 +3,7 @@
 // An error in the tree ends the pass; what was read before stays, and may include a console to report the error on.
 
 /// A range of physical memory in the device tree.
-public struct BoardRange: Equatable {
+public struct BoardRange: Equatable, Sendable {
   /// The physical address of its first byte.
   public var start: UInt = 0
   /// Its length, in bytes.
@@ -36,20 +36,39 @@ public struct BoardRange: Equatable {
 
 /// A CPU in the device tree.
 public struct BoardCPU {
+  /// The way in which it is started.
+  public enum StartMethod: UInt8 {
+    /// By a call of PSCI firmware.
+    case firmware
+    /// By an address in memory, which the CPU reads until it is not 0.
+    case spinTable
+    /// In a way that the kernel does not know.
+    case unknown
+  }
+
   /// Its affinity, as in MPIDR_EL1.
   public var affinity: UInt64 = 0
+  /// The physical address of its word in the spin table.
+  public var releaseAddress: UInt = 0
   /// Its NUMA node.
-  public var node = 0
-  /// Whether firmware starts it, by PSCI.
-  public var isStartedByFirmware = false
+  public var node: UInt32 = 0
+  /// The way in which it is started.
+  public var startMethod = StartMethod.unknown
+}
+
+/// Devices found in a pass, until all nodes have been read.
+private struct FoundDevices {
+  var serialPort: BoardSerialPort?
+  var interruptController: BoardInterruptController?
+  var timerInterrupts = DeviceTreeValue.empty
 }
 
 /// A board, as its device tree describes it.
 public struct Board {
   /// The most ranges of RAM, and the most reservations, that fit.
   public static var maximumRanges: Int { 16 }
-  /// The most CPUs that fit.
-  public static var maximumCPUs: Int { 8 }
+  /// The most CPUs that fit: what the scheduler's and others' words have bits for.
+  public static var maximumCPUs: Int { 64 }
   /// The affinity fields of MPIDR_EL1: Aff3 in bits 39:32, Aff2 to Aff0 in bits 23:0.
   public static var affinityMask: UInt64 { 0xff_00ff_ffff }
 
@@ -68,24 +87,31 @@ public struct Board {
   public private(set) var rangesLeftOut = 0
 
   /// The CPUs by number: the boot CPU first, then the others in the tree's order.
-  public private(set) var cpus = InlineArray<8, BoardCPU>(repeating: BoardCPU())
+  public private(set) var cpus = InlineArray<64, BoardCPU>(repeating: BoardCPU())
   /// The number of CPUs, including those that did not fit.
   public private(set) var cpuCount = 0
   /// Whether the tree has the boot CPU.
   public private(set) var namesBootCPU = false
 
-  /// The PL011's registers; zero bytes if there is none.
-  public private(set) var uart = BoardRange()
-  /// The distributor of the GICv2; zero bytes if there is none.
-  public private(set) var distributor = BoardRange()
-  /// The CPU interface of the GICv2; zero bytes if there is none.
-  public private(set) var cpuInterface = BoardRange()
-  /// Whether there is an interrupt controller with registers that is no GICv2, which the kernel does not support.
-  public private(set) var hasForeignInterruptController = false
+  /// The way in which the first CPU is started that is started in an unknown one, as the tree names it.
+  public private(set) var unknownStartMethod = DeviceTreeValue.empty
+
+  /// The serial port: the one that the tree chooses, or the first.
+  public private(set) var serialPort: BoardSerialPort?
+  /// The interrupt controller, if the tree has one that the kernel drives.
+  public private(set) var interruptController: BoardInterruptController?
+  /// The name of the first interrupt controller with registers that the kernel does not drive.
+  ///
+  /// It matters only where there is no ``interruptController``: others may be below one.
+  public private(set) var unknownInterruptController = DeviceTreeValue.empty
   /// The private interrupt number of the virtual timer (0…15), or -1.
   public private(set) var timerInterrupt = -1
+  /// The registers of all devices that the kernel drives, and empty ranges.
+  public private(set) var devices = InlineArray<4, BoardRange>(repeating: BoardRange())
   /// The PSCI firmware.
   public private(set) var firmware = BoardFirmware()
+  /// The power manager of a BCM2835 or successor; zero bytes if there is none.
+  public private(set) var powerManager = BoardRange()
 
   /// The initial RAM disk; zero bytes if there is none.
   public private(set) var initialRAMDisk = BoardRange()
@@ -98,8 +124,12 @@ public struct Board {
   ///   - tree: the tree.
   ///   - bootAffinity: the affinity of the boot CPU.
   public init(_ tree: FlattenedDeviceTree, bootAffinity: UInt64) {
+    var found = FoundDevices()
+    defer { conclude(found) }
     do throws(DeviceTreeError) {
-      try readNodes(tree, bootAffinity)
+      // A damaged tree has no choice of a console; the pass below says where the damage is.
+      let console = (try? StandardOutput(tree).nodeName) ?? .empty
+      try readNodes(tree, bootAffinity, console: console, &found)
       var index = 0
       while let reservation = try tree.reservation(index) {
         reserve(BoardRange(start: reservation.start, byteCount: reservation.byteCount))
@@ -127,35 +157,59 @@ public struct Board {
     count += 1
   }
 
+  // Once all nodes have been read: what one means may depend on another.
+  private mutating func conclude(_ found: FoundDevices) {
+    if let port = found.serialPort {
+      serialPort = port
+      devices[0] = port.registers
+    }
+    devices[1] = powerManager
+    interruptController = found.interruptController
+    switch found.interruptController {
+    case .gicV2(let first, let second), .gicV3(let first, let second):
+      devices[2] = first
+      devices[3] = second
+    case .bcm2836(let registers): devices[2] = registers
+    case nil: break
+    }
+    // Four interrupts: secure, non-secure, virtual, hypervisor. Of three cells, the first is the type: 1 is a private interrupt.
+    let perInterrupt = found.interruptController?.cellsPerInterrupt ?? 3
+    let third = 2 * perInterrupt
+    guard found.timerInterrupts.cellCount >= third + perInterrupt,
+      perInterrupt != 3 || found.timerInterrupts.cell(third) == 1
+    else { return }
+    let number = found.timerInterrupts.cell(perInterrupt == 3 ? third + 1 : third)
+    if number < 16 { timerInterrupt = Int(number) }
+  }
+
   // Properties come before child nodes, so a node is complete when its first child begins or it ends.
-  private mutating func readNodes(_ tree: FlattenedDeviceTree, _ bootAffinity: UInt64) throws(DeviceTreeError) {
+  private mutating func readNodes(
+    _ tree: FlattenedDeviceTree, _ bootAffinity: UInt64, console: DeviceTreeValue,
+    _ found: inout FoundDevices
+  ) throws(DeviceTreeError) {
     var cursor = DeviceTreeCursor(tree)
-    // For each depth, the cell counts for the children of the node there; the root itself has the defaults.
-    var cells = InlineArray<65, CellCounts>(repeating: CellCounts())
+    var buses = BusAddresses()
     var depth = 0
     var reservedDepth = Int.max
     var node = NodeProperties()
     while true {
       switch try cursor.next() {
       case .beginNode(let name):
-        if depth > 0 { finish(&node, cells[depth - 1], isReservation: depth > reservedDepth, bootAffinity) }
+        if depth > 0 {
+          finish(&node, buses, depth, isReservation: depth > reservedDepth, bootAffinity, &found)
+        }
         depth = cursor.depth
         node = NodeProperties()
         node.isChosen = depth == 2 && name.equals("chosen")
+        node.isConsole = console.byteCount > 0 && name.equals(console)
         if depth == 2, name.equals("reserved-memory") { reservedDepth = depth }
-        cells[depth] = CellCounts()
+        buses.beginNode(depth: depth)
       case .endNode:
-        finish(&node, cells[depth - 1], isReservation: depth > reservedDepth, bootAffinity)
+        finish(&node, buses, depth, isReservation: depth > reservedDepth, bootAffinity, &found)
         depth = cursor.depth
         if depth < reservedDepth { reservedDepth = .max }
       case .property(let name, let value):
-        if name.equals("#address-cells") {
-          cells[depth].address = try CellCounts.count(value)
-        } else if name.equals("#size-cells") {
-          cells[depth].size = try CellCounts.count(value)
-        } else {
-          node.note(name, value)
-        }
+        if try !buses.note(name, value, depth: depth) { node.note(name, value) }
       case .end:
         return
       }
@@ -163,7 +217,8 @@ public struct Board {
   }
 
   private mutating func finish(
-    _ node: inout NodeProperties, _ cells: CellCounts, isReservation: Bool, _ bootAffinity: UInt64
+    _ node: inout NodeProperties, _ buses: borrowing BusAddresses, _ depth: Int, isReservation: Bool,
+    _ bootAffinity: UInt64, _ found: inout FoundDevices
   ) {
     guard !node.isFinished else { return }
     node.isFinished = true
@@ -175,6 +230,7 @@ public struct Board {
       return
     }
     guard node.isAvailable else { return }
+    let cells = buses.cells(depth: depth - 1)
     if isReservation {
       for index in 0..<node.rangeCount(cells) { reserve(node.range(index, cells)) }
     } else if node.deviceType.contains("memory") {
@@ -184,14 +240,21 @@ public struct Board {
     } else if node.deviceType.contains("cpu") {
       addCPU(node, addressCells: Int(cells.address), bootAffinity)
     } else {
-      readDevice(node, cells)
+      readDevice(node, DeviceRegisters(node, buses, depth), &found)
     }
   }
 
   private mutating func addCPU(_ node: NodeProperties, addressCells: Int, _ bootAffinity: UInt64) {
     let affinity = UInt64(node.registers.number(at: 0, cells: min(addressCells, node.registers.cellCount)))
-    let isStarted = node.enableMethod.contains("psci")
-    let cpu = BoardCPU(affinity: affinity, node: node.numaNode, isStartedByFirmware: isStarted)
+    var cpu = BoardCPU(affinity: affinity, node: UInt32(truncatingIfNeeded: node.numaNode))
+    if node.enableMethod.contains("psci") {
+      cpu.startMethod = .firmware
+    } else if node.enableMethod.contains("spin-table"), node.releaseAddress.cellCount > 0 {
+      cpu.startMethod = .spinTable
+      cpu.releaseAddress = node.releaseAddress.number
+    } else if affinity != bootAffinity & Self.affinityMask, unknownStartMethod.byteCount == 0 {
+      unknownStartMethod = node.enableMethod
+    }
     if cpuCount < Self.maximumCPUs { cpus[cpuCount] = cpu }
     // The boot CPU goes to the front; the others keep their order.
     if affinity == bootAffinity & Self.affinityMask {
@@ -204,26 +267,25 @@ public struct Board {
     cpuCount += 1
   }
 
-  private mutating func readDevice(_ node: NodeProperties, _ cells: CellCounts) {
-    if node.compatible.contains("arm,pl011") {
-      if uart.byteCount == 0, node.rangeCount(cells) > 0 { uart = node.range(0, cells) }
-    } else if node.isGICv2 {
-      if distributor.byteCount == 0, node.rangeCount(cells) > 1 {
-        distributor = node.range(0, cells)
-        cpuInterface = node.range(1, cells)
+  private mutating func readDevice(
+    _ node: NodeProperties, _ registers: DeviceRegisters, _ found: inout FoundDevices
+  ) {
+    if let port = BoardSerialPort(node, registers) {
+      if found.serialPort == nil || node.isConsole { found.serialPort = port }
+    } else if node.isInterruptController {
+      if let controller = BoardInterruptController(node, registers) {
+        if found.interruptController == nil { found.interruptController = controller }
+      } else if node.registers.byteCount > 0, unknownInterruptController.byteCount == 0 {
+        unknownInterruptController = node.compatible
       }
-    } else if node.isInterruptController, node.rangeCount(cells) > 0 {
-      // It matters only where there is no GICv2: other controllers may be below one.
-      hasForeignInterruptController = true
-    } else if node.compatible.contains("arm,armv8-timer") {
-      // Four interrupts of three cells each: secure, non-secure, virtual, hypervisor; type 1 is a private interrupt.
-      if node.interrupts.cellCount >= 9, node.interrupts.cell(6) == 1, node.interrupts.cell(7) < 16 {
-        timerInterrupt = Int(node.interrupts.cell(7))
-      }
+    } else if node.compatible.contains("arm,armv8-timer") || node.compatible.contains("arm,armv7-timer") {
+      found.timerInterrupts = node.interrupts
     } else if node.compatible.contains("arm,psci-1.0") || node.compatible.contains("arm,psci-0.2") {
       firmware = BoardFirmware(node, hasStandardFunctions: true)
     } else if node.compatible.contains("arm,psci") {
       firmware = BoardFirmware(node, hasStandardFunctions: false)
+    } else if node.isBCM2835Power, let registers = registers.first {
+      powerManager = registers
     }
   }
 }

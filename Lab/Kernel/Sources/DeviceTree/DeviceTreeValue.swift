@@ -42,6 +42,13 @@ public struct DeviceTreeValue {
   /// Whether the bytes are exactly `text`.
   public func equals(_ text: StaticString) -> Bool { bytes.equals(text) }
 
+  /// Whether the bytes are exactly those of another value.
+  func equals(_ other: Self) -> Bool {
+    guard byteCount == other.byteCount else { return false }
+    for index in 0..<byteCount where bytes[index] != other.bytes[index] { return false }
+    return true
+  }
+
   /// Whether one of the value's zero-terminated strings is `text`.
   public func contains(_ text: StaticString) -> Bool {
     var start = 0

@@ -20,6 +20,7 @@ struct CellCounts {
 /// The properties of a node.
 struct NodeProperties {
   var isChosen = false
+  var isConsole = false
   var isFinished = false
   var isAvailable = true
   var isInterruptController = false
@@ -31,6 +32,7 @@ struct NodeProperties {
   var interrupts = DeviceTreeValue.empty
   var method = DeviceTreeValue.empty
   var enableMethod = DeviceTreeValue.empty
+  var releaseAddress = DeviceTreeValue.empty
   var startFunction = DeviceTreeValue.empty
   var stopFunction = DeviceTreeValue.empty
   var commandLine = DeviceTreeValue.empty
@@ -44,6 +46,9 @@ struct NodeProperties {
     compatible.contains("arm,gic-400") || compatible.contains("arm,cortex-a15-gic")
       || compatible.contains("arm,cortex-a7-gic")
   }
+
+  /// Whether the node is the power manager of a BCM2835 or a successor.
+  var isBCM2835Power: Bool { compatible.contains("brcm,bcm2835-pm") || compatible.contains("brcm,bcm2711-pm") }
 
   /// Stores a property if the kernel uses it.
   mutating func note(_ name: DeviceTreeValue, _ value: DeviceTreeValue) {
@@ -67,6 +72,8 @@ struct NodeProperties {
       method = value
     } else if name.equals("enable-method") {
       enableMethod = value
+    } else if name.equals("cpu-release-addr") {
+      releaseAddress = value
     } else if name.equals("cpu_on") {
       startFunction = value
     } else if name.equals("cpu_off") {

@@ -22,6 +22,8 @@
 #define id_aa64mmfr4_el1    S3_0_C0_C7_4
 #define sctlr_el12          S3_5_C1_C0_0
 #define hcrx_el2            S3_4_C1_C2_2
+#define icc_sre_el2         S3_4_C12_C9_5
+#define ich_hcr_el2         S3_4_C12_C11_0
 #define hfgrtr_el2          S3_4_C1_C1_4
 #define hfgwtr_el2          S3_4_C1_C1_5
 #define hfgitr_el2          S3_4_C1_C1_6
@@ -91,6 +93,16 @@
   cbz     x0, 15f
   msr     hcrx_el2, xzr
 15:
+  mrs     x0, id_aa64pfr0_el1                   // EL1 may use the system registers of a GICv3
+  ubfx    x0, x0, #24, #4
+  cbz     x0, 16f
+  mov     x0, #9                                // ICC_SRE_EL2: SRE, Enable
+  msr     icc_sre_el2, x0
+  isb
+  mrs     x0, icc_sre_el2                       // the controller may be of an older kind
+  tbz     x0, #0, 16f
+  msr     ich_hcr_el2, xzr                      // no virtual interrupts
+16:
   mov     x0, #0x3c5                            // EL1h, everything masked
   msr     spsr_el2, x0
   adr     x0, \next
@@ -291,6 +303,29 @@ upper_half:
   mov     x29, xzr
   mov     x30, xzr
   bl      kernelBoot
+1:
+  wfi
+  b       1b
+
+// Where a spin table starts all other CPUs: MMU off, registers unknown. The CPU's entry in `spin_list` was cleaned to memory before.
+  .global secondary_spin_start
+secondary_spin_start:
+  mrs     x2, mpidr_el1
+  ubfx    x3, x2, #32, #8                       // Aff3
+  ubfx    x2, x2, #0, #24                       // Aff2 to Aff0
+  orr     x2, x2, x3, lsl #32
+  adrp    x1, spin_list + 16
+  add     x1, x1, :lo12:spin_list + 16          // the first is that of the boot CPU, which has none
+1:
+  ldp     x3, x0, [x1], #16
+  cmp     x3, x2
+  b.ne    1b
+  b       secondary_start
+
+// Where a CPU of a spin table that is not wanted sleeps for good: in the table's own loop it would take turns of an emulator.
+  .global secondary_rest
+secondary_rest:
+  msr     daifset, #15
 1:
   wfi
   b       1b

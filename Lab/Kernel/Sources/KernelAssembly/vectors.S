@@ -250,16 +250,25 @@ probe_recover:
   .p2align 6
   .global emergency_stack_tops
 emergency_stack_tops:
-  .quad   emergency_stack_top, 0, 0, 0, 0, 0, 0, 0
+  .quad   emergency_stack_top
+  .fill   MAXIMUM_CPUS - 1, 8, 0
+
+// The record of each CPU: that of the first is static.
+  .global cpu_records
+cpu_records:
+  .quad   first_cpu_record
+  .fill   MAXIMUM_CPUS - 1, 8, 0
 
 // Static records: of the boot task, of each CPU, and of what Swift makes once at boot.
   .bss
   .p2align 12
-  .global cpu_records, boot_task, bare_stacks, kernel_frames, kernel_arena, kernel_stacks, kernel_processes
+  .global first_cpu_record, spin_list, boot_task, bare_stacks, kernel_frames, kernel_arena, kernel_stacks, kernel_processes
   .global kernel_board, kernel_memory_map, kernel_scheduler
   .global console_lock, self_test_lock, self_test_words, model_page
-cpu_records:
-  .skip   8 * 512
+first_cpu_record:
+  .skip   512
+spin_list:                                      // see boot.S
+  .skip   MAXIMUM_CPUS * 16
 boot_task:
   .skip   512
 bare_stacks:                                    // all four of a kernel that only measures
@@ -272,7 +281,7 @@ kernel_stacks:
 kernel_processes:
   .skip   448
 kernel_board:
-  .skip   2048
+  .skip   3072
 kernel_memory_map:
   .skip   2048
 kernel_scheduler:

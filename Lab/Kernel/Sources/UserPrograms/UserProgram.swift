@@ -28,6 +28,8 @@ public enum UserProgram: UInt64, Sendable {
   case writeLines = 13
   /// Exits while a child computes: the kernel must stop.
   case leaveChild = 14
+  /// Children fork and reap children of their own, all at the same time; the seed is how many.
+  case forkAtOnce = 15
   /// Children prove their kernel stacks; some, chosen by the seed, then overflow theirs and must die; the others go on.
   case overflowAmongOthers = 10
 }
@@ -69,6 +71,8 @@ public func runProgram<Kernel: SystemCalls>(_ arguments: ProgramArguments, on ke
     case .touchForbidden: touchForbidden(on: kernel)
     case .leaveChild: leaveChild(rounds: arguments.operations, on: kernel)
     case .writeLines: writeLines(rounds: arguments.operations, on: kernel)
+    case .forkAtOnce:
+      forkAtOnce(workers: max(1, Int(arguments.seed)), operations: arguments.operations, on: kernel)
     case .overflowAmongOthers:
       overflowAmongOthers(seed: arguments.seed, operations: arguments.operations, on: kernel)
     }

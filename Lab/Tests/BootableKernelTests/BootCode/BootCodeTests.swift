@@ -24,6 +24,9 @@ import Testing
     }
     cpus.append(
       BootCPU(startsAtEL2: true, fineGrainedTraps: 1, activityMonitors: 1, extendedConfiguration: 1))
+    for isNew in [false, true] {
+      cpus.append(BootCPU(startsAtEL2: true, interruptRegisters: 1, hasNewController: isNew))
+    }
     cpus.append(BootCPU(physicalRange: 6, asidBits: 0))
     cpus.append(BootCPU(physicalRange: 2, asidBits: 0, granule4: 1))
     return cpus
@@ -74,6 +77,10 @@ import Testing
         registers[.vpidr] == 0x410f_d083 && registers[.vmpidr] == 0x8000_0000 && registers[.cntvoff] == 0)
       if cpu.fineGrainedTraps != 0 { #expect(Known.fineGrainedTraps.allSatisfy { registers[$0] == 0 }) }
       if cpu.extendedConfiguration != 0 { #expect(registers[.hcrx] == 0) }
+      if cpu.interruptRegisters != 0 {
+        #expect(registers[.iccSRE] == 9, "EL1 may use the registers of a GICv3")
+        #expect(registers[.ichHCR] == (cpu.hasNewController ? 0 : nil))
+      }
     }
   }
 
@@ -154,8 +161,8 @@ import Testing
     #expect((0..<512).allSatisfy { run.machine[physical: empty + $0 * 8] == 0 })
   }
 
-  @Test(arguments: cpus.indices)
-  func `A CPU that firmware starts comes to Swift with what is its own`(index: Int) async throws {
+  @Test(arguments: cpus.indices, [false, true])
+  func `A CPU that is started comes to Swift with what is its own`(index: Int, bySpinTable: Bool) async throws {
     let kernel = try await kernel()
     // The first CPU's tables serve.
     var machine = try boot(kernel).machine
@@ -163,19 +170,25 @@ import Testing
     let (control, attributes, tcr) = (
       machine.registers[.sctlr]!, machine.registers[.mair]!, machine.registers[.tcr]!
     )
-    let record = machine.physical(kernel["cpu_records"]) + 0x400
+    let record = machine.physical(kernel["first_cpu_record"]) + 0x400
     let empty = machine.physical(kernel["empty_table"])
-    let stack = kernel["cpu_records"] + 0x800
-    let fields = [ttbr0, ttbr1, tcr, attributes, control, empty, 3, kernel["cpu_records"], stack]
+    let stack = kernel["first_cpu_record"] + 0x800
+    let fields = [ttbr0, ttbr1, tcr, attributes, control, empty, 3, kernel["first_cpu_record"], stack]
     for (index, field) in fields.enumerated() { machine[physical: record + UInt64(index) * 8] = field }
-    machine[physical: machine.physical(kernel["cpu_records"]) + 0x110] = stack + 0x40
+    machine[physical: machine.physical(kernel["first_cpu_record"]) + 0x110] = stack + 0x40
     let memory = machine.memory
     machine = BootMachine(kernel.elf, at: Self.gibibyte, Self.cpus[index])
     machine.memory = memory
-    var run = A64Interpreter(machine, startingAt: machine.physical(kernel["secondary_start"]))
-    run[0] = record
+    // The entry of another CPU, then its own: this one has the affinity 0, as the first has.
+    let list = machine.physical(kernel["spin_list"])
+    for (index, word) in [7, record + 8, 0, record].enumerated() {
+      machine[physical: list + 16 + UInt64(index) * 8] = word
+    }
+    let entry = kernel[bySpinTable ? "secondary_spin_start" : "secondary_start"]
+    var run = A64Interpreter(machine, startingAt: machine.physical(entry))
+    if !bySpinTable { run[0] = record }
     try run.run { pc, _ in pc == kernel["kernelStartSecondary"] }
-    #expect(run.machine.registers[.tpidrro] == 3 && run.machine.registers[.tpidr] == kernel["cpu_records"])
+    #expect(run.machine.registers[.tpidrro] == 3 && run.machine.registers[.tpidr] == kernel["first_cpu_record"])
     #expect(run.machine.stackPointers[0] == stack + 0x40 && run.machine.stackPointers[1] == stack)
     #expect(run.machine.registers[.ttbr0] == empty && run.machine.registers[.ttbr1] == ttbr1)
     #expect(run.machine.registers[.vbar] == kernel["vectors"])

@@ -29,6 +29,8 @@ extension SystemRegister {
   static let mdcr = Self(3, 4, 1, 1, 1)
   static let cptr = Self(3, 4, 1, 1, 2)
   static let hcrx = Self(3, 4, 1, 2, 2)
+  static let iccSRE = Self(3, 4, 12, 9, 5)
+  static let ichHCR = Self(3, 4, 12, 11, 0)
   static let vttbr = Self(3, 4, 2, 1, 0)
   static let spsr2 = Self(3, 4, 4, 0, 0)
   static let elr2 = Self(3, 4, 4, 0, 1)
@@ -59,6 +61,12 @@ extension BootMachine {
     }
     if register == .activityMonitors, cpu.activityMonitors == 0 { throw .undefined(register, at: pc) }
     if register == .hcrx, cpu.extendedConfiguration == 0 { throw .undefined(register, at: pc) }
+    if register == .iccSRE || register == .ichHCR, cpu.interruptRegisters == 0 {
+      throw .undefined(register, at: pc)
+    }
+    if register == .ichHCR, registers[.iccSRE, default: 0] & 1 == 0 || !cpu.hasNewController {
+      throw .undefined(register, at: pc)
+    }
     if register.isOfEL2 || register == .sctlrByVHE, exceptionLevel != 2 { throw .undefined(register, at: pc) }
     if register == .sctlrByVHE, !hasVHEFormat { throw .undefined(register, at: pc) }
     if hasPendingConfiguration, exceptionLevel == 2, register != .hcr {
@@ -75,7 +83,8 @@ extension BootMachine {
       return cpu.physicalRange | cpu.asidBits << 4 | cpu.granule4 << 28 | cpu.fineGrainedTraps << 56
     case .mmfr1: return cpu.extendedConfiguration << 40
     case .mmfr4: return cpu.hasOnlyVHE && cpu.tellsThatItHasOnlyVHE ? 0xf << 24 : 0
-    case .pfr0: return cpu.activityMonitors << 44
+    case .pfr0: return cpu.activityMonitors << 44 | cpu.interruptRegisters << 24
+    case .iccSRE: return cpu.hasNewController ? registers[.iccSRE, default: 0] : 0
     case .dfr0: return cpu.counterVersion << 8
     case .ctr: return 4 << 16
     case .pmcr: return 6 << 11

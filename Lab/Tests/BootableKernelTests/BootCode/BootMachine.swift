@@ -22,6 +22,10 @@ struct BootCPU {
   var activityMonitors: UInt64 = 0
   /// ID_AA64MMFR1_EL1.HCX.
   var extendedConfiguration: UInt64 = 0
+  /// ID_AA64PFR0_EL1.GIC.
+  var interruptRegisters: UInt64 = 0
+  /// Whether the interrupt controller can be used by system registers: ICC_SRE_EL2.SRE can be set.
+  var hasNewController = true
 }
 
 /// A page or block that tables map.

@@ -16,8 +16,13 @@ func readBoard(_ deviceTree: UInt, _ early: EarlyAddressSpace) {
     fail("device tree", error)
   }
   Console.use(board.pointee.firmware)
-  if board.pointee.uart.byteCount > 0, let console = early.mapConsole(board.pointee.uart.start) {
-    Console.use(serialPort: console)
+  if board.pointee.powerManager.byteCount > 0,
+    let registers = early.mapPowerManager(board.pointee.powerManager.start)
+  {
+    Console.use(powerManager: registers)
+  }
+  if let port = board.pointee.serialPort, let registers = early.mapConsole(port.registers.start) {
+    Console.use(BoardSerial(port.kind, mappedAt: registers))
   }
   guard ca_wants_lse() == 0 || ca_has_lse() != 0 else {
     // The console's lock is one of the atomics that are missing.
@@ -33,11 +38,13 @@ func readBoard(_ deviceTree: UInt, _ early: EarlyAddressSpace) {
     fail("the device tree describes more ranges of memory than fit")
   }
   checkCPUs()
-  guard board.pointee.distributor.byteCount > 0 else {
-    if board.pointee.hasForeignInterruptController {
-      fail("the interrupt controller is no GICv2, which is all that works")
+  guard board.pointee.interruptController != nil else {
+    if board.pointee.unknownInterruptController.byteCount > 0 {
+      fail(
+        "the interrupt controller is none that the kernel drives",
+        FirstString(board.pointee.unknownInterruptController))
     }
-    fail("the device tree describes no GICv2 interrupt controller")
+    fail("the device tree describes no interrupt controller")
   }
   guard board.pointee.timerInterrupt >= 0 else { fail("the device tree describes no generic timer") }
   guard CommandLine.copy(board.pointee.commandLine) else {
@@ -75,24 +82,32 @@ private func imageRange(_ early: EarlyAddressSpace) -> BoardRange {
     start: early.physical(kernel_image_start()), byteCount: kernel_image_end() - kernel_image_start())
 }
 
-// All CPUs of the device tree are started; a tree with a CPU that cannot be started is refused.
+// A tree with a CPU that is started in an unknown way is refused.
 private func checkCPUs() {
   let board = KernelObjects.board
   let count = board.pointee.cpuCount
   guard count > 0 else { fail("the device tree describes no CPU") }
-  guard count <= Board.maximumCPUs else { fail("the device tree describes more than 8 CPUs") }
+  guard count <= Board.maximumCPUs else { fail("the device tree describes more than 64 CPUs") }
   guard board.pointee.namesBootCPU else {
     fail("the device tree does not describe the CPU that the kernel was started on")
   }
-  if count > 1, !board.pointee.firmware.startsCPUs {
-    fail("the device tree describes several CPUs, but no PSCI firmware to start them by")
-  }
-  for number in 0..<count {
-    if number > 0, !board.pointee.cpus[number].isStartedByFirmware {
-      fail("the device tree describes a CPU that is not started by PSCI")
+  for number in 1..<max(count, 1) {
+    switch board.pointee.cpus[number].startMethod {
+    case .spinTable: break
+    case .firmware:
+      if !board.pointee.firmware.startsCPUs {
+        fail("the device tree describes several CPUs, but no PSCI firmware to start them by")
+      }
+    case .unknown:
+      if board.pointee.unknownStartMethod.byteCount == 0 {
+        fail("the device tree does not say how its CPUs are started")
+      }
+      fail(
+        "a CPU is started in a way that the kernel does not know", FirstString(board.pointee.unknownStartMethod)
+      )
     }
-    ca_cpu_at(UInt64(number)).pointee.node = UInt64(board.pointee.cpus[number].node)
   }
+  ca_cpu_at(0).pointee.node = UInt64(board.pointee.cpus[0].node)
   ca_machine().pointee.cpu_count = UInt64(count)
 }
 
@@ -127,4 +142,20 @@ func isMemory(_ range: BoardRange) -> Bool {
     if bytes.contains(range) { return true }
   }
   return false
+}
+
+/// The first string of a property, as text.
+private struct FirstString: TextDescribable {
+  let value: DeviceTreeValue
+
+  init(_ value: DeviceTreeValue) { self.value = value }
+
+  /// Writes printable characters as they are, and others as `?`: the text is part of a line of JSON.
+  func write<Sink: TextSink>(to sink: inout Sink) {
+    for byte in value.bytes {
+      if byte == 0 { return }
+      let isPlain = byte >= 0x20 && byte < 0x7f && byte != UInt8(ascii: "\"") && byte != UInt8(ascii: "\\")
+      sink.write(byte: isPlain ? byte : UInt8(ascii: "?"))
+    }
+  }
 }

@@ -3,6 +3,7 @@
 //   ffffff80 00000000   image           by boot.S
 //   ffffff80 40000000   device tree     its pages, read-only
 //   ffffff80 40800000   serial port     its page, device memory
+//   ffffff80 40c00000   power manager   its page, device memory
 //   ffffff80 41000000   final tables    the frames that are set aside for them
 //
 // Nothing else is mapped, and all of this in pages, wherever it lies in physical memory: a CPU may speculate into any normal
@@ -20,6 +21,7 @@ struct EarlyAddressSpace {
   private static var imageWindow: UInt { 0xffff_ff80_0000_0000 }
   private static var treeWindow: UInt { 0xffff_ff80_4000_0000 }
   private static var consoleWindow: UInt { 0xffff_ff80_4080_0000 }
+  private static var powerWindow: UInt { 0xffff_ff80_40c0_0000 }
   private static var tablesWindow: UInt { 0xffff_ff80_4100_0000 }
 
   /// Points the machine handle at the image and the early tables in it.
@@ -54,6 +56,11 @@ struct EarlyAddressSpace {
   ///
   /// - Returns: their virtual address; `nil` if the range exceeds physical addresses or no frame is left for tables.
   func mapConsole(_ start: UInt) -> UInt? { map(start, 1, at: Self.consoleWindow, .kernelReadWrite, .device) }
+
+  /// Maps the first page of a power manager's registers, as ``mapConsole(_:)`` does.
+  func mapPowerManager(_ start: UInt) -> UInt? {
+    map(start, 1, at: Self.powerWindow, .kernelReadWrite, .device)
+  }
 
   /// Maps the frames set aside for the final tables, and points the machine handle at them.
   ///

@@ -37,8 +37,8 @@ struct KernelAddressSpace {
   ///
   /// A range mapped by blocks needs tables of levels 2 and 3 at its two ends only, and one of level 1 for each 512 GiB.
   static func frameLimit(_ map: borrowing PhysicalMemoryMap) -> Int {
-    // Each range of RAM, two more where text and rodata divide one, and three devices; the root and the image.
-    8 + 6 * (map.memoryRangeCount + 2 + 3) + map.totalFrames >> 27 + kernelImagePages / 512
+    // Each range of RAM, two more where text and rodata divide one, and four devices; the root and the image.
+    8 + 6 * (map.memoryRangeCount + 2 + 4) + map.totalFrames >> 27 + kernelImagePages / 512
   }
 
   private static var kernelImagePages: Int { Int(kernel_image_end() - kernel_image_start()) >> 12 }
@@ -74,8 +74,16 @@ struct KernelAddressSpace {
     try mapLinear(readOnlyEnd, upper, .kernelReadWrite, .normal, frames)
   }
 
+  /// Maps the registers of all devices that the kernel drives.
+  func mapDevices(of board: borrowing Board, frames: borrowing EarlyFrames) throws(TranslationError) {
+    let devices = board.devices
+    for index in 0..<devices.count where devices[index].byteCount > 0 {
+      try mapDevice(devices[index], frames: frames)
+    }
+  }
+
   /// Maps the registers of a device.
-  func mapDevice(_ range: BoardRange, frames: borrowing EarlyFrames) throws(TranslationError) {
+  private func mapDevice(_ range: BoardRange, frames: borrowing EarlyFrames) throws(TranslationError) {
     let lower = range.start & ~4095
     let limit = UInt(layout.linearMap.byteCount)
     guard range.start < limit, range.byteCount > 0, range.byteCount <= limit - range.start else {

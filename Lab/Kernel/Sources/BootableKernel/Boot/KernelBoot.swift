@@ -15,9 +15,13 @@ import Scenarios
   Thread.boot.pointee.head.stack_top = UInt64(kernel_boot_stack_top())
   readBoard(deviceTree, early)
   let options = readOptions()
+  if let limit = options.cpuLimit, limit < AArch64().cpuCount {
+    ca_machine().pointee.cpu_count = UInt64(limit)
+  }
   let layout = chooseLayout(options)
   describeMemory(early)
   let metadata = buildAddressSpace(layout, early)
+  restUnusedCPUs()
   if options.scenario.strategy == .linear { startEndMarkers() }
   Scheduler.start()
   let configuration = StackConfiguration(
@@ -63,7 +67,7 @@ private func countTableFrames() -> Int { KernelAddressSpace.frameLimit(KernelObj
 @inline(never)
 private func countMetadataBytes() -> Int {
   BuddyAllocator<AArch64>.metadataByteCount(
-    for: KernelObjects.memory.pointee, cpuCount: KernelObjects.board.pointee.cpuCount)
+    for: KernelObjects.memory.pointee, cpuCount: AArch64().cpuCount)
 }
 
 @inline(never)
@@ -91,15 +95,16 @@ private func buildAddressSpace(_ layout: AddressLayout, _ early: EarlyAddressSpa
     for index in 0..<map.pointee.memoryRangeCount {
       try space.mapLinear(map.pointee.memoryRange(at: index), frames: frames)
     }
-    if board.pointee.uart.byteCount > 0 { try space.mapDevice(board.pointee.uart, frames: frames) }
-    try space.mapDevice(board.pointee.distributor, frames: frames)
-    try space.mapDevice(board.pointee.cpuInterface, frames: frames)
+    try space.mapDevices(of: board.pointee, frames: frames)
     space.enter()
   } catch {
     fail("translation tables", error)
   }
-  if board.pointee.uart.byteCount > 0 {
-    Console.use(serialPort: board.pointee.uart.start + layout.linearMapOffset)
+  if let port = board.pointee.serialPort {
+    Console.use(BoardSerial(port.kind, mappedAt: port.registers.start + layout.linearMapOffset))
+  }
+  if board.pointee.powerManager.byteCount > 0 {
+    Console.use(powerManager: board.pointee.powerManager.start + layout.linearMapOffset)
   }
   let metadata = MetadataPlace(start: frames.firstUnused.physicalAddress, byteCount: metadataBytes)
   do {
@@ -113,15 +118,13 @@ private func buildAddressSpace(_ layout: AddressLayout, _ early: EarlyAddressSpa
 
 private func startInterrupts() {
   let board = KernelObjects.board
-  let offset = AArch64().linearMapOffset
+  guard let controller = board.pointee.interruptController else { return }
   AArch64().startInstructionCounter()
   // Firmware sets the register; there is no other source for the counter's frequency.
   guard ca_read_cntfrq_el0() >= TickTimer.frequency else {
     fail("the generic timer is slower than the tick (CNTFRQ_EL0)")
   }
   Interrupts.start(
-    InterruptController(
-      distributor: board.pointee.distributor.start + offset,
-      cpuInterface: board.pointee.cpuInterface.start + offset),
+    BoardInterrupts(controller, mappedAt: AArch64().linearMapOffset),
     timer: TickTimer(privateInterrupt: board.pointee.timerInterrupt))
 }

@@ -76,7 +76,7 @@ enum KernelObjects {
     precondition(
       MemoryLayout<BuddyAllocator<AArch64>>.size <= 256 && MemoryLayout<VmallocArea<AArch64>>.size <= 256
         && MemoryLayout<Stacks>.size <= 64 && MemoryLayout<Processes<KernelSite>>.size <= 448
-        && MemoryLayout<BareStacks<AArch64>>.size <= 1024 && MemoryLayout<Board>.size <= 2048
+        && MemoryLayout<BareStacks<AArch64>>.size <= 1024 && MemoryLayout<Board>.size <= 3072
         && MemoryLayout<PhysicalMemoryMap>.size <= 2048 && MemoryLayout<Thread>.size <= 352)
     frames.initialize(to: makeFrames(metadata))
     arena.initialize(to: makeArena(layout))
@@ -102,7 +102,7 @@ enum KernelObjects {
       start: machine.pointer(to: metadata.start), count: metadata.byteCount)
     do {
       return try BuddyAllocator(
-        frames: memory.pointee, metadata: records, machine: machine, cpuCount: board.pointee.cpuCount)
+        frames: memory.pointee, metadata: records, machine: machine, cpuCount: machine.cpuCount)
     } catch {
       fail("frame allocator", error)
     }

@@ -1,6 +1,7 @@
 // The per-CPU records.
 //
-//   cpu_records:  | record of CPU 0 | record of CPU 1 | … |     512 bytes each
+//   cpu_records:  | address of CPU 0's record | of CPU 1's | … |     a record has 512 bytes: the first CPU's is static, the
+//                                                                  others' are made for as many CPUs as there are
 //
 //   +0x000  task record of the idle thread
 //   +0x160  what boot.S reads when the CPU is started
@@ -15,14 +16,18 @@ import Synchronization
 enum CPUState: UInt64 {
   /// Powered off, under firmware's control.
   case offline
-  /// Started, and not yet running threads.
+  /// Started, and not heard of yet.
   case starting
+  /// Executing the kernel's code, and not yet running threads.
+  case arrived
   /// Running threads, or its idle thread.
   case online
   /// Stopped for good, because another CPU has panicked.
   case stopped
   /// About to go offline; it is no longer called.
   case stopping
+  /// Started in vain: nobody waits for it, and its number is another CPU's.
+  case abandoned
 }
 
 typealias CPUPointer = UnsafeMutablePointer<PerCPU>
@@ -38,10 +43,10 @@ struct PerCPU: ~Copyable {
   /// The values that boot.S reads when the CPU is started.
   var start = kernel_cpu_start()
   private let stateWord = Atomic<UInt64>(CPUState.offline.rawValue)
-  /// The affinity (MPIDR_EL1) that firmware knows the CPU by.
-  var affinity: UInt64 = 0
-  /// The CPU's bit in the interrupt controller's target lists.
-  var interruptTarget: UInt32 = 0
+  /// The CPU's place in the board's list.
+  var boardIndex = 0
+  /// What the interrupt controller names the CPU by, once it has been started.
+  var interruptTarget: UInt64?
   private let tickCounter = Atomic<Int>(0)
   /// The numbers of ticks that preempted code at EL0, kernel threads and system calls.
   var userPreemptions = 0
@@ -55,8 +60,14 @@ struct PerCPU: ~Copyable {
   var agingInvalidations = 0
 
   /// The record of the CPU with this number.
-  static func at(_ number: Int) -> CPUPointer {
-    CPUPointer(bitPattern: kernel_cpu_records() + UInt(number * stride)).unsafelyUnwrapped
+  static func at(_ number: Int) -> CPUPointer { table[number] }
+
+  /// Makes a CPU's record the one with its number.
+  static func place(_ record: CPUPointer, at number: Int) { table[number] = record }
+
+  // The first CPU's is there from the beginning: an exception of early boot looks for it.
+  private static var table: UnsafeMutablePointer<CPUPointer> {
+    UnsafeMutablePointer(bitPattern: kernel_cpu_records()).unsafelyUnwrapped
   }
 
   /// The record of the current CPU.
@@ -68,6 +79,15 @@ struct PerCPU: ~Copyable {
   var state: CPUState {
     get { CPUState(rawValue: stateWord.load(ordering: .acquiring)).unsafelyUnwrapped }
     nonmutating set { stateWord.store(newValue.rawValue, ordering: .releasing) }
+  }
+
+  /// Changes the state if it is `expected`; returns whether it was.
+  ///
+  /// Of a CPU that arrives and one that gives up waiting for it, one goes first.
+  func changeState(from expected: CPUState, to state: CPUState) -> Bool {
+    stateWord.compareExchange(
+      expected: expected.rawValue, desired: state.rawValue, ordering: .acquiringAndReleasing
+    ).exchanged
   }
 
   /// The number of ticks, read from memory each time, so that a loop may wait for it.

@@ -20,6 +20,13 @@ import Synchronization
 
 private let isChanging = Atomic<UInt64>(0)
 
+/// Whether firmware can stop a CPU, and tell when it has.
+func canGoOffline(_ number: Int) -> Bool {
+  let board = KernelObjects.board
+  return board.pointee.firmware.tellsStates
+    && board.pointee.cpus[PerCPU.at(number).pointee.boardIndex].startMethod == .firmware
+}
+
 /// Takes a CPU offline, and gives back the stacks and frames that it holds.
 ///
 /// For thread code with interrupts on, on any CPU, even that one. A CPU that does not stop within a minute ends the machine.
@@ -29,15 +36,16 @@ private let isChanging = Atomic<UInt64>(0)
 ///   not online, nor any if firmware cannot report CPU states.
 func takeOffline(_ number: Int) -> Bool {
   let firmware = KernelObjects.board.pointee.firmware
-  guard number > 0, number < AArch64().cpuCount, firmware.tellsStates else { return false }
+  guard number > 0, number < AArch64().cpuCount, canGoOffline(number) else { return false }
   beginChange()
   defer { endChange() }
   let cpu = PerCPU.at(number)
   guard cpu.pointee.state == .online, Scheduler.close(number) else { return false }
   withoutCalls { cpu.pointee.state = .stopping }
   InterprocessorInterrupt.reschedule.send(to: number)
+  let affinity = KernelObjects.board.pointee.cpus[cpu.pointee.boardIndex].affinity
   let deadline = ca_read_cntvct_el0() + 60 * ca_read_cntfrq_el0()
-  while !firmware.hasStopped(cpu.pointee.affinity) {
+  while !firmware.hasStopped(affinity) {
     if ca_read_cntvct_el0() > deadline { fail("a CPU was to stop and has not in 60 seconds") }
     Scheduler.yield()
     ca_wait_for_event()
@@ -60,8 +68,7 @@ func bringOnline(_ number: Int) -> Bool {
   beginChange()
   defer { endChange() }
   guard PerCPU.at(number).pointee.state == .offline else { return false }
-  startCPU(number)
-  return true
+  return startCPU(number)
 }
 
 // Only one CPU changes its state at a time.

@@ -43,6 +43,9 @@ func runOnIdleThreads(_ cpus: UInt64, _ body: @convention(c) (UInt) -> Void, _ a
 }
 
 /// Does the current CPU's part of the work, in its idle thread.
+///
+/// Always inlined: litmus tests name the idle thread.
+@inline(__always)
 func workOnIdleThread() {
   function?(argument)
   let state = ca_disable_interrupts()
@@ -62,7 +65,7 @@ func workOnIdleThread() {
 func runOnMeasuredCPUs(_ count: Int, _ body: @convention(c) (UInt) -> Void, _ value: UInt) {
   function = body
   argument = value
-  work.begin((1 << UInt64(count) - 1) & ~(1 << ca_cpu_number()))
+  work.begin(firstCPUs(count) & ~(1 << ca_cpu_number()))
   ca_send_event()
   body(value)
   while !work.isReported { ca_wait_for_event() }

@@ -5,11 +5,12 @@ import KernelAssembly
 import KernelStacks
 import Synchronization
 
-// 0 until the serial port has been found; output is dropped until then.
-nonisolated(unsafe) private var serialPortAddress: UInt = 0
+// Output is dropped until the serial port has been found.
+nonisolated(unsafe) private var serialPort: BoardSerial?
 // Whether output goes to a debugger or emulator (semihosting) while there is no serial port.
 nonisolated(unsafe) private var speaksToDebugger = false
 nonisolated(unsafe) private var firmware = BoardFirmware()
+nonisolated(unsafe) private var powerManager: BCM2835Power?
 
 // The line lock, then its owner: a CPU's number + 1, or 0. The rest belongs to the owner, whose interrupts are off.
 private var lineLock: UnsafeMutablePointer<UInt64> {
@@ -23,8 +24,11 @@ nonisolated(unsafe) private var lineInterrupts: UInt64 = 0
 ///
 /// All copies are the same console. Without a serial port it drops all output but the reason for the kernel's end.
 struct Console: TextSink {
-  /// Directs the console to the PL011 whose registers are at a virtual address.
-  static func use(serialPort address: UInt) { serialPortAddress = address }
+  /// Directs the console to a serial port.
+  static func use(_ port: BoardSerial) { serialPort = port }
+
+  /// Sets the power manager, by the virtual address of its registers.
+  static func use(powerManager address: UInt) { powerManager = BCM2835Power(base: address) }
 
   /// Sets the firmware that switches off machines without semihosting.
   static func use(_ found: BoardFirmware) { firmware = found }
@@ -66,8 +70,8 @@ struct Console: TextSink {
   /// Writes a byte, unless another CPU is reporting the end of the kernel: then this CPU stops in the middle of its line.
   mutating func write(byte: UInt8) {
     yieldToReport()
-    if serialPortAddress != 0 {
-      PL011(base: serialPortAddress).send(byte)
+    if let serialPort {
+      serialPort.send(byte)
     } else if speaksToDebugger {
       ca_semihosting_write(byte)
     }
@@ -137,18 +141,29 @@ enum ExitCode: UInt64 {
   case panic = 2
 }
 
+nonisolated(unsafe) private var exitCode = ExitCode.panic
+
 /// Ends the machine.
 func exitMachine(_ code: ExitCode) -> Never {
   _ = ca_disable_interrupts()
-  if serialPortAddress != 0 { PL011(base: serialPortAddress).drain() }
+  exitCode = code
+  serialPort?.drain()
   ca_semihosting_exit(code.rawValue)
-  // Without semihosting, the instruction above is undefined and ends in the emergency handler, which switches off.
+  // Without semihosting, the instruction above is undefined: its handler switches off.
   switchOff()
 }
 
-/// Switches the machine off by firmware, which passes on no exit code.
+/// Switches a machine without semihosting off, by firmware or its power manager.
+///
+/// These pass on no exit code: it is the last line of the console.
 func switchOff() -> Never {
+  var console = Console()
+  console.write(#"{"type":"exit","code":"#)
+  console.write(UInt(exitCode.rawValue))
+  console.write("}\n")
+  serialPort?.drain()
   firmware.switchOff()
+  powerManager?.switchOff()
   while true { ca_wait_for_interrupt() }
 }
 

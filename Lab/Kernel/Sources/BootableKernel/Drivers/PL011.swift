@@ -1,10 +1,10 @@
-// The serial port: PL011, polled, output only.
+// A PL011.
 //
 // Source: PrimeCell UART (PL011) Technical Reference Manual, DDI 0183.
 import CAArch64
 
 /// An ARM PrimeCell UART.
-struct PL011 {
+struct PL011: SerialPort {
   /// The virtual address of its registers.
   let base: UInt
 
@@ -13,13 +13,11 @@ struct PL011 {
   private static var transmitFull: UInt32 { 1 << 5 }
   private static var busy: UInt32 { 1 << 3 }
 
-  /// Sends one byte, waiting for room.
   func send(_ byte: UInt8) {
     while ca_load32(base + Self.flags) & Self.transmitFull != 0 {}
     ca_store32(base + Self.data, UInt32(byte))
   }
 
-  /// Waits until all bytes have been sent.
   func drain() {
     while ca_load32(base + Self.flags) & Self.busy != 0 {}
   }

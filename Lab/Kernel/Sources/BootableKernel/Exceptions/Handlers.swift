@@ -4,7 +4,8 @@ import CAArch64
 import KernelAssembly
 import KernelStacks
 
-nonisolated(unsafe) private var controller = InterruptController(distributor: 0, cpuInterface: 0)
+// Replaced at boot, before the first interrupt.
+nonisolated(unsafe) private var controller = BoardInterrupts.bcm2836(BCM2836Interrupts(base: 0))
 nonisolated(unsafe) private var timer: TickTimer?
 
 /// The interrupt controller, the timer tick and their counters.
@@ -25,12 +26,12 @@ enum Interrupts {
   }
 
   /// The interrupt controller.
-  static var device: InterruptController { controller }
+  static var device: BoardInterrupts { controller }
 
   /// Starts the interrupt controller, and the tick on the boot CPU.
   ///
   /// Interrupts may still be off.
-  static func start(_ device: InterruptController, timer tick: TickTimer) {
+  static func start(_ device: BoardInterrupts, timer tick: TickTimer) {
     controller = device
     timer = tick
     controller.start()
@@ -41,7 +42,10 @@ enum Interrupts {
   ///
   /// Interrupts are off.
   static func startThisCPU() {
-    PerCPU.current.pointee.interruptTarget = controller.startThisCPU()
+    guard let target = controller.startThisCPU() else {
+      fail("the interrupt controller does not know a CPU that the device tree describes")
+    }
+    PerCPU.current.pointee.interruptTarget = target
     guard let timer else { return }
     controller.enablePrivate(timer.interrupt)
     timer.arm()
@@ -66,8 +70,10 @@ enum Interrupts {
     return UnsafeMutableRawPointer(resolveStackPointer(record, .interrupt))
   }
   let acknowledged = controller.acknowledge()
+  // Without it, later loads could be performed before that of the controller's register, and miss the sender's stores.
+  ca_dmb_ishld()
   let interrupt = acknowledged & 0x3ff
-  if interrupt == InterruptController.spurious { return current }
+  if interrupt == noInterrupt { return current }
   let cpu = PerCPU.current
   if let timer, interrupt == timer.interrupt {
     timer.arm()
@@ -126,7 +132,7 @@ enum Interrupts {
     return UnsafeMutableRawPointer(Scheduler.next(after: record))
   }
   if isOver(syndrome, address) || recoverProbe(record, syndrome) { return current }
-  if syndrome.exceptionClass == .unknown, isSemihostingCall(record) { switchOff() }
+  if syndrome.exceptionClass == .unknown, isSemihostingCall(record.pointee.head.frame) { switchOff() }
   checkReserve(record, syndrome, address)
   if let successor = endOverflow(record, syndrome, address) { return UnsafeMutableRawPointer(successor) }
   beginReport()
@@ -141,9 +147,7 @@ private func isOver(_ syndrome: ExceptionSyndrome, _ address: UInt) -> Bool {
 }
 
 // Without a debugger or emulator to take it, the semihosting call is an undefined instruction: `hlt #0xf000`.
-private func isSemihostingCall(_ record: ThreadPointer) -> Bool {
-  ca_load32(UInt(record.pointee.head.frame.elr)) == 0xd45e_0000
-}
+func isSemihostingCall(_ frame: borrowing kernel_frame) -> Bool { ca_load32(UInt(frame.elr)) == 0xd45e_0000 }
 
 /// Handles an FIQ or SError, which is never expected: a report, then panic.
 @c func kernelUnexpected(_ current: UnsafeMutableRawPointer, _ syndrome: UInt64, _ address: UInt) {

@@ -81,6 +81,11 @@ func stopThisCPU() -> Never {
   _ = ca_disable_interrupts()
   PerCPU.current.pointee.state = .stopped
   ca_send_event()
+  stopForEver()
+}
+
+/// Lets the current CPU do nothing any more; interrupts are off.
+func stopForEver() -> Never {
   // A pending interrupt, though masked, ends WFI at once.
   while true {
     ca_wait_for_interrupt()
@@ -119,6 +124,9 @@ private func write(_ name: StaticString, _ value: UInt64, to console: inout Cons
 
 /// Handles an exception of a handler at EL1h: runs on the emergency stack, and ends in a panic.
 @c func kernelEmergency(_ frame: UnsafeMutablePointer<kernel_frame>, _ syndrome: UInt64, _ address: UInt) {
+  if ExceptionSyndrome(rawValue: syndrome).exceptionClass == .unknown, isSemihostingCall(frame.pointee) {
+    switchOff()
+  }
   beginReport()
   recordIsTrusted = false
   if panicDepth > 0 { panic("exception while panicking") }

@@ -18,6 +18,14 @@ struct KernelHost: ScenarioHost {
   var console: Console { Console() }
   var machineName: StaticString { "qemu" }
   var userInvalidations: Int { Int(AArch64().userInvalidations) }
+  var lockWaits: LockWaits {
+    let waits = AArch64().lockWaits
+    // Whole seconds apart, so that the product does not overflow.
+    let (seconds, rest) = waits.ticks.quotientAndRemainder(dividingBy: ca_read_cntfrq_el0())
+    return LockWaits(
+      count: Int(waits.count),
+      nanoseconds: Int(seconds * 1_000_000_000 + rest * 1_000_000_000 / ca_read_cntfrq_el0()))
+  }
   var agingInvalidations: Int { BootableKernel.agingInvalidations }
 
   /// Runs the first process until it has ended; the boot task waits.
@@ -68,7 +76,7 @@ struct KernelHost: ScenarioHost {
   func runOnEachCPU(_ count: Int, in processes: borrowing Processes<KernelSite>, _ work: CPUWork<KernelSite>) {
     var work = work
     withUnsafeMutablePointer(to: &work) {
-      runOnIdleThreads(1 << UInt64(count) - 1, { carryOutWork($0) }, UInt(bitPattern: $0))
+      runOnIdleThreads(firstCPUs(count), { carryOutWork($0) }, UInt(bitPattern: $0))
     }
   }
 

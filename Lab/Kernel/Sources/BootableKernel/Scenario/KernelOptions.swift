@@ -14,6 +14,9 @@ struct KernelOptions {
   /// The number of ASID bits in use: those of the CPU (TCR_EL1.AS), or fewer for early rollovers.
   var identifierBits = mostIdentifierBits
 
+  /// The most CPUs to run, if the command line says so: others stay as they are.
+  var cpuLimit: Int?
+
   static var mostIdentifierBits: Int { ca_read_tcr_el1() & UInt64(TCR_LONG_ASIDS) != 0 ? 16 : 8 }
 
   /// Whether stacks are measured, without processes.
@@ -48,5 +51,6 @@ func readOptions() -> KernelOptions {
   } catch {
     fail("command line", error)
   }
+  if CommandLine.value(of: "cpus") != nil { options.cpuLimit = options.scenario.cpuCount }
   return options
 }

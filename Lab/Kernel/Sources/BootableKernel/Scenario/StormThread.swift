@@ -73,6 +73,8 @@ private func weather(_ run: UnsafeMutablePointer<StormRun>) {
 @inline(never)
 private func changeCPUs(_ run: UnsafeMutablePointer<StormRun>) {
   let draw = run.pointee.program.draw()
+  // A CPU of a spin table cannot be told to stop.
+  guard AArch64().cpuCount > 1, canGoOffline(1) else { return }
   let processes = KernelObjects.processes
   guard let change = inAllocatorSection({ processes.pointee.beginCPUChange(draw) }) else { return }
   let isDone = change.isReturn ? bringOnline(change.number) : takeOffline(change.number)

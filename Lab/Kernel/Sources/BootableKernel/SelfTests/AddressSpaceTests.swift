@@ -24,6 +24,10 @@ private func pages(_ range: BoardRange) -> BoardRange {
   return BoardRange(start: start, byteCount: (range.start - start + range.byteCount + 4095) & ~4095)
 }
 
+private func firstPage(_ range: BoardRange) -> BoardRange {
+  BoardRange(start: range.start & ~4095, byteCount: 4096)
+}
+
 /// Checks that the linear map has all RAM and the devices and nothing else, and that the early tables had no more than they
 /// need.
 func testAddressSpace() -> Bool {
@@ -35,11 +39,10 @@ func testAddressSpace() -> Bool {
     return false
   }
   var (normal, foreign, devices) = (0, 0, 0)
+  let known = board.pointee.devices
   TranslationTables(kernelOf: AArch64()).visitLeaves(in: layout.linearMap) { leaf in
     let range = leaf.physicalRange
     if leaf.entry.isDevice {
-      let known =
-        [board.pointee.uart, board.pointee.distributor, board.pointee.cpuInterface] as InlineArray<3, _>
       for index in 0..<known.count where pages(known[index]).contains(range) { devices += leaf.byteCount }
     } else if isMemory(range) {
       normal += leaf.byteCount
@@ -47,9 +50,8 @@ func testAddressSpace() -> Bool {
       foreign += 1
     }
   }
-  let expected =
-    pages(board.pointee.uart).byteCount + pages(board.pointee.distributor).byteCount
-    + pages(board.pointee.cpuInterface).byteCount
+  var expected: UInt = 0
+  for index in 0..<known.count { expected += pages(known[index]).byteCount }
   var passed = check(
     "the linear map has all RAM", normal == KernelObjects.memory.pointee.totalFrames * pageSize)
   passed = check("and nothing else as normal memory", foreign == 0) && passed
@@ -90,7 +92,9 @@ private func checkEarlyTables() -> Bool {
   TranslationTables(root: tables + 4 * pageSize, machine: AArch64()).visitLeaves(in: upper) { leaf in
     let range = leaf.physicalRange
     if leaf.entry.isDevice {
-      devices += range == BoardRange(start: board.pointee.uart.start & ~4095, byteCount: 4096) ? 1 : 2
+      let isFirstPage =
+        range == firstPage(board.pointee.devices[0]) || range == firstPage(board.pointee.devices[1])
+      devices += isFirstPage ? 1 : 100
     } else if image.contains(range) || pages(deviceTreeRange).contains(range) || finalTables.contains(range) {
       known += leaf.byteCount
     } else {
@@ -101,7 +105,10 @@ private func checkEarlyTables() -> Bool {
   var passed = check(
     "early tables have the image, the device tree and the final tables", known == Int(expected))
   passed = check("and nothing else as normal memory, early", foreign == 0) && passed
-  passed = check("one page of the serial port is device memory, early", devices == 1) && passed
+  passed =
+    check(
+      "one page of the serial port, and one of a power manager, are device memory, early",
+      devices == (board.pointee.powerManager.byteCount > 0 ? 2 : 1)) && passed
   var (identity, others) = (0, 0)
   let lower = VirtualAddressRange(VirtualAddress(0), VirtualAddress(1 << 39))
   TranslationTables(root: tables + pageSize, machine: AArch64()).visitLeaves(in: lower) { leaf in

@@ -2,6 +2,7 @@
 import AArch64Machine
 import CAArch64
 import KernelStacks
+import Scenarios
 import Synchronization
 
 private let done = Atomic<UInt64>(0)
@@ -34,7 +35,7 @@ func testIdleWork() -> Bool {
     runOnIdleThreads(1 << UInt64(number), { work($0) }, length)
     isDone = done.load(ordering: .acquiring) == UInt64(round + 1) && isDone
   }
-  runOnIdleThreads(1 << UInt64(count) - 1, { work($0) }, 4000)
+  runOnIdleThreads(firstCPUs(count), { work($0) }, 4000)
   isDone = done.load(ordering: .acquiring) == UInt64(rounds + count) && isDone
   // The last thread of a CPU is followed by its idle thread, and its end wakes the waiting thread.
   for _ in 0..<rounds / 10 {

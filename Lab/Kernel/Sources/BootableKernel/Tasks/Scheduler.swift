@@ -68,6 +68,9 @@ enum Scheduler {
 
   // Enters the user half with its current ASID. A thread without a process, or one that has set its own value, uses the value
   // in its record.
+  //
+  // Never inlined: litmus tests name it.
+  @inline(never)
   private static func useAddressSpace(from former: ThreadPointer, to record: ThreadPointer) {
     let root = record.pointee.head.ttbr0
     guard record.pointee.id > 0, root != UInt64(emptyRoot) else {
@@ -78,6 +81,7 @@ enum Scheduler {
     }
   }
 
+  @inline(__always)
   private static func walk(_ value: UInt64, from former: ThreadPointer, to record: ThreadPointer) {
     if value == ca_read_ttbr0_el1() { return }
     exchangeThreadPointers(from: former, to: record)

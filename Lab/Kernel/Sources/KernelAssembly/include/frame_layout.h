@@ -2,6 +2,9 @@
 #ifndef KERNEL_FRAME_LAYOUT_H
 #define KERNEL_FRAME_LAYOUT_H
 
+// The most CPUs: sets of CPUs are words of 64 bits.
+#define MAXIMUM_CPUS        64
+
 // A register frame, at the start of a task record or at the top of a thread's stack:
 //
 //   0x000  x0 … x30

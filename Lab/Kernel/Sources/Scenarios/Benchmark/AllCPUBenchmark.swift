@@ -60,8 +60,8 @@ public struct AllCPUBenchmark<M: ScenarioMachine> {
   /// On how many CPUs is measured.
   private var cpus = 1
 
-  private static var blockOrder: Int { 3 }
-  private static var maximumCPUs: Int { 8 }
+  private static var blockOrder: Int { 4 }
+  private static var maximumCPUs: Int { 64 }
   private static var lineWords: Int { 8 }
   private static var areaPages: Int { 4 }
   /// How many operations each CPU makes in a step: as many in all, on however many CPUs.

@@ -8,6 +8,8 @@ public enum ScenarioName: UInt8, Sendable {
   case fragmentedFork
   /// Random forks and exits.
   case forkChurn
+  /// Forks and exits on all CPUs at once.
+  case forksAtOnce
   /// Every allocation on fork's path fails in turn.
   case exhaustion
   /// Fork to exhaustion, give all back, and once more.
@@ -40,6 +42,7 @@ public enum ScenarioName: UInt8, Sendable {
     switch self {
     case .fragmentedFork: "fragmented-fork"
     case .forkChurn: "fork-churn"
+    case .forksAtOnce: "forks-at-once"
     case .exhaustion: "exhaustion"
     case .recovery: "recovery"
     case .isolation: "isolation"
@@ -61,6 +64,7 @@ public enum ScenarioName: UInt8, Sendable {
     switch self {
     case .fragmentedFork: "break free memory into pieces, then fork until memory ends"
     case .forkChurn: "fork and exit at random; nothing may leak"
+    case .forksAtOnce: "fork and exit on all CPUs at once, and count locks and what waiting for them takes"
     case .exhaustion: "refuse every allocation on fork's path in turn; nothing may change"
     case .recovery: "fork until memory ends, give everything back, fork as often again"
     case .isolation: "parent and child write one copy-on-write page and must not see each other"
@@ -95,7 +99,7 @@ public enum ScenarioName: UInt8, Sendable {
   public func uses(_ option: ScenarioOption) -> Bool {
     switch option {
     case .largestFreeOrder, .freeShare, .freeBlocks, .usableBlocks: self == .fragmentedFork
-    case .operations: self == .forkChurn || self == .vmallocSuite || self == .smpStorm
+    case .operations: self == .forkChurn || self == .forksAtOnce || self == .vmallocSuite || self == .smpStorm
     case .threads: defaultThreadCount > 0
     case .breakCondition: self == .pressure
     default: true

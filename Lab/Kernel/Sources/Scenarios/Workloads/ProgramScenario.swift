@@ -24,13 +24,16 @@ func runProgramScenario<Host: ScenarioHost>(
   processes.resetFigures()
   processes.beginRecord(
     unit: program == .forkChurn ? "operations" : "forks",
-    total: program == .forkChurn ? options.operations : processes.frames.freeFrames / 9)
+    total: program == .forkChurn || program == .forkAtOnce
+      ? options.operations : processes.frames.freeFrames / 9)
 
   let zeroed = ZeroedShare(processes)
   let before = processes.machine.counters
   let userBefore = host.userInvalidations
   let agingBefore = host.agingInvalidations
-  let arguments = ProgramArguments(program, seed: options.seed, operations: options.operations)
+  let waitsBefore = host.lockWaits
+  let seed = program == .forkAtOnce ? UInt64(processes.machine.cpuCount) : options.seed
+  let arguments = ProgramArguments(program, seed: seed, operations: options.operations)
   var modelled = 0
   if program == .forkChurn {
     modelled = host.modelled(operations: options.operations) { host.run(first, arguments, in: processes) }
@@ -40,6 +43,7 @@ func runProgramScenario<Host: ScenarioHost>(
 
   let figures = processes.figures
   let counted = processes.machine.counters
+  let waits = host.lockWaits
   let invalidations = Int(counted.tlbInvalidations &- before.tlbInvalidations)
   let userInvalidations = host.userInvalidations - userBefore
   let agingInvalidations = host.agingInvalidations - agingBefore
@@ -85,6 +89,17 @@ func runProgramScenario<Host: ScenarioHost>(
   json.field("agingInvalidations", agingInvalidations)
   json.field("userInvalidations", userInvalidations)
   json.field("zeroedFramesShare", permille: zeroedPermille)
+  if program == .forkAtOnce {
+    // Those of the first process, and those of the processes that it forked.
+    let cpus = processes.machine.cpuCount
+    let forks = cpus * (1 + options.operations / cpus)
+    json.field("cpus", cpus)
+    json.field("instructionsPerFork", Int(counted.instructions &- before.instructions) / forks)
+    json.field(
+      "locksPerFork", permille: Int(counted.lockAcquisitions &- before.lockAcquisitions) * 1000 / forks)
+    json.field("lockWaitsPerFork", permille: (waits.count - waitsBefore.count) * 1000 / forks)
+    json.field("lockWaitNanosecondsPerFork", (waits.nanoseconds - waitsBefore.nanoseconds) / forks)
+  }
   if program == .exhaustAndRecover { json.field("forksAfterRecovery", processes.noted(.forksAfterRecovery)) }
   if let failed = FailedCheck(rawValue: status) {
     json.field("failedCheck", failed.name)

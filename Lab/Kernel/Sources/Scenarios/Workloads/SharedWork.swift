@@ -10,6 +10,9 @@
 
 import Synchronization
 
+/// A set of CPUs, one bit each: the first `count`, of at most 64.
+public func firstCPUs(_ count: Int) -> UInt64 { .max >> UInt64(64 - count) }
+
 /// Which CPUs have a part of a piece of work still to do.
 ///
 /// One piece of work at a time. What it consists of is written before ``begin(_:)`` and read after ``isAsked(_:)``.
