@@ -1,6 +1,6 @@
 # The commands of the project; each works on a fresh clone with Swift 6.3 and make.
 
-.PHONY: run report pictures claims test damage busy-test fuzz races soak verify litmus bench bench-host c-library linux linux-test docs format clean
+.PHONY: run report pictures claims test damage busy-test fuzz races soak verify litmus bench bench-host pi c-library linux linux-test docs format clean
 
 run: ; Scripts/require-qemu && ./kstacks
 
@@ -30,6 +30,8 @@ litmus: ; verify/litmus/run
 bench: ; Scripts/require-qemu && ./kstacks bench --page docs/benchmarks.md && Scripts/bench-host
 
 bench-host: ; Scripts/bench-host
+
+pi: ; ./kstacks pi
 
 soak: ; Scripts/require-qemu && Scripts/soak
 

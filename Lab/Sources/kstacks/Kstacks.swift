@@ -12,7 +12,7 @@ import Foundation
     version: "0.1.0",
     subcommands: [
       RunCommand.self, ListCommand.self, BenchCommand.self, ReportCommand.self, WatchCommand.self,
-      ClaimsCommand.self, DoctorCommand.self,
+      ClaimsCommand.self, DoctorCommand.self, PiCommand.self,
     ],
     defaultSubcommand: RunCommand.self)
 

@@ -39,7 +39,9 @@ struct RunCommand: AsyncParsableCommand {
     let kernel = onQemu ? try await buildKernel(for: arguments.cpu, steps: steps) : nil
 
     let memoryModel = await findMemoryModel(for: plans)
-    let runner = ScenarioRunner(steps: steps, verbose: arguments.verbose, memoryModel: memoryModel)
+    let deviceTree = try await findDeviceTree(arguments)
+    let runner = ScenarioRunner(
+      steps: steps, verbose: arguments.verbose, memoryModel: memoryModel, deviceTree: deviceTree)
     var results: [JSON] = []
     var benchmarks: [JSON] = []
     var failure: CommandError?
@@ -66,6 +68,13 @@ struct RunCommand: AsyncParsableCommand {
       if json == nil { showReport(besides: path) }
     }
     if let failure { throw failure }
+  }
+
+  /// The device tree of a board that QEMU has none for; `nil` for others.
+  private static func findDeviceTree(_ arguments: ScenarioArguments) async throws -> String? {
+    guard arguments.board == .raspberryPi3 else { return nil }
+    if let given = arguments.deviceTree { return given }
+    do { return try await RaspberryPiTree.path() } catch { throw CommandError("\(error)") }
   }
 
   /// The plugin that models caches and TLBs, if a plan is to be modelled; without one, a line says why.
@@ -97,7 +106,11 @@ struct RunCommand: AsyncParsableCommand {
       counted(plan.options.cpuCount, "CPU")
       + (plan.options.nodeCount > 1 ? ", \(plan.options.nodeCount) NUMA nodes" : "")
     switch plan.machine {
-    case .qemu: return "an arm64 kernel in QEMU (\(plan.cpu.rawValue), \(processors), \(memory))"
+    case .qemu:
+      let cpu =
+        plan.accelerator == .tcg ? plan.cpu.rawValue : "this computer's CPUs, \(plan.accelerator.rawValue)"
+      let what = plan.board == .virt ? cpu : plan.board.rawValue
+      return "an arm64 kernel in QEMU (\(what), \(processors), \(memory))"
     case .simulated: return "the simulated machine (\(processors), \(memory))"
     }
   }

@@ -22,6 +22,8 @@ struct RunPlan: Sendable {
   /// The processor time that a guest may use without a line, in seconds.
   var silenceLimit: Int
   var machine: MachineChoice
+  var board: Guest.Board
+  var accelerator: Guest.Accelerator
 
   /// The number of lines that a guest may write: no step of a scenario writes more than one, and the rest is a few thousand.
   var lineLimit: Int { HangLimits().lines + options.operations + options.threadCount }
@@ -35,18 +37,25 @@ struct RunPlan: Sendable {
 
   /// Whether a memory model can follow the run, which says so: measurements on one CPU.
   var isModelled: Bool {
-    machine == .qemu && options.scenario.isModelled && options.cpuCount == 1 && options.nodeCount == 1
+    machine == .qemu && board == .virt && accelerator == .tcg && options.scenario.isModelled
+      && options.cpuCount == 1
+      && options.nodeCount == 1
   }
 
   var scenario: String { "\(options.scenario.name)" }
   var strategy: String { "\(options.strategy.name)" }
 
   /// Makes a plan; checks all options, also against the limits of the machine.
-  init(_ words: [String], cpu: Guest.CPU, silenceLimit: Int, machine: MachineChoice) throws(CommandError) {
+  init(
+    _ words: [String], cpu: Guest.CPU, silenceLimit: Int, machine: MachineChoice, board: Guest.Board = .virt,
+    accelerator: Guest.Accelerator = .tcg
+  ) throws(CommandError) {
     self.words = words
     self.cpu = cpu
     self.silenceLimit = silenceLimit
     self.machine = machine
+    self.board = board
+    self.accelerator = accelerator
     options = try ScenarioCatalogue.options(words)
     for option in ScenarioOption.allCases
     where !options.scenario.uses(option) && words.contains(where: { $0.hasPrefix("\(option.name)=") }) {
@@ -61,6 +70,8 @@ struct RunPlan: Sendable {
       options.memoryBytes = options.givenMemoryBytes ?? 128 << 20
     }
 
+    if accelerator != .tcg { try useHostCPUs() }
+    if board == .raspberryPi3 { try useRaspberryPi() }
     let memory = options.memoryBytes
     if memory < Self.leastMemoryByteCount {
       throw CommandError(
@@ -104,9 +115,44 @@ struct RunPlan: Sendable {
     if options.nodeCount > 2 {
       throw CommandError("the kernel in QEMU has 1 or 2 NUMA nodes, not \(options.nodeCount)")
     }
-    if options.cpuCount > 8 {
-      throw CommandError("the kernel in QEMU has 1 to 8 CPUs, not \(options.cpuCount)")
+  }
+
+  /// Checks that the host's CPUs can carry out a guest's instructions.
+  private func useHostCPUs() throws(CommandError) {
+    let name = accelerator.rawValue
+    if machine == .simulated { throw CommandError("--accel is for QEMU: use it with --machine qemu") }
+    if board != .virt { throw CommandError("\(name) runs the board virt, not \(board.rawValue)") }
+    if cpu != .cortexA72 { throw CommandError("with \(name), the CPUs are those of the host: leave out --cpu") }
+    if options.growth == .lent { throw CommandError("pages are lent with --cpu max only, not with \(name)") }
+    guard Self.hostArchitecture == "arm64" else {
+      throw CommandError("\(name) needs a host with arm64 CPUs; those of this one are \(Self.hostArchitecture)")
     }
+  }
+
+  private static var hostArchitecture: String {
+    #if arch(arm64)
+      "arm64"
+    #elseif arch(x86_64)
+      "x86_64"
+    #else
+      "of another architecture"
+    #endif
+  }
+
+  /// Checks the options against what a Raspberry Pi 3 has.
+  private mutating func useRaspberryPi() throws(CommandError) {
+    let name = board.rawValue
+    if machine == .simulated {
+      throw CommandError("--board chooses one of QEMU's boards: use it with --machine qemu")
+    }
+    if cpu != .cortexA72 { throw CommandError("the CPUs of \(name) are what they are: leave out --cpu") }
+    if options.cpuCount > 4 { throw CommandError("\(name) has 4 CPUs, not \(options.cpuCount)") }
+    if options.nodeCount > 1 { throw CommandError("\(name) has one NUMA node, not \(options.nodeCount)") }
+    let wanted = options.givenMemoryBytes ?? options.scenario.defaultMemoryBytes
+    if options.givenMemoryBytes.map({ $0 != 1 << 30 }) ?? (wanted > 1 << 30) {
+      throw CommandError("\(name) has 1 GiB of memory, not \(readable(byteCount: wanted))")
+    }
+    options.memoryBytes = 1 << 30
   }
 
   /// The advice after a hang, which follows the reason.
@@ -116,8 +162,11 @@ struct RunPlan: Sendable {
   }
 
   /// The kernel's command line; memory, CPUs and nodes are in the device tree.
+  ///
+  /// That of a Raspberry Pi always has four CPUs, of which the kernel is to use as many as asked.
   var kernelCommandLine: String {
-    words.filter { word in !["memory=", "cpus=", "numa-nodes="].contains { word.hasPrefix($0) } }
-      .joined(separator: " ")
+    let kept = words.filter { word in !["memory=", "cpus=", "numa-nodes="].contains { word.hasPrefix($0) } }
+    let ofBoard = board == .virt ? [] : ["cpus=\(options.cpuCount)"]
+    return (kept + ofBoard).joined(separator: " ")
   }
 }

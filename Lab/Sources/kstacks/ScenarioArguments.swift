@@ -2,12 +2,15 @@
 
 import ArgumentParser
 import Figures
+import Foundation
 import ImageTools
 import Scenarios
 
 enum MachineChoice: String, CaseIterable, ExpressibleByArgument { case qemu, simulated }
 
 extension Guest.CPU: ExpressibleByArgument {}
+extension Guest.Board: ExpressibleByArgument {}
+extension Guest.Accelerator: ExpressibleByArgument {}
 
 /// The options of a scenario's run.
 struct ScenarioArguments: ParsableArguments {
@@ -28,6 +31,15 @@ struct ScenarioArguments: ParsableArguments {
     help: "Bits of a kernel address: 39 or 48. (default: 39)")
   var virtualAddressBits: String?
   @Option(help: "QEMU's model of the CPU: cortex-a72 or max.") var cpu = Guest.CPU.cortexA72
+  @Option(
+    help:
+      "What carries out the guest's instructions: tcg, which emulates; kvm or hvf, the CPUs of an arm64 host.")
+  var accel = Guest.Accelerator.tcg
+  @Option(help: "QEMU's board: virt, or raspi3b, a Raspberry Pi 3 B with 1 GiB.") var board = Guest.Board.virt
+  @Option(
+    name: .customLong("device-tree"),
+    help: "raspi3b: the board's device tree. (default: made of Linux's sources, as Debian packages them)")
+  var deviceTree: String?
   @Option(parsing: .unconditional, help: "The seed of all random decisions. (default: 1)") var seed: String?
   @Option(
     name: .customLong("stack-size"), parsing: .unconditional,
@@ -69,7 +81,7 @@ struct ScenarioArguments: ParsableArguments {
   @Option(
     parsing: .unconditional,
     help: """
-      fork-churn: how many forks and exits; smp-storm: how many operations; vmalloc-suite: how many rounds of each \
+      fork-churn: how many forks and exits; forks-at-once: how many forks; smp-storm: how many operations; vmalloc-suite: how many rounds of each \
       workload on each CPU. (default: 1000)
       """) var operations: String?
   @Option(
@@ -106,7 +118,7 @@ struct ScenarioArguments: ParsableArguments {
     let others = ScenarioName.allCases.filter { $0.defaultCPUCount != 1 }.map {
       "\($0.name): \($0.defaultCPUCount)"
     }
-    return "How many CPUs the machine has; in QEMU 1 to 8. (default: 1; \(others.joined(separator: ", ")))"
+    return "How many CPUs the machine has, 1 to 64. (default: 1; \(others.joined(separator: ", ")))"
   }
 
   /// The options given, as words of a kernel command line.
@@ -146,6 +158,12 @@ struct ScenarioArguments: ParsableArguments {
   /// One run for each strategy, all options checked.
   func plans(scenario: String, replay: Replay? = nil) throws(CommandError) -> [RunPlan] {
     guard silenceLimit > 0 else { throw CommandError("the silence limit is a number of seconds above 0") }
+    if deviceTree != nil, board == .virt {
+      throw CommandError("QEMU makes the device tree of virt: --device-tree goes with --board raspi3b")
+    }
+    if let deviceTree, !FileManager.default.isReadableFile(atPath: deviceTree) {
+      throw CommandError("cannot read \(deviceTree)")
+    }
     guard seeds > 0 else { throw CommandError("the number of seeds is 1 or more") }
     guard strategy == "all" || ScenarioCatalogue.strategies.contains(strategy) else {
       throw CommandError(
@@ -170,7 +188,7 @@ struct ScenarioArguments: ParsableArguments {
     var plan = try RunPlan(
       words(scenario: scenario, strategy: strategy, seed: seed, replay: replay), cpu: cpu,
       silenceLimit: silenceLimit,
-      machine: machine)
+      machine: machine, board: board, accelerator: accel)
     plan.isOneOfMany = seeds > 1
     return plan
   }

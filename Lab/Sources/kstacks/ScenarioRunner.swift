@@ -48,6 +48,7 @@ struct RunOutcome: Sendable {
     }
     let measured = Self.withMemory(records)
     result = measured.last { $0["type"]?.string == "result" }
+    if plan.board != .virt { result = result?.adding("board", .string(plan.board.rawValue)) }
     let stacks = ofType("stack")
     if !stacks.isEmpty { result = result?.adding("stacks", .array(stacks.map { $0.removing(["type"]) })) }
     if let series = Self.series(of: ofType("progress")) { result = result?.adding("series", series) }
@@ -121,6 +122,8 @@ struct ScenarioRunner: Sendable {
   var verbose: Bool
   /// The plugin that models caches and TLBs, if there is one.
   var memoryModel: String?
+  /// The device tree of a board that QEMU has none for.
+  var deviceTree: String?
 
   /// Runs one plan as step `number`.
   func run(_ plan: RunPlan, step number: Int, kernel: KernelProducts?) async throws -> RunOutcome {
@@ -168,6 +171,9 @@ struct ScenarioRunner: Sendable {
     guest.cpuCount = plan.options.cpuCount
     guest.numaNodeCount = plan.options.nodeCount
     guest.cpu = plan.cpu
+    guest.board = plan.board
+    guest.accelerator = plan.accelerator
+    guest.deviceTree = deviceTree
     // Races need CPUs that run at the same time.
     guest.countsInstructions = plan.options.scenario != .smpStorm
     guest.memoryModel = plan.isModelled ? memoryModel : nil

@@ -41,13 +41,28 @@ import Testing
       ["run", "fork-churn", "--growth", "lent", "--strategy", "growing"],
       "pages are lent where CPUs set the access flag: --cpu max, or --machine simulated"
     ),
-    (["run", "--operations", "9"], "does not use --operations; fork-churn, smp-storm and vmalloc-suite do"),
+    (
+      ["run", "--operations", "9"],
+      "does not use --operations; fork-churn, forks-at-once, smp-storm and vmalloc-suite do"
+    ),
     (["run", "isolation", "--break-condition"], "isolation does not use --break-condition; pressure does"),
     (["run", "--machine", "simulated", "--cpu", "max"], "--cpu chooses one of QEMU's CPUs"),
     (["run", "--seeds", "-1"], "the number of seeds is 1 or more"),
     (["bench", "--seeds", "2"], "bench takes one seed, not 2"),
     (["run", "--va-bits", "47"], "va-bits cannot be 47; it takes 39 or 48"),
     (["run", "--cpus", "0"], "cpus cannot be 0"),
+    (["run", "--cpus", "65"], "cpus cannot be 65"),
+    (["run", "--board", "raspi3b", "--memory", "512M"], "raspi3b has 1 GiB of memory, not 512 MiB"),
+    (["run", "million-threads", "--board", "raspi3b"], "raspi3b has 1 GiB of memory, not 8 GiB"),
+    (["run", "--board", "raspi3b", "--cpus", "5"], "raspi3b has 4 CPUs, not 5"),
+    (["run", "--board", "raspi3b", "--numa-nodes", "2"], "raspi3b has one NUMA node, not 2"),
+    (["run", "--board", "raspi3b", "--cpu", "max"], "the CPUs of raspi3b are what they are: leave out --cpu"),
+    (["run", "--board", "raspi3b", "--machine", "simulated"], "--board chooses one of QEMU's boards"),
+    (["run", "--board", "raspi3b", "--device-tree", "/nowhere"], "cannot read /nowhere"),
+    (["run", "--device-tree", "/nowhere"], "QEMU makes the device tree of virt"),
+    (["run", "--accel", "kvm", "--machine", "simulated"], "--accel is for QEMU: use it with --machine qemu"),
+    (["run", "--accel", "kvm", "--board", "raspi3b"], "kvm runs the board virt, not raspi3b"),
+    (["run", "--accel", "hvf", "--cpu", "max"], "with hvf, the CPUs are those of the host: leave out --cpu"),
     (["run", "--free-share", "90"], "a free share of 90 % would leave blocks above order 1"),
     (["run", "--stack-size", "17000"], "stack-size cannot be 17000"),
     (
@@ -80,6 +95,17 @@ import Testing
     #expect(result.errors.contains(message), "\(result.errors)")
     #expect(result.errors.split(separator: "\n").count == 1, "\(result.errors)")
   }
+
+  #if !arch(arm64)
+    @Test(arguments: ["kvm", "hvf"])
+    func `The CPUs of a host that is not arm64 are refused`(accelerator: String) async throws {
+      let result = try await run(["run", "--accel", accelerator])
+      #expect(result.exitCode != 0 && result.output == "")
+      #expect(
+        result.errors.hasPrefix("kstacks: \(accelerator) needs a host with arm64 CPUs; those of this one are "))
+      #expect(result.errors.split(separator: "\n").count == 1, "\(result.errors)")
+    }
+  #endif
 
   @Test func `The list names every scenario with what it does`() async throws {
     let result = try await run(["list"])
