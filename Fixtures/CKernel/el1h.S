@@ -10,8 +10,6 @@
   .endm
 #include "kernel_stacks_vectors.h"
 
-// Registers, and where the exception was. At EL0 also the thread's stack pointer there.
-#define FRAME 288
 
   .text
   .globl el1h_vectors, el1h_growing_vectors, el1h_to_user, el1h_user, el1h_user_end, el1h_keeps_registers
@@ -141,9 +139,9 @@ overflow:
 overflow_with_margin:
   ks_overflow FRAME + KS_MARGIN, el1h_overflow
 look_synchronous:
-  ks_look el1h_grow, enter_synchronous
+  ks_look FRAME, el1h_grow, enter_synchronous
 look_interrupt:
-  ks_look el1h_grow, enter_interrupt
+  ks_look FRAME, el1h_grow_for_interrupt, enter_interrupt
 
 // void el1h_to_user(uintptr_t stack_pointer, uintptr_t instruction, uintptr_t kernel_stack_pointer): goes to EL0, interrupts on. The
 // thread's own stack is empty then, so exceptions at EL0 begin at its top, which is mapped always.

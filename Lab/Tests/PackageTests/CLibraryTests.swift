@@ -264,6 +264,9 @@ struct CLibraryTests {
     }
     #expect(threads.first?["grown"]?.integer == 0)
     #expect(try #require(threads.last?["grown"]?.integer) >= 40)
+    // The first stores of a thread's large frames are repeated where its stack has grown.
+    let leaps = run.records(ofType: "leap").map { $0["repeats"]?.integer ?? -1 }
+    #expect(leaps.count == 2 && leaps.first == 0 && leaps.last ?? 0 > 0)
     let overflows = run.records(ofType: "overflow")
     #expect(overflows.map { $0["kind"]?.string } == ["many frames", "one frame", "many frames", "one frame"])
     for overflow in overflows {

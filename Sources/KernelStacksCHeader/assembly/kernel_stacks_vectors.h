@@ -132,9 +132,10 @@
 //
 //   ks_entry grow(ks_registers *, uintptr_t lowest);
 //
-// KS_ENTER goes on at `entered`, KS_REPEAT returns from the exception, whose access finds its page now. TPIDRRO_EL0 and PAR_EL1
-// are lost: code that reads PAR_EL1 after AT does both with interrupts masked.
-  .macro ks_look grow, entered
+// KS_ENTER goes on at `entered`, KS_REPEAT returns from the exception, whose access finds its page now. In vectors of interrupts
+// `grow` always answers KS_ENTER: ESR_EL1 and FAR_EL1 are of an earlier exception there. `bytes` are those of ks_enter_growing.
+// TPIDRRO_EL0 and PAR_EL1 are lost: code that reads PAR_EL1 after AT does both with interrupts masked.
+  .macro ks_look bytes, grow, entered
   sub x0, x0, #KS_BIAS
   msr tpidrro_el0, x0
   at s1e1w, x0
@@ -154,6 +155,7 @@
   sub x2, x2, x1                    // what x0 was
   sub sp, x0, #KS_REGISTERS_SIZE
   str x2, [sp]
+  add x1, x1, #(\bytes + KS_MARGIN)
   ks_store_registers
   mov x0, sp
   mrs x1, tpidrro_el0
