@@ -51,12 +51,6 @@ import Testing
     #expect(errorMessage(run) == "the first process has ended while another can run")
   }
 
-  @Test func `Foreign interrupt controller is refused`() async throws {
-    let run = try await boot("scenario=isolation") { $0.extraArguments = ["-M", "virt,gic-version=3"] }
-    #expect(run.exitCode == ExitCode.failure)
-    #expect(errorMessage(run)?.contains("GICv2") == true)
-  }
-
   @Test func `Panic prints state and fails`() async throws {
     let run = try await boot("scenario=self-test test=panic")
     #expect(run.exitCode == ExitCode.panic)
