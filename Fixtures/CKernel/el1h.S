@@ -10,7 +10,6 @@
   .endm
 #include "kernel_stacks_vectors.h"
 
-
   .text
   .globl el1h_vectors, el1h_growing_vectors, el1h_to_user, el1h_user, el1h_user_end, el1h_keeps_registers
 
@@ -85,16 +84,16 @@ from_user:
   .balign 128
   .endm
 
-// The exceptions of threads in the kernel, then those at EL0, which begin at the top of an empty stack.
-  .balign 2048
-el1h_vectors:
+// A kernel's vectors: the exceptions of threads in the kernel, each entered by a macro, then those at EL0, which begin
+// at the top of an empty stack.
+  .macro vectors enter_synchronous, enter_interrupt
   .rept 4
   none
   .endr
-  ks_enter FRAME, overflow
+  \enter_synchronous
   b synchronous
   .balign 128
-  ks_enter FRAME, overflow
+  \enter_interrupt
   b interrupt
   .balign 128
   none
@@ -108,31 +107,23 @@ el1h_vectors:
   .rept 6
   none
   .endr
+  .endm
+
+  .macro enter
+  ks_enter FRAME, overflow
+  .endm
+  .macro enter_growing look, entered
+  ks_enter_growing FRAME, overflow_with_margin, \look
+\entered:
+  .endm
+
+  .balign 2048
+el1h_vectors:
+  vectors "enter", "enter"
 
   .balign 2048
 el1h_growing_vectors:
-  .rept 4
-  none
-  .endr
-  ks_enter_growing FRAME, overflow_with_margin, look_synchronous
-enter_synchronous:
-  b synchronous
-  .balign 128
-  ks_enter_growing FRAME, overflow_with_margin, look_interrupt
-enter_interrupt:
-  b interrupt
-  .balign 128
-  none
-  none
-  sub sp, sp, #FRAME
-  b from_user
-  .balign 128
-  sub sp, sp, #FRAME
-  b interrupt
-  .balign 128
-  .rept 6
-  none
-  .endr
+  vectors "enter_growing look_synchronous, enter_synchronous", "enter_growing look_interrupt, enter_interrupt"
 
 overflow:
   ks_overflow FRAME, el1h_overflow
@@ -222,5 +213,5 @@ el1h_keeps_registers:
 
   .section .bss.cpu_stacks, "aw", %nobits
   .balign 65536
-cpu_stacks:                         // for each CPU 4 KiB, at the top of a slot; below it the scheduler's stack, of another slot
+cpu_stacks:                         // 4 KiB for each CPU, side by side in the part of a slot that is a stack
   .skip 65536

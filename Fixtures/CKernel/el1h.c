@@ -4,13 +4,12 @@
 
 #include "board.h"
 #include "frames.h"
+#include "kernel_stacks_vectors.h"
 #include "parts.h"
 
 #define THREADS 40
 #define DEEP 22
 #define MOST_TURNS 2000000
-// KS_MARGIN of the vectors.
-#define MARGIN 240
 
 struct el1h_thread {
   void *stack;
@@ -26,6 +25,7 @@ static uintptr_t scheduler;
 static volatile uint64_t exceptions, interrupts;
 static uint64_t grown, repeats, yields, finished;
 static ks_registers last;
+_Static_assert(sizeof last == KS_REGISTERS_SIZE, "the vectors and C agree on registers");
 
 // lent.S
 void lent_switch(uintptr_t *from, uintptr_t to);
@@ -59,7 +59,7 @@ static inline void use_registers(void) {
 void el1h_overflow(ks_registers *registers) {
   must(current, "the scheduler's stack has overflowed");
   last = *registers;
-  uintptr_t lowest = registers->stack_pointer - FRAME - (grows ? MARGIN : 0);
+  uintptr_t lowest = registers->stack_pointer - FRAME - (grows ? KS_MARGIN : 0);
   ks_stack_place place = ks_stack_classify_address(&stacks, lowest);
   must(place.place == KS_IN_GUARD && place.base == (uintptr_t)current->stack, "an overflow elsewhere");
   current->has_overflowed = true;

@@ -32,5 +32,7 @@ enum own_mistake {
 void own_err(enum own_mistake mistake, uint64_t at);
 // How many calls there have been since.
 uint64_t own_calls(void);
+// The node of a frame: with two, each has half of RAM.
+int frame_node(uint64_t physical);
 // Says in how many calls this kernel might have slept, with no lock of the library held.
 void show_locks(void);

@@ -9,8 +9,6 @@
 #define OWN_NODE 1
 uint32_t ks_machine_node(void) { return OWN_NODE; }
 
-static int node_of(uint64_t physical) { return physical >= RAM_START + RAM_SIZE / 2; }
-
 // A stack, all of whose mapped pages are on a node.
 static void *take(const ks_stacks *stacks, int asked, int node) {
   ks_error error;
@@ -18,7 +16,7 @@ static void *take(const ks_stacks *stacks, int asked, int node) {
   must(stack, error.text);
   size_t size = ks_stacks_geometry(stacks).size;
   for (size_t mapped = ks_stack_mapped_size(stacks, stack); mapped > 0; mapped -= 4096) {
-    must(node_of(ks_stack_page_of(stacks, (uintptr_t)stack + size - mapped)) == node, "a page of another node");
+    must(frame_node(ks_stack_page_of(stacks, (uintptr_t)stack + size - mapped)) == node, "a page of another node");
   }
   return stack;
 }
@@ -49,7 +47,7 @@ static void exhaust(const ks_stacks *stacks) {
   ks_error error;
   ks_stacks_reclaim(stacks, SIZE_MAX);
   uint64_t first = 0, physical;
-  while (node_of(physical = frame_take()) == OWN_NODE) *(uint64_t *)linear_address(physical) = first, first = physical;
+  while (frame_node(physical = frame_take()) == OWN_NODE) *(uint64_t *)linear_address(physical) = first, first = physical;
   frame_give(physical);
   void *stack = take(stacks, OWN_NODE, 0);
   must(ks_stack_free(stacks, stack, &error) == KS_OK, error.text);

@@ -81,16 +81,17 @@ void show_locks(void) {
 static uint64_t first_free[NODES], free_count, last_given;
 static bool is_used[FRAMES], is_filled;
 
-// With two nodes each has half of RAM.
+int frame_node(uint64_t physical) { return (int)((physical - RAM_START) * NODES / RAM_SIZE); }
+
 __attribute__((unused)) static int node_of(void *context, uint64_t physical) {
   (void)context;
-  return (int)((physical - RAM_START) * NODES / RAM_SIZE);
+  return frame_node(physical);
 }
 
 static void fill(void) {
   for (uint64_t physical = RAM_START + RAM_SIZE - 4096; physical >= ((uint64_t)image_end + 4095) / 4096 * 4096; physical -= 4096) {
-    *(uint64_t *)linear_address(physical) = first_free[node_of(NULL, physical)];
-    first_free[node_of(NULL, physical)] = physical;
+    *(uint64_t *)linear_address(physical) = first_free[frame_node(physical)];
+    first_free[frame_node(physical)] = physical;
     free_count++;
   }
   is_filled = true;
@@ -124,8 +125,8 @@ static void give(uint64_t physical) {
   uint64_t state = lock();
   must(is_used[(physical - RAM_START) / 4096], "a frame was given back twice");
   is_used[(physical - RAM_START) / 4096] = false;
-  *(uint64_t *)linear_address(physical) = first_free[node_of(NULL, physical)];
-  first_free[node_of(NULL, physical)] = physical;
+  *(uint64_t *)linear_address(physical) = first_free[frame_node(physical)];
+  first_free[frame_node(physical)] = physical;
   free_count++;
   unlock(state);
 }

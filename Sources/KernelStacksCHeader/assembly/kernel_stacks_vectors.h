@@ -1,5 +1,5 @@
 // Macros for the vectors of kernels that take exceptions on the stacks of their threads (EL1h). For .S files; the assembler is GNU
-// as or clang's. docs/vectors.md explains them, Fixtures/CKernel/el1h.S is a kernel's vectors made of them.
+// as or clang's. C files get the constants. docs/vectors.md explains them, Fixtures/CKernel/el1h.S is a kernel's vectors made of them.
 //
 // A vector that stores registers on a stack which has overflowed faults again, and again, each time below, until it has passed
 // the guard and writes into the neighbour's stack. These macros look at the stack pointer before the first store.
@@ -33,6 +33,8 @@
 // Bytes that are looked ahead: `stp x0, x1, [sp, #-512]!` faults with the stack pointer not moved yet. Together with the frame of the
 // vector, of 288 bytes or more, they are 512 or more.
 #define KS_MARGIN 240
+
+#ifdef __ASSEMBLER__
 
 // Added to a stack pointer, this moves the stack's part of its slot to the beginning: bits of the slot's other part are 0 then.
 #define KS_BIAS (KS_STACK_SIZE - KS_STACK_PHASE)
@@ -186,5 +188,7 @@
   ldr x0, [x0]
   eret
   .endm
+
+#endif
 
 #endif
