@@ -136,7 +136,7 @@ static int charge(struct vm_struct *area)
 
 /*
  * Whether a stack has to be whole: of a thread of the kernel, or one that is forked before the first program runs, or
- * where nothing is lent. These are never parked.
+ * where stacks do not grow. These are never parked.
  */
 static bool is_whole(void)
 {

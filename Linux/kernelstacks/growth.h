@@ -23,7 +23,7 @@ static __always_inline bool kernelstacks_grows_on_fault(void) { return static_br
 static __always_inline bool kernelstacks_grows_on_fault(void) { return false; }
 #endif
 
-/* Of a stack whose thread does not run: how many pages it lacks; the others are accounted for. */
+/* Of a stack whose thread does not run, or is being switched from: how many pages it lacks; the others are accounted for. */
 static __always_inline void kernelstacks_set_missing(struct slot_record *record, unsigned int missing)
 {
 	WRITE_ONCE(record->missing, missing);

@@ -48,7 +48,7 @@ static void charge_kept(struct callback_head *work)
 	WRITE_ONCE(record->is_charging, false);
 }
 
-/* The task does not run, and the run queue is locked, under which nothing can be charged. */
+/* The task is being switched from; the run queue is locked, under which nothing can be charged. */
 static void charge_later(struct task_struct *task, struct slot_record *record)
 {
 	if (!memcg_kmem_online() || record->is_charge_due)

@@ -86,7 +86,7 @@ static int give_pages(struct task_struct *task, void *context)
 	if (!may_give(task, record))
 		return 0;
 	end = min_t(long, pages_below_margin(task, record), first + gift->scan->wanted);
-	/* Stacks that are whole by design have no page that was lent. */
+	/* Stacks that are whole by design have no page that they have got since fork. */
 	if (end <= (long)first || !(record->entries[first] & PTE_GROWN) || !is_at_rest(task, record, gift->scan))
 		return 0;
 	for (i = first; i < end; i++) {

@@ -96,7 +96,7 @@ static noinline void be_interrupted_at(struct seen *seen)
 {
 	local_irq_disable();
 	irq_work_queue(&interrupt);
-	/* As the next instructions will have it, which no one who keeps a record of that sees. */
+	/* What follows turns interrupts on by an instruction: lockdep has to be told. */
 	trace_hardirqs_on();
 	asm volatile(BEGIN_AT_PLACE
 		     "	msr	daifclr, #2\n"

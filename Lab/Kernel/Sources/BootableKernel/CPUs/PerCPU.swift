@@ -5,7 +5,7 @@
 //
 //   +0x000  task record of the idle thread
 //   +0x160  what boot.S reads when the CPU is started
-//   +0x1a8  the rest: state, affinity, counters
+//   +0x1a8  the rest: state, place on the board, counters
 import AArch64Machine
 import CAArch64
 import KernelAssembly
@@ -26,7 +26,7 @@ enum CPUState: UInt64 {
   case stopped
   /// About to go offline; it is no longer called.
   case stopping
-  /// Started in vain: nobody waits for it, and its number is another CPU's.
+  /// Started in vain: it did not come in time, and its number is another CPU's.
   case abandoned
 }
 
