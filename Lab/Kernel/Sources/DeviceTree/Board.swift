@@ -60,7 +60,16 @@ public struct BoardCPU {
 private struct FoundDevices {
   var serialPort: BoardSerialPort?
   var interruptController: BoardInterruptController?
+  var unknownController = DeviceTreeValue.empty
+  var unknownIsBehindAnother = true
   var timerInterrupts = DeviceTreeValue.empty
+
+  /// Keeps the name of a controller that the kernel does not drive, if it is the first, or the first behind no other.
+  mutating func note(unknownController node: NodeProperties) {
+    guard unknownController.byteCount == 0 || unknownIsBehindAnother && !node.isBehindAnother else { return }
+    unknownController = node.compatible
+    unknownIsBehindAnother = node.isBehindAnother
+  }
 }
 
 /// A board, as its device tree describes it.
@@ -100,9 +109,10 @@ public struct Board {
   public private(set) var serialPort: BoardSerialPort?
   /// The interrupt controller, if the tree has one that the kernel drives.
   public private(set) var interruptController: BoardInterruptController?
-  /// The name of the first interrupt controller with registers that the kernel does not drive.
+  /// The name of an interrupt controller with registers that the kernel does not drive: the first that CPUs can take interrupts
+  /// from.
   ///
-  /// It matters only where there is no ``interruptController``: others may be below one.
+  /// It matters only where there is no ``interruptController``: others may be behind one.
   public private(set) var unknownInterruptController = DeviceTreeValue.empty
   /// The private interrupt number of the virtual timer (0…15), or -1.
   public private(set) var timerInterrupt = -1
@@ -165,6 +175,7 @@ public struct Board {
     }
     devices[1] = powerManager
     interruptController = found.interruptController
+    unknownInterruptController = found.unknownController
     switch found.interruptController {
     case .gicV2(let first, let second), .gicV3(let first, let second):
       devices[2] = first
@@ -275,8 +286,8 @@ public struct Board {
     } else if node.isInterruptController {
       if let controller = BoardInterruptController(node, registers) {
         if found.interruptController == nil { found.interruptController = controller }
-      } else if node.registers.byteCount > 0, unknownInterruptController.byteCount == 0 {
-        unknownInterruptController = node.compatible
+      } else if node.registers.byteCount > 0 {
+        found.note(unknownController: node)
       }
     } else if node.compatible.contains("arm,armv8-timer") || node.compatible.contains("arm,armv7-timer") {
       found.timerInterrupts = node.interrupts

@@ -47,6 +47,9 @@ struct NodeProperties {
       || compatible.contains("arm,cortex-a7-gic")
   }
 
+  /// Whether the node, an interrupt controller, hands its interrupts to another one.
+  var isBehindAnother: Bool { interrupts.byteCount > 0 }
+
   /// Whether the node is the power manager of a BCM2835 or a successor.
   var isBCM2835Power: Bool { compatible.contains("brcm,bcm2835-pm") || compatible.contains("brcm,bcm2711-pm") }
 

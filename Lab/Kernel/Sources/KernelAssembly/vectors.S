@@ -253,11 +253,13 @@ emergency_stack_tops:
   .quad   emergency_stack_top
   .fill   MAXIMUM_CPUS - 1, 8, 0
 
-// The record of each CPU: that of the first is static.
+// The record of each CPU: that of the first is static, and one that has none yet has that of a CPU that is offline.
   .global cpu_records
 cpu_records:
   .quad   first_cpu_record
-  .fill   MAXIMUM_CPUS - 1, 8, 0
+  .rept   MAXIMUM_CPUS - 1
+  .quad   absent_cpu_record
+  .endr
 
 // Static records: of the boot task, of each CPU, and of what Swift makes once at boot.
   .bss
@@ -266,6 +268,8 @@ cpu_records:
   .global kernel_board, kernel_memory_map, kernel_scheduler
   .global console_lock, self_test_lock, self_test_words, model_page
 first_cpu_record:
+  .skip   512
+absent_cpu_record:
   .skip   512
 spin_list:                                      // see boot.S
   .skip   MAXIMUM_CPUS * 16

@@ -170,7 +170,8 @@ import Testing
     let (control, attributes, tcr) = (
       machine.registers[.sctlr]!, machine.registers[.mair]!, machine.registers[.tcr]!
     )
-    let record = machine.physical(kernel["first_cpu_record"]) + 0x400
+    // What the CPU reads lies in a record that it does not use.
+    let record = machine.physical(kernel["boot_task"])
     let empty = machine.physical(kernel["empty_table"])
     let stack = kernel["first_cpu_record"] + 0x800
     let fields = [ttbr0, ttbr1, tcr, attributes, control, empty, 3, kernel["first_cpu_record"], stack]

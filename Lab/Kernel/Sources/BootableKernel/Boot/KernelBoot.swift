@@ -21,7 +21,6 @@ import Scenarios
   let layout = chooseLayout(options)
   describeMemory(early)
   let metadata = buildAddressSpace(layout, early)
-  restUnusedCPUs()
   if options.scenario.strategy == .linear { startEndMarkers() }
   Scheduler.start()
   let configuration = StackConfiguration(
@@ -40,7 +39,8 @@ import Scenarios
     startLending(KernelObjects.stacks.pointee.lender)
   }
   startInterrupts()
-  if !options.isBenchmark { startCPUs() }
+  // The benchmark begins on one CPU, and starts the others, if there are any, when it has measured that one.
+  if !options.isBenchmark || AArch64().cpuCount == 1 { startCPUs() }
   ca_enable_interrupts()
   runScenario(options)
 }

@@ -1,7 +1,9 @@
 // The per-CPU records.
 //
 //   cpu_records:  | address of CPU 0's record | of CPU 1's | … |     a record has 512 bytes: the first CPU's is static, the
-//                                                                  others' are made for as many CPUs as there are
+//                                                                  others' are made for as many CPUs as there are; until
+//                                                                  then there is a static one of zeros, which only says
+//                                                                  that the CPU is offline
 //
 //   +0x000  task record of the idle thread
 //   +0x160  what boot.S reads when the CPU is started

@@ -15,20 +15,23 @@ import Scenarios
 
 /// Makes the stacks of the secondary CPUs, and starts them, one after the other.
 ///
-/// On the boot CPU, with interrupts off. A CPU that does not start is named on the console, and the others go on: its number is
+/// On the boot CPU, with interrupts off. Those that the kernel is not to use rest. A CPU that does not start is named on the console, and the others go on: its number is
 /// the next one's, and what was made for it stays its own, in case it comes late.
 func startCPUs() {
   let wanted = AArch64().cpuCount
-  guard wanted > 1 else { return }
+  guard wanted > 1 else { return restCPUs(from: 1) }
   let perPage = pageSize / PerCPU.stride
   let others = KernelObjects.board.pointee.cpuCount - 1
   let records = KernelObjects.allocateArea(pages: (others + perPage - 1) / perPage, "CPU records")
   var count = 1
-  for index in 1...others where count < wanted {
+  var index = 1
+  while index <= others, count < wanted {
     let record = CPUPointer(bitPattern: records.base.rawValue + UInt((index - 1) * PerCPU.stride))
     prepareCPU(index, record.unsafelyUnwrapped, number: count)
     if startCPU(count) { count += 1 }
+    index += 1
   }
+  restCPUs(from: index)
   ca_machine().pointee.cpu_count = UInt64(count)
   guard KernelObjects.hasProcesses else { return }
   KernelObjects.processes.pointee.setReclaimOnOtherCPUs(reclaimOnOtherCPUs)
@@ -59,6 +62,8 @@ private func prepareCPU(_ index: Int, _ cpu: CPUPointer, number: Int) {
 
 /// Starts a CPU, and waits until its idle thread runs; whether it begins is waited for at most a minute.
 ///
+/// One that begins, and then hangs, ends the machine a minute later: it has its number, and may write to its memory.
+///
 /// - Returns: whether it runs; if not, the console says so.
 func startCPU(_ number: Int) -> Bool {
   let cpu = PerCPU.at(number)
@@ -74,12 +79,15 @@ func startCPU(_ number: Int) -> Bool {
     warn(of: index, "cannot be started")
     return false
   }
-  let deadline = ca_read_cntvct_el0() + 60 * ca_read_cntfrq_el0()
+  let minute = 60 * ca_read_cntfrq_el0()
+  let deadline = ca_read_cntvct_el0() + minute
   while cpu.pointee.state != .online {
-    if ca_read_cntvct_el0() > deadline, cpu.pointee.changeState(from: .starting, to: .abandoned) {
+    let now = ca_read_cntvct_el0()
+    if now > deadline, cpu.pointee.changeState(from: .starting, to: .abandoned) {
       warn(of: index, "was started and has not come within a minute")
       return false
     }
+    if now > deadline + minute { fail("a CPU has come, and does not run threads after a minute") }
     ca_wait_for_event()
   }
   return true

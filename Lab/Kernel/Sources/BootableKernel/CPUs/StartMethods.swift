@@ -56,10 +56,10 @@ struct SpinTable: CPUStartMethod {
   }
 }
 
-/// Lets the CPUs of a spin table that the kernel is not to use sleep for good.
-func restUnusedCPUs() {
+/// Lets the CPUs of a spin table from this one of the board on, which the kernel is not to use, sleep for good.
+func restCPUs(from first: Int) {
   let board = KernelObjects.board
-  for index in AArch64().cpuCount..<board.pointee.cpuCount
+  for index in first..<board.pointee.cpuCount
   where board.pointee.cpus[index].startMethod == .spinTable {
     _ = SpinTable().release(board.pointee.cpus[index], to: kernel_secondary_rest())
   }
