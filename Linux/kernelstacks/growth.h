@@ -23,12 +23,23 @@ static __always_inline bool kernelstacks_grows_on_fault(void) { return static_br
 static __always_inline bool kernelstacks_grows_on_fault(void) { return false; }
 #endif
 
-/* Of a stack whose thread does not run, or is being switched from: how many pages it lacks; the others are accounted for. */
+/* The pages from `first` up are accounted for; where stacks grow on a fault, more may be mapped meanwhile. */
+static __always_inline void kernelstacks_set_accounted(struct slot_record *record, unsigned int first)
+{
+#ifdef CONFIG_SWIFT_KERNEL_STACKS_ENTRY
+	WRITE_ONCE(record->accounted, first);
+#endif
+}
+
+/*
+ * How many pages a stack lacks whose thread does not run, or is being switched from where pages are lent; the others are
+ * accounted for.
+ */
 static __always_inline void kernelstacks_set_missing(struct slot_record *record, unsigned int missing)
 {
 	WRITE_ONCE(record->missing, missing);
+	kernelstacks_set_accounted(record, missing);
 #ifdef CONFIG_SWIFT_KERNEL_STACKS_ENTRY
-	WRITE_ONCE(record->accounted, missing);
 	/* Where pages are lent, all are mapped while the thread runs. */
 	record->low = kernelstacks_grows_on_fault() ? (unsigned long)record->area.addr + missing * PAGE_SIZE : 0;
 #endif

@@ -61,21 +61,25 @@ static void charge_later(struct task_struct *task, struct slot_record *record)
 static void charge_later(struct task_struct *task, struct slot_record *record) {}
 #endif
 
-/* The pages from `first` up are the thread's from now on, as those were that are accounted for. Under the run queue's lock. */
-static void account_for(struct task_struct *task, struct slot_record *record, unsigned int first)
+/* Counts the pages from `first` up that are in no account yet. Under the run queue's lock. */
+static void count_from(const struct slot_record *record, unsigned int first)
 {
 	unsigned int i;
 
 	for (i = first; i < accounted_from(record); i++)
 		count_in_node(page_of_frame(record->entries[i]), 1);
 	raw_cpu_ptr(&kernelstacks_cpu)->kept += accounted_from(record) - first;
-	kernelstacks_set_missing(record, first);
-	charge_later(task, record);
 }
 
 void kernelstacks_keep_grown(struct task_struct *task)
 {
-	account_for(task, record_of_task(task), record_of_task(task)->missing);
+	struct slot_record *record = record_of_task(task);
+	/* This function's own stores may fault, and lower it further. */
+	unsigned int first = READ_ONCE(record->missing);
+
+	count_from(record, first);
+	kernelstacks_set_accounted(record, first);
+	charge_later(task, record);
 }
 
 /* Of pages that were lent, those from `first` up are the thread's from now on. Under the run queue's lock. */
@@ -92,7 +96,9 @@ void kernelstacks_keep(struct task_struct *task, u64 *frames, unsigned int first
 	for (i = record->missing; i < set->count; i++)
 		frames[first + i - record->missing] = frames[i];
 	set->count -= record->missing - first;
-	account_for(task, record, first);
+	count_from(record, first);
+	kernelstacks_set_missing(record, first);
+	charge_later(task, record);
 }
 
 void kernelstacks_forget_pages(struct slot_record *record)

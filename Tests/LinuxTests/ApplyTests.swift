@@ -368,6 +368,28 @@ import Testing
     }
   }
 
+  @Test func `A file is replaced, never written in place`() throws {
+    let folder = try folder("12")
+    defer { folder.remove() }
+    let changed = [
+      "kernel/Makefile", "kernel/fork.c", "kernel/sched/Makefile", "arch/arm64/Kconfig", Self.entry,
+      Self.offsets,
+    ]
+    // Another name of a file keeps what the file was.
+    for name in changed {
+      let place = folder.file("old/\(name)")
+      try FileManager.default.createDirectory(
+        at: place.deletingLastPathComponent(), withIntermediateDirectories: true)
+      try FileManager.default.linkItem(at: folder.file("tree/\(name)"), to: place)
+    }
+    let before = try folder.contents(of: "old")
+    #expect(try folder.outcome(Self.apply, ["--entry-patch", "\(folder.path)/tree"]).status == 0)
+    let after = try folder.contents(of: "tree")
+    for name in changed { #expect(after[name] != before[name]) }
+    #expect(try folder.contents(of: "old") == before)
+    #expect(!after.keys.contains { $0.hasSuffix(".kernelstacks-new") })
+  }
+
   @Test func `No tree, or none at that path, is said in one line`() throws {
     let folder = try Folder()
     defer { folder.remove() }
