@@ -51,23 +51,28 @@
   @inline(never) func reportMisuse<E: CReportable>(
     _ error: E, to out: UnsafeMutablePointer<ks_error>?
   ) -> ks_code {
-    guard let handler = ks_state().pointee.misuse else { return report(error, to: out) }
-    guard let out else { return reportMisuse(error, handler) }
+    if ks_state().pointee.misuse == nil { return report(error, to: out) }
+    guard let out else { return reportMisuse(error) }
     let code = report(error, to: out)
-    handler(out)
+    callMisuseHandler(out)
     return code
   }
 
   /// Calls the kernel's handler where the caller has no place for the error.
-  @inline(never) private func reportMisuse<E: CReportable>(
-    _ error: E, _ handler: (UnsafePointer<ks_error>?) -> Void
-  ) -> ks_code {
+  ///
+  /// Its frame is the largest below a free. So what can be read again, the code and the handler, is not kept in registers.
+  @inline(never) private func reportMisuse<E: CReportable>(_ error: E) -> ks_code {
     withUnsafeTemporaryAllocation(of: ks_error.self, capacity: 1) { local in
       let place = local.baseAddress.unsafelyUnwrapped
-      let code = report(error, to: place)
-      handler(place)
-      return code
+      _ = report(error, to: place)
+      callMisuseHandler(place)
+      return place.pointee.code
     }
+  }
+
+  /// Calls the kernel's handler, which is there.
+  @inline(__always) private func callMisuseHandler(_ error: UnsafePointer<ks_error>) {
+    ks_state().pointee.misuse.unsafelyUnwrapped(error)
   }
 
   /// Text of bounded length that ends with 0; characters that do not fit are left out.

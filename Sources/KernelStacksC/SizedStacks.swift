@@ -67,12 +67,24 @@
   @c @implementation func ks_sized_stack_allocate(
     _ handle: CSizedStacks, _ size: Int, _ node: Int32, _ error: UnsafeMutablePointer<ks_error>!
   ) -> UnsafeMutableRawPointer! {
-    guard let handle, handle.pointee.count > 0 else { return refuseStack(.stacksNotMade, error) }
-    for index in 0..<Int(handle.pointee.count) where size > 0 {
-      let stacks = allocators(handle) + index
-      guard let geometry = allocator(stacks)?.pointee.geometry, geometry.size >= size else { continue }
-      return ks_stack_allocate(stacks, node, error)
+    guard let stacks = smallest(of: handle, holding: size) else { return refuseSize(size, handle, error) }
+    return ks_stack_allocate(stacks, node, error)
+  }
+
+  /// The allocator of the smallest stacks that are large enough.
+  @inline(__always) private func smallest(of handle: CSizedStacks, holding size: Int) -> CStacksHandle {
+    guard let handle, size > 0 else { return nil }
+    for index in 0..<Int(handle.pointee.count) {
+      let stacks = UnsafePointer(allocators(handle) + index)
+      if let geometry = allocator(stacks)?.pointee.geometry, geometry.size >= size { return stacks }
     }
+    return nil
+  }
+
+  @inline(never) private func refuseSize(
+    _ size: Int, _ handle: CSizedStacks, _ error: UnsafeMutablePointer<ks_error>?
+  ) -> UnsafeMutableRawPointer? {
+    guard let handle, handle.pointee.count > 0 else { return refuseStack(.stacksNotMade, error) }
     return refuseStack(.stackSize(size, largest: largest(handle)), error)
   }
 

@@ -110,20 +110,19 @@ struct RetirementRing {
     }
   }
 
-  /// The slots that were retired before `end` and need an invalidation.
-  func pendingSlots(upTo end: UInt32, _ held: borrowing LockHeld) -> SlotBuffer {
-    var buffer = SlotBuffer()
+  /// Puts the slots that were retired before `end` and need an invalidation into an empty buffer.
+  @inline(__always)
+  func copyPending(upTo end: UInt32, to buffer: inout SlotBuffer, _ held: borrowing LockHeld) {
     var index = control.shared.pointee.ring.invalidated
     guard end &- index <= UInt32(truncatingIfNeeded: SlotBuffer.capacity) else {
       buffer.count = -1
-      return buffer
+      return
     }
     while index != end {
       buffer.slots[unchecked: buffer.count] = slots[Int(index & mask)]
       buffer.count &+= 1
       index &+= 1
     }
-    return buffer
   }
 
   // MARK: Out of the ring

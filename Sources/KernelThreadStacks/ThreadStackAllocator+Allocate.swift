@@ -23,22 +23,26 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     let record = record(ofCPU: machine.currentCPU)
     // A stack that is in no magazine any more counts as in use.
     guard let stack = record.pop(tag: node.map { cachedTag(ofNode: $0.index) }, interrupts.off) else {
-      return try allocateOnMagazineMiss(node: node, record, restoring: interrupts)
+      var refusal: ThreadStackError?
+      let found = takeAtHand(record, &refusal, restoring: interrupts)
+      if case .stack(let stack) = found { return ThreadStack(stack, control: control) }
+      guard let stack = allocateBySearch(node: node, found, &refusal) else { throw refusal.unsafelyUnwrapped }
+      return ThreadStack(stack, control: control)
     }
     mark(stack, .live(stack))
     restore(interrupts)
-    return cleared(stack)
+    clear(stack)
+    return ThreadStack(stack, control: control)
   }
 
   /// Clears what a former owner may have used of a cached stack.
-  @inline(__always) func cleared(_ stack: PackedStack) -> ThreadStack {
+  @inline(__always) func clear(_ stack: PackedStack) {
     let byteCount = control.pointee.caching.clearedBytes
     if byteCount > 0 {
       machine.clear(stack.base + control.pointee.caching.firstInitialPage, byteCount: byteCount)
     } else {
       clearDirtyPages(of: stack.base)
     }
-    return ThreadStack(stack, control: control)
   }
 
   /// What serves a request that this CPU's magazine does not.
@@ -55,8 +59,6 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   /// Decides what serves a request: a depot, else a free slot, which is taken, unless threads wait for a refill.
   ///
-  /// Records the demand for a stack that has to be made.
-  ///
   /// - Parameters:
   ///   - node: whose depot; `nil` for the only node's.
   ///   - needsSlot: whether a new stack lies in a slot.
@@ -67,30 +69,42 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     if cached != 0 { return .depot }
     let waiting = shared.pointee.refillWaiterCount
     if waiting != 0 { return .refillsWait(waiting) }
-    depot.noteTaken(1, held)
     guard needsSlot, let free = slots.take(held) else { return .nothing }
     return .slot(free)
   }
 
+  /// What a CPU has at hand for a request that its magazine does not serve.
+  enum AtHand {
+    /// A stack, handed out.
+    case stack(PackedStack)
+    /// The slot that a stack would have, which is taken; its frames are yet to be found.
+    case slot(PackedStack)
+    /// None of these.
+    case nothing
+    /// None of these, and the frame source has refused a block.
+    case refused
+  }
+
   /// The rest of `allocate`: the stack that was freed last does not fit, or there is none.
   ///
-  /// What a CPU can do with what it has at hand is done here, the rest by others.
+  /// What a CPU cannot do with what it has at hand is left to `allocateBySearch`.
   @inline(never)
-  func allocateOnMagazineMiss(
-    node: NodeID?, _ record: UnsafeMutablePointer<CPURecord>, restoring interrupts: consuming InterruptSection
-  ) throws(ThreadStackError) -> ThreadStack {
+  func takeAtHand(
+    _ record: UnsafeMutablePointer<CPURecord>, _ refusal: inout ThreadStackError?,
+    restoring interrupts: consuming InterruptSection
+  ) -> AtHand {
     guard control.pointee.caching.isUniform else {
-      return try allocateLinearOrAcrossNodes(node: node, record, restoring: interrupts)
+      return takeLinearAtHand(record, &refusal, restoring: interrupts)
     }
     // There is one node, which need not be named.
     let section = takeLock()
-    let supply = supply(node: nil, needsSlot: true, section.held)
-    guard case .slot(let free) = supply else {
-      if case .depot = supply { return takeFromDepot(record, unlocking: section, restoring: interrupts) }
+    guard case .slot(let free) = supply(node: nil, needsSlot: true, section.held) else {
+      if depot.count != 0 { return .stack(takeFromDepot(record, unlocking: section, restoring: interrupts)) }
       unlock(section)
       restore(interrupts)
-      return try make(supply, node: nil, mayReclaim: true)
+      return .nothing
     }
+    depot.noteTaken(1, section.held)
     unlock(section)
 
     let stack = PackedStack(word: base(ofSlot: slots.number(of: free)).rawValue | control.pointee.cachedTag)
@@ -98,22 +112,51 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     let first = PhysicalAddress(free.slotGroup.pointee.location) + offset
     let pages = control.pointee.initialPages
     guard let contents = mapTogether(stack, pages: pages, from: first, interrupts.off) else {
-      return try makeOfSingleFrames(stack, restoring: interrupts)
+      restore(interrupts)
+      return .slot(stack)
     }
     record.pointee.coldAllocations &+= 1
     record.countMapped(pages, ofNode: 0, interrupts.off)
     restore(interrupts)
-    return contents == .zeroed ? ThreadStack(stack, control: control) : clearedNew(stack, from: first)
+    if contents != .zeroed { clearNew(stack, from: first) }
+    return .stack(stack)
   }
 
-  /// The rest of `allocateOnMagazineMiss`: the depot of the only node has a stack.
+  /// The rest of `takeAtHand`: there are no slots, or there are several nodes, which a search goes through.
+  @inline(never)
+  private func takeLinearAtHand(
+    _ record: UnsafeMutablePointer<CPURecord>, _ refusal: inout ThreadStackError?,
+    restoring interrupts: consuming InterruptSection
+  ) -> AtHand {
+    guard layout.nodeCount == 1 else {
+      restore(interrupts)
+      return .nothing
+    }
+    let section = takeLock()
+    switch supply(node: nil, needsSlot: false, section.held) {
+    case .depot: return .stack(takeFromDepot(record, unlocking: section, restoring: interrupts))
+    case .refillsWait:
+      unlock(section)
+      restore(interrupts)
+      return .nothing
+    case .slot, .nothing:
+      depot.noteTaken(1, section.held)
+      unlock(section)
+      restore(interrupts)
+    }
+    do { return .stack(try makeLinearStack(node: nil)) } catch { refusal = .frames(error) }
+    return .refused
+  }
+
+  /// The rest of `takeAtHand`: the depot of the only node has a stack.
   @inline(never) func takeFromDepot(
     _ record: UnsafeMutablePointer<CPURecord>, unlocking section: consuming LockSection,
     restoring interrupts: consuming InterruptSection
-  ) -> ThreadStack {
+  ) -> PackedStack {
     let stack = takeFromDepot(node: 0, record, unlocking: section)
     restore(interrupts)
-    return cleared(stack)
+    clear(stack)
+    return stack
   }
 
   /// Takes a stack of a node out of the depot for its new owner, and some more for the magazine.

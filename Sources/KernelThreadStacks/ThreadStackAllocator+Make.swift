@@ -5,19 +5,23 @@ import KernelMachine
 extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Makes a stack of one block of the linear map.
   @inline(__always)
-  func makeLinearStack(node: NodeID?, isOnlyNode: Bool) throws(FrameSourceError) -> PackedStack {
+  func makeLinearStack(node: NodeID?) throws(FrameSourceError) -> PackedStack {
     let block = try frames.allocate(
       FrameRequest(order: geometry.blockOrder, node: node, purpose: .threadStack, cleared: true))
-    let home = isOnlyNode ? 0 : frames.node(of: block).index
-    return PackedStack(base: machine.linearAddress(of: block), node: home, isMixed: false)
+    let home = layout.nodeCount == 1 ? 0 : frames.node(of: block).index
+    let stack = PackedStack(base: machine.linearAddress(of: block), node: home, isMixed: false)
+    count(stack)
+    return stack
   }
 
   /// Maps new frames into a slot: all of the stack, or its top page if it is to grow.
   ///
   /// The frames are first noted in invalid entries and become valid when no more can be refused: an entry that was valid
   /// for a moment could not be taken back without an invalidation.
+  ///
+  /// - Parameter refusal: why there is no stack, if there is none.
   @inline(__always)
-  func makeMappedStack(slot: Int, node: NodeID?) throws(ThreadStackError) -> PackedStack {
+  func makeMappedStack(slot: Int, node: NodeID?, _ refusal: inout ThreadStackError?) -> PackedStack? {
     let base = base(ofSlot: slot)
     let all = pages(ofBase: base)
     let made = StackPages(from: all.first + control.pointee.firstInitialEntry, to: all.end)
@@ -29,8 +33,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
         machine.writeEntry(arena.stackEntry(for: frame).retired, at: rest.removeFirst())
       }
     } catch {
+      refusal = .frames(error)
       undo(slot: slot, StackPages(from: made.first, to: rest.first))
-      throw .frames(error)
+      return nil
     }
     let stack = PackedStack(
       word: base.rawValue | (layout.nodeCount == 1 ? control.pointee.cachedTag : tag(of: all)))
@@ -42,6 +47,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     }
     machine.writeEntry(StackMarker.live(stack).entry, at: all.first + control.pointee.markerDistance)
     machine.publishEntries()
+    count(stack)
     return stack
   }
 
@@ -77,18 +83,17 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   ///
   /// Where entries tell what was used, they don't hear of it: the pages stay clean.
   @inline(never)
-  func clearedNew(_ stack: PackedStack, from first: PhysicalAddress) -> ThreadStack {
+  func clearNew(_ stack: PackedStack, from first: PhysicalAddress) {
     let byteCount = control.pointee.caching.clearedBytes
     if byteCount > 0 {
       machine.clear(stack.base + control.pointee.caching.firstInitialPage, byteCount: byteCount)
-      return ThreadStack(stack, control: control)
+      return
     }
     var rest = StackPages(first, count: control.pointee.initialPages)
     while let location = rest.popFirst() {
       let frame = machine.readEntry(at: location).frame
       machine.clear(machine.linearAddress(of: frame), byteCount: pageSize)
     }
-    return ThreadStack(stack, control: control)
   }
 
   /// The node of the current CPU; node 0 for a CPU whose node has no memory and no number among the frames'.

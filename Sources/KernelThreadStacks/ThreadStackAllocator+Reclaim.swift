@@ -25,7 +25,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// - Returns: how many frames went back, which may be more or fewer.
   @discardableResult
   public borrowing func reclaim(target: Int) -> Int {
-    var given = completeRetirement()
+    var given = completeRetirement(given: 0)
     if given < target { given &+= emptyDepot(target: target &- given) }
     // With interrupts on, the caller may go on on another CPU after each step.
     var emptied = -1
@@ -113,18 +113,18 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     _ record: UnsafeMutablePointer<CPURecord>, target: Int, _ off: borrowing InterruptsOff
   ) -> Int {
     var given = 0
-    var promised = 0
+    var left = target
     let before = record.pointee.count
-    while promised < target, let stack = record.popLast(off) {
-      promised &+= control.pointee.initialPages
-      given &+= giveUp(stack, off)
+    while left > 0, let stack = record.popLast(off) {
+      left &-= control.pointee.initialPages
+      given &+= giveUpCached(stack, off)
     }
     if before > record.pointee.count { noteReturned(before &- record.pointee.count) }
     if record.pointee.count == 0 {
       record.pointee.owesCompletion = 0
       allowCaching(record)
     }
-    return given &+ completeRetirement()
+    return completeRetirement(given: given)
   }
 
   // MARK: The depot
@@ -138,14 +138,14 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     downTo kept: Int, target: Int, _ off: borrowing InterruptsOff
   ) -> Int {
     var given = 0
-    var promised = 0
-    while promised < target {
+    var left = target
+    while left > 0 {
       let section = takeLock()
       let stack = depot.takeAny(keeping: kept, section.held)
       unlock(section)
       guard let stack else { break }
-      promised &+= control.pointee.initialPages
-      given &+= giveUp(stack, off)
+      left &-= control.pointee.initialPages
+      given &+= giveUpCached(stack, off)
     }
     return given
   }
@@ -155,7 +155,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     let interrupts = turnInterruptsOff()
     let given = trimDepot(downTo: 0, target: target, interrupts.off)
     restore(interrupts)
-    return given &+ completeRetirement()
+    return completeRetirement(given: given)
   }
 
   // MARK: What time does
@@ -184,7 +184,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
       let target = unmapped &* control.pointee.initialPages
       given = trimDepot(downTo: kept, target: target, interrupts.off)
     }
-    given &+= completeRetirement()
+    given = completeRetirement(given: given)
     restore(interrupts)
     return given
   }

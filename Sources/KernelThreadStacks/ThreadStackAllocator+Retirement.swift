@@ -21,7 +21,7 @@ struct FrameBuffer {
     frames = memory.baseAddress.unsafelyUnwrapped
   }
 
-  static var capacity: Int { 16 }
+  static var capacity: Int { 8 }
   var isFull: Bool { count == Self.capacity }
   mutating func add(_ frame: PageFrame) {
     (frames + count).initialize(to: frame)
@@ -53,6 +53,11 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     account(stack, -1, in: record(ofCPU: machine.currentCPU), off)
     return isLinear
       ? giveBack(machine.frame(ofLinear: stack.base), order: geometry.blockOrder) : retire(stack, off)
+  }
+
+  /// Takes a stack out of use as `giveUp` does: for what reclaims, whose frame is below that of an allocation.
+  @inline(never) func giveUpCached(_ stack: PackedStack, _ off: borrowing InterruptsOff) -> Int {
+    giveUp(stack, off)
   }
 
   /// Adds a stack's frames to the counts of this CPU, or takes them off.
@@ -99,7 +104,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
         let wasFull = buffer.isFull
         given &+= giveBack(&buffer)
         // Stacks of more pages than the buffer takes need several rounds.
-        guard wasFull else { return given }
+        guard wasFull, left > 0 else { return given }
         section = takeLock()
       }
     }
@@ -165,24 +170,29 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     let given = empty(pages)
     let section = takeLock()
     putSlot(slot(ofBase: stack.base), pages, section.held)
-    return given &+ giveBackInvalidated(slots: Self.slotsPerFree, unlocking: section)
+    return giveBackInvalidated(slots: Self.slotsPerFree, given: given, unlocking: section)
   }
 
   /// Gives back the frames of up to `slots` invalidated slots, and frees the slots.
   ///
-  /// - Returns: how many frames went back.
-  private func giveBackInvalidated(slots: Int, unlocking first: consuming LockSection) -> Int {
+  /// - Parameters:
+  ///   - slots: how many slots.
+  ///   - before: how many frames the caller has given back before.
+  /// - Returns: how many frames went back, with these.
+  @inline(never)
+  private func giveBackInvalidated(slots: Int, given before: Int, unlocking first: consuming LockSection) -> Int
+  {
     let kept = first.keep()
     var left = slots
     return FrameBuffer.with { buffer in
       var section = LockSection(kept)
-      var given = 0
+      var given = before
       while true {
         collect(into: &buffer, slots: &left, section.held)
         unlock(section)
         let wasFull = buffer.isFull
         given &+= giveBack(&buffer)
-        guard wasFull else { return given }
+        guard wasFull, left > 0 else { return given }
         section = takeLock()
       }
     }
@@ -193,8 +203,11 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   ///
   /// One invalidation of a wider range has the advantage of one wait.
   ///
-  /// - Parameter range: covers all of them.
-  func invalidate(_ pending: borrowing SlotBuffer, in range: VirtualAddressRange) {
+  /// - Parameters:
+  ///   - pending: the slots; not `borrowing`, which would copy the buffer.
+  ///   - range: covers all of them.
+  @inline(__always)
+  private func invalidate(_ pending: inout SlotBuffer, in range: VirtualAddressRange) {
     let pages = min(range.pageCount, InvalidationPlan.largestCountByAddress)
     guard pending.count > 0, pending.count &* geometry.pageCount &* 8 <= pages else {
       return machine.invalidate(range, in: .kernel, scope: .leaves)
@@ -209,20 +222,24 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   }
 
   /// Completes what is pending, then all frames go back.
-  @inline(never) func completeRetirement() -> Int {
-    if isLinear { return 0 }
+  ///
+  /// - Parameter before: how many frames the caller has given back before.
+  /// - Returns: how many frames went back, with these.
+  @inline(never) func completeRetirement(given before: Int) -> Int {
+    if isLinear { return before }
     var first = takeLock()
     let end = ring.end(first.held)
     if ring.needsInvalidation(first.held) {
       // Another CPU may be at it. This covers the same slots once more, and nobody waits for anybody.
       let range = ring.range(first.held)
-      let pending = ring.pendingSlots(upTo: end, first.held)
+      var pending = SlotBuffer()
+      ring.copyPending(upTo: end, to: &pending, first.held)
       unlock(first)
-      invalidate(pending, in: range)
+      invalidate(&pending, in: range)
       first = takeLock()
       ring.noteInvalidated(upTo: end, first.held)
     }
-    return giveBackInvalidated(slots: .max, unlocking: first)
+    return giveBackInvalidated(slots: .max, given: before, unlocking: first)
   }
 
   /// Counts a block that the frame source refused to take back.

@@ -4,35 +4,24 @@
 import KernelMachine
 
 extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
-  /// Takes a free slot; has one more table built if no group with a table has one.
-  @inline(never) func takeSlotWithTable(node: NodeID?) throws(ThreadStackError) -> Int {
-    let section = takeLock()
-    if let free = slots.take(section.held) {
+  /// Has a claimed table built and takes its first slot, which is counted already; returns -1 if there is no memory for it.
+  ///
+  /// - Parameter refusal: why there is no table, if there is none.
+  @inline(__always)
+  func takeSlot(ofNewTable table: Int, node: NodeID?, _ refusal: inout ThreadStackError?) -> Int {
+    do {
+      let location = try arena.leafEntry(at: slots.firstAddress(ofTable: table), node: node, frames: frames)
+      let section = takeLock()
+      let free = slots.open(table, at: location, section.held)
       unlock(section)
       return slots.number(of: free)
-    }
-    let table = slots.claimBareTable(section.held)
-    unlock(section)
-    guard let table else { throw .slotsExhausted(capacity: layout.capacity) }
-    return try takeSlot(ofNewTable: table, node: node)
-  }
-
-  /// Has a claimed table built and takes its first slot, which is counted already.
-  @inline(never)
-  private func takeSlot(ofNewTable table: Int, node: NodeID?) throws(ThreadStackError) -> Int {
-    let location: PhysicalAddress
-    do {
-      location = try arena.leafEntry(at: slots.firstAddress(ofTable: table), node: node, frames: frames)
     } catch {
+      refusal = .frames(error)
       let section = takeLock()
       slots.abandon(table, section.held)
       unlock(section)
-      throw .frames(error)
+      return -1
     }
-    let section = takeLock()
-    let free = slots.open(table, at: location, section.held)
-    unlock(section)
-    return slots.number(of: free)
   }
 
   /// Gives back the tables none of whose slots is in use.

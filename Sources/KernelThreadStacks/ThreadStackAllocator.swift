@@ -141,7 +141,7 @@ public struct ThreadStackAllocator<M: Machine, F: FrameSource & ~Copyable, A: St
       _ = emptyMagazine(record(ofCPU: cpu), target: .max, interrupts.off)
       restore(interrupts)
     }
-    _ = completeRetirement()
+    _ = completeRetirement(given: 0)
     _ = releaseEmptyTables()
     if isGrowing { emptyReserves() }
     guard liveStackCount == 0, lostStackCount == 0, usedSlotCount == 0 else { return }
