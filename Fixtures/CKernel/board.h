@@ -8,6 +8,9 @@
 
 #define RAM_START 0x40000000ull
 #define RAM_SIZE (128ull << 20)
+// Reserved at first: whole blocks of 1,024 frames, with other memory beside them.
+#define DONATED (RAM_START + (112ull << 20))
+#define DONATED_SIZE (8ull << 20)
 #if ADDRESS_BITS == 48
 #define LINEAR_MAP_OFFSET 0xffff800000000000ull
 #define VMALLOC_START 0xffff008000000000ull

@@ -309,15 +309,15 @@ static void show_refused_block(const ks_stacks *linear) {
 
 void kernel_main(void) {
   ks_memory_range memory = {RAM_START, RAM_SIZE, 0};
-  ks_memory_range image = {RAM_START, (uint64_t)image_end - RAM_START, 0};
+  ks_memory_range reserved[] = {{RAM_START, (uint64_t)image_end - RAM_START, 0}, {DONATED, DONATED_SIZE, 0}};
   ks_configuration configuration = {
       .linear_map_offset = LINEAR_MAP_OFFSET,
       .cpu_count = count_cpus(),
       .tracks_dirty_pages = keeps_dirty_state(),
       .memory = &memory,
       .memory_count = 1,
-      .reserved = &image,
-      .reserved_count = 1,
+      .reserved = reserved,
+      .reserved_count = 2,
       .misuse = count_misuse,
       .cpu_records = own_cpu_records,
   };
@@ -344,6 +344,7 @@ void kernel_main(void) {
     show_bad_configurations(&configuration);
   }
   show_unfit_registers(&configuration);
+  show_early_changes();
   used_of_boot_stack(true);
   must(initialize(&configuration, &error) == KS_OK, error.text);
   uint64_t used = used_of_boot_stack(false);
@@ -369,6 +370,11 @@ void kernel_main(void) {
   show_misuse(linear, &guarded);
   ks_stacks_reclaim(linear, SIZE_MAX);
   use_freed_stacks();
+  if (OWN_FRAMES) {
+    refuse_changes_of_own_frames();
+  } else {
+    change_memory(&guarded);
+  }
 #if OWN_FRAMES
   err_in_functions();
 #endif

@@ -29,6 +29,11 @@ void check_memory_at(const void *address, uint64_t attribute);
 // leave.c: threads that free the stack they run on.
 void leave_stacks(void);
 
+// memory.c: memory that is handed over later.
+void show_early_changes(void);
+void refuse_changes_of_own_frames(void);
+void change_memory(const ks_stacks *stacks);
+
 // pressure.c: frames of freed stacks are handed out when there are no others.
 void use_freed_stacks(void);
 

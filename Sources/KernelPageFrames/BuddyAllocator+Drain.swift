@@ -85,6 +85,14 @@ extension BuddyAllocator {
     return count
   }
 
+  /// Merges the frames of the pool and of all CPUs' lists of a node; the node's lock is held.
+  @inline(never) borrowing func releaseAll(of node: Int, to lists: FreeLists) {
+    _ = releaseZeroedPool(atMost: .max, to: lists)
+    for cpu in 0..<listedCPUs where (cpuLists + cpu).pointee.homeNode == node {
+      _ = releaseLists(of: cpu, to: lists)
+    }
+  }
+
   // MARK: Before a refusal
 
   /// Takes a block after merging lists and pools one by one until it fits, the preferred node's first.
@@ -120,10 +128,7 @@ extension BuddyAllocator {
   @inline(never) borrowing func takeLast(_ request: FrameRequest, node: Int) -> PageFrame {
     let lists = FreeLists(records: records, node: nodes + node)
     let state = machine.lock(lists.lock)
-    _ = releaseZeroedPool(atMost: .max, to: lists)
-    for cpu in 0..<listedCPUs where (cpuLists + cpu).pointee.homeNode == node {
-      _ = releaseLists(of: cpu, to: lists)
-    }
+    releaseAll(of: node, to: lists)
     let index = takeBlock(order: request.order, from: lists, purpose: request.purpose)
     machine.unlock(lists.lock, restoring: state)
     return index == Self.noIndex ? Self.noBlock : frame(at: index)

@@ -22,7 +22,7 @@ extension BuddyAllocator {
     guard let range = range(of: frame) else { return .unmanaged }
     let lists = FreeLists(records: records, node: nodes + range.pointee.node)
     let state = machine.lock(lists.lock)
-    let tag = lists.blockTag(at: UInt32(truncatingIfNeeded: frame.number &- range.pointee.bias))
+    let tag = lists.block(at: UInt32(truncatingIfNeeded: frame.number &- range.pointee.bias)).tag
     machine.unlock(lists.lock, restoring: state)
     switch tag.state {
     case FrameState.free, FrameState.listed: return .free

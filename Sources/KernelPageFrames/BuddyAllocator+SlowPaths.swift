@@ -105,7 +105,7 @@ extension BuddyAllocator {
   @inline(never) borrowing func reject(
     _ frame: PageFrame, index: UInt32, order: Int, in lists: FreeLists, restoring state: InterruptState
   ) throws(FrameSourceError) {
-    let tag = lists.blockTag(at: index)
+    let tag = lists.block(at: index).tag
     machine.unlock(lists.lock, restoring: state)
     switch tag.state {
     case FrameState.free, FrameState.listed: throw .doubleFree(frame)

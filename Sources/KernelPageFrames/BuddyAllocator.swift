@@ -52,15 +52,20 @@ public struct BuddyAllocator<M: Machine>: ~Copyable {
   /// The number of NUMA nodes; a node may have no memory.
   public let nodeCount: Int
 
-  /// The number of frames that can be handed out: RAM without reserved ranges.
-  public let totalFrames: Int
-
   /// The number of CPUs that keep lists of free frames, numbered from 0; 0 for none.
   public let listedCPUs: Int
 
   // A value that holds an atomic is passed by address. Without one, each use of an allocator that is part of another value
   // would copy all of the above.
-  let passedByAddress = Atomic<UInt8>(0)
+  let usableFrames: Atomic<Int>
+
+  /// 1 while a CPU adds or removes memory.
+  let isChangingMemory = Atomic<UInt32>(0)
+
+  /// The number of frames that can be handed out: RAM without what is reserved.
+  public var totalFrames: Int {
+    @inline(__always) borrowing get { usableFrames.load(ordering: .relaxed) }
+  }
 
   /// The largest order: blocks of 1,024 frames, 4 MiB.
   public static var maximumOrder: Int { 10 }
@@ -97,7 +102,7 @@ public struct BuddyAllocator<M: Machine>: ~Copyable {
     self.ranges = prepared.ranges
     self.rangesEnd = prepared.ranges + map.memoryRangeCount
     self.nodeCount = map.nodeCount
-    self.totalFrames = prepared.totalFrames
+    self.usableFrames = Atomic(prepared.totalFrames)
     self.listedCPUs = cpuCount
     self.machine = machine
   }

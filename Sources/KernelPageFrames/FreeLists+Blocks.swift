@@ -49,16 +49,30 @@ extension FreeLists {
     node.pointee.freeFrames &+= 1 &<< freed
   }
 
-  /// The tag of the first frame of the block that a frame belongs to.
+  /// The first record of the block that a frame belongs to, and its tag.
   ///
   /// Its index is the frame's with some low bits cleared; the first record on the way that doesn't say `inside` is it.
-  func blockTag(at index: UInt32) -> FrameTag {
+  @inline(never) func block(at index: UInt32) -> (head: UInt32, tag: FrameTag) {
     var head = index
     for order in 0..<10 {
       head &= ~(1 &<< UInt32(truncatingIfNeeded: order) &- 1)
       let tag = record(head).tag
-      if tag.state != FrameState.inside { return tag }
+      if tag.state != FrameState.inside { return (head, tag) }
     }
-    return record(head & ~1023).tag
+    head &= ~1023
+    return (head, record(head).tag)
+  }
+
+  /// Cuts a run of records into the largest aligned blocks, from high to low, so that a list begins with the lowest.
+  ///
+  /// - Parameter body: gets the index of a block's first record, and its order.
+  @inline(__always) func forEachBlock(in run: Range<Int>, _ body: (FreeLists, UInt32, Int) -> Void) {
+    var end = run.upperBound
+    while end > run.lowerBound {
+      let room = Int.bitWidth &- 1 &- (end &- run.lowerBound).leadingZeroBitCount
+      let order = min(10, min(end.trailingZeroBitCount, room))
+      end &-= 1 &<< order
+      body(self, UInt32(truncatingIfNeeded: end), order)
+    }
   }
 }

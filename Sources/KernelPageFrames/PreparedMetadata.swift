@@ -76,16 +76,23 @@ struct PreparedMetadata {
     // From high to low, so that the lists begin with the lowest block.
     map.forEachUsableRunDescending { number, run in makeFree(run, range: number) }
     guard cpuCount > 0 else { return }
-    for node in 0..<map.nodeCount {
-      nodes[node].zeroedPoolLimit = min(Self.zeroedPoolLimit, nodes[node].totalFrames / Self.zeroedPoolShare)
-    }
+    for node in 0..<map.nodeCount { nodes[node].limitZeroedPool() }
+  }
+}
+
+extension NodeRecord {
+  /// Sets the most frames that the pool holds, by the frames that the node has.
+  mutating func limitZeroedPool() {
+    zeroedPoolLimit = min(Self.zeroedPoolLimit, totalFrames / Self.zeroedPoolShare)
   }
 
   /// The most zeroed frames that a node keeps, however large it is: 4 MiB.
   static var zeroedPoolLimit: Int { 1024 }
   /// The divisor of a small node's memory that gives its limit of zeroed frames: a 64th.
   static var zeroedPoolShare: Int { 64 }
+}
 
+extension PreparedMetadata {
   /// Cuts a run of frames into the largest aligned blocks, and puts them into the free lists.
   private func makeFree(_ run: ReservedRange, range number: Int) {
     let range = ranges[number]
@@ -98,13 +105,10 @@ struct PreparedMetadata {
     node.pointee.totalFrames += run.frameCount
     node.pointee.freeFrames += run.frameCount
 
-    var end = first + run.frameCount
-    while end > first {
-      let room = Int.bitWidth - 1 - (end - first).leadingZeroBitCount
-      let order = min(10, min(end.trailingZeroBitCount, room))
-      end -= 1 << order
-      FreeLists(records: records, node: node).push(
-        UInt32(end), order: order,
+    FreeLists(records: records, node: node).forEachBlock(in: first..<first + run.frameCount) {
+      lists, index, order in
+      lists.push(
+        index, order: order,
         tag: FrameTag(range: UInt32(number), state: FrameState.free, order: UInt32(order)))
     }
   }

@@ -118,6 +118,18 @@
     }
   }
 
+  extension MemoryChangeError: CReportable {
+    var failure: CFailure {
+      switch self {
+      case .notWholeFrames(let start): CFailure(KS_BAD_ARGUMENT, address: start.rawValue)
+      case .outsideMemory(let address), .notReserved(let address), .reserved(let address):
+        CFailure(KS_BAD_MEMORY, address: address.rawValue)
+      case .inUse(let frame): CFailure(KS_IN_USE, address: frame.rawValue)
+      case .changing: CFailure(KS_IN_USE)
+      }
+    }
+  }
+
   /// Mistakes that only a caller from C can make.
   enum CInterfaceError: Error, CReportable {
     case notInitialized

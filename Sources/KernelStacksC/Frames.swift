@@ -30,23 +30,14 @@
       do throws(FrameSourceError) {
         return UInt64(try frames.pointee.allocate(request).physicalAddress.rawValue)
       } catch .refused(let refusal) {
-        if let frame = allocateAfterReclaim(request) { return UInt64(frame.physicalAddress.rawValue) }
+        // A frame may come from any freed stack; a block may need neighbours, so all are given back for it.
+        if let frame = reclaimFromAllStacks(frames: order == 0 ? 1 : .max, for: request).frame {
+          return UInt64(frame.physicalAddress.rawValue)
+        }
         _ = report(FrameSourceError.refused(refusal), to: error)
       } catch let other { _ = report(other, to: error) }
     } catch let interfaceError { _ = report(interfaceError, to: error) }
     return 0
-  }
-
-  /// Allocates what was refused, once freed stacks have been given back; `nil` if that does not help.
-  ///
-  /// A frame may come from any freed stack; a block may need neighbours, so all are given back for it.
-  @inline(never) private func allocateAfterReclaim(_ request: FrameRequest) -> PageFrame? {
-    var frame: PageFrame?
-    _ = reclaimFromAllStacks(frames: request.order == 0 ? 1 : .max) { _ in
-      frame = try? CFrames().allocate(request)
-      return frame != nil
-    }
-    return frame
   }
 
   @c @implementation func ks_frames_free(

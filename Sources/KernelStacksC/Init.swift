@@ -302,6 +302,7 @@
     ks_state().pointee.frames = .ownFrames(nodeCount: frames.nodeCount)
     start.bindMemory(to: BuddyAllocator<CMachine>.self, capacity: 1).initialize(to: frames)
     ks_state().pointee.buddy = start
+    ks_state().pointee.record_bytes = UInt64(records.count)
     useCPURecords(start + MemoryLayout<BuddyAllocator<CMachine>>.stride, count: cpuCount)
   }
 

@@ -11,14 +11,8 @@
   }
 
   @c @implementation func ks_reclaim(_ frames: Int) -> Int {
-    let wanted = frames < 0 ? Int.max : frames
-    var given = 0
-    if wanted == 0 || !CMemory.isInitialized { return 0 }
-    _ = reclaimFromAllStacks(frames: wanted) { count in
-      given &+= count
-      return given >= wanted
-    }
-    return given
+    if frames == 0 || !CMemory.isInitialized { return 0 }
+    return reclaimFromAllStacks(frames: frames < 0 ? .max : frames).given
   }
 
   @c @implementation func ks_stacks_serve_reclaim(_ handle: CStacksHandle) -> Int {

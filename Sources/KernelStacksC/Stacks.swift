@@ -141,21 +141,30 @@
     _ = consume ended
   }
 
-  /// Has each allocator of stacks in turn give back freed stacks, until `isEnough` says that what came free will do.
+  /// Has each allocator of stacks in turn give back freed stacks, until a request can be served, or without one, until so many
+  /// frames have come back.
   ///
   /// - Parameters:
   ///   - frames: how many frames to give back, from each allocator.
-  ///   - isEnough: gets the number of frames that an allocator gave back.
-  @inline(never) func reclaimFromAllStacks(frames: Int, until isEnough: (Int) -> Bool) -> Bool {
+  ///   - request: is tried each time that frames have come back.
+  /// - Returns: how many frames have come back, and what served the request.
+  @inline(never)
+  func reclaimFromAllStacks(frames: Int, for request: FrameRequest? = nil) -> (given: Int, frame: PageFrame?) {
     ks_begin_asking()
     defer { ks_end_asking() }
+    var total = 0
     for index in 0..<KS_MOST_ALLOCATORS {
       guard let opaque = ks_allocator_at(index) else { continue }
       var handle = ks_stacks(opaque: opaque)
       let given = ks_stacks_reclaim(&handle, frames)
-      if given > 0, isEnough(given) { return true }
+      total &+= given
+      if let request {
+        if given > 0, let frame = try? CFrames().allocate(request) { return (total, frame) }
+      } else if total >= frames {
+        break
+      }
     }
-    return false
+    return (total, nil)
   }
 
   @c @implementation func ks_stacks_at(_ address: UInt) -> ks_stacks {

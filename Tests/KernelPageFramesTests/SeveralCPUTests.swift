@@ -167,6 +167,45 @@ import Testing
     world.frames._checkInvariants()
   }
 
+  @Test(arguments: 1...20 as ClosedRange<UInt64>)
+  func `Memory that one CPU removes is handed to no other until it is added again`(seed: UInt64) throws {
+    let world = try World(frames: 128 << (seed % 3), cpus: 3, nodes: 1, seed: seed)
+    let count = world.frames.totalFrames
+    let before = world.picture()
+    var removals = 0
+    var bodies = (0..<2).map { number in
+      { (cpu: Simulated) in try work(world, cpu, number: number, seed: seed, steps: 300) }
+    }
+    bodies.append { _ in
+      var random = SplitMix64(seed: seed)
+      for _ in 0..<80 {
+        let offset = random.next(below: count)
+        let frames = 1 + random.next(below: min(count - offset, 16))
+        let first = PageFrame(0x4000_0000 >> 12) + offset
+        do throws(MemoryChangeError) {
+          try world.frames.removeMemory(start: first.physicalAddress, byteCount: frames << 12)
+        } catch { continue }
+        removals += 1
+        for index in 0..<frames {
+          if let owner = world.owners.updateValue(2, forKey: first + index) {
+            world.problems.append("frame \(first + index) was removed, and is CPU \(owner)'s")
+          }
+        }
+        world.frames.drain(cpu: random.next(below: 3))
+        for index in 0..<frames { world.owners[first + index] = nil }
+        try world.frames.addMemory(start: first.physicalAddress, byteCount: frames << 12)
+      }
+    }
+    try world.simulation.run(bodies)
+    for (frame, order) in world.parcels { try world.give(frame, order: order) }
+    world.frames._checkInvariants()
+    #expect(world.problems.isEmpty, "seed \(seed): \(world.problems.first ?? "")")
+    #expect(removals > 0, "seed \(seed)")
+    #expect(world.frames.totalFrames == count && world.frames.freeFrames == count, "seed \(seed)")
+    world.frames.drain()
+    #expect(world.picture() == before, "seed \(seed)")
+  }
+
   /// The largest aligned free blocks that the free frames form.
   private func expectedBlocks(_ world: World, frames count: Int) -> [Int] {
     let first = PageFrame(0x4000_0000 >> 12)

@@ -172,11 +172,13 @@ struct CLibraryTests {
       try only("group")["text"]?.string
         == "4 KiB of stack for group 0 refused: 40 KiB of its 40 KiB are in use")
     #expect(try number(try only("left"), "threads") == 100)
-    for type in ["sizes", "anySize", "pressure", "offenders", "tasks", "mapped", "asked"] { _ = try only(type) }
+    for type in ["sizes", "anySize", "changed", "pressure", "offenders", "tasks", "mapped", "asked"] {
+      _ = try only(type)
+    }
 
     // Every refusal has the code that was expected, names the address, and says it in words.
     let refusals = run.records(ofType: "refusal")
-    #expect(refusals.count >= 74)
+    #expect(refusals.count >= 88)
     for refusal in refusals {
       let text = try #require(refusal["text"]?.string)
       #expect(try number(refusal, "code") == number(refusal, "expected"), "\(text)")

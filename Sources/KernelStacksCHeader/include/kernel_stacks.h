@@ -157,7 +157,7 @@ KS_CHECKED ks_code ks_init(const ks_configuration *configuration, ks_error *erro
 //   ks_init_with_addresses   the kernel's     the kernel's
 //
 // What is not the library's is not linked, with --gc-sections: no buddy allocator, no vmalloc area. Calls about its frames
-// (ks_frames_..., ks_zero_one_frame) and KS_LINEAR are refused then, with KS_NOT_OWNED where there is a code; without the vmalloc
+// (ks_frames_..., ks_add_memory, ks_remove_memory, ks_zero_one_frame) and KS_LINEAR are refused then, with KS_NOT_OWNED where there is a code; without the vmalloc
 // area also ks_vmalloc, ks_vfree, ks_map and ks_unmap, and ks_physical_address gives 0.
 //
 // The functions are called on all CPUs at once, on the stack of who calls the library. They call nothing of the library, except
@@ -207,6 +207,17 @@ size_t ks_reclaim(size_t frames);
 // Checks that this CPU may use the library: its number, and what the library relies on in its registers, which must be as on the
 // first CPU; and that it can lend pages, if the kernel does. Each CPU that has started calls it before it runs threads.
 KS_CHECKED ks_code ks_check_cpu(ks_error *error);
+
+// Hands over RAM later: whole frames of one range of `memory` that were `reserved` until now, of a device tree or a boot loader that
+// are not needed any more, or of memory that came only now. The records of all ranges are made by ks_init, so these take nothing;
+// an allocator of stacks made before keeps its `capacity`. Reserved memory is not looked at before: it is mapped when it is handed
+// over. KS_BAD_ARGUMENT: not whole frames, or none; KS_BAD_MEMORY: in no range, or not reserved; KS_IN_USE: another CPU is in one of
+// these two functions, call it again. Costs grow with the size; interrupts are off for 1,024 frames at a time.
+KS_CHECKED ks_code ks_add_memory(uint64_t start, uint64_t size, ks_error *error);
+// Takes whole frames of one range back; they are reserved then. All are free, or only freed stacks and areas have them, which are
+// given back first; else KS_IN_USE, with the first frame in use, and the same frames are handed out as before. Other CPUs give their
+// freed stacks back by ks_stacks_serve_reclaim: call this again after they have.
+KS_CHECKED ks_code ks_remove_memory(uint64_t start, uint64_t size, ks_error *error);
 
 typedef enum ks_purpose { KS_USER_MEMORY, KS_TASK_RECORD, KS_OTHER_USE } ks_purpose;
 

@@ -56,7 +56,8 @@ struct ks_state {
   uint64_t tracks_dirty_pages;
   uint64_t lends_pages;
   uint64_t is_initialized;         // 0 until ks_init, or one that takes functions, has succeeded
-  void *_Nullable buddy;           // the library's own frames; null: the kernel's
+  void *_Nullable buddy;           // the library's own frames, where its records begin; null: the kernel's
+  uint64_t record_bytes;           // of these records
   void *_Nullable area;            // the library's own vmalloc area; null: the kernel's
   struct ks_frame_source frames;
   struct ks_address_source addresses;
