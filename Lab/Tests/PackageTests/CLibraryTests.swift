@@ -8,9 +8,12 @@ import Testing
 struct CLibraryTests {
   /// The header's functions, without the inline ones.
   func declared() throws -> Set<String> {
-    let header = try String(contentsOfFile: "\(CLibrary.headerFolder)/kernel_stacks.h", encoding: .utf8)
+    let parts = try ["kernel_stacks.h", "kernel_stacks_memory.h"].map {
+      try String(contentsOfFile: "\(CLibrary.headerFolder)/\($0)", encoding: .utf8)
+    }
     var names: Set<String> = []
-    for line in header.split(separator: "\n") where !line.hasPrefix("static") && !line.hasPrefix(" ") {
+    for line in parts.joined(separator: "\n").split(separator: "\n")
+    where !line.hasPrefix("static") && !line.hasPrefix(" ") {
       if let match = line.firstMatch(of: #/^[A-Za-z].*?\b(ks_[a-z_]+)\(/#) { names.insert(String(match.1)) }
     }
     return names
@@ -112,19 +115,24 @@ struct CLibraryTests {
       ["aarch64-linux-gnu-gcc", "-std=c11", "-ffreestanding", "-x", "c"],
     ].filter { CLibrary.isInstalled($0[0]) })
   func `The header is C and C++`(_ compiler: [String]) async throws {
-    let source = FileManager.default.temporaryDirectory.appendingPathComponent(
-      "header-\(UUID().uuidString).c")
-    try "#include \"kernel_stacks.h\"\nks_error error;\nks_stacks stacks;\n".write(
-      to: source, atomically: true, encoding: .utf8)
-    defer { try? FileManager.default.removeItem(at: source) }
-    let result = try await Command(
-      compiler[0],
-      Array(compiler.dropFirst()) + [
-        "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-I", CLibrary.headerFolder, "-fsyntax-only",
-        source.path,
-      ]
-    ).run()
-    #expect(result.exitCode == 0, "\(result.errors)")
+    // The second part can be included alone, and before the first.
+    for text in [
+      "#include \"kernel_stacks.h\"\nks_error error;\nks_stacks stacks;\n",
+      "#include \"kernel_stacks_memory.h\"\nks_error error;\n#include \"kernel_stacks.h\"\nks_stacks stacks;\n",
+    ] {
+      let source = FileManager.default.temporaryDirectory.appendingPathComponent(
+        "header-\(UUID().uuidString).c")
+      try text.write(to: source, atomically: true, encoding: .utf8)
+      defer { try? FileManager.default.removeItem(at: source) }
+      let result = try await Command(
+        compiler[0],
+        Array(compiler.dropFirst()) + [
+          "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-I", CLibrary.headerFolder, "-fsyntax-only",
+          source.path,
+        ]
+      ).run()
+      #expect(result.exitCode == 0, "\(result.errors)")
+    }
   }
 
   @Test(
