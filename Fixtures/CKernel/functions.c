@@ -154,7 +154,10 @@ void err_in_functions(void) {
   show_refusal("too little memory for records", ks_stacks_make(&stacks, &kind, &error), &error, KS_BAD_CONFIGURATION);
   kind.records_size = 0;
   show_refusal("records of size 0", ks_stacks_make(&stacks, &kind, &error), &error, KS_BAD_CONFIGURATION);
-  kind.records_size = size;
+  // The library has no frames of its own that would serve.
+  kind.records = NULL;
+  show_refusal("no records", __real_ks_stacks_make(&stacks, &kind, &error), &error, KS_BAD_ARGUMENT);
+  kind.records = memory.bytes, kind.records_size = size;
   must(ks_stacks_make(&stacks, &kind, &error) == KS_OK && ks_stacks_figures(&stacks).record_bytes == size, error.text);
   ks_stacks_release_reserve(&stacks);
   must(ks_stacks_fill_pool(&stacks), "the pool was not filled");

@@ -69,6 +69,21 @@ import Testing
     #expect(world.simulation.violations.isEmpty)
   }
 
+  @Test(arguments: [StackStrategy.linear, .vmalloc, .growing])
+  func `Requests that are refused are no demand for freed stacks`(_ strategy: StackStrategy) throws {
+    let world = try World(memoryBytes: 16 << 20)
+    let stacks = try world.stacks(StackConfiguration(strategy))
+    var refusals = 0
+    for _ in 0..<30 {
+      world.ledger.refuseRequest = 1
+      world.ledger.refusesAllFrom = true
+      do { _ = try stacks.allocate(node: nil) } catch { refusals += 1 }
+    }
+    // One at a time was wanted.
+    #expect(refusals == 30 && stacks.depotStackLimit <= 1)
+    stacks._checkInvariants()
+  }
+
   @Test func `Smaller bursts keep what they need, and no more`() throws {
     let world = try World(memoryBytes: 16 << 20)
     let stacks = try world.stacks(StackConfiguration(.vmalloc))
