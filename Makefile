@@ -1,6 +1,6 @@
 # The commands of the project; each works on a fresh clone with Swift 6.3 and make.
 
-.PHONY: run report pictures claims test damage busy-test fuzz races soak verify litmus bench bench-host pi c-library linux linux-test docs format clean
+.PHONY: run report pictures claims test damage busy-test fuzz races soak verify litmus bench bench-host pi c-library linux linux-test linux-debian docs format clean
 
 run: ; Scripts/require-qemu && ./kstacks
 
@@ -43,6 +43,8 @@ linux_version = $(if $(filter command,$(origin VERSION)),$(VERSION))
 linux: ; Linux/run $(linux_version)
 
 linux-test: ; Linux/test $(linux_version)
+
+linux-debian: ; Linux/debian
 
 docs: ; Scripts/build-docs
 

@@ -1,4 +1,4 @@
-# What Linux/run and Linux/test share: packages, source, the kernels, the small root, and booting. Sourced.
+# What Linux/run, Linux/test and Linux/debian share: packages, source, the kernels, the small root, and booting. Sourced.
 
 linux=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${KSTACKS_LINUX_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kernelstacks}
@@ -117,6 +117,10 @@ configuration() { # kernel
     groups)
       printf '%s\n' CONFIG_VMAP_STACK=y "${growing[@]}" "# ${entry%=y} is not set" CONFIG_CGROUPS=y CONFIG_MEMCG=y CONFIG_NUMA=y
       ;;
+    debian-vmap) cat "$linux/debian.config" && printf '%s\n' CONFIG_VMAP_STACK=y "${armv8_1[@]}" ;;
+    debian-growing)
+      cat "$linux/debian.config" && printf '%s\n' CONFIG_VMAP_STACK=y "${growing[@]}" "# ${entry%=y} is not set"
+      ;;
   esac
 }
 
@@ -128,6 +132,7 @@ build_kernel() { # kernel
     kernelstacks) like=$cache/build-${mark}vmap ;;
     *-8.1 | faulting) like=$cache/build-${mark}growing ;;
     vmap-faulting) like=$cache/build-${mark}faulting ;;
+    debian-growing) like=$cache/build-${mark}debian-vmap ;;
   esac
   if [ -n "$like" ] && ! [ -d "$build" ] && [ -e "$like/arch/arm64/boot/Image" ]; then
     cp -a "$like" "$build.copy" && mv "$build.copy" "$build"
@@ -152,9 +157,9 @@ check_configuration() { # kernel
   local settings=$cache/build-$mark$1/.config
   case $1 in
     contiguous) ! grep -q '^CONFIG_VMAP_STACK=y' "$settings" ;;
-    vmap*) grep -q '^CONFIG_VMAP_STACK=y' "$settings" && ! grep -q '^CONFIG_SWIFT_KERNEL_STACKS=y' "$settings" ;;
+    vmap* | debian-vmap) grep -q '^CONFIG_VMAP_STACK=y' "$settings" && ! grep -q '^CONFIG_SWIFT_KERNEL_STACKS=y' "$settings" ;;
     kernelstacks*) grep -q '^CONFIG_SWIFT_KERNEL_STACKS_WHOLE=y' "$settings" ;;
-    growing)
+    growing | debian-growing)
       grep -q '^CONFIG_SWIFT_KERNEL_STACKS_GROWING=y' "$settings" && ! grep -q '^CONFIG_SWIFT_KERNEL_STACKS_ENTRY=y' "$settings"
       ;;
     faulting) grep -q '^CONFIG_SWIFT_KERNEL_STACKS_ENTRY=y' "$settings" ;;
@@ -195,7 +200,7 @@ prepare() {
 # what never comes is stopped too. The log is in $log; `board` may hold further arguments for QEMU, `parameters` for the
 # kernel, `cpu` another CPU than a cortex-a72: `max` sets access flags.
 boot() { # kernel, MiB, CPUs, seconds, experiment and arguments
-  local kernel=$1 memory=$2 cpus=$3 seconds=$4 status=0
+  local kernel=$1 memory=$2 cpus=$3 seconds=$4
   shift 4
   log=$cache/$mark$kernel-$1-$memory-$cpus${2:+-$2}${cpu:+-$cpu}.log
   # One CPU counts instructions exactly; several run in parallel.
@@ -204,11 +209,16 @@ boot() { # kernel, MiB, CPUs, seconds, experiment and arguments
   # that is busy makes interrupts long in the first case, which Linux reports, and its report takes a lock that lockdep
   # reports; in the second it decides whose frames are there in time.
   [ "$cpus" = 1 ] || [ "$kernel" = checked ] || [ "$1" = nodes ] || pace=(-accel "tcg,thread=multi")
+  run_machine "$kernel" "$memory" "$cpus" "$seconds" "${pace[@]}" -nic none -initrd "$cache/root.cpio" \
+    -append "console=ttyAMA0 rdinit=/init panic=-1${parameters:+ $parameters} -- $*"
+}
+
+run_machine() { # kernel, MiB, CPUs, seconds, further arguments of QEMU
+  local kernel=$1 memory=$2 cpus=$3 seconds=$4 status=0
   (ulimit -t $((seconds * cpus)) && LOOKS=${LOOKS:-120} exec "$linux/../Scripts/unless-hung" \
     qemu-system-aarch64 -M virt -cpu "${cpu:-cortex-a72}" -m "${memory}M" -smp "$cpus" \
-    ${board[@]+"${board[@]}"} "${pace[@]}" -display none -monitor none -serial stdio -nic none -no-reboot \
-    -kernel "$cache/build-$mark$kernel/arch/arm64/boot/Image" -initrd "$cache/root.cpio" \
-    -append "console=ttyAMA0 rdinit=/init panic=-1${parameters:+ $parameters} -- $*") </dev/null >"$log.raw" 2>&1 || status=$?
+    ${board[@]+"${board[@]}"} -display none -monitor none -serial stdio -no-reboot \
+    -kernel "$cache/build-$mark$kernel/arch/arm64/boot/Image" "${@:5}") </dev/null >"$log.raw" 2>&1 || status=$?
   tr -d '\r' <"$log.raw" >"$log"
   rm -f "$log.raw"
   case $status in

@@ -11,8 +11,9 @@ import Testing
     let commands = folder.file("bin")
     try FileManager.default.createDirectory(at: commands, withIntermediateDirectories: true)
     for name in [
-      "awk", "bash", "cat", "df", "dirname", "env", "grep", "id", "ls", "mkdir", "nice", "nproc", "rm", "sed",
-      "sleep", "stat", "tail", "tar", "tr",
+      "awk", "bash", "cat", "cmp", "cp", "df", "dirname", "env", "grep", "id", "ls", "mkdir", "mv", "nice",
+      "nproc",
+      "rm", "sed", "sleep", "stat", "tail", "tar", "tr",
     ] {
       guard
         let found = ["/usr/bin", "/bin"].first(where: {
