@@ -114,9 +114,13 @@ configuration() { # kernel
       printf 'CONFIG_%s=y\n' PREEMPT DEBUG_KERNEL PROVE_LOCKING PROVE_RAW_LOCK_NESTING DEBUG_PREEMPT \
         DEBUG_ATOMIC_SLEEP DEBUG_VM RUNTIME_TESTING_MENU LKDTM HARDENED_USERCOPY
       ;;
-    groups)
-      printf '%s\n' CONFIG_VMAP_STACK=y "${growing[@]}" "# ${entry%=y} is not set" CONFIG_CGROUPS=y CONFIG_MEMCG=y CONFIG_NUMA=y
+    realtime) printf '%s\n' CONFIG_VMAP_STACK=y "${growing[@]}" "$entry" CONFIG_EXPERT=y CONFIG_PREEMPT_RT=y ;;
+    realtime-checked)
+      printf '%s\n' CONFIG_VMAP_STACK=y "${growing[@]}" "$entry" CONFIG_SWIFT_KERNEL_STACKS_CHECK_LENT=y
+      printf 'CONFIG_%s=y\n' EXPERT PREEMPT_RT DEBUG_KERNEL PROVE_LOCKING PROVE_RAW_LOCK_NESTING DEBUG_PREEMPT \
+        DEBUG_ATOMIC_SLEEP DEBUG_RT_MUTEXES
       ;;
+    groups) printf '%s\n' CONFIG_VMAP_STACK=y "${growing[@]}" "$entry" CONFIG_CGROUPS=y CONFIG_MEMCG=y CONFIG_NUMA=y ;;
     debian-vmap) cat "$linux/debian.config" && printf '%s\n' CONFIG_VMAP_STACK=y "${armv8_1[@]}" ;;
     debian-growing)
       cat "$linux/debian.config" && printf '%s\n' CONFIG_VMAP_STACK=y "${growing[@]}" "# ${entry%=y} is not set"
@@ -168,7 +172,12 @@ check_configuration() { # kernel
       options+='|LKDTM|HARDENED_USERCOPY'
       [ "$(grep -cE "^CONFIG_($options)=y" "$settings")" = 6 ]
       ;;
-    groups) [ "$(grep -cE '^CONFIG_(SWIFT_KERNEL_STACKS_GROWING|MEMCG|NUMA)=y' "$settings")" = 3 ] ;;
+    realtime) [ "$(grep -cE '^CONFIG_(SWIFT_KERNEL_STACKS_ENTRY|PREEMPT_RT)=y' "$settings")" = 2 ] ;;
+    realtime-checked)
+      [ "$(grep -cE '^CONFIG_(SWIFT_KERNEL_STACKS_CHECK_LENT|SWIFT_KERNEL_STACKS_ENTRY|PREEMPT_RT|PROVE_RAW_LOCK_NESTING)=y' \
+        "$settings")" = 4 ]
+      ;;
+    groups) [ "$(grep -cE '^CONFIG_(SWIFT_KERNEL_STACKS_ENTRY|MEMCG|NUMA)=y' "$settings")" = 3 ] ;;
   esac && grep -q '^CONFIG_SWIFT_KERNEL_STACKS_TEST=y' "$settings" || fail "$1 was not configured as asked: $settings"
 }
 
@@ -177,7 +186,7 @@ build_root() {
   local flags=(-O2 -Wall -Wextra -Werror -nostdlib -static -ffreestanding -fno-stack-protector -fno-pie -no-pie)
   aarch64-linux-gnu-gcc "${flags[@]}" -o "$cache/init" "$linux/init/init.c" || fail "the test program does not compile"
   { cat "$linux/init/files" && echo "file /init $cache/init 0755 0 0"; } >"$cache/files.list"
-  "$cache/build-${mark}vmap/usr/gen_init_cpio" "$cache/files.list" >"$cache/root.cpio" || fail "no root could be made"
+  "$cache/build-$mark${kernels[0]}/usr/gen_init_cpio" "$cache/files.list" >"$cache/root.cpio" || fail "no root could be made"
 }
 
 prepare() {
@@ -208,7 +217,7 @@ boot() { # kernel, MiB, CPUs, seconds, experiment and arguments
   # On several CPUs at once, except where locks are checked, and where another node's frames serve if a CPU is late: a host
   # that is busy makes interrupts long in the first case, which Linux reports, and its report takes a lock that lockdep
   # reports; in the second it decides whose frames are there in time.
-  [ "$cpus" = 1 ] || [ "$kernel" = checked ] || [ "$1" = nodes ] || pace=(-accel "tcg,thread=multi")
+  [ "$cpus" = 1 ] || [[ $kernel == *checked ]] || [ "$1" = nodes ] || pace=(-accel "tcg,thread=multi")
   run_machine "$kernel" "$memory" "$cpus" "$seconds" "${pace[@]}" -nic none -initrd "$cache/root.cpio" \
     -append "console=ttyAMA0 rdinit=/init panic=-1${parameters:+ $parameters} -- $*"
 }

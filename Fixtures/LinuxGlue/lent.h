@@ -14,7 +14,6 @@ typedef struct { bool is_held; } raw_spinlock_t;
 #define _AT(type, value) ((type)(value))
 #define PTE_AF (1ul << 10)
 #define MAX_NUMNODES 1
-#define IS_ENABLED(option) 0
 #define __LSE_PREAMBLE ""
 #define __aligned(bytes) __attribute__((aligned(bytes)))
 #define DECLARE_PER_CPU(type, name) extern type name

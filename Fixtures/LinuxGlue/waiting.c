@@ -71,12 +71,14 @@ static int wake_up_state(struct task_struct *task, unsigned int state) {
 struct irq_work {
   void (*function)(struct irq_work *);
 };
-typedef struct { int unused; } wait_queue_head_t;
-#define DECLARE_WAIT_QUEUE_HEAD(name) wait_queue_head_t name
-#define DEFINE_IRQ_WORK(name, does) struct irq_work name = {.function = does}
+struct swait_queue_head {
+  int unused;
+};
+#define DECLARE_SWAIT_QUEUE_HEAD(name) struct swait_queue_head name
+#define IRQ_WORK_INIT_HARD(does) (struct irq_work){.function = does}
 static void irq_work_queue(struct irq_work *work) {}
-static void wake_up(wait_queue_head_t *queue) {}
-#define wait_event_idle(queue, condition) (void)(condition)
+static void swake_up_one(struct swait_queue_head *queue) {}
+#define swait_event_idle_exclusive(queue, condition) (void)(condition)
 static void schedule_timeout_idle(long ticks) {}
 #define NUMA_NO_NODE (-1)
 #define for_each_node(node) for ((node) = 0; (node) < 1; (node)++)
@@ -88,6 +90,7 @@ static struct task_struct kernel_thread;
 #define IS_ERR(place) (!(place))
 #define MIN_NICE (-20)
 #define set_user_nice(task, nice) ((void)(task), (void)(nice))
+#define sched_set_fifo(task) (void)(task)
 int numa_node_id(void) { return 0; }
 struct page *alloc_pages_node(int node, gfp_t flags, unsigned int order) {
   static unsigned long frames = 16;

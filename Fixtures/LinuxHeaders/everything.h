@@ -17,6 +17,7 @@ typedef unsigned int gfp_t;
 enum { false = 0, true = 1 };
 
 #define NULL ((void *)0)
+#define IS_ENABLED(option) 0
 #define LONG_MAX 0x7fffffffffffffffl
 #define __ro_after_init
 #define notrace

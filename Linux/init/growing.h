@@ -192,8 +192,9 @@ static void finish_waiting_process(long kind) {
   exit(0);
 }
 
-// Whether a process waits for frames: in no other way does one of a user come into the state "idle".
-static int is_parked(long process) { return is_in_state(process, 'I'); }
+// Whether a process waits for frames: in no other way does one of this experiment come into the state "idle", nor, with
+// PREEMPT_RT, into that of one that waits for a lock.
+static int is_parked(long process) { return is_in_state(process, 'I') || is_in_state(process, 'D'); }
 
 // frozen THREADS CPUS: no frames for processes that go deep, while timers, sleeps, bytes in a pipe and stops by a tracer come to
 // their end; then signals come, and the tracer. Then there are frames again.

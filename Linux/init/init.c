@@ -4,6 +4,7 @@
 #include "giving.h"
 #include "growing.h"
 #include "processes.h"
+#include "realtime.h"
 #include "waiting.h"
 
 // What the doctor reads of a machine.
@@ -423,6 +424,8 @@ void start(word *stack) {
   if (same(what, "early-wakeup")) early_wakeup();
   if (same(what, "queue-order")) queue_order(rest);
   if (same(what, "wait-as")) wait_as(rest);
+  if (same(what, "realtime")) realtime(rest);
+  if (same(what, "realtime-costs")) realtime_costs();
   if (same(what, "exit-deep")) exit_deep(rest);
   if (same(what, "lkdtm")) lkdtm(rest);
   if (same(what, "overflow")) overflow();

@@ -68,6 +68,11 @@ static inline long pin_to_cpu(int cpu) {
   word mask = 1ul << cpu;
   return system_call(122, 0, sizeof(mask), (long)&mask, 0, 0);
 }
+// SCHED_FIFO, with the lowest of its priorities.
+static inline long make_realtime(long process) {
+  int priority = 1;
+  return system_call(119, process, 1, (long)&priority, 0, 0);
+}
 static inline long mount(const char *type, const char *place) {
   return system_call(40, (long)type, (long)place, (long)type, 0, 0);
 }

@@ -85,7 +85,8 @@ static void queue_order(char **arguments) {
   end();
 }
 
-// wait-as STATE…: a thread waits for frames in each of these states, which it has to keep; 0 is a reader of RCU.
+// wait-as STATE…: a thread waits for frames in each of these states, which it has to keep; 0 is a reader of RCU, 4096 one that
+// waits for a lock of PREEMPT_RT. All that wait are woken meanwhile, as if what they wait for had come.
 static void wait_as(char **arguments) {
   long failed = 0, states = 0;
   for (; *arguments; arguments++, states++) {
@@ -93,6 +94,7 @@ static void wait_as(char **arguments) {
     check("fork", live[0] < 0);
     if (live[0] == 0) exit(pin_to_cpu(0) < 0 || command_number("wait-as ", number(*arguments), -1));
     await_figure("waiting", 1);
+    check("wake-waiting", command("wake-waiting"));
     failed += lending_figure("waiting") != 1;
     check("thaw", command("thaw"));
     failed += wait_for_all(live, 1);

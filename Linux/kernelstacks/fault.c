@@ -93,6 +93,8 @@ void kernelstacks_refill_reserve(struct task_struct *prev, struct task_struct *n
 
 	/* A thread that waits for frames stays within the margin that it had when it came. */
 	if (record && !record->is_parked) {
+		if (is_whole_for_good(prev))
+			margin = (unsigned long)record->area.addr;
 		if (margin < record->low)
 			map_margin(record, margin);
 		if (record->accounted != record->missing)

@@ -135,12 +135,12 @@ static int charge(struct vm_struct *area)
 }
 
 /*
- * Whether a stack has to be whole: of a thread of the kernel, or one that is forked before the first program runs, or
- * where stacks do not grow. These are never parked.
+ * Whether a stack has to be whole: of a thread of the kernel, or one that is forked before the first program runs, or by one
+ * whose stack is whole for good, or where stacks do not grow. These are never parked.
  */
 static bool is_whole(void)
 {
-	return !kernelstacks_grows() || current->flags & PF_KTHREAD || !current->mm;
+	return !kernelstacks_grows() || current->flags & PF_KTHREAD || !current->mm || is_whole_for_good(current);
 }
 
 unsigned long *arch_alloc_thread_stack_node(struct task_struct *task, int node)
@@ -243,14 +243,46 @@ void kernelstacks_figures_of_arena(unsigned long *pages, unsigned long *cached)
 notrace uintptr_t swift_stacks_alloc_pages(unsigned int order, int node, bool zero, bool wait)
 {
 	gfp_t flags = (wait ? GFP_KERNEL : GFP_NOWAIT | __GFP_NOWARN) | (zero ? __GFP_ZERO : 0);
-	struct page *page = alloc_pages_node(node, flags, order);
+	struct page *page;
 
+	/* The page allocator's locks sleep there. */
+	if (IS_ENABLED(CONFIG_PREEMPT_RT) && !wait)
+		return 0;
+	page = alloc_pages_node(node, flags, order);
 	return page ? page_to_pfn(page) : 0;
 }
 
+#ifdef CONFIG_PREEMPT_RT
+/* Pages, each a block of its own, that were freed where the page allocator's locks may not be waited for: linked in themselves. */
+static LLIST_HEAD(freed_pages);
+
+static void free_pages_later(struct work_struct *work)
+{
+	struct llist_node *page, *next;
+
+	llist_for_each_safe(page, next, llist_del_all(&freed_pages))
+		free_page((unsigned long)page);
+}
+static DECLARE_WORK(page_freeing, free_pages_later);
+
+static bool free_later(struct page *page, unsigned int order)
+{
+	if (preemptible() || order)
+		return false;
+	if (llist_add(page_address(page), &freed_pages))
+		schedule_work(&page_freeing);
+	return true;
+}
+#else
+static bool free_later(struct page *page, unsigned int order) { return false; }
+#endif
+
 notrace void swift_stacks_free_pages(uintptr_t frame, unsigned int order)
 {
-	__free_pages(pfn_to_page(frame), order);
+	struct page *page = pfn_to_page(frame);
+
+	if (!free_later(page, order))
+		__free_pages(page, order);
 }
 
 int swift_stacks_page_to_nid(uintptr_t frame)

@@ -23,8 +23,17 @@
 #include "lend.h"
 #include "pool.h"
 
-/* Of kernel/sched/core.c: block in the state that was set; or stay runnable. */
+/*
+ * Of kernel/sched/core.c: block in the state that was set; or stay runnable. With PREEMPT_RT, block as one does for a lock: also
+ * as a reader of RCU, and in a state that keeps wakeups for what the thread waits for besides.
+ */
+#ifdef CONFIG_PREEMPT_RT
+#define BLOCK 2
+#define WAITING TASK_RTLOCK_WAIT
+#else
 #define BLOCK 0
+#define WAITING TASK_IDLE
+#endif
 #define YIELD 1
 
 struct waiter {
@@ -51,12 +60,16 @@ static bool can_sleep(void)
 {
 	if (READ_ONCE(current->__state) & (__TASK_STOPPED | __TASK_TRACED | TASK_PARKED | TASK_DEAD))
 		return false;
+	/* What waits in the plug may be what memory comes from. */
+	if (current->plug)
+		return false;
+	if (IS_ENABLED(CONFIG_PREEMPT_RT))
+		return true;
 #ifdef CONFIG_DEBUG_ATOMIC_SLEEP
 	if (current->non_block_count)
 		return false;
 #endif
-	/* What waits in the plug may be what memory comes from. */
-	return !rcu_preempt_depth() && !current->plug;
+	return !rcu_preempt_depth();
 }
 
 /*
@@ -195,7 +208,7 @@ void __sched kernelstacks_park(void (*schedule)(schedule_mode mode))
 		if (must_sleep) {
 			enter_queue(&waiter);
 			/* Before the lock is released, so that no wakeup is missed. */
-			set_current_state(TASK_IDLE);
+			set_current_state(WAITING);
 		}
 		raw_spin_unlock_irq(&pool->lock);
 		if (must_sleep)
@@ -228,7 +241,7 @@ static void wake_first(void)
 
 	leave_queue(waiter);
 	raw_spin_unlock_irq(&pool->lock);
-	wake_up_state(task, TASK_IDLE);
+	wake_up_state(task, WAITING);
 	put_task_struct(task);
 	raw_spin_lock_irq(&pool->lock);
 	count_wakeup();
@@ -265,6 +278,7 @@ void kernelstacks_wake_parked(void)
 	raw_spin_unlock_irq(&pool->lock);
 	for (i = 0; i < count; i++) {
 		wake_up_process(tasks[i]);
+		wake_up_state(tasks[i], WAITING);
 		put_task_struct(tasks[i]);
 	}
 }

@@ -9,8 +9,8 @@
 #include <linux/nodemask.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
+#include <linux/swait.h>
 #include <linux/topology.h>
-#include <linux/wait.h>
 
 #include "growth.h"
 #include "pool.h"
@@ -24,13 +24,14 @@ struct frame_pool kernelstacks_pool = {
 atomic_t kernelstacks_short_threads = ATOMIC_INIT(0);
 
 static struct frame_pool *const pool = &kernelstacks_pool;
-static DECLARE_WAIT_QUEUE_HEAD(kstackd_wait);
+/* A queue whose lock is a raw one: it is taken in an interrupt, with PREEMPT_RT, too. */
+static DECLARE_SWAIT_QUEUE_HEAD(kstackd_wait);
 
 static void wake_kstackd(struct irq_work *work)
 {
-	wake_up(&kstackd_wait);
+	swake_up_one(&kstackd_wait);
 }
-static DEFINE_IRQ_WORK(kick, wake_kstackd);
+static struct irq_work kick = IRQ_WORK_INIT_HARD(wake_kstackd);
 
 void kernelstacks_kick(void)
 {
@@ -138,7 +139,7 @@ static int kstackd(void *unused)
 				kernelstacks_wake_waiters();
 		}
 		kernelstacks_wake_waiters();
-		wait_event_idle(kstackd_wait, has_work());
+		swait_event_idle_exclusive(kstackd_wait, has_work());
 	}
 	return 0;
 }
@@ -171,7 +172,10 @@ int __init kernelstacks_start_pool(void)
 	task = kthread_run(kstackd, NULL, "kstackd");
 	if (!IS_ERR(task)) {
 		/* Threads wait for it, or take another node's frames. */
-		set_user_nice(task, MIN_NICE);
+		if (IS_ENABLED(CONFIG_PREEMPT_RT))
+			sched_set_fifo(task);
+		else
+			set_user_nice(task, MIN_NICE);
 		return 0;
 	}
 undo:
@@ -196,6 +200,6 @@ void kernelstacks_freeze_pool(bool freeze)
 		__free_page(page_of_frame(frame));
 	}
 	if (!freeze)
-		wake_up(&kstackd_wait);
+		swake_up_one(&kstackd_wait);
 }
 #endif

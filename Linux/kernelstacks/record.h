@@ -6,6 +6,9 @@
 #include <linux/atomic.h>
 #include <linux/llist.h>
 #include <linux/sched.h>
+#ifdef CONFIG_PREEMPT_RT
+#include <linux/sched/rt.h>
+#endif
 #include <linux/task_work.h>
 #include <linux/thread_info.h>
 #include <linux/vmalloc.h>
@@ -53,6 +56,19 @@ static inline unsigned int accounted_from(const struct slot_record *record)
 	return READ_ONCE(record->accounted);
 #else
 	return READ_ONCE(record->missing);
+#endif
+}
+
+/*
+ * Whether all pages of a thread's stack are to be its own, so that it waits for no frames: with PREEMPT_RT, of one that has a
+ * real-time policy. They are its own when it has been switched from; of a thread that it forks, from the beginning.
+ */
+static __always_inline bool is_whole_for_good(struct task_struct *task)
+{
+#ifdef CONFIG_PREEMPT_RT
+	return rt_or_dl_task_policy(task);
+#else
+	return false;
 #endif
 }
 

@@ -14,7 +14,7 @@ import Testing
     "linux/mutex.h", "linux/numa.h", "linux/percpu.h", "linux/rcupdate.h", "linux/rwsem.h",
     "linux/err.h", "linux/irq_work.h", "linux/kthread.h", "linux/list.h", "linux/minmax.h",
     "linux/nodemask.h", "linux/sched/debug.h", "linux/sched/signal.h", "linux/sched/task_stack.h",
-    "linux/spinlock.h", "linux/wait.h", "asm/barrier.h", "asm/lse.h", "asm/pgtable-hwdef.h",
+    "linux/spinlock.h", "linux/swait.h", "linux/wait.h", "asm/barrier.h", "asm/lse.h", "asm/pgtable-hwdef.h",
     "asm/stack_pointer.h", "linux/jump_label.h",
   ]
   static let flags = [

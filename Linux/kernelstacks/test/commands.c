@@ -66,6 +66,8 @@ static int execute(const char *line)
 		return kernelstacks_keep_waiting(true);
 	if (!strcmp(line, "go-on"))
 		return kernelstacks_keep_waiting(false);
+	if (!strcmp(line, "empty-set"))
+		return kernelstacks_empty_set();
 	if (!strcmp(line, "wake-before-sleep"))
 		return kernelstacks_wake_before_sleep();
 	if (sscanf(line, "wake-in-turn %u", &first) == 1)

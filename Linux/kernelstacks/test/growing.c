@@ -189,6 +189,12 @@ static void empty_spare_set(void)
 		__free_page(page_of_frame(set.frame[--set.count]));
 }
 
+int kernelstacks_empty_set(void)
+{
+	empty_spare_set();
+	return 0;
+}
+
 static int do_nothing(void *unused)
 {
 	return 0;
@@ -201,6 +207,28 @@ static void switch_out_and_in(void)
 
 	stop_one_cpu_nowait(raw_smp_processor_id(), do_nothing, NULL, &work);
 }
+
+#ifdef CONFIG_PREEMPT_RT
+/* It waits for a lock, on its way to sleep; who wakes it from that sleep meanwhile is not to wake it in vain. */
+static int wait_in_lock(void)
+{
+	bool is_woken;
+
+	set_current_state(TASK_UNINTERRUPTIBLE);
+	local_irq_disable();
+	current_save_and_set_rtlock_wait_state();
+	local_irq_enable();
+	switch_out_and_in();
+	local_irq_disable();
+	current_restore_rtlock_saved_state();
+	local_irq_enable();
+	is_woken = task_is_running(current);
+	__set_current_state(TASK_RUNNING);
+	return is_woken ? 0 : -EINTR;
+}
+#else
+static int wait_in_lock(void) { return -EOPNOTSUPP; }
+#endif
 
 int kernelstacks_wait_as(unsigned int state)
 {
@@ -219,6 +247,8 @@ int kernelstacks_wait_as(unsigned int state)
 		rcu_read_unlock();
 		return 0;
 	}
+	if (state == TASK_RTLOCK_WAIT)
+		return wait_in_lock();
 	set_special_state(state);
 	switch_out_and_in();
 	after = READ_ONCE(current->__state);
@@ -247,6 +277,7 @@ int kernelstacks_freeze(bool freeze) { return -EOPNOTSUPP; }
 int kernelstacks_wake_waiting(void) { return -EOPNOTSUPP; }
 int kernelstacks_grow_when_charged(void) { return -EOPNOTSUPP; }
 int kernelstacks_keep_waiting(bool keep) { return -EOPNOTSUPP; }
+int kernelstacks_empty_set(void) { return -EOPNOTSUPP; }
 int kernelstacks_wake_before_sleep(void) { return -EOPNOTSUPP; }
 int kernelstacks_wake_in_turn(unsigned int count) { return -EOPNOTSUPP; }
 int kernelstacks_queue(char *result) { return -EOPNOTSUPP; }
