@@ -28,9 +28,11 @@
 
 /*
  * What stays mapped below the stack pointer of a thread that does not run: enough to be switched in, to wait in
- * kernelstacks_park(), to choose the next thread and balance load there, and to be interrupted. Lockdep takes more.
+ * kernelstacks_park(), to choose the next thread and balance load there, and to be interrupted. Lockdep takes more. Some more, and a
+ * thread that waits in poll() would keep a second page. Where pages are lent it begins at the saved stack pointer; on a fault at that
+ * of __schedule(), some 100 bytes above.
  */
-#define PARK_MARGIN (IS_ENABLED(CONFIG_PROVE_LOCKING) ? 3072 : 2176)
+#define PARK_MARGIN (IS_ENABLED(CONFIG_PROVE_LOCKING) ? 3072 : 2112)
 
 struct frame_set {
 	u64 frame[MOST_MISSING]; /* as the entry that maps it, access flag 0 */
