@@ -103,13 +103,10 @@ extension VmallocArea {
           at: machine.pointer(to: frame.physicalAddress),
           ChunkHeader(base: span.lowerBound.rawValue, frame: frame, index: index, owner: cpu))
         do throws(VmallocError) {
-          isShared = try linkTables(
+          isShared = try linkLeafTable(
             span, spare: &spare, node: nil, in: state, frames: frames,
-            leaves: { location, _, _, _ in
+            then: { state, location in
               chunk.header.pointee.leafTable = location
-              return 0
-            },
-            then: { state in
               let interrupts = machine.lock(small.lock(cpu))
               if let page = chunk.take(word.totalPages, alignment: alignment) {
                 begin(chunk, page, word, on: small.record(cpu))

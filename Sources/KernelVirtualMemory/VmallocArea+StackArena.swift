@@ -84,12 +84,7 @@ extension VmallocArea {
     do throws(VmallocError) {
       // Mostly one table is missing, and rarely none: so the tables need not be counted twice.
       try grow(&spare, to: 1, node: node, purpose: .pageTable, frames: frames)
-      _ = try linkTables(
-        page, spare: &spare, node: node, in: state, frames: frames,
-        leaves: { location, _, _, _ in
-          found = location
-          return 0
-        }, then: { _ in })
+      _ = try linkLeafTable(page, spare: &spare, node: node, in: state, frames: frames) { found = $1 }
     } catch {
       spare.giveBack(to: frames, machine: machine)
       if case .frames(let error) = error { throw error }

@@ -206,6 +206,25 @@ public struct VmallocArea<M: PageTableMachine>: ~Copyable, StackArena {
     }
   }
 
+  /// Links the tables that `pages`, all of one last-level table, lack, and writes no entry there.
+  ///
+  /// - Parameter then: gets the location of the first entry, under the lock.
+  /// - Returns: as ``linkTables(_:spare:node:in:frames:leaves:then:)``.
+  @inline(never)
+  borrowing func linkLeafTable<Frames: FrameSource & ~Copyable>(
+    _ pages: VirtualAddressRange, spare: inout FrameChain, node: NodeID?, in state: VmallocStatePointer,
+    frames: borrowing Frames, then: (UnsafeMutablePointer<VmallocState>, PhysicalAddress) -> Void
+  ) throws(VmallocError) -> Bool {
+    var found = PhysicalAddress(0)
+    return try linkTables(
+      pages, spare: &spare, node: node, in: state, frames: frames,
+      leaves: { location, _, _, _ in
+        found = location
+        return 0
+      },
+      then: { state in then(state, found) })
+  }
+
   /// Writes the leaf entries of an area whose tables are linked; they belong to the area, so no lock is needed.
   borrowing func map(_ pages: VirtualAddressRange, content: inout FrameChain) {
     let tables = tables
