@@ -128,8 +128,8 @@ KS_CHECKED ks_code ks_init(const ks_configuration *configuration, ks_error *erro
 //   ks_init_with_addresses   the kernel's     the kernel's
 //
 // What is not the library's is not linked, with --gc-sections: no buddy allocator, no vmalloc area. Calls about its frames
-// (ks_frames_..., ks_add_memory, ks_remove_memory, ks_zero_one_frame) and KS_LINEAR are refused then, with KS_NOT_OWNED where there is a code; without the vmalloc
-// area also ks_vmalloc, ks_vfree, ks_map and ks_unmap, and ks_physical_address gives 0.
+// (ks_frames_..., ks_add_memory, ks_remove_memory, ks_zero_one_frame) and KS_LINEAR are refused then, with KS_NOT_OWNED where there
+// is a code; without the vmalloc area also ks_vmalloc, ks_vfree, ks_map and ks_unmap, and ks_physical_address gives 0.
 //
 // The functions are called on all CPUs at once, on the stack of who calls the library. They call nothing of the library, except
 // that `allocate` may call ks_reclaim.
