@@ -250,6 +250,7 @@ static void frozen(char **arguments) {
   kill(live[count - 1], 9);
   for (int i = 0; i < 3; i++) {
     check("wake-waiting", command("wake-waiting"));
+    check("wake-for-frames", command("wake-for-frames"));
     sleep_milliseconds(100);
   }
   show_lending("frozenAfterSignals");

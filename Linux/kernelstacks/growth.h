@@ -75,8 +75,8 @@ static inline unsigned long kernelstacks_spare_pages(void) { return 0; }
 #ifdef CONFIG_SWIFT_KERNEL_STACKS_TEST
 /* Takes all frames out of the pool and lets none in, or fills it again. */
 void kernelstacks_freeze_pool(bool freeze);
-/* Wakes threads that wait for frames, although there are none. */
-void kernelstacks_wake_parked(void);
+/* Wakes threads that wait for frames, although there are none: as if what they sleep for had come, or as if frames had. */
+void kernelstacks_wake_parked(bool is_for_frames);
 /* Lets so many leave the queue, too, as if there were frames for them. */
 void kernelstacks_wake_first(unsigned int count);
 /* The next that waits is woken before it sleeps. */

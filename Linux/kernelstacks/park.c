@@ -265,7 +265,7 @@ void kernelstacks_parking_figures(struct growth_figures *figures)
 
 #ifdef CONFIG_SWIFT_KERNEL_STACKS_TEST
 /* Not under the pool's lock, as waking takes a run queue's. */
-void kernelstacks_wake_parked(void)
+void kernelstacks_wake_parked(bool is_for_frames)
 {
 	struct task_struct *tasks[64];
 	struct waiter *waiter;
@@ -277,8 +277,7 @@ void kernelstacks_wake_parked(void)
 			tasks[count++] = get_task_struct(waiter->task);
 	raw_spin_unlock_irq(&pool->lock);
 	for (i = 0; i < count; i++) {
-		wake_up_process(tasks[i]);
-		wake_up_state(tasks[i], WAITING);
+		wake_up_state(tasks[i], is_for_frames ? WAITING : TASK_NORMAL);
 		put_task_struct(tasks[i]);
 	}
 }

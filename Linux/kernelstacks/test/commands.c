@@ -61,7 +61,9 @@ static int execute(const char *line)
 	if (!strcmp(line, "let-go"))
 		return kernelstacks_hold(false);
 	if (!strcmp(line, "wake-waiting"))
-		return kernelstacks_wake_waiting();
+		return kernelstacks_wake_waiting(false);
+	if (!strcmp(line, "wake-for-frames"))
+		return kernelstacks_wake_waiting(true);
 	if (!strcmp(line, "keep-waiting"))
 		return kernelstacks_keep_waiting(true);
 	if (!strcmp(line, "go-on"))

@@ -143,9 +143,9 @@ int kernelstacks_freeze(bool freeze)
 	return 0;
 }
 
-int kernelstacks_wake_waiting(void)
+int kernelstacks_wake_waiting(bool is_for_frames)
 {
-	kernelstacks_wake_parked();
+	kernelstacks_wake_parked(is_for_frames);
 	return 0;
 }
 
@@ -177,7 +177,7 @@ int kernelstacks_queue(char *result)
 }
 
 /* The CPU has no frames for who is switched to next. */
-static void empty_spare_set(void)
+static struct frame_set take_spare_set(void)
 {
 	struct frame_set set;
 
@@ -185,13 +185,20 @@ static void empty_spare_set(void)
 	set = *raw_cpu_ptr(&kernelstacks_cpu)->spare;
 	raw_cpu_ptr(&kernelstacks_cpu)->spare->count = 0;
 	local_irq_enable();
-	while (set.count)
-		__free_page(page_of_frame(set.frame[--set.count]));
+	return set;
+}
+
+static void free_set(struct frame_set *set)
+{
+	while (set->count)
+		__free_page(page_of_frame(set->frame[--set->count]));
 }
 
 int kernelstacks_empty_set(void)
 {
-	empty_spare_set();
+	struct frame_set set = take_spare_set();
+
+	free_set(&set);
 	return 0;
 }
 
@@ -200,12 +207,13 @@ static int do_nothing(void *unused)
 	return 0;
 }
 
-/* To a thread whose priority is above all. */
+/* To a thread whose priority is above all. Preemption is off before, so that there is no other switch since the set was taken. */
 static void switch_out_and_in(void)
 {
 	static struct cpu_stop_work work;
 
 	stop_one_cpu_nowait(raw_smp_processor_id(), do_nothing, NULL, &work);
+	preempt_enable();
 }
 
 #ifdef CONFIG_PREEMPT_RT
@@ -230,9 +238,29 @@ static int wait_in_lock(void)
 static int wait_in_lock(void) { return -EOPNOTSUPP; }
 #endif
 
-int kernelstacks_wait_as(unsigned int state)
+static int wait_in_rcu(void)
+{
+	rcu_read_lock();
+	switch_out_and_in();
+	rcu_read_unlock();
+	return 0;
+}
+
+static int wait_in_state(unsigned int state)
 {
 	unsigned int after;
+
+	set_special_state(state);
+	switch_out_and_in();
+	after = READ_ONCE(current->__state);
+	__set_current_state(TASK_RUNNING);
+	return after == state ? 0 : -EINTR;
+}
+
+int kernelstacks_wait_as(unsigned int state)
+{
+	struct frame_set set;
+	int error;
 
 	if (!IS_ENABLED(CONFIG_PREEMPTION))
 		return -EOPNOTSUPP;
@@ -240,20 +268,16 @@ int kernelstacks_wait_as(unsigned int state)
 	if (kernelstacks_recurse(6000, PAUSE_NONE))
 		return -EIO;
 	kernelstacks_freeze_pool(true);
-	empty_spare_set();
-	if (!state) {
-		rcu_read_lock();
-		switch_out_and_in();
-		rcu_read_unlock();
-		return 0;
-	}
-	if (state == TASK_RTLOCK_WAIT)
-		return wait_in_lock();
-	set_special_state(state);
-	switch_out_and_in();
-	after = READ_ONCE(current->__state);
-	__set_current_state(TASK_RUNNING);
-	return after == state ? 0 : -EINTR;
+	preempt_disable();
+	set = take_spare_set();
+	if (!state)
+		error = wait_in_rcu();
+	else if (state == TASK_RTLOCK_WAIT)
+		error = wait_in_lock();
+	else
+		error = wait_in_state(state);
+	free_set(&set);
+	return error;
 }
 
 int kernelstacks_lending(char *result)
@@ -274,7 +298,7 @@ int kernelstacks_lending(char *result)
 }
 #else
 int kernelstacks_freeze(bool freeze) { return -EOPNOTSUPP; }
-int kernelstacks_wake_waiting(void) { return -EOPNOTSUPP; }
+int kernelstacks_wake_waiting(bool is_for_frames) { return -EOPNOTSUPP; }
 int kernelstacks_grow_when_charged(void) { return -EOPNOTSUPP; }
 int kernelstacks_keep_waiting(bool keep) { return -EOPNOTSUPP; }
 int kernelstacks_empty_set(void) { return -EOPNOTSUPP; }

@@ -63,7 +63,7 @@ int kernelstacks_hold(bool hold);
 /* Takes all frames out of the pool that pages are lent from, or lets it be filled again. */
 int kernelstacks_freeze(bool freeze);
 /* Wakes threads that wait for frames, although there are none. */
-int kernelstacks_wake_waiting(void);
+int kernelstacks_wake_waiting(bool is_for_frames);
 /* Lets so many threads leave the queue, in their turn, as if there were frames for them. */
 int kernelstacks_wake_in_turn(unsigned int count);
 /* Wakes none of those that wait for frames, whatever is there, or goes on. */
