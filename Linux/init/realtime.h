@@ -4,7 +4,7 @@
 #include "giving.h"
 
 // realtime COUNT: processes that become real-time ones, and sleep: their stacks are whole, stay so when memory is short, and no
-// frames are needed when they go deep; nor for processes that they fork.
+// frames are needed when they go deep; nor for processes that they fork, nor for one that is switched from with a lock.
 static void realtime(char **arguments) {
   long count = number(arguments[0]);
   int ends[2];
@@ -31,6 +31,9 @@ static void realtime(char **arguments) {
   long failed = wait_for_all(live, count);
   show_lending("realtimeFrozen");
   check("thaw", command("thaw"));
+  live[0] = fork();
+  if (live[0] == 0) exit(command("switch-with-lock") != 0);
+  failed += wait_for_all(live, 1);
   begin("realtime");
   put_member(&line, "failed", failed);
   end();

@@ -93,7 +93,7 @@ void kernelstacks_refill_reserve(struct task_struct *prev, struct task_struct *n
 
 	/* A thread that waits for frames stays within the margin that it had when it came. */
 	if (record && !record->is_parked) {
-		if (is_whole_for_good(prev))
+		if (keeps_all_pages(prev))
 			margin = (unsigned long)record->area.addr;
 		if (margin < record->low)
 			map_margin(record, margin);

@@ -136,11 +136,11 @@ static int charge(struct vm_struct *area)
 
 /*
  * Whether a stack has to be whole: of a thread of the kernel, or one that is forked before the first program runs, or by one
- * whose stack is whole for good, or where stacks do not grow. These are never parked.
+ * with a real-time policy, or where stacks do not grow. These are never parked.
  */
 static bool is_whole(void)
 {
-	return !kernelstacks_grows() || current->flags & PF_KTHREAD || !current->mm || is_whole_for_good(current);
+	return !kernelstacks_grows() || current->flags & PF_KTHREAD || !current->mm || keeps_all_pages(current);
 }
 
 unsigned long *arch_alloc_thread_stack_node(struct task_struct *task, int node)

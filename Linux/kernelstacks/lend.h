@@ -98,7 +98,7 @@ static __always_inline void kernelstacks_take_back(struct task_struct *prev)
 	entries = record->entries;
 	missing = record->missing;
 	record->lent = NULL;
-	unused = is_whole_for_good(prev) ? 0 : min_t(long, pages_below_margin(prev, record), missing);
+	unused = keeps_all_pages(prev) ? 0 : min_t(long, pages_below_margin(prev, record), missing);
 	first = 0;
 	if (unused > 0 && empty_untouched(&entries[0], frames[0])) {
 		first = 1;

@@ -72,7 +72,7 @@ static bool may_give(struct task_struct *task, const struct slot_record *record)
 {
 	/* Once it is off its CPU, all that was done at the switch is seen: pairs with finish_task(). */
 	return !smp_load_acquire(&task->on_cpu) && !(task->flags & PF_EXITING) && !record->lent && !record->is_short &&
-	       !record->is_parked && !is_charging(record) && !is_whole_for_good(task);
+	       !record->is_parked && !is_charging(record) && !keeps_all_pages(task);
 }
 
 static int give_pages(struct task_struct *task, void *context)

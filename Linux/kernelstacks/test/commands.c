@@ -68,6 +68,8 @@ static int execute(const char *line)
 		return kernelstacks_keep_waiting(true);
 	if (!strcmp(line, "go-on"))
 		return kernelstacks_keep_waiting(false);
+	if (!strcmp(line, "switch-with-lock"))
+		return kernelstacks_switch_with_lock();
 	if (!strcmp(line, "empty-set"))
 		return kernelstacks_empty_set();
 	if (!strcmp(line, "wake-before-sleep"))

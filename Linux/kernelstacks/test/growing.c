@@ -238,6 +238,20 @@ static int wait_in_lock(void)
 static int wait_in_lock(void) { return -EOPNOTSUPP; }
 #endif
 
+/* With PREEMPT_RT, a thread that is switched from with such a lock has all pages then. */
+int kernelstacks_switch_with_lock(void)
+{
+	static DEFINE_SPINLOCK(lock);
+	unsigned int missing;
+
+	spin_lock(&lock);
+	preempt_disable();
+	switch_out_and_in();
+	missing = record_of_task(current)->missing;
+	spin_unlock(&lock);
+	return missing ? -EINTR : 0;
+}
+
 static int wait_in_rcu(void)
 {
 	rcu_read_lock();
@@ -302,6 +316,7 @@ int kernelstacks_wake_waiting(bool is_for_frames) { return -EOPNOTSUPP; }
 int kernelstacks_grow_when_charged(void) { return -EOPNOTSUPP; }
 int kernelstacks_keep_waiting(bool keep) { return -EOPNOTSUPP; }
 int kernelstacks_empty_set(void) { return -EOPNOTSUPP; }
+int kernelstacks_switch_with_lock(void) { return -EOPNOTSUPP; }
 int kernelstacks_wake_before_sleep(void) { return -EOPNOTSUPP; }
 int kernelstacks_wake_in_turn(unsigned int count) { return -EOPNOTSUPP; }
 int kernelstacks_queue(char *result) { return -EOPNOTSUPP; }

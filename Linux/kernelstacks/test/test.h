@@ -70,6 +70,7 @@ int kernelstacks_wake_in_turn(unsigned int count);
 int kernelstacks_keep_waiting(bool keep);
 /* The next thread that waits for frames sleeps only after it was woken, by another CPU. */
 int kernelstacks_empty_set(void);
+int kernelstacks_switch_with_lock(void);
 int kernelstacks_wake_before_sleep(void);
 /* Who waits for frames and sleeps, in order. */
 int kernelstacks_queue(char *result);
