@@ -90,10 +90,17 @@ static void queue_order(char **arguments) {
 static void wait_as(char **arguments) {
   long failed = 0, states = 0;
   for (; *arguments; arguments++, states++) {
-    live[0] = fork();
-    check("fork", live[0] < 0);
-    if (live[0] == 0) exit(pin_to_cpu(0) < 0 || command_number("wait-as ", number(*arguments), -1));
-    await_figure("waiting", 1);
+    int status = 0;
+    long has_ended = 0;
+    do {
+      live[0] = fork();
+      check("fork", live[0] < 0);
+      if (live[0] == 0) {
+        long error = pin_to_cpu(0) < 0 ? -1 : command_number("wait-as ", number(*arguments), -1);
+        exit(error == -11 /* EAGAIN: its stack is whole */ ? 2 : error != 0);
+      }
+      while (lending_figure("waiting") < 1 && !(has_ended = wait_if_ended(live[0], &status))) sleep_milliseconds(10);
+    } while (has_ended && status == 2 << 8);
     check("wake-waiting", command("wake-waiting"));
     failed += lending_figure("waiting") != 1;
     check("thaw", command("thaw"));

@@ -281,6 +281,9 @@ int kernelstacks_wait_as(unsigned int state)
 	/* What it may need meanwhile is there: the frames that are taken may be its own. */
 	if (kernelstacks_recurse(6000, PAUSE_NONE))
 		return -EIO;
+	/* With PREEMPT_RT it may have been switched from with a lock: another is to try. */
+	if (!record_of_task(current)->missing)
+		return -EAGAIN;
 	kernelstacks_freeze_pool(true);
 	preempt_disable();
 	set = take_spare_set();
