@@ -61,9 +61,8 @@ static inline unsigned int accounted_from(const struct slot_record *record)
 
 /*
  * Whether all pages of a thread's stack become its own when it is switched from, so that it waits for no frames: with PREEMPT_RT, of
- * one that has a real-time policy, or holds a lock that sleeps there and spins elsewhere, or waits for a lock, which it is then to take
- * before others. It may be a lock of the page allocator, which kstackd needs to get frames. A thread does not migrate while it holds
- * one.
+ * one that has a real-time policy, or holds a lock that sleeps there and spins elsewhere (such a thread does not migrate), or waits for
+ * a lock, which it is then to take before others. It may be a lock of the page allocator, which kstackd needs to get frames.
  */
 static __always_inline bool keeps_all_pages(struct task_struct *task)
 {

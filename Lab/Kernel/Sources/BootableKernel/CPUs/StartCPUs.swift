@@ -15,8 +15,8 @@ import Scenarios
 
 /// Makes the stacks of the secondary CPUs, and starts them, one after the other.
 ///
-/// On the boot CPU, with interrupts off. Those that the kernel is not to use rest. A CPU that does not start is named on the console, and the others go on: its number is
-/// the next one's, and what was made for it stays its own, in case it comes late.
+/// On the boot CPU, with interrupts off. Those that the kernel is not to use rest. A CPU that does not start is named on the
+/// console, and the others go on: its number is the next one's, and what was made for it stays its own, in case it comes late.
 func startCPUs() {
   let wanted = AArch64().cpuCount
   guard wanted > 1 else { return restCPUs(from: 1) }
