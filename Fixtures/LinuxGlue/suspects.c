@@ -1,5 +1,7 @@
 // The glue's part of stacks that are freed twice, on a host: what it hands to a worker, and what that asks of every CPU.
+#include <arena.c>
 #include <glue.c>
+#include <services.c>
 
 int printf(const char *, ...);
 void *calloc(size_t count, size_t size);

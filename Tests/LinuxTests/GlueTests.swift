@@ -37,7 +37,7 @@ import Testing
     defer { folder.remove() }
     for header in Self.headers { try folder.write("#include <everything.h>\n", to: header) }
     let stubs = Folder.root.appendingPathComponent("Fixtures/LinuxHeaders").path
-    for file in ["glue.c", "freed.c"] {
+    for file in ["arena.c", "freed.c", "glue.c", "services.c"] {
       _ = try folder.run(
         "clang",
         Self.flags + options.map { "-DCONFIG_\($0)" } + ["-DLINUX_VERSION_CODE=\(version)"]
