@@ -28,8 +28,9 @@ static __always_inline void kernelstacks_reserve(struct task_struct *prev, struc
 {
 	unsigned long margin = current_stack_pointer - PARK_MARGIN;
 
-	/* In the top page bits 13:12 are 11. */
-	if (unlikely(!(margin & 2 * PAGE_SIZE) || !(margin & PAGE_SIZE) || keeps_all_pages(prev) ||
+	/* In the top page bits 13:12 are 11. Threads of the kernel have all pages from the beginning. */
+	if (unlikely(!(margin & 2 * PAGE_SIZE) || !(margin & PAGE_SIZE) ||
+		     (keeps_all_pages(prev) && !(prev->flags & PF_KTHREAD)) ||
 		     raw_cpu_read(kernelstacks_cpu.set[0].count) < MOST_MISSING))
 		kernelstacks_refill_reserve(prev, next, margin);
 }
