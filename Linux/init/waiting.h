@@ -90,9 +90,10 @@ static void queue_order(char **arguments) {
 static void wait_as(char **arguments) {
   long failed = 0, states = 0;
   for (; *arguments; arguments++, states++) {
-    int status = 0;
-    long has_ended = 0;
+    int status;
+    long has_ended;
     do {
+      status = has_ended = 0;
       live[0] = fork();
       check("fork", live[0] < 0);
       if (live[0] == 0) {

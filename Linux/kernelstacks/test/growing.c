@@ -281,11 +281,14 @@ int kernelstacks_wait_as(unsigned int state)
 	/* What it may need meanwhile is there: the frames that are taken may be its own. */
 	if (kernelstacks_recurse(6000, PAUSE_NONE))
 		return -EIO;
-	/* With PREEMPT_RT it may have been switched from with a lock: another is to try. */
-	if (!record_of_task(current)->missing)
-		return -EAGAIN;
 	kernelstacks_freeze_pool(true);
 	preempt_disable();
+	/* With PREEMPT_RT it may have been switched from with a lock: another is to try. */
+	if (!record_of_task(current)->missing) {
+		preempt_enable();
+		kernelstacks_freeze_pool(false);
+		return -EAGAIN;
+	}
 	set = take_spare_set();
 	if (!state)
 		error = wait_in_rcu();
