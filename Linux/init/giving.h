@@ -71,8 +71,6 @@ static void fork_deep_twice(long count, int *writer) {
   }
   close_file(ends[0]);
   await_figure("fourPages", count + 1 /* the first process */);
-  // The last of them have yet to come up again.
-  sleep_milliseconds(200);
 }
 
 static void wake_by_bytes(long count, int writer) {
@@ -116,7 +114,6 @@ static void given_margin(char **arguments) {
     if (live[i] == 0) exit(command_number("recurse ", 12288, 1) || command_number("recurse ", 3000, 999 /* while held */));
   }
   await_figure("fourPages", count + 1);
-  sleep_milliseconds(200);
   drop_caches_until("twoPages", count);
   show_lending("marginGiven");
   check("freeze", command("freeze"));
@@ -147,7 +144,6 @@ static void given_elsewhere(char **arguments) {
     exit(command_number("recurse ", 12288, 20) != 0);
   }
   await_figure("fourPages", cpus);
-  sleep_milliseconds(200);
   drop_caches_until(arguments[1], cpus - 1);
   show_lending("elsewhereGiven");
   wake_by_bytes(cpus - 1, ends[1]);

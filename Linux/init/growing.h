@@ -152,15 +152,6 @@ static void deep(char **arguments) {
   end();
 }
 
-// Waits until so many threads at least wait for frames.
-static void await_parked(long least) {
-  for (long tries = 0; tries < 3000; tries++) {
-    check("lending", command("lending"));
-    if (number_in("/proc/kernelstacks", "\"waiting\":") >= least) return;
-    sleep_milliseconds(10);
-  }
-}
-
 // What processes that are there before the frames go, and those that are forked afterwards, do until they go deep.
 enum { TIMED, SLEEPING, TRACED, READING, FORKED_LATE, KINDS };
 
@@ -196,10 +187,18 @@ static void finish_waiting_process(long kind) {
 // PREEMPT_RT, into that of one that waits for a lock.
 static int is_parked(long process) { return is_in_state(process, 'I') || is_in_state(process, 'D'); }
 
-// frozen THREADS CPUS: no frames for processes that go deep, while timers, sleeps, bytes in a pipe and stops by a tracer come to
+// Waits until so many of the first `count` processes wait for frames, or have ended because they needed none.
+static void await_waiting_or_ended(long count, long many) {
+  for (long ended = 0; lending_figure("waiting") + ended < many; sleep_milliseconds(10)) {
+    ended = 0;
+    for (long i = 0; i < count; i++) ended += is_in_state(live[i], 'Z');
+  }
+}
+
+// frozen THREADS: no frames for processes that go deep, while timers, sleeps, bytes in a pipe and stops by a tracer come to
 // their end; then signals come, and the tracer. Then there are frames again.
 static void frozen(char **arguments) {
-  long count = number(arguments[0]), cpus = number(arguments[1]), failed = 0, interrupted = 0, stopped = 0;
+  long count = number(arguments[0]), failed = 0, interrupted = 0, stopped = 0;
   volatile int *go = (volatile int *)map_shared_memory(4096);
   // A pipe for each: of several readers of one, a byte wakes the first alone.
   static int writers[64];
@@ -232,10 +231,9 @@ static void frozen(char **arguments) {
     check("fork", live[i] < 0);
     if (live[i] == 0) exit(command_number("recurse ", 12288, i % 2) != 0);
   }
-  // Each CPU has frames for two of them.
-  await_parked(count - count / KINDS - 2 * cpus);
+  await_waiting_or_ended(count, count - count / KINDS);
   for (long i = TRACED; i < count; i += KINDS) check("continue", trace(TRACE_CONTINUE, live[i]));
-  await_parked(count - 2 * cpus);
+  await_waiting_or_ended(count, count);
   show_lending("frozen");
   // A stop and its end, a signal that is ignored, a tracer that wants a stop, a signal that kills the last of them, and
   // wakeups of all.
@@ -282,6 +280,8 @@ static void shortages(char **arguments) {
   storm_once(times * 16, workers);
   for (long i = 0; i < times; i++) {
     check("freeze", command("freeze"));
+    // The first time until a thread waits, whatever else the host does.
+    if (i == 0) await_figure("waiting", 1);
     sleep_milliseconds(20);
     check("thaw", command("thaw"));
     sleep_milliseconds(10);
@@ -294,7 +294,7 @@ static void shortages(char **arguments) {
   end();
 }
 
-// hungry ROUNDS WORKERS HOGS: processes go deep while others take all memory, until some are killed for it.
+// hungry ROUNDS WORKERS HOGS: processes go deep while others take all memory, and keep it until some have been killed for it.
 static void hungry(char **arguments) {
   long rounds = number(arguments[0]), workers = number(arguments[1]), hogs = number(arguments[2]);
   long failed = 0, killed = 0, failure = 0;
@@ -304,18 +304,19 @@ static void hungry(char **arguments) {
     if (live[i]) continue;
     char *memory = (char *)map_memory(64 << 20);
     for (word at = 0; at < 64 << 20; at += 4096) memory[at] = 1;
-    sleep_milliseconds(300);
-    exit(0);
+    for (;;) pause();
   }
-  for (long i = 0; i < workers + hogs; i++) {
+  for (long left = workers; left > 0 || killed == 0;) {
     int status = 1, is_hog = 0;
     long child = wait(&status);
     for (long hog = 0; hog < hogs; hog++) is_hog |= live[hog] == child;
+    left -= !is_hog;
     killed += is_hog && status == 9;
-    if (status == 0 || (is_hog && status == 9)) continue;
+    if (is_hog ? status == 9 : status == 0) continue;
     failed++;
     failure = status;
   }
+  reap_live(hogs);
   show_lending("hungryLending");
   begin("hungry");
   put_member(&line, "killed", killed);
