@@ -30,16 +30,19 @@ static u64 next_random(u64 *state)
 	return word ^ (word >> 31);
 }
 
-/* Pins all blocks of this order and above that can be had. */
-static void pin_all(gfp_t flags, unsigned int order)
+/* Pins all blocks of this order and above that can be had; whether there were any. */
+static bool pin_all(gfp_t flags, unsigned int order)
 {
+	bool have_been = false;
 	struct page *page;
 
 	drain_all_pages(NULL);
 	while ((page = alloc_pages(flags | __GFP_NOWARN, order))) {
 		split_page(page, order);
 		bitmap_set(pinned, page_to_pfn(page) - first_frame, 1 << order);
+		have_been = true;
 	}
+	return have_been;
 }
 
 static void release(unsigned long frame)
@@ -79,12 +82,13 @@ int kernelstacks_fragment(unsigned int order, u64 seed, char *result)
 	}
 	/*
 	 * Larger blocks may appear later: the stack of a thread that ends, a slab that reclaim gives back, what compaction
-	 * heals. All that fork could get in these ways is got here, and pinned.
+	 * heals. All that fork could get in these ways is got here, and pinned; also what the last attempt leaves, which fails.
 	 */
 	msleep(200);
 	kernelstacks_settle();
-	pin_all(__GFP_MEMALLOC, order + 1);
-	pin_all(GFP_KERNEL | __GFP_RETRY_MAYFAIL, order + 1);
+	do
+		pin_all(GFP_KERNEL | __GFP_RETRY_MAYFAIL, order + 1);
+	while (pin_all(__GFP_MEMALLOC, order + 1));
 	return kernelstacks_figures(result);
 }
 
