@@ -16,12 +16,28 @@
 #ifndef KERNELSTACKS_FAULT_H
 #define KERNELSTACKS_FAULT_H
 
+#include <asm/alternative.h>
 #include <asm/stack_pointer.h>
 
 #include "frames.h"
 
 /* What kernelstacks_reserve() has found. `margin` is where prev's park margin ends. */
 void kernelstacks_refill_reserve(struct task_struct *prev, struct task_struct *next, unsigned long margin);
+
+/*
+ * A field of kernelstacks_cpu on this CPU. As this_cpu_ptr(), of which a compiler that optimizes for size makes a call at each
+ * switch. Preemption is off.
+ */
+#define kernelstacks_on_this_cpu(field) \
+	((typeof(kernelstacks_cpu.field) *)((unsigned long)&kernelstacks_cpu.field + kernelstacks_cpu_offset()))
+
+static __always_inline unsigned long kernelstacks_cpu_offset(void)
+{
+	unsigned long offset;
+
+	asm volatile(ALTERNATIVE("mrs %0, tpidr_el1", "mrs %0, tpidr_el2", ARM64_HAS_VIRT_HOST_EXTN) : "=r" (offset));
+	return offset;
+}
 
 /* Before the switch: the run queue is locked, interrupts are off. */
 static __always_inline void kernelstacks_reserve(struct task_struct *prev, struct task_struct *next)
@@ -31,7 +47,7 @@ static __always_inline void kernelstacks_reserve(struct task_struct *prev, struc
 	/* In the top page bits 13:12 are 11. Threads of the kernel have all pages from the beginning. */
 	if (unlikely(!(margin & 2 * PAGE_SIZE) || !(margin & PAGE_SIZE) ||
 		     (keeps_all_pages(prev) && !(prev->flags & PF_KTHREAD)) ||
-		     raw_cpu_read(kernelstacks_cpu.set[0].count) < MOST_MISSING))
+		     *kernelstacks_on_this_cpu(set[0].count) < MOST_MISSING))
 		kernelstacks_refill_reserve(prev, next, margin);
 }
 

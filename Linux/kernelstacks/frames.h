@@ -74,14 +74,14 @@ static inline void set_short(struct slot_record *record, bool is_short)
 	record->is_short = is_short;
 }
 
-/* Whether a thread has been switched to without enough frames. */
-static __always_inline bool kernelstacks_is_short(struct task_struct *task)
+/* Whether the thread that runs has been switched to without enough frames. */
+static __always_inline bool kernelstacks_is_short(void)
 {
 	struct slot_record *record;
 
 	if (likely(!atomic_read(&kernelstacks_short_threads)))
 		return false;
-	record = record_of_task(task);
+	record = record_of_task(current);
 	return record && record->is_short;
 }
 

@@ -43,7 +43,7 @@ static void __sched kernelstacks_schedule(schedule_mode mode)
 
 #define finish_arch_post_lock_switch()                            \
 	do {                                                      \
-		if (unlikely(kernelstacks_is_short(current)))     \
+		if (unlikely(kernelstacks_is_short()))            \
 			kernelstacks_park(kernelstacks_schedule); \
 	} while (0)
 
