@@ -126,10 +126,8 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     record.pointee.overflows &+= 1
     noteReturned(record.pointee.count > 0 ? 2 : 1)
     if let cached = record.popLast(off) { _ = giveUp(cached, off) }
-    if record.pointee.count == 0 {
-      record.pointee.owesCompletion = 1
-      allowCaching(record)
-    }
+    record.pointee.owesCompletion = 1
+    if record.pointee.count == 0 { allowCaching(record) }
     _ = giveUp(stack, off)
   }
 

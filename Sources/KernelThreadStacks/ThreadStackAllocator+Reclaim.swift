@@ -101,6 +101,12 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   @inline(never) private func emptyOnRequest(
     _ record: UnsafeMutablePointer<CPURecord>, _ off: borrowing InterruptsOff
   ) -> Int {
+    // What others have unmapped, they complete. If each of many CPUs did so once more, a reclaim would cost as many times as many
+    // invalidations.
+    if record.pointee.count == 0, record.pointee.owesCompletion == 0 {
+      allowCaching(record)
+      return 0
+    }
     let given = emptyMagazine(record, target: .max, off)
     return given == 0 ? 0 : given &+ releaseEmptyTables()
   }

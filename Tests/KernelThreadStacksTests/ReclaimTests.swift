@@ -91,6 +91,43 @@ import Testing
     #expect(world.simulation.onCPU(1) { _ in stacks.serviceReclaimRequest() } == 0)
   }
 
+  @Test func `A CPU that is asked and has nothing does not complete what others have unmapped`() throws {
+    let world = try World(memoryBytes: 8 << 20, cpuCount: 3)
+    var configuration = StackConfiguration(.vmalloc)
+    configuration.depotStacks = 0
+    let stacks = try world.stacks(configuration)
+    var owners = try (0..<40).map { _ in Owner(try stacks.allocate(node: nil)) }
+    stacks.reclaim(target: .max)
+    for _ in 0..<12 { stacks.free(owners.removeLast().take()) }
+    let waiting = stacks.retiredStackCount
+    #expect(waiting > 0)
+    let before = world.machine.counters
+    #expect(world.simulation.onCPU(1) { _ in stacks.serviceReclaimRequest() } == 0)
+    #expect(world.machine.counters == before && stacks.retiredStackCount == waiting)
+    // The request is served: the CPU caches again, and a second look does nothing.
+    world.simulation.onCPU(1) { _ in stacks.free(owners.removeLast().take()) }
+    #expect(stacks.cachedStackCount(ofCPU: 1) == 1)
+    // The third CPU has unmapped stacks on request, and has used up its magazine since: it completes what it has begun.
+    world.simulation.onCPU(2) { _ in
+      for _ in 0..<2 { stacks.free(owners.removeLast().take()) }
+      stacks.serviceReclaimRequest()
+      for _ in 0..<4 { stacks.free(owners.removeLast().take()) }
+    }
+    stacks.reclaim(target: .max)
+    world.simulation.onCPU(2) { _ in
+      stacks.free(owners.removeLast().take())
+      while stacks.cachedStackCount(ofCPU: 2) > 0, let stack = try? stacks.allocate(node: nil) {
+        owners.append(Owner(stack))
+      }
+      #expect(stacks.cachedStackCount(ofCPU: 2) == 0 && stacks.retiredStackCount == 2)
+      #expect(stacks.serviceReclaimRequest() > 0)
+      #expect(stacks.retiredStackCount == 0)
+    }
+    for owner in owners { stacks.free(owner.take()) }
+    stacks._checkInvariants()
+    #expect(world.simulation.violations.isEmpty)
+  }
+
   @Test
   func `A CPU that is asked gives its magazine back in its frees, a few frames at a time, and caches again`()
     throws
