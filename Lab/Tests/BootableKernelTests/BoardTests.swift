@@ -26,7 +26,7 @@ import Testing
   }
 
   @Test func `A storm on 64 CPUs loses no word and no frame`() async throws {
-    let run = try await boot("scenario=smp-storm strategy=growing operations=1000") {
+    let run = try await boot("scenario=smp-storm strategy=growing operations=1000 ticks=15") {
       $0.cpuCount = 64
       $0.countsInstructions = false
     }

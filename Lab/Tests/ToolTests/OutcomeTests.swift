@@ -96,4 +96,17 @@ import Testing
     #expect(plan.options.memoryBytes == 64 << 20)
     #expect(plan.options.nodeCount == 2)
   }
+
+  @Test func `More than eight CPUs of a storm have a thousand ticks a second together`() throws {
+    func commandLine(_ scenario: String, cpus: Int) throws -> String {
+      try RunPlan(
+        ["scenario=\(scenario)", "strategy=vmalloc", "cpus=\(cpus)"], cpu: .cortexA72, silenceLimit: 1,
+        machine: .qemu
+      ).kernelCommandLine
+    }
+    #expect(try commandLine("smp-storm", cpus: 64) == "scenario=smp-storm strategy=vmalloc ticks=15")
+    #expect(try commandLine("smp-storm", cpus: 8) == "scenario=smp-storm strategy=vmalloc")
+    // Instructions are counted: guest time does not pass faster than they are executed.
+    #expect(try commandLine("forks-at-once", cpus: 64) == "scenario=forks-at-once strategy=vmalloc")
+  }
 }

@@ -38,7 +38,7 @@ import Scenarios
     }
     startLending(KernelObjects.stacks.pointee.lender)
   }
-  startInterrupts()
+  startInterrupts(ticksPerSecond: options.ticksPerSecond)
   // The benchmark begins on one CPU, and starts the others, if there are any, when it has measured that one.
   if !options.isBenchmark || AArch64().cpuCount == 1 { startCPUs() }
   ca_enable_interrupts()
@@ -116,15 +116,15 @@ private func buildAddressSpace(_ layout: AddressLayout, _ early: EarlyAddressSpa
   return metadata
 }
 
-private func startInterrupts() {
+private func startInterrupts(ticksPerSecond: Int) {
   let board = KernelObjects.board
   guard let controller = board.pointee.interruptController else { return }
   AArch64().startInstructionCounter()
   // Firmware sets the register; there is no other source for the counter's frequency.
-  guard ca_read_cntfrq_el0() >= TickTimer.frequency else {
+  guard ca_read_cntfrq_el0() >= UInt64(ticksPerSecond) else {
     fail("the generic timer is slower than the tick (CNTFRQ_EL0)")
   }
   Interrupts.start(
     BoardInterrupts(controller, mappedAt: AArch64().linearMapOffset),
-    timer: TickTimer(privateInterrupt: board.pointee.timerInterrupt))
+    timer: TickTimer(privateInterrupt: board.pointee.timerInterrupt, frequency: ticksPerSecond))
 }

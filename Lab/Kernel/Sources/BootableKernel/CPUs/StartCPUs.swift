@@ -79,15 +79,13 @@ func startCPU(_ number: Int) -> Bool {
     warn(of: index, "cannot be started")
     return false
   }
-  let minute = 60 * ca_read_cntfrq_el0()
-  let deadline = ca_read_cntvct_el0() + minute
+  var (coming, running) = (Patience(minutes: 1), Patience(minutes: 2))
   while cpu.pointee.state != .online {
-    let now = ca_read_cntvct_el0()
-    if now > deadline, cpu.pointee.changeState(from: .starting, to: .abandoned) {
+    if coming.isOver(), cpu.pointee.changeState(from: .starting, to: .abandoned) {
       warn(of: index, "was started and has not come within a minute")
       return false
     }
-    if now > deadline + minute { fail("a CPU has come, and does not run threads after a minute") }
+    if running.isOver() { fail("a CPU has come, and does not run threads after a minute") }
     ca_wait_for_event()
   }
   return true

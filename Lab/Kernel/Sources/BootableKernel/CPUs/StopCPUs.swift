@@ -44,9 +44,9 @@ func takeOffline(_ number: Int) -> Bool {
   withoutCalls { cpu.pointee.state = .stopping }
   InterprocessorInterrupt.reschedule.send(to: number)
   let affinity = KernelObjects.board.pointee.cpus[cpu.pointee.boardIndex].affinity
-  let deadline = ca_read_cntvct_el0() + 60 * ca_read_cntfrq_el0()
+  var patience = Patience(minutes: 1)
   while !firmware.hasStopped(affinity) {
-    if ca_read_cntvct_el0() > deadline { fail("a CPU was to stop and has not in 60 seconds") }
+    if patience.isOver() { fail("a CPU was to stop and has not in 60 seconds") }
     Scheduler.yield()
     ca_wait_for_event()
   }

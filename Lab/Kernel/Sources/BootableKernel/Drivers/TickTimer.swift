@@ -5,18 +5,21 @@ import CAArch64
 
 /// The current CPU's virtual timer, which interrupts at regular intervals.
 struct TickTimer {
-  /// Ticks per second.
-  static var frequency: UInt64 { 1000 }
+  /// Ticks per second, if the command line does not say otherwise.
+  static var defaultFrequency: Int { 1000 }
 
   /// The interrupt's ID in the interrupt controller.
   let interrupt: UInt32
   /// Counter increments between two ticks.
   let interval: UInt64
+  /// Ticks per second.
+  let frequency: Int
 
   /// Makes a timer with a private interrupt's number (0…15).
-  init(privateInterrupt: Int) {
+  init(privateInterrupt: Int, frequency: Int) {
     interrupt = UInt32(16 + privateInterrupt)
-    interval = ca_read_cntfrq_el0() / Self.frequency
+    interval = ca_read_cntfrq_el0() / UInt64(frequency)
+    self.frequency = frequency
   }
 
   /// Stops the tick, and clears its interrupt.

@@ -28,6 +28,9 @@ enum Interrupts {
   /// The interrupt controller.
   static var device: BoardInterrupts { controller }
 
+  /// Ticks of a CPU per second; the default before ``start(_:timer:)``.
+  static var ticksPerSecond: Int { timer?.frequency ?? TickTimer.defaultFrequency }
+
   /// Starts the interrupt controller, and the tick on the boot CPU.
   ///
   /// Interrupts may still be off.

@@ -14,6 +14,9 @@ struct KernelOptions {
   /// The number of ASID bits in use: those of the CPU (TCR_EL1.AS), or fewer for early rollovers.
   var identifierBits = mostIdentifierBits
 
+  /// Ticks of each CPU per second.
+  var ticksPerSecond = TickTimer.defaultFrequency
+
   /// The most CPUs to run, if the command line says so: others stay as they are.
   var cpuLimit: Int?
 
@@ -45,6 +48,13 @@ func readOptions() -> KernelOptions {
     else { fail("asid-bits is a number from 5 to what the CPU has") }
     options.identifierBits = Int(bits)
     CommandLine.remove("asid-bits")
+  }
+  if let text = CommandLine.value(of: "ticks") {
+    guard let count = ScenarioOptions.number(text), (10...10_000).contains(count) else {
+      fail("ticks is a number from 10 to 10000")
+    }
+    options.ticksPerSecond = Int(count)
+    CommandLine.remove("ticks")
   }
   do {
     options.scenario = try ScenarioOptions(parsing: CommandLine.text)

@@ -10,7 +10,7 @@ import Scenarios
 func serveFreedStacks(tick: Int) {
   guard KernelObjects.hasProcesses else { return }
   KernelObjects.stacks.pointee.serviceReclaimRequest()
-  if AArch64().currentCPU == 0, tick % Int(TickTimer.frequency) == 0 { ageFreedStacks() }
+  if AArch64().currentCPU == 0, tick % Interrupts.ticksPerSecond == 0 { ageFreedStacks() }
 }
 
 // Interrupts are off, so that all invalidations counted meanwhile are due to ageing.
