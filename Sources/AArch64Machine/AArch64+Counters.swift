@@ -66,6 +66,18 @@
       return (count, ticks)
     }
 
+    /// Calls `body` with each lock that a CPU has found taken: its address, how often, and how many ticks all such waits took.
+    ///
+    /// ``lockWaits`` counts also those for locks that were too many for the table: of more than 256.
+    ///
+    /// - Complexity: O(256).
+    public func visitLockWaits(_ body: (_ lock: UInt, _ count: UInt64, _ ticks: UInt64) -> Void) {
+      for place in 0..<UInt64(CA_LOCK_WAIT_PLACES) {
+        let waits = ca_lock_waits_at(place)
+        if waits.pointee.lock != 0 { body(UInt(waits.pointee.lock), waits.pointee.waits, waits.pointee.ticks) }
+      }
+    }
+
     /// Completed batches of TLB invalidation of kernel addresses that this CPU has issued.
     ///
     /// Interrupts are off.

@@ -15,6 +15,12 @@ public enum FrameOwner: Equatable, Sendable {
 }
 
 extension BuddyAllocator {
+  /// The name of the lock at an address, for reports of waits; `nil` if it is no lock of this allocator.
+  public borrowing func lockName(at address: UInt) -> StaticString? {
+    for node in 0..<nodeCount where UInt(bitPattern: nodes + node) == address { return "freeFrames" }
+    return nil
+  }
+
   /// The owner of a frame; takes the lock of its node.
   ///
   /// - Complexity: O(ranges of RAM), and at most 10 steps to the first frame of its block.

@@ -43,6 +43,18 @@ extension ThreadScheduler {
     return isStalled
   }
 
+  /// Whether no CPU holds a frame that a waiting thread may need: what the detection of a stall asks after a failed attempt.
+  ///
+  /// For measurements; the answer may be out of date at once.
+  ///
+  /// - Complexity: O(CPUs); it takes the lock of each CPU's queue.
+  public borrowing func areAllCPUsQuiet() -> Bool {
+    let state = machine.lock(sharedLock)
+    let isQuiet = signatureOfQuiet() >= 0
+    machine.unlock(sharedLock, restoring: state)
+    return isQuiet
+  }
+
   /// Gives back this CPU's reserve and cached stacks, which no other CPU can reach, since it has no thread to run and
   /// threads wait for frames.
   ///

@@ -56,15 +56,17 @@ public struct ThreadScheduler<M: Machine, Events: SchedulerEvents>: ~Copyable {
   ///   - machine: the machine; it has at most ``maximumCPUCount`` CPUs, which is checked.
   ///   - memory: ``byteCount(cpuCount:)`` bytes that stay as long as the scheduler is used, aligned to 64.
   ///   - events: the receiver of its transitions.
+  ///   - cpuCount: how many CPUs of the machine can take part, from CPU 0 on; all, if not said.
   /// - Complexity: O(CPUs).
-  public init(machine: M, memory: UnsafeMutableRawPointer, events: Events) {
-    precondition(machine.cpuCount <= Self.maximumCPUCount, "a scheduler has at most 64 CPUs")
+  public init(machine: M, memory: UnsafeMutableRawPointer, events: Events, cpuCount: Int? = nil) {
+    let count = cpuCount ?? machine.cpuCount
+    precondition(count <= Self.maximumCPUCount, "a scheduler has at most 64 CPUs")
     self.machine = machine
     self.events = events
     self.memory = memory
-    cpuCount = machine.cpuCount
+    self.cpuCount = count
     shared.initialize(to: SchedulerShared())
-    for cpu in 0..<cpuCount { queue(cpu).initialize(to: RunQueue()) }
+    for cpu in 0..<count { queue(cpu).initialize(to: RunQueue()) }
   }
 
   /// Makes a scheduler without threads, in a block of page frames, which is never given back.
@@ -145,6 +147,13 @@ extension ThreadScheduler {
       body(thread)
       next = thread.pointee.next
     }
+  }
+
+  /// The name of the lock at an address, for reports of waits; `nil` if it is no lock of this scheduler.
+  public borrowing func lockName(at address: UInt) -> StaticString? {
+    if UInt(bitPattern: sharedLock) == address { return "threadsWaitingForFrames" }
+    for cpu in 0..<cpuCount where UInt(bitPattern: lock(of: queue(cpu))) == address { return "runQueues" }
+    return nil
   }
 
   // MARK: Locations

@@ -23,6 +23,11 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     }
   }
 
+  /// The name of the lock at an address, for reports of waits; `nil` if it is not this allocator's, which has one.
+  public borrowing func lockName(at address: UInt) -> StaticString? {
+    UInt(bitPattern: lock) == address ? "stackSlotsAndDepot" : nil
+  }
+
   /// The memory of the stacks in use on a node, in KiB, from the frames actually behind them.
   ///
   /// Cached stacks are not in use; the boot stack is part of the image. 0 for a node that does not exist. Exact when no
@@ -122,6 +127,13 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// Page tables are the arena's.
   public var metadataByteCount: Int {
     control.pointee.metadataFrame == nil ? layout.byteCount : pageSize &<< layout.order
+  }
+
+  /// How many of these bytes are there for each CPU: magazine, counts, reserve, credits of groups, and its share of the refill pool
+  /// and of the records of slots.
+  public var metadataBytesForEachCPU: Int {
+    layout.cpuStride &+ layout.creditStride &+ layout.reserveLimit &* ReservedFrame.bytes
+      &+ (isLinear ? 0 : MemoryLayout<SlotGroup>.stride &<< layout.tableShift)
   }
 
   /// Writes one line: the strategy, what is in use, and the memory of each node.

@@ -79,6 +79,18 @@ extension VmallocArea {
     giveBack(state, to: frames)
   }
 
+  /// The name of the lock at an address, for reports of waits; `nil` if it is no lock of this area.
+  public borrowing func lockName(at address: UInt) -> StaticString? {
+    guard let state = publishedState() else { return nil }
+    if UInt(bitPattern: state.flushLock) == address { return "areaFlush" }
+    if UInt(bitPattern: state.lock) == address { return "largeAreas" }
+    guard let small = state.small else { return nil }
+    for cpu in 0..<SmallAreas.recordCount where UInt(bitPattern: small.lock(cpu)) == address {
+      return "smallAreas"
+    }
+    return nil
+  }
+
   /// The figures of what is in use and what is waiting, at this moment.
   public var figures: VmallocFigures {
     borrowing get {

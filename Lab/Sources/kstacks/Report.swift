@@ -17,6 +17,7 @@ func reportLines(
   if !results.isEmpty {
     lines += [""] + resultTable(results).lines
     lines += depthLines(results)
+    if let waits = lockWaitTable(results) { lines += [""] + waits.lines }
     // A picture's title already quotes the refusal.
     if pictures.isEmpty && isOneSeed { lines += refusalLines(results) }
   }

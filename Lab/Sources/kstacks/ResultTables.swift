@@ -13,6 +13,27 @@ func resultTable(_ results: [JSON]) -> TextTable {
   return comparisonTable(results)
 }
 
+/// Which locks CPUs waited for: one row for each strategy and lock, the longest waits first; `nil` where none are listed.
+func lockWaitTable(_ results: [JSON]) -> TextTable? {
+  var rows: [[String]] = []
+  for result in results {
+    let locks = (result["lockWaits"]?.members ?? [:]).map { name, waits in
+      (name: name, count: waits["waits"]?.integer ?? 0, time: waits["nanoseconds"]?.integer ?? 0)
+    }
+    let total = max(1, locks.reduce(0) { $0 + $1.time })
+    for lock in locks.sorted(by: { ($0.time, $1.name) > ($1.time, $0.name) }) {
+      rows.append([
+        result["strategy"]?.string ?? "?", inWords(lock.name), grouped(lock.count), grouped(lock.time / 1000),
+        percent(Double(lock.time) / Double(total)),
+      ])
+    }
+  }
+  if rows.isEmpty { return nil }
+  return TextTable(
+    heading: ["strategy", "lock", "waits", "microseconds", "of all waiting"], rows: rows,
+    numericColumns: Set(2...4))
+}
+
 /// One row for each workload of `vmalloc-suite`, in instructions.
 private func workloadTable(_ workloads: [String: JSON]) -> TextTable {
   let keys = [
@@ -106,7 +127,7 @@ func benchmarkTable(_ benchmarks: [JSON]) -> TextTable {
       let share = row["shareOfStack"]?.number ?? 0
       let size =
         memory.map { "\(readable(byteCount: $0)), \(percent(share))" }
-        ?? row["bytesPerThread"]?.integer.map { "\(grouped($0)) bytes" }
+        ?? (row["bytesPerThread"] ?? row["bytesForEachCPU"])?.integer.map { "\(grouped($0)) bytes" }
       let cells: [String] = [
         (row["name"]?.string ?? "?") + besideOneCPU(row), row["strategy"]?.string ?? "?", text(row["live"]),
         size ?? (counts ? text(row["instructions"]) : "-"),
@@ -120,6 +141,9 @@ func benchmarkTable(_ benchmarks: [JSON]) -> TextTable {
 
 /// The additional text of a row of several CPUs: `: 1.002 × one CPU's, 0.000 locks`.
 private func besideOneCPU(_ row: JSON) -> String {
+  if let one = row["instructionsOnOneCPU"], let each = row["instructionsForEachOtherCPU"] {
+    return ": \(text(one)) on one CPU, \(text(each)) more for each other"
+  }
   guard let ratio = row["ratio"], let locks = row["locksPerOperation"] else { return "" }
   return ": \(text(ratio)) × one CPU's, \(text(locks)) locks"
 }

@@ -8,7 +8,7 @@ import Testing
   func `Cached stacks cost on eight CPUs what they cost on one`(strategy: String) async throws {
     let run = try await boot("scenario=bench strategy=\(strategy)") { $0.cpuCount = 8 }
     expectSuccess(run)
-    let rows = run.records(ofType: "benchmark").filter { $0["cpus"] != nil }
+    let rows = run.records(ofType: "benchmark").filter { $0["ratio"] != nil }
     #expect(rows.count == 4)
     let cached = try #require(rows.first { $0["name"]?.string?.contains("cached") == true })
     let one = try #require(cached["instructionsOnOneCPU"]?.integer)
@@ -17,6 +17,37 @@ import Testing
     #expect(cached["locksPerOperation"]?.number == 0)
     #expect(cached["tlbInvalidations"]?.integer == 0)
     #expect(rows.allSatisfy { $0["cpus"]?.integer == 8 })
+  }
+
+  @Test func `Each wait of forks at once is a wait for a lock with a name`() async throws {
+    let run = try await boot("scenario=forks-at-once strategy=vmalloc operations=512") { $0.cpuCount = 8 }
+    expectSuccess(run)
+    let result = try #require(run.records(ofType: "result").first)
+    let locks = try #require(result["lockWaits"]?.members)
+    let waits = locks.values.compactMap { $0["waits"]?.integer }.reduce(0, +)
+    let perFork = try #require(result["lockWaitsPerFork"]?.number)
+    // 520 forks: those of eight processes, and the eight themselves.
+    #expect(waits > 0 && abs(Double(waits) / 520 - perFork) <= 0.001)
+    #expect(locks["otherLocks"] == nil)
+    // A fork holds it from beginning to end.
+    #expect(try #require(locks["processTable"]?["waits"]?.integer) > 0)
+  }
+
+  @Test func `What one CPU does rises with the number of CPUs where it looks at each`() async throws {
+    let run = try await boot("scenario=bench strategy=growing") { $0.cpuCount = 8 }
+    expectSuccess(run)
+    let rows = run.records(ofType: "benchmark").filter { $0["instructionsForEachOtherCPU"] != nil }
+    func costs(_ name: String) throws -> (one: Int, all: Int) {
+      let row = try #require(rows.first { $0["name"]?.string == name })
+      return (try #require(row["instructionsOnOneCPU"]?.integer), try #require(row["instructions"]?.integer))
+    }
+    #expect(rows.count == 4)
+    for name in ["look for a thread on all CPUs", "look whether all CPUs are quiet"] {
+      let (one, all) = try costs(name)
+      #expect(one > 0 && all > one && all < one + 7 * 60, "\(name): \(one), \(all)")
+    }
+    let bytes = run.records(ofType: "benchmark").compactMap { $0["bytesForEachCPU"]?.integer }
+    #expect(bytes.count == 7 && bytes.allSatisfy { $0 >= 64 })
   }
 
   @Test(

@@ -115,6 +115,19 @@ import Testing
       ])
   }
 
+  @Test func `Waits for locks are a row each, the longest first, with their shares`() throws {
+    let result = try JSON(
+      parsing: """
+        {"strategy":"vmalloc","lockWaits":{"runQueues":{"waits":3,"nanoseconds":1000},\
+        "processTable":{"waits":12,"nanoseconds":9000}}}
+        """)
+    #expect(
+      lockWaitTable([result])?.rows == [
+        ["vmalloc", "process table", "12", "9", "90 %"], ["vmalloc", "run queues", "3", "1", "10 %"],
+      ])
+    #expect(lockWaitTable([try JSON(parsing: #"{"strategy":"vmalloc"}"#)]) == nil)
+  }
+
   @Test func `A machine that cannot count leaves dashes`() throws {
     let row = try JSON(
       parsing: #"{"name":"free","strategy":"linear","instructions":0,"tlbInvalidations":1,"live":10}"#)

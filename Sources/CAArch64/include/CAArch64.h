@@ -176,6 +176,7 @@ static inline uint64_t ca_has_lse(void) { return ((ca_read_id_aa64isar0_el1() >>
 // A spin lock: 0 when it is free, 1 when it is held and no CPU waits; for the rest see lock_queue.h. Interrupts are off
 // from before ca_lock until after ca_unlock.
 void ca_lock_contended(uint64_t *word);
+uint64_t ca_lock_node_bytes(void);  // what the queue of waiting CPUs takes for each
 CA_INLINE void ca_lock(uint64_t *word) {
 #ifdef __ARM_FEATURE_ATOMICS
   uint64_t value = 0;
@@ -209,6 +210,17 @@ struct ca_cpu {
   uint64_t lock_waits;       // locks found taken
   uint64_t lock_wait_ticks;  // of CNTVCT_EL0, until they were taken
 };
+// The waits for one lock, in a table with a place for each lock that a CPU has found taken. They are written while the lock is
+// held.
+struct ca_lock_waits {
+  uint64_t lock;   // its address; 0 in a place that is free
+  uint64_t waits;
+  uint64_t ticks;  // of CNTVCT_EL0
+};
+#define CA_LOCK_WAIT_PLACES 256
+extern struct ca_lock_waits ca_lock_waits[CA_LOCK_WAIT_PLACES];
+static inline struct ca_lock_waits *ca_lock_waits_at(uint64_t place) { return &ca_lock_waits[place]; }
+
 // As many as a scheduler has: sets of CPUs are words of 64 bits.
 #define CA_MAXIMUM_CPUS 64
 extern struct ca_cpu ca_cpus[CA_MAXIMUM_CPUS];

@@ -128,6 +128,11 @@ public struct AddressSpaceTags<M: Machine> {
     UnsafeMutableRawPointer(shared).assumingMemoryBound(to: SpinLock.self)
   }
 
+  /// The name of the lock at an address, for reports of waits; `nil` if it is not this one's.
+  public func lockName(at address: UInt) -> StaticString? {
+    UInt(bitPattern: shared) == address ? "addressSpaceTags" : nil
+  }
+
   private func tags(of cpu: Int) -> UnsafeMutablePointer<CPUTags> {
     (UnsafeMutableRawPointer(shared) + (1 + cpu) * CPUTags.stride).assumingMemoryBound(to: CPUTags.self)
   }

@@ -233,6 +233,11 @@ extension Processes {
       .assumingMemoryBound(to: UInt.self)
   }
 
+  /// The name of the lock at an address, for reports of waits; `nil` if it is no lock of processes.
+  public borrowing func lockName(at address: UInt) -> StaticString? {
+    UInt(bitPattern: state) == address ? "processTable" : addressSpaceTags.lockName(at: address)
+  }
+
   /// Runs `body` with the lock of the process table held, and interrupts off.
   ///
   /// `body` must not call operations of processes that take the lock.

@@ -32,8 +32,8 @@ public protocol ScenarioHost {
   /// A clock calls it, so how many they are depends on how much time has passed, and on nothing else that a scenario does.
   var agingInvalidations: Int { get }
 
-  /// How often a CPU has waited for a lock, and for how long, on all CPUs.
-  var lockWaits: LockWaits { get }
+  /// How often CPUs have waited for locks, and for how long.
+  var lockWaits: LockWaitTable { get }
 
   /// Pages that were lent and stayed with their stacks though nothing of a thread's had touched them: a CPU had touched them,
   /// or one below, by speculation.
@@ -95,23 +95,9 @@ public protocol ScenarioHost {
   func runOnEachCPU(_ count: Int, in processes: borrowing Processes<Parts>, _ work: CPUWork<Parts>)
 }
 
-/// Waits for spin locks.
-public struct LockWaits: Sendable {
-  /// How often a CPU found a lock taken.
-  public var count: Int
-  /// How long all such waits were together, in nanoseconds.
-  public var nanoseconds: Int
-
-  /// Makes a count; none by default.
-  public init(count: Int = 0, nanoseconds: Int = 0) {
-    self.count = count
-    self.nanoseconds = nanoseconds
-  }
-}
-
 extension ScenarioHost {
   /// None: on a machine whose CPUs wait by handing over to each other.
-  public var lockWaits: LockWaits { LockWaits() }
+  public var lockWaits: LockWaitTable { LockWaitTable() }
 
   /// Hardware does not tell.
   public var pagesKeptUntouched: Int? { nil }

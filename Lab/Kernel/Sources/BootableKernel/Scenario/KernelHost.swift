@@ -18,14 +18,7 @@ struct KernelHost: ScenarioHost {
   var console: Console { Console() }
   var machineName: StaticString { "qemu" }
   var userInvalidations: Int { Int(AArch64().userInvalidations) }
-  var lockWaits: LockWaits {
-    let waits = AArch64().lockWaits
-    // Whole seconds apart, so that the product does not overflow.
-    let (seconds, rest) = waits.ticks.quotientAndRemainder(dividingBy: ca_read_cntfrq_el0())
-    return LockWaits(
-      count: Int(waits.count),
-      nanoseconds: Int(seconds * 1_000_000_000 + rest * 1_000_000_000 / ca_read_cntfrq_el0()))
-  }
+  var lockWaits: LockWaitTable { readLockWaits() }
   var agingInvalidations: Int { BootableKernel.agingInvalidations }
 
   /// Runs the first process until it has ended; the boot task waits.
@@ -122,6 +115,7 @@ func runScenario(_ options: KernelOptions) -> Never {
       options.scenario, stacks: KernelObjects.bareStacks.pointee, console: Console())
     if options.scenario.strategy == .growing { passed = runFaultBenchmark() && passed }
     passed = runAllCPUBenchmark(options.scenario.strategy) && passed
+    passed = runCPUCountBenchmark(options.scenario.strategy) && passed
     passed = runYardstick(options.scenario.strategy, KernelObjects.bareStacks.pointee) && passed
     exitMachine(passed ? .success : .failure)
   }

@@ -59,11 +59,13 @@ struct BenchmarkRows<Console: TextSink> {
 
   mutating func field(_ key: StaticString, permille: Int) { json.field(key, permille: permille) }
 
+  mutating func nullField(_ key: StaticString) { json.nullField(key) }
+
   mutating func end() { json.end() }
 
   private mutating func write(
     _ name: StaticString, _ instructions: Int, _ cost: Cost, _ live: Int, _ limit: Int?,
-    _ spread: CostSpread? = nil
+_ spread: CostSpread? = nil
   ) {
     begin(name)
     json.field("instructions", instructions)

@@ -77,6 +77,9 @@ func runSMPStorm<Host: ScenarioHost>(
     return false
   }
   processes.resetFigures()
+  let before = processes.machine.counters
+  let userBefore = host.userInvalidations
+  let waitsBefore = host.lockWaits
   // One operation of thirty is the program's, which forks in every second of them.
   let programOperations = max(1, options.operations / 30)
   processes.beginRecord(unit: "operations", total: options.operations)
@@ -104,6 +107,8 @@ func runSMPStorm<Host: ScenarioHost>(
   guard canGoOn else { return false }
   processes.bringCPUsBack(host)
 
+  var waits = host.lockWaits
+  waits.subtract(waitsBefore)
   let forks = processes.figures
   let (end, status) = (first.pointee.end, first.pointee.exitStatus)
   let leftBehind = processes.destroyAll()
@@ -148,6 +153,11 @@ func runSMPStorm<Host: ScenarioHost>(
   json.field("cpusTakenOffline", storm.cpus.figures.departures)
   json.field("cpusBroughtBack", storm.cpus.figures.returns)
   json.endObject()
+  let counted = processes.machine.counters
+  json.field("tlbInvalidations", Int(counted.tlbInvalidations &- before.tlbInvalidations))
+  json.field("tlbInstructions", Int(counted.tlbInstructions &- before.tlbInstructions))
+  json.field("userInvalidations", host.userInvalidations - userBefore)
+  json.field("lockWaits", waits)
   json.field("refused", storm.figures.refused + storm.threads.refused)
   json.field("violations", storm.figures.violations + verdicts.damaged)
   json.field("firstWrongAddress", Int(bitPattern: storm.figures.firstAddress))

@@ -43,7 +43,8 @@ func runProgramScenario<Host: ScenarioHost>(
 
   let figures = processes.figures
   let counted = processes.machine.counters
-  let waits = host.lockWaits
+  var waits = host.lockWaits
+  waits.subtract(waitsBefore)
   let invalidations = Int(counted.tlbInvalidations &- before.tlbInvalidations)
   let userInvalidations = host.userInvalidations - userBefore
   let agingInvalidations = host.agingInvalidations - agingBefore
@@ -97,8 +98,9 @@ func runProgramScenario<Host: ScenarioHost>(
     json.field("instructionsPerFork", Int(counted.instructions &- before.instructions) / forks)
     json.field(
       "locksPerFork", permille: Int(counted.lockAcquisitions &- before.lockAcquisitions) * 1000 / forks)
-    json.field("lockWaitsPerFork", permille: (waits.count - waitsBefore.count) * 1000 / forks)
-    json.field("lockWaitNanosecondsPerFork", (waits.nanoseconds - waitsBefore.nanoseconds) / forks)
+    json.field("lockWaitsPerFork", permille: waits.total.count * 1000 / forks)
+    json.field("lockWaitNanosecondsPerFork", waits.total.nanoseconds / forks)
+    json.field("lockWaits", waits)
   }
   if program == .exhaustAndRecover { json.field("forksAfterRecovery", processes.noted(.forksAfterRecovery)) }
   if let failed = FailedCheck(rawValue: status) {
