@@ -1,4 +1,5 @@
-// kstacks pi: the folder that a Raspberry Pi 3 or 4 boots the kernel from, with the files of its firmware beside.
+// kstacks pi: the folder that a Raspberry Pi 3 or 4 boots the kernel from, with the files of its firmware beside, and the image of
+// an SD card with all that is in the folder.
 
 import ArgumentParser
 import Foundation
@@ -11,6 +12,8 @@ struct PiCommand: AsyncParsableCommand {
   @Option(help: "The kernel's command line.") var commandLine =
     "scenario=fork-churn strategy=growing"
   @Option(help: "The folder. (default: build/pi)") var folder: String?
+  @Option(help: "The image of a card with all files of the folder. (default: the folder's name with .img)")
+  var image: String?
 
   func run() async throws {
     guard !commandLine.contains("\n"), commandLine.utf8.count <= 1024 else {
@@ -29,6 +32,24 @@ struct PiCommand: AsyncParsableCommand {
     }
     Terminal.line(
       "\(ResultFile.displayed(folder)): copy it to an SD card, beside the files of Raspberry Pi's firmware")
+    let image = image ?? "\(folder).img"
+    do { try Self.writeImage(of: URL(fileURLWithPath: folder), to: URL(fileURLWithPath: image)) } catch {
+      throw CommandError(
+        "cannot write \(image): \((error as? CardImageError)?.description ?? error.localizedDescription)")
+    }
+    Terminal.line("\(ResultFile.displayed(image)): such a card, with all that is in the folder")
+  }
+
+  /// Writes the image of a card with the files of a folder, in the order of their names; folders in it stay out.
+  static func writeImage(of folder: URL, to image: URL) throws {
+    let files = try FileManager.default.contentsOfDirectory(
+      at: folder, includingPropertiesForKeys: [.isRegularFileKey]
+    ).filter { try $0.resourceValues(forKeys: [.isRegularFileKey]).isRegularFile == true }
+    let card = try CardImage(
+      files.sorted { $0.lastPathComponent < $1.lastPathComponent }.map {
+        CardImage.File(name: $0.lastPathComponent, contents: try Data(contentsOf: $0))
+      })
+    try Data(card.bytes).write(to: image, options: .atomic)
   }
 
   /// What the firmware is told: which files to load, and to set up the serial port that the device tree chooses.

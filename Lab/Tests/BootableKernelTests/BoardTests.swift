@@ -117,6 +117,31 @@ import Testing
     #expect(storm.records(ofType: "result").first?["cpus"]?.integer == 4)
   }
 
+  // QEMU's board has no firmware that reads a card: what the firmware would read is taken from the image here.
+  @Test func `The kernel of an SD card's image boots with the card in its slot`() async throws {
+    let products = try await KernelBuild.shared.products(for: .cortexA72)
+    let folder = FileManager.default.temporaryDirectory.appending(path: "card-\(UUID().uuidString)")
+    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let image = folder.appending(path: "card.img")
+    let written = [
+      "kernel8.img": try Data(contentsOf: URL(fileURLWithPath: products.image)),
+      "init.elf": try Data(contentsOf: URL(fileURLWithPath: products.initProgram)),
+      "cmdline.txt": Data("scenario=fork-churn strategy=growing operations=50\n".utf8),
+    ]
+    try Data(CardImage(written.map { CardImage.File(name: $0.key, contents: $0.value) }).bytes).write(to: image)
+    let files = try CardReader([UInt8](Data(contentsOf: image))).files()
+    for (name, contents) in files { try Data(contents).write(to: folder.appending(path: name)) }
+    let line = String(decoding: try #require(files["cmdline.txt"]), as: UTF8.self)
+    let run = try await bootPi(line.trimmingCharacters(in: .newlines), tree()) {
+      $0.kernel = folder.appending(path: "kernel8.img").path
+      $0.initialRAMDisk = folder.appending(path: "init.elf").path
+      $0.extraArguments = ["-drive", "if=sd,format=raw,file=\(image.path)"]
+    }
+    expectSuccess(run)
+    #expect(run.records(ofType: "result").first?["operations"]?.integer == 50)
+  }
+
   @Test func `Only what the tree has is mapped`() async throws {
     expectSuccess(try await bootPi("scenario=self-test test=address-space", tree()))
   }
