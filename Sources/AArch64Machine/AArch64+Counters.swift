@@ -17,6 +17,32 @@
       ca_isb()
     }
 
+    /// Starts the cycle counter of the current CPU, with 64 bits, for ``startCycles()``.
+    ///
+    /// Without performance monitors, cycles are not counted. An emulator's cycles are those of no CPU.
+    public func startCycleCounter() {
+      guard Self.hasEventCounter else { return }
+      ca_machine().pointee.counts_cycles = 1
+      ca_write_pmcntenset_el0(1 << 31)
+      // PMCR_EL0: E, enabled; LC, all 64 bits.
+      ca_write_pmcr_el0(ca_read_pmcr_el0() | 1 | 1 << 6)
+      ca_isb()
+    }
+
+    /// Reads PMCCNTR_EL0 by ISB and MRS, and stores it.
+    public func startCycles() {
+      guard ca_machine().pointee.counts_cycles != 0 else { return }
+      ca_isb()
+      ca_machine().pointee.first_cycle = ca_read_pmccntr_el0()
+    }
+
+    /// Reads PMCCNTR_EL0 by ISB and MRS.
+    public var cyclesSinceStart: Int? {
+      guard ca_machine().pointee.counts_cycles != 0 else { return nil }
+      ca_isb()
+      return Int(ca_read_pmccntr_el0() &- ca_machine().pointee.first_cycle)
+    }
+
     /// Whether the CPU has performance monitors of PMUv3 with an event counter.
     ///
     /// Their registers are UNDEFINED elsewhere. ID_AA64DFR0_EL1.PMUVer: 0 is none, 15 is something else. PMCR_EL0.N is the

@@ -4,6 +4,20 @@
 public protocol MeasuredMachine: Machine {
   /// What the machine has counted since it started.
   var counters: MachineCounters { get }
+
+  /// Begins to count the cycles of the current CPU, of one measurement at a time; interrupts are off until it ends.
+  func startCycles()
+
+  /// The cycles of the current CPU since the last ``startCycles()``; `nil` unless a machine counts them.
+  var cyclesSinceStart: Int? { get }
+}
+
+extension MeasuredMachine {
+  /// Counts nothing.
+  public func startCycles() {}
+
+  /// None are counted.
+  public var cyclesSinceStart: Int? { nil }
 }
 
 /// Event counts, for measurements and for claims such as "without a TLB invalidation".

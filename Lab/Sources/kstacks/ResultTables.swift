@@ -119,9 +119,11 @@ private func inWords(_ key: String) -> String {
 func benchmarkTable(_ benchmarks: [JSON]) -> TextTable {
   let counts = benchmarks.contains { $0["instructions"]?.integer ?? 0 > 0 }
   let columns = benchmarks.contains { $0["memory"] != nil } ? MemoryColumn.all : []
+  // Only a host's own CPUs have cycles.
+  let hasCycles = benchmarks.contains { $0["cycles"]?.integer != nil }
   return TextTable(
     heading: ["operation", "strategy", "live", "instructions", "floor", "limit", "TLB invalidations"]
-      + columns.map(\.heading),
+      + (hasCycles ? ["cycles"] : []) + columns.map(\.heading),
     rows: benchmarks.map { row in
       let memory = row["bytesPerStack"]?.integer
       let share = row["shareOfStack"]?.number ?? 0
@@ -135,8 +137,9 @@ func benchmarkTable(_ benchmarks: [JSON]) -> TextTable {
         row["shareLimit"]?.number.map(percent) ?? row["limit"].map { text($0) } ?? "",
         text(row["tlbInvalidations"]),
       ]
-      return cells + columns.map { $0.cell(row) }
-    }, numericColumns: Set(2...6 + columns.count))
+      let cycles = hasCycles ? [row["cycles"].map { text($0) } ?? ""] : []
+      return cells + cycles + columns.map { $0.cell(row) }
+    }, numericColumns: Set(2...6 + (hasCycles ? 1 : 0) + columns.count))
 }
 
 /// The additional text of a row of several CPUs: `: 1.002 × one CPU's, 0.000 locks`.

@@ -167,7 +167,12 @@ struct RunPlan: Sendable {
   var kernelCommandLine: String {
     let kept = words.filter { word in !["memory=", "cpus=", "numa-nodes="].contains { word.hasPrefix($0) } }
     let ofBoard = board == .virt ? [] : ["cpus=\(options.cpuCount)"]
-    return (kept + ofBoard + ticks).joined(separator: " ")
+    return (kept + ofBoard + ticks + cycles).joined(separator: " ")
+  }
+
+  /// Cycles are counted by the CPUs of a host; an emulator has none.
+  private var cycles: [String] {
+    options.scenario == .bench && accelerator != .tcg ? ["cycles=yes"] : []
   }
 
   /// Fewer ticks for each of many CPUs whose instructions nobody counts: 1,000 a second of all together.

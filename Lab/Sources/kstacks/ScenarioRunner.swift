@@ -53,6 +53,12 @@ struct RunOutcome: Sendable {
     if !stacks.isEmpty { result = result?.adding("stacks", .array(stacks.map { $0.removing(["type"]) })) }
     if let series = Self.series(of: ofType("progress")) { result = result?.adding("series", series) }
     benchmarks = measured.filter { $0["type"]?.string == "benchmark" }
+    if plan.accelerator != .tcg {
+      // Whose instructions and cycles these are.
+      let name = JSON.string(plan.accelerator.rawValue)
+      result = result?.adding("accelerator", name)
+      benchmarks = benchmarks.map { $0.adding("accelerator", name) }
+    }
     if !failed.isEmpty {
       let checks = failed.count == 1 ? "this check" : "these checks"
       failure = CommandError("\(what) failed: \(checks) did not hold: \(failed.joined(separator: "; "))")

@@ -55,6 +55,26 @@ import Testing
     }
   }
 
+  @Test func `Cycles are counted only if asked for, and move no row of instructions`() async throws {
+    var rows: [[JSON]] = []
+    for option in ["", " cycles=yes"] {
+      let run = try await boot("scenario=bench strategy=vmalloc\(option)")
+      expectSuccess(run)
+      rows.append(run.records(ofType: "benchmark"))
+    }
+    #expect(rows[0].count > 30 && rows[0].allSatisfy { $0["cycles"]?.integer == nil })
+    #expect(rows[0].contains { $0["cycles"] == .null })
+    #expect(rows[0].map { $0["instructions"] } == rows[1].map { $0["instructions"] })
+    // The emulator's cycle counter shows its time, of which an instruction takes a nanosecond.
+    // What surrounds an operation is more of it than of instructions, so the empty measurement has more.
+    let counted = rows[1].filter { $0["cycles"]?.integer != nil && $0["name"]?.string != "empty measurement" }
+    #expect(counted.count > 15)
+    for row in counted {
+      let (cycles, instructions) = (row["cycles"]?.integer ?? 0, row["instructions"]?.integer ?? 0)
+      #expect(abs(cycles - instructions) <= 4, "\(row["name"]?.string ?? "?"): \(cycles), \(instructions)")
+    }
+  }
+
   @Test func `Spreads count each free`() async throws {
     let run = try await boot("scenario=bench strategy=vmalloc")
     let rows = run.records(ofType: "benchmark").filter { $0["spread"] != nil }

@@ -97,6 +97,17 @@ import Testing
     #expect(plan.options.nodeCount == 2)
   }
 
+  @Test func `Cycles are counted by a host's CPUs, and results say whose they are`() throws {
+    var plan = try RunPlan(
+      ["scenario=bench", "strategy=vmalloc"], cpu: .cortexA72, silenceLimit: 1, machine: .qemu)
+    #expect(plan.kernelCommandLine == "scenario=bench strategy=vmalloc")
+    plan.accelerator = .kvm
+    #expect(plan.kernelCommandLine == "scenario=bench strategy=vmalloc cycles=yes")
+    let row = try JSON(parsing: #"{"type":"benchmark","name":"free","instructions":9,"cycles":4}"#)
+    let outcome = try RunOutcome(plan: plan, exitCode: 0, lines: [], records: [row])
+    #expect(outcome.benchmarks.first?["accelerator"]?.string == "kvm")
+  }
+
   @Test func `More than eight CPUs of a storm have a thousand ticks a second together`() throws {
     func commandLine(_ scenario: String, cpus: Int) throws -> String {
       try RunPlan(

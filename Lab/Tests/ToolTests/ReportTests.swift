@@ -115,6 +115,16 @@ import Testing
       ])
   }
 
+  @Test func `Cycles have a column where a CPU counted them`() throws {
+    let rows = try [
+      #"{"name":"free","strategy":"linear","instructions":9,"cycles":4,"tlbInvalidations":1,"live":10}"#,
+      #"{"name":"worst","strategy":"linear","instructions":9,"cycles":null,"tlbInvalidations":1,"live":10}"#,
+    ].map { try JSON(parsing: $0) }
+    #expect(benchmarkTable(rows).heading.last == "cycles")
+    #expect(benchmarkTable(rows).rows.map(\.last) == ["4", "-"])
+    #expect(!benchmarkTable([rows[1]]).heading.contains("cycles"))
+  }
+
   @Test func `Waits for locks are a row each, the longest first, with their shares`() throws {
     let result = try JSON(
       parsing: """

@@ -52,6 +52,7 @@ CA_READ(pmcr_el0)
 CA_WRITE(pmcntenset_el0)
 CA_WRITE(pmevtyper0_el0)
 CA_READ(pmevcntr0_el0)
+CA_READ(pmccntr_el0)
 
 // The CPU interface of a GICv3, by the encodings that every assembler knows.
 #define CA_READ_AS(name, encoding) \
@@ -236,6 +237,8 @@ struct ca_machine {
   uint64_t tracks_dirty_pages;  // 1 where TCR_EL1.HD is set
   uint64_t updates_access_flags;  // 1 where TCR_EL1.HA is set
   uint64_t counts_instructions;  // 1 where event counter 0 has been started
+  uint64_t counts_cycles;  // 1 where the cycle counter has been started
+  uint64_t first_cycle;    // of the measurement that is under way
 };
 extern struct ca_machine ca_machine_state;
 static inline struct ca_machine *ca_machine(void) { return &ca_machine_state; }

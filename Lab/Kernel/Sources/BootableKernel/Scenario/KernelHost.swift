@@ -111,6 +111,7 @@ func runScenario(_ options: KernelOptions) -> Never {
   if options.scenario.scenario.isModelled, options.selfTest == nil { attachMemoryModel() }
   if options.isBenchmark {
     if !AArch64().countsInstructions { fail("this CPU counts no instructions (FEAT_PMUv3)") }
+    if options.countsCycles { AArch64().startCycleCounter() }
     var passed = runStackBenchmark(
       options.scenario, stacks: KernelObjects.bareStacks.pointee, console: Console())
     if options.scenario.strategy == .growing { passed = runFaultBenchmark() && passed }

@@ -17,6 +17,9 @@ struct KernelOptions {
   /// Ticks of each CPU per second.
   var ticksPerSecond = TickTimer.defaultFrequency
 
+  /// Whether benchmarks count cycles, too: those of a CPU, not of an emulator.
+  var countsCycles = false
+
   /// The most CPUs to run, if the command line says so: others stay as they are.
   var cpuLimit: Int?
 
@@ -48,6 +51,14 @@ func readOptions() -> KernelOptions {
     else { fail("asid-bits is a number from 5 to what the CPU has") }
     options.identifierBits = Int(bits)
     CommandLine.remove("asid-bits")
+  }
+  if let text = CommandLine.value(of: "cycles") {
+    switch text {
+    case "yes": options.countsCycles = true
+    case "no": break
+    default: fail("cycles is yes or no")
+    }
+    CommandLine.remove("cycles")
   }
   if let text = CommandLine.value(of: "ticks") {
     guard let count = ScenarioOptions.number(text), (10...10_000).contains(count) else {

@@ -65,10 +65,11 @@ struct BenchmarkRows<Console: TextSink> {
 
   private mutating func write(
     _ name: StaticString, _ instructions: Int, _ cost: Cost, _ live: Int, _ limit: Int?,
-_ spread: CostSpread? = nil
+    cycles: Int?, _ spread: CostSpread? = nil
   ) {
     begin(name)
     json.field("instructions", instructions)
+    if let cycles { json.field("cycles", cycles) } else { json.nullField("cycles") }
     json.field("tlbInvalidations", cost.tlbInvalidations)
     json.field("live", live)
     if let limit { json.field("limit", limit) }
@@ -83,7 +84,7 @@ _ spread: CostSpread? = nil
   /// A mean cost; the invalidations are those of all samples together.
   mutating func row(_ name: StaticString, _ cost: Cost, live: Int, limit: Int? = nil) {
     writeModelled(cost.modelled)
-    write(name, cost.mean, cost, live, limit)
+    write(name, cost.mean, cost, live, limit, cycles: cost.meanCycles)
   }
 
   /// A mean cost, and how often each cost was seen.
@@ -91,12 +92,12 @@ _ spread: CostSpread? = nil
     _ name: StaticString, _ cost: Cost, live: Int, limit: Int? = nil, spread: CostSpread
   ) {
     writeModelled(cost.modelled)
-    write(name, cost.mean, cost, live, limit, spread)
+    write(name, cost.mean, cost, live, limit, cycles: cost.meanCycles, spread)
   }
 
-  /// The largest cost of a sample.
+  /// The largest cost of a sample, in instructions only.
   mutating func worstRow(_ name: StaticString, _ cost: Cost, live: Int, limit: Int? = nil) {
-    write(name, cost.worst, cost, live, limit)
+    write(name, cost.worst, cost, live, limit, cycles: nil)
   }
 
   /// Memory that a thread's stack costs, page tables and metadata included.

@@ -30,8 +30,7 @@ extension StackBenchmark {
         release.add(freed)
       }
     }
-    allocation.instructions -= clearing.instructions * allocation.count
-    allocation.worst -= clearing.instructions
+    allocation.takeOff(clearing)
     rows.row("allocate stack in a burst", allocation, live: first)
     rows.worstRow("allocate stack in a burst, worst", allocation, live: first)
     rows.row("free stack in a burst", release, live: first, spread: spread)

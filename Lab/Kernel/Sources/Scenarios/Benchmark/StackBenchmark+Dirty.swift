@@ -45,8 +45,7 @@ extension StackBenchmark {
       stacks._clearDirtyPages(of: base)
       stacks._clearDirtyPages(of: base)
     }
-    cost.instructions -= once.instructions
-    cost.worst = cost.instructions
+    cost.takeOff(once)
     return stacks.dirtyPageCount(base) == usedPages ? cost : nil
   }
 }

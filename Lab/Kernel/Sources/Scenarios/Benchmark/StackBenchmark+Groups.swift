@@ -31,7 +31,7 @@ extension StackBenchmark {
         spread.add(freed.instructions)
       }
     }
-    allocation.instructions -= clearing.instructions * allocation.count
+    allocation.takeOff(clearing)
     rows.row("allocate cached stack, charged to a group", allocation, live: Self.few)
     rows.row("free charged stack into cache", release, live: Self.few, spread: spread)
     checks.check(

@@ -47,8 +47,7 @@ extension StackBenchmark {
     for number in 0..<count { _ = freeArea(number, stacks) }
     _ = stacks.arena.flush(frames: stacks.frames)
     guard isComplete else { return nil }
-    allocation.instructions -= clearing.instructions * allocation.count
-    allocation.worst -= clearing.instructions
+    allocation.takeOff(clearing)
     rows.row("vmalloc of 4 pages", allocation, live: count, limit: limits?.allocation)
     rows.worstRow("vmalloc of 4 pages, worst", allocation, live: count)
     rows.row("vfree of 4 pages", release, live: count, spread: spread)

@@ -42,29 +42,6 @@ public func runStackBenchmark<M: ScenarioMachine, Console: TextSink>(
   return checks.allHeld && passed
 }
 
-/// A cost, or the sum of several.
-struct Cost {
-  var instructions = 0
-  var tlbInvalidations = 0
-  var locks = 0
-  var count = 0
-  var worst = 0
-  /// Its number in the memory model.
-  var modelled = 0
-
-  mutating func add(_ cost: Cost) {
-    instructions += cost.instructions
-    tlbInvalidations += cost.tlbInvalidations
-    locks += cost.locks
-    count += cost.count
-    worst = max(worst, cost.worst)
-    modelled = modelledSum(modelled, cost.modelled)
-  }
-
-  /// The mean number of instructions, rounded up.
-  var mean: Int { count == 0 ? 0 : (instructions + count - 1) / count }
-}
-
 /// The measurements of one allocator, and where it keeps the addresses of stacks in use.
 struct StackBenchmark<M: ScenarioMachine> {
   let machine: M
@@ -102,9 +79,12 @@ struct StackBenchmark<M: ScenarioMachine> {
   static func measured(_ machine: M, nothing: Cost, _ body: () -> Void) -> Cost {
     let interrupts = machine.disableInterrupts()
     let before = machine.counters
+    // Cycles are read outside of what counts as instructions.
+    startCycles(machine)
     let start = retiredInstructions(machine)
     body()
     let end = retiredInstructions(machine)
+    let cycles = cyclesSinceStart(machine)
     let after = machine.counters
     machine.restoreInterrupts(interrupts)
     let instructions = Int(end &- start) - nothing.instructions
@@ -112,7 +92,7 @@ struct StackBenchmark<M: ScenarioMachine> {
       instructions: instructions,
       tlbInvalidations: Int(after.tlbInvalidations &- before.tlbInvalidations),
       locks: Int(after.lockAcquisitions &- before.lockAcquisitions), count: 1, worst: instructions,
-      modelled: latestModelledOperation())
+      cycles: cycles.map { $0 - (nothing.cycles ?? 0) }, modelled: latestModelledOperation())
   }
 
   @inline(__always)
@@ -345,8 +325,7 @@ struct StackBenchmark<M: ScenarioMachine> {
   ) -> Cost? {
     stacks.reclaim(target: Int.max)
     guard var new = fill(live, live + Self.sample, stacks) else { return nil }
-    new.instructions -= clearing.instructions * new.count
-    new.worst -= clearing.instructions
+    new.takeOff(clearing)
     rows.row("allocate new stack", new, live: live, limit: limit)
     rows.worstRow("allocate new stack, worst", new, live: live)
     var spread = CostSpread()
@@ -375,7 +354,7 @@ struct StackBenchmark<M: ScenarioMachine> {
       release.add(freed)
       if let cost = allocate(Self.few - 1, stacks) { allocation.add(cost) }
     }
-    allocation.instructions -= clearing.instructions * allocation.count
+    allocation.takeOff(clearing)
     rows.row("allocate cached stack", allocation, live: Self.few, limit: limit)
     rows.row("free stack into cache", release, live: Self.few, limit: limit, spread: spread)
     return (allocation, release)
