@@ -4,7 +4,7 @@
   public import KernelMachine
 
   /// An arm64 CPU at EL1, its MMU, and its locks.
-  public struct AArch64: PageTableMachine, AccessFlagMachine, Sendable {
+  public struct AArch64: PageTableMachine, AccessFlagMachine, ExclusiveAccessMachine, Sendable {
     /// Makes a handle to the only machine.
     public init() {}
 
@@ -82,6 +82,15 @@
       _ expected: PageTableEntry, with entry: PageTableEntry, atLinear address: VirtualAddress
     ) -> Bool {
       ca_replace(address.rawValue, expected.rawValue, entry.rawValue) != 0
+    }
+
+    /// Updates an entry by LDAXR and STXR, with and without FEAT_LSE.
+    public func updateEntry(
+      atLinear address: VirtualAddress, _ update: (PageTableEntry) -> PageTableEntry?
+    ) -> PageTableEntry? {
+      let entry = PageTableEntry(rawValue: ca_load_exclusive(address.rawValue))
+      guard let new = update(entry) else { return nil }
+      return ca_store_exclusive(address.rawValue, new.rawValue) != 0 ? entry : nil
     }
 
     // MARK: CPUs

@@ -83,7 +83,8 @@
 
     init(_ text: UnsafeMutableRawBufferPointer) { self.text = text }
 
-    mutating func write(byte: UInt8) {
+    // Not inlined: texts are rarely written, by many calls of this.
+    @inline(never) mutating func write(byte: UInt8) {
       // One byte is kept for the 0 at the end.
       if count < text.count &- 1 {
         text[count] = byte
@@ -93,7 +94,7 @@
       }
     }
 
-    mutating func finish() {
+    @inline(never) mutating func finish() {
       // The last character may be incomplete: 0b10xxxxxx continues one, 0b11xxxxxx begins it.
       if isFull {
         while count > 0, text[count &- 1] & 0xc0 == 0x80 { count &-= 1 }

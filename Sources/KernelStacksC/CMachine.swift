@@ -6,7 +6,7 @@
   import KernelStacksCHeader
 
   /// An arm64 CPU at EL1, and the `ks_machine_` functions of the kernel around it.
-  struct CMachine: PageTableMachine, AccessFlagMachine {
+  struct CMachine: PageTableMachine, AccessFlagMachine, ExclusiveAccessMachine {
     // MARK: Memory
 
     @inline(__always) var linearMapOffset: UInt { UInt(ks_state().pointee.linear_map_offset) }
@@ -75,6 +75,16 @@
       _ expected: PageTableEntry, with entry: PageTableEntry, atLinear address: VirtualAddress
     ) -> Bool {
       ca_replace(address.rawValue, expected.rawValue, entry.rawValue) != 0
+    }
+
+    // MARK: Exclusive accesses
+
+    @inline(__always) func updateEntry(
+      atLinear address: VirtualAddress, _ update: (PageTableEntry) -> PageTableEntry?
+    ) -> PageTableEntry? {
+      let entry = PageTableEntry(rawValue: ca_load_exclusive(address.rawValue))
+      guard let new = update(entry) else { return nil }
+      return ca_store_exclusive(address.rawValue, new.rawValue) != 0 ? entry : nil
     }
 
     // MARK: CPUs

@@ -106,7 +106,7 @@
     let put: @convention(c) (UnsafeMutableRawPointer?, CChar) -> Void
     let context: UnsafeMutableRawPointer?
 
-    mutating func write(byte: UInt8) { put(context, CChar(bitPattern: byte)) }
+    @inline(never) mutating func write(byte: UInt8) { put(context, CChar(bitPattern: byte)) }
   }
 
   @c @implementation func ks_write_buddyinfo(_ put: ks_put!, _ context: UnsafeMutableRawPointer!) {

@@ -37,7 +37,7 @@
   @inline(never) func freeLeftStack(ofCPU stopped: Int?) {
     let left = takeLeftStack(ofCPU: stopped)
     // What is refused is reported there. An allocator with a stack in use has not ended.
-    if left.base != nil { withUnsafePointer(to: left.stacks) { _ = freeStack(of: $0, at: left.base, nil) } }
+    if left.base != nil { _ = freeStack(ofRecords: left.stacks.opaque, at: left.base, nil) }
   }
 
   /// Takes the stack that a CPU has left out of its record; none is all zero.

@@ -1,10 +1,15 @@
 // ks_stack_allocate and ks_stack_free: misuse that Swift's ownership rules out at compile time is detected here at run time.
 //
-// Of two CPUs that free the same address at the same moment, one must find the stack freed already. So the check of the address
-// and the free happen under one of several locks, chosen by the address: CPUs that free different stacks rarely share one.
+// Of two CPUs that free the same address at the same moment, one must find the stack freed already. For stacks in slots the
+// allocator sees to that (ThreadStackAllocator+ByAddress.swift). Linear stacks have no word of their own for it, so the check of
+// their address and the free happen under one of several locks, chosen by the address: CPUs that free different stacks rarely
+// share one.
 //
 // A stack that the CPU has left is freed before anything else, so that its frames and those of the call are never on top of each
 // other.
+//
+// The two functions do the most frequent thing themselves, with few registers to save, and leave all else to another that does it
+// from the beginning: so conditions here may be stricter than they must be.
 #if hasFeature(Embedded)
   import KernelMachine
   import KernelPageFrames
@@ -14,14 +19,23 @@
   @c @implementation func ks_stack_allocate(
     _ handle: CStacksHandle, _ nodeNumber: Int32, _ error: UnsafeMutablePointer<ks_error>!
   ) -> UnsafeMutableRawPointer! {
-    freeLeftStack()
-    return allocateStack(handle, nodeNumber, error)
+    let records = handle?.pointee.opaque
+    guard !ks_is_any_leaving(), let records,
+      withAllocator(records, { $0.pointee.servesAnyCached(node: nodeNumber) })
+    else {
+      freeLeftStack()
+      return allocateStack(records, nodeNumber, error)
+    }
+    let base = withAllocator(records) { $0.pointee.takeCached() }
+    guard let base else { return allocateStack(records, KS_ANY_NODE, error) }
+    return base.pointer
   }
 
-  @inline(never) private func allocateStack(
-    _ handle: CStacksHandle, _ nodeNumber: Int32, _ error: UnsafeMutablePointer<ks_error>?
+  // A C function, so that it can be left to: its result is a pointer like that of its caller, not an optional one.
+  @c(kernel_stacks_allocate) @inline(never) func allocateStack(
+    _ records: UnsafeMutableRawPointer?, _ nodeNumber: Int32, _ error: UnsafeMutablePointer<ks_error>?
   ) -> UnsafeMutableRawPointer? {
-    guard let stacks = allocator(handle) else { return refuseStack(.stacksNotMade, error) }
+    guard let records else { return refuseStack(.stacksNotMade, error) }
     var node: NodeID?
     if nodeNumber != KS_ANY_NODE {
       guard nodeNumber >= 0, Int(nodeNumber) < CFrames().nodeCount else {
@@ -29,6 +43,12 @@
       }
       node = NodeID(Int(nodeNumber))
     }
+    return withAllocator(records) { allocate(node: node, from: $0, error) }
+  }
+
+  @inline(__always) private func allocate(
+    node: NodeID?, from stacks: UnsafePointer<CStacks>, _ error: UnsafeMutablePointer<ks_error>?
+  ) -> UnsafeMutableRawPointer? {
     do throws(ThreadStackError) {
       return try stacks.pointee.allocate(node: node).detach().pointer
     } catch let refusal { _ = report(refusal, to: error) }
@@ -45,31 +65,81 @@
   @c @implementation func ks_stack_free(
     _ handle: CStacksHandle, _ base: UnsafeMutableRawPointer!, _ error: UnsafeMutablePointer<ks_error>!
   ) -> ks_code {
+    let records = handle?.pointee.opaque
+    if !ks_is_any_leaving(), let records {
+      let address = VirtualAddress(UInt(bitPattern: base))
+      let isFreed = withAllocator(records) {
+        $0.pointee.freeAtHand(at: address, stackPointer: VirtualAddress(ks_stack_pointer()))
+      }
+      if isFreed { return KS_OK }
+    }
+    return freeAfterLeftStack(records, base, error)
+  }
+
+  /// Frees what this CPU has left, then a stack.
+  @inline(never) private func freeAfterLeftStack(
+    _ records: UnsafeMutableRawPointer?, _ base: UnsafeMutableRawPointer?,
+    _ error: UnsafeMutablePointer<ks_error>?
+  ) -> ks_code {
     freeLeftStack()
-    return freeStack(of: handle, at: base, error)
+    return freeStack(ofRecords: records, at: base, error)
   }
 
   /// Frees a stack, whatever this CPU has left.
   @inline(never) func freeStack(
-    of handle: CStacksHandle, at base: UnsafeMutableRawPointer?, _ error: UnsafeMutablePointer<ks_error>?
+    ofRecords records: UnsafeMutableRawPointer?, at base: UnsafeMutableRawPointer?,
+    _ error: UnsafeMutablePointer<ks_error>?
   ) -> ks_code {
-    guard let stacks = allocator(handle) else {
-      return reportMisuse(CInterfaceError.stacksNotMade, to: error)
-    }
+    guard let records else { return reportMisuse(CInterfaceError.stacksNotMade, to: error) }
     let address = VirtualAddress(UInt(bitPattern: base))
-    if isStackPointer(within: address.rawValue, byteCount: stacks.pointee.geometry.size) {
+    let byteCount = withAllocator(records) { $0.pointee.geometry.size }
+    if isStackPointer(within: address.rawValue, byteCount: byteCount) {
       return reportMisuse(CInterfaceError.runningStack(address.rawValue), to: error)
     }
+    let isLinear = withAllocator(records) { $0.pointee.configuration.strategy == .linear }
+    return isLinear
+      ? freeLinear(address, ofRecords: records, error) : freeInSlot(address, ofRecords: records, error)
+  }
+
+  // Two functions with a frame each: most of what they need is below the frame of the second.
+
+  @inline(never) private func freeLinear(
+    _ address: VirtualAddress, ofRecords records: UnsafeMutableRawPointer,
+    _ error: UnsafeMutablePointer<ks_error>?
+  ) -> ks_code {
+    withAllocator(records) { freeLinear(address, $0, error) }
+  }
+
+  @inline(__always) private func freeLinear(
+    _ address: VirtualAddress, _ stacks: UnsafePointer<CStacks>, _ error: UnsafeMutablePointer<ks_error>?
+  ) -> ks_code {
     let lock = ks_free_lock(address.rawValue)
     let interrupts = ks_machine_lock(lock)
     do throws(ThreadStackError) {
-      stacks.pointee.free(try liveStack(at: address, stacks))
+      try checkLinear(address, stacks)
+      try stacks.pointee.free(linearBlockAt: address)
       ks_machine_unlock(lock, interrupts)
       return KS_OK
     } catch let refusal {
       ks_machine_unlock(lock, interrupts)
       return reportMisuse(refusal, to: error)
     }
+  }
+
+  @inline(never) private func freeInSlot(
+    _ address: VirtualAddress, ofRecords records: UnsafeMutableRawPointer,
+    _ error: UnsafeMutablePointer<ks_error>?
+  ) -> ks_code {
+    withAllocator(records) { freeInSlot(address, $0, error) }
+  }
+
+  @inline(__always) private func freeInSlot(
+    _ address: VirtualAddress, _ stacks: UnsafePointer<CStacks>, _ error: UnsafeMutablePointer<ks_error>?
+  ) -> ks_code {
+    do throws(ThreadStackError) {
+      try stacks.pointee.free(at: address)
+      return KS_OK
+    } catch let refusal { return reportMisuse(refusal, to: error) }
   }
 
   /// Takes the stack at an address into ownership.

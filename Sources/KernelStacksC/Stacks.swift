@@ -17,6 +17,15 @@
     return UnsafeRawPointer(handle).assumingMemoryBound(to: CStacks.self)
   }
 
+  /// Calls `body` with the allocator whose records these are.
+  @inline(__always) func withAllocator<Result>(
+    _ records: UnsafeMutableRawPointer, _ body: (UnsafePointer<CStacks>) -> Result
+  ) -> Result {
+    withUnsafePointer(to: records) { handle in
+      body(UnsafeRawPointer(handle).assumingMemoryBound(to: CStacks.self))
+    }
+  }
+
   @c @implementation func ks_stack_defaults(_ strategy: ks_strategy) -> ks_stack_configuration {
     let defaults = StackConfiguration(
       strategy == KS_LINEAR ? .linear : strategy == KS_GROWING ? .growing : .vmalloc)

@@ -76,8 +76,9 @@ extension UnsafeMutablePointer<CPURecord> {
 
   /// Where in the magazine the next stack goes; `nil` if it is full, and while another CPU wants it emptied.
   @inline(__always) var room: Int? {
+    let limit = pointee.magazineLimit
     let count = pointee.count
-    return count < pointee.magazineLimit ? count : nil
+    return count < limit ? count : nil
   }
 
   /// Puts a stack on the magazine, at the place where the next one goes.

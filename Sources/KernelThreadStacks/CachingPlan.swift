@@ -1,7 +1,7 @@
 // What handing out a cached stack and taking it back read of what never changes, side by side: one cache line.
 //
-//     cached stack's address  --firstWindow, span-->  slot group  --location, markerOffset-->  marker entry
-//     number of the CPU       --firstRecord, cpuStride-->  record with the magazine (CPURecord)
+//     cached stack's address  --firstStack, span-->  slot group  --location, markerOffset-->  marker entry
+//     number of the CPU       --firstMagazine, cpuStride-->  magazine, in the CPU's record (CPURecord)
 //
 // What a common path reads besides: the allocator's own value, the CPU's record, the slot group's location, and the entry.
 
@@ -9,17 +9,20 @@ import KernelMachine
 
 /// What finds the record of a CPU, and the marker of a stack.
 struct CachingPlan {
-  let firstRecord: UnsafeMutableRawPointer
+  /// The first CPU's magazine, which is what is indexed: its record's header lies below.
+  private let firstMagazine: UnsafeMutableRawPointer
   /// How far apart the CPUs' records are, and their reserves.
-  let cpuStride: Int
-  /// The first byte of the first window (see StackGeometry).
-  let firstWindow: UInt
-  let slotGroups: UnsafeMutablePointer<SlotGroup>
-  /// What leads from a stack's first entry to the linear map's address of its marker; 0 where stacks have no markers.
+  private let cpuStride: Int
+  /// The base of the first slot's stack.
   ///
-  /// Never 0 otherwise: the linear map begins at a page, and a marker lies less than a page from its stack's entries.
+  /// It lies in the first window, which begins a slot group, and so do all stacks' bases in theirs.
+  let firstStack: UInt
+  let slotGroups: UnsafeMutablePointer<SlotGroup>
+  /// What leads from where a stack's first entry would lie, if the first slot's stack began its slot group, to the linear map's
+  /// address of its marker; unused where stacks have no markers.
   private let markerOffset: UInt
-  /// The bits of an address that name a page in its slot group: below those of a last-level table.
+  /// The bits of an address that name a page in its slot group: below those of a last-level table; 0 where stacks have no
+  /// markers, never otherwise.
   private let narrowSpanMask: UInt32
   /// log2 of the bytes that a slot group spans.
   private let narrowSpanShift: UInt32
@@ -27,24 +30,25 @@ struct CachingPlan {
   private let narrowFirstInitialPage: UInt32
   /// How far from the marker the entry lies that is empty until a stack has grown.
   private let growthDistance: Int32
-  /// Whether stacks lie in slots, and all memory is of one node.
-  let isUniform: Bool
+  /// The number of the node for which every cached stack serves: -1, which is any, where all memory is of one node; otherwise none.
+  private let servedNode: Int32
 
   /// Puts together what others have worked out.
   ///
   /// - Parameter linearMapOffset: `nil` if stacks are linear.
   init(
-    firstRecord: UnsafeMutableRawPointer, cpuStride: Int, firstWindow: UInt,
+    firstRecord: UnsafeMutableRawPointer, cpuStride: Int, firstStack: UInt,
     slotGroups: UnsafeMutablePointer<SlotGroup>, slotGroupSpanShift: Int, slotGroupSpanMask: UInt,
-    markerDistance: Int, linearMapOffset: UInt?, clearedBytes: Int, firstInitialPage: Int, isUniform: Bool
+    markerDistance: Int, markerEntryOffset: Int, linearMapOffset: UInt?, clearedBytes: Int,
+    firstInitialPage: Int, hasOneNode: Bool
   ) {
-    self.firstRecord = firstRecord
+    firstMagazine = firstRecord + CPURecord.headerBytes
     self.cpuStride = cpuStride
-    self.firstWindow = firstWindow
+    self.firstStack = firstStack
     self.slotGroups = slotGroups
-    self.isUniform = isUniform
-    markerOffset = linearMapOffset.map { $0 &+ UInt(bitPattern: markerDistance) } ?? 0
-    narrowSpanMask = UInt32(truncatingIfNeeded: slotGroupSpanMask)
+    servedNode = hasOneNode ? -1 : .min
+    markerOffset = linearMapOffset.map { $0 &+ UInt(bitPattern: markerEntryOffset) } ?? 0
+    narrowSpanMask = linearMapOffset == nil ? 0 : UInt32(truncatingIfNeeded: slotGroupSpanMask)
     narrowSpanShift = UInt32(truncatingIfNeeded: slotGroupSpanShift)
     narrowClearedBytes = UInt32(truncatingIfNeeded: clearedBytes)
     narrowFirstInitialPage = UInt32(truncatingIfNeeded: firstInitialPage)
@@ -60,19 +64,36 @@ struct CachingPlan {
   /// Where in a stack the pages begin that `allocate` maps: 0, or the top page's offset where stacks grow.
   @inline(__always) var firstInitialPage: Int { Int(narrowFirstInitialPage) }
 
+  /// The record of a CPU.
+  @inline(__always) func record(ofCPU cpu: Int) -> UnsafeMutablePointer<CPURecord> {
+    (firstMagazine + cpu &* cpuStride - CPURecord.headerBytes).assumingMemoryBound(to: CPURecord.self)
+  }
+
+  /// Whether every cached stack serves a request for a node; -1 is any, and `.min` none.
+  @inline(__always) func everyStackServes(node: Int32) -> Bool { node == servedNode }
+
+  /// Whether stacks lie in slots, and all memory is of one node.
+  @inline(__always) var isUniform: Bool { hasMarkers && everyStackServes(node: -1) }
+
   /// Whether stacks have markers: they do not where they are linear.
-  @inline(__always) var hasMarkers: Bool { markerOffset != 0 }
+  @inline(__always) var hasMarkers: Bool { narrowSpanMask != 0 }
 
   /// Where the marker of a stack lies in the linear map.
   ///
   /// Its slot group must have a table.
   @inline(__always) func marker(of stack: PackedStack) -> VirtualAddress {
-    // The tag is below the bits that count. What is constant is loaded before the atomic word.
-    let distance = stack.word &- firstWindow
+    // The tag is below the bits that count.
+    let place = markerPlace(ofBase: VirtualAddress(stack.word))
+    return VirtualAddress(place.slotGroup.pointee.location &+ place.offset)
+  }
+
+  /// The slot group of the stack with this base, and how far its marker's address in the linear map is from the group's location.
+  @inline(__always) func markerPlace(
+    ofBase base: VirtualAddress
+  ) -> (slotGroup: UnsafeMutablePointer<SlotGroup>, offset: UInt) {
+    let distance = base.rawValue &- firstStack
     let entry = (distance & UInt(narrowSpanMask)) &>> UInt(bitPattern: StackPages.entryShift)
-    let offset = entry &+ markerOffset
-    let group = slotGroups + Int(bitPattern: distance &>> UInt(narrowSpanShift))
-    return VirtualAddress(group.pointee.location &+ offset)
+    return (slotGroups + Int(bitPattern: distance &>> UInt(narrowSpanShift)), entry &+ markerOffset)
   }
 
   /// Where the entry lies in the linear map that is empty until the stack has grown.

@@ -56,8 +56,6 @@ import Synchronization
   let initialBytes: Int
   /// What makes the invalid entry of a new stack's page valid: writable-clean where the machine tracks that.
   let mappedBits: UInt64
-  /// ``initialBytes`` in pages.
-  let initialPages: Int
   /// Where the first entry that is mapped from the beginning lies, seen from its window's first, in bytes.
   let initialEntryOffset: Int
   /// Where a marker entry lies, seen from there, in bytes.
@@ -70,6 +68,8 @@ import Synchronization
   let exchange: Int
   /// The bytes from the first stack on in which bases of growing stacks lie; 0 for other strategies.
   let growingByteCount: UInt
+  /// How many slots there are.
+  private let slotCount: UInt
   /// What ``metadataFrame`` says, in one word.
   private let blockFrame: PageFrame
   let configuration: StackConfiguration
@@ -97,7 +97,6 @@ import Synchronization
     stackEntryBytes = geometry.size &>> StackPages.entryShift
     initialBytes = configuration.strategy == .growing ? pageSize : geometry.size
     mappedBits = tracksDirtyPages ? PageTableEntry.empty.writableClean.rawValue | 1 : 1
-    initialPages = initialBytes &>> pageShift
     initialEntryOffset = geometry.stackEntryOffset &+ firstInitialEntry
     initialMarkerDistance = markerDistance &- firstInitialEntry
     windowEntryShift = geometry.strideShift &- StackPages.entryShift
@@ -107,14 +106,15 @@ import Synchronization
     growingByteCount =
       configuration.strategy == .growing
       ? UInt(bitPattern: layout.slotCount) &<< UInt(bitPattern: geometry.strideShift) : 0
+    slotCount = UInt(bitPattern: layout.slotCount)
     blockFrame = metadataFrame ?? Self.noFrame
     caching = CachingPlan(
-      firstRecord: metadata + layout.cpuOffset, cpuStride: cpuStride, firstWindow: firstWindow,
+      firstRecord: metadata + layout.cpuOffset, cpuStride: cpuStride, firstStack: firstStack,
       slotGroups: slotGroups, slotGroupSpanShift: slotGroupSpanShift, slotGroupSpanMask: slotGroupSpanMask,
-      markerDistance: markerDistance,
+      markerDistance: markerDistance, markerEntryOffset: geometry.markerEntryOffset,
       linearMapOffset: configuration.strategy == .linear ? nil : linearMapOffset,
       clearedBytes: tracksDirtyPages ? 0 : initialBytes, firstInitialPage: firstInitialPage,
-      isUniform: configuration.strategy != .linear && layout.nodeCount == 1)
+      hasOneNode: layout.nodeCount == 1)
     let highestEntry = geometry.stackEntryOffset &+ stackEntryBytes &- 2 &* StackPages.entryBytes
     lending = LendingPlan(
       firstStack: firstStack, straightByteCount: geometry.pageCount == 4 ? growingByteCount : 0,
@@ -134,6 +134,19 @@ import Synchronization
     let distance = base.rawValue &- firstWindow
     let group = slotGroups + Int(bitPattern: distance &>> UInt(bitPattern: slotGroupSpanShift))
     return PhysicalAddress(group.pointee.location &+ offset)
+  }
+
+  /// ``initialBytes`` in pages.
+  @inline(__always) var initialPages: Int { initialBytes &>> pageShift }
+
+  /// Whether a slot's stack begins at an address, and a stack pointer is neither in that slot nor in the guard above.
+  @inline(__always)
+  borrowing func isBase(_ address: VirtualAddress, ofOtherStackThan stackPointer: VirtualAddress) -> Bool {
+    // Rotated, what is no multiple of the distance between stacks is larger than any slot's number.
+    let distance = address.rawValue &- caching.firstStack
+    let strideShift = UInt(bitPattern: geometry.strideShift)
+    let slot = distance &>> strideShift | distance &<< (0 &- strideShift)
+    return slot < slotCount && (stackPointer.rawValue &- address.rawValue) &>> strideShift != 0
   }
 
   /// How far the first entry of the stack with this base lies from the first of its slot group, in bytes.

@@ -117,6 +117,12 @@ struct StackMarker {
   var isRetired: Bool { entry.rawValue & 7 == 6 }
   var isQuarantined: Bool { entry.rawValue & 15 == 8 }
 
+  /// Whether it says live, and nothing of a group or of pages that the stack once had.
+  var isLiveAndNoMore: Bool { entry.rawValue & ~0xfff000 == 2 }
+
+  /// What a live one becomes, cached, by a single exchange; all else that it says stays.
+  var claimed: Self { Self(entry: PageTableEntry(rawValue: entry.rawValue ^ 6)) }
+
   /// The most pages that a stack had before it was shrunk; 0 if it never was.
   var deepestPageCount: Int { Int(truncatingIfNeeded: entry.rawValue &>> 24 & 0xff) }
 
@@ -133,6 +139,11 @@ struct StackMarker {
   func withDeepestPageCount(_ pages: Int) -> Self {
     let rest = entry.rawValue & ~(0xff &<< 24)
     return Self(entry: PageTableEntry(rawValue: rest | UInt64(truncatingIfNeeded: pages & 0xff) &<< 24))
+  }
+
+  /// The stack at `base`, where the marker says nothing above its tag (``isLiveAndNoMore``).
+  func stack(atBase base: VirtualAddress) -> PackedStack {
+    PackedStack(word: base.rawValue | UInt(truncatingIfNeeded: entry.rawValue &>> 12))
   }
 
   /// The stack at `base`, with the tag that the marker keeps.

@@ -53,15 +53,21 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
 
   /// The rest of `free`: a linear stack is marked another way; the magazine takes it if it has room.
   @inline(never)
-  private func freeUncached(
+  func freeUncached(
     _ stack: PackedStack, _ record: UnsafeMutablePointer<CPURecord>, _ off: borrowing InterruptsOff
   ) {
-    if isLinear {
-      markFreed(linear: stack)
-      if let room = record.room { return record.push(stack, at: room, off) }
-    }
-    if stack.isCharged { return freeCharged(stack, record, off) }
+    if isLinear { return freeLinear(stack, record, off) }
+    if stack.isCharged { return freeUncharging(stack, record, off) }
     freeToDepotOrRetire(stack, record, off)
+  }
+
+  /// Marks a linear stack as freed; the magazine takes it if it has room.
+  @inline(__always) func freeLinear(
+    _ stack: PackedStack, _ record: UnsafeMutablePointer<CPURecord>, _ off: borrowing InterruptsOff
+  ) {
+    markFreed(linear: stack)
+    guard let room = record.room else { return freeToDepotOrRetire(stack, record, off) }
+    record.push(stack, at: room, off)
   }
 
   /// The rest of `free`: the magazine is full, or is to be emptied, or the stack has grown.
@@ -108,12 +114,12 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     return true
   }
 
-  /// Takes a stack off its group's charge, then frees it like any other.
+  /// Takes a stack off its group's charge if it is charged, then frees it like any other; it is not linear.
   @inline(never)
-  private func freeCharged(
+  func freeUncharging(
     _ stack: PackedStack, _ record: UnsafeMutablePointer<CPURecord>, _ off: borrowing InterruptsOff
   ) {
-    let freed = uncharged(stack)
+    let freed = stack.isCharged ? uncharged(stack) : stack
     if !cache(freed, in: record, off) { freeToDepotOrRetire(freed, record, off) }
   }
 

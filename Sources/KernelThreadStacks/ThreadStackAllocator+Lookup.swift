@@ -61,12 +61,25 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   /// found out until somebody else has the memory; if nobody has, and the mark in it is gone, the frame source refuses it
   /// (see ``refusedFreeCount``). Two CPUs that free the same address at the same time are not told apart.
   public borrowing func stack(at address: VirtualAddress) throws(ThreadStackError) -> ThreadStack {
-    if let boot = bootStack, boot.contains(address) { throw .bootStack(address) }
-    if isLinear { return try linearStack(at: address) }
-    guard let slot = slot(containing: address) else { throw .foreignAddress(address) }
-    guard address == base(ofSlot: slot) else { throw .unalignedAddress(address) }
+    if isLinear {
+      try checkNotOfBootStack(address)
+      return try linearStack(at: address)
+    }
+    let slot = try slot(ofStackAt: address)
     guard let marker = seenMarker(ofSlot: slot, base: address), marker.isLive else { throw .notLive(address) }
     return ThreadStack(marker.stack(at: address), control: control)
+  }
+
+  private func checkNotOfBootStack(_ address: VirtualAddress) throws(ThreadStackError) {
+    if let boot = bootStack, boot.contains(address) { throw .bootStack(address) }
+  }
+
+  /// The slot whose stack begins at an address.
+  @inline(never) func slot(ofStackAt address: VirtualAddress) throws(ThreadStackError) -> Int {
+    try checkNotOfBootStack(address)
+    guard let slot = slot(containing: address) else { throw .foreignAddress(address) }
+    guard address == base(ofSlot: slot) else { throw .unalignedAddress(address) }
+    return slot
   }
 
   @inline(never)
@@ -87,9 +100,9 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   // a stack may ask about it, so nobody reads the word while another CPU writes it.
 
   /// What the lowest word of a freed linear stack holds: no address of anything.
-  private func freedMark(of base: VirtualAddress) -> UInt { ~base.rawValue }
+  func freedMark(of base: VirtualAddress) -> UInt { ~base.rawValue }
 
-  private func lowestWord(ofLinear base: VirtualAddress) -> UnsafeMutablePointer<UInt> {
+  func lowestWord(ofLinear base: VirtualAddress) -> UnsafeMutablePointer<UInt> {
     machine.pointer(to: PhysicalAddress(base.rawValue &- machine.linearMapOffset))
       .assumingMemoryBound(to: UInt.self)
   }

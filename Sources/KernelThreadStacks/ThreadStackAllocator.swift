@@ -198,8 +198,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   @inline(__always) var accounts: GroupAccounts { GroupAccounts(control) }
 
   func record(ofCPU cpu: Int) -> UnsafeMutablePointer<CPURecord> {
-    (control.pointee.caching.firstRecord + cpu &* control.pointee.caching.cpuStride)
-      .assumingMemoryBound(to: CPURecord.self)
+    control.pointee.caching.record(ofCPU: cpu)
   }
 
   // MARK: Slots and their entries

@@ -7,7 +7,8 @@ import KernelMachine
 /// A copyable handle; it keeps its ``Simulation`` alive. At each call the seed may switch to another CPU, except when the
 /// call reads a constant (``linearMapOffset``, ``virtualAddressBits``, ``kernelRoot``, ``cpuCount``,
 /// ``tracksDirtyPages``, ``updatesAccessFlags``).
-public struct Simulated: PageTableMachine, MeasuredMachine, AccessFlagMachine, Sendable {
+public struct Simulated: PageTableMachine, MeasuredMachine, AccessFlagMachine, ExclusiveAccessMachine, Sendable
+{
   /// The simulation that the handle stands for.
   public let simulation: Simulation
 
@@ -56,6 +57,16 @@ public struct Simulated: PageTableMachine, MeasuredMachine, AccessFlagMachine, S
     _ expected: PageTableEntry, with entry: PageTableEntry, at address: PhysicalAddress
   ) -> Bool {
     simulation.replaceEntry(expected, with: entry, at: address)
+  }
+
+  /// Updates an entry, unless a CPU has stored to it since it was read, or has cleared its frame; lets other CPUs run in between.
+  ///
+  /// Stores through ``pointer(to:)`` are found out if they have changed the value. In one of eight cases it fails without a reason.
+  /// An unaligned address, or one outside memory, is a violation, and nothing is updated.
+  public func updateEntry(
+    atLinear address: VirtualAddress, _ update: (PageTableEntry) -> PageTableEntry?
+  ) -> PageTableEntry? {
+    simulation.updateEntry(at: PhysicalAddress(address.rawValue &- linearMapOffset), update)
   }
 
   /// Makes the page-table stores of this CPU, and of no other, visible to all walkers.

@@ -43,6 +43,7 @@ extension Simulation {
       report(.invalidArgument, "clear of what is not memory", address: page, oldFrame: physical >> 12)
       return
     }
+    endExclusiveAccesses(to: physical..<physical + UInt(pageSize))
     translations.willClear(frame: physical >> 12, by: running)
     collectFindings()
     host.initializeMemory(as: UInt8.self, repeating: 0, count: pageSize)

@@ -25,8 +25,40 @@ extension Simulation {
       report(.invalidArgument, "an entry was written at \(hex(address)), which is unaligned or not memory")
       return
     }
+    endExclusiveAccesses(to: address.rawValue..<address.rawValue + 8)
     translations.write(entry.rawValue, at: address.rawValue, by: running)
     collectFindings()
+  }
+
+  func updateEntry(
+    at address: PhysicalAddress, _ update: (PageTableEntry) -> PageTableEntry?
+  ) -> PageTableEntry? {
+    step()
+    guard address.rawValue % 8 == 0, let host = memory.host(address.rawValue) else {
+      report(.invalidArgument, "an entry was updated at \(hex(address)), which is unaligned or not memory")
+      return nil
+    }
+    let cpu = running
+    let entry = host.load(as: UInt64.self)
+    record(.loadExclusive, UInt64(address.rawValue), entry)
+    translations.noteSeen(address.rawValue)
+    exclusiveAccesses[cpu] = address.rawValue
+    defer { exclusiveAccesses[cpu] = nil }
+    guard let new = update(PageTableEntry(rawValue: entry)) else { return nil }
+    step()
+    let isStored =
+      exclusiveAccesses[cpu] != nil && host.load(as: UInt64.self) == entry && random.next() & 7 != 0
+    record(.storeExclusive, UInt64(address.rawValue), isStored ? new.rawValue : entry)
+    guard isStored else { return nil }
+    endExclusiveAccesses(to: address.rawValue..<address.rawValue + 8)
+    translations.write(new.rawValue, at: address.rawValue, by: running, isAtomic: true)
+    collectFindings()
+    return PageTableEntry(rawValue: entry)
+  }
+
+  /// Has the exclusive stores fail to words that are stored to.
+  func endExclusiveAccesses(to words: Range<UInt>) {
+    for (cpu, word) in exclusiveAccesses where words.contains(word) { exclusiveAccesses[cpu] = nil }
   }
 
   func replaceEntry(_ expected: PageTableEntry, with entry: PageTableEntry, at address: PhysicalAddress) -> Bool
@@ -37,6 +69,7 @@ extension Simulation {
       report(.invalidArgument, "an entry was replaced at \(hex(address)), which is unaligned or not memory")
       return false
     }
+    endExclusiveAccesses(to: address.rawValue..<address.rawValue + 8)
     speculate(at: address.rawValue)
     translations.noteSeen(address.rawValue)
     let isReplaced = translations.replace(

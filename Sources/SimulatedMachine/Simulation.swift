@@ -24,6 +24,8 @@ public final class Simulation: @unchecked Sendable {
   /// The CPU that runs now; all others wait at a machine call.
   var running = 0
   var runner: CPURunner?
+  /// For each CPU that is between an exclusive load and its store, the word, until somebody stores to that.
+  var exclusiveAccesses: [Int: UInt] = [:]
   var hash = TraceHash()
   var counted = MachineCounters()
   var allViolations: [Violation] = []

@@ -6,7 +6,8 @@ public struct TraceEvent: Equatable, Sendable {
   public enum Operation: UInt8, Equatable, Sendable {
     case pointer, clear, readEntry, writeEntry, publish, complete, invalidate, currentCPU, currentNode
     case disableInterrupts, restoreInterrupts, lock, unlock, counters
-    case load, store, fetch, fault, activate, violation, handOver, finish, replaceEntry, relax
+    case load, store, fetch, fault, activate, violation, handOver, finish, replaceEntry, relax, loadExclusive
+    case storeExclusive
   }
 
   /// The CPU.

@@ -13,6 +13,7 @@ import Testing
   /// The operations that take an address alone.
   enum LookUp: CaseIterable {
     case stack, classify, page, mapped, missing, highWater, dirty, written, retire, release, restore
+    case free, freeAtHand
 
     var strategy: StackStrategy {
       switch self {
@@ -22,7 +23,7 @@ import Testing
     }
 
     /// Whether it does not read without the lock.
-    var isLocked: Bool { self == .written }
+    var isLocked: Bool { self == .written || self == .free }
 
     /// The word that the new owner of the table's frame has in place of a page's entry.
     func word(for frame: PageFrame) -> UInt64 {
@@ -58,6 +59,12 @@ import Testing
       case .retire: return stacks.retireDeadPages(of: base, below: top, into: &batch) != 0 || !batch.isEmpty
       case .release: return stacks.releaseRetiredPages(of: base) != 0
       case .restore: return stacks.restoreRetiredPages(of: base) != 0
+      case .free:
+        do throws(ThreadStackError) {
+          try stacks.free(at: base)
+          return true
+        } catch { return error != .notLive(base) }
+      case .freeAtHand: return stacks.freeAtHand(at: base)
       }
     }
   }
@@ -98,8 +105,8 @@ import Testing
     /// The new owner's words in the frame: all slots look as if their stacks were in use.
     var fakes: [UInt64] {
       let geometry = stacks.geometry
-      let marker = StackMarker.live(PackedStack(base: VirtualAddress(0), node: 0, isMixed: false))
-        .withDeepestPageCount(4)
+      let live = StackMarker.live(PackedStack(base: VirtualAddress(0), node: 0, isMixed: false))
+      let marker = lookUp == .freeAtHand ? live : live.withDeepestPageCount(4)
       return (0..<512).map { index in
         let place = index * 8 % geometry.windowEntryBytes
         if place == geometry.markerEntryOffset { return marker.entry.rawValue }
@@ -128,6 +135,14 @@ import Testing
     }
 
     var isUntouched: Bool { words.elementsEqual(fakes) }
+
+    /// Calls `body` when the look-up knows the table's place, and reads there.
+    func atFirstLoad(_ body: @escaping () -> Void) {
+      watch.beforeLoad = { [watch] in
+        watch.beforeLoad = nil
+        body()
+      }
+    }
 
     /// Calls `body` at the look-up's first call of the machine.
     func atFirst(_ body: @escaping () -> Void) {
@@ -185,7 +200,7 @@ import Testing
     bed.expectNoHarm()
   }
 
-  @Test(arguments: LookUp.allCases.filter { !$0.isLocked })
+  @Test(arguments: LookUp.allCases.filter { !$0.isLocked && $0 != .freeAtHand })
   func `… not even if the frame has become a table of the same slots again`(_ lookUp: LookUp) throws {
     let bed = try Bed(lookUp)
     var (isLate, hasTable) = (false, false)
@@ -205,6 +220,42 @@ import Testing
     let isFound = lookUp.finds(bed.base, bed.stacks)
     #expect(!isFound)
     #expect(isLate && hasTable, "the table is to be in the same frame")
+    bed.stacks.reclaim(target: .max)
+    bed.takeFrame()
+    bed.expectNoHarm()
+  }
+
+  @Test func `A free that knows a table's place does not believe what a later owner has there`() throws {
+    let bed = try Bed(.freeAtHand)
+    bed.atFirstLoad {
+      bed.stacks.reclaim(target: .max)
+      bed.takeFrame()
+    }
+    let isFreed = bed.stacks.freeAtHand(at: bed.base)
+    #expect(!isFreed && bed.isReleased)
+    bed.expectNoHarm()
+  }
+
+  @Test func `… and frees no other thread's stack if the frame has become a table again, and says the same`()
+    throws
+  {
+    let bed = try Bed(.freeAtHand)
+    var other: VirtualAddress?
+    bed.atFirstLoad {
+      bed.stacks.reclaim(target: .max)
+      bed.takeFrame()
+      bed.watch.afterLoad = {
+        bed.watch.afterLoad = nil
+        bed.giveFrameBack()
+        let stack = try! bed.stacks.allocate(node: nil)
+        #expect(bed.stacks.arena.existingLeafEntry(at: stack.base)?.frame == bed.table)
+        other = stack.detach()
+      }
+    }
+    let isFreed = bed.stacks.freeAtHand(at: bed.base)
+    #expect(!isFreed)
+    #expect(other == bed.base && bed.stacks.liveStackCount == 1)
+    try bed.stacks.free(at: bed.base)
     bed.stacks.reclaim(target: .max)
     bed.takeFrame()
     bed.expectNoHarm()

@@ -26,7 +26,7 @@ package final class Watch: @unchecked Sendable {
 }
 
 /// The simulated machine, watched.
-package struct Watched: ForwardingMachine {
+package struct Watched: ForwardingMachine, ExclusiveAccessMachine {
   package let base: Simulated
   let watch: Watch
 
@@ -46,6 +46,16 @@ package struct Watched: ForwardingMachine {
     let entry = base.readEntry(at: address)
     watch.afterLoad?()
     return entry
+  }
+
+  package func updateEntry(
+    atLinear address: VirtualAddress, _ update: (PageTableEntry) -> PageTableEntry?
+  ) -> PageTableEntry? {
+    watch.beforeLoad?()
+    return base.updateEntry(atLinear: address) { entry in
+      watch.afterLoad?()
+      return update(entry)
+    }
   }
 
   package func invalidate(_ pages: VirtualAddressRange, in space: AddressSpaceID, scope: InvalidationScope) {

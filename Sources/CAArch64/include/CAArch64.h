@@ -122,6 +122,19 @@ CA_INLINE int ca_replace(uintptr_t address, uint64_t expected, uint64_t value) {
   return seen == expected;
 }
 
+// An exclusive access. The store fails, and says so, if another CPU has stored to the word since it was loaded; what follows the load is
+// ordered after it.
+CA_INLINE uint64_t ca_load_exclusive(uintptr_t address) {
+  uint64_t value;
+  __asm__ volatile("ldaxr %0, %1" : "=r"(value) : "Q"(*(uint64_t *)address) : "memory");
+  return value;
+}
+CA_INLINE int ca_store_exclusive(uintptr_t address, uint64_t value) {
+  uint32_t failed;
+  __asm__ volatile("stxr %w0, %2, %1" : "=&r"(failed), "=Q"(*(uint64_t *)address) : "r"(value) : "memory");
+  return failed == 0;
+}
+
 // Device registers.
 static inline uint32_t ca_load32(uintptr_t address) { return *(volatile uint32_t *)address; }
 static inline void ca_store32(uintptr_t address, uint32_t value) { *(volatile uint32_t *)address = value; }

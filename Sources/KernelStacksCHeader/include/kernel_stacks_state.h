@@ -140,7 +140,7 @@ static inline uint64_t *ks_checked_frames_lock(void) { return &kernel_stacks_che
 // The lock under which ks_map and ks_unmap change tables.
 extern struct ks_lock_line kernel_stacks_mapping_lock;
 static inline uint64_t *ks_mapping_lock(void) { return &kernel_stacks_mapping_lock.lock; }
-// The lock under which the stack at an address is freed; slots are mostly 32 KiB apart, and at least 8 KiB.
+// The lock under which the linear stack at an address is freed; these are at least 4 KiB, and mostly 16 KiB.
 #define KS_FREE_LOCKS 32
 extern struct ks_lock_line kernel_stacks_free_locks[KS_FREE_LOCKS];
 static inline uint64_t *ks_free_lock(uintptr_t address) {
