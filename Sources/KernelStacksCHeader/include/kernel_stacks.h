@@ -37,6 +37,7 @@ extern "C" {
 #define KS_ALLOCATE_STACK 512  // ks_stack_allocate, ks_sized_stack_allocate
 #define KS_FREE_STACK 512      // ks_stack_free, ks_sized_stack_free, ks_stacks_reclaim, ks_stacks_serve_reclaim, ks_stacks_age,
                                // ks_stacks_end, ks_stack_prepare_to_run
+#define KS_RECLAIM_STACK 736   // ks_stack_allocate_for_group, ks_stack_free_when_left, ks_stack_lend, ks_reclaim
 #define KS_FAULT_STACK 128     // ks_stack_fault, ks_stacks_take_back, ks_stack_classify, ks_stack_classify_address
 
 // MARK: Stacks
