@@ -11,11 +11,12 @@
 //       marker        store exclusive                         table built anew: cleared, location
 //
 // 1. What another owner stores into the frame comes after location = 0. If the marker that was read is such a word, then the
-//    second look at the location sees the 0, or a later value.
+//    second look at the location sees the 0, or a later value (verify/litmus/claim-gone).
 // 2. That later value may be the same place, where a table was built anew. Its frame was cleared in between: a store to the word
-//    that was read, so the exclusive store fails.
+//    that was read, which the new location makes visible, so the exclusive store fails (claim-anew).
 // 3. Otherwise the marker was read in a table that was there, and said live. Before that table goes, somebody stores to the
-//    marker, and the exclusive store fails. If it succeeds, then the stack was live, and is this CPU's from then on.
+//    marker, and the exclusive store fails. If it succeeds, then the stack was live, and is this CPU's from then on
+//    (claim-twice, claim-freed).
 //
 // An exclusive access may fail without a reason. What fails is done once more with the lock held, which keeps tables where they
 // are.
