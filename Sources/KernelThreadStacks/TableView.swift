@@ -24,6 +24,8 @@ import Synchronization
 
 extension SlotGroup {
   /// Says where the slot group's entries are, which look-ups find from then on.
+  ///
+  /// A release: a free by address relies on it that the table was cleared before (ThreadStackAllocator+ByAddress.swift).
   @inline(__always) borrowing func setLocation(_ location: PhysicalAddress, _ held: borrowing LockHeld) {
     locationWord.store(location.rawValue, ordering: .releasing)
   }

@@ -18,6 +18,8 @@
 //    marker, and the exclusive store fails. If it succeeds, then the stack was live, and is this CPU's from then on
 //    (claim-twice, claim-freed).
 //
+// The exclusive access itself may be late, too: a frame that was a table stays mapped, and writable, in the linear map.
+//
 // An exclusive access may fail without a reason. What fails is done once more with the lock held, which keeps tables where they
 // are.
 

@@ -158,7 +158,8 @@ typedef struct ks_address_functions {
   // memory for them. The 512 entries beside it are empty at first, and the library's. May sleep if who calls the library may.
   uint64_t (*entry)(void *context, uintptr_t address, int node);
   // Frees the last-level tables of a range, all of whose entries are empty, once no CPU walks them any more (TLBI VAAE1IS, DSB);
-  // returns their number. May be null: tables stay.
+  // returns their number. Their frames stay mapped, and writable, in the linear map: a mistaken free of a stack may look there late.
+  // May be null: tables stay.
   size_t (*free_tables)(void *context, uintptr_t address, size_t size);
 } ks_address_functions;
 
