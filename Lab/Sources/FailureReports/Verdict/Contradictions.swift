@@ -38,7 +38,11 @@ extension Failure {
     // A verdict has the figures that it rests on.
     switch cause {
     case .fragmentation:
-      demand(order ?? 0 > 0 && zone != nil && freeBytes != nil && largestUsableBlockBytes != nil, "no figures")
+      // Where the size of usable blocks is not known, the largest of all is too small.
+      let isLargestTooSmall = largestFreeBlockBytes.map { $0 < requestedBytes ?? 0 } ?? false
+      demand(
+        order ?? 0 > 0 && zone != nil && freeBytes != nil
+          && (largestUsableBlockBytes != nil || isLargestTooSmall), "no figures")
       if let requestedBytes, let largestUsableBlockBytes, stackBytes == requestedBytes {
         demand(largestUsableBlockBytes < 64 * requestedBytes, "far larger blocks than were needed")
       }
