@@ -61,9 +61,7 @@ static void fork_deep_twice(long count, int *writer) {
   check("pipe", open_pipe(ends));
   *writer = ends[1];
   for (long i = 0; i < count; i++) {
-    live[i] = fork();
-    check("fork", live[i] < 0);
-    if (live[i]) continue;
+    if (!fork_child(i)) continue;
     char byte;
     if (command_number("recurse ", 12288, 1)) exit(1);
     if (read_file(ends[0], &byte, 1) != 1) exit(2);
@@ -109,9 +107,7 @@ static void given_margin(char **arguments) {
   long count = number(arguments[0]), cpus = number(arguments[1]);
   check("hold", command("hold"));
   for (long i = 0; i < count; i++) {
-    live[i] = fork();
-    check("fork", live[i] < 0);
-    if (live[i] == 0) exit(command_number("recurse ", 12288, 1) || command_number("recurse ", 3000, 999 /* while held */));
+    if (fork_child(i)) exit(command_number("recurse ", 12288, 1) || command_number("recurse ", 3000, 999 /* while held */));
   }
   await_figure("fourPages", count + 1);
   drop_caches_until("twoPages", count);
@@ -135,9 +131,7 @@ static void given_elsewhere(char **arguments) {
   check("pin", pin_to_cpu(0) < 0);
   check("pipe", open_pipe(ends));
   for (long cpu = 1; cpu < cpus; cpu++) {
-    live[cpu] = fork();
-    check("fork", live[cpu] < 0);
-    if (live[cpu]) continue;
+    if (!fork_child(cpu)) continue;
     char byte;
     if (pin_to_cpu(cpu) < 0 || command_number("recurse ", 12288, 1)) exit(1);
     if (read_file(ends[0], &byte, 1) != 1) exit(2);
@@ -164,8 +158,7 @@ static void given_busy(char **arguments) {
   long rounds = number(arguments[0]), drops = 0;
   volatile long *seen = (volatile long *)map_shared_memory(4096), *has_ended = seen + 1;
   check("pin", pin_to_cpu(0) < 0);
-  live[0] = fork();
-  if (live[0] == 0) {
+  if (fork_child(0)) {
     long failed = pin_to_cpu(1) < 0 || command_number("recurse ", 12288, 1);
     for (long round = 1; round <= rounds && !failed; round++) {
       while (*seen < 10 * round) {}
@@ -184,8 +177,7 @@ static void given_busy(char **arguments) {
 // Processes that go deep, at random depths, again and again until the end, and rest a while in between.
 static void dive_and_rest(long workers, const volatile int *has_ended) {
   for (long worker = 0; worker < workers; worker++) {
-    live[worker] = fork();
-    if (live[worker]) continue;
+    if (!fork_child(worker)) continue;
     word random = worker * 7919 + 5;
     do {
       random = random * 6364136223846793005ul + 1442695040888963407ul;

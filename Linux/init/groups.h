@@ -51,9 +51,7 @@ static void groups(char **arguments) {
 // Forks children that have been so deep in their stacks, and wait to be killed. Returns when they wait.
 static void fork_deep(long count, long depth) {
   for (long made = 0; made < count; made++) {
-    live[made] = fork();
-    check("fork", live[made] < 0);
-    if (live[made] == 0) {
+    if (fork_child(made)) {
       check("recurse", command_number("recurse ", depth, 1));
       // What it has kept is charged when it returns from this.
       sleep_milliseconds(1);
@@ -94,9 +92,7 @@ static void groups_steps(char **arguments) {
       join_group();
       check("pipe", open_pipe(ends));
       for (long i = 0; i < count; i++) {
-        live[i] = fork();
-        check("fork", live[i] < 0);
-        if (live[i]) continue;
+        if (!fork_child(i)) continue;
         char byte;
         check("recurse", command_number("recurse ", 5000, 1));
         sleep_milliseconds(1);

@@ -209,9 +209,7 @@ static void frozen(char **arguments) {
       check("pipe", open_pipe(ends));
       writers[i] = ends[1];
     }
-    live[i] = fork();
-    check("fork", live[i] < 0);
-    if (live[i] == 0) {
+    if (fork_child(i)) {
       wait_to_go_deep(i % KINDS, go, ends[0]);
       if (command_number("recurse ", 12288, i % 2)) exit(1);
       finish_waiting_process(i % KINDS);
@@ -227,9 +225,7 @@ static void frozen(char **arguments) {
   for (long i = 0; i < count; i++) {
     if (i % KINDS == READING) check("write", write_file(writers[i], "", 1) != 1);
     if (i % KINDS != FORKED_LATE) continue;
-    live[i] = fork();
-    check("fork", live[i] < 0);
-    if (live[i] == 0) exit(command_number("recurse ", 12288, i % 2) != 0);
+    if (fork_child(i)) exit(command_number("recurse ", 12288, i % 2) != 0);
   }
   await_waiting_or_ended(count, count - count / KINDS);
   for (long i = TRACED; i < count; i += KINDS) check("continue", trace(TRACE_CONTINUE, live[i]));
@@ -300,8 +296,7 @@ static void hungry(char **arguments) {
   long failed = 0, killed = 0, failure = 0;
   deep_once(rounds, workers);
   for (long i = 0; i < hogs; i++) {
-    live[i] = fork();
-    if (live[i]) continue;
+    if (!fork_child(i)) continue;
     char *memory = (char *)map_memory(64 << 20);
     for (word at = 0; at < 64 << 20; at += 4096) memory[at] = 1;
     for (;;) pause();

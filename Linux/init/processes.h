@@ -5,6 +5,13 @@
 
 static long live[10240];
 
+// Forks live[i]; whether this is the child.
+static int fork_child(long i) {
+  live[i] = fork();
+  check("fork", live[i] < 0);
+  return live[i] == 0;
+}
+
 // Forks children that wait to be killed; stops at the first failure. Returns how many there are.
 static long fork_live(long count, long *error, int show_each) {
   *error = 0;

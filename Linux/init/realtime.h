@@ -10,9 +10,7 @@ static void realtime(char **arguments) {
   int ends[2];
   check("pipe", open_pipe(ends));
   for (long i = 0; i < count; i++) {
-    live[i] = fork();
-    check("fork", live[i] < 0);
-    if (live[i]) continue;
+    if (!fork_child(i)) continue;
     char byte;
     check("policy", make_realtime(0));
     check("read", read_file(ends[0], &byte, 1) != 1);
@@ -31,8 +29,7 @@ static void realtime(char **arguments) {
   long failed = wait_for_all(live, count);
   show_lending("realtimeFrozen");
   check("thaw", command("thaw"));
-  live[0] = fork();
-  if (live[0] == 0) exit(command("switch-with-lock") != 0);
+  if (fork_child(0)) exit(command("switch-with-lock") != 0);
   failed += wait_for_all(live, 1);
   begin("realtime");
   put_member(&line, "failed", failed);
@@ -45,9 +42,7 @@ static long wakeup_instructions(int has_to_wait) {
   volatile unsigned int *at = (volatile unsigned int *)map_shared_memory(4096);
   int ends[2];
   check("pipe", open_pipe(ends));
-  live[0] = fork();
-  check("fork", live[0] < 0);
-  if (live[0] == 0) {
+  if (fork_child(0)) {
     char byte;
     check("read", read_file(ends[0], &byte, 1) != 1);
     *at = instructions();

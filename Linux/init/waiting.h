@@ -4,9 +4,7 @@
 #include "giving.h"
 
 static void fork_one_that_goes_deep(long i, int cpu) {
-  live[i] = fork();
-  check("fork", live[i] < 0);
-  if (live[i] == 0) exit((cpu >= 0 && pin_to_cpu(cpu) < 0) || command_number("recurse ", 12288, 1));
+  if (fork_child(i)) exit((cpu >= 0 && pin_to_cpu(cpu) < 0) || command_number("recurse ", 12288, 1));
 }
 
 // early-wakeup: of three threads on the second CPU, the first that waits is woken when it is in the queue, and before it sleeps.
@@ -15,9 +13,7 @@ static void early_wakeup(void) {
   check("pin", pin_to_cpu(0) < 0);
   check("pipe", open_pipe(ends));
   for (long i = 0; i < 3; i++) {
-    live[i] = fork();
-    check("fork", live[i] < 0);
-    if (live[i]) continue;
+    if (!fork_child(i)) continue;
     char byte;
     exit(pin_to_cpu(1) < 0 || read_file(ends[0], &byte, 1) != 1 || command_number("recurse ", 12288, 1));
   }
@@ -94,9 +90,7 @@ static void wait_as(char **arguments) {
     long has_ended;
     do {
       status = has_ended = 0;
-      live[0] = fork();
-      check("fork", live[0] < 0);
-      if (live[0] == 0) {
+      if (fork_child(0)) {
         long error = pin_to_cpu(0) < 0 ? -1 : command_number("wait-as ", number(*arguments), -1);
         exit(error == -11 /* EAGAIN: its stack is whole */ ? 2 : error != 0);
       }
