@@ -43,16 +43,12 @@
       }
       node = NodeID(Int(nodeNumber))
     }
-    return withAllocator(records) { allocate(node: node, from: $0, error) }
-  }
-
-  @inline(__always) private func allocate(
-    node: NodeID?, from stacks: UnsafePointer<CStacks>, _ error: UnsafeMutablePointer<ks_error>?
-  ) -> UnsafeMutableRawPointer? {
-    do throws(ThreadStackError) {
-      return try stacks.pointee.allocate(node: node).detach().pointer
-    } catch let refusal { _ = report(refusal, to: error) }
-    return nil
+    return withAllocator(records) { stacks in
+      do throws(ThreadStackError) {
+        return try stacks.pointee.allocate(node: node).detach().pointer
+      } catch let refusal { _ = report(refusal, to: error) }
+      return nil
+    }
   }
 
   @inline(never) func refuseStack(
@@ -107,22 +103,18 @@
     _ address: VirtualAddress, ofRecords records: UnsafeMutableRawPointer,
     _ error: UnsafeMutablePointer<ks_error>?
   ) -> ks_code {
-    withAllocator(records) { freeLinear(address, $0, error) }
-  }
-
-  @inline(__always) private func freeLinear(
-    _ address: VirtualAddress, _ stacks: UnsafePointer<CStacks>, _ error: UnsafeMutablePointer<ks_error>?
-  ) -> ks_code {
     let lock = ks_free_lock(address.rawValue)
     let interrupts = ks_machine_lock(lock)
-    do throws(ThreadStackError) {
-      try checkLinear(address, stacks)
-      try stacks.pointee.free(linearBlockAt: address)
-      ks_machine_unlock(lock, interrupts)
-      return KS_OK
-    } catch let refusal {
-      ks_machine_unlock(lock, interrupts)
-      return reportMisuse(refusal, to: error)
+    return withAllocator(records) { stacks in
+      do throws(ThreadStackError) {
+        try checkLinear(address, stacks)
+        try stacks.pointee.free(linearBlockAt: address)
+        ks_machine_unlock(lock, interrupts)
+        return KS_OK
+      } catch let refusal {
+        ks_machine_unlock(lock, interrupts)
+        return reportMisuse(refusal, to: error)
+      }
     }
   }
 
@@ -130,16 +122,12 @@
     _ address: VirtualAddress, ofRecords records: UnsafeMutableRawPointer,
     _ error: UnsafeMutablePointer<ks_error>?
   ) -> ks_code {
-    withAllocator(records) { freeInSlot(address, $0, error) }
-  }
-
-  @inline(__always) private func freeInSlot(
-    _ address: VirtualAddress, _ stacks: UnsafePointer<CStacks>, _ error: UnsafeMutablePointer<ks_error>?
-  ) -> ks_code {
-    do throws(ThreadStackError) {
-      try stacks.pointee.free(at: address)
-      return KS_OK
-    } catch let refusal { return reportMisuse(refusal, to: error) }
+    withAllocator(records) { stacks in
+      do throws(ThreadStackError) {
+        try stacks.pointee.free(at: address)
+        return KS_OK
+      } catch let refusal { return reportMisuse(refusal, to: error) }
+    }
   }
 
   /// Takes the stack at an address into ownership.
