@@ -136,6 +136,23 @@ import Testing
 
     var isUntouched: Bool { words.elementsEqual(fakes) }
 
+    /// Has the new owner take the table's frame, and give it back after the look-up's next load there; then it becomes a table
+    /// of the same slots again, for the stack that `body` gets.
+    func rebuildTableAtNextLoad(_ body: @escaping (consuming ThreadStack) -> Void) {
+      stacks.reclaim(target: .max)
+      takeFrame()
+      watch.afterLoad = { [self] in
+        watch.afterLoad = nil
+        giveFrameBack()
+        body(try! stacks.allocate(node: nil))
+      }
+    }
+
+    /// Whether the entries of a stack lie in the frame.
+    func hasTable(of stack: VirtualAddress) -> Bool {
+      stacks.arena.existingLeafEntry(at: stack)?.frame == table
+    }
+
     /// Calls `body` when the look-up knows the table's place, and reads there.
     func atFirstLoad(_ body: @escaping () -> Void) {
       watch.beforeLoad = { [watch] in
@@ -206,13 +223,8 @@ import Testing
     var (isLate, hasTable) = (false, false)
     bed.atFirst {
       isLate = true
-      bed.stacks.reclaim(target: .max)
-      bed.takeFrame()
-      bed.watch.afterLoad = {
-        bed.watch.afterLoad = nil
-        bed.giveFrameBack()
-        let stack = try! bed.stacks.allocate(node: nil)
-        hasTable = bed.stacks.arena.existingLeafEntry(at: stack.base)?.frame == bed.table
+      bed.rebuildTableAtNextLoad { stack in
+        hasTable = bed.hasTable(of: stack.base)
         #expect(stack.base == bed.base)
         bed.stacks.free(stack)
       }
@@ -242,13 +254,8 @@ import Testing
     let bed = try Bed(.freeAtHand)
     var other: VirtualAddress?
     bed.atFirstLoad {
-      bed.stacks.reclaim(target: .max)
-      bed.takeFrame()
-      bed.watch.afterLoad = {
-        bed.watch.afterLoad = nil
-        bed.giveFrameBack()
-        let stack = try! bed.stacks.allocate(node: nil)
-        #expect(bed.stacks.arena.existingLeafEntry(at: stack.base)?.frame == bed.table)
+      bed.rebuildTableAtNextLoad { stack in
+        #expect(bed.hasTable(of: stack.base))
         other = stack.detach()
       }
     }
