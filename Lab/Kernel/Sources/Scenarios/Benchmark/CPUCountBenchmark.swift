@@ -36,6 +36,11 @@ public struct CPUCountBenchmark<M: ScenarioMachine> {
   ///
   /// - Throws: when there is no memory for a scheduler.
   public init(_ stacks: borrowing BareStacks<M>) throws(FrameSourceError) {
+    let count = Scheduler.maximumCPUCount
+    let threadsBytes = (2 * count + 1) * MemoryLayout<ScheduledThread>.stride
+    precondition(
+      Scheduler.byteCount(cpuCount: count) <= Self.threadsOffset - Self.memoryOffset
+        && threadsBytes <= pageSize << Self.blockOrder - Self.threadsOffset, "the parts of the block overlap")
     machine = stacks.machine
     block = try stacks.frames.allocate(FrameRequest(order: Self.blockOrder, purpose: .metadata, cleared: true))
     _ = StackBenchmark.measured(machine, nothing: Cost()) {}
@@ -152,7 +157,7 @@ public struct CPUCountBenchmark<M: ScenarioMachine> {
     return total
   }
 
-  /// Writes a row for each operation, and one for the bytes that each CPU takes.
+  /// Writes a row for each operation.
   ///
   /// - Parameters:
   ///   - one: the costs with one CPU.
