@@ -24,13 +24,7 @@
 /* What kernelstacks_reserve() has found. `margin` is where prev's park margin ends. */
 void kernelstacks_refill_reserve(struct task_struct *prev, struct task_struct *next, unsigned long margin);
 
-/*
- * A field of kernelstacks_cpu on this CPU. As this_cpu_ptr(), of which a compiler that optimizes for size makes a call at each
- * switch. Preemption is off.
- */
-#define kernelstacks_on_this_cpu(field) \
-	((typeof(kernelstacks_cpu.field) *)((unsigned long)&kernelstacks_cpu.field + kernelstacks_cpu_offset()))
-
+/* What this_cpu_ptr() adds, of which a compiler that optimizes for size makes a call at each switch. Preemption is off. */
 static __always_inline unsigned long kernelstacks_cpu_offset(void)
 {
 	unsigned long offset;
@@ -38,6 +32,10 @@ static __always_inline unsigned long kernelstacks_cpu_offset(void)
 	asm volatile(ALTERNATIVE("mrs %0, tpidr_el1", "mrs %0, tpidr_el2", ARM64_HAS_VIRT_HOST_EXTN) : "=r" (offset));
 	return offset;
 }
+
+/* A field of kernelstacks_cpu on this CPU. Preemption is off. */
+#define kernelstacks_on_this_cpu(field) \
+	((typeof(kernelstacks_cpu.field) *)((unsigned long)&kernelstacks_cpu.field + kernelstacks_cpu_offset()))
 
 /* Before the switch: the run queue is locked, interrupts are off. */
 static __always_inline void kernelstacks_reserve(struct task_struct *prev, struct task_struct *next)
