@@ -1,6 +1,7 @@
 // The state of a scheduler, for all CPUs and for each of them, in memory that its maker supplies.
 //
 //     +0    shared: the threads that wait for a refill, their lock, stall detection
+//     +64   the set of idle CPUs, its lock
 //     +128  run queue of CPU 0
 //     +256  run queue of CPU 1
 //      …    (128 bytes each)
@@ -23,6 +24,18 @@ struct SchedulerShared {
   var stallSignature = -1
   /// The CPU whose sleepers are shrunk next.
   var cursor = 0
+
+  init() {}
+}
+
+/// The CPUs that may be interrupted because there is work, so that none has to look through all queues for one.
+struct IdleCPUs {
+  /// Guards changes; taken after the lock of a run queue.
+  var lock = SpinLock()
+  /// Bit n: CPU n runs its idle thread, or is about to, and is not closed.
+  ///
+  /// A CPU that has made a thread ready under the lock of a queue reads this without a lock.
+  var set: UInt64 = 0
 
   init() {}
 }

@@ -33,6 +33,7 @@ extension ThreadScheduler {
     if isClosing {
       let inner = machine.lock(lock(of: queue))
       queue.pointee.isClosed = true
+      noteIdle(cpu, false)
       machine.unlock(lock(of: queue), restoring: inner)
     }
     machine.unlock(sharedLock, restoring: outer)
@@ -118,7 +119,7 @@ extension ThreadScheduler {
     if leaving == idle { queue.pointee.isQuiet = true }
     machine.unlock(lock(of: queue), restoring: state)
     // The stack of a thread that ended is freed after this, so the CPU looks once more.
-    if leaving != idle { queue.pointee.notifications |= 1 &<< UInt64(truncatingIfNeeded: cpu) }
+    if leaving != idle { queue.pointee.notifications |= bit(cpu) }
     if !wasQuiet, shared.pointee.refills.first != nil { notifyIdleCPUs(from: cpu) }
     return idle
   }

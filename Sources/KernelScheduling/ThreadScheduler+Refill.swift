@@ -107,7 +107,7 @@ extension ThreadScheduler {
       stacks.noteRefillWaiters(shared.pointee.refills.count)
       // At once, so that the events have the order of the queue.
       note(.switchIn, cpu, waiter)
-      noteBusy(queue)
+      noteBusy(cpu, queue)
       let old = self.queue(Int(waiter.cpuNumber))
       let inner = machine.lock(lock(of: old))
       waiter.pointee.currentState = .running

@@ -81,7 +81,7 @@ extension ThreadScheduler {
       machine.unlock(lock(of: queue), restoring: state)
     } else {
       // The thread that it leaves, and the stack of one that ended, come within reach, so it looks once more.
-      queue.pointee.notifications |= 1 &<< UInt64(truncatingIfNeeded: cpu)
+      queue.pointee.notifications |= bit(cpu)
     }
     if isServing { endServing(provesStall: true) }
     // The frames of this CPU and those of the others together may suffice for the first thread.

@@ -94,18 +94,37 @@ extension ThreadScheduler {
     _ cpu: Int, _ queue: UnsafeMutablePointer<RunQueue>, _ leaving: ScheduledThreadPointer
   ) -> ScheduledThreadPointer? {
     let state = machine.lock(lock(of: queue))
+    if !queue.pointee.isIdle {
+      if let thread = queue.pointee.ready.removeFirst() {
+        thread.pointee.currentState = .running
+        machine.unlock(lock(of: queue), restoring: state)
+        return thread
+      }
+      if leaving != queue.pointee.idle, goesOn(leaving) {
+        machine.unlock(lock(of: queue), restoring: state)
+        return leaving
+      }
+    }
+    return takeWhenIdle(cpu, queue, state)
+  }
+
+  /// Takes a thread out of the queue of a CPU that idles, or out of another's, and has a CPU idle that finds none.
+  ///
+  /// The lock of the queue is held, and is released here.
+  @inline(never) borrowing func takeWhenIdle(
+    _ cpu: Int, _ queue: UnsafeMutablePointer<RunQueue>, _ state: InterruptState
+  ) -> ScheduledThreadPointer? {
     if let thread = queue.pointee.ready.removeFirst() {
       thread.pointee.currentState = .running
-      noteBusy(queue)
+      noteBusy(cpu, queue)
       machine.unlock(lock(of: queue), restoring: state)
       return thread
     }
-    if leaving != queue.pointee.idle, goesOn(leaving) {
-      machine.unlock(lock(of: queue), restoring: state)
-      return leaving
-    }
     // A CPU that makes a thread ready from now on sees that this CPU is idle; a thread made ready before is found below.
-    queue.pointee.isIdle = true
+    if !queue.pointee.isIdle {
+      queue.pointee.isIdle = true
+      if !queue.pointee.isClosed { noteIdle(cpu, true) }
+    }
     machine.unlock(lock(of: queue), restoring: state)
     var distance = 1
     while distance < cpuCount {
@@ -138,7 +157,7 @@ extension ThreadScheduler {
       thread.pointee.currentState = .running
       thread.cpuNumber = Int32(truncatingIfNeeded: cpu)
       // A CPU that finds the thread gone sees that this CPU is not idle.
-      noteBusy(own)
+      noteBusy(cpu, own)
       // Of several that became ready, each may have been offered to this CPU.
       if queue.pointee.ready.first != nil { notifyIdleCPU(from: cpu) }
     }
@@ -147,9 +166,11 @@ extension ThreadScheduler {
   }
 
   /// Marks this CPU as busy: it has a thread, for which it may take frames.
-  @inline(__always) func noteBusy(_ queue: UnsafeMutablePointer<RunQueue>) {
+  @inline(__always) borrowing func noteBusy(_ cpu: Int, _ queue: UnsafeMutablePointer<RunQueue>) {
+    if !queue.pointee.isIdle { return }
     queue.pointee.isIdle = false
     queue.pointee.isQuiet = false
+    noteIdle(cpu, false)
   }
 
   /// Lets go of a thread that this CPU does not run any more.

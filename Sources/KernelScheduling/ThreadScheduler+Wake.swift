@@ -7,7 +7,7 @@ extension ThreadScheduler {
   ///
   /// Interrupts on this CPU may be on or off. Call ``takeNotifications()`` afterwards.
   ///
-  /// - Complexity: O(CPUs).
+  /// - Complexity: O(1); O(CPUs) if this CPU is closed.
   public borrowing func enqueue(_ thread: ScheduledThreadPointer) {
     let interrupts = machine.disableInterrupts()
     // For this CPU's stores to the thread's stack: another CPU may run the thread, and free the stack.
@@ -27,7 +27,7 @@ extension ThreadScheduler {
   /// It becomes ready on the CPU that it ran on last, or on another if that one is closed. Interrupts on this CPU may be on
   /// or off. Call ``takeNotifications()`` afterwards. A dead thread stays dead, but its record must still exist.
   ///
-  /// - Complexity: O(CPUs).
+  /// - Complexity: O(1); O(CPUs) if its CPU is closed.
   public borrowing func wake(_ thread: ScheduledThreadPointer) {
     let interrupts = machine.disableInterrupts()
     var state = interrupts
@@ -69,7 +69,7 @@ extension ThreadScheduler {
   /// sees the thread.
   borrowing func notify(_ queue: UnsafeMutablePointer<RunQueue>, _ home: Int, from cpu: Int) {
     if queue.pointee.isIdle {
-      self.queue(cpu).pointee.notifications |= 1 &<< UInt64(truncatingIfNeeded: home)
+      self.queue(cpu).pointee.notifications |= bit(home)
     } else {
       notifyIdleCPU(from: cpu)
     }
@@ -77,29 +77,42 @@ extension ThreadScheduler {
 
   /// Notes one idle CPU to be told, if there is one.
   ///
-  /// Interrupts are off.
-  borrowing func notifyIdleCPU(from cpu: Int) {
-    if cpuCount == 1 { return }
-    for other in 0..<cpuCount where other != cpu && canBeNotified(other) {
-      queue(cpu).pointee.notifications |= 1 &<< UInt64(truncatingIfNeeded: other)
-      return
-    }
+  /// Interrupts are off. The lock of a queue with a thread that is ready was held, or is: a CPU that is not in the set yet
+  /// finds that thread.
+  ///
+  /// - Complexity: O(1).
+  @inline(__always) borrowing func notifyIdleCPU(from cpu: Int) {
+    let set = idleCPUs.pointee.set
+    if set != 0 { notifyOne(of: set & ~bit(cpu), from: cpu) }
+  }
+
+  /// Notes one CPU of a set, which may be empty, to be told.
+  @inline(never) borrowing func notifyOne(of cpus: UInt64, from cpu: Int) {
+    queue(cpu).pointee.notifications |= cpus & (0 &- cpus)
   }
 
   /// Notes all idle CPUs but this one to be told of a change under the shared lock.
   ///
-  /// Interrupts are off. A CPU that becomes idle after its lock was held here sees the change itself.
+  /// Interrupts are off. A CPU that joins the set after its lock was held here sees the change itself.
+  ///
+  /// - Complexity: O(1).
   borrowing func notifyIdleCPUs(from cpu: Int) {
-    for other in 0..<cpuCount where other != cpu {
-      let queue = queue(other)
-      let state = machine.lock(lock(of: queue))
-      let isIdle = canBeNotified(other)
-      machine.unlock(lock(of: queue), restoring: state)
-      if isIdle { self.queue(cpu).pointee.notifications |= 1 &<< UInt64(truncatingIfNeeded: other) }
-    }
+    let state = machine.lock(idleLock)
+    let others = idleCPUs.pointee.set & ~bit(cpu)
+    machine.unlock(idleLock, restoring: state)
+    queue(cpu).pointee.notifications |= others
   }
 
-  borrowing func canBeNotified(_ cpu: Int) -> Bool {
-    queue(cpu).pointee.isIdle && !queue(cpu).pointee.isClosed
+  /// Adds a CPU to the set of those that may be notified, or takes it out.
+  ///
+  /// Interrupts are off. It is added under the lock of its queue, and only if that is not closed.
+  @inline(never) borrowing func noteIdle(_ cpu: Int, _ isIdle: Bool) {
+    let state = machine.lock(idleLock)
+    let others = idleCPUs.pointee.set & ~bit(cpu)
+    idleCPUs.pointee.set = isIdle ? others | bit(cpu) : others
+    machine.unlock(idleLock, restoring: state)
   }
+
+  /// The bit of a CPU in a set of CPUs.
+  @inline(__always) func bit(_ cpu: Int) -> UInt64 { 1 &<< UInt64(truncatingIfNeeded: cpu) }
 }

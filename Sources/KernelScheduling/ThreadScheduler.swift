@@ -30,8 +30,9 @@
 //
 //     shared   the threads that wait for a refill
 //     queue    one CPU's lists; state, links and wake-up of the threads whose CPU it is
+//     idle     the set of idle CPUs
 //
-// Both are held for a few stores. Neither is held when the caller's code or the stack allocator is called, except to store
+// All are held for a few stores. None is held when the caller's code or the stack allocator is called, except to store
 // the number of threads that wait.
 
 import KernelMachine
@@ -66,6 +67,7 @@ public struct ThreadScheduler<M: Machine, Events: SchedulerEvents>: ~Copyable {
     self.memory = memory
     self.cpuCount = count
     shared.initialize(to: SchedulerShared())
+    idleCPUs.initialize(to: IdleCPUs())
     for cpu in 0..<count { queue(cpu).initialize(to: RunQueue()) }
   }
 
@@ -113,14 +115,17 @@ public struct ThreadScheduler<M: Machine, Events: SchedulerEvents>: ~Copyable {
     idle.cpuNumber = Int32(truncatingIfNeeded: cpu)
     idle.pointee.currentState = .running
     queue.pointee.idle = idle
-    queue.pointee.isIdle = current == idle
     queue.pointee.isClosed = false
+    queue.pointee.isIdle = current == idle
+    queue.pointee.isQuiet = false
+    noteIdle(cpu, current == idle)
     machine.unlock(lock(of: queue), restoring: state)
   }
 }
 
 /// The offsets of the parts of a scheduler's memory, in bytes.
 enum SchedulerLayout {
+  static var idleCPUsOffset: Int { 64 }
   static var queuesOffset: Int { 128 }
 }
 
@@ -152,6 +157,7 @@ extension ThreadScheduler {
   /// The name of the lock at an address, for reports of waits; `nil` if it is no lock of this scheduler.
   public borrowing func lockName(at address: UInt) -> StaticString? {
     if UInt(bitPattern: sharedLock) == address { return "threadsWaitingForFrames" }
+    if UInt(bitPattern: idleLock) == address { return "idleCPUs" }
     for cpu in 0..<cpuCount where UInt(bitPattern: lock(of: queue(cpu))) == address { return "runQueues" }
     return nil
   }
@@ -163,6 +169,15 @@ extension ThreadScheduler {
   }
 
   var sharedLock: UnsafeMutablePointer<SpinLock> { memory.assumingMemoryBound(to: SpinLock.self) }
+
+  /// The set of idle CPUs, in a cache line of its own.
+  @inline(__always) var idleCPUs: UnsafeMutablePointer<IdleCPUs> {
+    (memory + SchedulerLayout.idleCPUsOffset).assumingMemoryBound(to: IdleCPUs.self)
+  }
+
+  var idleLock: UnsafeMutablePointer<SpinLock> {
+    (memory + SchedulerLayout.idleCPUsOffset).assumingMemoryBound(to: SpinLock.self)
+  }
 
   @inline(__always) func isCPU(_ cpu: Int) -> Bool {
     UInt(bitPattern: cpu) < UInt(bitPattern: cpuCount)

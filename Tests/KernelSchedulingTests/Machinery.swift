@@ -1,5 +1,6 @@
 // The world of these tests: a simulated machine with growing stacks, and a kernel's part of switching.
 
+@testable import KernelScheduling
 import KernelStacks
 import SimulatedMachine
 import TestSupport
@@ -99,14 +100,20 @@ final class SchedulingWorld: @unchecked Sendable {
 
   /// Starts all CPUs on their idle threads.
   func start() {
-    for cpu in 0..<cpuCount {
-      simulation.onCPU(cpu) { _ in
-        let interrupts = machine.disableInterrupts()
-        scheduler.startCPU(running: idle[cpu].scheduled, idle: idle[cpu].scheduled)
-        machine.restoreInterrupts(interrupts)
-      }
+    for cpu in 0..<cpuCount { start(cpu) }
+  }
+
+  /// Starts a CPU on its idle thread.
+  func start(_ cpu: Int) {
+    simulation.onCPU(cpu) { _ in
+      let interrupts = machine.disableInterrupts()
+      scheduler.startCPU(running: idle[cpu].scheduled, idle: idle[cpu].scheduled)
+      machine.restoreInterrupts(interrupts)
     }
   }
+
+  /// Whether others may notify a CPU.
+  func isNotifiable(_ cpu: Int) -> Bool { scheduler.idleCPUs.pointee.set & 1 << UInt64(cpu) != 0 }
 
   /// Handles an exception from the current thread of a CPU, by a switch or none.
   @discardableResult

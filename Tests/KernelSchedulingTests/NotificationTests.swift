@@ -31,6 +31,36 @@ import Testing
   }
 
   @Test
+  func `A CPU that has not started, is busy or is closed is not notified; of those that idle, one is`() throws {
+    let world = try SchedulingWorld(cpuCount: 5)
+    let threads = try (1...4).map { try world.thread($0) }
+    for cpu in 0..<4 { world.start(cpu) }
+    func enqueue(_ thread: Int) -> UInt64 {
+      world.simulation.onCPU(0) { _ in
+        world.scheduler.enqueue(threads[thread].scheduled)
+        return world.notifications()
+      }
+    }
+    // CPU 0 idles itself, and is told first.
+    #expect(enqueue(0) == 1 << 0)
+    world.simulation.onCPU(0) { _ in world.reschedule(0) }
+    #expect(enqueue(1) == 1 << 1)
+    world.simulation.onCPU(1) { _ in world.reschedule(1) }
+    #expect(world.current[1].pointee.id == 2)
+    #expect(world.simulation.onCPU(0) { _ in world.scheduler.closeCPU(2) })
+    #expect(enqueue(2) == 1 << 3)
+    world.simulation.onCPU(3) { _ in world.reschedule(3) }
+    #expect(enqueue(3) == 0, "CPU 2 is closed, CPU 4 has not started, all others are busy")
+    world.simulation.onCPU(2) { _ in
+      world.reschedule(2)
+      world.reschedule(2)
+    }
+    #expect(!world.isNotifiable(2) && world.scheduler.mayStop(2))
+    world.start(2)
+    #expect(world.isNotifiable(2))
+  }
+
+  @Test
   func `Threads that wait for each other to run all do, with each of 200 interleavings, without a tick`() throws
   {
     for seed: UInt64 in 1...200 { try allRun(seed: seed) }

@@ -58,9 +58,10 @@ struct RunFigures {
 
 /// One run, in which only one CPU executes at a time.
 final class RandomRun: @unchecked Sendable {
+  /// Before the world, which must outlive the stacks that a failed run leaves: properties go in this order.
+  var threads: [ModelThread] = []
   let world: SchedulingWorld
   let seed: UInt64
-  var threads: [ModelThread] = []
   var waiters: [Int] = []
   var figures = RunFigures()
   /// All frames that stacks, reserves, pool and takers can have together.
@@ -219,6 +220,11 @@ final class RandomRun: @unchecked Sendable {
       if entered.isOver { fail("thread \(entered.id) runs after its end") }
       if world.current.filter({ $0 == chosen }).count != 1 { fail("thread \(entered.id) runs twice") }
       world.expectReserve(cpu)
+    }
+    let isNotifiable = world.isNotifiable(cpu)
+    // Another CPU may close this one; it does so before it takes it out of the set.
+    if isNotifiable != (chosen.pointee.id < 0) && !(world.scheduler.isClosed(cpu) && !isNotifiable) {
+      fail("CPU \(cpu) \(isNotifiable ? "is busy and would be notified" : "idles and is not notified")")
     }
     _ = world.scheduler.takeNotifications()
     let isStalled = world.scheduler.takeStall()

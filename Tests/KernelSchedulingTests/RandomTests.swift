@@ -52,6 +52,10 @@ import Testing
     if lends { #expect(world.growthFaults.isEmpty, "seed \(seed): a stack fault") }
     #expect(world.simulation.violations.isEmpty, "seed \(seed)")
     #expect(run.waiters.isEmpty && world.scheduler.refillWaiterCount == 0, "seed \(seed)")
+    for cpu in 0..<cpuCount {
+      let isOpen = !world.scheduler.isClosed(cpu)
+      #expect(world.isNotifiable(cpu) == isOpen, "seed \(seed): CPU \(cpu), which idles")
+    }
     world.giveBack()
     for cpu in 0..<cpuCount {
       world.simulation.onCPU(cpu) { _ in

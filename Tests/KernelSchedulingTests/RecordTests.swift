@@ -33,6 +33,15 @@ private struct Crowded: ForwardingMachine {
     #expect(MemoryLayout<ScheduledThread>.offset(of: \.cpuNumber) == 48, "where it is read as one atomic word")
   }
 
+  @Test func `The parts of a scheduler's memory do not overlap, and each begins a line of the cache`() {
+    #expect(MemoryLayout<SchedulerShared>.size <= SchedulerLayout.idleCPUsOffset)
+    #expect(SchedulerLayout.idleCPUsOffset + MemoryLayout<IdleCPUs>.size <= SchedulerLayout.queuesOffset)
+    #expect(MemoryLayout<RunQueue>.size <= RunQueue.stride)
+    for offset in [SchedulerLayout.idleCPUsOffset, SchedulerLayout.queuesOffset, RunQueue.stride] {
+      #expect(offset % 64 == 0)
+    }
+  }
+
   @Test func `A CPU that does not exist is not idle or closed, may not stop, and has no threads`() throws {
     let simulation = try Simulation(memoryBytes: 1 << 20, cpuCount: 2, seed: 1)
     let byteCount = TestScheduler.byteCount(cpuCount: 2)
