@@ -11,6 +11,7 @@
 // The two functions do the most frequent thing themselves, with few registers to save, and leave all else to another that does it
 // from the beginning: so conditions here may be stricter than they must be.
 #if hasFeature(Embedded)
+  import CAArch64
   import KernelMachine
   import KernelPageFrames
   import KernelStacksCHeader
@@ -26,9 +27,14 @@
       freeLeftStack()
       return allocateStack(records, nodeNumber, error)
     }
-    let base = withAllocator(records) { $0.pointee.takeCached() }
-    guard let base else { return allocateStack(records, KS_ANY_NODE, error) }
-    return base.pointer
+    let stack = withAllocator(records) {
+      $0.pointee.takeCached { base, offset, byteCount in
+        byteCount > 0
+          ? ca_clear_within(base.rawValue, UInt64(byteCount), UInt64(offset)) : base.pointer
+      }
+    }
+    guard let stack else { return allocateStack(records, KS_ANY_NODE, error) }
+    return stack
   }
 
   // A C function, so that it can be left to: its result is a pointer like that of its caller, not an optional one.
@@ -65,7 +71,7 @@
     if !ks_is_any_leaving(), let records {
       let address = VirtualAddress(UInt(bitPattern: base))
       let isFreed = withAllocator(records) {
-        $0.pointee.freeAtHand(at: address, stackPointer: VirtualAddress(ks_stack_pointer()))
+        $0.pointee.freeAtHand(at: address, stackPointer: VirtualAddress(ks_frame_address()))
       }
       if isFreed { return KS_OK }
     }

@@ -21,11 +21,17 @@ struct CachingPlan {
   /// What leads from where a stack's first entry would lie, if the first slot's stack began its slot group, to the linear map's
   /// address of its marker; unused where stacks have no markers.
   private let markerOffset: UInt
-  /// The bits of an address that name a page in its slot group: below those of a last-level table; 0 where stacks have no
-  /// markers, never otherwise.
-  private let narrowSpanMask: UInt32
-  /// log2 of the bytes that a slot group spans.
-  private let narrowSpanShift: UInt32
+  /// What a slot group spans, in one word, which is read once; 0 where stacks have no markers, never otherwise.
+  ///
+  ///     31                                      12 11      6 5         0
+  ///    +------------------------------------------+---------+-----------+
+  ///    | bits of an address that name a page in   |    0    | log2 of   |
+  ///    | its slot group                           |         | the bytes |
+  ///    +------------------------------------------+---------+-----------+
+  ///
+  /// It serves as a mask as it is, since bits below a page's entry are shifted out, and as the amount of a shift, of which an
+  /// instruction takes 6 bits.
+  private let narrowSpan: UInt32
   private let narrowClearedBytes: UInt32
   private let narrowFirstInitialPage: UInt32
   /// How far from the marker the entry lies that is empty until a stack has grown.
@@ -48,8 +54,9 @@ struct CachingPlan {
     self.slotGroups = slotGroups
     servedNode = hasOneNode ? -1 : .min
     markerOffset = linearMapOffset.map { $0 &+ UInt(bitPattern: markerEntryOffset) } ?? 0
-    narrowSpanMask = linearMapOffset == nil ? 0 : UInt32(truncatingIfNeeded: slotGroupSpanMask)
-    narrowSpanShift = UInt32(truncatingIfNeeded: slotGroupSpanShift)
+    narrowSpan =
+      linearMapOffset == nil
+      ? 0 : UInt32(truncatingIfNeeded: slotGroupSpanMask | UInt(bitPattern: slotGroupSpanShift))
     narrowClearedBytes = UInt32(truncatingIfNeeded: clearedBytes)
     narrowFirstInitialPage = UInt32(truncatingIfNeeded: firstInitialPage)
     let firstInitialEntry = firstInitialPage &>> StackPages.entryShift
@@ -76,7 +83,7 @@ struct CachingPlan {
   @inline(__always) var isUniform: Bool { hasMarkers && everyStackServes(node: -1) }
 
   /// Whether stacks have markers: they do not where they are linear.
-  @inline(__always) var hasMarkers: Bool { narrowSpanMask != 0 }
+  @inline(__always) var hasMarkers: Bool { narrowSpan != 0 }
 
   /// Where the marker of a stack lies in the linear map.
   ///
@@ -92,8 +99,8 @@ struct CachingPlan {
     ofBase base: VirtualAddress
   ) -> (slotGroup: UnsafeMutablePointer<SlotGroup>, offset: UInt) {
     let distance = base.rawValue &- firstStack
-    let entry = (distance & UInt(narrowSpanMask)) &>> UInt(bitPattern: StackPages.entryShift)
-    return (slotGroups + Int(bitPattern: distance &>> UInt(narrowSpanShift)), entry &+ markerOffset)
+    let entry = (distance & UInt(narrowSpan)) &>> UInt(bitPattern: StackPages.entryShift)
+    return (slotGroups + Int(bitPattern: distance &>> UInt(narrowSpan)), entry &+ markerOffset)
   }
 
   /// Where the entry lies in the linear map that is empty until the stack has grown.

@@ -35,9 +35,13 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
   ///
   /// None is needed where ``servesAnyCached(node:)``. If the answer is `nil`, ``allocate(node:)`` is to be called.
   ///
-  /// - Returns: the stack's base; it reads as zero everywhere.
+  /// - Parameter clear: clears the stack at `base` from `offset` on, whole pages, perhaps none, and returns the stack in the caller's
+  ///   terms: so what the caller ends in may be what clears.
+  /// - Returns: what `clear` has returned; the stack reads as zero everywhere then.
   /// - Complexity: O(1).
-  @inline(__always) public borrowing func takeCached() -> VirtualAddress? {
+  @inline(__always) public borrowing func takeCached<Stack>(
+    clear: (_ base: VirtualAddress, _ offset: Int, _ byteCount: Int) -> Stack
+  ) -> Stack? {
     let interrupts = turnInterruptsOff()
     let record = record(ofCPU: machine.currentCPU)
     guard let stack = record.popLast(interrupts.off) else {
@@ -46,8 +50,10 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable {
     }
     mark(stack, .live(stack))
     restore(interrupts)
-    clear(stack)
-    return stack.base
+    let byteCount = control.pointee.caching.clearedBytes
+    if byteCount > 0 { return clear(stack.base, control.pointee.caching.firstInitialPage, byteCount) }
+    clearDirtyPages(of: stack.base)
+    return clear(stack.base, 0, 0)
   }
 
   /// Takes back a linear stack by its address, for which the frame source has handed out a block.

@@ -16,8 +16,13 @@ import Testing
 
   /// Takes a stack as C does.
   private func take(from stacks: borrowing TestStacks) throws -> VirtualAddress {
-    if stacks.servesAnyCached(node: -1), let base = stacks.takeCached() { return base }
-    return try stacks.allocate(node: nil).detach()
+    let cached =
+      stacks.servesAnyCached(node: -1)
+      ? stacks.takeCached { base, offset, byteCount in
+        if byteCount > 0 { stacks.machine.clear(base + offset, byteCount: byteCount) }
+        return base
+      } : nil
+    return try cached ?? stacks.allocate(node: nil).detach()
   }
 
   @Test(arguments: configurations, [false, true])

@@ -258,6 +258,8 @@ static inline struct ca_machine *ca_machine(void) { return &ca_machine_state; }
 
 // Clears whole pages, by DC ZVA where DCZID_EL0 says that it clears 64 bytes.
 void ca_clear_pages(uintptr_t address, uint64_t byte_count);
+// Clears whole pages from base + offset on, byte_count bytes, which are not none; returns base.
+void *_Nullable ca_clear_within(uintptr_t base, uint64_t byte_count, uint64_t offset);
 
 // A system call, made at EL0: number in x8, arguments in x0 to x2, results in x0 to x2.
 struct ca_results {

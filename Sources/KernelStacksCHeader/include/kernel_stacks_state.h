@@ -162,6 +162,8 @@ static inline uintptr_t ks_stack_pointer(void) {
   __asm__ volatile("mov %0, sp" : "=r"(value));
   return value;
 }
+// Where the caller's frame record is, on the same stack: for a caller that has one anyway, and then need not copy SP.
+static inline uintptr_t ks_frame_address(void) { return (uintptr_t)__builtin_frame_address(0); }
 
 #pragma clang assume_nonnull end
 
