@@ -34,6 +34,11 @@ static uint64_t none(void *context) {
   return 0;
 }
 
+static uint64_t too_many(void *context) {
+  (void)context;
+  return (1ull << 36) + 1;
+}
+
 void show_bad_functions(const ks_configuration *good) {
   refuse("no configuration", NULL, &own_frames, &own_addresses, KS_BAD_ARGUMENT);
   refuse("no functions for frames", good, NULL, &own_addresses, KS_BAD_ARGUMENT);
@@ -42,10 +47,10 @@ void show_bad_functions(const ks_configuration *good) {
   refuse("no function to allocate", good, &bad, &own_addresses, KS_BAD_ARGUMENT);
   bad = own_frames, bad.free = NULL;
   refuse("no function to free", good, &bad, &own_addresses, KS_BAD_ARGUMENT);
-  bad = own_frames, bad.total = NULL;
-  refuse("no function to count", good, &bad, &own_addresses, KS_BAD_ARGUMENT);
   bad = own_frames, bad.total = none;
   refuse("a kernel of no frames", good, &bad, &own_addresses, KS_BAD_ARGUMENT);
+  bad.total = too_many;
+  refuse("more frames than addresses", good, &bad, &own_addresses, KS_BAD_ARGUMENT);
   bad = own_frames, bad.node_count = 0;
   refuse("no node", good, &bad, &own_addresses, KS_BAD_ARGUMENT);
   bad.node_count = 65, bad.node_of = node_7;
@@ -56,7 +61,9 @@ void show_bad_functions(const ks_configuration *good) {
   refuse("2 nodes, and no function that tells them apart", good, &bad, &own_addresses, KS_BAD_ARGUMENT);
   ks_configuration other = *good;
   other.cpu_records = NULL;
-  refuse("no records of CPUs", &other, &own_frames, &own_addresses, KS_BAD_ARGUMENT);
+  other.cpu_count = KS_BUILT_IN_CPU_RECORDS + 1;
+  refuse("no records of 9 CPUs", &other, &own_frames, &own_addresses, KS_BAD_ARGUMENT);
+  other = *good;
   other.cpu_records = (ks_cpu_record *)((char *)own_cpu_records + 4);
   refuse("records of CPUs at an odd address", &other, &own_frames, &own_addresses, KS_BAD_ARGUMENT);
   other = *good;

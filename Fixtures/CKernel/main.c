@@ -323,7 +323,7 @@ void kernel_main(void) {
       .reserved = reserved,
       .reserved_count = 2,
       .misuse = count_misuse,
-      .cpu_records = own_cpu_records,
+      .cpu_records = OWN_ADDRESSES ? own_cpu_records : NULL,
   };
   ks_error error;
   if (VMALLOC_MIB > 0) {

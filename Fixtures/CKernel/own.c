@@ -145,6 +145,7 @@ static uint64_t allocate(void *context, int node, bool cleared, bool may_sleep) 
   // Freed stacks are memory, too.
   if (!physical && ks_reclaim(1) > 0) physical = take_on(node);
   if (!physical) return 0;
+  must(!cleared || !own_frames.leaves_clearing, "a frame is to be cleared by a kernel that leaves it");
   if (cleared) clear(physical);
   if (errs(OWN_GIVES_DIRTY)) ((uint64_t *)linear_address(physical))[511] = 1;
   last_given = physical;
@@ -157,7 +158,7 @@ static void release_frame(void *context, uint64_t physical) {
   give(physical);
 }
 
-static uint64_t total(void *context) {
+__attribute__((unused)) static uint64_t total(void *context) {
   (void)context;
   return FRAMES;
 }
@@ -171,9 +172,10 @@ const ks_frame_functions own_frames = {
     .context = (void *)&own_frames,
     .allocate = allocate,
     .free = release_frame,
-    .total = total,
+    .total = NODES == 1 ? total : NULL,
     .free_count = NODES == 1 ? count_free : NULL,
     .node_of = NODES == 1 ? NULL : node_of,
+    .leaves_clearing = NODES > 1,
     .node_count = NODES};
 
 // MARK: Addresses and tables

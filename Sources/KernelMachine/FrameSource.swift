@@ -184,7 +184,7 @@ public protocol FrameSource: ~Copyable {
   /// How many NUMA nodes there are.
   var nodeCount: Int { borrowing get }
 
-  /// How many frames the source manages, free or not.
+  /// How many frames the source manages, free or not; `Int.max` if it does not know.
   var totalFrames: Int { borrowing get }
 }
 

@@ -44,27 +44,28 @@
     guard let functions else { throw .nullArgument("the table of frame functions") }
     guard functions.pointee.allocate != nil else { throw .nullArgument("the function that allocates a frame") }
     guard functions.pointee.free != nil else { throw .nullArgument("the function that frees a frame") }
-    guard functions.pointee.total != nil else { throw .nullArgument("the function that counts all frames") }
     let nodeCount = Int(functions.pointee.node_count)
     guard nodeCount >= 1, nodeCount <= 64 else { throw .nodeCount(nodeCount) }
     guard nodeCount == 1 || functions.pointee.node_of != nil else {
       throw .nullArgument("the function that knows a frame's node")
     }
-    guard let records = configuration.pointee.cpu_records else {
+    let cpuCount = configuration.pointee.cpu_count
+    guard let records = configuration.pointee.cpu_records ?? ks_built_in_cpu_records(cpuCount) else {
       throw .nullArgument("the pointer to the CPUs' records")
     }
     guard UInt(bitPattern: records) & 7 == 0 else { throw .unalignedRecords(UInt(bitPattern: records)) }
-    let total = functions.pointee.total(functions.pointee.context)
-    guard total > 0, total <= 1 &<< 36 else { throw .frameCount(total) }
+    if let total = functions.pointee.total?(functions.pointee.context) {
+      guard total > 0, total <= 1 &<< 36 else { throw .frameCount(total) }
+    }
     try tryFrame(functions.pointee, beside: area)
     ks_state().pointee.kernel_frames = functions.pointee
     ks_state().pointee.frames = .kernel(nodeCount: nodeCount)
-    useCPURecords(records, count: Int(configuration.pointee.cpu_count))
+    useCPURecords(records, count: Int(cpuCount))
   }
 
   /// Takes a frame, looks at it, and gives it back.
   private func tryFrame(_ functions: ks_frame_functions, beside area: Range<UInt>) throws(CInterfaceError) {
-    let physical = functions.allocate(functions.context, KS_ANY_NODE, true, true)
+    let physical = functions.allocate(functions.context, KS_ANY_NODE, !functions.leaves_clearing, true)
     if physical == 0 { throw .noKernelFrame }
     // What is no frame is not given back.
     guard isFrame(physical) else { throw .notAFrame(UInt(physical)) }
@@ -80,7 +81,7 @@
     if area.contains(UInt(physical) &+ CMachine().linearMapOffset) {
       return .linearMapInVmalloc(UInt(physical) &+ CMachine().linearMapOffset)
     }
-    if !isZero(physical) { return .frameNotCleared(UInt(physical)) }
+    if !functions.leaves_clearing, !isZero(physical) { return .frameNotCleared(UInt(physical)) }
     if let function = functions.node_of {
       let node = function(functions.context, physical)
       guard node >= 0, node < Int32(functions.node_count) else {

@@ -22,7 +22,7 @@
           // An array's index: what is out of bounds counts as the first.
           return node >= 0 && node < Int32(kernelFrames.node_count) ? node : 0
         },
-        total: { kernelFrames.total(kernelFrames.context) },
+        total: { kernelFrames.total?(kernelFrames.context) ?? UInt64(Int.max) },
         free_count: { freeKernelFrames() },
         largest_free_order: { freeKernelFrames() == 0 ? -1 : 0 },
         linear_block: nil,
@@ -41,11 +41,15 @@
 
   /// Asks the kernel for a frame; 0 if it has none, and an odd address, which has been reported, if what it gives is none.
   private func takeKernelFrame(node: Int32, cleared: Bool, maySleep: Bool) -> UInt64 {
-    let physical = kernelFrames.allocate(kernelFrames.context, node, cleared, maySleep)
+    let leavesClearing = kernelFrames.leaves_clearing
+    let physical = kernelFrames.allocate(kernelFrames.context, node, cleared && !leavesClearing, maySleep)
     if physical == 0 { return 0 }
-    if let mistake = mistake(inFrame: physical, cleared: cleared) {
+    if let mistake = mistake(inFrame: physical, cleared: cleared && !leavesClearing) {
       _ = reportMisuse(mistake, to: nil)
       return physical & ~4095 | 1
+    }
+    if cleared, leavesClearing {
+      CMachine().clear(VirtualAddress(UInt(physical) &+ CMachine().linearMapOffset), byteCount: pageSize)
     }
     return physical
   }

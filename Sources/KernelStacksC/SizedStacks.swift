@@ -45,7 +45,7 @@
   }
 
   /// Ends an allocator that has no stacks, once no other CPU looks at it.
-  private func end(_ handle: UnsafeMutablePointer<ks_stacks>) {
+  @inline(never) private func end(_ handle: UnsafeMutablePointer<ks_stacks>) {
     while ks_stacks_end(handle, nil) == KS_IN_USE { CMachine().relax() }
   }
 

@@ -83,7 +83,7 @@
       guard let configuration else { throw .nullArgument("the configuration") }
       let asked = try stackConfiguration(configuration.pointee)
       do throws(StackConfigurationError) {
-        return try CStacks.recordByteCount(asked, machine: CMachine(), frames: CFrames())
+        return try recordByteCount(asked, within: .max)
       } catch let refusal { _ = report(ThreadStackError.configuration(refusal), to: error) }
     } catch let interfaceError { _ = report(interfaceError, to: error) }
     return 0
@@ -102,12 +102,19 @@
     // What C calls SIZE_MAX is negative here.
     let size = given.records_size < 0 ? .max : given.records_size
     do throws(StackConfigurationError) {
-      let needed = try CStacks.recordByteCount(asked, machine: CMachine(), frames: CFrames())
+      let needed = try recordByteCount(asked, within: size)
       if size >= needed, UInt(bitPattern: start) & 63 == 0 {
         start.initializeMemory(as: UInt8.self, repeating: 0, count: needed)
       }
     } catch {}
     return UnsafeMutableRawBufferPointer(start: start, count: size)
+  }
+
+  /// The bytes that records take, if there are so many.
+  @inline(never) private func recordByteCount(
+    _ asked: StackConfiguration, within room: Int
+  ) throws(StackConfigurationError) -> Int {
+    try CStacks.recordByteCount(asked, machine: CMachine(), frames: CFrames(), within: room)
   }
 
   private func stackConfiguration(

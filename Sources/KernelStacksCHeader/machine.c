@@ -4,6 +4,7 @@
 #if defined(__aarch64__) && !defined(__linux__) && !defined(__APPLE__)
 
 struct ks_state kernel_stacks_state;
+ks_cpu_record kernel_stacks_cpu_records[KS_BUILT_IN_CPU_RECORDS];
 uint64_t kernel_stacks_memory_map[KS_MEMORY_MAP_BYTES / 8];
 uint64_t kernel_stacks_area[KS_AREA_BYTES / 8];
 struct ks_lock_line kernel_stacks_mapping_lock;

@@ -214,9 +214,11 @@ struct StackMetadataLayout {
   static func linesUp(_ bytes: Int) -> Int { (bytes &+ 63) & ~63 }
 
   /// Fits the records into one block of at most order 10.
+  ///
+  /// - Parameter room: bounds the capacity if neither the configuration nor `totalFrames` does.
   init(
     _ configuration: StackConfiguration, _ geometry: StackGeometry, cpuCount: Int, nodeCount: Int,
-    totalFrames: Int
+    totalFrames: Int, room: Int = .max
   ) throws(StackConfigurationError) {
     let cache = configuration.cachedStacksPerCPU
     let batch = configuration.retirementBatch
@@ -283,8 +285,11 @@ struct StackMetadataLayout {
         guard asked >= 1, asked <= maximum else { throw .capacityOutOfRange(asked, maximum: maximum) }
         capacity = asked
       } else {
-        // As many as memory holds, if that many slots fit well into the vmalloc area of 39-bit addresses.
+        // As many as memory holds, or as there is room for, if that many slots fit well into the vmalloc area of 39-bit addresses.
         var held = isGrowing ? totalFrames : totalFrames / geometry.pageCount
+        if totalFrames == .max, room < blockBytes {
+          held = ((room &- slotGroupOffset) / tableRecordBytes &- cpuCount) &* slotsPerTable
+        }
         let spanned = 1 &<< (37 &- geometry.strideShift)
         if held > spanned { held = spanned }
         capacity = held < 1 ? 1 : held > maximum ? maximum : held

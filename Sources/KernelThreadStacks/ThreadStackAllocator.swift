@@ -38,13 +38,15 @@ public struct ThreadStackAllocator<M: Machine, F: FrameSource & ~Copyable, A: St
 
   /// The bytes that the records of an allocator take, for ``init(_:machine:frames:arena:records:)``.
   ///
+  /// - Parameter room: the bytes that are there, which bound the capacity if neither the configuration nor the frame source says
+  ///   how many stacks there may be.
   /// - Throws: why the configuration contradicts itself, the machine or the frame source.
   public static func recordByteCount(
-    _ configuration: StackConfiguration, machine: M, frames: borrowing F
+    _ configuration: StackConfiguration, machine: M, frames: borrowing F, within room: Int = .max
   ) throws(StackConfigurationError) -> Int {
     try StackMetadataLayout(
       configuration, try StackGeometry(configuration), cpuCount: machine.cpuCount, nodeCount: frames.nodeCount,
-      totalFrames: frames.totalFrames
+      totalFrames: frames.totalFrames, room: room
     ).byteCount
   }
 
@@ -57,7 +59,7 @@ public struct ThreadStackAllocator<M: Machine, F: FrameSource & ~Copyable, A: St
   ///   - frames: where page frames come from.
   ///   - arena: where slots come from.
   ///   - records: memory for the records, for frame sources without contiguous blocks: at least
-  ///     ``recordByteCount(_:machine:frames:)`` bytes from a multiple of 64 on, all of them zero, mapped on all CPUs. It
+  ///     ``recordByteCount(_:machine:frames:within:)`` bytes from a multiple of 64 on, all of them zero, mapped on all CPUs. It
   ///     belongs to the allocator for as long as that lives.
   /// - Throws: ``ThreadStackError/configuration(_:)``, ``ThreadStackError/frames(_:)`` when there is no room for the
   ///   records, or ``ThreadStackError/addressSpace(_:)`` when there is none for the slots. Everything is given back.
@@ -71,7 +73,7 @@ public struct ThreadStackAllocator<M: Machine, F: FrameSource & ~Copyable, A: St
       geometry = try StackGeometry(configuration)
       layout = try StackMetadataLayout(
         configuration, geometry, cpuCount: machine.cpuCount, nodeCount: frames.nodeCount,
-        totalFrames: frames.totalFrames)
+        totalFrames: frames.totalFrames, room: records?.count ?? .max)
     } catch { throw .configuration(error) }
     let block: PageFrame?
     let metadata: UnsafeMutableRawPointer

@@ -28,4 +28,30 @@ import Testing
     let reserveEnd = layout.reserveDistance + reserveBytes
     #expect(layout.cpuStride >= reserveEnd + 8 * nodeCount)
   }
+
+  @Test(arguments: [StackStrategy.vmalloc, .growing], [4_096, 16_384, 262_144])
+  func `Where frames are not counted, there are as many stacks as the records have room for`(
+    _ strategy: StackStrategy, _ size: Int
+  ) throws {
+    let configuration = StackConfiguration(strategy, size: size)
+    let geometry = try StackGeometry(configuration)
+    func layout(totalFrames: Int, room: Int) throws -> StackMetadataLayout {
+      try StackMetadataLayout(
+        configuration, geometry, cpuCount: 4, nodeCount: 1, totalFrames: totalFrames, room: room)
+    }
+    // The records of one more table.
+    let table = max(1, StackConfiguration.maximumStride / geometry.stride / 64) * MemoryLayout<SlotGroup>.stride
+    for room in [1 << 16, 1 << 20] {
+      let fitted = try layout(totalFrames: .max, room: room)
+      #expect(fitted.byteCount <= room && fitted.byteCount > room - table && fitted.capacity > 64)
+      // A count of frames bounds it whatever the room.
+      let counted = try layout(totalFrames: 1 << 12, room: room)
+      #expect(counted.capacity == (strategy == .growing ? 1 << 12 : (1 << 24) / size))
+    }
+    // Without room for one stack the records are larger than the room, and are refused.
+    #expect(try layout(totalFrames: .max, room: 64).byteCount > 64)
+    // The vmalloc area of 39-bit addresses bounds it, too.
+    let largest = try layout(totalFrames: .max, room: 4 << 20)
+    #expect(largest.capacity <= (1 << 37) / geometry.stride)
+  }
 }

@@ -56,7 +56,8 @@ typedef struct ks_stack_configuration {
   uint32_t guard_minimum;           // unmapped bytes below, at least the largest stack frame of any function
   uint32_t phase;                   // bytes that slots lie above multiples of their size
   uint32_t thread_info_size;        // a multiple of 16
-  uint32_t capacity;                // the greatest number of stacks; 0: as many as memory holds
+  uint32_t capacity;                // the greatest number of stacks; 0: as many as memory holds, or if a kernel does not count its
+                                    // frames, as `records` have room for
   uint32_t cached_per_cpu;          // freed stacks that a CPU keeps: 0 to 64
   uint32_t depot;                   // freed stacks that CPUs share: 0 to 4,096
   uint32_t retirement_batch;        // unmapped stacks that one TLB invalidation serves: 1 to 256
@@ -74,7 +75,8 @@ typedef struct ks_stacks {
   void *opaque;
 } ks_stacks;
 
-// The bytes that the records of such an allocator take; 0: the configuration is refused.
+// The bytes that the records of such an allocator take; 0: the configuration is refused. Where only they bound the number of stacks,
+// the most that an allocator can use.
 size_t ks_stacks_records_size(const ks_stack_configuration *configuration, ks_error *error);
 // Makes an allocator, and takes memory for its records unless it is given.
 KS_CHECKED ks_code ks_stacks_make(ks_stacks *stacks, const ks_stack_configuration *configuration, ks_error *error);

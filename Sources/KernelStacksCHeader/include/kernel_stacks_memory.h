@@ -93,10 +93,11 @@ typedef struct ks_memory_range {
 
 #define KS_ANY_NODE (-1)
 
-// A CPU's record, for kernels whose frames are their own; all 0.
+// A CPU's record, for kernels with many CPUs whose frames are their own; all 0.
 typedef struct ks_cpu_record {
   void *opaque[2];
 } ks_cpu_record;
+#define KS_BUILT_IN_CPU_RECORDS 8
 
 typedef struct ks_configuration {
   uint64_t linear_map_offset;       // physical address + this = address where RAM is mapped, writable and cacheable
@@ -113,7 +114,8 @@ typedef struct ks_configuration {
   size_t reserved_count;
   void (*misuse)(const ks_error *); // called for every free that is refused, and for what is wrong with what the kernel's own
                                     // functions give; may be null. Interrupts may be off
-  ks_cpu_record *cpu_records;       // for ks_init_with_frames and ks_init_with_addresses: one for each CPU, which stay
+  ks_cpu_record *cpu_records;       // for ks_init_with_frames and ks_init_with_addresses: one for each CPU, which stay. Null: the
+                                    // library's own, of which there are KS_BUILT_IN_CPU_RECORDS
 } ks_configuration;
 
 // Checks the description against the CPU's registers and tables, takes memory for the records (12 bytes for each frame), and
@@ -143,9 +145,12 @@ typedef struct ks_frame_functions {
   // Takes a frame back. Never sleeps; interrupts may be off, and locks of the library held.
   void (*free)(void *context, uint64_t physical);
   int (*node_of)(void *context, uint64_t physical);  // of a frame; may be null if there is one node
-  uint64_t (*total)(void *context);                  // how many frames there are, free or not
+  // How many frames there are, free or not, from which a `capacity` of 0 follows. May be null: such an allocator has as many stacks
+  // as its `records` have room for.
+  uint64_t (*total)(void *context);
   uint64_t (*free_count)(void *context);             // how many are free, for texts of refusals; may be null
   uint32_t node_count;                               // 1 to 64
+  bool leaves_clearing;                              // `cleared` is always false: the library clears frames itself
 } ks_frame_functions;
 
 typedef struct ks_address_functions {

@@ -15,6 +15,12 @@ struct ks_leaving {
 };
 _Static_assert(sizeof(struct ks_leaving) <= sizeof(ks_cpu_record), "a record of the kernel holds it");
 
+// For kernels that give no records of their CPUs.
+extern ks_cpu_record kernel_stacks_cpu_records[KS_BUILT_IN_CPU_RECORDS];
+static inline ks_cpu_record *_Nullable ks_built_in_cpu_records(uint32_t cpu_count) {
+  return cpu_count <= KS_BUILT_IN_CPU_RECORDS ? kernel_stacks_cpu_records : (ks_cpu_record *_Nullable)0;
+}
+
 #define KS_MOST_ALLOCATORS 32
 
 // What allocators of stacks get frames and addresses from: the library's own allocators, or the kernel's functions. They are called
