@@ -19,9 +19,9 @@ extern "C" {
 // MARK: What the kernel supplies
 //
 // Besides these functions, one instruction: `dsb ish`, on a CPU that has switched away from a thread, before another CPU may
-// run that thread; and on one that has made a thread, before others may run it. The library waits for TLB invalidations with
-// interrupts on if they were on, and a CPU's barrier waits only for what that CPU began. Also, no lock orders what CPUs write
-// into page-table entries by themselves.
+// run that thread; and with `tracks_dirty_pages` on one that has made a thread, before others may run it. The library waits for
+// TLB invalidations with interrupts on if they were on, and a CPU's barrier waits only for what that CPU began. Also, no lock
+// orders what CPUs write into page-table entries by themselves.
 
 // The number of the current CPU, from 0 and below `ks_configuration.cpu_count`. The kernel must define it; the result
 // matters only while interrupts are off.
