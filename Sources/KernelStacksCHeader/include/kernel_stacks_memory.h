@@ -178,7 +178,8 @@ KS_CHECKED ks_code ks_init_with_addresses(
     ks_error *error);
 
 // Gives back about as many frames of freed stacks, of all allocators, as were asked for; returns their number. A kernel's page
-// allocator calls it when it runs short, without its locks, for the frames come by `free`.
+// allocator calls it when it runs short, without its locks, for the frames come by `free`. Stacks that other CPUs keep come back when
+// these call ks_stacks_serve_reclaim, and are not counted; with `cached_per_cpu` 0 there are none.
 size_t ks_reclaim(size_t frames);
 
 // Checks that this CPU may use the library: its number, and what the library relies on in its registers, which must be as on the
