@@ -110,15 +110,15 @@ struct BenchmarkRows<Console: TextSink> {
     json.end()
   }
 
-  /// Memory that a stack costs besides itself, of which at most 2 % of the stack are allowed.
-  mutating func memoryRow(_ bytes: Int, of stackBytes: Int, live: Int) {
+  /// Memory that a stack costs besides itself, of which at most 2 % of the stack are allowed if there is a limit.
+  mutating func memoryRow(_ bytes: Int, of stackBytes: Int, isLimited: Bool, live: Int) {
     begin("page tables and metadata per stack")
     json.nullField("instructions")
     json.nullField("tlbInvalidations")
     json.field("live", live)
     json.field("bytesPerStack", bytes)
     json.field("shareOfStack", permille: (bytes * 1000 + stackBytes / 2) / stackBytes)
-    json.field("shareLimit", permille: 20)
+    if isLimited { json.field("shareLimit", permille: 20) }
     json.end()
   }
 }
