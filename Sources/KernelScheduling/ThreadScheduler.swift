@@ -157,7 +157,7 @@ extension ThreadScheduler {
   /// The name of the lock at an address, for reports of waits; `nil` if it is no lock of this scheduler.
   public borrowing func lockName(at address: UInt) -> StaticString? {
     if UInt(bitPattern: sharedLock) == address { return "threadsWaitingForFrames" }
-    if UInt(bitPattern: idleLock) == address { return "idleCPUs" }
+    if UInt(bitPattern: idleLock) == address { return "idleSet" }
     for cpu in 0..<cpuCount where UInt(bitPattern: lock(of: queue(cpu))) == address { return "runQueues" }
     return nil
   }

@@ -29,7 +29,7 @@ import Testing
     // 520 forks: those of eight processes, and the eight themselves.
     #expect(waits > 0 && abs(Double(waits) / 520 - perFork) <= 0.001)
     #expect(locks["otherLocks"] == nil)
-    // A fork holds it from beginning to end.
+    // Forks of different processes take their numbers under it.
     #expect(try #require(locks["processTable"]?["waits"]?.integer) > 0)
   }
 

@@ -1,4 +1,4 @@
-// Address spaces: loaded from an image, shared copy-on-write by fork, destroyed at exit. The lock is held throughout.
+// Address spaces: loaded from an image, shared copy-on-write by fork, destroyed at exit. Interrupts are off throughout.
 //
 // Layout of a program whose parts lie within one 2 MiB (39-bit addresses):
 //
@@ -8,7 +8,8 @@
 //
 // `shareCount` is the number of address spaces that map a frame of user memory. A frame that several map is read-only in all of
 // them; bit 55 of an entry (ignored by the hardware) marks a page that a store may make writable again. The frame is freed when
-// the last address space releases it.
+// the last address space releases it. Counts change under their lock, which also orders the last owner's stores behind the others'
+// reads. A count of one can be raised by its owner alone, by a fork.
 //
 // TLB rule: making the parent's entries read-only restricts access; one invalidation of the parent's ASID per fork covers them
 // all. A page gets a new output address only after its entry was invalid and an invalidation completed (Processes+Faults).
@@ -40,6 +41,8 @@ extension Processes {
   }
 
   /// A pointer to the number of address spaces that map a frame of user memory: its owner word.
+  ///
+  /// Other CPUs may change it at any time, unless it is one.
   public borrowing func shareCount(_ frame: PageFrame) -> UnsafeMutablePointer<UInt32> {
     frames.ownerWord(of: frame)!
   }
@@ -147,7 +150,7 @@ extension Processes {
         tightened = true
       }
       machine.writeEntry(shared, at: location)
-      shareCount(leaf.entry.frame).pointee += 1
+      _ = changeShareCount(leaf.entry.frame, by: 1)
     }
     if tightened {
       dropTranslations(.everything, of: parent)
@@ -181,8 +184,16 @@ extension Processes {
 
   /// Releases a frame on behalf of one address space, whose translations have been invalidated.
   borrowing func releaseUserFrame(_ frame: PageFrame) {
+    if changeShareCount(frame, by: -1) == 0 { returnFrame(frame, to: frames) }
+  }
+
+  /// Adds to the number of address spaces that map a frame, and returns the sum.
+  @inline(never) borrowing func changeShareCount(_ frame: PageFrame, by difference: Int32) -> UInt32 {
     let count = shareCount(frame)
-    count.pointee -= 1
-    if count.pointee == 0 { returnFrame(frame, to: frames) }
+    let state = machine.lock(shareLock)
+    let sum = UInt32(bitPattern: Int32(bitPattern: count.pointee) &+ difference)
+    count.pointee = sum
+    machine.unlock(shareLock, restoring: state)
+    return sum
   }
 }

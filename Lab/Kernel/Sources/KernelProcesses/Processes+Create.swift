@@ -10,16 +10,15 @@ extension Processes {
   /// - Throws: the step that failed. All partial work has been undone.
   public borrowing func createFirst(_ image: ProgramImage) throws(ForkError) -> TaskPointer {
     precondition(state.pointee.first == nil, "there is a first process already")
-    return try locked { () throws(ForkError) in
-      let task = try makeTask(parent: nil)
+    return try withInterruptsOff { () throws(ForkError) in
+      let task = try makeTask()
       do throws(ForkError) {
         try loadImage(image, into: task)
+        try list(task, childOf: nil)
       } catch {
-        destroyAddressSpace(of: task)
-        discardTask(task)
+        discardUnlisted(task)
         throw error
       }
-      state.pointee.first = task
       return task
     }
   }
@@ -74,15 +73,15 @@ extension Processes {
   private borrowing func forkOnce(
     _ parent: TaskPointer, _ userStackPointer: VirtualAddress
   ) throws(ForkError) -> TaskPointer {
-    try locked { () throws(ForkError) in
-      let child = try makeTask(parent: parent)
+    try withInterruptsOff { () throws(ForkError) in
+      let child = try makeTask()
       do throws(ForkError) {
         // Steps that can fail come first; sharing, which changes the parent, cannot.
         try buildTables(of: child, like: parent)
         try copyLiveStack(of: parent, to: child, from: userStackPointer)
+        try list(child, childOf: parent)
       } catch {
-        destroyAddressSpace(of: child)
-        discardTask(child)
+        discardUnlisted(child)
         throw error
       }
       shareRemainingPages(of: parent, with: child)
@@ -92,17 +91,18 @@ extension Processes {
     }
   }
 
-  /// Makes a task with a number, a kernel stack and a root table, in its parent's list of children.
-  ///
-  /// The lock is held.
-  private borrowing func makeTask(parent: TaskPointer?) throws(ForkError) -> TaskPointer {
-    guard let processID = unusedProcessID() else { throw .tooManyProcesses(limit: processLimit) }
+  /// Makes a task with a kernel stack and a root table, but without a number: nobody else finds it.
+  private borrowing func makeTask() throws(ForkError) -> TaskPointer {
+    // ``list(_:childOf:)`` decides; this spares the work for what would be undone.
+    guard processCount < processLimit else { throw .tooManyProcesses(limit: processLimit) }
     // The stack comes first: while threads wait for frames it is refused, before anything else is taken.
     var stack: ThreadStack?
     do { stack = try stacks.allocate(node: nil) } catch { throw .stack(error) }
     let task: TaskPointer
     do {
-      task = try state.pointee.records.allocate(machine: machine, frames: frames)
+      task = try locked { () throws(FrameSourceError) in
+        try state.pointee.records.allocate(machine: machine, frames: frames)
+      }
     } catch {
       if let stack = stack.take() { stacks.free(stack) }
       throw .taskRecord(error)
@@ -111,16 +111,29 @@ extension Processes {
     do {
       task.pointee.addressSpaceRoot = try TranslationTables(userSpaceOf: machine, frames: frames).root
     } catch {
-      freeStack(of: task)
-      state.pointee.records.free(task, machine: machine, frames: frames)
+      discardUnlisted(task)
       throw .addressSpace(error)
     }
-    task.pointee.processID = UInt16(processID)
-    tableEntry(processID).pointee = UInt(bitPattern: task)
-    state.pointee.lastProcessID = processID
-    state.pointee.processCount += 1
-    if let parent { addChild(task, to: parent) }
     return task
+  }
+
+  /// Gives a task a number, and a place in its parent's list of children; without a parent, it is the first process.
+  private borrowing func list(_ task: TaskPointer, childOf parent: TaskPointer?) throws(ForkError) {
+    try locked { () throws(ForkError) in
+      guard let processID = unusedProcessID() else { throw .tooManyProcesses(limit: processLimit) }
+      task.pointee.processID = UInt16(processID)
+      tableEntry(processID).pointee = UInt(bitPattern: task)
+      state.pointee.lastProcessID = processID
+      state.pointee.processCount += 1
+      if let parent { addChild(task, to: parent) } else { state.pointee.first = task }
+    }
+  }
+
+  /// Undoes ``makeTask()``, and what has been added to the address space since.
+  private borrowing func discardUnlisted(_ task: TaskPointer) {
+    destroyAddressSpace(of: task)
+    if let stack = task.pointee.stack.take() { stacks.free(stack) }
+    locked { state.pointee.records.free(task, machine: machine, frames: frames) }
   }
 
   /// The next free process number after the last one handed out, in a cycle; `nil` if all are in use.
@@ -136,19 +149,18 @@ extension Processes {
     return nil
   }
 
-  /// Frees a task's number, stack and record; its address space is already destroyed.
+  /// Frees a task's number and record; its address space is already destroyed.
   ///
   /// The lock is held.
-  borrowing func discardTask(_ task: TaskPointer) {
+  ///
+  /// - Returns: its stack, which is freed without the lock.
+  borrowing func discardTask(_ task: TaskPointer) -> ThreadStack? {
     if let parent = task.pointee.parent { removeChild(task, from: parent) }
     if state.pointee.first == task { state.pointee.first = nil }
     tableEntry(Int(task.pointee.processID)).pointee = 0
     state.pointee.processCount -= 1
-    freeStack(of: task)
+    let stack = task.pointee.stack.take()
     state.pointee.records.free(task, machine: machine, frames: frames)
-  }
-
-  private borrowing func freeStack(of task: TaskPointer) {
-    if let stack = task.pointee.stack.take() { stacks.free(stack) }
+    return stack
   }
 }

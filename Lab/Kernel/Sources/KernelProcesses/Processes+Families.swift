@@ -27,13 +27,12 @@ extension Processes {
   ///   - end: how it ended.
   ///   - wake: called with the first process, which may wait for children it has inherited; the lock is held, so that the
   ///     process stays alive meanwhile.
-  ///     held, so that the process stays one meanwhile.
   public borrowing func exit(
     _ task: TaskPointer, status: Int, end: EndOfProcess = .exited, wake: (TaskPointer) -> Void = { _ in }
   ) {
     giveBackAll(from: &task.pointee.registry)
+    withInterruptsOff { destroyAddressSpace(of: task) }
     locked {
-      destroyAddressSpace(of: task)
       task.pointee.exitStatus = status
       task.pointee.end = end
       if end == .stackOverflow { state.pointee.figures.overflowed += 1 }
@@ -67,14 +66,17 @@ extension Processes {
   ///
   /// Does not wait. Not called on the child's stack.
   public borrowing func reap(childOf parent: TaskPointer) -> ReapResult {
-    locked {
+    var stack: ThreadStack?
+    let result: ReapResult = locked {
       guard let child = parent.pointee.firstChild else { return .noChildren }
       guard child.pointee.state == .zombie else { return .noneEnded }
       let ended = EndedChild(
         processID: Int(child.pointee.processID), status: child.pointee.exitStatus, end: child.pointee.end)
-      discardTask(child)
+      stack = discardTask(child)
       return .reaped(ended)
     }
+    if let stack = stack.take() { stacks.free(stack) }
+    return result
   }
 
   /// Whether a process can run or runs: one that neither holds nor has stopped.
@@ -103,11 +105,13 @@ extension Processes {
       guard processCount > 0 else { break }
       guard let task = task(processID) else { continue }
       if task != first { others += 1 }
+      withInterruptsOff { destroyAddressSpace(of: task) }
+      var stack: ThreadStack?
       locked {
-        destroyAddressSpace(of: task)
         while let child = task.pointee.firstChild { removeChild(child, from: task) }
-        discardTask(task)
+        stack = discardTask(task)
       }
+      if let stack = stack.take() { stacks.free(stack) }
     }
     return others
   }

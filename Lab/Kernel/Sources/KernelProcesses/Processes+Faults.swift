@@ -16,9 +16,9 @@ extension Processes {
   public borrowing func handleUserFault(
     _ task: TaskPointer, address: VirtualAddress, access: UserAccess
   ) -> FaultResolution {
-    let first = locked { resolveFault(task, address, access) }
+    let first = withInterruptsOff { resolveFault(task, address, access) }
     guard case .outOfMemory(let error) = first else { return first }
-    let second = reclaim() > 0 ? locked { resolveFault(task, address, access) } : first
+    let second = reclaim() > 0 ? withInterruptsOff { resolveFault(task, address, access) } : first
     if case .outOfMemory = second { noteFailure(.copyOnWrite(error)) }
     return second
   }
@@ -48,7 +48,8 @@ extension Processes {
   private borrowing func breakSharing(
     _ entry: PageTableEntry, at location: PhysicalAddress, _ page: VirtualAddressRange, _ task: TaskPointer
   ) -> FaultResolution {
-    if shareCount(entry.frame).pointee == 1 {
+    // The lock orders the others' reads of the page before this process's stores.
+    if changeShareCount(entry.frame, by: 0) == 1 {
       // Granting access needs no invalidation to be correct, but this CPU has just used the read-only translation: without one,
       // the repeated store could fault on it again.
       let owned = PageTableEntry(rawValue: entry.writable.rawValue & ~PageTableEntry.copyOnWriteBit)

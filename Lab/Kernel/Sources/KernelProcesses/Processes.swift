@@ -9,13 +9,21 @@
 //   hasStopped              zombie      called on another stack, after the last instruction on its own
 //   reap                    -           called for the parent's `wait`: stack, record and number are free again
 //
-// Locking: one lock guards the process table, the families, the share counts and all user entries. Every function here takes it
-// itself, with interrupts off; no caller holds it. A fork holds it from beginning to end: interrupts have to be off anyway,
-// since the CPU that stored entries must publish them.
+// Locking. Every function here takes its locks itself, with interrupts off; no caller holds one, and none is held when another is
+// taken:
+//
+//   process table   numbers, families, states, records, kernel threads and figures
+//   share counts    the owner words of frames of user memory
+//
+// The tables of an address space have no lock: only the process itself changes them, by a fork, a fault or its end, and its parent
+// before it first runs. While they are changed interrupts are off, since the CPU that stored entries must publish them. So forks
+// of different processes meet only to take a number, and to count a page.
 
 import KernelStacks
 
-/// The state that all processes share, at the start of a frame of its own; the rest of the frame is ``Processes/workloadRoom``.
+/// The state that all processes share, at the start of a frame of its own.
+///
+/// The lock of the share counts follows in the frame, then ``Processes/workloadRoom``.
 struct ProcessesState {
   var lock = SpinLock()
   var records = RecordPool<TaskRecord>()
@@ -109,7 +117,7 @@ public struct Processes<Parts: KernelParts>: ~Copyable {
     memoryFrames = memory.totalFrames
     processLimit = entries - 1
     self.stateFrame = stateFrame
-    precondition(MemoryLayout<ProcessesState>.size <= pageSize - Self.workloadRoomBytes)
+    precondition(MemoryLayout<ProcessesState>.size <= Self.shareLockOffset)
     state = machine.pointer(to: stateFrame.physicalAddress).assumingMemoryBound(to: ProcessesState.self)
     state.initialize(to: ProcessesState())
     addressSpaceTags = tags
@@ -235,7 +243,27 @@ extension Processes {
 
   /// The name of the lock at an address, for reports of waits; `nil` if it is no lock of processes.
   public borrowing func lockName(at address: UInt) -> StaticString? {
-    UInt(bitPattern: state) == address ? "processTable" : addressSpaceTags.lockName(at: address)
+    switch address {
+    case UInt(bitPattern: state): "processTable"
+    case UInt(bitPattern: shareLock): "shareCounts"
+    default: addressSpaceTags.lockName(at: address)
+    }
+  }
+
+  /// The lock of the share counts, in a line of its own.
+  var shareLock: UnsafeMutablePointer<SpinLock> {
+    (UnsafeMutableRawPointer(state) + Self.shareLockOffset).assumingMemoryBound(to: SpinLock.self)
+  }
+
+  private static var shareLockOffset: Int { 1024 }
+
+  /// Runs `body` with interrupts off.
+  borrowing func withInterruptsOff<Result: ~Copyable, Failure: Error>(
+    _ body: () throws(Failure) -> Result
+  ) throws(Failure) -> Result {
+    let interrupts = machine.disableInterrupts()
+    defer { machine.restoreInterrupts(interrupts) }
+    return try body()
   }
 
   /// Runs `body` with the lock of the process table held, and interrupts off.
