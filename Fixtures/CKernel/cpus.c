@@ -64,11 +64,21 @@ static void race(uint32_t cpu) {
   }
 }
 
+// Of which CPUs keep no freed stacks: the one that reclaims gets all.
+static ks_stacks unkept;
+
+static void free_unkept(void) {
+  void *own[4];
+  for (int index = 0; index < 4; index++) must((own[index] = ks_stack_allocate(&unkept, KS_ANY_NODE, NULL)), "no stack");
+  for (int index = 0; index < 4; index++) must(ks_stack_free(&unkept, own[index], NULL) == KS_OK, "a stack was not freed");
+}
+
 static void take_and_race(uint32_t cpu) {
   take_and_give(cpu);
   meet(1);
   race(cpu);
   ks_stacks_serve_reclaim(stacks);
+  free_unkept();
   // What a CPU has not freed when it stops, another does for it.
   void *left = cpu == 0 ? NULL : ks_stack_allocate(stacks, KS_ANY_NODE, NULL);
   if (left) must(ks_stack_free_when_left(stacks, left, NULL) == KS_OK, "a stack could not be left");
@@ -95,7 +105,15 @@ void on_all_cpus(uint32_t cpus, void (*work)(uint32_t cpu)) {
 void storm(ks_stacks *all, uint32_t cpus) {
   stacks = all;
   if (cpus < 2) return;
+  ks_error error;
+  ks_stack_configuration kind = ks_stack_defaults(KS_VMALLOC);
+  kind.cached_per_cpu = 0;
+  must(ks_stacks_make(&unkept, &kind, &error) == KS_OK, error.text);
   on_all_cpus(cpus, take_and_race);
+  ks_stacks_reclaim(&unkept, SIZE_MAX);
+  ks_stack_figures rest = ks_stacks_figures(&unkept);
+  must(rest.made >= 4 && rest.cached == 0 && rest.retired == 0, "a CPU has kept a freed stack");
+  must(ks_stacks_end(&unkept, &error) == KS_OK, error.text);
   for (uint32_t cpu = 1; cpu < cpus; cpu++) {
     ks_stacks_drain_cpu(stacks, cpu);
     if (!OWN_FRAMES) ks_frames_drain_cpu(cpu);
