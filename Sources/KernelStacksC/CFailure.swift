@@ -39,10 +39,13 @@
     out.pointee.requested = UInt64(bitPattern: Int64(failure.requested))
     out.pointee.available = UInt64(bitPattern: Int64(failure.available))
     out.pointee.largest = UInt64(bitPattern: Int64(failure.largest))
-    withUnsafeMutableBytes(of: &out.pointee.text) { text in
-      var sink = CTextBuffer(text)
-      error.write(to: &sink)
-      sink.finish()
+    withUnsafeMutablePointer(to: &out.pointee.text) { text in
+      var buffer = CTextBuffer(text)
+      withUnsafeMutablePointer(to: &buffer) { buffer in
+        var sink = CPutSink(put: CTextBuffer.append, context: buffer)
+        error.write(to: &sink)
+      }
+      buffer.finish()
     }
     return failure.code
   }
@@ -75,28 +78,41 @@
     ks_state().pointee.misuse.unsafelyUnwrapped(error)
   }
 
-  /// Text of bounded length that ends with 0; characters that do not fit are left out.
-  struct CTextBuffer: TextSink {
-    private let text: UnsafeMutableRawBufferPointer
+  /// Passes text to a C function: the only sink, so that what writes to one is there once.
+  struct CPutSink: TextSink {
+    let put: @convention(c) (UnsafeMutableRawPointer?, CChar) -> Void
+    let context: UnsafeMutableRawPointer?
+
+    @inline(never) mutating func write(byte: UInt8) { put(context, CChar(bitPattern: byte)) }
+  }
+
+  /// An error's text, which ends with 0; characters that do not fit are left out.
+  ///
+  /// It lies on the deepest stack of all calls: so it has two words, and the length is a constant.
+  struct CTextBuffer {
+    private let text: UnsafeMutablePointer<UInt8>
+    /// How many bytes were appended, and left out.
     private var count = 0
-    private var isFull = false
 
-    init(_ text: UnsafeMutableRawBufferPointer) { self.text = text }
+    init(_ text: UnsafeMutableRawPointer) { self.text = text.assumingMemoryBound(to: UInt8.self) }
 
-    // Not inlined: texts are rarely written, by many calls of this.
-    @inline(never) mutating func write(byte: UInt8) {
-      // One byte is kept for the 0 at the end.
-      if count < text.count &- 1 {
-        text[count] = byte
-        count &+= 1
-      } else {
-        isFull = true
-      }
+    /// How many bytes there is room for: one is kept for the 0 at the end.
+    private static var limit: Int { Int(KS_ERROR_TEXT_SIZE) &- 1 }
+
+    /// Appends a byte to the buffer at an address.
+    static let append: @convention(c) (UnsafeMutableRawPointer?, CChar) -> Void = { buffer, character in
+      buffer?.assumingMemoryBound(to: CTextBuffer.self).pointee.append(UInt8(bitPattern: character))
+    }
+
+    private mutating func append(_ byte: UInt8) {
+      if count < Self.limit { text[count] = byte }
+      count &+= 1
     }
 
     @inline(never) mutating func finish() {
       // The last character may be incomplete: 0b10xxxxxx continues one, 0b11xxxxxx begins it.
-      if isFull {
+      if count > Self.limit {
+        count = Self.limit
         while count > 0, text[count &- 1] & 0xc0 == 0x80 { count &-= 1 }
         if count > 0, text[count &- 1] & 0xc0 == 0xc0 { count &-= 1 }
       }

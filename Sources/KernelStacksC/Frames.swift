@@ -101,14 +101,6 @@
     CMemory.frames?.pointee.drain(cpu: Int(cpu)) ?? 0
   }
 
-  /// Passes text to a C function.
-  struct CPutSink: TextSink {
-    let put: @convention(c) (UnsafeMutableRawPointer?, CChar) -> Void
-    let context: UnsafeMutableRawPointer?
-
-    @inline(never) mutating func write(byte: UInt8) { put(context, CChar(bitPattern: byte)) }
-  }
-
   @c @implementation func ks_write_buddyinfo(_ put: ks_put!, _ context: UnsafeMutableRawPointer!) {
     guard let frames = CMemory.frames, let put else { return }
     var sink = CPutSink(put: put, context: context)

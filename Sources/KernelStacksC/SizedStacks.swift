@@ -28,19 +28,18 @@
         largest = configurations[index].size
       }
     } catch let interfaceError { return report(interfaceError, to: error) }
-    var made = 0
-    while made < count {
+    while Int(handle.pointee.count) < count {
+      let made = Int(handle.pointee.count)
       let code = ks_stacks_make(allocators(handle) + made, configurations + made, error)
       guard code == KS_OK else {
-        while made > 0 {
-          made &-= 1
-          end(allocators(handle) + made)
+        while handle.pointee.count > 0 {
+          handle.pointee.count &-= 1
+          end(allocators(handle) + Int(handle.pointee.count))
         }
         return code
       }
-      made &+= 1
+      handle.pointee.count &+= 1
     }
-    handle.pointee.count = UInt32(count)
     return KS_OK
   }
 
