@@ -207,7 +207,7 @@ static void limit_group(void) {
   must(ks_group_remove(&tenants, group, &error) == KS_IN_USE, "a group in use was removed");
   must(ks_group_figures_of(&tenants, group, &figures, &error) == KS_OK, error.text);
   must(figures.charged_frames == 10 && figures.limit_frames == 10 && figures.refusals == 1, "charges");
-  must(ks_stacks_end(&tenants, &error) == KS_IN_USE, "stacks in use were ended");
+  must(ks_stacks_end(&tenants, &error) == KS_IN_USE && error.available == 11, "stacks in use were ended");
   for (int index = 0; index < 10; index++) must(ks_stack_free(&tenants, stacks[index], &error) == KS_OK, error.text);
   must(ks_stack_free(&tenants, other, &error) == KS_OK, error.text);
   must(ks_group_set_limit(&tenants, group, 0, &error) == KS_OK, error.text);
