@@ -62,7 +62,7 @@ extension ThreadScheduler {
   }
 
   /// A thread that is ready, in state `running` and in no list; or the one that is being left; or the idle thread.
-  borrowing func choose<F: FrameSource & ~Copyable, A: ~Copyable>(
+  @inline(__always) borrowing func choose<F: FrameSource & ~Copyable, A: ~Copyable>(
     _ cpu: Int, _ queue: UnsafeMutablePointer<RunQueue>, _ leaving: ScheduledThreadPointer,
     _ stacks: borrowing ThreadStackAllocator<M, F, A>
   ) -> ScheduledThreadPointer {

@@ -91,7 +91,7 @@ import Testing
   @Test func `A kernel is refused in which one of several STLRB of a function is a STRB`() async throws {
     let record = LinkedRecord(try LitmusFolder().text(of: "linked"))
     var linked = try await LinkedFunctions.of(.cortexA72)
-    let function = "ThreadScheduler.choose(_:_:_:_:)"
+    let function = "ThreadScheduler.next(after:stacks:switching:)"
     let unlocks = try #require(linked.ranges[function]).joined().filter {
       linked.code.words[$0].ordering == OrderingInstruction("stlr", "b")
     }
