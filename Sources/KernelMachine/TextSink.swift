@@ -50,7 +50,7 @@ extension TextSink {
     write(marksAt: text.utf8Start, first, second)
   }
 
-  /// Appends text that ends with 0, in which marks stand for figures (``write(_:_:_:)``).
+  /// Appends text that ends with 0, in which marks stand for figures, as `write` has it.
   @inline(never)
   public mutating func write(marksAt start: UnsafePointer<UInt8>, _ first: UInt, _ second: UInt) {
     var value = first

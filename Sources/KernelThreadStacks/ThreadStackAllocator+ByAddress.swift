@@ -120,7 +120,7 @@ extension ThreadStackAllocator where F: ~Copyable, A: ~Copyable, M: ExclusiveAcc
 
   /// Takes back the stack that begins at an address, after checks at run time: for owners such as C.
   ///
-  /// The address must have come from ``ThreadStack/detach()`` or ``takeCached()``. What is found out: a foreign address, as
+  /// The address must have come from ``ThreadStack/detach()`` or ``takeCached(clear:)``. What is found out: a foreign address, as
   /// all of linear stacks are, one within a stack, a stack that has been freed already. If several CPUs free the same one at the
   /// same time, one succeeds.
   ///
