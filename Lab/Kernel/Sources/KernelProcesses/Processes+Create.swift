@@ -104,7 +104,7 @@ extension Processes {
         try state.pointee.records.allocate(machine: machine, frames: frames)
       }
     } catch {
-      if let stack = stack.take() { stacks.free(stack) }
+      freeStack(stack.take())
       throw .taskRecord(error)
     }
     task.pointee.stack = stack.take()
@@ -132,7 +132,7 @@ extension Processes {
   /// Undoes ``makeTask()``, and what has been added to the address space since.
   private borrowing func discardUnlisted(_ task: TaskPointer) {
     destroyAddressSpace(of: task)
-    if let stack = task.pointee.stack.take() { stacks.free(stack) }
+    freeStack(task.pointee.stack.take())
     locked { state.pointee.records.free(task, machine: machine, frames: frames) }
   }
 
@@ -162,5 +162,9 @@ extension Processes {
     let stack = task.pointee.stack.take()
     state.pointee.records.free(task, machine: machine, frames: frames)
     return stack
+  }
+  /// Frees the stack of a task, if it has one.
+  @inline(__always) borrowing func freeStack(_ stack: consuming ThreadStack?) {
+    if let stack { stacks.free(stack) }
   }
 }

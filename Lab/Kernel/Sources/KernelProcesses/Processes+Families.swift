@@ -75,7 +75,7 @@ extension Processes {
       stack = discardTask(child)
       return .reaped(ended)
     }
-    if let stack = stack.take() { stacks.free(stack) }
+    freeStack(stack.take())
     return result
   }
 
@@ -111,7 +111,7 @@ extension Processes {
         while let child = task.pointee.firstChild { removeChild(child, from: task) }
         stack = discardTask(task)
       }
-      if let stack = stack.take() { stacks.free(stack) }
+      freeStack(stack.take())
     }
     return others
   }

@@ -9,8 +9,8 @@
 //   hasStopped              zombie      called on another stack, after the last instruction on its own
 //   reap                    -           called for the parent's `wait`: stack, record and number are free again
 //
-// Locking. Every function here takes its locks itself, with interrupts off; no caller holds one, and none is held when another is
-// taken:
+// Locking. Every function here takes these locks itself, with interrupts off; no caller holds one, and neither is held when the
+// other is taken:
 //
 //   process table   numbers, families, states, records, kernel threads and figures
 //   share counts    the owner words of frames of user memory
@@ -117,7 +117,9 @@ public struct Processes<Parts: KernelParts>: ~Copyable {
     memoryFrames = memory.totalFrames
     processLimit = entries - 1
     self.stateFrame = stateFrame
-    precondition(MemoryLayout<ProcessesState>.size <= Self.shareLockOffset)
+    precondition(
+      MemoryLayout<ProcessesState>.size <= Self.shareLockOffset
+        && Self.shareLockOffset + 64 <= pageSize - Self.workloadRoomBytes)
     state = machine.pointer(to: stateFrame.physicalAddress).assumingMemoryBound(to: ProcessesState.self)
     state.initialize(to: ProcessesState())
     addressSpaceTags = tags
